@@ -1,0 +1,199 @@
+"""The records that one batch passes through, in the order in which they appear.
+
+Problem -> Prompt -> Sample / Group -> Batch (flat token arrays) -> StepStats.
+
+Every stage returns a new record; none is changed in place. Shapes: `N` sequences, `T` response tokens of
+the whole batch, laid out sequence after sequence (`Batch.offsets` marks the borders). Log-probabilities and
+divergences are in nats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr.reward.verdict import Verdict
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with a checkable answer, as a data source yields it."""
+
+    id: str  # unique within its source and stable between runs
+    question: str
+    answer: str  # the gold answer, as the grader reads it
+    source: str  # name of the data set
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A problem rendered with the prompt template and tokenised."""
+
+    problem: Problem
+    token_ids: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        return self.problem.id
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One response: written by the rollout, then by the reward stage (verdict, reward), then by the
+    group estimator (advantage)."""
+
+    id: str  # "<step>/<prompt id>/<index in group>", unique within a run
+    token_ids: tuple[int, ...]  # sampled tokens, the end token included where there is one
+    logprobs: Floats  # [len(token_ids)] of the sampled tokens, under the engine's distribution
+    text: str
+    truncated: bool  # hit the response limit before an end token
+    weight_version: int  # version of the policy weights that sampled every token of it
+    verdict: Verdict | None = None
+    reward: float = float("nan")  # correctness plus shaping
+    in_loss: bool = True  # False: filtered out of the loss (overlong filtering)
+    advantage: float = float("nan")  # one number per sample
+
+    @property
+    def correct(self) -> bool:
+        return self.verdict is not None and self.verdict.correct
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All responses to one prompt."""
+
+    prompt: Prompt
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutBatch:
+    """The groups of one training step with what it took to collect them."""
+
+    groups: tuple[Group, ...]
+    data_position: int  # prompts drawn from the training stream once this batch is consumed
+    prompts_drawn: int  # prompts generated for this batch
+    prompts_kept: int  # prompts that dynamic sampling let through (before cutting to size)
+    rounds: int  # generate-and-filter rounds
+    short_of: int  # groups missing because the refill cap was reached
+    generated_tokens: int  # all sampled tokens, also of groups that were dropped
+    seconds: dict[str, float] = field(default_factory=dict)  # phase name -> seconds spent collecting
+    dropped: tuple[Group, ...] = ()  # groups without a learning signal, kept for the sample dump
+
+    @property
+    def acceptance(self) -> float:
+        """Share of generated prompts that dynamic sampling kept."""
+        return self.prompts_kept / max(self.prompts_drawn, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSignals:
+    """Per-token statistics [T], each None unless somebody declared that it is needed.
+
+    The learner's scoring pass writes all but `kl_old`, which exists only inside the update.
+    """
+
+    old_logp: Floats | None = None  # sampled token under the policy that starts the update
+    base_logp: Floats | None = None  # sampled token under the base model
+    js_base: Floats | None = None  # JS(policy, base), exact over the vocabulary, in [0, ln 2]
+    kl_policy_base: Floats | None = None  # KL(policy || base), exact
+    kl_base_policy: Floats | None = None  # KL(base || policy), exact
+    entropy: Floats | None = None  # of the policy
+    base_entropy: Floats | None = None  # of the base model
+    kl_old: Floats | None = None  # k3 estimate of KL(old || current); changes inside the update
+
+    def present(self) -> dict[str, Floats]:
+        """The statistics that are there, by name."""
+        pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: value for name, value in pairs if value is not None}
+
+
+SIGNALS = frozenset(f.name for f in fields(TokenSignals))
+STEP_SIGNALS = frozenset({"kl_old"})  # known only while the update runs
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One training batch as flat arrays: `pack` writes it, scoring and the token advantage extend it."""
+
+    input_ids: tuple[Ints, ...]  # N x [prompt + response]
+    prompt_lengths: Ints  # [N]
+    response_lengths: Ints  # [N]
+    group_index: Ints  # [N] which group a sequence belongs to
+    advantage: Floats  # [N] group advantage, one number per sample
+    reward: Floats  # [N]
+    in_loss: NDArray[np.bool_]  # [N] False where overlong filtering takes a sequence out of the loss
+    rollout_logp: Floats  # [T] sampled token under the rollout engine
+    weight_version: Ints  # [N]
+    signals: TokenSignals = field(default_factory=TokenSignals)
+    token_weight: Floats | None = None  # [T] the plug-in's weights, detached by construction
+    token_advantage: Floats | None = None  # [T] advantage x weight, what the loss consumes
+
+    @property
+    def size(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def tokens(self) -> int:
+        """T, the response tokens of the batch."""
+        return int(self.response_lengths.sum())
+
+    @property
+    def offsets(self) -> Ints:
+        """[N + 1]: the tokens of sequence i are `offsets[i]:offsets[i + 1]`."""
+        return np.concatenate([[0], np.cumsum(self.response_lengths)]).astype(np.int64)
+
+    @property
+    def sequence_of_token(self) -> Ints:
+        """[T] the sequence that a token belongs to."""
+        return np.repeat(np.arange(self.size), self.response_lengths)
+
+    def select(self, rows: Ints) -> Batch:
+        """The sub-batch of the given sequences, in the given order."""
+        starts = self.offsets
+        tokens = (
+            np.concatenate([np.arange(starts[i], starts[i + 1]) for i in rows])
+            if len(rows)
+            else np.zeros(0, dtype=np.int64)
+        )
+
+        def per_token(values: Floats | None) -> Floats | None:
+            return None if values is None else values[tokens]
+
+        picked = {name: values[tokens] for name, values in self.signals.present().items()}
+        return replace(
+            self,
+            input_ids=tuple(self.input_ids[i] for i in rows),
+            prompt_lengths=self.prompt_lengths[rows],
+            response_lengths=self.response_lengths[rows],
+            group_index=self.group_index[rows],
+            advantage=self.advantage[rows],
+            reward=self.reward[rows],
+            in_loss=self.in_loss[rows],
+            weight_version=self.weight_version[rows],
+            rollout_logp=self.rollout_logp[tokens],
+            signals=TokenSignals(**picked),
+            token_weight=per_token(self.token_weight),
+            token_advantage=per_token(self.token_advantage),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StepStats:
+    """What one `learner.step` reports, averaged over its updates unless said otherwise."""
+
+    loss: float
+    grad_norm: float  # before clipping
+    learning_rate: float  # of the last update
+    ratio_max: float  # largest importance ratio seen, before clipping
+    clip_low: float  # share of loss tokens held at the lower clip bound
+    clip_high: float  # share of loss tokens held at the upper clip bound
+    kl_old: float  # mean k3 KL(old || current)
+    kl_base: float  # mean KL penalty estimate against the base, 0 when off
+    updates: int
+    micro_batches: int  # per rank, all updates together
