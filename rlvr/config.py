@@ -1,0 +1,218 @@
+"""The typed configuration: every key, its type, its default and its meaning, in one place.
+
+Recipes in `recipes/` hold only differences from what stands here. `rlvr.validate` checks what types cannot.
+Times are seconds, sizes are tokens unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class ModelConfig:
+    """The policy that is trained and the base it is compared with."""
+
+    path: str = "builtin"  # "builtin" is the arithmetic model in the package; else a hub name or a folder
+    base_path: str | None = None  # the base of the divergence and of the KL penalty; null: `path`
+    dtype: str = "float32"  # float32 | bfloat16: parameters of learner and engines
+    max_length: int = 128  # context: prompt plus response
+    attention: str = "sdpa"  # sdpa | eager | flash_attention_2 (optional package)
+    gradient_checkpointing: bool = False
+    trust_remote_code: bool = False
+
+
+@dataclass
+class SourceConfig:
+    """One data set: a known name, or a local file or folder with a mapping of columns."""
+
+    name: str = MISSING  # arithmetic, gsm8k, math, math500, aime24, ... or a label for a local file
+    path: str | None = None  # jsonl, parquet or csv file, or a folder of them; null: built in or from the hub
+    split: str | None = None  # hub split; null: the data set's usual one
+    question: str | None = None  # column names; null: the data set's usual ones
+    answer: str | None = None
+    id: str | None = None
+    limit: int | None = None  # use only the first so many problems
+
+
+@dataclass
+class DataConfig:
+    """Where problems come from and how they become prompts."""
+
+    train: SourceConfig = field(default_factory=lambda: SourceConfig(name="arithmetic"))
+    eval: list[SourceConfig] = field(
+        default_factory=lambda: [SourceConfig(name="arithmetic_heldout", limit=200)]
+    )
+    template: str = "plain"  # plain | chat | qwen_math | dapo
+    prompts_per_step: int = 16
+    max_prompt_tokens: int = 32  # longer prompts are refused by name, see `on_long_prompt`
+    on_long_prompt: str = "refuse"  # refuse | skip (counted and listed)
+    on_bad_row: str = "refuse"  # refuse | skip (counted and listed)
+    on_overlap: str = "warn"  # warn | refuse | drop: training questions that also stand in an eval set
+    shuffle: bool = True
+
+
+@dataclass
+class RolloutConfig:
+    """vLLM engines and how they sample."""
+
+    engines: int = 1
+    tensor_parallel: int = 1
+    gpus_per_engine: float = 0.0  # share of GPUs that Ray reserves for each tensor-parallel rank
+    memory_utilization: float = 0.5  # of the GPU, or of the machine's memory on CPU (caps the KV cache)
+    kv_cache_mb: int | None = 512  # fixed KV cache; null: whatever memory_utilization leaves
+    max_concurrent: int = 256  # sequences that one engine advances together
+    enforce_eager: bool = True  # false: let vLLM compile (minutes at start on CPU)
+    samples_per_prompt: int = 16
+    max_response_tokens: int = 64
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = -1  # -1: off
+    staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
+    dynamic_sampling: bool = False  # DAPO: drop groups whose rewards are all equal and refill
+    max_rounds: int = 3  # cap on generate-and-filter rounds per step
+    deadline_seconds: float = 600.0  # one generate call
+    start_deadline_seconds: float = 300.0
+    engine_args: dict[str, Any] = field(default_factory=dict)  # passed on to vLLM as they are
+
+
+@dataclass
+class RewardConfig:
+    """Grading and shaping."""
+
+    workers: int = 1
+    deadline_seconds: float = 5.0  # per answer
+    memory_mb: int = 2048  # per worker
+    policy: str = "last_box"  # last_box | strict
+    verifier: str | None = None  # dotted path of another verifier; null: math-verify
+    correct: float = 1.0
+    incorrect: float = 0.0
+    truncated_can_be_correct: bool = False
+    overlong: str = "off"  # off | soft: DAPO's soft overlong punishment
+    overlong_cache: int = 16  # tokens before the response limit over which the punishment grows to -1
+    overlong_filter: bool = False  # take truncated samples out of the loss
+
+
+@dataclass
+class AdvantageConfig:
+    """Group estimator and token-advantage plug-in."""
+
+    estimator: str = "grpo"  # grpo | dr_grpo | rloo | reinforce_pp
+    token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or a dotted path of your own
+    options: dict[str, Any] = field(default_factory=dict)  # fields of the plug-in's dataclass
+    normalize: bool = False  # scale the weights to mean one over the batch
+
+
+@dataclass
+class LossConfig:
+    """The surrogate objective."""
+
+    objective: str = "clip"  # clip (PPO/GRPO/DAPO) | cispo
+    ratio: str = "token"  # token | sequence (GSPO)
+    clip_low: float = 0.2
+    clip_high: float = 0.2  # larger than clip_low: DAPO's clip-higher
+    aggregation: str = "token_mean"  # token_mean | sequence_mean | constant_length
+    kl: str = "off"  # off | k1 | k2 | k3: penalty against the base model
+    kl_coef: float = 0.0
+    rollout_correction: float | None = None  # cap of truncated importance sampling; null: off
+
+
+@dataclass
+class LearnerConfig:
+    """DeepSpeed: processes, ZeRO, micro-batches and the optimiser."""
+
+    workers: int = 1  # data-parallel ranks
+    gpus_per_worker: float = 0.0
+    zero_stage: int = 0  # 0 | 1 | 2 | 3
+    backend: str = "auto"  # auto | gloo | nccl
+    updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
+    tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
+    lr: float = 1e-4
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    schedule: str = "constant"  # constant | linear | cosine, each after the warm-up
+    warmup_updates: int = 0
+    deadline_seconds: float = 1800.0  # one scoring pass, one step, one checkpoint
+    start_deadline_seconds: float = 300.0
+
+
+@dataclass
+class SyncConfig:
+    """Weight transfer from learner to engines and the gate on log-prob mismatch."""
+
+    backend: str = "auto"  # auto | gloo (CPU) | nccl (GPUs apart) | ipc (GPUs shared)
+    deadline_seconds: float = 300.0  # rendezvous, and each transfer
+    bucket_mb: int = 256  # parameters are sent in buckets of this size
+    mismatch_warn: float = 1e-2  # mean |rollout log-prob - learner log-prob|
+    mismatch_stop: float = 0.1
+    preflight: bool = True  # before step 1: generate, score and update at lr = 0, then compare
+
+
+@dataclass
+class ClusterConfig:
+    """Ray, and which cores each process may use."""
+
+    address: str = "local"  # local: start Ray here; auto or host:port: join a running cluster
+    cpus: int | None = None  # of a local cluster; null: all
+    threads_per_actor: int | None = None  # null: the node's cores, shared out among busy actors
+    start_deadline_seconds: float = 120.0
+
+
+@dataclass
+class EvalConfig:
+    """Evaluation on the held-out sets: before, during and after."""
+
+    every: int = 20  # steps; 0: only before and after
+    samples_per_prompt: int = 4
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass
+class RunConfig:
+    """The run's folder and its checkpoints."""
+
+    root: str = "runs"
+    name: str | None = None  # null: <recipe>-<date>-<time>
+    resume: str = "never"  # never | auto (the newest checkpoint of run.name) | a checkpoint folder
+    save_every: int = 20  # steps; 0: only at the end
+    keep_last: int = 2
+    export: bool = True  # write the final policy in Hugging Face format
+    dump_samples_every: int = 1  # steps between dumps of all rollout samples; 0: off
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics go besides metrics.jsonl, which is always written."""
+
+    wandb: str = "offline"  # offline | online | off; offline becomes online when WANDB_API_KEY is set
+    project: str = "rlvr"
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    console: str = "auto"  # auto | live | plain | off
+
+
+@dataclass
+class Config:
+    """One training run."""
+
+    recipe: str = MISSING  # name of the recipe, recorded with every result
+    seed: int = 1
+    steps: int = 100
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
