@@ -1,0 +1,196 @@
+"""Ray behind one module: start or join a cluster, place actors, and wait with a deadline.
+
+No other module imports ray. Actor classes are plain Python classes; their handles are called as in Ray:
+`handle.method.remote(...)`, and every result is fetched with `wait`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlvr.config import ClusterConfig
+from rlvr.errors import ActorError, ConfigError, DeadlineError
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What one actor needs: `threads` bounds its OpenMP threads, `env` is set before it imports anything."""
+
+    name: str
+    gpus: float
+    threads: int
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running Ray cluster and whether this process started it."""
+
+    local: bool
+    log_folder: str
+    cpus: float
+    gpus: float
+    nodes: int
+
+
+def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
+    """Start a local Ray for `actors` actors, or join the one at `cfg.address`.
+
+    A local cluster listens on the loopback interface only and therefore runs without Ray's token
+    authentication (which would write a token file into the home folder); a joined cluster keeps its own.
+
+    Raises:
+        ConfigError: nothing answers at `cfg.address`.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    local = cfg.address == "local"
+    if local:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if local:
+        cpus = cfg.cpus or os.cpu_count() or 1
+        # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
+        options |= {
+            "address": "local",
+            "num_cpus": max(cpus, actors),
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        options["address"] = cfg.address
+    try:
+        context = ray.init(**options)
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(
+            f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). Start one with "
+            "`ray start --head`, give its host:port, or use cluster.address=local."
+        ) from error
+    resources = ray.cluster_resources()
+    return Cluster(
+        local=local,
+        log_folder=os.path.join(context["session_dir"], "logs"),
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        nodes=len(ray.nodes()),
+    )
+
+
+def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:
+    """Refuse a request that Ray would wait on for ever.
+
+    Raises:
+        ConfigError: more GPUs or CPU slots are asked for than the cluster has.
+    """
+    if gpus > cluster.gpus:
+        raise ConfigError(
+            f"rollout.gpus_per_engine and learner.gpus_per_worker ask for {gpus:g} GPUs, the Ray cluster has "
+            f"{cluster.gpus:g} on {cluster.nodes} node(s). Lower them, or run where the GPUs are "
+            "(cluster=local runs on CPU)."
+        )
+    if actors > cluster.cpus:
+        raise ConfigError(
+            f"{actors} actors (rollout.engines + learner.workers) need one CPU slot each, the Ray cluster has "
+            f"{cluster.cpus:g}. Lower them or join a larger cluster."
+        )
+
+
+def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
+    """Place one actor; its constructor runs in the background, so wait for a first call before relying on it."""
+    import ray
+
+    env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
+    remote = ray.remote(actor_class).options(
+        num_cpus=1,
+        num_gpus=placement.gpus,
+        max_restarts=0,
+        runtime_env={"env_vars": env},
+    )
+    return remote.remote(*args)
+
+
+def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any]:
+    """Results of the calls, in order.
+
+    Raises:
+        DeadlineError: some call was not done in time; the message has `what` and which calls are pending.
+        ActorError: an actor died. An exception raised inside an actor is raised here as it is.
+    """
+    import ray
+
+    pending_positions = {ref: position for position, ref in enumerate(refs)}
+    try:
+        done, pending = ray.wait(
+            list(refs), num_returns=len(refs), timeout=deadline_seconds, fetch_local=False
+        )
+        if pending:
+            ray.get(done)  # an error in a finished call explains more than the time-out does
+            stuck = sorted(pending_positions[ref] for ref in pending)
+            raise DeadlineError(
+                f"{what}: {len(pending)} of {len(refs)} calls (number {stuck}) not done within "
+                f"{deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
+                "deadline_seconds of that part of the configuration."
+            )
+        return ray.get(list(refs))
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, Exception):
+            cause.add_note(f"(inside an actor, during: {what})")
+            raise cause from error
+        raise ActorError(f"{what}: {error}") from error
+    except ray.exceptions.RayActorError as error:
+        raise ActorError(
+            f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of memory; "
+            "Ray's log folder, named at the start of the run, has its last words."
+        ) from error
+
+
+def put(value: Any) -> Any:
+    """Store a value once for several actors."""
+    import ray
+
+    return ray.put(value)
+
+
+def kill(handles: Sequence[Any]) -> None:
+    """End actors at once."""
+    import ray
+
+    for handle in handles:
+        ray.kill(handle)
+
+
+def shutdown() -> None:
+    """Leave the cluster; a local one ends with all its processes."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def node_address() -> str:
+    """The address at which other actors can reach this process."""
+    import ray
+
+    return ray.util.get_node_ip_address()
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
+    """OpenMP threads for each of `busy_together` actors that share the cores of one node."""
+    if cfg.threads_per_actor is not None:
+        return cfg.threads_per_actor
+    cores = cfg.cpus or len(os.sched_getaffinity(0))
+    return max(1, cores // max(1, busy_together))

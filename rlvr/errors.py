@@ -1,0 +1,29 @@
+"""The errors that a user is meant to read; entry points print them without a traceback and exit with 1."""
+
+
+class RlvrError(Exception):
+    """Something a user can mend: the message says what was wrong, where, and what to do."""
+
+
+class ConfigError(RlvrError):
+    """A configuration that cannot work, found before anything was started."""
+
+
+class DataError(RlvrError, ValueError):
+    """A data set, row, prompt or tokenizer that cannot be used."""
+
+
+class DeadlineError(RlvrError, TimeoutError):
+    """Something was not done in time; the message says what was waited for."""
+
+
+class ActorError(RlvrError):
+    """A process of the run died."""
+
+
+class MismatchError(RlvrError):
+    """Rollout engine and learner disagree on log-probabilities beyond the configured limit."""
+
+
+class CheckpointError(RlvrError):
+    """A checkpoint could not be written or read; what was there before is intact."""

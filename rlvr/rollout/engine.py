@@ -1,0 +1,174 @@
+"""One vLLM engine, as it lives inside a Ray actor: generation and weight updates.
+
+This module and `rlvr.sync` are the only places that import vLLM, and only once an engine is built.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rlvr.types import Floats, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What an engine is built from."""
+
+    model: str  # folder or hub name
+    dtype: str
+    max_length: int  # prompt plus response tokens
+    tensor_parallel: int
+    device: str  # "cpu" or "cuda"
+    memory_utilization: float
+    kv_cache_mb: int | None
+    max_concurrent: int
+    enforce_eager: bool
+    transfer_backend: str  # name in vLLM's weight-transfer factory
+    logprobs_mode: str  # raw_logprobs at temperature 1, else processed_logprobs
+    trust_remote_code: bool
+    engine_args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample; the seed is per request."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    max_tokens: int
+    logprobs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """`n` responses to one prompt; sample i uses seed + i."""
+
+    key: str
+    prompt_ids: tuple[int, ...]
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One response as the engine produced it."""
+
+    token_ids: Ints
+    logprobs: Floats  # empty when not asked for
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """All responses to one request, with the version of the weights that wrote them."""
+
+    key: str
+    weight_version: int
+    generations: tuple[Generation, ...]
+
+
+class RolloutEngine:
+    """A vLLM engine with a weight version."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        # One process does scheduling and forward passes: no second copy of Python to feed, and the order of
+        # requests, hence every sampled token, is the same each time.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        from vllm import LLM
+        from vllm.config import WeightTransferConfig
+
+        from rlvr.sync import vllm_gloo
+
+        vllm_gloo.register()
+        self.version = 0
+        self._llm = LLM(
+            model=spec.model,
+            tokenizer=spec.model,
+            dtype=spec.dtype,
+            max_model_len=spec.max_length,
+            tensor_parallel_size=spec.tensor_parallel,
+            gpu_memory_utilization=spec.memory_utilization,
+            kv_cache_memory_bytes=None if spec.kv_cache_mb is None else spec.kv_cache_mb << 20,
+            max_num_seqs=spec.max_concurrent,
+            enforce_eager=spec.enforce_eager,
+            logprobs_mode=spec.logprobs_mode,
+            trust_remote_code=spec.trust_remote_code,
+            weight_transfer_config=WeightTransferConfig(backend=spec.transfer_backend),
+            seed=0,
+            **spec.engine_args,
+        )
+
+    def ready(self) -> dict[str, str]:
+        """Versions of what this engine runs on; returns once the engine can generate."""
+        import torch
+        import vllm
+
+        return {"vllm": vllm.__version__, "torch": torch.__version__}
+
+    def generate(self, requests: list[GenerationRequest], sampling: Sampling) -> list[GenerationResult]:
+        """Sample `n` responses for every request, in the order of the requests."""
+        if not requests:
+            return []
+        from vllm import SamplingParams
+
+        params = [
+            SamplingParams(
+                n=r.n,
+                seed=r.seed,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                max_tokens=sampling.max_tokens,
+                logprobs=0 if sampling.logprobs else None,  # 0: the sampled token only
+                flat_logprobs=sampling.logprobs,
+                detokenize=False,
+            )
+            for r in requests
+        ]
+        prompts = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
+        outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        return [
+            GenerationResult(
+                key=request.key,
+                weight_version=self.version,
+                generations=tuple(_generation(c) for c in output.outputs),
+            )
+            for request, output in zip(requests, outputs, strict=True)
+        ]
+
+    # The four calls of vLLM's weight-transfer API, driven by the learner's rank 0.
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        self._llm.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": init_info})
+
+    def start_weight_update(self) -> None:
+        self._llm.collective_rpc("start_weight_update")
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        self._llm.collective_rpc("update_weights", kwargs={"update_info": update_info})
+
+    def finish_weight_update(self, version: int) -> None:
+        """Put the new weights into use; cached prefixes hold keys and values of the old ones."""
+        self._llm.collective_rpc("finish_weight_update")
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not reset its prefix cache: requests were still running")
+        self.version = version
+
+
+def _generation(completion: Any) -> Generation:
+    ids = np.asarray(completion.token_ids, dtype=np.int64)
+    logprobs = np.zeros(0, dtype=np.float32)
+    if completion.logprobs is not None:
+        # Flat layout: for each position the entries start..end, the sampled token first.
+        flat = completion.logprobs
+        logprobs = np.asarray([flat.logprobs[start] for start in flat.start_indices], dtype=np.float32)
+        if len(logprobs) != len(ids):
+            raise RuntimeError(f"vLLM returned {len(logprobs)} log-probs for {len(ids)} sampled tokens")
+    return Generation(ids, logprobs, truncated=completion.finish_reason == "length")
