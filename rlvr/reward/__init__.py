@@ -1,0 +1,1 @@
+"""Verifiable rewards: one grader for training and evaluation, killable workers, overlong shaping."""

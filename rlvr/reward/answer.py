@@ -1,0 +1,173 @@
+r"""Clean an answer's markup and decide the plain cases exactly, without a computer algebra system.
+
+Integers, choices and words are compared here in microseconds; whatever is left goes to math-verify.
+On integer against integer the verdict equals math-verify's. On choices and words it is deliberately
+stricter: math-verify reads the word "no" as the product n*o and would accept "on".
+"""
+
+import re
+
+_UNICODE = str.maketrans(
+    {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
+    | {
+        "−": "-",
+        "–": "-",
+        "×": r"\times ",
+        "·": r"\cdot ",
+        "÷": "/",
+        "π": r"\pi ",
+        "∞": r"\infty ",
+        "°": r"^\circ ",
+    }
+    | {
+        "∪": r"\cup ",
+        "∩": r"\cap ",
+        "≤": r"\le ",
+        "≥": r"\ge ",
+        "≠": r"\ne ",
+        "√": r"\sqrt ",
+        "∅": r"\emptyset ",
+    }
+    | {"²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "\u00a0": " "}
+)
+_MATH_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
+_STYLE = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)"
+_STYLE_WRAPPER = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
+_NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
+_SPACING = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b|displaystyle\b|left\b|right\b)")
+_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
+_CURRENCY = re.compile(
+    r"\s*(?:\\text\s*\{\s*)?\b(?:dollars?|usd|euros?|eur|pounds?|cents?)\b\s*\}?\s*$", re.I
+)
+_PERCENT = re.compile(r"\s*(?:\\?%|\\?text\s*\{\s*(?:\\?%|percent)\s*\}|\bpercent|\bper cent)\s*$", re.I)
+_INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
+_CHOICE_GOLD = re.compile(r"\(?([A-J])\)?[.:]?")
+_CHOICE_ANSWER = re.compile(
+    r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]))", re.I
+)
+_WORDS = re.compile(r"[A-Za-z][A-Za-z'\- ]*")
+_SHORT_WORDS = frozenset({"no", "up", "in", "on", "am", "pm"})
+_MATH_WORDS = frozenset(
+    ["sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "sqrt", "inf", "infty", "infinity", "and", "pi"]
+)
+_ARITHMETIC = re.compile(r"[*/^!+=]|\\(?:times|cdot|div|[dtc]?frac|sqrt|binom)|[0-9)}]\s*-")
+_UNIT = re.compile(
+    r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*"
+    r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
+)
+_UNIT_NAMES: dict[str, str] = {
+    alias: names[0]
+    for names in (
+        ("mm", "millimeter", "millimeters", "millimetre", "millimetres"),
+        ("cm", "centimeter", "centimeters", "centimetre", "centimetres"),
+        ("m", "meter", "meters", "metre", "metres"),
+        ("km", "kilometer", "kilometers", "kilometre", "kilometres"),
+        ("in", "inch", "inches"),
+        ("ft", "foot", "feet"),
+        ("yd", "yard", "yards"),
+        ("mi", "mile", "miles"),
+        ("mg", "milligram", "milligrams"),
+        ("g", "gram", "grams"),
+        ("kg", "kilogram", "kilograms"),
+        ("lb", "lbs"),
+        ("s", "sec", "second", "seconds"),
+        ("min", "minute", "minutes"),
+        ("h", "hr", "hrs", "hour", "hours"),
+        ("day", "days"),
+        ("week", "weeks"),
+        ("month", "months"),
+        ("year", "years"),
+        ("ml", "milliliter", "milliliters"),
+        ("l", "liter", "liters", "litre", "litres"),
+    )
+    for alias in names
+}
+
+
+def clean(answer: str) -> str:
+    """Strip delimiters, emphasis, spacing and closing punctuation; map unicode look-alikes to LaTeX."""
+    text = _NEGATIVE_SPACE.sub("", answer.translate(_UNICODE))
+    text = " ".join(_SPACING.sub(" ", text).split())
+    while True:
+        before = text
+        text = text.strip().rstrip(".;,").rstrip()
+        for opening, closing in _MATH_DELIMITERS:
+            inner = text[len(opening) : -len(closing)]
+            if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
+                text = inner
+        wrapped = _STYLE_WRAPPER.fullmatch(text)
+        text = wrapped.group(1) if wrapped else text
+        if text == before:
+            break
+    for pattern in (_DEGREES, _CURRENCY):
+        shorter = pattern.sub("", text)
+        text = shorter or text
+    return text
+
+
+def split_percent(answer: str) -> tuple[str, bool]:
+    """The cleaned answer without its percent sign, and whether there was one."""
+    body = _PERCENT.sub("", answer)
+    return (body, True) if body and body != answer else (answer, False)
+
+
+def integer_literal(answer: str) -> str | None:
+    """The canonical digits of an integer such as `-012` or `1,234` (at most 100 digits), else None."""
+    match = _INTEGER.fullmatch(answer)
+    if match is None:
+        return None
+    digits = match.group(2) or re.sub(r"[{},]", "", match.group(3))
+    return digits if match.group(1) != "-" or digits == "0" else f"-{digits}"
+
+
+def is_unevaluated(answer: str) -> bool:
+    """Whether an answer still holds arithmetic, such as `3+4`, `2^{10}` or `6/2`."""
+    return _ARITHMETIC.search(answer) is not None
+
+
+def units_differ(gold: str, answer: str) -> bool:
+    """Whether both answers carry a known unit and the two are not the same (`12 m` and `12 cm`)."""
+    units = [_unit(text) for text in (gold, answer)]
+    return None not in units and units[0] != units[1]
+
+
+def decide_exactly(gold: str, answer: str) -> bool | None:
+    """Compare two cleaned answers where no algebra is needed; None where math-verify has to decide.
+
+    Decided here: equal text, integer against integer, a choice letter, and words.
+    """
+    if gold == answer:
+        return True
+    gold_integer = integer_literal(gold)
+    if gold_integer is not None:
+        answer_integer = integer_literal(answer)
+        return None if answer_integer is None else gold_integer == answer_integer
+    choice = _CHOICE_GOLD.fullmatch(gold)
+    if choice is not None:
+        picked = _CHOICE_ANSWER.match(_STYLE_WRAPPER.sub(r"\1", answer))
+        return picked is not None and (picked.group(1) or picked.group(2)).upper() == choice.group(1)
+    if _is_words(gold):
+        return _words(gold) == _words(answer)
+    return None
+
+
+def _is_words(gold: str) -> bool:
+    text = _STYLE_WRAPPER.sub(r"\1", gold)
+    if not _WORDS.fullmatch(text):
+        return False
+    words = text.lower().split()
+    if any(word in _MATH_WORDS for word in words):
+        return False
+    return any(len(word) >= 3 or word in _SHORT_WORDS for word in words)
+
+
+def _words(text: str) -> str:
+    plain = _STYLE_WRAPPER.sub(r"\1", text).replace("~", " ")
+    return " ".join(plain.casefold().split()).rstrip(".")
+
+
+def _unit(text: str) -> tuple[str, str] | None:
+    match = _UNIT.search(text)
+    if match is None or match.group(1).lower() not in _UNIT_NAMES:
+        return None
+    return _UNIT_NAMES[match.group(1).lower()], match.group(2) or match.group(3) or "1"

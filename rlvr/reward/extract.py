@@ -1,0 +1,149 @@
+r"""Find the final answer in a response, according to a named policy.
+
+The policy decides what counts as an answer; it never looks at the gold answer, so that extraction cannot
+pick whichever candidate happens to be right.
+"""
+
+import re
+from dataclasses import dataclass
+
+BOX_COMMANDS = r"boxed|fbox|framebox"
+_TOKEN = re.compile(rf"\\(?:{BOX_COMMANDS})\s*\{{|\\.|[{{}}]", re.DOTALL)
+_THINK_END = "</think>"
+_AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
+_BLANKS = re.compile(r"[ \t]+")
+_HASHES = re.compile(r"####[ \t]*([^\n]+)")
+_ANNOUNCED = re.compile(
+    r"(?i:answer)(?:[ \t]*\*\*)?[ \t]*(?::|(?i:is|=)\b:?)(?:[ \t]*\*\*)?[ \t]*"
+    r"(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)"
+)
+_BARE_LINE = re.compile(
+    r"\$\$?[^$\n]+\$\$?|\\\([^\n]+\\\)|\\\[[^\n]+\\\]|-?[0-9][0-9.,/]*\s*(?:\\?%)?|-?\\d?frac\{[^{}]+\}\{[^{}]+\}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    r"""What counts as an answer.
+
+    `unboxed_counts`: without any complete \boxed{}, an announced final answer ("#### 12", "the answer is 12",
+    or a last line that is nothing but a value) is taken. `strict_format`: the text after the last `</think>`
+    must hold exactly one \boxed{} with nothing but punctuation behind it, and for an integer gold answer
+    the box must hold a number, not arithmetic left to the grader (`\boxed{3+4}`).
+    """
+
+    name: str
+    unboxed_counts: bool
+    strict_format: bool
+
+
+POLICIES: dict[str, Policy] = {
+    policy.name: policy
+    for policy in (
+        Policy("last_box", unboxed_counts=False, strict_format=False),
+        Policy("last_box_or_unboxed", unboxed_counts=True, strict_format=False),
+        Policy("strict", unboxed_counts=False, strict_format=True),
+    )
+}
+
+
+def policy_named(name: str) -> Policy:
+    """The policy of that name; raises ValueError that lists the known ones."""
+    if name not in POLICIES:
+        raise ValueError(f"unknown grading policy {name!r}: expected one of {', '.join(sorted(POLICIES))}")
+    return POLICIES[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A complete box: `text[start:end]` is the whole command, `content` what stands between its braces."""
+
+    start: int
+    end: int
+    content: str
+
+
+def find_boxes(text: str) -> list[Box]:
+    r"""Complete outermost \boxed{}, \fbox{} and \framebox{} in reading order, in one linear pass.
+
+    Escaped braces do not count, and a box that never closes is no box (the boxes within it are).
+    """
+    if "box" not in text:
+        return []
+    boxes: list[Box] = []
+    open_braces: list[
+        re.Match[str] | None
+    ] = []  # the box command that opened the brace, None for a plain one
+    for token in _TOKEN.finditer(text):
+        piece = token.group()
+        if piece == "{":
+            open_braces.append(None)
+        elif piece == "}":
+            opened = open_braces.pop() if open_braces else None
+            if opened is not None:
+                while boxes and boxes[-1].start > opened.start():
+                    boxes.pop()  # inner boxes belong to the box that encloses them
+                boxes.append(Box(opened.start(), token.end(), text[opened.end() : token.start()]))
+        elif piece[-1] == "{" and len(piece) > 2:
+            open_braces.append(token)
+    return boxes
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """The answer's text, or None and the reason why there is none."""
+
+    content: str | None
+    reason: str = ""
+
+
+def extract_answer(response: str, policy: Policy) -> Extraction:
+    """The final answer of a response under a policy; never raises, linear in the response's length."""
+    if policy.strict_format:
+        return _extract_strict(response)
+    boxes = find_boxes(response)
+    if boxes:
+        content = _unwrap_nested(boxes[-1].content)
+        return Extraction(content) if content.strip() else Extraction(None, "the last box is empty")
+    if not policy.unboxed_counts:
+        return Extraction(None, "no complete box")
+    content = _announced_answer(response)
+    return Extraction(content) if content else Extraction(None, "no box and no announced answer")
+
+
+def _extract_strict(response: str) -> Extraction:
+    final_part = response.rsplit(_THINK_END, 1)[-1]
+    mentions = final_part.count("\\boxed")
+    if mentions != 1:
+        return Extraction(None, f"{mentions} \\boxed in the final part: expected exactly one")
+    boxes = find_boxes(final_part)
+    if not boxes or not final_part.startswith("\\boxed", boxes[-1].start):
+        return Extraction(
+            None, "the \\boxed in the final part never closes, or another kind of box follows it"
+        )
+    if not _AFTER_BOX.fullmatch(final_part, boxes[-1].end):
+        return Extraction(None, "text follows the box")
+    content = boxes[-1].content
+    return Extraction(content) if content.strip() else Extraction(None, "the box is empty")
+
+
+def _unwrap_nested(content: str) -> str:
+    while True:
+        stripped = content.strip()
+        inner = find_boxes(stripped)
+        if len(inner) != 1 or (inner[0].start, inner[0].end) != (0, len(stripped)):
+            return stripped
+        content = inner[0].content
+
+
+def _announced_answer(response: str) -> str | None:
+    hashes = _HASHES.findall(response)
+    if hashes:
+        return hashes[-1].strip()
+    # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
+    tail = _BLANKS.sub(" ", response[-2000:])
+    announced = _ANNOUNCED.findall(tail)
+    if announced:
+        return announced[-1].strip()
+    last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
+    return last_line if _BARE_LINE.fullmatch(last_line) else None

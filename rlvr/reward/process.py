@@ -1,0 +1,198 @@
+"""The pool's side of its processes: starting the template, and pipes and kill switch of one worker."""
+
+import json
+import marshal
+import mmap
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rlvr
+from rlvr.reward.worker import HEADER, PROGRESS
+
+_REPLY_SECONDS = 30.0  # the template only forks and reaps; more than this means that it is gone
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What every worker is told at its start; `memory_mb` is the ceiling of its resident size in MiB."""
+
+    policy: str
+    verifier: str | None
+    memory_mb: int
+
+
+class Template:
+    """The process that workers are forked from (`rlvr.reward.worker`), and the only one started from here."""
+
+    def __init__(self, settings: WorkerSettings, start_timeout_seconds: float) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        package_root = str(Path(rlvr.__file__).parent.parent)
+        search_path = [package_root, *(path for path in sys.path if path and path != package_root)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path), "OMP_NUM_THREADS": "1"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "rlvr.reward.worker", str(theirs.fileno()), _as_json(settings)],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # a verifier's prints belong to the log, not into this program's output
+                env=environment,
+            )
+        try:
+            self._receive(start_timeout_seconds, "start up")
+        except BaseException:
+            self.close()
+            raise
+
+    def fork(self, descriptors: list[int]) -> int:
+        with suppress(BrokenPipeError):  # the missing answer is reported below, with the template's exit code
+            socket.send_fds(self._control, [b"fork"], descriptors)
+        return int(self._receive(_REPLY_SECONDS, "fork a worker"))
+
+    def reap(self, pid: int) -> int:
+        """Collect a dead worker; its exit code, negative for a signal."""
+        with suppress(BrokenPipeError):
+            self._control.send(str(pid).encode())
+        return int(self._receive(_REPLY_SECONDS, f"reap worker {pid}"))
+
+    def close(self) -> None:
+        self._control.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _receive(self, timeout_seconds: float, purpose: str) -> bytes:
+        ready, _, _ = select.select([self._control], [], [], timeout_seconds)
+        reply = self._control.recv(64) if ready else b""
+        if reply:
+            return reply
+        state = (
+            f"exited with code {self._process.poll()}"
+            if ready
+            else f"gave no answer in {timeout_seconds:g} s"
+        )
+        raise RuntimeError(
+            f"the graders' template process did not {purpose}: it {state}; see its messages on stderr"
+        )
+
+
+def _as_json(settings: WorkerSettings) -> str:
+    return json.dumps(
+        {"policy": settings.policy, "verifier": settings.verifier, "memory_mb": settings.memory_mb}
+    )
+
+
+class WorkerProcess:
+    """One worker and the chunk of samples that it holds.
+
+    Both pipes are non-blocking on this side, so a worker that stopped reading can never hold the pool.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        their_requests, self.requests = os.pipe()
+        self.replies, their_replies = os.pipe()
+        progress = os.memfd_create("rlvr-grader-progress")
+        os.ftruncate(progress, PROGRESS.size)
+        self._progress = mmap.mmap(progress, PROGRESS.size)
+        PROGRESS.pack_into(self._progress, 0, 0.0, -1)
+        try:
+            self.pid = template.fork([their_requests, their_replies, progress])
+        finally:
+            for descriptor in (their_requests, their_replies, progress):
+                os.close(descriptor)
+        os.set_blocking(self.requests, False)
+        os.set_blocking(self.replies, False)
+        self.ready = False
+        self.busy_since = time.monotonic()  # start of the process, then the moment the chunk was handed over
+        self.chunk: list[int] = []  # positions in the caller's list
+        self.reported: set[int] = set()  # indices in the chunk whose result is here
+        self._first_number = 0
+        self._unsent = memoryview(b"")
+        self._received = bytearray()
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.chunk
+
+    @property
+    def wants_to_write(self) -> bool:
+        return len(self._unsent) > 0
+
+    def submit(self, chunk: list[int], samples: list[tuple[str, str]]) -> None:
+        payload = marshal.dumps((self._first_number, samples))
+        self._unsent = memoryview(HEADER.pack(len(payload)) + payload)
+        self.chunk, self.busy_since = chunk, time.monotonic()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes; a broken pipe is left for the reading side to notice."""
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self.requests, self._unsent[: 1 << 20]) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._unsent = memoryview(b"")
+
+    def receive(self) -> tuple[list[Any], bool]:
+        """The complete frames that are here, and whether the worker has closed its end."""
+        closed = False
+        try:
+            while piece := os.read(self.replies, 1 << 20):
+                self._received += piece
+            closed = True
+        except BlockingIOError:
+            pass
+        frames: list[Any] = []
+        while len(self._received) >= HEADER.size:
+            end = HEADER.size + HEADER.unpack_from(self._received)[0]
+            if len(self._received) < end:
+                break
+            frames.append(marshal.loads(bytes(self._received[HEADER.size : end])))
+            del self._received[:end]
+        return frames, closed
+
+    def finish_chunk(self) -> None:
+        self._first_number += len(self.chunk)
+        self.chunk, self.reported = [], set()
+
+    def running_index(self) -> int | None:
+        """The index in the chunk of the sample in work, None before the first one is begun."""
+        number = PROGRESS.unpack_from(self._progress)[1] - self._first_number
+        return number if 0 <= number < len(self.chunk) else None
+
+    def running_seconds(self) -> float:
+        """How long the sample in work has been running; 0 before the first one is begun."""
+        # The number is read before the start and written after it: a start is never older than its number.
+        if self.running_index() is None:
+            return 0.0
+        return time.monotonic() - PROGRESS.unpack_from(self._progress)[0]
+
+    def resident_mb(self) -> float:
+        try:
+            with open(f"/proc/{self.pid}/statm") as statm:
+                fields = statm.read().split()
+        except OSError:
+            return 0.0
+        return int(fields[1]) * mmap.PAGESIZE / 2**20
+
+    def kill(self) -> int:
+        """End the process whatever it is doing; its exit code, -9 unless it had ended by itself."""
+        os.kill(self.pid, signal.SIGKILL)  # a zombie until reaped, so the pid is still this worker's
+        return self._template.reap(self.pid)
+
+    def close_pipes(self) -> None:
+        os.close(self.requests)
+        os.close(self.replies)
+        self._progress.close()

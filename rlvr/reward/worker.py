@@ -1,0 +1,192 @@
+"""The processes that grade: a template that imports once, and the killable workers forked from it.
+
+`python -m rlvr.reward.worker CONTROL_FD SETTINGS_JSON` is started by `rlvr.reward.pool` only. The template
+is single-threaded and never grades, so forking it is safe and costs milliseconds: a replacement does not pay
+for importing sympy again. The template exits on EOF of its control socket, that is when the pool's process is
+gone however it ended, and the kernel then kills its workers, hung ones included (PR_SET_PDEATHSIG). The
+template itself has no such signal: it would fire when the *thread* that started the pool ends.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import marshal
+import math
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlvr.reward import grader
+from rlvr.reward.verdict import Outcome, Verdict
+
+HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
+PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], its running number
+FLUSH_SECONDS = 0.02  # results are sent at the end of a chunk, or once this much time has gone by
+_PR_SET_PDEATHSIG = 1
+
+# index in the chunk, outcome, extracted, gold, seconds, detail
+ResultRow = tuple[int, str, str | None, str | None, float, str]
+
+
+def main() -> None:
+    """Serve fork and reap orders until the pool closes the control socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the pool decides
+    control = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(sys.argv[2])
+    libc = ctypes.CDLL(None, use_errno=True)
+    if settings["verifier"] is None:
+        grader.warm_up()
+    gc.collect()
+    gc.freeze()  # keeps the shared pages shared in the forks
+    template_pid = os.getpid()
+    control.send(b"ready")
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(control, 64, 3)
+        if not order:
+            return
+        if order == b"fork":
+            pid = os.fork()
+            if pid == 0:
+                control.close()
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != template_pid:
+                    os._exit(1)
+                _run_worker(*descriptors, settings)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            control.send(str(pid).encode())
+        else:  # a pid: only now does it stop being a zombie, so the pool never signals a recycled pid
+            _, status = os.waitpid(int(order), 0)
+            control.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _run_worker(requests: int, replies: int, progress: int, settings: dict[str, Any]) -> None:
+    """Grade chunks from the request pipe until its EOF; never returns."""
+    exit_code = 1
+    try:
+        page_count = int(Path("/proc/self/statm").read_text().split()[0])
+        ceiling = page_count * mmap.PAGESIZE + 2 * settings["memory_mb"] * 2**20
+        resource.setrlimit(
+            resource.RLIMIT_AS, (ceiling, ceiling)
+        )  # backstop: the pool watches the resident size
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        try:
+            grade = _load_verifier(settings["verifier"], settings["policy"])
+        except Exception as error:  # a user's module; the pool raises it where the user can read it
+            _write_frame(replies, ("error", f"{type(error).__name__}: {error}"))
+        else:
+            _write_frame(replies, ("ready", ""))
+            with mmap.mmap(progress, PROGRESS.size) as shared:
+                _serve(requests, replies, shared, grade)
+        exit_code = 0
+    finally:
+        os._exit(exit_code)  # a fork must not run the template's clean-up
+
+
+def _serve(requests: int, replies: int, shared: mmap.mmap, grade: Callable[[str, str], Verdict]) -> None:
+    while (frame := _read_frame(requests)) is not None:
+        first_number, samples = frame
+        rows: list[ResultRow] = []
+        flushed = time.monotonic()
+        for index, (gold, response) in enumerate(samples):
+            now = time.monotonic()
+            if rows and now - flushed > FLUSH_SECONDS:
+                _write_frame(replies, ("rows", rows))
+                rows, flushed = [], now
+            PROGRESS.pack_into(shared, 0, now, first_number + index)
+            rows.append(_grade_one(index, gold, response, grade))
+        _write_frame(replies, ("rows", rows))
+
+
+def _grade_one(index: int, gold: str, response: str, grade: Callable[[str, str], Verdict]) -> ResultRow:
+    started = time.perf_counter()
+    try:
+        verdict = grade(gold, response)
+        outcome, extracted, kept_gold, detail = (
+            verdict.outcome,
+            verdict.extracted,
+            verdict.gold,
+            verdict.detail,
+        )
+    except MemoryError:
+        outcome, extracted, kept_gold, detail = Outcome.FAILED, None, gold, "memory: allocation refused"
+    except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
+        outcome, extracted, kept_gold = Outcome.FAILED, None, gold
+        detail = f"the grader raised {type(error).__name__}: {str(error)[:200]}"
+    return index, str(outcome), extracted, kept_gold, time.perf_counter() - started, detail
+
+
+def _load_verifier(dotted: str | None, policy: str) -> Callable[[str, str], Verdict]:
+    if dotted is None:
+        return lambda gold, response: grader.grade(gold, response, policy=policy)
+    verify = import_verifier(dotted)
+    return lambda gold, response: as_verdict(verify(gold, response), gold)
+
+
+def import_verifier(dotted: str) -> Callable[[str, str], Any]:
+    """The function that `package.module:function` names; raises ValueError, ImportError or AttributeError."""
+    module_name, _, attribute = dotted.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"verifier {dotted!r}: expected 'package.module:function'")
+    function = getattr(importlib.import_module(module_name), attribute)
+    if not callable(function):
+        raise ValueError(f"verifier {dotted!r}: {attribute} is not callable")
+    return function
+
+
+def as_verdict(value: Any, gold: str) -> Verdict:
+    """Read a plugged-in verifier's result: a Verdict (or its look-alike), a bool, or a score in [0, 1].
+
+    A score of at least 0.5 is correct and is kept in the detail; NaN and any other type raise TypeError.
+    """
+    if hasattr(value, "outcome"):
+        extracted, detail = getattr(value, "extracted", None), getattr(value, "detail", "")
+        return Verdict("", Outcome(value.outcome), extracted, getattr(value, "gold", gold), 0.0, detail)
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not 0.0 <= score <= 1.0:
+        raise TypeError(
+            f"the verifier returned {value!r:.100}: expected a Verdict, a bool or a score in [0, 1]"
+        )
+    detail = "" if score in (0.0, 1.0) else f"score {score:g}"
+    return Verdict("", Outcome.CORRECT if score >= 0.5 else Outcome.WRONG, None, gold, 0.0, detail)
+
+
+def _read_frame(descriptor: int) -> Any:
+    header = _read_exactly(descriptor, HEADER.size)
+    return (
+        None if header is None else marshal.loads(_read_exactly(descriptor, HEADER.unpack(header)[0]) or b"")
+    )
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes | None:
+    pieces = []
+    while size:
+        piece = os.read(descriptor, min(size, 1 << 20))
+        if not piece:
+            return None
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _write_frame(descriptor: int, content: Any) -> None:
+    payload = marshal.dumps(content)
+    rest = memoryview(HEADER.pack(len(payload)) + payload)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+if __name__ == "__main__":
+    main()
