@@ -1,0 +1,134 @@
+"""The mathematics data sets known by name: where each lives on the Hugging Face hub and how to read it.
+
+To add one, add an entry to `CATALOG`. A name decides the format of a row, also for a local copy of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+DAPO_PREFIX = (
+    "Solve the following math problem step by step. The last line of your response should be of the form "
+    "Answer: $Answer (without quotes) where $Answer is the answer to the problem.\n\n"
+)
+DAPO_SUFFIX = '\n\nRemember to put your answer on its own line after "Answer:".'
+
+
+def as_text(value: Any) -> str:
+    """Return a cell as stripped text: text as it is, whole numbers without a fraction.
+
+    Raises ValueError for anything that is neither text nor a finite number.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"is {_kind(value)}, expected text or a number")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError(f"is the number {value}, expected a finite one")
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def after_hashes(value: Any) -> str:
+    """Return what follows the last ``####`` of a worked GSM8K solution, thousands separators removed.
+
+    Raises ValueError if the marker is missing.
+    """
+    _, marker, answer = as_text(value).rpartition("####")
+    if not marker:
+        raise ValueError("has no '#### answer' at its end")
+    return answer.strip().replace(",", "")
+
+
+def last_boxed(value: Any) -> str:
+    r"""Return the content of the last ``\boxed{}`` (or ``\fbox{}``) of a worked solution, braces matched.
+
+    Also reads MATH's brace-free ``\boxed 3``. Raises ValueError if there is no complete box.
+    """
+    text = as_text(value)
+    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
+    if start < 0:
+        raise ValueError(r"has no \boxed{answer}")
+    rest = text[start:].removeprefix(r"\boxed").removeprefix(r"\fbox").lstrip()
+    if not rest.startswith("{"):
+        return rest.split("$")[0].strip()
+    depth = 0
+    for position, char in enumerate(rest):
+        escaped = position > 0 and rest[position - 1] == "\\"
+        if char in "{}" and not escaped:
+            depth += 1 if char == "{" else -1
+        if depth == 0:
+            return rest[1:position].strip()
+    raise ValueError(r"has a \boxed{ without its closing brace")
+
+
+def joined_answers(value: Any) -> str:
+    """Return one answer, or a list of them joined by commas, without dollar signs around each.
+
+    Raises ValueError if an answer is neither text nor a number.
+    """
+    answers = value if isinstance(value, list) else [value]
+    return ", ".join(as_text(answer).strip("$").strip() for answer in answers)
+
+
+def dapo_question(value: Any) -> str:
+    """Return the bare question of a DAPO prompt, a list with one user message, without DAPO's instructions.
+
+    The template `dapo` puts the instructions back. Raises ValueError if the value is not such a list.
+    """
+    if isinstance(value, str):
+        content = value
+    elif isinstance(value, list) and value and isinstance(value[-1], dict):
+        content = as_text(value[-1].get("content"))
+    else:
+        raise ValueError(f"is {_kind(value)}, expected text or a list of messages with 'content'")
+    return content.removeprefix(DAPO_PREFIX).removesuffix(DAPO_SUFFIX).strip()
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else f"of type {type(value).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """Where a data set lives on the hub and how a row becomes a problem.
+
+    Columns are tried in order and the first one that a row has is read; a dot steps into a nested record.
+    """
+
+    hub_id: str | None = None  # None: known as a local file only
+    config: str | None = None
+    train_split: str = "train"  # used for training when the configuration names no split
+    eval_split: str = "test"  # used for evaluation; equal to train_split where there is only one
+    question: tuple[str, ...] = ("problem", "question")
+    answer: tuple[str, ...] = ("answer",)
+    id: tuple[str, ...] = ("id",)
+    read_question: Callable[[Any], str] = as_text
+    read_answer: Callable[[Any], str] = as_text
+    repeats: bool = False  # the published file repeats its rows: keep the first of each id
+
+
+LOCAL_FILE = CatalogEntry(question=("question", "problem", "prompt"))
+
+CATALOG: dict[str, CatalogEntry] = {
+    "gsm8k": CatalogEntry("openai/gsm8k", "main", id=("id", "idx"), read_answer=after_hashes),
+    "math": CatalogEntry("DigitalLearningGmbH/MATH-lighteval", answer=("solution",), read_answer=last_boxed),
+    "math500": CatalogEntry("HuggingFaceH4/MATH-500", train_split="test", id=("unique_id", "id")),
+    "aime24": CatalogEntry("HuggingFaceH4/aime_2024", eval_split="train"),
+    "aime25": CatalogEntry("math-ai/aime25", train_split="test"),
+    "amc23": CatalogEntry("math-ai/amc23", train_split="test"),
+    "olympiadbench": CatalogEntry(
+        "math-ai/olympiadbench", train_split="test", answer=("final_answer",), read_answer=joined_answers
+    ),
+    "minerva": CatalogEntry("math-ai/minervamath", train_split="test"),
+    "dapo_math_17k": CatalogEntry(
+        "BytedTsinghua-SIA/DAPO-Math-17k",
+        eval_split="train",
+        question=("prompt",),
+        answer=("reward_model.ground_truth",),
+        id=("extra_info.index",),
+        read_question=dapo_question,
+        repeats=True,
+    ),
+}

@@ -1,0 +1,111 @@
+r"""Prompt templates: how a question becomes the text that the model continues.
+
+Which `data.template` suits which model:
+
+    plain       the question and nothing else: the built-in model, and base models that were taught a format
+    chat        the tokenizer's own chat template, the question as the user's message: instruction-tuned models
+    qwen_math   Qwen2.5-Math's prompt with its \boxed{} instruction in ChatML: Qwen base and instruct models
+    dapo        DAPO's instructions around the question, in the tokenizer's chat template as in DAPO's own run
+    dapo_plain  the same instructions without a chat template: base models that have none
+
+The reward stage reads boxed answers and DAPO's "Answer:" line alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
+from rlvr.types import Problem, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
+
+
+def _plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    return question
+
+
+def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no chat template, which data.template=chat and "
+            "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math"
+        )
+    messages = [{"role": "user", "content": question}]
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    for mark in ("<|im_start|>", "<|im_end|>"):
+        if len(tokenizer.encode(mark, add_special_tokens=False)) != 1:
+            raise ValueError(
+                f"the tokenizer {tokenizer.name_or_path!r} does not know {mark} as one token, which "
+                "data.template=qwen_math needs; use chat, plain or dapo_plain"
+            )
+    return (
+        f"<|im_start|>system\n{QWEN_SYSTEM}<|im_end|>\n"
+        f"<|im_start|>user\n{question}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def _dapo_plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    return f"{DAPO_PREFIX}{question}{DAPO_SUFFIX}"
+
+
+def _dapo(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    return _chat(_dapo_plain(question, tokenizer), tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How a question is rendered, and who writes the special tokens at its start."""
+
+    render: Callable[[str, PreTrainedTokenizerBase], str]
+    special_tokens: bool  # True: the tokenizer adds its own (a BOS); False: the rendered text holds them
+
+
+TEMPLATES: dict[str, Template] = {
+    "plain": Template(_plain, special_tokens=True),
+    "chat": Template(_chat, special_tokens=False),
+    "qwen_math": Template(_qwen_math, special_tokens=False),
+    "dapo": Template(_dapo, special_tokens=False),
+    "dapo_plain": Template(_dapo_plain, special_tokens=True),
+}
+
+
+def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the text of a prompt.
+
+    Raises ValueError for an unknown template, and where the tokenizer lacks what the template needs.
+    """
+    return _template(template).render(question, tokenizer)
+
+
+def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+    """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
+
+    Raises ValueError as `render` does, and if there are no tokens, or the tokenizer appended its end token,
+    after which a model would not continue.
+    """
+    text = render(template, problem.question, tokenizer)
+    ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens)
+    if not ids:
+        raise ValueError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
+    if ids[-1] == tokenizer.eos_token_id and not text.endswith(str(tokenizer.eos_token)):
+        raise ValueError(
+            f"prompt {problem.id}: the tokenizer {tokenizer.name_or_path!r} appends its end token; "
+            "set add_eos_token to false in its tokenizer_config.json"
+        )
+    return Prompt(problem=problem, token_ids=tuple(ids))
+
+
+def _template(name: str) -> Template:
+    if name not in TEMPLATES:
+        raise ValueError(f"data.template is {name!r}; expected one of {', '.join(TEMPLATES)}")
+    return TEMPLATES[name]

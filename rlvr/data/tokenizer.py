@@ -1,0 +1,86 @@
+"""Resolve model paths and load tokenizers that are safe to train with."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+BUILTIN = "builtin"
+HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")  # name or owner/name
+BUILTIN_FOLDER = Path(__file__).parent / "base_model"
+
+
+def model_folder(path: str) -> str:
+    """Return the folder of a local model, or a hub name unchanged; "builtin" is the model in the package.
+
+    Raises ValueError for a local path that does not exist.
+    """
+    if path == BUILTIN:
+        if not (BUILTIN_FOLDER / "config.json").is_file():
+            raise ValueError(f"the built-in model is missing from {BUILTIN_FOLDER}: reinstall the package")
+        return str(BUILTIN_FOLDER)
+    local = Path(path).expanduser()
+    if local.exists():
+        return str(local)
+    first, *rest = path.split("/")
+    is_hub_name = HUB_NAME.fullmatch(path) and not (rest and Path(first).is_dir())
+    if not is_hub_name:
+        raise ValueError(
+            f"model path {path!r} does not exist (looked in {local.resolve()}); expected 'builtin', a folder "
+            "in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Math-1.5B"
+        )
+    return path
+
+
+def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model path as `model_folder` understands it, with a padding token in any case.
+
+    A tokenizer without one pads with its end token; that is safe because padding stands on the right and is
+    masked by length, never by token id. Raises ValueError for a missing local path and for a tokenizer without
+    an end token.
+    """
+    from transformers import AutoTokenizer  # imports torch: keep it out of the data modules' import
+
+    folder = model_folder(path)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {path!r} has no end token, so no response could ever end; "
+            "set eos_token in its tokenizer_config.json"
+        )
+    _warn_if_rebuilt(tokenizer, Path(folder) / "tokenizer.json")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        log.info(
+            "the tokenizer of %s has no padding token: padding with its end token %r, masked by length",
+            path,
+            tokenizer.eos_token,
+        )
+    return tokenizer
+
+
+def _warn_if_rebuilt(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
+    """Warn where transformers rebuilt the tokenizer from the model's type and lost what its file says."""
+    if not file.is_file():
+        return
+    from tokenizers import Tokenizer
+
+    probe = r"7+3-5=? first 7+3=10 then 10-5=5 so \boxed{5}"
+    written = Tokenizer.from_file(str(file)).encode(probe, add_special_tokens=False).ids
+    loaded = tokenizer.encode(probe, add_special_tokens=False)
+    if written != loaded:
+        log.warning(
+            "%s encodes %r as %s, but the tokenizer that transformers builds from it as %s; training and "
+            "generation use the latter. tokenizer_class in tokenizer_config.json decides which class is built",
+            file,
+            probe,
+            written,
+            loaded,
+        )
