@@ -113,8 +113,12 @@ def _entry(cfg: SourceConfig) -> CatalogEntry:
             f"a {KINDS} file or a folder of them"
         )
     entry = CATALOG.get(cfg.name, LOCAL_FILE)
-    columns = {"question": cfg.question, "answer": cfg.answer, "id": cfg.id}
-    return replace(entry, **{name: (column,) for name, column in columns.items() if column is not None})
+    return replace(
+        entry,
+        question=(cfg.question,) if cfg.question else entry.question,
+        answer=(cfg.answer,) if cfg.answer else entry.answer,
+        id=(cfg.id,) if cfg.id else entry.id,
+    )
 
 
 def _collect(cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[_Row]) -> LoadedSource:

@@ -3,7 +3,7 @@ r"""Prompt templates: how a question becomes the text that the model continues.
 Which `data.template` suits which model:
 
     plain       the question and nothing else: the built-in model, and base models that were taught a format
-    chat        the tokenizer's own chat template, the question as the user's message: instruction-tuned models
+    chat        the tokenizer's own chat template around the question: instruction-tuned models
     qwen_math   Qwen2.5-Math's prompt with its \boxed{} instruction in ChatML: Qwen base and instruct models
     dapo        DAPO's instructions around the question, in the tokenizer's chat template as in DAPO's own run
     dapo_plain  the same instructions without a chat template: base models that have none
@@ -37,7 +37,7 @@ def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
             "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math"
         )
     messages = [{"role": "user", "content": question}]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:

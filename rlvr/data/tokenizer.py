@@ -43,8 +43,8 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
     """Load the tokenizer of a model path as `model_folder` understands it, with a padding token in any case.
 
     A tokenizer without one pads with its end token; that is safe because padding stands on the right and is
-    masked by length, never by token id. Raises ValueError for a missing local path and for a tokenizer without
-    an end token.
+    masked by length, never by token id. Raises ValueError for a missing local path and for a tokenizer
+    without an end token.
     """
     from transformers import AutoTokenizer  # imports torch: keep it out of the data modules' import
 
@@ -77,8 +77,8 @@ def _warn_if_rebuilt(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
     loaded = tokenizer.encode(probe, add_special_tokens=False)
     if written != loaded:
         log.warning(
-            "%s encodes %r as %s, but the tokenizer that transformers builds from it as %s; training and "
-            "generation use the latter. tokenizer_class in tokenizer_config.json decides which class is built",
+            "%s encodes %r as %s, but the tokenizer that transformers builds from it as %s, which training "
+            "and generation use; tokenizer_class in tokenizer_config.json decides which class is built",
             file,
             probe,
             written,
