@@ -60,8 +60,8 @@ class BuildOptions:
     """What a build can be told on its command line, as ``name=value``."""
 
     output: str = ""  # folder to write the checkpoint to; required
-    steps: int = 1500  # optimizer steps
-    batch: int = 256  # answers in a step
+    steps: int = 2000  # optimizer steps
+    batch: int = 128  # answers in a step
     learning_rate: float = 2e-3  # peak; falls to zero along a cosine
     seed: int = 0  # decides the weights' start, the problems and the answers
     threads: int = 1  # CPU threads
