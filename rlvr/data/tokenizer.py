@@ -27,14 +27,14 @@ def model_folder(path: str) -> str:
             raise ValueError(f"the built-in model is missing from {BUILTIN_FOLDER}: reinstall the package")
         return str(BUILTIN_FOLDER)
     local = Path(path).expanduser()
-    if local.exists():
+    if path and local.is_dir():
         return str(local)
     first, *rest = path.split("/")
-    is_hub_name = HUB_NAME.fullmatch(path) and not (rest and Path(first).is_dir())
-    if not is_hub_name:
+    under_a_folder = bool(rest) and Path(first).is_dir()
+    if not HUB_NAME.fullmatch(path) or local.is_file() or under_a_folder:
         raise ValueError(
-            f"model path {path!r} does not exist (looked in {local.resolve()}); expected 'builtin', a folder "
-            "in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Math-1.5B"
+            f"model folder {path!r} does not exist (looked in {local.resolve()}); expected 'builtin', a "
+            "folder in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Math-1.5B"
         )
     return path
 

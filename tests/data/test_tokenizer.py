@@ -1,0 +1,79 @@
+"""Model paths and tokenizers, saved to disk and loaded as a run does."""
+
+import logging
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer, model_folder
+
+
+def saved(folder, **special):
+    vocabulary = {"<s>": 0, "</s>": 1, "<pad>": 2, "1": 3, "+": 4}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_tokenizer_without_padding_token_pads_with_its_end_token(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="rlvr")
+    tokenizer = load_tokenizer(saved(tmp_path, eos_token="</s>"))
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 1
+    assert "padding with its end token '</s>'" in caplog.text
+
+
+def test_a_padding_token_is_kept(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="rlvr")
+    tokenizer = load_tokenizer(saved(tmp_path, eos_token="</s>", pad_token="<pad>"))
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (2, 1)
+    assert not [record for record in caplog.records if record.name.startswith("rlvr")]
+
+
+def test_a_tokenizer_without_end_token_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no end token"):
+        load_tokenizer(saved(tmp_path))
+
+
+def test_a_tokenizer_that_transformers_rebuilds_differently_is_warned_about(tmp_path, caplog):
+    folder = saved(tmp_path, eos_token="</s>", unk_token="<s>")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "GPT2Tokenizer", "eos_token": "</s>"}'
+    )
+    load_tokenizer(folder)
+    assert "the tokenizer that transformers builds" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "path", ["./nowhere", "/nowhere/at/all", "~/nowhere-at-all", "a/b/c", "runs\\x", "a/", ""]
+)
+def test_a_local_path_that_does_not_exist_is_refused(path):
+    with pytest.raises(ValueError, match=r"does not exist.*builtin"):
+        model_folder(path)
+
+
+def test_a_relative_path_under_an_existing_folder_is_not_taken_for_a_hub_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ValueError, match="does not exist"):
+        model_folder("runs/policy")
+    (tmp_path / "runs" / "policy").mkdir()
+    assert model_folder("runs/policy") == "runs/policy"
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt2", "Qwen/Qwen2.5-Math-1.5B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"]
+)
+def test_hub_names_pass(name):
+    assert model_folder(name) == name
+
+
+def test_the_built_in_model(tmp_path):
+    if not (BUILTIN_FOLDER / "config.json").is_file():
+        with pytest.raises(ValueError, match="reinstall"):
+            model_folder("builtin")
+        return
+    tokenizer = load_tokenizer("builtin")
+    text = r"7+3-5=? first 7+3=10 then 10-5=5 so \boxed{5}"
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
