@@ -7,14 +7,15 @@ pick whichever candidate happens to be right.
 import re
 from dataclasses import dataclass
 
-BOX_COMMANDS = r"boxed|fbox|framebox"
-_TOKEN = re.compile(rf"\\(?:{BOX_COMMANDS})\s*\{{|\\.|[{{}}]", re.DOTALL)
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+# A doubled backslash before a box is a model's escaping slip, not a line break: the box counts.
+_TOKEN = re.compile(rf"{_BOX.pattern}|\\(?:[{{}}]|\\(?!boxed|fbox|framebox))|[{{}}]")
 _THINK_END = "</think>"
 _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
 _BLANKS = re.compile(r"[ \t]+")
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _ANNOUNCED = re.compile(
-    r"(?i:answer)(?:[ \t]*\*\*)?[ \t]*(?::|(?i:is|=)\b:?)(?:[ \t]*\*\*)?[ \t]*"
+    r"(?i:answer)(?:[ \t]*\*\*)?[ \t]*(?::|=|(?i:is)\b:?)(?:[ \t]*\*\*)?[ \t]*"
     r"(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)"
 )
 _BARE_LINE = re.compile(
@@ -68,13 +69,14 @@ def find_boxes(text: str) -> list[Box]:
 
     Escaped braces do not count, and a box that never closes is no box (the boxes within it are).
     """
-    if "box" not in text:
+    first = _BOX.search(text)
+    if first is None:
         return []
     boxes: list[Box] = []
     open_braces: list[
         re.Match[str] | None
     ] = []  # the box command that opened the brace, None for a plain one
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text, first.start()):
         piece = token.group()
         if piece == "{":
             open_braces.append(None)
@@ -107,8 +109,8 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
         return Extraction(content) if content.strip() else Extraction(None, "the last box is empty")
     if not policy.unboxed_counts:
         return Extraction(None, "no complete box")
-    content = _announced_answer(response)
-    return Extraction(content) if content else Extraction(None, "no box and no announced answer")
+    announced = _announced_answer(response)
+    return Extraction(announced) if announced else Extraction(None, "no box and no announced answer")
 
 
 def _extract_strict(response: str) -> Extraction:

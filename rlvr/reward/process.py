@@ -92,6 +92,14 @@ def _as_json(settings: WorkerSettings) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The sample that a worker is on: its index in the chunk, and how long it has been at it [s]."""
+
+    index: int
+    seconds: float
+
+
 class WorkerProcess:
     """One worker and the chunk of samples that it holds.
 
@@ -114,7 +122,7 @@ class WorkerProcess:
         os.set_blocking(self.requests, False)
         os.set_blocking(self.replies, False)
         self.ready = False
-        self.busy_since = time.monotonic()  # start of the process, then the moment the chunk was handed over
+        self.waiting_since = time.monotonic()  # start of the process, then of each hand-over of a chunk
         self.chunk: list[int] = []  # positions in the caller's list
         self.reported: set[int] = set()  # indices in the chunk whose result is here
         self._first_number = 0
@@ -132,7 +140,7 @@ class WorkerProcess:
     def submit(self, chunk: list[int], samples: list[tuple[str, str]]) -> None:
         payload = marshal.dumps((self._first_number, samples))
         self._unsent = memoryview(HEADER.pack(len(payload)) + payload)
-        self.chunk, self.busy_since = chunk, time.monotonic()
+        self.chunk, self.waiting_since = chunk, time.monotonic()
         self.flush()
 
     def flush(self) -> None:
@@ -167,17 +175,13 @@ class WorkerProcess:
         self._first_number += len(self.chunk)
         self.chunk, self.reported = [], set()
 
-    def running_index(self) -> int | None:
-        """The index in the chunk of the sample in work, None before the first one is begun."""
-        number = PROGRESS.unpack_from(self._progress)[1] - self._first_number
-        return number if 0 <= number < len(self.chunk) else None
-
-    def running_seconds(self) -> float:
-        """How long the sample in work has been running; 0 before the first one is begun."""
-        # The number is read before the start and written after it: a start is never older than its number.
-        if self.running_index() is None:
-            return 0.0
-        return time.monotonic() - PROGRESS.unpack_from(self._progress)[0]
+    def running(self) -> Running | None:
+        """The sample in work; None before the first one of the chunk is begun, and without a chunk."""
+        # The worker writes the start before the number and this side reads the number first, so a start is
+        # never older than its number: at worst the time reads too short, and no sample is ended too early.
+        index = PROGRESS.unpack_from(self._progress)[1] - self._first_number
+        started = PROGRESS.unpack_from(self._progress)[0]
+        return Running(index, time.monotonic() - started) if 0 <= index < len(self.chunk) else None
 
     def resident_mb(self) -> float:
         try:

@@ -60,7 +60,8 @@ def main() -> None:
                 libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() != template_pid:
                     os._exit(1)
-                _run_worker(*descriptors, settings)
+                requests, replies, progress = descriptors
+                _run_worker(requests, replies, progress, settings)
             for descriptor in descriptors:
                 os.close(descriptor)
             control.send(str(pid).encode())

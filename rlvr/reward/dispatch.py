@@ -1,0 +1,216 @@
+"""Drive the workers: hand out chunks, collect results, end what breaks a limit, replace what ended.
+
+Single-threaded by contract: the pool's lock lets one call in at a time. No thread runs between calls.
+"""
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
+from rlvr.reward.verdict import Outcome
+
+_CHUNK_SIZE = 16  # samples that a worker holds at most
+_TICK_SECONDS = 0.02  # how often deadlines and memory are looked at
+_MAX_FAULTS = (
+    8  # deaths in one run that no sample explains: beyond it the workers are broken, not the samples
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A verdict without its sample id, as it comes from a worker; fields as in `verdict.Verdict`."""
+
+    outcome: Outcome
+    extracted: str | None
+    gold: str | None
+    seconds: float
+    detail: str
+
+
+# Told the position in the caller's list and its grade, as soon as it is known.
+Settle = Callable[[int, Grade], None]
+Sample = tuple[str, str]  # gold, response
+
+
+class Dispatcher:
+    """The live workers, always `size` of them between runs."""
+
+    def __init__(
+        self, settings: WorkerSettings, *, size: int, deadline_seconds: float, start_timeout_seconds: float
+    ) -> None:
+        self.settings = settings
+        self.size = size
+        self.deadline_seconds = deadline_seconds
+        self.start_timeout_seconds = start_timeout_seconds
+        self.selector = selectors.DefaultSelector()
+        self.workers: list[WorkerProcess] = []
+        self._template = Template(settings, start_timeout_seconds)
+        try:
+            self.refill()
+            self._await_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, samples: Sequence[Sample], settle: Settle) -> None:
+        """Settle every sample exactly once; returns with all workers idle and at full strength."""
+        try:
+            _Run(self, samples, settle).loop()
+        finally:
+            for worker in list(self.workers):  # busy only where an exception ended the loop
+                if worker.chunk or worker.resident_mb() > self.settings.memory_mb / 2:
+                    self.drop(worker)
+            self.refill()
+
+    def close(self) -> None:
+        for worker in list(self.workers):
+            self.drop(worker)
+        self.selector.close()
+        self._template.close()
+
+    def refill(self) -> None:
+        while len(self.workers) < self.size:
+            worker = WorkerProcess(self._template)
+            self.workers.append(worker)
+            self.selector.register(worker.replies, selectors.EVENT_READ, worker)
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + self.start_timeout_seconds
+        while not all(worker.ready for worker in self.workers):
+            events = self.selector.select(max(0.0, deadline - time.monotonic()))
+            if not events:
+                raise RuntimeError(f"grading workers did not start within {self.start_timeout_seconds:g} s")
+            for key, _ in events:
+                frames, closed = key.data.receive()
+                self.note_start(key.data, frames)
+                if closed:
+                    raise RuntimeError(f"grading worker {key.data.pid} died during its start; see stderr")
+
+    def note_start(self, worker: WorkerProcess, frames: list[Any]) -> None:
+        for kind, content in frames:
+            if kind == "error":
+                verifier = self.settings.verifier
+                raise RuntimeError(f"verifier {verifier!r} cannot be loaded in a worker: {content}")
+            worker.ready = worker.ready or kind == "ready"
+
+    def drop(self, worker: WorkerProcess) -> None:
+        try:
+            worker.kill()
+        finally:
+            self.forget(worker)
+
+    def forget(self, worker: WorkerProcess) -> None:
+        self.workers.remove(worker)
+        self.selector.unregister(worker.replies)
+        self.watch_writing(worker, False)
+        worker.close_pipes()
+
+    def watch_writing(self, worker: WorkerProcess, wanted: bool) -> None:
+        watched = worker.requests in self.selector.get_map()
+        if wanted and not watched:
+            self.selector.register(worker.requests, selectors.EVENT_WRITE, worker)
+        elif watched and not wanted:
+            self.selector.unregister(worker.requests)
+
+
+class _Run:
+    """The state of one `Dispatcher.run`."""
+
+    def __init__(self, crew: Dispatcher, samples: Sequence[Sample], settle: Settle) -> None:
+        self._crew, self._samples, self._settle_one = crew, samples, settle
+        size = max(1, min(_CHUNK_SIZE, len(samples) // (4 * crew.size)))
+        starts = range(0, len(samples), size)
+        self._chunks = deque(list(range(i, min(i + size, len(samples)))) for i in starts)
+        self._missing = len(samples)
+        self._faults = 0
+
+    def loop(self) -> None:
+        next_check = time.monotonic() + _TICK_SECONDS
+        while self._missing:
+            self._crew.refill()
+            self._hand_out()
+            for key, _ in self._crew.selector.select(_TICK_SECONDS):
+                worker = key.data
+                if worker not in self._crew.workers:
+                    continue  # ended by an earlier event of the same batch
+                if key.fd == worker.requests:
+                    worker.flush()
+                    self._crew.watch_writing(worker, worker.wants_to_write)
+                elif self._take_results(worker):
+                    self._end(worker, None, Outcome.FAILED, "the worker died")
+            if time.monotonic() >= next_check:
+                self._check_limits()
+                next_check = time.monotonic() + _TICK_SECONDS
+
+    def _hand_out(self) -> None:
+        for worker in self._crew.workers:
+            if self._chunks and worker.idle:
+                chunk = self._chunks.popleft()
+                worker.submit(chunk, [self._samples[position] for position in chunk])
+                self._crew.watch_writing(worker, worker.wants_to_write)
+
+    def _take_results(self, worker: WorkerProcess) -> bool:
+        """Settle what has come in; whether the worker has closed its end."""
+        frames, closed = worker.receive()
+        self._crew.note_start(worker, frames)
+        for kind, rows in frames:
+            for index, outcome, extracted, gold, seconds, detail in rows if kind == "rows" else ():
+                worker.reported.add(index)
+                self._settle(worker.chunk[index], Grade(Outcome(outcome), extracted, gold, seconds, detail))
+        if worker.chunk and len(worker.reported) == len(worker.chunk):
+            worker.finish_chunk()
+        return closed
+
+    def _settle(self, position: int, grade: Grade) -> None:
+        self._missing -= 1
+        self._settle_one(position, grade)
+
+    def _check_limits(self) -> None:
+        limit_seconds, limit_mb = self._crew.deadline_seconds, self._crew.settings.memory_mb
+        start_limit = self._crew.start_timeout_seconds
+        now = time.monotonic()
+        for worker in list(self._crew.workers):
+            running = worker.running()
+            if running is None:
+                waiting = worker.chunk or not worker.ready
+                if waiting and now - worker.waiting_since > start_limit:
+                    raise RuntimeError(f"grading worker {worker.pid} did not start within {start_limit:g} s")
+            elif running.seconds > limit_seconds:
+                detail = f"no verdict within {limit_seconds:g} s"
+                self._end(worker, running.index, Outcome.TIMED_OUT, detail)
+            elif running.seconds > _TICK_SECONDS and (resident := worker.resident_mb()) > limit_mb:
+                detail = f"memory: {resident:.0f} MiB resident, the ceiling is {limit_mb} MiB"
+                self._end(worker, running.index, Outcome.FAILED, detail)
+
+    def _end(self, worker: WorkerProcess, offender: int | None, outcome: Outcome, detail: str) -> None:
+        """Kill a worker, charge the sample that it died on, and queue the rest of its chunk again.
+
+        `offender` is the index in the chunk that broke a limit. Had the worker moved on by the time it was
+        killed, nobody is charged: its unreported samples are graded again.
+        """
+        crew, chunk = self._crew, worker.chunk
+        exit_code = worker.kill()
+        running = worker.running()
+        self._take_results(worker)
+        finished = set(worker.reported) if worker.chunk else set(range(len(chunk)))
+        crew.forget(worker)
+        if running is not None and running.index not in finished and offender in (None, running.index):
+            if offender is None:
+                detail = f"{detail} with exit code {exit_code} (negative: a signal)"
+            finished.add(running.index)
+            position = chunk[running.index]
+            gold = self._samples[position][0]
+            self._settle(position, Grade(outcome, None, gold[:500], running.seconds, detail))
+        elif offender is None:
+            self._faults += 1
+            if self._faults > _MAX_FAULTS + crew.size:
+                raise RuntimeError(
+                    f"{self._faults} workers died outside any sample, the last with code {exit_code}"
+                )
+        rest = [position for index, position in enumerate(chunk) if index not in finished]
+        if rest:
+            self._chunks.appendleft(rest)
