@@ -1,33 +1,19 @@
-"""Which code computes the statistics: chosen from device and request, or forced, never switched in silence."""
+"""Which code computes the statistics: chosen by device and request, or forced, never switched in silence."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from rlvr.divergence.oracle import oracle_stats
-from rlvr.divergence.record import DistStats, Request
+from rlvr.divergence.record import DistStats, Request, Rows
 from rlvr.divergence.reference import reference_stats
 
 BACKENDS = ("auto", "oracle", "torch", "triton", "cuda")
 
-
-class Compute(Protocol):
-    """Writes the wanted statistics of logits x (P) and y (Q), [T, V], into `out`; x is None if delta is given."""
-
-    def __call__(
-        self,
-        x: Tensor | None,
-        y: Tensor | None,
-        ids: Tensor | None,
-        request: Request,
-        out: DistStats,
-        delta: Tensor | None = None,
-        lse_p: Tensor | None = None,
-        lse_q: Tensor | None = None,
-    ) -> None: ...
+# Writes the wanted statistics of the rows into the record. Raises ValueError for NaN or +inf logits.
+Compute = Callable[[Rows, Request, DistStats], None]
 
 
 def choose_backend(name: str, device: torch.device, request: Request) -> Compute:

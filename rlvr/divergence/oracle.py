@@ -8,65 +8,56 @@ import torch
 from torch import Tensor
 
 from rlvr.divergence.checks import check_finite_rows
-from rlvr.divergence.record import MAX_JS, DistStats, Request
-from rlvr.divergence.top_p import nucleus_threshold
+from rlvr.divergence.record import MAX_JS, TOP_P_WANTS, DistStats, Request, Rows
+from rlvr.divergence.top_p import truncate
+
+CHUNK_ELEMENTS = 1 << 22
 
 
-def oracle_stats(
-    x: Tensor,
-    y: Tensor | None,
-    ids: Tensor | None,
-    request: Request,
-    out: DistStats,
-    delta: Tensor | None = None,
-    lse_p: Tensor | None = None,
-    lse_q: Tensor | None = None,
-) -> None:
-    """Writes the statistics of rows x [T, V] and y [T, V] into `out`; see `reference_stats` for the arguments."""
-    if y is not None:
-        y = y.double() / request.temperature
-    x = (y + delta.double() / request.temperature) if delta is not None else x.double() / request.temperature
-    _one_side("p", x, y, ids, lse_p, request, out)
+def oracle_stats(rows: Rows, request: Request, out: DistStats) -> None:
+    """Writes the wanted statistics of `rows` into `out`, computed in float64."""
+    n_tokens, vocab = rows.x.shape
+    step = max(1, CHUNK_ELEMENTS // vocab)
+    for start in range(0, n_tokens, step):
+        part = slice(start, min(start + step, n_tokens))
+        _chunk_stats(rows[part], request, out.rows(part))
+
+
+def _chunk_stats(rows: Rows, request: Request, out: DistStats) -> None:
+    x = rows.x.double() / request.temperature
+    y = None if rows.y is None else rows.y.double() / request.temperature
+    if y is not None and rows.x_is_delta:
+        x = x + y
+    a = _log_softmax("p", x, rows.lse_p, rows, request, out)
     if y is None:
         return
-    _one_side("q", y, x, ids, lse_q, request, out)
-    a, b = _log_softmax(x, lse_p), _log_softmax(y, lse_q)
+    b = _log_softmax("q", y, rows.lse_q, rows, request, out)
+    for name, own, other in (("rank_p_in_q", x, y), ("rank_q_in_p", y, x)):
+        if request.has(name):
+            out.put(name, 1 + (other > other.gather(1, own.argmax(-1, keepdim=True))).sum(-1))
     _divergences(a, b, request, out, "")
-    if request.has("js_top_p", "kl_pq_top_p", "kl_qp_top_p"):
-        kept = [
-            row.masked_fill(row < nucleus_threshold(row, request.top_p)[:, None], -math.inf) for row in (x, y)
-        ]
-        _divergences(_log_softmax(kept[0], None), _log_softmax(kept[1], None), request, out, "_top_p")
+    if request.top_p is not None and request.has(*TOP_P_WANTS):
+        kept = [truncate(logits, request.top_p) for logits in (x, y)]
+        a, b = (logits - torch.logsumexp(logits, -1, keepdim=True) for logits in kept)
+        _divergences(a, b, request, out, "_top_p")
 
 
-def _log_softmax(x: Tensor, lse: Tensor | None) -> Tensor:
-    return x - (torch.logsumexp(x, -1) if lse is None else lse.double())[:, None]
-
-
-def _one_side(
-    side: str,
-    x: Tensor,
-    other: Tensor | None,
-    ids: Tensor | None,
-    lse: Tensor | None,
-    request: Request,
-    out: DistStats,
-) -> None:
+def _log_softmax(
+    side: str, x: Tensor, lse: Tensor | None, rows: Rows, request: Request, out: DistStats
+) -> Tensor:
+    """Returns the log-probabilities [R, V] and writes what concerns one side alone."""
     lse = torch.logsumexp(x, -1) if lse is None else lse.double()
-    check_finite_rows(f"logits_{side}", lse)
+    check_finite_rows(f"logits_{side}", lse, rows.first)
     log_prob = x - lse[:, None]
-    top = x.argmax(-1, keepdim=True)
     if request.has(f"lse_{side}"):
-        getattr(out, f"lse_{side}").copy_(lse)
-    if request.has(f"logp_{side}"):
-        getattr(out, f"logp_{side}").copy_(log_prob.gather(1, ids.long()[:, None])[:, 0])
+        out.put(f"lse_{side}", lse)
+    if request.has(f"logp_{side}") and rows.ids is not None:
+        out.put(f"logp_{side}", log_prob.gather(1, rows.ids.long()[:, None])[:, 0])
     if request.has(f"entropy_{side}"):
-        getattr(out, f"entropy_{side}").copy_(-_weighted(log_prob.exp(), log_prob).sum(-1))
+        out.put(f"entropy_{side}", -_weighted(log_prob.exp(), log_prob).sum(-1))
     if request.has(f"argmax_{side}"):
-        getattr(out, f"argmax_{side}").copy_(top[:, 0])
-    rank = f"rank_{side}_in_{'q' if side == 'p' else 'p'}"
-    if request.has(rank):
-        getattr(out, rank).copy_(1 + (other > other.gather(1, top)).sum(-1))
+        out.put(f"argmax_{side}", x.argmax(-1))
+    return log_prob
 
 
 def _weighted(p: Tensor, value: Tensor) -> Tensor:
@@ -75,18 +66,19 @@ def _weighted(p: Tensor, value: Tensor) -> Tensor:
 
 def _divergences(a: Tensor, b: Tensor, request: Request, out: DistStats, suffix: str) -> None:
     p, q = a.exp(), b.exp()
-    mixture = torch.logaddexp(a, b) - math.log(2.0)
     same = a == b
     if request.has("js" + suffix):
+        mixture = torch.logaddexp(a, b) - math.log(2.0)
         terms = _weighted(p, a - mixture) + _weighted(q, b - mixture)
-        getattr(out, "js" + suffix).copy_(terms.masked_fill(same, 0.0).sum(-1).div(2.0).clamp(0.0, MAX_JS))
+        out.put("js" + suffix, terms.masked_fill(same, 0.0).sum(-1).div(2.0).clamp(0.0, MAX_JS))
     if request.has("kl_pq" + suffix):
-        getattr(out, "kl_pq" + suffix).copy_(_kl(p, a, b, same))
+        out.put("kl_pq" + suffix, _kl(p, a, b, same))
     if request.has("kl_qp" + suffix):
-        getattr(out, "kl_qp" + suffix).copy_(_kl(q, b, a, same))
+        out.put("kl_qp" + suffix, _kl(q, b, a, same))
 
 
 def _kl(p: Tensor, a: Tensor, b: Tensor, same: Tensor) -> Tensor:
-    barred = (b == -math.inf) & (a > -math.inf)  # even where p underflows
+    barred = (b == -math.inf) & (a > -math.inf)  # infinite even where p underflows
+    dead = b.isnan().any(-1)
     kl = _weighted(p, a - b).masked_fill(same, 0.0).sum(-1).clamp_min(0.0)
-    return kl.masked_fill(barred.any(-1), math.inf)
+    return kl.masked_fill(barred.any(-1), math.inf).masked_fill(dead, math.nan)

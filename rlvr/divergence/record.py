@@ -13,7 +13,7 @@ from torch import Tensor
 class DistStats:
     """Statistics of T token positions, P the policy and Q the base; a field is None unless it was wanted.
 
-    Every field has shape [T]: fp32 in nats, but int64 for arg-max and rank. Positions outside the mask hold 0.
+    Every field has shape [T]: fp32 in nats, but int64 for arg-max and rank. Masked positions hold 0.
     """
 
     js: Tensor | None = None  # Jensen-Shannon divergence, in [0, ln 2]
@@ -49,30 +49,26 @@ class DistStats:
         """Returns views of the given positions: writing to them writes to this record."""
         return DistStats(**{name: value[rows] for name, value in self.items()})
 
+    def put(self, name: str, value: Tensor) -> None:
+        """Copies `value` [T] into the statistic `name`."""
+        getattr(self, name).copy_(value)
+
     def scatter(self, positions: Tensor, n_tokens: int) -> DistStats:
         """Spreads the rows over `n_tokens` positions (int64 `positions`, one for each row); 0 elsewhere."""
         spread = {
-            name: torch.zeros(n_tokens, dtype=value.dtype, device=value.device).index_copy_(
-                0, positions, value
-            )
-            for name, value in self.items()
+            name: value.new_zeros(n_tokens).index_copy_(0, positions, value) for name, value in self.items()
         }
         return DistStats(**spread)
 
 
 WANTS: tuple[str, ...] = tuple(item.name for item in fields(DistStats))
-TOP_P_WANTS = frozenset(name for name in WANTS if name.endswith("_top_p"))
-NEEDS_Q = (
-    TOP_P_WANTS
-    | {"js", "kl_pq", "kl_qp", "entropy_q", "logp_q", "lse_q", "argmax_q"}
-    | {
-        "rank_p_in_q",
-        "rank_q_in_p",
-    }
-)
-MAX_JS = 0.6931471228599548  # the largest fp32 number that does not exceed ln 2
+OF_P_ALONE = frozenset({"entropy_p", "logp_p", "lse_p", "argmax_p"})
+NEEDS_Q = frozenset(WANTS) - OF_P_ALONE
 NEEDS_IDS = frozenset({"logp_p", "logp_q"})
+PAIR_WANTS = ("js", "kl_pq", "kl_qp")
+TOP_P_WANTS = tuple(name + "_top_p" for name in PAIR_WANTS)
 INTEGER_WANTS = frozenset({"argmax_p", "argmax_q", "rank_p_in_q", "rank_q_in_p"})
+MAX_JS = 0.6931471228599548  # the largest fp32 number that does not exceed ln 2
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -84,8 +80,9 @@ class Request:
     """A validated question: which statistics, at which temperature, with which nucleus."""
 
     want: frozenset[str]
-    temperature: float
-    top_p: float | None
+    temperature: float = 1.0
+    top_p: float | None = None
+    validate: bool = True  # whether NaN rows are looked for where that costs a wait for the device
 
     @property
     def needs_q(self) -> bool:
@@ -94,3 +91,33 @@ class Request:
     def has(self, *names: str) -> bool:
         """Tells whether any of the names is wanted."""
         return not self.want.isdisjoint(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The logits of T positions and what belongs to them, as a backend receives them."""
+
+    x: Tensor  # [T, V] logits of P; with x_is_delta, logits of P minus logits of Q
+    y: Tensor | None = None  # [T, V] logits of Q
+    ids: Tensor | None = None  # [T] sampled tokens
+    lse_p: Tensor | None = (
+        None  # [T] log-normalisers of the logits over the temperature, if the caller knows them
+    )
+    lse_q: Tensor | None = None
+    x_is_delta: bool = False
+    first: int = 0  # index of the first row in the caller's tensors, for error messages
+
+    def __getitem__(self, rows: slice) -> Rows:
+        y, ids, lse_p, lse_q = (None if value is None else value[rows] for value in self._optional())
+        return Rows(self.x[rows], y, ids, lse_p, lse_q, self.x_is_delta, self.first + (rows.start or 0))
+
+    def select(self, positions: Tensor) -> Rows:
+        """Gathers the rows at the int64 `positions`."""
+        given = self._optional()
+        y, ids, lse_p, lse_q = (
+            None if value is None else value.index_select(0, positions) for value in given
+        )
+        return Rows(self.x.index_select(0, positions), y, ids, lse_p, lse_q, self.x_is_delta, self.first)
+
+    def _optional(self) -> tuple[Tensor | None, ...]:
+        return (self.y, self.ids, self.lse_p, self.lse_q)

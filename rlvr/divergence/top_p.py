@@ -36,3 +36,8 @@ def nucleus_threshold(x: Tensor, top_p: float) -> Tensor:
         if rows.numel() == 0:
             return threshold
         k = min(vocab, 16 * k)
+
+
+def truncate(x: Tensor, top_p: float) -> Tensor:
+    """Returns x [R, V] (divided by the temperature) with -inf outside each row's nucleus."""
+    return x.masked_fill(x < nucleus_threshold(x, top_p)[:, None], -math.inf)
