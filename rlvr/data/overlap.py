@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rlvr.errors import DataError
 from rlvr.types import Problem
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,11 @@ def settle_overlap(
 ) -> tuple[tuple[Problem, ...], tuple[Overlap, ...]]:
     """Apply `data.on_overlap` and return the training problems to use, with every overlap that was found.
 
-    "warn" logs and keeps all, "drop" logs and leaves the training problems out, "refuse" raises ValueError.
-    An unknown policy, and a "drop" that leaves nothing to train on, raise ValueError as well.
+    "warn" logs and keeps all, "drop" logs and leaves the training problems out, "refuse" raises DataError.
+    An unknown policy, and a "drop" that leaves nothing to train on, raise DataError as well.
     """
     if policy not in POLICIES:
-        raise ValueError(f"data.on_overlap is {policy!r}; expected one of {', '.join(POLICIES)}")
+        raise DataError(f"data.on_overlap is {policy!r}; expected one of {', '.join(POLICIES)}")
     found = find_overlap(train, evals)
     if not found:
         return tuple(train), found
@@ -74,12 +75,12 @@ def settle_overlap(
         f"{', ...' if len(found) > PAIRS_LISTED else ''}"
     )
     if policy == "refuse":
-        raise ValueError(f"{message}. Set data.on_overlap=drop to leave them out, or warn to keep them")
+        raise DataError(f"{message}. Set data.on_overlap=drop to leave them out, or warn to keep them")
     if policy == "warn":
         log.warning("%s. They are kept; data.on_overlap=drop leaves them out", message)
         return tuple(train), found
     kept = tuple(problem for problem in train if problem.id not in overlapping)
     if not kept:
-        raise ValueError(f"{message}. Nothing is left to train on: choose another training split")
+        raise DataError(f"{message}. Nothing is left to train on: choose another training split")
     log.warning("%s. They are left out of training", message)
     return kept, found

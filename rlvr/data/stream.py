@@ -19,6 +19,7 @@ from rlvr.data.arithmetic import train_problem
 from rlvr.data.overlap import Overlap, settle_overlap
 from rlvr.data.sources import ARITHMETIC, BadRow, load_problems
 from rlvr.data.templates import tokenize
+from rlvr.errors import DataError
 from rlvr.types import Problem, Prompt
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class PromptStream:
         Raises ValueError if either number is negative.
         """
         if position < 0 or count < 0:
-            raise ValueError(f"take(position={position}, count={count}): both must be at least 0")
+            raise DataError(f"take(position={position}, count={count}): both must be at least 0")
         return [self.source.at(index) for index in range(position, position + count)]
 
 
@@ -160,10 +161,10 @@ def fitting_prompts(
 ) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
     """Return the prompts that fit the limit, and the ids of those that do not.
 
-    Raises ValueError where a prompt does not fit and `on_long_prompt` is "refuse", and where none fits.
+    Raises DataError where a prompt does not fit and `on_long_prompt` is "refuse", and where none fits.
     """
     if on_long_prompt not in ("refuse", "skip"):
-        raise ValueError(f"data.on_long_prompt is {on_long_prompt!r}; expected 'refuse' or 'skip'")
+        raise DataError(f"data.on_long_prompt is {on_long_prompt!r}; expected 'refuse' or 'skip'")
     long = [prompt for prompt in prompts if len(prompt.token_ids) > limit.tokens]
     if not long:
         return tuple(prompts), ()
@@ -171,7 +172,7 @@ def fitting_prompts(
     more = ", ..." if len(long) > IDS_LISTED else ""
     message = f"{len(long)} of {len(prompts)} prompts are too long: {listed}{more}"
     if on_long_prompt == "refuse" or len(long) == len(prompts):
-        raise ValueError(f"{message}. {limit.remedy()}")
+        raise DataError(f"{message}. {limit.remedy()}")
     log.warning("%s. They are left out", message)
     return tuple(p for p in prompts if len(p.token_ids) <= limit.tokens), tuple(p.id for p in long)
 
@@ -189,10 +190,10 @@ def build_training_stream(
 
     `context` and `max_response_tokens` also hold prompts to the room that a response leaves. `eval_sets` are
     those of `build_eval_sets`; without them they are loaded from the configuration for the overlap check.
-    Raises ValueError for bad rows, long prompts and overlap, each by its policy, and for an unusable seed.
+    Raises DataError for bad rows, long prompts and overlap, each by its policy, and for an unusable seed.
     """
     if not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed}; expected a number in [0, 2**32)")
+        raise DataError(f"seed is {seed}; expected a number in [0, 2**32)")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     if cfg.train.name == ARITHMETIC and cfg.train.path is None and cfg.train.limit is None:
         source = ArithmeticSource(seed, cfg.template, tokenizer, limit)
@@ -216,12 +217,12 @@ def build_eval_sets(
 ) -> tuple[EvalSet, ...]:
     """Build the evaluation sets of `data.eval`, each in its own order.
 
-    Raises ValueError for bad rows and long prompts, by their policies, and for two sets of the same name.
+    Raises DataError for bad rows and long prompts, by their policies, and for two sets of the same name.
     """
     names = [source.name for source in cfg.eval]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"data.eval names {', '.join(twice)} more than once; give each source its own name")
+        raise DataError(f"data.eval names {', '.join(twice)} more than once; give each source its own name")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:

@@ -8,7 +8,8 @@ Which `data.template` suits which model:
     dapo        DAPO's instructions around the question, in the tokenizer's chat template as in DAPO's own run
     dapo_plain  the same instructions without a chat template: base models that have none
 
-The reward stage reads boxed answers and DAPO's "Answer:" line alike.
+The two DAPO templates ask for an "Answer:" line instead of a box: grade them with a reward.policy that reads
+both (last_box_or_unboxed), or every answer counts as missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
+from rlvr.errors import DataError
 from rlvr.types import Problem, Prompt
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def _plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     if not tokenizer.chat_template:
-        raise ValueError(
+        raise DataError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template, which data.template=chat and "
             "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math"
         )
@@ -43,7 +45,7 @@ def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
 def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     for mark in ("<|im_start|>", "<|im_end|>"):
         if len(tokenizer.encode(mark, add_special_tokens=False)) != 1:
-            raise ValueError(
+            raise DataError(
                 f"the tokenizer {tokenizer.name_or_path!r} does not know {mark} as one token, which "
                 "data.template=qwen_math needs; use chat, plain or dapo_plain"
             )
@@ -82,7 +84,7 @@ TEMPLATES: dict[str, Template] = {
 def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the text of a prompt.
 
-    Raises ValueError for an unknown template, and where the tokenizer lacks what the template needs.
+    Raises DataError for an unknown template, and where the tokenizer lacks what the template needs.
     """
     return _template(template).render(question, tokenizer)
 
@@ -90,15 +92,15 @@ def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> 
 def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
-    Raises ValueError as `render` does, and if there are no tokens, or the tokenizer appended its end token,
+    Raises DataError as `render` does, and if there are no tokens, or the tokenizer appended its end token,
     after which a model would not continue.
     """
     text = render(template, problem.question, tokenizer)
     ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens)
     if not ids:
-        raise ValueError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
+        raise DataError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
     if ids[-1] == tokenizer.eos_token_id and not text.endswith(str(tokenizer.eos_token)):
-        raise ValueError(
+        raise DataError(
             f"prompt {problem.id}: the tokenizer {tokenizer.name_or_path!r} appends its end token; "
             "set add_eos_token to false in its tokenizer_config.json"
         )
@@ -107,5 +109,5 @@ def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase
 
 def _template(name: str) -> Template:
     if name not in TEMPLATES:
-        raise ValueError(f"data.template is {name!r}; expected one of {', '.join(TEMPLATES)}")
+        raise DataError(f"data.template is {name!r}; expected one of {', '.join(TEMPLATES)}")
     return TEMPLATES[name]

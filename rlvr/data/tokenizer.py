@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlvr.errors import DataError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -20,11 +22,11 @@ BUILTIN_FOLDER = Path(__file__).parent / "base_model"
 def model_folder(path: str) -> str:
     """Return the folder of a local model, or a hub name unchanged; "builtin" is the model in the package.
 
-    Raises ValueError for a local path that does not exist.
+    Raises DataError for a local path that does not exist.
     """
     if path == BUILTIN:
         if not (BUILTIN_FOLDER / "config.json").is_file():
-            raise ValueError(f"the built-in model is missing from {BUILTIN_FOLDER}: reinstall the package")
+            raise DataError(f"the built-in model is missing from {BUILTIN_FOLDER}: reinstall the package")
         return str(BUILTIN_FOLDER)
     local = Path(path).expanduser()
     if path and local.is_dir():
@@ -32,7 +34,7 @@ def model_folder(path: str) -> str:
     first, *rest = path.split("/")
     under_a_folder = bool(rest) and Path(first).is_dir()
     if not HUB_NAME.fullmatch(path) or local.is_file() or under_a_folder:
-        raise ValueError(
+        raise DataError(
             f"model folder {path!r} does not exist (looked in {local.resolve()}); expected 'builtin', a "
             "folder in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Math-1.5B"
         )
@@ -43,7 +45,7 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
     """Load the tokenizer of a model path as `model_folder` understands it, with a padding token in any case.
 
     A tokenizer without one pads with its end token; that is safe because padding stands on the right and is
-    masked by length, never by token id. Raises ValueError for a missing local path and for a tokenizer
+    masked by length, never by token id. Raises DataError for a missing local path and for a tokenizer
     without an end token.
     """
     from transformers import AutoTokenizer  # imports torch: keep it out of the data modules' import
@@ -51,7 +53,7 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
     folder = model_folder(path)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer.eos_token_id is None:
-        raise ValueError(
+        raise DataError(
             f"the tokenizer of {path!r} has no end token, so no response could ever end; "
             "set eos_token in its tokenizer_config.json"
         )

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.data.overlap import Overlap, find_overlap, normalise, settle_overlap
+from rlvr.errors import DataError
 from rlvr.types import Problem
 
 
@@ -62,11 +63,11 @@ def test_policies(caplog):
     assert "1 of 2 training questions also stand in an evaluation set: t/1 = a/0 in a" in caplog.text
     kept, found = settle_overlap(train, evals, "drop")
     assert (kept, len(found)) == (train[:1], 1)
-    with pytest.raises(ValueError, match=r"t/1 = a/0 in a.*on_overlap=drop"):
+    with pytest.raises(DataError, match=r"t/1 = a/0 in a.*on_overlap=drop"):
         settle_overlap(train, evals, "refuse")
-    with pytest.raises(ValueError, match="Nothing is left"):
+    with pytest.raises(DataError, match="Nothing is left"):
         settle_overlap(train[1:], evals, "drop")
-    with pytest.raises(ValueError, match="on_overlap is 'ask'"):
+    with pytest.raises(DataError, match="on_overlap is 'ask'"):
         settle_overlap(train, evals, "ask")
 
 

@@ -21,6 +21,7 @@ from rlvr.data.catalog import (
     last_boxed,
 )
 from rlvr.data.sources import load_problems
+from rlvr.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -137,26 +138,26 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
 def test_a_folder_with_several_splits_asks_for_one(tmp_path):
     for split in ("train", "test"):
         write_jsonl(tmp_path / f"{split}-0.jsonl", [{"question": split, "answer": "1"}])
-    with pytest.raises(ValueError, match=r"splits test, train.*split"):
+    with pytest.raises(DataError, match=r"splits test, train.*split"):
         load_problems(SourceConfig(name="x", path=str(tmp_path)))
     assert (
         load_problems(SourceConfig(name="x", path=str(tmp_path), split="test")).problems[0].question == "test"
     )
-    with pytest.raises(ValueError, match="start with 'dev'"):
+    with pytest.raises(DataError, match="start with 'dev'"):
         load_problems(SourceConfig(name="x", path=str(tmp_path), split="dev"))
 
 
 def test_limit_stops_reading(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", [{"question": "q", "answer": "1"}] * 3 + ["broken"])
     assert len(load_problems(SourceConfig(name="x", path=path, limit=2)).problems) == 2
-    with pytest.raises(ValueError, match="limit is 0"):
+    with pytest.raises(DataError, match="limit is 0"):
         load_problems(SourceConfig(name="x", path=path, limit=0))
 
 
 @pytest.mark.parametrize(("name", "file"), [("x", "missing.jsonl"), ("x", "a.txt"), ("x", ".")])
 def test_unusable_paths(tmp_path, name, file):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ValueError, match=r"does not exist|ends in|holds no"):
+    with pytest.raises(DataError, match=r"does not exist|ends in|holds no"):
         load_problems(SourceConfig(name=name, path=str(tmp_path / file)))
 
 
@@ -164,12 +165,12 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 but no")
     (tmp_path / "a.csv").write_bytes(b"question,answer\n\xff\xfe,1\n")
     for file in ("a.parquet", "a.csv"):
-        with pytest.raises(ValueError, match=file):
+        with pytest.raises(DataError, match=file):
             load_problems(SourceConfig(name="x", path=str(tmp_path / file)))
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown data set 'gsm9k'.*gsm8k"):
+    with pytest.raises(DataError, match=r"unknown data set 'gsm9k'.*gsm8k"):
         load_problems(SourceConfig(name="gsm9k"))
 
 
@@ -190,7 +191,7 @@ BAD_ROWS = [
 
 def test_bad_rows_are_refused_with_place_and_remedy(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", BAD_ROWS)
-    with pytest.raises(ValueError, match="7 bad rows") as error:
+    with pytest.raises(DataError, match="7 bad rows") as error:
         load_problems(SourceConfig(name="x", path=path))
     message = str(error.value)
     assert f"{path}, row 2: is not JSON" in message
@@ -224,16 +225,16 @@ def test_rows_that_are_not_utf8_or_not_of_the_header(tmp_path):
 def test_duplicate_ids_are_bad_rows(tmp_path):
     rows = [{"id": "a", "question": "q", "answer": "1"}, {"id": "a", "question": "other", "answer": "1"}]
     path = write_jsonl(tmp_path / "x.jsonl", rows)
-    with pytest.raises(ValueError, match="row 2, column 'id': the id 'x/a' is already taken"):
+    with pytest.raises(DataError, match="row 2, column 'id': the id 'x/a' is already taken"):
         load_problems(SourceConfig(name="x", path=path))
     assert len(load_problems(SourceConfig(name="x", path=path), on_bad_row="skip").problems) == 1
 
 
 def test_a_source_without_any_problem_is_refused(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", ["{"])
-    with pytest.raises(ValueError, match="no problem"):
+    with pytest.raises(DataError, match="no problem"):
         load_problems(SourceConfig(name="x", path=path), on_bad_row="skip")
-    with pytest.raises(ValueError, match="on_bad_row is 'ignore'"):
+    with pytest.raises(DataError, match="on_bad_row is 'ignore'"):
         load_problems(SourceConfig(name="x", path=path), on_bad_row="ignore")
 
 
@@ -245,7 +246,7 @@ def test_arithmetic_sources():
     assert len(held_out) == 20
     assert all(is_held_out(p.question.removesuffix("=?")) for p in held_out)
     assert len(load_problems(SourceConfig(name="arithmetic", limit=3)).problems) == 3
-    with pytest.raises(ValueError, match="endless"):
+    with pytest.raises(DataError, match="endless"):
         load_problems(SourceConfig(name="arithmetic"))
 
 
@@ -319,7 +320,7 @@ def test_repeated_rows_of_dapo_are_left_out_once_each(tmp_path):
     assert [p.id for p in loaded.problems] == ["dapo_math_17k/a", "dapo_math_17k/b"]
     assert (loaded.repeated, loaded.bad_rows) == (198, ())
     path = write_jsonl(tmp_path / "clash.jsonl", [row("a", "1"), row("a", "2")])
-    with pytest.raises(ValueError, match="already taken"):
+    with pytest.raises(DataError, match="already taken"):
         load_problems(SourceConfig(name="dapo_math_17k", path=path))
 
 
@@ -332,7 +333,7 @@ def test_without_the_datasets_library_the_error_names_the_extra(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_datasets)
-    with pytest.raises(ImportError, match=r"pip install 'rlvr\[hub\]'"):
+    with pytest.raises(DataError, match=r"pip install 'rlvr\[hub\]'"):
         load_problems(SourceConfig(name="gsm8k"))
 
 
@@ -347,3 +348,12 @@ def test_real_files(name, file, count):
     assert len(loaded.problems) == count
     assert len({p.id for p in loaded.problems}) == count
     assert all(float(p.answer) == int(float(p.answer)) for p in loaded.problems)
+
+
+def test_a_split_that_does_not_exist_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("datasets", reason="the optional extra rlvr[hub] is not installed")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    write_parquet(tmp_path / "math-ai/aime25/test-0.parquet", [{"id": "0", "problem": "q", "answer": "70"}])
+    with pytest.raises(DataError, match=r"cannot load split 'dev' of 'math-ai/aime25'.*set the path"):
+        load_problems(SourceConfig(name="aime25", split="dev"))

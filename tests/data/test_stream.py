@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.arithmetic import train_problem
 from rlvr.data.stream import EpochSource, PromptStream, build_eval_sets, build_training_stream
+from rlvr.errors import DataError
 from rlvr.types import Problem, Prompt
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -125,15 +126,15 @@ def test_long_prompts_can_be_skipped_and_are_counted(tokenizer, tmp_path):
     (chosen,) = build_eval_sets(cfg, tokenizer)
     assert (ids(chosen.prompts), chosen.left_out.long_prompts) == (["own/a/1"], ("own/a/2",))
     cfg.max_prompt_tokens = 2
-    with pytest.raises(ValueError, match="2 of 2 prompts are too long"):
+    with pytest.raises(DataError, match="2 of 2 prompts are too long"):
         build_eval_sets(cfg, tokenizer)
     cfg.on_long_prompt = "cut"
-    with pytest.raises(ValueError, match="on_long_prompt is 'cut'"):
+    with pytest.raises(DataError, match="on_long_prompt is 'cut'"):
         build_eval_sets(cfg, tokenizer)
 
 
 def test_arithmetic_prompts_that_cannot_fit_fail_at_construction(tokenizer):
-    with pytest.raises(ValueError, match=r"max_length 64 .* leaves 0"):
+    with pytest.raises(DataError, match=r"max_length 64 .* leaves 0"):
         build_training_stream(DataConfig(), tokenizer, seed=0, context=64, max_response_tokens=64)
 
 
@@ -151,7 +152,7 @@ def test_overlap_with_the_evaluation_sets(tokenizer, tmp_path, given_sets):
         ("own/a/2", "held_out/b/1")
     ]
     cfg.on_overlap = "refuse"
-    with pytest.raises(ValueError, match=r"own/a/2 = held_out/b/1"):
+    with pytest.raises(DataError, match=r"own/a/2 = held_out/b/1"):
         build_training_stream(cfg, tokenizer, seed=0, eval_sets=sets)
 
 
@@ -164,7 +165,7 @@ def test_bad_rows_are_reported_with_the_stream(tokenizer, tmp_path):
 
 def test_evaluation_sets_need_distinct_names(tokenizer):
     twice = [SourceConfig(name="arithmetic_heldout", limit=n) for n in (1, 2)]
-    with pytest.raises(ValueError, match="arithmetic_heldout more than once"):
+    with pytest.raises(DataError, match="arithmetic_heldout more than once"):
         build_eval_sets(DataConfig(eval=twice), tokenizer)
 
 
@@ -174,7 +175,7 @@ def test_the_default_evaluation_set(tokenizer):
 
 
 def test_unusable_seeds_are_refused(tokenizer):
-    with pytest.raises(ValueError, match="seed is -1"):
+    with pytest.raises(DataError, match="seed is -1"):
         build_training_stream(DataConfig(), tokenizer, seed=-1)
 
 

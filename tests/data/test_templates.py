@@ -5,6 +5,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.data.templates import TEMPLATES, render, tokenize
+from rlvr.errors import DataError
 from rlvr.types import Problem
 
 QUESTION = "What is $1+1$?"
@@ -76,26 +77,26 @@ def test_there_is_exactly_one_bos_where_the_tokenizer_adds_one(template):
 
 def test_what_the_tokenizer_lacks_is_said():
     tokenizer = byte_tokenizer()
-    with pytest.raises(ValueError, match="no chat template"):
+    with pytest.raises(DataError, match="no chat template"):
         render("chat", QUESTION, tokenizer)
-    with pytest.raises(ValueError, match="no chat template"):
+    with pytest.raises(DataError, match="no chat template"):
         render("dapo", QUESTION, tokenizer)
-    with pytest.raises(ValueError, match=r"<\|im_start\|>"):
+    with pytest.raises(DataError, match=r"<\|im_start\|>"):
         render("qwen_math", QUESTION, tokenizer)
 
 
 def test_unknown_template_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'chatty'; expected one of plain, chat"):
+    with pytest.raises(DataError, match=r"'chatty'; expected one of plain, chat"):
         render("chatty", QUESTION, byte_tokenizer())
 
 
 def test_a_prompt_that_ends_with_the_end_token_is_refused():
-    with pytest.raises(ValueError, match="add_eos_token"):
+    with pytest.raises(DataError, match="add_eos_token"):
         tokenize(problem(), "plain", byte_tokenizer(post="<s> $A </s>"))
 
 
 def test_a_prompt_without_tokens_is_refused():
-    with pytest.raises(ValueError, match=r"p/1: no tokens"):
+    with pytest.raises(DataError, match=r"p/1: no tokens"):
         tokenize(problem(""), "plain", byte_tokenizer())
 
 

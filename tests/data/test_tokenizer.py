@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer, model_folder
+from rlvr.errors import DataError
 
 
 def saved(folder, **special):
@@ -32,7 +33,7 @@ def test_a_padding_token_is_kept(tmp_path, caplog):
 
 
 def test_a_tokenizer_without_end_token_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no end token"):
+    with pytest.raises(DataError, match="no end token"):
         load_tokenizer(saved(tmp_path))
 
 
@@ -49,14 +50,14 @@ def test_a_tokenizer_that_transformers_rebuilds_differently_is_warned_about(tmp_
     "path", ["./nowhere", "/nowhere/at/all", "~/nowhere-at-all", "a/b/c", "runs\\x", "a/", ""]
 )
 def test_a_local_path_that_does_not_exist_is_refused(path):
-    with pytest.raises(ValueError, match=r"does not exist.*builtin"):
+    with pytest.raises(DataError, match=r"does not exist.*builtin"):
         model_folder(path)
 
 
 def test_a_relative_path_under_an_existing_folder_is_not_taken_for_a_hub_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(DataError, match="does not exist"):
         model_folder("runs/policy")
     (tmp_path / "runs" / "policy").mkdir()
     assert model_folder("runs/policy") == "runs/policy"
@@ -71,7 +72,7 @@ def test_hub_names_pass(name):
 
 def test_the_built_in_model(tmp_path):
     if not (BUILTIN_FOLDER / "config.json").is_file():
-        with pytest.raises(ValueError, match="reinstall"):
+        with pytest.raises(DataError, match="reinstall"):
             model_folder("builtin")
         return
     tokenizer = load_tokenizer("builtin")

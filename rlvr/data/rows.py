@@ -1,0 +1,131 @@
+"""Read the rows of a data set from the Hugging Face hub, or from local jsonl, parquet and csv files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr.data.catalog import CatalogEntry
+from rlvr.errors import DataError
+
+SUFFIXES = (".jsonl", ".parquet", ".csv")
+KINDS = ", ".join(SUFFIXES)
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as read: its values, or the reason why there are none."""
+
+    file: str  # the file, or the hub data set and split
+    part: str  # stem of the file, or the split: the stable middle of a generated id
+    number: int  # counted from 1; in jsonl the line of the file, in csv the first row after the header
+    values: dict[str, Any] | None
+    reason: str = ""
+
+
+def hub_rows(entry: CatalogEntry, split: str) -> Iterator[Row]:
+    """Yield the rows of a hub data set; a folder in the hub's layout can stand in for the hub id.
+
+    Raises DataError without the `datasets` library, and where the hub, the configuration or the split fails.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(
+            f"data set {entry.hub_id!r} comes from the Hugging Face hub; that needs the `datasets` library: "
+            "pip install 'rlvr[hub]', or download the files and set the source's path"
+        ) from error
+    try:
+        table = datasets.load_dataset(entry.hub_id, entry.config, split=split)
+    except (OSError, ValueError) as error:  # the hub is outside our control: say what was asked of it
+        raise DataError(
+            f"cannot load split {split!r} of {entry.hub_id!r} (configuration {entry.config!r}) from the hub: "
+            f"{error}. Check the name of the split and the network, or download the files and set the path"
+        ) from error
+    number = 0
+    for batch in table.iter(batch_size=1000):
+        for values in zip(*batch.values(), strict=True):
+            number += 1
+            yield Row(f"{entry.hub_id}[{split}]", split, number, dict(zip(batch, values, strict=True)))
+
+
+def local_rows(path: Path, split: str | None) -> Iterator[Row]:
+    """Yield the rows of a file, or of a folder's files in the order of their names.
+
+    In a folder a split means the files whose names start with it. Raises DataError for a path that does not
+    exist or holds no data file, for a folder of several splits when none is named, and for an unreadable file.
+    """
+    readers = {".jsonl": _jsonl_rows, ".parquet": _parquet_rows, ".csv": _csv_rows}
+    files = _local_files(path, split)
+    for file in files:
+        yield from readers[file.suffix](file)
+
+
+def _local_files(path: Path, split: str | None) -> list[Path]:
+    if not path.exists():
+        raise DataError(f"data path {path} does not exist; expected a {KINDS} file or a folder of them")
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise DataError(f"data file {path} ends in {path.suffix!r}; expected {KINDS}")
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    if split is not None:
+        files = [file for file in files if file.name.startswith(split)]
+    splits = {name for name in SPLITS if any(file.name.startswith(name) for file in files)}
+    if len(splits) > 1:
+        raise DataError(
+            f"data folder {path} holds the splits {', '.join(sorted(splits))}; set the source's split"
+        )
+    if not files:
+        wanted = f" whose names start with {split!r}" if split else ""
+        raise DataError(f"data folder {path} holds no {KINDS} files{wanted}")
+    return files
+
+
+def _jsonl_rows(file: Path) -> Iterator[Row]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line.decode("utf-8-sig"))
+            except ValueError as error:  # untrusted input: covers bad JSON and bad UTF-8
+                yield Row(str(file), file.stem, number, None, f"is not JSON: {error}")
+                continue
+            if isinstance(values, dict):
+                yield Row(str(file), file.stem, number, values)
+            else:
+                kind = type(values).__name__
+                yield Row(str(file), file.stem, number, None, f"is a JSON {kind}, expected an object")
+
+
+def _parquet_rows(file: Path) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(file)
+    except pyarrow.ArrowInvalid as error:  # untrusted input: say which file it was
+        raise DataError(f"data file {file} is not a readable parquet file: {error}") from error
+    number = 0
+    for batch in table.iter_batches(batch_size=1000):
+        for values in batch.to_pylist():
+            number += 1
+            yield Row(str(file), file.stem, number, values)
+
+
+def _csv_rows(file: Path) -> Iterator[Row]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            for number, values in enumerate(csv.DictReader(lines), start=1):
+                if None in values or None in values.values():
+                    yield Row(str(file), file.stem, number, None, "has more or fewer fields than the header")
+                else:
+                    yield Row(str(file), file.stem, number, dict(values))
+    except (csv.Error, UnicodeDecodeError) as error:  # untrusted input: say which file it was
+        raise DataError(f"data file {file} is not a readable UTF-8 csv file: {error}") from error
