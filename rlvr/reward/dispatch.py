@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
 from rlvr.reward.verdict import Outcome
 
@@ -83,18 +84,18 @@ class Dispatcher:
         while not all(worker.ready for worker in self.workers):
             events = self.selector.select(max(0.0, deadline - time.monotonic()))
             if not events:
-                raise RuntimeError(f"grading workers did not start within {self.start_timeout_seconds:g} s")
+                raise DeadlineError(f"grading workers did not start within {self.start_timeout_seconds:g} s")
             for key, _ in events:
                 frames, closed = key.data.receive()
                 self.note_start(key.data, frames)
                 if closed:
-                    raise RuntimeError(f"grading worker {key.data.pid} died during its start; see stderr")
+                    raise ActorError(f"grading worker {key.data.pid} died during its start; see stderr")
 
     def note_start(self, worker: WorkerProcess, frames: list[Any]) -> None:
         for kind, content in frames:
             if kind == "error":
                 verifier = self.settings.verifier
-                raise RuntimeError(f"verifier {verifier!r} cannot be loaded in a worker: {content}")
+                raise ConfigError(f"verifier {verifier!r} cannot be loaded in a worker: {content}")
             worker.ready = worker.ready or kind == "ready"
 
     def drop(self, worker: WorkerProcess) -> None:
@@ -178,7 +179,7 @@ class _Run:
             if running is None:
                 waiting = worker.chunk or not worker.ready
                 if waiting and now - worker.waiting_since > start_limit:
-                    raise RuntimeError(f"grading worker {worker.pid} did not start within {start_limit:g} s")
+                    raise DeadlineError(f"grading worker {worker.pid} did not start within {start_limit:g} s")
             elif running.seconds > limit_seconds:
                 detail = f"no verdict within {limit_seconds:g} s"
                 self._end(worker, running.index, Outcome.TIMED_OUT, detail)
@@ -208,7 +209,7 @@ class _Run:
         elif offender is None:
             self._faults += 1
             if self._faults > _MAX_FAULTS + crew.size:
-                raise RuntimeError(
+                raise ActorError(
                     f"{self._faults} workers died outside any sample, the last with code {exit_code}"
                 )
         rest = [position for index, position in enumerate(chunk) if index not in finished]

@@ -7,6 +7,8 @@ pick whichever candidate happens to be right.
 import re
 from dataclasses import dataclass
 
+from rlvr.errors import ConfigError
+
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 # A doubled backslash before a box is a model's escaping slip, not a line break: the box counts.
 _TOKEN = re.compile(rf"{_BOX.pattern}|\\(?:[{{}}]|\\(?!boxed|fbox|framebox))|[{{}}]")
@@ -49,9 +51,9 @@ POLICIES: dict[str, Policy] = {
 
 
 def policy_named(name: str) -> Policy:
-    """The policy of that name; raises ValueError that lists the known ones."""
+    """The policy of that name; raises ConfigError that lists the known ones."""
     if name not in POLICIES:
-        raise ValueError(f"unknown grading policy {name!r}: expected one of {', '.join(sorted(POLICIES))}")
+        raise ConfigError(f"unknown grading policy {name!r}: expected one of {', '.join(sorted(POLICIES))}")
     return POLICIES[name]
 
 

@@ -29,7 +29,8 @@ MAX_RECORDED_CHARS = 500
 def grade(gold: str, response: str, *, policy: str) -> Verdict:
     """Grade one response against a gold answer; the verdict's sample id is empty.
 
-    Raises ValueError for an unknown policy and MemoryError or RecursionError where math-verify lets them out.
+    The gold answer may be bare, boxed, or the end of a solution after "####". Raises ConfigError for an
+    unknown policy and MemoryError or RecursionError where math-verify lets them out.
     """
     started = time.perf_counter()
     decided = grade_without_algebra(gold, response, policy=policy)
@@ -83,7 +84,7 @@ def warm_up() -> None:
 @lru_cache(maxsize=1024)
 def _gold_text(gold: str) -> str:
     boxes = find_boxes(gold)
-    return clean(boxes[-1].content if boxes else gold)
+    return clean(boxes[-1].content if boxes else gold.rsplit("####", 1)[-1])
 
 
 def _verdict(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from rlvr.errors import ConfigError
 from rlvr.reward.dispatch import Dispatcher, Grade
 from rlvr.reward.extract import policy_named
 from rlvr.reward.grader import GRADER_VERSION, grade_without_algebra
@@ -34,7 +35,8 @@ class GraderPool:
     `deadline_seconds` is wall time per sample, `memory_mb` the ceiling of one worker's resident size [MiB].
     `verifier` names `package.module:function`, called with (gold, response) instead of our grader; the policy
     is then its own business. Samples that timed out or failed are appended to `offending_samples.jsonl` in
-    `save_folder`. Raises ValueError for bad settings, RuntimeError where the workers do not start in time.
+    `save_folder`. Raises ConfigError for bad settings
+    or a verifier that cannot be loaded, DeadlineError where the workers do not start in time.
     """
 
     def __init__(
@@ -49,11 +51,11 @@ class GraderPool:
         start_timeout_seconds: float = 60,
     ) -> None:
         if sys.platform != "linux":
-            raise RuntimeError(
+            raise ConfigError(
                 f"GraderPool kills and measures its workers through Linux calls; this is {sys.platform}"
             )
         if workers < 1 or deadline_seconds <= 0 or memory_mb < MIN_MEMORY_MB:
-            raise ValueError(
+            raise ConfigError(
                 f"workers={workers}, deadline_seconds={deadline_seconds}, memory_mb={memory_mb}: "
                 f"expected workers >= 1, deadline_seconds > 0 and memory_mb >= {MIN_MEMORY_MB}"
             )
@@ -84,7 +86,8 @@ class GraderPool:
     def grade(self, requests: Sequence[GradeRequest]) -> dict[str, Verdict]:
         """A verdict for every request, keyed by sample id, in the order of the requests; thread-safe.
 
-        Raises ValueError for duplicate ids and RuntimeError for a closed pool or workers that cannot start.
+        Raises ValueError for duplicate ids, RuntimeError for a closed pool, and ActorError or DeadlineError
+        where workers die for no sample's fault or cannot be started.
         """
         repeated = [sample_id for sample_id, n in Counter(r.sample_id for r in requests).items() if n > 1]
         if repeated:

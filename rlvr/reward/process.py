@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rlvr
+from rlvr.errors import ActorError, DeadlineError
 from rlvr.reward.worker import HEADER, PROGRESS
 
 _REPLY_SECONDS = 30.0  # the template only forks and reaps; more than this means that it is gone
@@ -76,14 +77,10 @@ class Template:
         reply = self._control.recv(64) if ready else b""
         if reply:
             return reply
-        state = (
-            f"exited with code {self._process.poll()}"
-            if ready
-            else f"gave no answer in {timeout_seconds:g} s"
-        )
-        raise RuntimeError(
-            f"the graders' template process did not {purpose}: it {state}; see its messages on stderr"
-        )
+        message = f"the graders' template process did not {purpose}"
+        if not ready:
+            raise DeadlineError(f"{message} within {timeout_seconds:g} s")
+        raise ActorError(f"{message}: it has ended; its own messages are on stderr")
 
 
 def _as_json(settings: WorkerSettings) -> str:

@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
 
-def soft_overlong_punishment(lengths: npt.ArrayLike, *, max_length: int, cache_length: int) -> Floats:
+def soft_overlong_punishment(lengths: npt.ArrayLike, max_length: int, cache_length: int) -> Floats:
     """DAPO's length penalty, to be added to the correctness reward (arXiv 2503.14476, eq. 13).
 
     `lengths` [samples] in tokens. With L_max = `max_length` and L_cache = `cache_length`: 0 up to
@@ -25,17 +25,21 @@ def soft_overlong_punishment(lengths: npt.ArrayLike, *, max_length: int, cache_l
     return -np.clip(overshoot / cache_length, 0.0, 1.0)
 
 
-def correctness_reward(
-    correct: npt.ArrayLike, truncated: npt.ArrayLike, *, truncated_may_count: bool = False
-) -> Floats:
-    """1 for a correct response, else 0; a truncated one earns nothing unless `truncated_may_count`.
+def counts_as_correct(
+    correct: npt.ArrayLike, truncated: npt.ArrayLike, *, truncated_can_be_correct: bool = False
+) -> Booleans:
+    """Which samples count as correct: a truncated one never does unless `truncated_can_be_correct`.
 
     `correct` and `truncated` [samples] are booleans; truncated: generation stopped at the length limit.
     Raises ValueError where their shapes differ.
     """
-    correct_array, truncated_array = _pair(correct, truncated)
-    counts = correct_array if truncated_may_count else correct_array & ~truncated_array
-    return counts.astype(np.float64)
+    correct_array, truncated_array = np.asarray(correct, np.bool_), np.asarray(truncated, np.bool_)
+    if correct_array.shape != truncated_array.shape:
+        raise ValueError(
+            f"correct has shape {correct_array.shape}, truncated {truncated_array.shape}: expected one entry "
+            "per sample in both"
+        )
+    return correct_array.copy() if truncated_can_be_correct else correct_array & ~truncated_array
 
 
 def overlong_filter(truncated: npt.ArrayLike) -> Booleans:
@@ -44,13 +48,3 @@ def overlong_filter(truncated: npt.ArrayLike) -> Booleans:
     A truncated sample keeps its place in the batch and in its group's baseline; only its loss is masked.
     """
     return ~np.asarray(truncated, dtype=np.bool_)
-
-
-def _pair(correct: npt.ArrayLike, truncated: npt.ArrayLike) -> tuple[Booleans, Booleans]:
-    correct_array, truncated_array = np.asarray(correct, np.bool_), np.asarray(truncated, np.bool_)
-    if correct_array.shape != truncated_array.shape:
-        raise ValueError(
-            f"correct has shape {correct_array.shape}, truncated {truncated_array.shape}: expected one entry "
-            "per sample in both"
-        )
-    return correct_array, truncated_array

@@ -18,8 +18,8 @@ class Outcome(StrEnum):
 class GradeRequest:
     """One response to grade: written by the rollout, read by the grader.
 
-    `sample_id` is unique within a call, `gold` is the reference answer (without its worked solution), and
-    `response` is the whole generated text.
+    `sample_id` is unique within a call, `gold` is the reference answer: bare, boxed, or
+    a solution that ends in "#### answer". `response` is the whole generated text.
     """
 
     sample_id: str
