@@ -36,37 +36,37 @@ def grade(gold: str, response: str, *, policy: str) -> Verdict:
     decided = grade_without_algebra(gold, response, policy=policy)
     if decided is not None:
         return decided
-    gold_text = _gold_text(gold)
+    gold_answer = gold_text(gold)
     answer = clean(extract_answer(response, policy_named(policy)).content or "")
-    outcome, detail = _compare_with_math_verify(gold_text, answer)
-    return _verdict(outcome, answer, gold_text, started, detail)
+    outcome, detail = _compare_with_math_verify(gold_answer, answer)
+    return _verdict(outcome, answer, gold_answer, started, detail)
 
 
 def grade_without_algebra(gold: str, response: str, *, policy: str) -> Verdict | None:
     """The verdict where text and integers settle it, in time linear in the response, else None."""
     started = time.perf_counter()
     rules = policy_named(policy)
-    gold_text = _gold_text(gold)
-    if not gold_text:
+    gold_answer = gold_text(gold)
+    if not gold_answer:
         return _verdict(Outcome.FAILED, None, None, started, "the gold answer is empty")
     found = extract_answer(response, rules)
     if found.content is None:
-        return _verdict(Outcome.NO_ANSWER, None, gold_text, started, found.reason)
+        return _verdict(Outcome.NO_ANSWER, None, gold_answer, started, found.reason)
     if len(found.content) > MAX_ANSWER_CHARS:
         detail = (
             f"the answer has {len(found.content)} characters: more than {MAX_ANSWER_CHARS} are not parsed"
         )
-        return _verdict(Outcome.WRONG, found.content, gold_text, started, detail)
+        return _verdict(Outcome.WRONG, found.content, gold_answer, started, detail)
     answer = clean(found.content)
     if not answer:
-        return _verdict(Outcome.NO_ANSWER, None, gold_text, started, "the answer is nothing but markup")
-    if rules.strict_format and integer_literal(gold_text) is not None and is_unevaluated(answer):
-        return _verdict(Outcome.WRONG, answer, gold_text, started, "arithmetic where a number is expected")
-    same = decide_exactly(gold_text, answer)
+        return _verdict(Outcome.NO_ANSWER, None, gold_answer, started, "the answer is nothing but markup")
+    if rules.strict_format and integer_literal(gold_answer) is not None and is_unevaluated(answer):
+        return _verdict(Outcome.WRONG, answer, gold_answer, started, "arithmetic where a number is expected")
+    same = decide_exactly(gold_answer, answer)
     if same is not None:
-        return _verdict(Outcome.CORRECT if same else Outcome.WRONG, answer, gold_text, started)
-    if units_differ(gold_text, answer):
-        return _verdict(Outcome.WRONG, answer, gold_text, started, "the units differ")
+        return _verdict(Outcome.CORRECT if same else Outcome.WRONG, answer, gold_answer, started)
+    if units_differ(gold_answer, answer):
+        return _verdict(Outcome.WRONG, answer, gold_answer, started, "the units differ")
     return None
 
 
@@ -82,7 +82,8 @@ def warm_up() -> None:
 
 
 @lru_cache(maxsize=1024)
-def _gold_text(gold: str) -> str:
+def gold_text(gold: str) -> str:
+    """The cleaned gold answer of a bare answer, a box, or a solution that ends in "#### answer"."""
     boxes = find_boxes(gold)
     return clean(boxes[-1].content if boxes else gold.rsplit("####", 1)[-1])
 

@@ -1,0 +1,239 @@
+r"""Audit the grader on a file of rows: `python -m rlvr.audit_reward file=rows.jsonl output=verdicts.jsonl`.
+
+Rows are JSON objects, one a line: {id, answer, response}, or a run's sample dump with `sample_id` for `id`.
+A file of problems without responses is graded answer against itself: any verdict but `correct` there is an
+answer that the grader cannot read. `second=package.module:function` compares with another grader.
+"""
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+
+
+@dataclass
+class AuditConfig:
+    """Every key of the audit; times in seconds, sizes in MiB."""
+
+    file: str = MISSING  # jsonl
+    output: str | None = None  # jsonl of verdicts, one per row; a summary goes beside it
+    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
+    verifier: str | None = None  # package.module:function instead of our grader
+    second: str | None = None  # package.module:function to compare with
+    answer_column: str = "answer"
+    response_column: str = "response"
+    label_column: str | None = "label"  # given verdicts, where a row has one
+    workers: int = 2
+    deadline_seconds: float = 5.0  # per answer
+    start_timeout_seconds: float = 60.0
+    memory_mb: int = 1024  # per worker
+    save_folder: str | None = None  # keeps the samples that timed out or failed
+    batch_rows: int = 1024  # graded, then written, together
+    show: int = 10  # rows printed of each kind of finding
+
+
+# Hydra writes no folder and no log file: the audit's only files are the ones that it was asked for.
+_HYDRA = {
+    "defaults": [
+        "audit_reward_schema",
+        {"override hydra/job_logging": "disabled"},
+        {"override hydra/hydra_logging": "disabled"},
+        "_self_",
+    ],
+    "hydra": {"run": {"dir": "."}, "output_subdir": None},
+}
+ConfigStore.instance().store(name="audit_reward_schema", node=AuditConfig)
+ConfigStore.instance().store(name="audit_reward", node=_HYDRA)
+
+
+@hydra.main(version_base="1.3", config_path=None, config_name="audit_reward")
+def main(config: Any) -> None:
+    """Entry point; a user's mistake is printed without a traceback and exits with 1."""
+    try:
+        settings = OmegaConf.to_object(config)
+        if not isinstance(settings, AuditConfig):
+            raise ConfigError(f"unexpected configuration of type {type(settings).__name__}")
+        audit(settings)
+    except RlvrError as error:
+        print(f"audit_reward: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def audit(config: AuditConfig) -> dict[str, Any]:
+    """Grade the file, write verdicts and summary where asked to, print the findings; returns the summary."""
+    source = Path(config.file)
+    if not source.is_file():
+        raise ConfigError(f"file={config.file}: no such file: expected a jsonl file of rows")
+    if config.batch_rows < 1 or config.show < 0:
+        raise ConfigError(f"batch_rows={config.batch_rows}, show={config.show}: expected >= 1 and >= 0")
+    columns = _columns(source, config)
+    started = time.perf_counter()
+    tally = Tally(keep_slowest=config.show)
+    with ExitStack() as stack:
+        lines = stack.enter_context(open(source, "rb"))
+        pool = stack.enter_context(_pool(config, config.verifier))
+        second = stack.enter_context(_pool(config, config.second)) if config.second else None
+        output = stack.enter_context(_Output(config.output))
+        for batch in _batches(read_rows(lines, columns), config.batch_rows):
+            graded, compared = _grade(pool, batch), _grade(second, batch) if second else {}
+            for row in batch:
+                verdict = graded.get(row.key) or _ungradable(row)
+                tally.add(row, verdict, compared.get(row.key))
+                output.write(_verdict_row(row, verdict, pool))
+            output.flush()
+    summary = {
+        "file": config.file,
+        "mode": "answers against themselves" if columns.response is None else "responses",
+        "policy": pool.policy,
+        "verifier": pool.verifier,
+        "second": config.second,
+        "grader_version": pool.version,
+        "seconds": time.perf_counter() - started,
+        **tally.summary(),
+    }
+    output.finish(summary)
+    _print_findings(summary, tally, config)
+    return summary
+
+
+class _Output:
+    """The verdict file: grows as `<output>.partial` and takes its name when complete, so nothing is lost."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = Path(path) if path else None
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> "_Output":
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._partial, "w", encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            if kind is not None:
+                print(
+                    f"audit_reward: stopped early; the verdicts so far are in {self._partial}",
+                    file=sys.stderr,
+                )
+
+    @property
+    def _partial(self) -> Path:
+        return Path(f"{self._path}.partial")
+
+    def write(self, row: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Give the verdicts their name and write the summary beside them."""
+        if self._path is not None:
+            os.replace(self._partial, self._path)
+            summary_path = self._path.with_suffix(".summary.json")
+            summary_path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def _columns(source: Path, config: AuditConfig) -> Columns:
+    with open(source, "rb") as lines:
+        responses = has_column(lines, config.response_column)
+    if not responses and config.response_column != AuditConfig.response_column:
+        raise DataError(
+            f"response_column={config.response_column}: the first row of {source} has no such column"
+        )
+    if not responses:
+        print(f"no {config.response_column!r} in the first row: grading each answer against itself")
+    return Columns(config.answer_column, config.response_column if responses else None, config.label_column)
+
+
+def _pool(config: AuditConfig, verifier: str | None) -> GraderPool:
+    return GraderPool(
+        workers=config.workers,
+        deadline_seconds=config.deadline_seconds,
+        memory_mb=config.memory_mb,
+        policy=config.policy,
+        verifier=verifier,
+        save_folder=Path(config.save_folder) if config.save_folder else None,
+        start_timeout_seconds=config.start_timeout_seconds,
+    )
+
+
+def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while batch := list(itertools.islice(rows, size)):
+        yield batch
+
+
+def _grade(pool: GraderPool, batch: list[Row]) -> dict[str, Verdict]:
+    return pool.grade([GradeRequest(row.key, row.gold, row.response) for row in batch if not row.problem])
+
+
+def _ungradable(row: Row) -> Verdict:
+    return Verdict(row.key, Outcome.FAILED, None, None, 0.0, f"bad row at line {row.line}: {row.problem}")
+
+
+def _verdict_row(row: Row, verdict: Verdict, pool: GraderPool) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "verdict": str(verdict.outcome),
+        "extracted": verdict.extracted,
+        "gold": verdict.gold,
+        "seconds": verdict.seconds,
+        "detail": verdict.detail,
+        "policy": pool.policy,
+        "verifier": pool.verifier,
+        "grader_version": pool.version,
+    }
+
+
+def _print_findings(summary: dict[str, Any], tally: Tally, config: AuditConfig) -> None:
+    print(f"{summary['rows']} rows of {config.file} in {summary['seconds']:.1f} s, {summary['mode']}")
+    print(f"policy {summary['policy']}, verifier {summary['verifier'] or summary['grader_version']}")
+    for outcome, count in summary["counts"].items():
+        print(f"  {outcome:<10} {count}")
+    for title, name in (("second grader", "confusion_with_second"), ("labels", "confusion_with_label")):
+        if summary[name]:
+            print(f"confusion with the {title} (verdict -> theirs):")
+            for verdict, others in summary[name].items():
+                print(f"  {verdict:<10} " + ", ".join(f"{other}: {count}" for other, count in others.items()))
+    _print_noted("disagreements", tally.disagreements, config.show)
+    _print_noted("failed or timed out", tally.failed, config.show)
+    _print_noted("slowest", tally.slowest, config.show)
+    if tally.bad_rows:
+        print(f"{len(tally.bad_rows)} bad rows, counted as failed:")
+        for bad in tally.bad_rows[: config.show]:
+            print(f"  line {bad['line']}: {bad['reason']}")
+    if config.output:
+        print(f"verdicts: {config.output}")
+
+
+def _print_noted(title: str, findings: list[Noted], show: int) -> None:
+    if findings:
+        print(f"{title}: {len(findings)}" + (f", the first {show}" if len(findings) > show else ""))
+    for noted in findings[:show]:
+        answer = f"gold {noted.gold!r:.60} answer {noted.extracted!r:.60}"
+        milliseconds = noted.seconds * 1e3
+        notes = "; ".join(note for note in (noted.other, noted.detail) if note)
+        print(f"  line {noted.line} id {noted.id}: {noted.verdict} {milliseconds:.1f} ms {answer} {notes}")
+
+
+if __name__ == "__main__":
+    main()
