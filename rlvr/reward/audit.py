@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlvr.errors import DataError
+from rlvr.reward.grader import gold_text
 from rlvr.reward.verdict import Outcome, Verdict
 
 _ID_COLUMNS = ("sample_id", "id")
@@ -73,11 +74,10 @@ def _read_row(number: int, raw: bytes, columns: Columns) -> Row:
     row_id = next((content[name] for name in _ID_COLUMNS if content.get(name) is not None), f"line {number}")
     try:
         gold = _text(content, columns.answer, numbers=True)
-        response = (
-            rf"\boxed{{{gold}}}"
-            if columns.response is None
-            else _text(content, columns.response, numbers=False)
-        )
+        if columns.response is None:
+            response = rf"\boxed{{{gold_text(gold)}}}"
+        else:
+            response = _text(content, columns.response, numbers=False)
         label = _label(content.get(columns.label)) if columns.label else None
     except DataError as error:
         return Row(number, row_id, "", "", None, str(error))
