@@ -57,8 +57,9 @@ def hub_rows(entry: CatalogEntry, split: str) -> Iterator[Row]:
 def local_rows(path: Path, split: str | None) -> Iterator[Row]:
     """Yield the rows of a file, or of a folder's files in the order of their names.
 
-    In a folder a split means the files whose names start with it. Raises DataError for a path that does not
-    exist or holds no data file, for a folder of several splits when none is named, and for an unreadable file.
+    In a folder a split means the files whose names start with it. Raises DataError for a path that does
+    not exist or holds no data file, for a folder of several splits when none is named, and for a file that
+    cannot be read.
     """
     readers = {".jsonl": _jsonl_rows, ".parquet": _parquet_rows, ".csv": _csv_rows}
     files = _local_files(path, split)
