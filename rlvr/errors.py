@@ -27,3 +27,7 @@ class MismatchError(RlvrError):
 
 class CheckpointError(RlvrError):
     """A checkpoint could not be written or read; what was there before is intact."""
+
+
+class EmptyBatchError(RlvrError):
+    """Dynamic sampling kept no group at all, so there is nothing to learn from."""

@@ -153,6 +153,11 @@ class Batch:
         """[T] the sequence that a token belongs to."""
         return np.repeat(np.arange(self.size), self.response_lengths)
 
+    @property
+    def position_of_token(self) -> Ints:
+        """[T] the position of a token in its response, from 0."""
+        return np.arange(self.tokens) - np.repeat(self.offsets[:-1], self.response_lengths)
+
     def select(self, rows: Ints) -> Batch:
         """The sub-batch of the given sequences, in the given order."""
         starts = self.offsets

@@ -1,0 +1,69 @@
+"""Names of the built-in plug-ins, and how one of your own is found."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from rlvr.advantage.token.contract import TokenPlugin
+from rlvr.advantage.token.divergence import DivergenceWeight
+from rlvr.advantage.token.random import RandomWeight
+from rlvr.advantage.token.uniform import Uniform
+from rlvr.errors import ConfigError
+from rlvr.types import SIGNALS
+
+PLUGINS: dict[str, type] = {
+    "uniform": Uniform,
+    "divergence": DivergenceWeight,
+    "random": RandomWeight,
+}
+
+
+def load_dotted(path: str, key: str) -> Any:
+    """Import `package.module.Name`.
+
+    Raises:
+        ConfigError: the module cannot be imported or has no such name; the message starts with `key`.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{key}={path}: cannot be imported ({error}). Give the dotted path of a class in an importable "
+            "module; the folder you start from is on the path."
+        ) from error
+
+
+def build_plugin(name: str, options: dict[str, Any]) -> TokenPlugin:
+    """Build the plug-in called `name` (built in, or a dotted path) from its options.
+
+    Raises:
+        ConfigError: unknown name or option, wrong type, or a signal that does not exist.
+    """
+    if name in PLUGINS:
+        plugin_class = PLUGINS[name]
+    elif "." in name:
+        plugin_class = load_dotted(name, "advantage.token")
+    else:
+        raise ConfigError(
+            f"advantage.token={name}: unknown; use one of {', '.join(PLUGINS)} or the dotted path of your own"
+        )
+    try:
+        plugin = plugin_class(**options)
+    except TypeError as error:
+        known = [f.name for f in fields(plugin_class)] if is_dataclass(plugin_class) else []
+        raise ConfigError(
+            f"advantage.options={options}: {error}. Options of {name}: {', '.join(known) or 'none'}. "
+            "An option left over from another plug-in goes with advantage=uniform."
+        ) from error
+    if not isinstance(plugin, TokenPlugin):
+        raise ConfigError(f"advantage.token={name}: needs a `requires` and a `weights(view)`")
+    unknown = set(plugin.requires) - SIGNALS
+    if unknown:
+        raise ConfigError(
+            f"advantage.token={name} requires unknown signals {sorted(unknown)}; "
+            f"there are {', '.join(sorted(SIGNALS))}"
+        )
+    return plugin

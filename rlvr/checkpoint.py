@@ -1,0 +1,158 @@
+"""Checkpoints: written whole or not at all, the last k kept, and found again by `resume`.
+
+A checkpoint is a folder `step_000020` with `state.json` (the driver's state), `config.yaml`, and
+`deepspeed/` (parameters, optimiser moments and RNG of every rank). It is built under a name that starts with
+a dot and renamed when complete, so every folder called step_* can be resumed from. On several nodes the run
+folder must lie on a shared file system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.run import RunFolder, write_atomically
+
+# Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
+# computed, or (steps) only for how long.
+FREE_KEYS = (
+    "steps",
+    "run.",
+    "tracking.",
+    "eval.every",
+    "cluster.",
+    "reward.workers",
+    "reward.deadline_seconds",
+    "rollout.deadline_seconds",
+    "rollout.start_deadline_seconds",
+    "learner.deadline_seconds",
+    "learner.start_deadline_seconds",
+    "sync.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """The driver's part of a checkpoint."""
+
+    step: int  # steps done
+    data_position: int  # prompts drawn from the training stream
+    tokens_generated: int
+    max_logprob_mismatch: float
+    train_seconds: float
+    eval_before: dict[str, float]  # accuracy per set before training
+
+
+def step_name(step: int) -> str:
+    """Folder name of a step; sorts by step."""
+    return f"step_{step:06d}"
+
+
+def save_checkpoint(
+    folder: RunFolder,
+    state: TrainingState,
+    cfg: Config,
+    save_learner: Callable[[str], None],
+) -> Path:
+    """Write a checkpoint and drop those beyond run.keep_last.
+
+    Raises:
+        CheckpointError: it could not be written (a full disk, say); earlier checkpoints are untouched.
+    """
+    final = folder.checkpoints / step_name(state.step)
+    draft = folder.checkpoints / f".{final.name}.draft"
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        save_learner(str(draft))
+        write_atomically(draft / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+        write_atomically(draft / "state.json", json.dumps(asdict(state), indent=2))
+        _sync_tree(draft)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(draft, final)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        shutil.rmtree(draft, ignore_errors=True)
+        raise CheckpointError(
+            f"checkpoint of step {state.step} at {final}: not written ({error}). Earlier checkpoints are "
+            "intact; free some space or set run.root elsewhere, then continue with run.resume=auto."
+        ) from error
+    for old in list_checkpoints(folder)[: -cfg.run.keep_last]:
+        shutil.rmtree(old)
+    return final
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def list_checkpoints(folder: RunFolder) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(p for p in folder.checkpoints.glob("step_*") if (p / "state.json").exists())
+
+
+def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
+    """The checkpoint that `run.resume` means, or None to start afresh.
+
+    Raises:
+        ConfigError: a named checkpoint does not exist or is not one.
+    """
+    if resume == "never":
+        return None
+    if resume == "auto":
+        found = list_checkpoints(folder)
+        return found[-1] if found else None
+    path = Path(resume)
+    if not (path / "state.json").exists():
+        raise ConfigError(
+            f"run.resume={resume}: no checkpoint there (no state.json). Give a folder like "
+            "runs/<name>/checkpoints/step_000020, or auto, or never."
+        )
+    return path
+
+
+def load_state(path: Path, cfg: Config) -> TrainingState:
+    """The driver's state of a checkpoint, after checking that the configuration still is the same.
+
+    Raises:
+        ConfigError: a key that matters has changed since the checkpoint.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    try:
+        saved = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
+        state = TrainingState(**json.loads((path / "state.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
+    now = OmegaConf.to_container(OmegaConf.structured(cfg))
+    changed = [
+        f"{key} was {old!r}, is {new!r}"
+        for key, old, new in _differences(saved, now)
+        if not key.startswith(FREE_KEYS)
+    ]
+    if changed:
+        raise ConfigError(
+            f"resuming from {path} with another configuration: {'; '.join(changed)}. Put these back, or start a "
+            "new run from the exported policy (model.path=<run>/policy)."
+        )
+    return state
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{prefix}{k}.")]
+    return [] if old == new else [(prefix.rstrip("."), old, new)]

@@ -1,0 +1,134 @@
+"""How `python -m rlvr.X` starts: Hydra with our schema and recipes, and errors that a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError, RlvrError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def recipes_folder() -> Path:
+    """Where the Hydra tree lies: beside the package in a checkout, inside it in an installed wheel."""
+    inside = PACKAGE / "recipes"
+    return inside if inside.is_dir() else PACKAGE.parent / "recipes"
+
+
+def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
+    """Every dotted key of the typed configuration."""
+    keys = []
+    for field in fields(schema):
+        name = f"{prefix}{field.name}"
+        keys.append(name)
+        inner = field.default_factory if callable(field.default_factory) else None
+        if is_dataclass(inner):
+            keys += known_keys(inner, f"{name}.")
+    return keys
+
+
+def explain_key(key: str) -> str:
+    """What to do about a key that does not exist."""
+    near = difflib.get_close_matches(key, known_keys(), n=3, cutoff=0.5)
+    if not near:
+        tail = key.rpartition(".")[2]
+        near = [k for k in known_keys() if k.rpartition(".")[2] == tail][:3]
+    hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
+    return f"{key}: there is no such key; {hint}"
+
+
+def check_overrides(arguments: list[str]) -> None:
+    """Compose the configuration once before Hydra runs, to report a bad override in our words.
+
+    Raises:
+        ConfigError: unknown key or option, or a value of the wrong type.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    overrides = [a for a in arguments if not a.startswith("-")]
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
+    # Values of a sweep are checked job by job.
+    single = [o.input_line for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
+    groups = {p.name for p in recipes_folder().iterdir() if p.is_dir()}
+    keys = set(known_keys())
+    for override in parsed:
+        key = override.key_or_group
+        free = key.startswith(("hydra", "advantage.options", "rollout.engine_args", "data.eval"))
+        if key not in keys and key not in groups and not free:
+            raise ConfigError(explain_key(key))
+        if key in groups and isinstance(override.value(), str):
+            options = sorted(p.stem for p in (recipes_folder() / key).glob("*.yaml"))
+            if override.value() not in options and not override.is_sweep_override():
+                raise ConfigError(
+                    f"{key}={override.value()}: there is no such option; use one of {', '.join(options)}"
+                )
+    try:
+        with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+            hydra.compose("train", overrides=single)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ or error
+        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
+
+
+def register_schema() -> None:
+    """Make the typed configuration known to Hydra under the name that recipes/train.yaml starts from."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def hydra_entry(run: Callable[[Config], None]) -> Callable[[], None]:
+    """Turn a function of the typed configuration into the `main` of `python -m rlvr.X`."""
+
+    @hydra.main(version_base="1.3", config_path=str(recipes_folder()), config_name="train")
+    def hydra_main(cfg: DictConfig) -> None:
+        typed = OmegaConf.to_object(cfg)
+        assert isinstance(typed, Config)
+        with readable_errors():
+            run(typed)
+
+    def main() -> None:
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        register_schema()
+        with readable_errors():
+            check_overrides(sys.argv[1:])
+        hydra_main()
+
+    return main
+
+
+class readable_errors:
+    """Print an error meant for the user as one message and exit with 1; Ctrl-C exits with 130."""
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGTERM, _terminate)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            print("\nstopped by the user", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
+            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+            print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)
+            print("(RLVR_TRACEBACK=1 shows where)", file=sys.stderr)
+            sys.exit(1)
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt

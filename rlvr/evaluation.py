@@ -1,0 +1,72 @@
+"""Evaluation on held-out sets with the training engines and the training grader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlvr.analysis.accuracy import accuracy_ci95
+from rlvr.config import Config
+from rlvr.data.stream import EvalSet
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.score import score_groups
+from rlvr.rollout.engine import Sampling
+from rlvr.rollout.pool import EnginePool
+from rlvr.types import Group
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReport:
+    """avg@n on one set with a 95 % interval clustered by problem."""
+
+    name: str
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    problems: int
+    samples_per_problem: int
+    mean_length: float  # response tokens
+    truncated: float  # share of responses
+    outcomes: dict[str, int]  # verdict -> count
+    groups: tuple[Group, ...]  # the graded responses, for the sample dump
+
+
+def evaluate(
+    engines: EnginePool, graders: GraderPool, eval_sets: Sequence[EvalSet], cfg: Config
+) -> tuple[EvalReport, ...]:
+    """Sample and grade every set; the same random numbers each time, so that differences come from weights."""
+    sampling = Sampling(
+        cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
+    )
+    reports = []
+    for chosen in eval_sets:
+        groups = engines.generate(
+            chosen.prompts, sampling, n=cfg.eval.samples_per_prompt, key=f"eval-{chosen.name}"
+        )
+        scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
+        reports.append(_report(chosen.name, scored))
+    return tuple(reports)
+
+
+def _report(name: str, groups: Sequence[Group]) -> EvalReport:
+    correct = np.asarray([[s.correct for s in g.samples] for g in groups])
+    samples = [s for g in groups for s in g.samples]
+    mean, low, high = accuracy_ci95(correct)
+    outcomes: dict[str, int] = {}
+    for s in samples:
+        if s.verdict is not None:
+            outcomes[s.verdict.outcome.value] = outcomes.get(s.verdict.outcome.value, 0) + 1
+    return EvalReport(
+        name=name,
+        accuracy=float(mean),
+        ci_low=float(low),
+        ci_high=float(high),
+        problems=len(groups),
+        samples_per_problem=correct.shape[1],
+        mean_length=float(np.mean([len(s.token_ids) for s in samples])),
+        truncated=float(np.mean([s.truncated for s in samples])),
+        outcomes=outcomes,
+        groups=tuple(groups),
+    )

@@ -1,0 +1,1 @@
+"""The learner: packing, token statistics, the loss, DeepSpeed and checkpoints."""

@@ -1,0 +1,376 @@
+"""One rank of the learner, as it lives inside a Ray actor: DeepSpeed and nothing else knows of it.
+
+This is the only module that imports deepspeed. Every rank is called with the same arguments and derives its
+own share of the work from its rank.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr.advantage.token.apply import check_weights
+from rlvr.advantage.token.contract import TokenPlugin, TokenView, inside_update
+from rlvr.config import Config
+from rlvr.learner.deepspeed_config import deepspeed_config
+from rlvr.learner.loss import LossInput, LossTerms, k3, policy_loss
+from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.packing import (
+    MicroBatch,
+    aggregation_weights,
+    micro_batch,
+    mini_batches,
+    plan_micro_batches,
+)
+from rlvr.learner.schedule import learning_rate
+from rlvr.learner.scoring import needs_base, token_statistics
+from rlvr.sync.gloo import ParamInfo
+from rlvr.types import Batch, Floats, Ints, StepStats
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """What every rank is built from."""
+
+    cfg: Config
+    model_folder: str
+    base_folder: str
+    signals: frozenset[str]  # what the scoring pass computes
+    plugin: TokenPlugin
+    world_size: int
+    master_address: str
+    master_port: int
+    device: str  # "cpu" or "cuda"
+
+
+class Learner:
+    """Policy, base (if any signal needs it) and optimiser of one data-parallel rank."""
+
+    def __init__(self, spec: LearnerSpec, rank: int) -> None:
+        self.spec, self.cfg, self.rank = spec, spec.cfg, rank
+        self.world = spec.world_size
+        self._join_group()
+        import deepspeed
+
+        temperature = spec.cfg.rollout.temperature
+        torch.manual_seed(spec.cfg.seed)
+        policy = load_policy(spec.cfg.model, spec.model_folder, temperature)
+        learner = spec.cfg.learner
+        optimizer = torch.optim.AdamW(
+            policy.parameters(),
+            lr=learner.lr,
+            betas=(learner.betas[0], learner.betas[1]),
+            eps=learner.eps,
+            weight_decay=learner.weight_decay,
+        )
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=policy,
+            optimizer=optimizer,
+            config=deepspeed_config(learner, spec.cfg.model.dtype, training=True),
+            dist_init_required=False,
+        )
+        self.policy: PolicyModel = self.engine.module
+        self.device = self.engine.device
+        self.base = self._load_base() if needs_base(spec.signals) else None
+        if learner.zero_stage == 3:
+            # The head is used by the wrapper's forward rather than by its own module.
+            deepspeed.zero.register_external_parameter(self.policy, self.policy.head)
+        self.update = 0  # optimiser updates done since the start of the run
+        self._sender: Any = None
+
+    def _join_group(self) -> None:
+        import deepspeed
+
+        os.environ |= {
+            "MASTER_ADDR": self.spec.master_address,
+            "MASTER_PORT": str(self.spec.master_port),
+            "RANK": str(self.rank),
+            "WORLD_SIZE": str(self.world),
+            "LOCAL_RANK": "0",  # Ray shows each actor only its own GPU
+        }
+        backend = self.cfg.learner.backend
+        if backend == "auto":
+            backend = "nccl" if self.spec.device == "cuda" else "gloo"
+        deepspeed.init_distributed(
+            dist_backend=backend,
+            auto_mpi_discovery=False,
+            verbose=False,
+            timeout=timedelta(seconds=self.cfg.learner.deadline_seconds),
+        )
+
+    def _load_base(self) -> PolicyModel:
+        import deepspeed
+
+        base = load_policy(self.cfg.model, self.spec.base_folder, self.cfg.rollout.temperature)
+        base.requires_grad_(False).eval()
+        if self.cfg.learner.zero_stage == 3:
+            config = deepspeed_config(self.cfg.learner, self.cfg.model.dtype, training=False)
+            return deepspeed.initialize(model=base, config=config, dist_init_required=False)[0].module
+        return base.to(self.device)
+
+    def ready(self) -> dict[str, str]:
+        """Versions of what this rank runs on; returns once it can work."""
+        import deepspeed
+
+        return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
+
+    # Scoring
+
+    def score(self, batch: Batch, signals: Collection[str]) -> tuple[Ints, dict[str, Floats]]:
+        """The signals of this rank's share: (token indices [t] in the batch, {signal: [t]})."""
+        plans = self._plan(batch, np.arange(batch.size))
+        indices: list[torch.Tensor] = []
+        parts: list[dict[str, torch.Tensor]] = []
+        self.engine.eval()
+        with torch.no_grad(), self._gathered_heads():
+            for plan in plans:
+                micro = micro_batch(batch, plan.rows).to(self.device)
+                base = None if self.base is None else (self.base.hidden(micro), self.base.head)
+                policy = (self.policy.hidden(micro), self.policy.head)
+                stats = token_statistics(signals, micro.target, self.policy.temperature, policy, base)
+                if not plan.padding:
+                    indices.append(micro.token)
+                    parts.append(stats)
+        if not parts:
+            return np.zeros(0, dtype=np.int64), {name: np.zeros(0, dtype=np.float32) for name in signals}
+        joined = {name: torch.cat([p[name] for p in parts]).cpu().numpy() for name in signals}
+        return torch.cat(indices).cpu().numpy(), joined
+
+    # Updating
+
+    def step(self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0) -> StepStats:
+        """Run the batch's optimiser updates; the numbers returned are already summed over ranks."""
+        updates = mini_batches(batch.size, self.cfg.learner.updates_per_step, seed)
+        reports = [self._update(batch, rows, seed, progress, lr_scale) for rows in updates]
+        mean = {
+            name: float(np.mean([getattr(r, name) for r in reports]))
+            for name in ("loss", "grad_norm", "clip_low", "clip_high", "kl_old", "kl_base")
+        }
+        return StepStats(
+            **mean,
+            learning_rate=reports[-1].learning_rate,
+            ratio_max=max(r.ratio_max for r in reports),
+            updates=len(reports),
+            micro_batches=sum(r.micro_batches for r in reports),
+        )
+
+    def _update(self, batch: Batch, rows: Ints, seed: int, progress: float, lr_scale: float) -> StepStats:
+        """One optimiser update on the sequences `rows` of the batch."""
+        total = self.cfg.steps * self.cfg.learner.updates_per_step
+        lr = learning_rate(self.cfg.learner, self.update, total) * lr_scale
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        weights = np.zeros(batch.size, dtype=np.float32)
+        weights[rows] = aggregation_weights(
+            batch.response_lengths[rows],
+            batch.in_loss[rows],
+            self.cfg.loss.aggregation,
+            self.cfg.rollout.max_response_tokens,
+        )
+        self.engine.train()
+        plans = self._plan(batch, rows)
+        terms = []
+        for plan in plans:
+            micro = micro_batch(batch, plan.rows).to(self.device)
+            scale = 0.0 if plan.padding else 1.0
+            tokens = self._loss_input(batch, micro, torch.from_numpy(weights * scale), seed, progress)
+            part = policy_loss(tokens, self.cfg.loss)
+            # DeepSpeed averages gradients over ranks; our weights already count all of them.
+            self.engine.backward(part.loss * self.world)
+            terms.append(part)
+        self.engine.step()
+        if lr_scale > 0:
+            self.update += 1
+        return self._report(terms, lr, len(plans))
+
+    def _loss_input(
+        self, batch: Batch, micro: MicroBatch, weights: torch.Tensor, seed: int, progress: float
+    ) -> LossInput:
+        token = micro.token.cpu()
+
+        def pick(values: Floats | None) -> torch.Tensor | None:
+            return None if values is None else torch.from_numpy(values)[token].to(self.device)
+
+        logp = self.engine(micro)
+        old_logp, advantage = pick(batch.signals.old_logp), pick(batch.token_advantage)
+        assert old_logp is not None
+        assert advantage is not None  # stages 6 and 7 have run
+        if inside_update(self.spec.plugin):
+            view = self._update_view(batch, micro, logp.detach(), old_logp, advantage, seed, progress)
+            advantage = advantage * check_weights(
+                self.spec.plugin.weights(view), len(advantage), self.spec.plugin
+            )
+        return LossInput(
+            logp=logp,
+            old_logp=old_logp,
+            advantage=advantage,
+            weight=weights.to(self.device)[micro.sequence],
+            sequence=micro.sequence,
+            rollout_logp=pick(batch.rollout_logp),
+            base_logp=pick(batch.signals.base_logp),
+        )
+
+    def _update_view(
+        self,
+        batch: Batch,
+        micro: MicroBatch,
+        logp: torch.Tensor,
+        old_logp: torch.Tensor,
+        advantage: torch.Tensor,
+        seed: int,
+        progress: float,
+    ) -> TokenView:
+        """The plug-in's view of one micro-batch, with the signals that exist only now."""
+        token = micro.token.cpu()
+        present = batch.signals.present()
+        signals = {
+            name: torch.from_numpy(present[name])[token].to(self.device)
+            for name in self.spec.plugin.requires
+            if name in present
+        }
+        if "kl_old" in self.spec.plugin.requires:
+            signals["kl_old"] = k3(old_logp - logp)
+        return TokenView(
+            signals=signals,
+            advantage=advantage,
+            sequence=micro.sequence,
+            position=torch.from_numpy(batch.position_of_token)[token].to(self.device),
+            length=torch.from_numpy(batch.response_lengths)[micro.sequence.cpu()].to(self.device),
+            progress=progress,
+            seed=seed,
+        )
+
+    def _report(self, terms: list[LossTerms], lr: float, micro_batches: int) -> StepStats:
+        names = ("loss", "clip_low", "clip_high", "kl_old", "kl_base")
+        sums = torch.stack([sum(getattr(t, n).detach().double() for t in terms) for n in names])
+        ratio_max = torch.stack([t.ratio_max.detach().double() for t in terms]).max()
+        if self.world > 1:
+            torch.distributed.all_reduce(sums)
+            torch.distributed.all_reduce(ratio_max, op=torch.distributed.ReduceOp.MAX)
+        norm = self.engine.get_global_grad_norm()
+        return StepStats(
+            **dict(zip(names, sums.tolist(), strict=True)),
+            grad_norm=float(norm) if norm is not None else float("nan"),
+            learning_rate=lr,
+            ratio_max=float(ratio_max),
+            updates=1,
+            micro_batches=micro_batches,
+        )
+
+    def reset_optimizer(self) -> None:
+        """Zero the optimiser's moments and step counts: what they were before the first update."""
+        inner = self.engine.optimizer
+        while hasattr(inner, "optimizer"):  # ZeRO and bf16 wrap the torch optimiser
+            inner = inner.optimizer
+        for state in inner.state.values():
+            for value in state.values():
+                if torch.is_tensor(value):
+                    value.zero_()
+
+    def _plan(self, batch: Batch, rows: Ints) -> list[Any]:
+        budget = self.cfg.learner.tokens_per_micro_batch
+        return plan_micro_batches(batch, rows, ranks=self.world, rank=self.rank, budget=budget)
+
+    @contextmanager
+    def _gathered_heads(self) -> Iterator[None]:
+        """Under ZeRO-3, hold both heads whole for the length of a scoring pass."""
+        import deepspeed
+
+        if self.cfg.learner.zero_stage < 3:
+            yield
+            return
+        heads = [self.policy.head] + ([] if self.base is None else [self.base.head])
+        with deepspeed.zero.GatheredParameters(heads):
+            yield
+
+    # Weights: to the engines, to disk and back
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every whole parameter under its Hugging Face name; under ZeRO-3 a collective, one at a time."""
+        import deepspeed
+
+        sharded = self.cfg.learner.zero_stage == 3
+        for name, parameter in self.policy.lm.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
+                yield name, parameter.detach().clone() if sharded else parameter.detach()
+
+    def parameter_infos(self) -> list[ParamInfo]:
+        """Names, dtypes and whole shapes, without gathering."""
+        return [
+            ParamInfo(name, self.cfg.model.dtype, tuple(getattr(p, "ds_shape", p.shape)))
+            for name, p in self.policy.lm.named_parameters()
+        ]
+
+    def connect_engines(self, engines: list[Any]) -> None:
+        """Open the weight-transfer channel to the engines (rank 0 sends; the others only help to gather)."""
+        from rlvr.sync.sender import open_sender
+
+        self._sender = open_sender(
+            self.cfg, engines, rank=self.rank, infos=self.parameter_infos(), device=self.spec.device
+        )
+
+    def push_weights(self, version: int) -> None:
+        """Send the current weights to all engines and have them used as `version`."""
+        self._sender.send(self.named_parameters, version)
+
+    def save(self, folder: str) -> None:
+        """Write policy and optimiser state below `folder` (all ranks take part)."""
+        client_state = {"update": self.update, "torch_rng": torch.get_rng_state()}
+        self.engine.save_checkpoint(folder, tag="deepspeed", client_state=client_state, save_latest=False)
+
+    def load(self, folder: str) -> None:
+        """Restore what `save` wrote.
+
+        Raises:
+            CheckpointError: the folder lacks a loadable checkpoint for this world size and ZeRO stage.
+        """
+        from rlvr.errors import CheckpointError
+
+        path, state = self.engine.load_checkpoint(folder, tag="deepspeed")
+        if path is None:
+            raise CheckpointError(f"{folder}: DeepSpeed found no checkpoint to load")
+        self.update = state["update"]
+        torch.set_rng_state(state["torch_rng"])
+
+    def export(self, folder: str) -> None:
+        """Write the policy in Hugging Face format (rank 0 writes, all ranks help to gather)."""
+        weights = {}
+        for name, tensor in self.named_parameters():
+            if self.rank == 0:
+                weights[name] = tensor.to("cpu", copy=True)
+        if self.rank == 0:
+            lm = self.policy.lm
+            tied = set(getattr(lm, "all_tied_weights_keys", None) or {})
+            state = {k: v for k, v in weights.items() if k not in tied}
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            lm.save_pretrained(folder, state_dict=state)
+
+    def parameter_checksum(self) -> float:
+        """Sum of all parameters in float64; for tests that compare ranks and stages."""
+        return float(sum(t.double().sum() for _, t in self.named_parameters()))
+
+
+def merge_scores(batch: Batch, parts: list[tuple[Ints, dict[str, Floats]]]) -> Batch:
+    """Put the ranks' shares together into the batch's signals.
+
+    Raises:
+        RuntimeError: some token was scored by no rank.
+    """
+    names = parts[0][1].keys()
+    merged = {name: np.full(batch.tokens, np.nan, dtype=np.float32) for name in names}
+    covered = np.zeros(batch.tokens, dtype=np.bool_)
+    for index, values in parts:
+        covered[index] = True
+        for name in names:
+            merged[name][index] = values[name]
+    if not covered.all():
+        raise RuntimeError(f"{int((~covered).sum())} of {batch.tokens} tokens were scored by no rank")
+    return replace(batch, signals=replace(batch.signals, **merged))

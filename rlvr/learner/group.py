@@ -1,0 +1,79 @@
+"""The learner's ranks as one: calls go to all of them and come back merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlvr.cluster import Placement, free_port, put, spawn, threads_per_actor, wait
+from rlvr.config import Config
+from rlvr.learner.actor import Learner, LearnerSpec, merge_scores
+from rlvr.types import Batch, StepStats
+
+
+class LearnerGroup:
+    """Handles of all learner ranks."""
+
+    def __init__(self, cfg: Config, spec_parts: dict[str, Any]) -> None:
+        self.cfg = cfg
+        self._deadline = cfg.learner.deadline_seconds
+        world = cfg.learner.workers
+        busy = world + (cfg.rollout.engines if cfg.rollout.staleness else 0)
+        threads = threads_per_actor(cfg.cluster, busy_together=busy)
+        spec = LearnerSpec(
+            cfg=cfg, world_size=world, master_address="127.0.0.1", master_port=free_port(), **spec_parts
+        )
+        env = {"DS_ACCELERATOR": spec.device}
+        self.signals = spec.signals
+        self.handles = [
+            spawn(
+                Learner, Placement(f"learner-{rank}", cfg.learner.gpus_per_worker, threads, env), spec, rank
+            )
+            for rank in range(world)
+        ]
+
+    def _call(self, refs: Sequence[Any], what: str, deadline: float | None = None) -> list[Any]:
+        return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
+
+    def ready(self) -> dict[str, str]:
+        """Wait until every rank holds its model; returns the versions they run on."""
+        refs = [h.ready.remote() for h in self.handles]
+        return self._call(refs, "start of the learner", self.cfg.learner.start_deadline_seconds)[0]
+
+    def connect(self, engines: Sequence[Any]) -> None:
+        """Open the weight-transfer channel from rank 0 to the engines."""
+        refs = [h.connect_engines.remote(list(engines)) for h in self.handles]
+        self._call(refs, "connection of learner and engines", self.cfg.sync.deadline_seconds * 1.5)
+
+    def push(self, version: int) -> None:
+        """Bring the engines to the learner's current weights, from now on called `version`."""
+        refs = [h.push_weights.remote(version) for h in self.handles]
+        self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
+
+    def score(self, batch: Batch) -> Batch:
+        """The batch with the token statistics that this run needs."""
+        shared = put(batch)
+        refs = [h.score.remote(shared, sorted(self.signals)) for h in self.handles]
+        return merge_scores(batch, self._call(refs, "scoring of a batch"))
+
+    def step(self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0) -> StepStats:
+        """All optimiser updates of the batch; `lr_scale=0` goes through the motions and changes nothing."""
+        shared = put(batch)
+        refs = [h.step.remote(shared, seed=seed, progress=progress, lr_scale=lr_scale) for h in self.handles]
+        return self._call(refs, "update on a batch")[0]
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimiser's moments, as before the first update."""
+        self._call([h.reset_optimizer.remote() for h in self.handles], "reset of the optimiser")
+
+    def save(self, folder: str) -> None:
+        """Write the learner's part of a checkpoint into `folder`."""
+        self._call([h.save.remote(folder) for h in self.handles], f"checkpoint to {folder}")
+
+    def load(self, folder: str) -> None:
+        """Restore the learner's part of a checkpoint."""
+        self._call([h.load.remote(folder) for h in self.handles], f"restoring from {folder}")
+
+    def export(self, folder: str) -> None:
+        """Write the policy in Hugging Face format."""
+        self._call([h.export.remote(folder) for h in self.handles], f"export to {folder}")

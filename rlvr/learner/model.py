@@ -1,0 +1,114 @@
+"""The policy as the learner sees it: hidden states of response tokens, and the log-probs of sampled tokens.
+
+Full-vocabulary tensors never leave this module: the head is applied a chunk of tokens at a time.
+Shapes: `t` response tokens, `H` hidden size, `V` vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rlvr.config import ModelConfig
+from rlvr.divergence import linear_dist_stats
+from rlvr.errors import ConfigError
+from rlvr.learner.packing import MicroBatch
+
+WORKSPACE_MB = 1300  # logits of one chunk of tokens
+# Output transforms between head and softmax that the chunked head does not apply.
+UNSUPPORTED_OUTPUT = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+class LinearLogp(torch.autograd.Function):
+    """log softmax(hidden W^T / temperature)[ids] with the logits recomputed in backward, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, temperature: float) -> Tensor:
+        stats = linear_dist_stats(
+            hidden,
+            weight,
+            ids=ids,
+            want=("logp_p", "lse_p"),
+            temperature=temperature,
+            max_workspace_mb=WORKSPACE_MB,
+            validate=False,
+        )
+        ctx.save_for_backward(hidden, weight, ids, stats.lse_p)
+        ctx.temperature = temperature
+        return stats.logp_p
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None]:
+        """d logp / d logits = (onehot(id) - softmax) / temperature."""
+        hidden, weight, ids, lse = ctx.saved_tensors
+        scaled = grads[0] / ctx.temperature
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (2 * weight.shape[0]))
+        for start in range(0, len(ids), rows):
+            part = slice(start, start + rows)
+            logits = (hidden[part] @ weight.T).float().div_(ctx.temperature)
+            grad_logits = logits.sub_(lse[part, None]).exp_().mul_(-scaled[part, None])
+            index = torch.arange(grad_logits.shape[0], device=ids.device)
+            grad_logits[index, ids[part]] += scaled[part]
+            grad_logits = grad_logits.to(weight.dtype)
+            grad_hidden[part] = grad_logits @ weight
+            grad_weight += grad_logits.T @ hidden[part]
+        return grad_hidden, grad_weight.to(weight.dtype), None, None
+
+
+class PolicyModel(nn.Module):
+    """A causal language model whose forward returns log-probs [t] of the response tokens, in fp32."""
+
+    def __init__(self, lm: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.lm = lm
+        self.temperature = temperature
+
+    @property
+    def head(self) -> Tensor:
+        return self.lm.get_output_embeddings().weight
+
+    def hidden(self, micro: MicroBatch) -> Tensor:
+        """[t, H] final hidden states at the positions that predict the response tokens."""
+        # Right padding under causal attention needs no mask: no token looks to its right.
+        output = self.lm.base_model(input_ids=micro.input_ids, use_cache=False)
+        return output.last_hidden_state[micro.row, micro.column]
+
+    def forward(self, micro: MicroBatch) -> Tensor:
+        return LinearLogp.apply(self.hidden(micro), self.head, micro.target, self.temperature)
+
+
+def load_policy(cfg: ModelConfig, folder: str, temperature: float) -> PolicyModel:
+    """Load a Hugging Face causal LM from a folder or the hub.
+
+    Raises:
+        ConfigError: not a causal LM, a head with a bias or an output transform, or flash-attn missing.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=cfg.trust_remote_code)
+    for name in UNSUPPORTED_OUTPUT:
+        if getattr(config, name, None) not in (None, 1.0):
+            raise ConfigError(
+                f"model.path={cfg.path}: its configuration sets {name}; models that transform their logits "
+                "after the head are not supported"
+            )
+    try:
+        lm = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, cfg.dtype),
+            attn_implementation=cfg.attention,
+            trust_remote_code=cfg.trust_remote_code,
+        )
+    except (ValueError, ImportError, OSError) as error:
+        raise ConfigError(
+            f"model.path={cfg.path}: cannot be loaded as a causal language model with "
+            f"model.attention={cfg.attention} ({error})"
+        ) from error
+    if getattr(lm.get_output_embeddings(), "bias", None) is not None:
+        raise ConfigError(f"model.path={cfg.path}: its output head has a bias, which is not supported")
+    if cfg.gradient_checkpointing:
+        lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return PolicyModel(lm, temperature)

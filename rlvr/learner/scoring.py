@@ -1,0 +1,66 @@
+"""Stage 6: which token statistics a run needs, and how one micro-batch gets them. Pure torch.
+
+Full-vocabulary tensors stay inside `linear_dist_stats`; what comes out is one float a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from torch import Tensor
+
+from rlvr.advantage.token.contract import TokenPlugin
+from rlvr.config import LossConfig
+from rlvr.divergence import linear_dist_stats
+from rlvr.learner.model import WORKSPACE_MB
+from rlvr.types import STEP_SIGNALS
+
+# Our names of the signals -> names of the divergence call, where P is the policy and Q the base.
+STATISTIC = {
+    "old_logp": "logp_p",
+    "base_logp": "logp_q",
+    "js_base": "js",
+    "kl_policy_base": "kl_pq",
+    "kl_base_policy": "kl_qp",
+    "entropy": "entropy_p",
+    "base_entropy": "entropy_q",
+}
+BASE_SIGNALS = frozenset({"base_logp", "js_base", "kl_policy_base", "kl_base_policy", "base_entropy"})
+
+
+def needed_signals(plugin: TokenPlugin, loss: LossConfig) -> frozenset[str]:
+    """What the scoring pass must compute: the old log-probs always, the rest only if somebody reads it."""
+    needed = {"old_logp", "entropy"} | (set(plugin.requires) - STEP_SIGNALS)
+    if loss.kl != "off":
+        needed.add("base_logp")
+    if not BASE_SIGNALS.isdisjoint(needed):
+        needed.add("js_base")  # the base has been run, so the divergence is almost free and worth showing
+    return frozenset(needed)
+
+
+def needs_base(signals: Collection[str]) -> bool:
+    """Whether any of the signals compares with the base model."""
+    return not BASE_SIGNALS.isdisjoint(signals)
+
+
+def token_statistics(
+    signals: Collection[str],
+    ids: Tensor,
+    temperature: float,
+    policy: tuple[Tensor, Tensor],
+    base: tuple[Tensor, Tensor] | None,
+) -> dict[str, Tensor]:
+    """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head [V, H]) of both models."""
+    hidden_q, head_q = base if base is not None else (None, None)
+    stats = linear_dist_stats(
+        policy[0],
+        policy[1],
+        hidden_q,
+        head_q,
+        ids,
+        want=[STATISTIC[name] for name in sorted(signals)],
+        temperature=temperature,
+        max_workspace_mb=WORKSPACE_MB,
+        validate=False,
+    )
+    return {name: getattr(stats, STATISTIC[name]) for name in signals}

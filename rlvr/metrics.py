@@ -1,0 +1,119 @@
+"""What a step reports: phase times, and the metrics of a batch as flat names. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from rlvr.reward.verdict import Outcome
+from rlvr.types import Batch, Floats, RolloutBatch, StepStats
+
+PERCENTILES = (50, 90, 95, 99)
+# Metrics that depend on the clock and so differ between two runs of the same configuration.
+TIMING_PREFIXES = ("seconds/", "rate/")
+
+
+class PhaseClock:
+    """Adds up wall time by phase name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+
+    def total(self) -> float:
+        """Seconds since the clock was made."""
+        return time.perf_counter() - self._start
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block under this name."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float]:
+    """Mean and largest |rollout log-prob - learner log-prob| over the tokens sampled from weights `version`.
+
+    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. With no
+    token left the result is (0, 0).
+    """
+    fresh = (batch.weight_version == version)[batch.sequence_of_token]
+    if batch.signals.old_logp is None or not fresh.any():
+        return 0.0, 0.0
+    gap = np.abs(batch.rollout_logp - batch.signals.old_logp)[fresh]
+    return float(gap.mean()), float(gap.max())
+
+
+def step_metrics(
+    rollout: RolloutBatch, batch: Batch, stats: StepStats, clock: PhaseClock, version: int
+) -> dict[str, float]:
+    """All numbers of one training step whose batch was scored by weights `version`.
+
+    `seconds/generate` and `seconds/reward` were spent collecting the batch, within `seconds/rollout` in a
+    synchronous run and beside the learner otherwise.
+    """
+    samples = [s for g in rollout.groups for s in g.samples]
+    lengths = batch.response_lengths
+    mean, largest = logprob_mismatch(batch, version)
+    metrics = {
+        "reward/mean": float(batch.reward.mean()),
+        "reward/std": float(batch.reward.std()),
+        "accuracy": float(np.mean([s.correct for s in samples])),
+        "length/mean": float(lengths.mean()),
+        "length/max": float(lengths.max()),
+        "length/truncated": float(np.mean([s.truncated for s in samples])),
+        "sampling/acceptance": rollout.acceptance,
+        "sampling/rounds": float(rollout.rounds),
+        "sampling/short_of": float(rollout.short_of),
+        "sampling/staleness": float(version - batch.weight_version.min()),
+        "mismatch/mean": mean,
+        "mismatch/max": largest,
+        "loss": stats.loss,
+        "grad_norm": stats.grad_norm,
+        "lr": stats.learning_rate,
+        "ratio/max": stats.ratio_max,
+        "clip/low": stats.clip_low,
+        "clip/high": stats.clip_high,
+        "kl/old": stats.kl_old,
+        "kl/base_penalty": stats.kl_base,
+        "updates": float(stats.updates),
+        "micro_batches": float(stats.micro_batches),
+        "tokens/trained": float(batch.tokens),
+        "tokens/generated": float(rollout.generated_tokens),
+    }
+    metrics |= _outcomes(rollout)
+    for name, values in batch.signals.present().items():
+        metrics |= _distribution(name, values)
+    if batch.token_weight is not None:
+        metrics |= _distribution("token_weight", batch.token_weight)
+    seconds = {**clock.seconds, **rollout.seconds, "step": clock.total()}
+    metrics |= {f"seconds/{name}": value for name, value in seconds.items()}
+    metrics["rate/tokens_per_second"] = rollout.generated_tokens / max(metrics["seconds/step"], 1e-9)
+    return metrics
+
+
+def _outcomes(rollout: RolloutBatch) -> dict[str, float]:
+    samples = [s for g in rollout.groups + rollout.dropped for s in g.samples]
+    counts = Counter(s.verdict.outcome for s in samples if s.verdict is not None)
+    return {f"outcome/{o.value}": float(counts[o]) for o in Outcome}
+
+
+def _distribution(name: str, values: Floats) -> dict[str, float]:
+    if len(values) == 0:
+        return {}
+    marks = np.percentile(values, PERCENTILES)
+    return {f"{name}/mean": float(values.mean())} | {
+        f"{name}/p{p}": float(v) for p, v in zip(PERCENTILES, marks, strict=True)
+    }
+
+
+def comparable(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics without those that measure time: equal in a resumed run and one never stopped."""
+    return {k: v for k, v in metrics.items() if not k.startswith(TIMING_PREFIXES)}

@@ -1,0 +1,61 @@
+"""Stage 3: verdicts and rewards for every sample. Rewards are matched by sample id, never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rlvr.config import RewardConfig
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.shaping import counts_as_correct, overlong_filter, soft_overlong_punishment
+from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.types import Group, Sample
+
+
+def score_groups(
+    groups: Sequence[Group], graders: GraderPool, cfg: RewardConfig, max_response_tokens: int
+) -> tuple[Group, ...]:
+    """Return the groups with verdict, reward and `in_loss` set on every sample.
+
+    reward = correct or incorrect (configured) plus the overlong punishment; a truncated response does not
+    count as correct unless reward.truncated_can_be_correct.
+    """
+    requests = [GradeRequest(s.id, g.prompt.problem.answer, s.text) for g in groups for s in g.samples]
+    verdicts = graders.grade(requests)
+    return tuple(
+        replace(group, samples=score_samples(group.samples, verdicts, cfg, max_response_tokens))
+        for group in groups
+    )
+
+
+def score_samples(
+    samples: Sequence[Sample], verdicts: dict[str, Verdict], cfg: RewardConfig, max_response_tokens: int
+) -> tuple[Sample, ...]:
+    """The samples with their verdicts, rewards and places in the loss."""
+    truncated = np.asarray([s.truncated for s in samples], dtype=np.bool_)
+    lengths = np.asarray([len(s.token_ids) for s in samples])
+    graded = [verdicts[s.id] for s in samples]
+    correct = counts_as_correct(
+        [v.correct for v in graded], truncated, truncated_can_be_correct=cfg.truncated_can_be_correct
+    )
+    reward = np.where(correct, cfg.correct, cfg.incorrect)
+    if cfg.overlong == "soft":
+        reward = reward + soft_overlong_punishment(
+            lengths, max_length=max_response_tokens, cache_length=cfg.overlong_cache
+        )
+    in_loss = overlong_filter(truncated) if cfg.overlong_filter else np.ones(len(samples), dtype=np.bool_)
+    return tuple(
+        replace(
+            sample,
+            verdict=verdict if counts or not verdict.correct else _too_long(verdict),
+            reward=float(r),
+            in_loss=bool(keep),
+        )
+        for sample, verdict, counts, r, keep in zip(samples, graded, correct, reward, in_loss, strict=True)
+    )
+
+
+def _too_long(verdict: Verdict) -> Verdict:
+    return replace(verdict, outcome=Outcome.WRONG, detail="right, but truncated at the response limit")

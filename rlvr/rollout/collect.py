@@ -1,0 +1,86 @@
+"""Stages 1 to 3: draw prompts, generate, grade, and keep the groups that carry a learning signal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rlvr.config import Config
+from rlvr.data.stream import PromptStream
+from rlvr.metrics import PhaseClock
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.score import score_groups
+from rlvr.rollout.engine import Sampling
+from rlvr.rollout.pool import EnginePool
+from rlvr.types import Group, RolloutBatch
+
+
+def has_signal(group: Group) -> bool:
+    """Whether the group's samples differ in correctness; if all are equal every advantage is 0
+    (DAPO's condition 0 < correct < n, arXiv 2503.14476, eq. 11)."""
+    return len({s.correct for s in group.samples}) > 1
+
+
+def next_draw(missing: int, kept: int, drawn: int, most: int) -> int:
+    """How many prompts to draw next: the missing ones over the acceptance so far, at most `most`."""
+    if drawn == 0:
+        return missing
+    acceptance = max(kept, 1) / drawn
+    return min(most, max(missing, math.ceil(missing / acceptance)))
+
+
+def training_sampling(cfg: Config) -> Sampling:
+    """How training responses are sampled."""
+    r = cfg.rollout
+    return Sampling(r.temperature, r.top_p, r.top_k, r.max_response_tokens)
+
+
+def collect(
+    engines: EnginePool,
+    graders: GraderPool,
+    stream: PromptStream,
+    cfg: Config,
+    *,
+    position: int,
+    step: int,
+) -> RolloutBatch:
+    """The groups of one step, starting at `position` of the prompt stream.
+
+    Without dynamic sampling this is one round. With it, groups whose answers are all right or all wrong are
+    dropped and replaced by further prompts, for at most rollout.max_rounds rounds; what is still missing
+    then is reported in `short_of` and training goes on with the partial batch.
+    """
+    want = cfg.data.prompts_per_step
+    rounds_allowed = cfg.rollout.max_rounds if cfg.rollout.dynamic_sampling else 1
+    clock = PhaseClock()
+    kept: list[Group] = []
+    dropped: list[Group] = []
+    drawn = rounds = 0
+    while len(kept) < want and rounds < rounds_allowed:
+        count = next_draw(want - len(kept), len(kept), drawn, want)
+        prompts = stream.take(position + drawn, count)
+        with clock.phase("generate"):
+            groups: Sequence[Group] = engines.generate(
+                prompts,
+                training_sampling(cfg),
+                n=cfg.rollout.samples_per_prompt,
+                key=f"{step}.{rounds}",
+            )
+        with clock.phase("reward"):
+            groups = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
+        for group in groups:
+            keep = has_signal(group) or not cfg.rollout.dynamic_sampling
+            (kept if keep else dropped).append(group)
+        drawn += count
+        rounds += 1
+    return RolloutBatch(
+        groups=tuple(kept[:want]),
+        dropped=tuple(dropped + kept[want:]),
+        data_position=position + drawn,
+        prompts_drawn=drawn,
+        prompts_kept=len(kept),
+        rounds=rounds,
+        short_of=max(0, want - len(kept)),
+        generated_tokens=sum(len(s.token_ids) for g in kept + dropped for s in g.samples),
+        seconds=clock.seconds,
+    )

@@ -1,0 +1,115 @@
+"""The engines as one: prompts are spread over them, and results come back in the order of the prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from rlvr.cluster import Placement, spawn, threads_per_actor, wait
+from rlvr.config import Config
+from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
+from rlvr.sync.sender import BACKENDS, choose_backend
+from rlvr.types import Group, Prompt, Sample
+
+
+def request_seed(*parts: object) -> int:
+    """A 31-bit seed that depends on all parts and on nothing else."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class EnginePool:
+    """Handles of all rollout engines."""
+
+    def __init__(
+        self, cfg: Config, model_folder: str, tokenizer: PreTrainedTokenizerBase, device: str
+    ) -> None:
+        self.cfg, self._tokenizer = cfg, tokenizer
+        rollout = cfg.rollout
+        spec = EngineSpec(
+            model=model_folder,
+            dtype=cfg.model.dtype,
+            max_length=cfg.model.max_length,
+            tensor_parallel=rollout.tensor_parallel,
+            device=device,
+            memory_utilization=rollout.memory_utilization,
+            kv_cache_mb=rollout.kv_cache_mb,
+            max_concurrent=rollout.max_concurrent,
+            enforce_eager=rollout.enforce_eager,
+            transfer_backend=BACKENDS[choose_backend(cfg, device)[0]],
+            logprobs_mode="raw_logprobs" if rollout.temperature == 1.0 else "processed_logprobs",
+            trust_remote_code=cfg.model.trust_remote_code,
+            engine_args=dict(rollout.engine_args),
+        )
+        busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
+        threads = threads_per_actor(cfg.cluster, busy_together=busy)
+        self.handles: list[Any] = [
+            spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
+        ]
+
+    def ready(self) -> dict[str, str]:
+        """Wait until every engine can generate; returns the versions they run on."""
+        refs = [h.ready.remote() for h in self.handles]
+        deadline = self.cfg.rollout.start_deadline_seconds
+        return wait(refs, deadline_seconds=deadline, what="start of the rollout engines")[0]
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
+        """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
+
+        Raises:
+            DeadlineError: an engine was not done within rollout.deadline_seconds; names its prompts.
+        """
+        requests = [
+            GenerationRequest(
+                key=f"{key}/{p.id}",
+                prompt_ids=p.token_ids,
+                n=n,
+                seed=request_seed(self.cfg.seed, key, p.id, position),
+            )
+            for position, p in enumerate(prompts)
+        ]
+        shares = [requests[i :: len(self.handles)] for i in range(len(self.handles))]
+        refs = [h.generate.remote(share, sampling) for h, share in zip(self.handles, shares, strict=True)]
+        what = (
+            f"generation of {len(requests)} prompts x {n} samples ({requests[0].key} .. {requests[-1].key})"
+        )
+        answers = wait(refs, deadline_seconds=self.cfg.rollout.deadline_seconds, what=what)
+        groups: list[Group | None] = [None] * len(prompts)
+        for lane, results in enumerate(answers):
+            for place, result in enumerate(results):
+                position = lane + place * len(self.handles)
+                groups[position] = self._group(prompts[position], requests[position].key, result)
+        return [g for g in groups if g is not None]
+
+    def _group(self, prompt: Prompt, key: str, result: Any) -> Group:
+        if result.key != key:
+            raise RuntimeError(f"an engine answered request {result.key} where {key} was due")
+        ids = [g.token_ids.tolist() for g in result.generations]
+        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return Group(
+            prompt=prompt,
+            samples=tuple(
+                Sample(
+                    id=f"{key}/{i}",
+                    token_ids=tuple(tokens),
+                    logprobs=g.logprobs,
+                    text=text,
+                    truncated=g.truncated,
+                    weight_version=result.weight_version,
+                )
+                for i, (tokens, text, g) in enumerate(zip(ids, texts, result.generations, strict=True))
+            ),
+        )
+
+
+def _placement(number: int, rollout: Any, threads: int) -> Placement:
+    env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    return Placement(
+        name=f"engine-{number}",
+        gpus=rollout.gpus_per_engine * rollout.tensor_parallel,
+        threads=threads,
+        env=env,
+    )

@@ -1,0 +1,152 @@
+"""The folder of a run: configuration, metrics, samples, summary, and the `latest` link.
+
+<root>/<name>/config.yaml            the whole configuration
+              metrics.jsonl          one row a step, one row an evaluation
+              samples/step_000001.jsonl   every response of a step
+              checkpoints/step_000020/    see rlvr.checkpoint
+              policy/                the final policy in Hugging Face format
+              summary.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.types import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a finished run is remembered by; written as summary.json."""
+
+    recipe: str
+    model: str
+    data: str
+    seed: int
+    steps: int
+    eval_accuracy_before: float
+    eval_accuracy_after: float
+    eval_accuracy_ci95: tuple[float, float]  # of the accuracy after, clustered by problem
+    eval_sets: dict[str, dict[str, float]]  # per set: before, after, ci_low, ci_high
+    train_seconds: float  # the training loop, evaluation and checkpoints included
+    setup_seconds: float  # from the start of the process to the first step
+    tokens_generated: int  # sampled for training
+    max_logprob_mismatch: float  # largest step mean of |rollout - learner| log-probs
+    resumed_from: str | None
+    versions: dict[str, str]
+    folder: str
+
+
+class RunFolder:
+    """Paths of one run and the writing of its small files."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.path = root / name
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.policy = self.path / "policy"
+
+    def create(self, cfg: Config) -> None:
+        """Make the folder, write the configuration and point `<root>/latest` here.
+
+        Raises:
+            ConfigError: the folder exists and holds a run that this one would overwrite.
+        """
+        if self.metrics_file.exists() and cfg.run.resume == "never":
+            raise ConfigError(
+                f"run.name={self.path.name}: {self.path} already holds a run. Choose another run.name, or "
+                "continue it with run.resume=auto."
+            )
+        try:
+            for folder in (self.path, self.checkpoints, self.path / "samples"):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+            self._link_latest()
+        except OSError as error:
+            raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
+
+    def _link_latest(self) -> None:
+        link = self.path.parent / "latest"
+        fresh = link.with_name(f".latest-{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self.path.name, target_is_directory=True)
+        os.replace(fresh, link)
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one row to metrics.jsonl; the row is on disk when this returns."""
+        with self.metrics_file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All rows of metrics.jsonl; a last line cut short by a kill is left out."""
+        if not self.metrics_file.exists():
+            return []
+        rows = []
+        for line in self.metrics_file.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break  # only the last line can be damaged: rows are appended whole
+        return rows
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the rows after `step`, which a resumed run writes again."""
+        kept = [row for row in self.read_metrics() if row["step"] <= step]
+        write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
+        """Write every response of the groups to samples/<name>.jsonl."""
+        lines = [json.dumps(_sample_row(group, i)) for group in groups for i in range(len(group.samples))]
+        write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write summary.json."""
+        write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def _sample_row(group: Group, index: int) -> dict[str, Any]:
+    sample, problem = group.samples[index], group.prompt.problem
+    verdict = sample.verdict
+    return {
+        "sample_id": sample.id,
+        "problem_id": problem.id,
+        "source": problem.source,
+        "question": problem.question,
+        "answer": problem.answer,
+        "prompt_ids": list(group.prompt.token_ids),
+        "response": sample.text,
+        "response_ids": list(sample.token_ids),
+        "logprobs": [round(float(x), 6) for x in sample.logprobs],
+        "truncated": sample.truncated,
+        "weight_version": sample.weight_version,
+        "reward": sample.reward,
+        "advantage": None if sample.advantage != sample.advantage else sample.advantage,
+        "verdict": None if verdict is None else verdict.outcome.value,
+        "extracted": None if verdict is None else verdict.extracted,
+        "in_loss": sample.in_loss,
+    }
+
+
+def run_name(cfg: Config) -> str:
+    """The configured name, or one made of recipe, date and time."""
+    return cfg.run.name or f"{cfg.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content so that a reader, or a crash, sees the old or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)

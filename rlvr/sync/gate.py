@@ -1,0 +1,32 @@
+"""The gate on log-prob mismatch between rollout engines and learner: a run with wrong weights must not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rlvr.config import SyncConfig
+from rlvr.errors import MismatchError
+from rlvr.metrics import logprob_mismatch
+from rlvr.types import Batch
+
+
+def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[str], None]) -> float:
+    """Compare both sides' log-probs of the sampled tokens; returns the mean absolute difference in nats.
+
+    Raises:
+        MismatchError: the mean is above sync.mismatch_stop, or not a number.
+    """
+    mean, largest = logprob_mismatch(batch, version)
+    report = (
+        f"rollout and learner log-probs differ by {mean:.2e} on average (largest {largest:.2e}) on tokens of "
+        f"weight version {version}"
+    )
+    if not mean <= cfg.mismatch_stop:
+        raise MismatchError(
+            f"{report}, above sync.mismatch_stop={cfg.mismatch_stop:g}. The engines do not run the learner's "
+            "weights, or compute in another precision: check model.dtype, rollout.engine_args and the last "
+            "weight push. Truncated sampling (top_p, top_k) also shifts rollout log-probs."
+        )
+    if mean > cfg.mismatch_warn:
+        warn(f"WARNING {report}, above sync.mismatch_warn={cfg.mismatch_warn:g}")
+    return mean

@@ -1,0 +1,148 @@
+"""The sending half of a weight update, on every learner rank: gloo (ours) or vLLM's NCCL and IPC senders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+
+from rlvr.cluster import free_port, node_address
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+from rlvr.sync.client import EngineClient
+from rlvr.sync.gloo import GlooChannel, ParamInfo, plan_buckets
+
+NamedTensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
+# Our names -> names in vLLM's factories.
+BACKENDS = {"gloo": "rlvr_gloo", "nccl": "nccl", "ipc": "ipc"}
+
+
+def choose_backend(cfg: Config, device: str) -> tuple[str, str]:
+    """The transfer backend and the reason for it."""
+    if cfg.sync.backend != "auto":
+        return cfg.sync.backend, "sync.backend says so"
+    if device == "cpu":
+        return "gloo", "engines run on CPU"
+    return "nccl", "engines run on GPUs of their own"
+
+
+class Sender(Protocol):
+    """Sends one whole set of parameters to all engines."""
+
+    def send(self, tensors: NamedTensors, version: int) -> None:
+        """Called on every learner rank; returns when the engines use the new weights."""
+        ...
+
+
+class GatherOnly:
+    """Ranks other than 0: only take part in the gathering of sharded parameters."""
+
+    def send(self, tensors: NamedTensors, version: int) -> None:
+        for _ in tensors():
+            pass
+
+
+class GlooSender:
+    """Rank 0 of the CPU path."""
+
+    def __init__(self, client: EngineClient, infos: Sequence[ParamInfo], cfg: Config) -> None:
+        self._client, self._infos = client, list(infos)
+        bucket_bytes = cfg.sync.bucket_mb << 20
+        self._plan = plan_buckets(self._infos, bucket_bytes)
+        host, port, world = node_address(), free_port(), client.workers + 1
+        info = {
+            "host": host,
+            "port": port,
+            "world_size": world,
+            "rank_offset": 1,
+            "bucket_bytes": bucket_bytes,
+            "deadline_seconds": cfg.sync.deadline_seconds,
+        }
+        # Both sides block in the rendezvous until the other is there, hence the second thread.
+        with ThreadPoolExecutor(1) as pool:
+            engines = pool.submit(client.init_weight_transfer_engine, info)
+            self._channel = GlooChannel(host, port, 0, world, cfg.sync.deadline_seconds)
+            engines.result()
+
+    def send(self, tensors: NamedTensors, version: int) -> None:
+        update = {
+            "names": [p.name for p in self._infos],
+            "dtypes": [p.dtype for p in self._infos],
+            "shapes": [list(p.shape) for p in self._infos],
+        }
+        self._client.version = version
+        self._client.start_weight_update()
+        pool = ThreadPoolExecutor(1)
+        try:
+            engines = pool.submit(self._client.update_weights, update)
+            self._channel.send(tensors(), self._plan)
+            engines.result()
+        finally:
+            pool.shutdown(wait=False)  # after a failure here the other side is still inside its deadline
+        self._client.finish_weight_update()
+
+
+class VllmSender:
+    """vLLM's own trainer-side engines (NCCL between GPUs, CUDA IPC on a shared one)."""
+
+    def __init__(
+        self, backend: str, client: EngineClient, infos: Sequence[ParamInfo], cfg: Config, rank: int
+    ) -> None:
+        from vllm.distributed.weight_transfer import ParamMeta, WeightSource, WeightTransferTrainerFactory
+
+        class LearnerSource(WeightSource):
+            """vLLM's view of our parameters."""
+
+            tensors: NamedTensors
+
+            def metadata(self) -> list[ParamMeta]:
+                return [ParamMeta(p.name, p.torch_dtype, p.shape) for p in infos]
+
+            def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+                for (name, tensor), p in zip(self.tensors(), infos, strict=True):
+                    yield name, tensor.to(p.torch_dtype)
+
+        self._client, self._source = client, LearnerSource()
+        info: Any
+        if backend == "nccl":
+            from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+            info = NCCLTrainerInitInfo(
+                master_address=node_address(),
+                master_port=free_port(),
+                world_size=client.workers + 1,
+                packed_buffer_size_bytes=cfg.sync.bucket_mb << 20,
+                rank=rank,
+            )
+        else:
+            from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+
+            info = IPCTrainerInitInfo(rank=rank)
+        self._engine = WeightTransferTrainerFactory.trainer_init(info, client=client, source=self._source)
+
+    def send(self, tensors: NamedTensors, version: int) -> None:
+        self._client.version = version
+        self._source.tensors = tensors
+        self._engine.send_weights()
+
+
+def open_sender(
+    cfg: Config, engines: Sequence[Any], *, rank: int, infos: Sequence[ParamInfo], device: str
+) -> Sender:
+    """Connect this learner rank to the engines.
+
+    Raises:
+        ConfigError: a GPU backend without GPUs.
+        SyncError: an engine did not answer within sync.deadline_seconds.
+    """
+    backend, _ = choose_backend(cfg, device)
+    if backend != "gloo" and device == "cpu":
+        raise ConfigError(
+            f"sync.backend={backend} moves weights between GPUs and this run is on CPU: use gloo"
+        )
+    client = EngineClient(engines, cfg.rollout.tensor_parallel, cfg.sync.deadline_seconds)
+    if backend == "gloo":
+        return GlooSender(client, infos, cfg) if rank == 0 else GatherOnly()
+    return VllmSender(backend, client, infos, cfg, rank)

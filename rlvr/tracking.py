@@ -1,0 +1,135 @@
+"""What one sees while a run goes on: the console, metrics.jsonl and wandb."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from rlvr.config import Config
+from rlvr.evaluation import EvalReport
+from rlvr.run import RunFolder
+
+PHASES = ("generate", "reward", "score", "update", "push")
+
+
+class Tracker:
+    """Writes every metric to metrics.jsonl, to the console, and to wandb if configured."""
+
+    def __init__(self, cfg: Config, folder: RunFolder, first_step: int) -> None:
+        self._cfg, self._folder = cfg, folder
+        self._console = Console(highlight=False, soft_wrap=True)
+        mode = cfg.tracking.console
+        live = sys.stdout.isatty() if mode == "auto" else mode == "live"
+        self._quiet = mode == "off"
+        self._done_before = first_step - 1
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+        if live:
+            self._progress = Progress(
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+                console=self._console,
+                transient=True,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task("", total=cfg.steps, completed=self._done_before, left="")
+        self._wandb = _open_wandb(cfg, folder)
+
+    def note(self, text: str) -> None:
+        """A line for the reader, not for the record."""
+        if not self._quiet:
+            self._console.print(text, markup=False)
+
+    def step(self, step: int, metrics: dict[str, float]) -> None:
+        """Record one training step."""
+        self._folder.append_metrics({"step": step, "kind": "train", **metrics})
+        if self._wandb is not None:
+            self._wandb.log(metrics, step=step)
+        left = self._time_left(step)
+        self.note(step_line(step, self._cfg.steps, metrics, left))
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, left=left)
+
+    def evaluation(self, step: int, reports: tuple[EvalReport, ...]) -> None:
+        """Record an evaluation after `step` steps."""
+        row: dict[str, float] = {}
+        for r in reports:
+            row |= {
+                f"eval/{r.name}/accuracy": r.accuracy,
+                f"eval/{r.name}/ci_low": r.ci_low,
+                f"eval/{r.name}/ci_high": r.ci_high,
+                f"eval/{r.name}/length": r.mean_length,
+                f"eval/{r.name}/truncated": r.truncated,
+            }
+            row |= {f"eval/{r.name}/outcome/{k}": float(v) for k, v in r.outcomes.items()}
+            self.note(
+                f"eval after {step} steps  {r.name}: {r.accuracy:.3f} (95% {r.ci_low:.3f}..{r.ci_high:.3f}, "
+                f"{r.problems} problems x {r.samples_per_problem}), length {r.mean_length:.1f}"
+            )
+        self._folder.append_metrics({"step": step, "kind": "eval", **row})
+        if self._wandb is not None:
+            self._wandb.log(row, step=step)
+
+    def _time_left(self, step: int) -> str:
+        elapsed = time.monotonic() - self._started
+        seconds = elapsed / max(step - self._done_before, 1) * (self._cfg.steps - step)
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+    def close(self, summary: dict[str, Any] | None = None) -> None:
+        """Flush everything; with a summary the wandb run carries it."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        if self._wandb is not None:
+            if summary is not None:
+                self._wandb.summary.update(summary)
+            self._wandb.finish(exit_code=0 if summary is not None else 1)
+            self._wandb = None
+
+
+def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> str:
+    """The console line of a step."""
+    parts = [
+        f"step {step:>4}/{steps}",
+        f"reward {metrics['reward/mean']:+.3f}",
+        f"acc {metrics['accuracy']:.3f}",
+        f"len {metrics['length/mean']:.1f}",
+    ]
+    if "js_base/p50" in metrics:
+        marks = "/".join(f"{metrics[f'js_base/p{p}']:.3f}" for p in (50, 95, 99))
+        parts.append(f"JS p50/95/99 {marks}")
+    parts.append(f"mismatch {metrics['mismatch/mean']:.1e}")
+    parts.append(f"{metrics['rate/tokens_per_second']:.0f} tok/s")
+    times = " ".join(
+        f"{name} {metrics[f'seconds/{name}']:.2f}" for name in PHASES if f"seconds/{name}" in metrics
+    )
+    return "  ".join([*parts, f"{times} s", left])
+
+
+def _open_wandb(cfg: Config, folder: RunFolder) -> Any:
+    mode = cfg.tracking.wandb
+    if mode == "off":
+        return None
+    if mode == "offline" and os.environ.get("WANDB_API_KEY"):
+        mode = "online"
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+    from omegaconf import OmegaConf
+
+    return wandb.init(
+        project=cfg.tracking.project,
+        group=cfg.tracking.group,
+        tags=list(cfg.tracking.tags) or None,
+        name=folder.path.name,
+        dir=str(folder.path),
+        mode=mode,
+        config=OmegaConf.to_container(OmegaConf.structured(cfg)),
+    )

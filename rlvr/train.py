@@ -1,0 +1,84 @@
+"""Train a policy: `python -m rlvr.train recipe=dapo_divweight`.
+
+This file is the whole loop. Records move through numbered stages; Ray actors behind `engines` (vLLM) and
+`learner` (DeepSpeed) do the heavy work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rlvr.advantage.group import group_advantage
+from rlvr.advantage.token import token_advantage
+from rlvr.checkpoint import TrainingState, save_checkpoint
+from rlvr.config import Config
+from rlvr.entry import hydra_entry
+from rlvr.errors import EmptyBatchError
+from rlvr.evaluation import EvalReport, evaluate
+from rlvr.learner.packing import pack
+from rlvr.metrics import PhaseClock, step_metrics
+from rlvr.rollout.pool import request_seed
+from rlvr.session import Session, open_session
+from rlvr.sync.gate import check_mismatch
+
+
+def train(cfg: Config) -> None:
+    """Run a configuration from start (or checkpoint) to summary."""
+    with open_session(cfg) as session:
+        before = session.start.eval_before or {r.name: r.accuracy for r in run_evaluation(session, 0)}
+        state = train_steps(session, before)
+        session.finish(state, run_evaluation(session, state.step))
+
+
+def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
+    """The loop: every step goes once through the stages, in this order."""
+    cfg, state, version = s.cfg, replace(s.start, eval_before=eval_before), s.start.step
+    for step in range(s.start.step + 1, cfg.steps + 1):
+        clock = PhaseClock()
+        progress, seed = (step - 1) / cfg.steps, request_seed(cfg.seed, "step", step)
+        with clock.phase("rollout"):
+            rollout = s.source.next(step)  # 1-3: prompts, responses, rewards, dynamic sampling
+        s.warn_if_short(step, rollout)
+        if not rollout.groups:
+            raise EmptyBatchError(
+                f"step {step}: none of {rollout.prompts_drawn} prompts gave answers that differ in correctness "
+                "(all right or all wrong). Use harder or easier problems, more rollout.samples_per_prompt, a "
+                "higher rollout.max_rounds, or rollout.dynamic_sampling=false."
+            )
+        with clock.phase("advantage"):
+            groups = group_advantage(rollout.groups, cfg.advantage.estimator)  # 4: one number per sample
+            batch = pack(groups)  # 5: flat token arrays
+        with clock.phase("score"):
+            batch = s.learner.score(batch)  # 6: old log-probs, divergences
+        mismatch = check_mismatch(batch, version, cfg.sync, s.tracker.note)
+        with clock.phase("advantage"):  # 7: the plug-in, one number per token
+            batch = token_advantage(
+                batch, s.plugin, normalize=cfg.advantage.normalize, progress=progress, seed=seed
+            )
+        with clock.phase("update"):
+            stats = s.learner.step(batch, seed=seed, progress=progress)  # 8: loss and optimiser
+        with clock.phase("push"):
+            s.learner.push(step)  # 9: weights to the engines
+        s.source.trained(step)
+        s.tracker.step(step, step_metrics(rollout, batch, stats, clock, version))
+        s.dump(step, groups, rollout.dropped)
+        version, state = step, s.advance(state, step, rollout, mismatch)
+        if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:
+            run_evaluation(s, step)
+        if (cfg.run.save_every and step % cfg.run.save_every == 0) or step == cfg.steps:
+            save_checkpoint(s.folder, state, cfg, s.learner.save)
+    return state
+
+
+def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
+    """Evaluate the policy as it is after `step` steps and record it."""
+    reports = evaluate(s.engines, s.graders, s.eval_sets, s.cfg)
+    s.tracker.evaluation(step, reports)
+    s.folder.dump_samples(f"eval_{step:06d}", [g for r in reports for g in r.groups])
+    return reports
+
+
+main = hydra_entry(train)
+
+if __name__ == "__main__":
+    main()

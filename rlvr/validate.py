@@ -1,0 +1,233 @@
+"""What types cannot check: choices, ranges, batch arithmetic, and settings that contradict each other.
+
+Everything here runs before a process is started. Each problem names the key, the reason and the remedy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlvr.advantage.group import ESTIMATORS
+from rlvr.advantage.token import TokenPlugin, build_plugin
+from rlvr.advantage.token.contract import inside_update
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.dtype": ("float32", "bfloat16"),
+    "model.attention": ("sdpa", "eager", "flash_attention_2"),
+    "data.template": ("plain", "chat", "qwen_math", "dapo"),
+    "data.on_long_prompt": ("refuse", "skip"),
+    "data.on_bad_row": ("refuse", "skip"),
+    "data.on_overlap": ("warn", "refuse", "drop"),
+    "reward.policy": ("last_box", "strict"),
+    "reward.overlong": ("off", "soft"),
+    "advantage.estimator": tuple(ESTIMATORS),
+    "loss.objective": ("clip", "cispo"),
+    "loss.ratio": ("token", "sequence"),
+    "loss.aggregation": ("token_mean", "sequence_mean", "constant_length"),
+    "loss.kl": ("off", "k1", "k2", "k3"),
+    "learner.backend": ("auto", "gloo", "nccl"),
+    "learner.schedule": ("constant", "linear", "cosine"),
+    "sync.backend": ("auto", "gloo", "nccl", "ipc"),
+    "tracking.wandb": ("offline", "online", "off"),
+    "tracking.console": ("auto", "live", "plain", "off"),
+}
+AT_LEAST: dict[str, float] = {
+    "steps": 1,
+    "data.prompts_per_step": 1,
+    "data.max_prompt_tokens": 1,
+    "rollout.engines": 1,
+    "rollout.tensor_parallel": 1,
+    "rollout.samples_per_prompt": 1,
+    "rollout.max_response_tokens": 1,
+    "rollout.max_rounds": 1,
+    "rollout.staleness": 0,
+    "rollout.max_concurrent": 1,
+    "reward.workers": 1,
+    "learner.workers": 1,
+    "learner.updates_per_step": 1,
+    "learner.lr": 0,
+    "learner.max_grad_norm": 0,
+    "learner.warmup_updates": 0,
+    "loss.clip_low": 0,
+    "loss.clip_high": 0,
+    "loss.kl_coef": 0,
+    "eval.every": 0,
+    "eval.samples_per_prompt": 1,
+    "run.keep_last": 1,
+    "run.save_every": 0,
+}
+POSITIVE = (
+    "rollout.temperature",
+    "rollout.deadline_seconds",
+    "rollout.start_deadline_seconds",
+    "reward.deadline_seconds",
+    "learner.deadline_seconds",
+    "learner.start_deadline_seconds",
+    "sync.deadline_seconds",
+    "sync.bucket_mb",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """The arithmetic of one step, printed at the start."""
+
+    prompts: int
+    samples: int
+    updates: int
+    samples_per_update: int  # of the first update; the last may have one less
+    ranks: int
+    micro_batches: int  # per rank and update, if every sequence had the full length
+
+    def __str__(self) -> str:
+        return (
+            f"each step: {self.prompts} prompts -> {self.samples} samples -> {self.updates} updates of "
+            f"{self.samples_per_update} samples -> on {self.ranks} rank(s) at most {self.micro_batches} "
+            "micro-batch(es) an update"
+        )
+
+
+def value_at(cfg: Config, key: str) -> object:
+    """The value of a dotted key."""
+    value: object = cfg
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
+    """Check a whole configuration and return its batch arithmetic and its plug-in.
+
+    Raises:
+        ConfigError: with all problems found, one a line.
+    """
+    problems = [
+        f"{key}={value_at(cfg, key)}: use one of {', '.join(allowed)}"
+        for key, allowed in CHOICES.items()
+        if value_at(cfg, key) not in allowed
+    ]
+    problems += [
+        f"{key}={value_at(cfg, key)}: must be at least {low:g}"
+        for key, low in AT_LEAST.items()
+        if not value_at(cfg, key) >= low  # type: ignore[operator]
+    ]
+    problems += [
+        f"{key}={value_at(cfg, key)}: must be greater than 0"
+        for key in POSITIVE
+        if not value_at(cfg, key) > 0  # type: ignore[operator]
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    plugin = build_plugin(cfg.advantage.token, dict(cfg.advantage.options))
+    problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return batch_plan(cfg), plugin
+
+
+def batch_plan(cfg: Config) -> BatchPlan:
+    """The arithmetic of one step."""
+    samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
+    per_update = -(-samples // cfg.learner.updates_per_step)
+    per_rank = -(-per_update // cfg.learner.workers)
+    longest = min(cfg.model.max_length, cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens)
+    fitting = max(1, cfg.learner.tokens_per_micro_batch // longest)
+    return BatchPlan(
+        prompts=cfg.data.prompts_per_step,
+        samples=samples,
+        updates=cfg.learner.updates_per_step,
+        samples_per_update=per_update,
+        ranks=cfg.learner.workers,
+        micro_batches=-(-per_rank // fitting),
+    )
+
+
+def _ratios(cfg: Config) -> list[str]:
+    samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
+    what = (
+        f"data.prompts_per_step x rollout.samples_per_prompt = {cfg.data.prompts_per_step} x "
+        f"{cfg.rollout.samples_per_prompt} = {samples} samples"
+    )
+    found = []
+    updates, ranks = cfg.learner.updates_per_step, cfg.learner.workers
+    if samples % updates:
+        found.append(
+            f"learner.updates_per_step={updates}: {what} cannot be split into equal updates; use a divisor"
+        )
+    elif samples // updates < ranks:
+        found.append(
+            f"learner.workers={ranks}: {what} in {updates} updates leave {samples // updates} samples an update, "
+            "fewer than ranks; lower learner.workers or learner.updates_per_step, or raise the samples"
+        )
+    if cfg.data.prompts_per_step < cfg.rollout.engines:
+        found.append(
+            f"rollout.engines={cfg.rollout.engines}: only {cfg.data.prompts_per_step} prompts a step, some engines "
+            "would idle; lower it or raise data.prompts_per_step"
+        )
+    if cfg.rollout.samples_per_prompt == 1 and cfg.advantage.estimator != "reinforce_pp":
+        found.append(
+            "rollout.samples_per_prompt=1: a group of one sample has no group baseline, its advantage would "
+            "always be 0; use at least 2"
+        )
+    return found
+
+
+def _lengths(cfg: Config) -> list[str]:
+    found = []
+    if cfg.rollout.max_response_tokens >= cfg.model.max_length:
+        found.append(
+            f"rollout.max_response_tokens={cfg.rollout.max_response_tokens}: leaves no room for a prompt in "
+            f"model.max_length={cfg.model.max_length}; raise the latter or lower the former"
+        )
+    if cfg.learner.tokens_per_micro_batch < cfg.model.max_length:
+        found.append(
+            f"learner.tokens_per_micro_batch={cfg.learner.tokens_per_micro_batch}: smaller than "
+            f"model.max_length={cfg.model.max_length}, so one sequence may not fit; raise it"
+        )
+    if cfg.reward.overlong == "soft" and not (
+        0 < cfg.reward.overlong_cache <= cfg.rollout.max_response_tokens
+    ):
+        found.append(
+            f"reward.overlong_cache={cfg.reward.overlong_cache}: must lie in "
+            f"1..rollout.max_response_tokens={cfg.rollout.max_response_tokens}"
+        )
+    return found
+
+
+def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
+    found = []
+    if cfg.learner.zero_stage not in (0, 1, 2, 3):
+        found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
+    if (cfg.loss.kl == "off") != (cfg.loss.kl_coef == 0):
+        found.append(
+            f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "
+            "neither (kl=off kl_coef=0)"
+        )
+    if cfg.advantage.normalize and inside_update(plugin):
+        found.append(
+            "advantage.normalize=true: this plug-in reads a signal that exists only inside the update, a "
+            "micro-batch at a time, where the batch's mean weight is unknown; set it to false"
+        )
+    if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
+        found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")
+    if cfg.sync.mismatch_stop < cfg.sync.mismatch_warn:
+        found.append(
+            f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least "
+            f"sync.mismatch_warn={cfg.sync.mismatch_warn:g}"
+        )
+    if cfg.run.resume == "auto" and cfg.run.name is None:
+        found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
+    gpu_engines, gpu_learner = cfg.rollout.gpus_per_engine > 0, cfg.learner.gpus_per_worker > 0
+    if gpu_engines != gpu_learner:
+        found.append(
+            f"rollout.gpus_per_engine={cfg.rollout.gpus_per_engine:g} and "
+            f"learner.gpus_per_worker={cfg.learner.gpus_per_worker:g}: put both on GPUs or neither"
+        )
+    if (cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0) and cfg.loss.rollout_correction is not None:
+        found.append(
+            "loss.rollout_correction: rollout log-probs of truncated sampling (top_p < 1 or top_k) are not "
+            "comparable with the learner's; sample with top_p=1 top_k=-1"
+        )
+    return found
