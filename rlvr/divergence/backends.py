@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -27,4 +30,21 @@ def choose_backend(name: str, device: torch.device, request: Request) -> Compute
         return oracle_stats
     if name == "torch" or (name == "auto" and device.type != "cuda"):
         return reference_stats
-    raise ValueError(f"backend={name!r} cannot run on {device}: not available yet")
+    why = _triton_obstacle(device)
+    if why:
+        if name == "triton":
+            raise ValueError(f"backend='triton' cannot run: {why}")
+        warnings.warn(f"divergence: using the torch backend on {device}, because {why}", stacklevel=3)
+        return reference_stats
+    from rlvr.divergence.triton_backend import triton_stats
+
+    return triton_stats
+
+
+def _triton_obstacle(device: torch.device) -> str:
+    """Says why Triton cannot serve the device, or returns an empty string."""
+    if importlib.util.find_spec("triton") is None:
+        return "the package 'triton' is not installed"
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"the logits are on {device}; Triton needs a CUDA device, or TRITON_INTERPRET=1 for its interpreter"
+    return ""

@@ -37,7 +37,7 @@ def _chunk_stats(rows: Rows, request: Request, out: DistStats) -> None:
             out.put(name, 1 + (other > other.gather(1, own.argmax(-1, keepdim=True))).sum(-1))
     _divergences(a, b, request, out, "")
     if request.top_p is not None and request.has(*TOP_P_WANTS):
-        kept = [truncate(logits, request.top_p) for logits in (x, y)]
+        kept = [truncate(logits, request.top_p, 1.0) for logits in (x, y)]
         a, b = (logits - torch.logsumexp(logits, -1, keepdim=True) for logits in kept)
         _divergences(a, b, request, out, "_top_p")
 

@@ -92,9 +92,11 @@ def _chunk_stats(rows: Rows, request: Request, out: DistStats, scratch: Scratch)
         _pair(p, q, rows.x if rows.x_is_delta else None, request, out, scratch)
     if request.top_p is not None and request.has(*TOP_P_WANTS):
         names = [name for name in PAIR_WANTS if request.has(name + "_top_p")]
-        kept = [truncate(logits.float() / request.temperature, request.top_p) for logits in (x, y)]
+        kept = [truncate(logits, request.top_p, request.temperature) for logits in (x, y)]
         part = DistStats(**{name: getattr(out, name + "_top_p") for name in names})
-        reference_stats(Rows(kept[0], kept[1], first=rows.first), Request(frozenset(names)), part)
+        reference_stats(
+            Rows(kept[0], kept[1], first=rows.first), Request(frozenset(names), request.temperature), part
+        )
 
 
 def _side(
