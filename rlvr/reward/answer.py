@@ -112,7 +112,7 @@ def split_percent(answer: str) -> tuple[str, bool]:
 
 
 def integer_literal(answer: str) -> str | None:
-    """The canonical digits of an integer such as `-012`, `(12)` or `1,234` (at most 100 digits), else None."""
+    """Canonical digits of an integer such as `-012`, `(12)` or `1,234` (at most 100 digits), else None."""
     bare = answer[1:-1].strip() if answer.startswith("(") and answer.endswith(")") else answer
     match = _INTEGER.fullmatch(bare)
     if match is None:

@@ -21,8 +21,8 @@ def soft_overlong_punishment(lengths: npt.ArrayLike, max_length: int, cache_leng
         raise ValueError(
             f"cache_length={cache_length}, max_length={max_length}: expected 0 < cache_length <= max_length"
         )
-    overshoot = np.asarray(lengths, dtype=np.float64) - (max_length - cache_length)
-    return -np.clip(overshoot / cache_length, 0.0, 1.0)
+    room = (max_length - cache_length) - np.asarray(lengths, dtype=np.float64)
+    return np.clip(room / cache_length, -1.0, 0.0)
 
 
 def counts_as_correct(

@@ -1,0 +1,57 @@
+"""Verifiers that the pool tests plug in by dotted path; what they do is written in the response."""
+
+import os
+import time
+
+from rlvr.reward.verdict import Outcome, Verdict
+
+HOARD = []
+
+
+def obey(gold: str, response: str) -> bool:
+    """`sleep S`, `spin`, `bignum`, `hoard`, `exit`, `abort`, `raise`; anything else is compared with the gold."""
+    command, _, argument = response.partition(" ")
+    if command == "sleep":
+        time.sleep(float(argument))
+    elif command == "spin":
+        while True:
+            pass
+    elif command == "bignum":
+        return 7 ** (10**10) == 1  # one C call that never comes back to the interpreter
+    elif command == "hoard":
+        while True:
+            HOARD.append(os.urandom(1 << 16) * 64)
+    elif command == "exit":
+        os._exit(3)
+    elif command == "abort":
+        os.abort()
+    elif command == "raise":
+        raise RuntimeError("as told")
+    return gold == response
+
+
+def burn(gold: str, response: str) -> bool:
+    """Two milliseconds of work, or for ever where the response is `hang`."""
+    stop = time.perf_counter() + 0.002
+    while time.perf_counter() < stop or response == "hang":
+        pass
+    return gold == response
+
+
+def scores(gold: str, response: str) -> object:
+    """Every kind of result that a verifier may return, and some that it may not."""
+    return {
+        "half": 0.5,
+        "low": 0.25,
+        "one": 1,
+        "yes": True,
+        "nan": float("nan"),
+        "two": 2.0,
+        "none": None,
+        "text": "correct",
+        "verdict": Verdict("ignored", Outcome.NO_ANSWER, None, gold, 0.0, "nothing there"),
+    }[response]
+
+
+def not_callable_module() -> None:
+    """Only here so that the module has a name to misspell."""
