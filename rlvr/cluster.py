@@ -51,6 +51,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     local = cfg.address == "local"
     if local:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # gloo otherwise looks up the host's name, which fails on machines that cannot resolve their own
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}

@@ -57,16 +57,17 @@ def check_overrides(arguments: list[str]) -> None:
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
+    from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    overrides = [a for a in arguments if not a.startswith("-")]
+    overrides = get_args_parser().parse_args(arguments).overrides
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
     # Values of a sweep are checked job by job.
-    single = [o.input_line for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
+    single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
     groups = {p.name for p in recipes_folder().iterdir() if p.is_dir()}
     keys = set(known_keys())
     for override in parsed:

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlvr.advantage.token.apply import check_weights
-from rlvr.advantage.token.contract import TokenPlugin, TokenView, inside_update
+from rlvr.advantage.token.contract import TokenPlugin
+from rlvr.cluster import free_port, node_address
 from rlvr.config import Config
 from rlvr.learner.deepspeed_config import deepspeed_config
-from rlvr.learner.loss import LossInput, LossTerms, k3, policy_loss
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import (
-    MicroBatch,
+    MicroPlan,
     aggregation_weights,
     micro_batch,
     mini_batches,
@@ -32,6 +31,7 @@ from rlvr.learner.packing import (
 )
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, token_statistics
+from rlvr.learner.update import UpdateContext, accumulate, totals
 from rlvr.sync.gloo import ParamInfo
 from rlvr.types import Batch, Floats, Ints, StepStats
 
@@ -46,8 +46,6 @@ class LearnerSpec:
     signals: frozenset[str]  # what the scoring pass computes
     plugin: TokenPlugin
     world_size: int
-    master_address: str
-    master_port: int
     device: str  # "cpu" or "cuda"
 
 
@@ -57,13 +55,21 @@ class Learner:
     def __init__(self, spec: LearnerSpec, rank: int) -> None:
         self.spec, self.cfg, self.rank = spec, spec.cfg, rank
         self.world = spec.world_size
-        self._join_group()
+        self.update = 0  # optimiser updates done since the start of the run
+        self._sender: Any = None
+
+    def address(self) -> tuple[str, int]:
+        """Where the other ranks can meet this one."""
+        return node_address(), free_port()
+
+    def start(self, master_address: str, master_port: int) -> dict[str, str]:
+        """Join the other ranks, load the models and build the optimiser; returns the versions in use."""
         import deepspeed
 
-        temperature = spec.cfg.rollout.temperature
-        torch.manual_seed(spec.cfg.seed)
-        policy = load_policy(spec.cfg.model, spec.model_folder, temperature)
-        learner = spec.cfg.learner
+        self._join_group(master_address, master_port)
+        torch.manual_seed(self.cfg.seed)
+        policy = load_policy(self.cfg.model, self.spec.model_folder, self.cfg.rollout.temperature)
+        learner = self.cfg.learner
         optimizer = torch.optim.AdamW(
             policy.parameters(),
             lr=learner.lr,
@@ -74,24 +80,23 @@ class Learner:
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=policy,
             optimizer=optimizer,
-            config=deepspeed_config(learner, spec.cfg.model.dtype, training=True),
+            config=deepspeed_config(learner, self.cfg.model.dtype, training=True),
             dist_init_required=False,
         )
         self.policy: PolicyModel = self.engine.module
         self.device = self.engine.device
-        self.base = self._load_base() if needs_base(spec.signals) else None
+        self.base = self._load_base() if needs_base(self.spec.signals) else None
         if learner.zero_stage == 3:
             # The head is used by the wrapper's forward rather than by its own module.
             deepspeed.zero.register_external_parameter(self.policy, self.policy.head)
-        self.update = 0  # optimiser updates done since the start of the run
-        self._sender: Any = None
+        return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
 
-    def _join_group(self) -> None:
+    def _join_group(self, master_address: str, master_port: int) -> None:
         import deepspeed
 
         os.environ |= {
-            "MASTER_ADDR": self.spec.master_address,
-            "MASTER_PORT": str(self.spec.master_port),
+            "MASTER_ADDR": master_address,
+            "MASTER_PORT": str(master_port),
             "RANK": str(self.rank),
             "WORLD_SIZE": str(self.world),
             "LOCAL_RANK": "0",  # Ray shows each actor only its own GPU
@@ -115,12 +120,6 @@ class Learner:
             config = deepspeed_config(self.cfg.learner, self.cfg.model.dtype, training=False)
             return deepspeed.initialize(model=base, config=config, dist_init_required=False)[0].module
         return base.to(self.device)
-
-    def ready(self) -> dict[str, str]:
-        """Versions of what this rank runs on; returns once it can work."""
-        import deepspeed
-
-        return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
 
     # Scoring
 
@@ -175,94 +174,22 @@ class Learner:
             self.cfg.loss.aggregation,
             self.cfg.rollout.max_response_tokens,
         )
+        context = UpdateContext(
+            self.cfg.loss, self.spec.plugin, weights, self.world, self.device, seed, progress
+        )
         self.engine.train()
         plans = self._plan(batch, rows)
-        terms = []
-        for plan in plans:
-            micro = micro_batch(batch, plan.rows).to(self.device)
-            scale = 0.0 if plan.padding else 1.0
-            tokens = self._loss_input(batch, micro, torch.from_numpy(weights * scale), seed, progress)
-            part = policy_loss(tokens, self.cfg.loss)
-            # DeepSpeed averages gradients over ranks; our weights already count all of them.
-            self.engine.backward(part.loss * self.world)
-            terms.append(part)
+        terms = accumulate(batch, plans, self.engine, self.engine.backward, context)
         self.engine.step()
         if lr_scale > 0:
             self.update += 1
-        return self._report(terms, lr, len(plans))
-
-    def _loss_input(
-        self, batch: Batch, micro: MicroBatch, weights: torch.Tensor, seed: int, progress: float
-    ) -> LossInput:
-        token = micro.token.cpu()
-
-        def pick(values: Floats | None) -> torch.Tensor | None:
-            return None if values is None else torch.from_numpy(values)[token].to(self.device)
-
-        logp = self.engine(micro)
-        old_logp, advantage = pick(batch.signals.old_logp), pick(batch.token_advantage)
-        assert old_logp is not None
-        assert advantage is not None  # stages 6 and 7 have run
-        if inside_update(self.spec.plugin):
-            view = self._update_view(batch, micro, logp.detach(), old_logp, advantage, seed, progress)
-            advantage = advantage * check_weights(
-                self.spec.plugin.weights(view), len(advantage), self.spec.plugin
-            )
-        return LossInput(
-            logp=logp,
-            old_logp=old_logp,
-            advantage=advantage,
-            weight=weights.to(self.device)[micro.sequence],
-            sequence=micro.sequence,
-            rollout_logp=pick(batch.rollout_logp),
-            base_logp=pick(batch.signals.base_logp),
-        )
-
-    def _update_view(
-        self,
-        batch: Batch,
-        micro: MicroBatch,
-        logp: torch.Tensor,
-        old_logp: torch.Tensor,
-        advantage: torch.Tensor,
-        seed: int,
-        progress: float,
-    ) -> TokenView:
-        """The plug-in's view of one micro-batch, with the signals that exist only now."""
-        token = micro.token.cpu()
-        present = batch.signals.present()
-        signals = {
-            name: torch.from_numpy(present[name])[token].to(self.device)
-            for name in self.spec.plugin.requires
-            if name in present
-        }
-        if "kl_old" in self.spec.plugin.requires:
-            signals["kl_old"] = k3(old_logp - logp)
-        return TokenView(
-            signals=signals,
-            advantage=advantage,
-            sequence=micro.sequence,
-            position=torch.from_numpy(batch.position_of_token)[token].to(self.device),
-            length=torch.from_numpy(batch.response_lengths)[micro.sequence.cpu()].to(self.device),
-            progress=progress,
-            seed=seed,
-        )
-
-    def _report(self, terms: list[LossTerms], lr: float, micro_batches: int) -> StepStats:
-        names = ("loss", "clip_low", "clip_high", "kl_old", "kl_base")
-        sums = torch.stack([sum(getattr(t, n).detach().double() for t in terms) for n in names])
-        ratio_max = torch.stack([t.ratio_max.detach().double() for t in terms]).max()
-        if self.world > 1:
-            torch.distributed.all_reduce(sums)
-            torch.distributed.all_reduce(ratio_max, op=torch.distributed.ReduceOp.MAX)
         norm = self.engine.get_global_grad_norm()
         return StepStats(
-            **dict(zip(names, sums.tolist(), strict=True)),
-            grad_norm=float(norm) if norm is not None else float("nan"),
+            **totals(terms, self.world, self.device),
+            grad_norm=float("nan") if norm is None else float(norm),
             learning_rate=lr,
-            ratio_max=float(ratio_max),
             updates=1,
-            micro_batches=micro_batches,
+            micro_batches=len(plans),
         )
 
     def reset_optimizer(self) -> None:
@@ -275,7 +202,7 @@ class Learner:
                 if torch.is_tensor(value):
                     value.zero_()
 
-    def _plan(self, batch: Batch, rows: Ints) -> list[Any]:
+    def _plan(self, batch: Batch, rows: Ints) -> list[MicroPlan]:
         budget = self.cfg.learner.tokens_per_micro_batch
         return plan_micro_batches(batch, rows, ranks=self.world, rank=self.rank, budget=budget)
 
@@ -356,21 +283,3 @@ class Learner:
     def parameter_checksum(self) -> float:
         """Sum of all parameters in float64; for tests that compare ranks and stages."""
         return float(sum(t.double().sum() for _, t in self.named_parameters()))
-
-
-def merge_scores(batch: Batch, parts: list[tuple[Ints, dict[str, Floats]]]) -> Batch:
-    """Put the ranks' shares together into the batch's signals.
-
-    Raises:
-        RuntimeError: some token was scored by no rank.
-    """
-    names = parts[0][1].keys()
-    merged = {name: np.full(batch.tokens, np.nan, dtype=np.float32) for name in names}
-    covered = np.zeros(batch.tokens, dtype=np.bool_)
-    for index, values in parts:
-        covered[index] = True
-        for name in names:
-            merged[name][index] = values[name]
-    if not covered.all():
-        raise RuntimeError(f"{int((~covered).sum())} of {batch.tokens} tokens were scored by no rank")
-    return replace(batch, signals=replace(batch.signals, **merged))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr.cluster import Placement, free_port, put, spawn, threads_per_actor, wait
+from rlvr.cluster import Placement, put, spawn, threads_per_actor, wait
 from rlvr.config import Config
-from rlvr.learner.actor import Learner, LearnerSpec, merge_scores
+from rlvr.learner.actor import Learner, LearnerSpec
+from rlvr.learner.scoring import merge_scores
 from rlvr.types import Batch, StepStats
 
 
@@ -20,9 +21,7 @@ class LearnerGroup:
         world = cfg.learner.workers
         busy = world + (cfg.rollout.engines if cfg.rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
-        spec = LearnerSpec(
-            cfg=cfg, world_size=world, master_address="127.0.0.1", master_port=free_port(), **spec_parts
-        )
+        spec = LearnerSpec(cfg=cfg, world_size=world, **spec_parts)
         env = {"DS_ACCELERATOR": spec.device}
         self.signals = spec.signals
         self.handles = [
@@ -32,13 +31,17 @@ class LearnerGroup:
             for rank in range(world)
         ]
 
+        start_deadline = cfg.learner.start_deadline_seconds
+        [master] = self._call([self.handles[0].address.remote()], "start of learner rank 0", start_deadline)
+        self._starting = [h.start.remote(*master) for h in self.handles]
+
     def _call(self, refs: Sequence[Any], what: str, deadline: float | None = None) -> list[Any]:
         return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
 
     def ready(self) -> dict[str, str]:
-        """Wait until every rank holds its model; returns the versions they run on."""
-        refs = [h.ready.remote() for h in self.handles]
-        return self._call(refs, "start of the learner", self.cfg.learner.start_deadline_seconds)[0]
+        """Wait until every rank holds its models; returns the versions they run on."""
+        deadline = self.cfg.learner.start_deadline_seconds
+        return self._call(self._starting, "start of the learner", deadline)[0]
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Open the weight-transfer channel from rank 0 to the engines."""

@@ -6,14 +6,16 @@ Full-vocabulary tensors stay inside `linear_dist_stats`; what comes out is one f
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
 from rlvr.divergence import linear_dist_stats
 from rlvr.learner.model import WORKSPACE_MB
-from rlvr.types import STEP_SIGNALS
+from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints
 
 # Our names of the signals -> names of the divergence call, where P is the policy and Q the base.
 STATISTIC = {
@@ -64,3 +66,21 @@ def token_statistics(
         validate=False,
     )
     return {name: getattr(stats, STATISTIC[name]) for name in signals}
+
+
+def merge_scores(batch: Batch, parts: list[tuple[Ints, dict[str, Floats]]]) -> Batch:
+    """Put the ranks' shares together into the batch's signals.
+
+    Raises:
+        RuntimeError: some token was scored by no rank.
+    """
+    names = parts[0][1].keys()
+    merged = {name: np.full(batch.tokens, np.nan, dtype=np.float32) for name in names}
+    covered = np.zeros(batch.tokens, dtype=np.bool_)
+    for index, values in parts:
+        covered[index] = True
+        for name in names:
+            merged[name][index] = values[name]
+    if not covered.all():
+        raise RuntimeError(f"{int((~covered).sum())} of {batch.tokens} tokens were scored by no rank")
+    return replace(batch, signals=replace(batch.signals, **merged))

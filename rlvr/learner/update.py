@@ -1,0 +1,113 @@
+"""Stage 8 inside one rank: from the packed batch to gradients, a micro-batch at a time. Pure torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlvr.advantage.token.apply import check_weights
+from rlvr.advantage.token.contract import TokenPlugin, TokenView, inside_update
+from rlvr.config import LossConfig
+from rlvr.learner.loss import LossInput, LossTerms, k3, policy_loss
+from rlvr.learner.packing import MicroBatch, MicroPlan, micro_batch
+from rlvr.types import Batch, Floats
+
+SUMMED = ("loss", "clip_low", "clip_high", "kl_old", "kl_base")
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateContext:
+    """What all micro-batches of one optimiser update share."""
+
+    loss: LossConfig
+    plugin: TokenPlugin
+    weights: Floats  # [N] aggregation weight of each sequence's tokens, from global counts
+    ranks: int
+    device: torch.device
+    seed: int
+    progress: float  # finished share of the run
+
+
+def accumulate(
+    batch: Batch,
+    plans: Sequence[MicroPlan],
+    forward: Callable[[MicroBatch], Tensor],
+    backward: Callable[[Tensor], object],
+    context: UpdateContext,
+) -> list[LossTerms]:
+    """Run forward and backward over this rank's micro-batches; gradients add up where `backward` puts them."""
+    terms = []
+    for plan in plans:
+        micro = micro_batch(batch, plan.rows).to(context.device)
+        part = policy_loss(loss_input(batch, micro, forward(micro), context), context.loss)
+        # DeepSpeed averages gradients over ranks, while our weights already count the tokens of all of them.
+        scale = 0.0 if plan.padding else float(context.ranks)
+        backward(part.loss * scale)
+        if not plan.padding:
+            terms.append(part)
+    return terms
+
+
+def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateContext) -> LossInput:
+    """The tokens of one micro-batch with everything the loss reads; a late plug-in weights them here."""
+    token = micro.token.cpu()
+
+    def pick(values: Floats | None) -> Tensor | None:
+        return None if values is None else torch.from_numpy(values)[token].to(context.device)
+
+    old_logp, advantage = pick(batch.signals.old_logp), pick(batch.token_advantage)
+    if old_logp is None or advantage is None:
+        raise ValueError("the batch must have been scored and given token advantages before an update")
+    if inside_update(context.plugin):
+        view = _update_view(batch, micro, logp.detach(), old_logp, context)
+        weights = context.plugin.weights(view)
+        advantage = advantage * check_weights(weights, len(advantage), context.plugin)
+    return LossInput(
+        logp=logp,
+        old_logp=old_logp,
+        advantage=advantage,
+        weight=torch.from_numpy(context.weights)[micro.sequence.cpu()].to(context.device),
+        sequence=micro.sequence,
+        rollout_logp=pick(batch.rollout_logp),
+        base_logp=pick(batch.signals.base_logp),
+    )
+
+
+def _update_view(
+    batch: Batch, micro: MicroBatch, logp: Tensor, old_logp: Tensor, context: UpdateContext
+) -> TokenView:
+    """The plug-in's view of one micro-batch, with the signals that exist only now."""
+    token, sequence = micro.token.cpu(), micro.sequence.cpu()
+    present = batch.signals.present()
+    signals = {
+        name: torch.from_numpy(present[name])[token].to(context.device)
+        for name in context.plugin.requires
+        if name in present
+    }
+    if "kl_old" in context.plugin.requires:
+        signals["kl_old"] = k3(old_logp - logp)
+    return TokenView(
+        signals=signals,
+        advantage=torch.from_numpy(batch.advantage)[sequence].to(context.device),
+        sequence=micro.sequence,
+        position=torch.from_numpy(batch.position_of_token)[token].to(context.device),
+        length=torch.from_numpy(batch.response_lengths)[sequence].to(context.device),
+        progress=context.progress,
+        seed=context.seed,
+    )
+
+
+def totals(terms: Sequence[LossTerms], ranks: int, device: torch.device) -> dict[str, float]:
+    """The logged numbers of an update over all micro-batches and ranks (a collective if there are several)."""
+    sums = torch.zeros(len(SUMMED), dtype=torch.float64, device=device)
+    largest = torch.zeros(1, dtype=torch.float64, device=device)
+    for term in terms:
+        sums += torch.stack([getattr(term, name).detach().double() for name in SUMMED])
+        largest = torch.maximum(largest, term.ratio_max.detach().double())
+    if ranks > 1:
+        torch.distributed.all_reduce(sums)
+        torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
+    return dict(zip(SUMMED, sums.tolist(), strict=True)) | {"ratio_max": float(largest)}
