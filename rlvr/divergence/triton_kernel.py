@@ -50,9 +50,9 @@ def _log2(v, INTERPRET: tl.constexpr):
 
 @triton.jit
 def _load(ptr, offs, vocab, low, MASKED: tl.constexpr, TRUNCATE: tl.constexpr):
-    """fp32 logits at `offs`; -inf beyond the vocabulary and, if TRUNCATE, below the nucleus threshold `low`."""
+    """fp32 logits at `offs`; FLOOR beyond the vocabulary; -inf, if TRUNCATE, below the threshold `low`."""
     if MASKED:
-        v = tl.load(ptr + offs, mask=offs < vocab, other=float("-inf")).to(tl.float32)
+        v = tl.load(ptr + offs, mask=offs < vocab, other=FLOOR).to(tl.float32)
     else:
         v = tl.load(ptr + offs).to(tl.float32)
     if TRUNCATE:
@@ -84,14 +84,15 @@ def _shift(x, m, k, INTERPRET: tl.constexpr):
 
 @triton.jit
 def _online(x, m, s, t, best, tile, k, ENTROPY: tl.constexpr, ARGMAX: tl.constexpr, INTERPRET: tl.constexpr):
-    """Folds a [LANES, VEC] tile into each lane's maximum m, s = sum 2^(x-m)k, t = sum 2^(x-m)k (x-m)k."""
+    """Folds a [LANES, VEC] tile into each lane's maximum m, s = sum 2^(x-m)k, t = sum 2^(x-m)k (x-m)k.
+
+    A logit of -inf makes t NaN (0 times -inf), which read 2 then repairs.
+    """
     tile_max = tl.max(x, 1)
     new_m = tl.maximum(m, tile_max)
     step = (m - new_m) * k
     scale = _exp2(step, INTERPRET)
     a = _shift(x, new_m[:, None], k, INTERPRET)
-    if ENTROPY:
-        a = tl.maximum(a, FLOOR)
     e = _exp2(a, INTERPRET)
     if ENTROPY:
         t = (t + s * tl.maximum(step, FLOOR)) * scale + tl.sum(e * a, 1)
@@ -102,18 +103,21 @@ def _online(x, m, s, t, best, tile, k, ENTROPY: tl.constexpr, ARGMAX: tl.constex
 
 
 @triton.jit
-def _merge(m, s, t, k, ENTROPY: tl.constexpr, INTERPRET: tl.constexpr):
-    """Joins the lanes: row maximum, log2 of the sum, entropy in nats."""
+def _merge(m, s, t, k, INTERPRET: tl.constexpr):
+    """Joins the lanes: row maximum, log2 of the sum, entropy in nats. Without any finite logit: FLOOR, -inf."""
     top = tl.max(m, 0)
     step = (m - top) * k
     scale = _exp2(step, INTERPRET)
     total = tl.sum(s * scale, 0)
-    log_sum = tl.log2(total)
-    entropy = 0.0
-    if ENTROPY:
-        entropy = (log_sum - tl.sum((t + s * tl.maximum(step, FLOOR)) * scale, 0) / total) * LN2
-        entropy = tl.where(entropy < 0.0, 0.0, entropy)
-    return top, log_sum, entropy
+    log_sum = tl.where((top == FLOOR) & (total == total), float("-inf"), tl.log2(total))
+    mean = tl.sum((t + s * tl.maximum(step, FLOOR)) * scale, 0) / total
+    return top, log_sum, _entropy(log_sum, mean)
+
+
+@triton.jit
+def _entropy(log_sum, mean):
+    value = (log_sum - mean) * LN2
+    return tl.where(value < 0.0, 0.0, value)  # keeps NaN
 
 
 @triton.jit
@@ -143,10 +147,13 @@ def _kl_terms(delta, d, u, h):
 
 @triton.jit
 def _second(
-    x, y, mx, my, c, k, bar_p, bar_q, js, pq, qp, high, low, rank_p, rank_q, difference,
+    x, y, mx, my, c, k, bar_p, bar_q, js, pq, qp, rank_p, rank_q, difference,
     JS: tl.constexpr, KL: tl.constexpr, RANK: tl.constexpr, DELTA: tl.constexpr, INTERPRET: tl.constexpr,
 ):  # fmt: skip
-    """Folds a tile into the sums of read 2. `difference` is x - y as stored, in DELTA form."""
+    """Folds a tile into the sums of read 2; a logit of -inf makes them NaN or +inf.
+
+    `difference` is x - y as stored, in DELTA form.
+    """
     if JS or KL:
         a = _shift(x, mx, k, INTERPRET)
         if DELTA:
@@ -155,7 +162,7 @@ def _second(
         else:
             b = _shift(y, my, k, INTERPRET) + c
             delta = a - b
-        d = tl.minimum(tl.abs(delta), HUGE)  # also where both are -inf: NaN becomes HUGE and h is 0
+        d = tl.abs(delta)
         u = _exp2(-d, INTERPRET)
         h = _exp2(tl.maximum(a, b), INTERPRET)
         if JS:
@@ -164,18 +171,54 @@ def _second(
             to_p, to_q = _kl_terms(delta, d, u, h)
             pq += to_p
             qp += to_q
-            high = tl.maximum(high, delta)  # +inf: a token of P that Q bars
-            low = tl.minimum(low, delta)
     if RANK:
         rank_p += (y > bar_p).to(tl.int32)
         rank_q += (x > bar_q).to(tl.int32)
-    return js, pq, qp, high, low, rank_p, rank_q
+    return js, pq, qp, rank_p, rank_q
+
+
+@triton.jit
+def _careful(
+    x_ptr, y_ptr, vocab, low_p, low_q, mx, my, c, k, spread,
+    HAS_Q: tl.constexpr, DELTA: tl.constexpr, TRUNCATE: tl.constexpr,
+    LANES: tl.constexpr, VEC: tl.constexpr, INTERPRET: tl.constexpr,
+):  # fmt: skip
+    """Read 2 for a row with logits of -inf: JS and KL sums, sums of p log p and q log q, and who bars whom."""
+    js = tl.zeros([LANES, VEC], tl.float32)
+    pq, qp, plogp, qlogq, p_alone, q_alone = js, js, js, js, js, js
+    for tile in range(0, tl.cdiv(vocab, LANES * VEC)):
+        offs = tile * LANES * VEC + spread
+        x = _load_x(x_ptr, y_ptr, offs, vocab, low_p, True, TRUNCATE, DELTA)
+        a = tl.maximum(_shift(x, mx, k, INTERPRET), FLOOR)
+        plogp += _exp2(a, INTERPRET) * a
+        if HAS_Q:
+            y = _load(y_ptr, offs, vocab, low_q, True, TRUNCATE)
+            b = tl.maximum(_shift(y, my, k, INTERPRET), FLOOR)
+            qlogq += _exp2(b, INTERPRET) * b
+            delta = a - (b + c)
+            d = tl.abs(delta)
+            u = _exp2(-d, INTERPRET)
+            h = _exp2(tl.maximum(a, b + c), INTERPRET)
+            js += _js_term(delta, d, u, h, INTERPRET)
+            to_p, to_q = _kl_terms(delta, d, u, h)
+            pq += to_p
+            qp += to_q
+            p_alone = tl.where((x > float("-inf")) & (y == float("-inf")), 1.0, p_alone)
+            q_alone = tl.where((y > float("-inf")) & (x == float("-inf")), 1.0, q_alone)
+    pq_sum = tl.where(_total(p_alone) > 0.0, float("inf"), _total(pq))
+    qp_sum = tl.where(_total(q_alone) > 0.0, float("inf"), _total(qp))
+    return _total(js), pq_sum, qp_sum, _total(plogp), _total(qlogq)
+
+
+@triton.jit
+def _total(values):
+    return tl.sum(tl.sum(values, 1), 0)
 
 
 @triton.jit
 def _first_index(values, offs, top):
     index = tl.min(tl.where(values == top, offs, NO_INDEX), 0)
-    return tl.where(index == NO_INDEX, 0, index)
+    return tl.where((index == NO_INDEX) | (top == FLOOR), 0, index)
 
 
 @triton.jit
@@ -232,8 +275,8 @@ def stats_kernel(
                 my, sy, ty, iy = _online(y, my, sy, ty, iy, full, k, ENTROPY_Q, FIND, INTERPRET)
 
     # Normalisers: lse = (peak k + log2 sum) ln 2. A row that is -inf throughout has the sum 0.
-    peak_p, log_p, entropy_p = _merge(mx, sx, tx, k, ENTROPY_P, INTERPRET)
-    peak_q, log_q, entropy_q = _merge(my, sy, ty, k, ENTROPY_Q, INTERPRET)
+    peak_p, log_p, entropy_p = _merge(mx, sx, tx, k, INTERPRET)
+    peak_q, log_q, entropy_q = _merge(my, sy, ty, k, INTERPRET)
     arg_p, arg_q, bar_p, bar_q = 0, 0, 0.0, 0.0
     if FIND:
         group = tl.min(tl.where(mx == peak_p, ix * TILE + lanes * VEC, NO_INDEX), 0)
@@ -248,10 +291,6 @@ def stats_kernel(
         tl.store(argmax_p_ptr + row, arg_p.to(tl.int64))
         if HAS_Q:
             tl.store(argmax_q_ptr + row, arg_q.to(tl.int64))
-    if ENTROPY_P:
-        tl.store(entropy_p_ptr + row, entropy_p)
-    if ENTROPY_Q:
-        tl.store(entropy_q_ptr + row, entropy_q)
     if GIVEN_P:
         peak_p = tl.load(lse_p_in + row) * LOG2E / k
         log_p = tl.full([], 0.0, tl.float32)
@@ -272,25 +311,25 @@ def stats_kernel(
             of_q = tl.load(y_ptr + token).to(tl.float32)
             tl.store(logp_q_ptr + row, (_shift(of_q, peak_q, k, INTERPRET) - log_q) * LN2)
 
-    if JS or KL or RANK:
+    js, pq, qp = 0.0, 0.0, 0.0
+    c = log_p - log_q
+    if (JS or KL or RANK) and not TRUNCATE:
         if RANK:
-            bar_p = _load(y_ptr, arg_p, vocab, low_q, False, False)
-            bar_q = _load_x(x_ptr, y_ptr, arg_q, vocab, low_p, False, False, DELTA)
-        js = tl.zeros([LANES, VEC], tl.float32)
-        pq, qp, high, low = js, js, js, js
+            bar_p = tl.maximum(tl.load(y_ptr + arg_p).to(tl.float32), FLOOR)  # FLOOR: the padding never counts
+            bar_q = tl.maximum(_load_x(x_ptr, y_ptr, arg_q, vocab, low_p, False, False, DELTA), FLOOR)
+        js_tile = tl.zeros([LANES, VEC], tl.float32)
+        pq_tile, qp_tile, diff = js_tile, js_tile, js_tile
         n_p = tl.zeros([LANES, VEC], tl.int32)
         n_q = n_p
-        c = log_p - log_q
-        diff = js
         if full * TILE < vocab:
             offs = full * TILE + spread
             x = _load_x(x_ptr, y_ptr, offs, vocab, low_p, True, TRUNCATE, DELTA)
             y = _load(y_ptr, offs, vocab, low_q, True, TRUNCATE)
             if DELTA:
                 diff = tl.where(offs < vocab, _load(x_ptr, offs, vocab, low_p, True, False), 0.0)
-            js, pq, qp, high, low, n_p, n_q = _second(
-                x, y, peak_p, peak_q, c, k, bar_p, bar_q, js, pq, qp, high, low, n_p, n_q, diff,
-                JS, KL, RANK, DELTA and not TRUNCATE, INTERPRET,
+            js_tile, pq_tile, qp_tile, n_p, n_q = _second(
+                x, y, peak_p, peak_q, c, k, bar_p, bar_q, js_tile, pq_tile, qp_tile, n_p, n_q, diff,
+                JS, KL, RANK, DELTA, INTERPRET,
             )  # fmt: skip
         for back in range(0, full):
             offs = (full - 1 - back) * TILE + spread
@@ -298,26 +337,41 @@ def stats_kernel(
             y = _load(y_ptr, offs, vocab, low_q, False, TRUNCATE)
             if DELTA:
                 diff = _load(x_ptr, offs, vocab, low_p, False, False)
-            js, pq, qp, high, low, n_p, n_q = _second(
-                x, y, peak_p, peak_q, c, k, bar_p, bar_q, js, pq, qp, high, low, n_p, n_q, diff,
-                JS, KL, RANK, DELTA and not TRUNCATE, INTERPRET,
+            js_tile, pq_tile, qp_tile, n_p, n_q = _second(
+                x, y, peak_p, peak_q, c, k, bar_p, bar_q, js_tile, pq_tile, qp_tile, n_p, n_q, diff,
+                JS, KL, RANK, DELTA, INTERPRET,
             )  # fmt: skip
-        inverse = _exp2(-log_p, INTERPRET)
-        dead = (log_p == float("-inf")) | (log_q == float("-inf"))
-        if JS:
-            value = tl.sum(tl.sum(js, 1), 0) * inverse * (0.5 * LN2)
-            value = tl.where(value > MAX_JS, MAX_JS, tl.where(value < 0.0, 0.0, value))  # keeps NaN
-            tl.store(js_ptr + row, tl.where(dead, float("nan"), value))
-        if KL_PQ:
-            value = tl.sum(tl.sum(pq, 1), 0) * inverse
-            value = tl.where(value < 0.0, 0.0, value)
-            value = tl.where(tl.max(tl.max(high, 1), 0) == float("inf"), float("inf"), value)
-            tl.store(kl_pq_ptr + row, tl.where(dead, float("nan"), value))
-        if KL_QP:
-            value = tl.sum(tl.sum(qp, 1), 0) * inverse
-            value = tl.where(value < 0.0, 0.0, value)
-            value = tl.where(tl.min(tl.min(low, 1), 0) == float("-inf"), float("inf"), value)
-            tl.store(kl_qp_ptr + row, tl.where(dead, float("nan"), value))
+        js, pq, qp = _total(js_tile), _total(pq_tile), _total(qp_tile)
         if RANK:
-            tl.store(rank_p_ptr + row, 1 + tl.sum(tl.sum(n_p, 1), 0).to(tl.int64))
-            tl.store(rank_q_ptr + row, 1 + tl.sum(tl.sum(n_q, 1), 0).to(tl.int64))
+            tl.store(rank_p_ptr + row, 1 + _total(n_p).to(tl.int64))
+            tl.store(rank_q_ptr + row, 1 + _total(n_q).to(tl.int64))
+
+    # NaN sums: a logit of -inf somewhere (or a row that is NaN, which stays so). Rare, and read once more.
+    probe = js + pq + qp
+    if ENTROPY_P:
+        probe += entropy_p
+    if ENTROPY_Q:
+        probe += entropy_q
+    if JS or KL or ENTROPY_P or ENTROPY_Q:
+        if TRUNCATE or probe != probe:
+            js, pq, qp, plogp, qlogq = _careful(
+                x_ptr, y_ptr, vocab, low_p, low_q, peak_p, peak_q, c, k, spread,
+                HAS_Q, DELTA, TRUNCATE, LANES, VEC, INTERPRET,
+            )  # fmt: skip
+            entropy_p = _entropy(log_p, plogp * _exp2(-log_p, INTERPRET))
+            entropy_q = _entropy(log_q, qlogq * _exp2(-log_q, INTERPRET))
+    if ENTROPY_P:
+        tl.store(entropy_p_ptr + row, entropy_p)
+    if ENTROPY_Q:
+        tl.store(entropy_q_ptr + row, entropy_q)
+    inverse = _exp2(-log_p, INTERPRET)
+    inverse = tl.where((log_p == float("-inf")) | (log_q == float("-inf")), float("nan"), inverse)
+    if JS:
+        value = js * inverse * (0.5 * LN2)
+        tl.store(js_ptr + row, tl.where(value > MAX_JS, MAX_JS, tl.where(value < 0.0, 0.0, value)))
+    if KL_PQ:
+        value = pq * inverse
+        tl.store(kl_pq_ptr + row, tl.where(value < 0.0, 0.0, value))
+    if KL_QP:
+        value = qp * inverse
+        tl.store(kl_qp_ptr + row, tl.where(value < 0.0, 0.0, value))
