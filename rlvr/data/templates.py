@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
+MOST_LOST = 0.1  # share of a prompt's characters; Unicode normalisation may merge a few
 
 
 def _plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -92,8 +93,8 @@ def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> 
 def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
-    Raises DataError as `render` does, and if there are no tokens, or the tokenizer appended its end token,
-    after which a model would not continue.
+    Raises DataError as `render` does, and if there are no tokens, if the tokenizer lost part of the text, or if
+    it appended its end token, after which a model would not continue.
     """
     text = render(template, problem.question, tokenizer)
     ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens)
@@ -104,7 +105,18 @@ def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase
             f"prompt {problem.id}: the tokenizer {tokenizer.name_or_path!r} appends its end token; "
             "set add_eos_token to false in its tokenizer_config.json"
         )
+    lost = 1 - _letters(str(tokenizer.decode(ids))) / max(_letters(text), 1)
+    if lost > MOST_LOST:
+        raise DataError(
+            f"prompt {problem.id}: the tokenizer {tokenizer.name_or_path!r} loses {lost:.0%} of the text "
+            f"{text[:60]!r}; its vocabulary does not cover it: use another model or other data"
+        )
     return Prompt(problem=problem, token_ids=tuple(ids))
+
+
+def _letters(text: str) -> int:
+    """The characters that are not white space."""
+    return sum(not char.isspace() for char in text)
 
 
 def _template(name: str) -> Template:

@@ -95,6 +95,17 @@ def test_a_prompt_that_ends_with_the_end_token_is_refused():
         tokenize(problem(), "plain", byte_tokenizer(post="<s> $A </s>"))
 
 
+def test_a_prompt_that_the_vocabulary_does_not_cover_is_refused():
+    """A byte-level BPE drops the bytes that it has no token for without a word."""
+    inner = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate("0123456789+-=?")}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    assert tokenize(problem("1+1=?"), "plain", tokenizer).token_ids
+    with pytest.raises(DataError, match=r"p/1: .* loses \d+% of the text 'What is 1\+1"):
+        tokenize(problem("What is 1+1?"), "plain", tokenizer)
+
+
 def test_a_prompt_without_tokens_is_refused():
     with pytest.raises(DataError, match=r"p/1: no tokens"):
         tokenize(problem(""), "plain", byte_tokenizer())

@@ -1,0 +1,248 @@
+"""Evaluate a model: `python -m rlvr.evaluate model=Qwen/Qwen2.5-Math-1.5B data=aime24,amc23 n=32`.
+
+Every key of the training configuration works here as well; four short forms stand for the usual ones:
+
+    model=PATH       model.path, unless PATH is the name of a file in recipes/model
+    data=A,B         data.eval: data sets by name, or a local file or folder as NAME:PATH
+    n=32             eval.samples_per_prompt
+    compare=FOLDER   an earlier evaluation, to be compared problem by problem
+
+Writes <run.root>/<run.name>/evaluation.json and every response to samples/.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from rlvr import cluster
+from rlvr.analysis.accuracy import EvalResult, compare
+from rlvr.analysis.evaluation_file import (
+    FILE_NAME,
+    SetSummary,
+    evaluation_as_json,
+    read_evaluation,
+    summarise,
+)
+from rlvr.config import Config
+from rlvr.data.catalog import CATALOG
+from rlvr.data.sources import ARITHMETIC_HELD_OUT
+from rlvr.data.stream import build_eval_sets
+from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.entry import hydra_entry, recipes_folder
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.evaluation import EvalReport, evaluate
+from rlvr.reward.pool import GraderPool
+from rlvr.rollout.pool import EnginePool
+from rlvr.run import RunFolder, write_atomically
+from rlvr.validate import validate
+
+NAMED_SETS = (*CATALOG, ARITHMETIC_HELD_OUT)
+
+
+def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Return the command line with the short forms written out, and the evaluation to compare with.
+
+    Raises ConfigError for an unknown data set and for a short form without a value.
+    """
+    expanded: list[str] = []
+    earlier = None
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in ("model", "data", "n", "compare") and not value:
+            raise ConfigError(f"{argument!r} has no value; write {key}=VALUE")
+        if key == "compare":
+            earlier = Path(value).expanduser()
+        elif key == "n":
+            expanded.append(f"eval.samples_per_prompt={value}")
+        elif key == "model" and not _is_recipe("model", value):
+            expanded.append(f"model.path={_quoted(value)}")
+        elif key == "data" and not _is_recipe("data", value):
+            expanded.append(f"data.eval=[{','.join(_source(part) for part in value.split(','))}]")
+        else:
+            expanded.append(argument)
+    return expanded, earlier
+
+
+def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalResult, ...]:
+    """Sample and grade `data.eval` with the model, print the figures and write them down.
+
+    Raises ConfigError or DataError before anything is started if the configuration, the data or the earlier
+    evaluation cannot be used.
+    """
+    cfg = _without_training(cfg)
+    validate(cfg)
+    before = read_evaluation(earlier) if earlier else {}
+    tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
+    eval_sets = build_eval_sets(
+        cfg.data,
+        tokenizer,
+        context=cfg.model.max_length,
+        max_response_tokens=cfg.rollout.max_response_tokens,
+    )
+    folder = _create_folder(cfg)
+    device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
+    gpus = cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+    with ExitStack() as stack:
+        stack.callback(cluster.shutdown)
+        ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
+        cluster.check_resources(ray, gpus=gpus, actors=cfg.rollout.engines)
+        graders = stack.enter_context(
+            GraderPool(
+                workers=cfg.reward.workers,
+                deadline_seconds=cfg.reward.deadline_seconds,
+                memory_mb=cfg.reward.memory_mb,
+                policy=cfg.reward.policy,
+                verifier=cfg.reward.verifier,
+                save_folder=folder.path / "samples",
+            )
+        )
+        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
+        engines.ready()
+        reports = evaluate(engines, graders, eval_sets, cfg)
+    results = tuple(result_of(report) for report in reports)
+    _write(folder, cfg, reports, results)
+    for report, result in zip(reports, results, strict=True):
+        print(describe(summarise(result), report.outcomes))
+    print_comparison(before, results)
+    print(f"figures and responses in {folder.path}")
+    return results
+
+
+def result_of(report: EvalReport) -> EvalResult:
+    """Return the graded responses of a report as arrays [problems, samples]."""
+    samples = [group.samples for group in report.groups]
+    return EvalResult(
+        name=report.name,
+        problem_ids=tuple(group.prompt.id for group in report.groups),
+        correct=np.array([[s.correct for s in row] for row in samples]),
+        lengths=np.array([[len(s.token_ids) for s in row] for row in samples]),
+        truncated=np.array([[s.truncated for s in row] for row in samples]),
+        answers=tuple(tuple(s.verdict.extracted if s.verdict else None for s in row) for row in samples),
+    )
+
+
+def describe(figures: SetSummary, outcomes: Mapping[str, int]) -> str:
+    """Return the figures of one set as the lines that a person reads."""
+    lengths = figures.lengths
+
+    def shares(values: Mapping[int, float]) -> str:
+        return "  ".join(f"@{k} {value:.3f}" for k, value in values.items())
+
+    return "\n".join(
+        [
+            f"{figures.name}: {figures.problems} problems x {figures.samples_per_problem} samples",
+            f"  accuracy  {figures.accuracy:.3f} (95% {figures.ci_low:.3f}..{figures.ci_high:.3f})",
+            f"  pass      {shares(figures.pass_at)}",
+            f"  majority  {shares(figures.majority_at)}",
+            f"  length    mean {lengths.mean:.0f}, median {lengths.median:.0f}, 90% {lengths.p90:.0f}, "
+            f"longest {lengths.longest}; truncated {lengths.truncated:.1%}",
+            "  verdicts  " + ", ".join(f"{name} {count}" for name, count in sorted(outcomes.items())),
+        ]
+    )
+
+
+def print_comparison(before: Mapping[str, EvalResult], results: Sequence[EvalResult]) -> None:
+    """Print how each set moved since the earlier evaluation, where that one has it."""
+    for now in results:
+        if now.name not in before:
+            if before:
+                print(f"{now.name}: not in the earlier evaluation, which has {', '.join(before)}")
+            continue
+        try:
+            moved = compare(before[now.name], now)
+        except ValueError as error:  # the earlier file may hold other problems: the figures above still stand
+            print(f"{now.name}: no comparison: {error}")
+            continue
+        print(
+            f"{now.name}: {moved.difference:+.3f} on the earlier evaluation "
+            f"(95% {moved.low:+.3f}..{moved.high:+.3f}), p = {moved.p_value:.3g}; "
+            f"{moved.differing} of {moved.problems} problems differ"
+        )
+
+
+def _is_recipe(group: str, name: str) -> bool:
+    """A name in the recipe tree keeps its meaning, except that known data sets are sets here."""
+    return name not in NAMED_SETS and (recipes_folder() / group / f"{name}.yaml").is_file()
+
+
+def _source(part: str) -> str:
+    name, _, path = part.partition(":")
+    if not path and name not in NAMED_SETS:
+        raise ConfigError(
+            f"data={name}: unknown data set; use {', '.join(NAMED_SETS)}, or NAME:PATH for a local file or folder"
+        )
+    return f"{{name:{_quoted(name)},path:{_quoted(path)}}}" if path else f"{{name:{_quoted(name)}}}"
+
+
+def _quoted(value: str) -> str:
+    """A value as Hydra's override grammar reads it back unchanged."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _without_training(cfg: Config) -> Config:
+    """The configuration with the parts that only training reads set so that they are always consistent."""
+    learner = replace(
+        cfg.learner,
+        workers=1,
+        updates_per_step=1,
+        gpus_per_worker=cfg.rollout.gpus_per_engine,
+        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
+    )
+    data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
+    reward = replace(cfg.reward, overlong="off", overlong_filter=False)
+    return replace(cfg, learner=learner, data=data, reward=reward, rollout=replace(cfg.rollout, staleness=0))
+
+
+def _create_folder(cfg: Config) -> RunFolder:
+    name = cfg.run.name or f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = RunFolder(Path(cfg.run.root), name)
+    if (folder.path / FILE_NAME).exists():
+        raise ConfigError(
+            f"run.name={name}: {folder.path} already holds an evaluation; choose another run.name"
+        )
+    try:
+        (folder.path / "samples").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RlvrError(f"folder {folder.path} cannot be written ({error})") from error
+    return folder
+
+
+def _write(
+    folder: RunFolder, cfg: Config, reports: Sequence[EvalReport], results: Sequence[EvalResult]
+) -> None:
+    for report in reports:
+        folder.dump_samples(f"eval_{report.name}", report.groups)
+    settings = {
+        "seed": cfg.seed,
+        "template": cfg.data.template,
+        "max_length": cfg.model.max_length,
+        "max_response_tokens": cfg.rollout.max_response_tokens,
+        "policy": cfg.reward.policy,
+        "eval": asdict(cfg.eval),
+    }
+    write_atomically(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
+    except ConfigError as error:
+        print(f"ConfigError: {error}", file=sys.stderr)
+        sys.exit(1)
+
+    def run(cfg: Config) -> None:
+        evaluate_model(cfg, earlier=earlier)
+
+    hydra_entry(run)()
+
+
+if __name__ == "__main__":
+    main()
