@@ -65,6 +65,8 @@ ConfigStore.instance().store(name="audit_reward", node=_HYDRA)
 def main(config: Any) -> None:
     """Entry point; a user's mistake is printed without a traceback and exits with 1."""
     try:
+        if OmegaConf.is_missing(config, "file"):
+            raise ConfigError("no file named: expected file=PATH of a jsonl file, such as file=rows.jsonl")
         settings = OmegaConf.to_object(config)
         if not isinstance(settings, AuditConfig):
             raise ConfigError(f"unexpected configuration of type {type(settings).__name__}")

@@ -33,6 +33,8 @@ _UNICODE = str.maketrans(
 _MATH_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _STYLE = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)"
 _STYLE_WRAPPER = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
+_THIN_THOUSANDS = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
+_REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar)\{([0-9]{1,100})\}")
 _NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
 _SPACING = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b|displaystyle\b|left\b|right\b)")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
@@ -87,7 +89,7 @@ _UNIT_NAMES: dict[str, str] = {
 def clean(answer: str) -> str:
     """Strip delimiters, emphasis, spacing and closing punctuation; map unicode look-alikes to LaTeX."""
     text = _NEGATIVE_SPACE.sub("", answer.translate(_UNICODE))
-    text = " ".join(_SPACING.sub(" ", text).split())
+    text = " ".join(_SPACING.sub(" ", _THIN_THOUSANDS.sub("", text)).split())
     while True:
         before = text
         text = text.strip().rstrip(".;,").rstrip()
@@ -102,7 +104,15 @@ def clean(answer: str) -> str:
     for pattern in (_DEGREES, _CURRENCY):
         shorter = pattern.sub("", text)
         text = shorter or text
-    return text
+    return _REPEATING.sub(_repeating_decimal, text.replace(r"\varnothing", r"\emptyset"))
+
+
+def _repeating_decimal(match: re.Match[str]) -> str:
+    whole, fixed, period = match.groups()
+    if len(whole) + len(fixed) > 100:
+        return match.group()
+    top = int(whole + fixed + period) - int(whole + fixed or "0")
+    return rf"\frac{{{top}}}{{{'9' * len(period)}{'0' * len(fixed)}}}"
 
 
 def split_percent(answer: str) -> tuple[str, bool]:

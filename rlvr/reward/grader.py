@@ -100,6 +100,8 @@ def _cut(text: str | None) -> str | None:
     return text[:MAX_RECORDED_CHARS] + "..."
 
 
+# A group's samples share the gold answer and often the answer too.
+@lru_cache(maxsize=1024)
 def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
     # Imported here so that a process that only sends answers to workers never loads sympy.
     from math_verify import verify
@@ -149,8 +151,8 @@ def _latex_parser() -> tuple[Any, Any]:
 
 def _is_list_against_scalar(gold_parsed: list[Any], answer_parsed: list[Any], answer: str) -> bool:
     """math-verify collapses `3,3` to the set {3} and calls it equal to 3."""
-    from sympy import Set, Tuple
+    from sympy import FiniteSet, Set, Tuple
 
     gold_is_collection = any(isinstance(value, (Set, Tuple)) for value in gold_parsed)
-    answer_is_set = any(isinstance(value, Set) for value in answer_parsed)
-    return answer_is_set and not gold_is_collection and "," in answer
+    answer_is_list = any(isinstance(value, FiniteSet) for value in answer_parsed)
+    return answer_is_list and not gold_is_collection and "," in answer

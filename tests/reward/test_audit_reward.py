@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_failed_audit_leaves_the_former_output_alone(tmp_path):
         (["file=rows.jsonl", "policy=best"], "unknown grading policy"),
         (["file=rows.jsonl", "worker=2"], "worker"),
         (["file=rows.jsonl", "workers=two"], "could not be converted to Integer"),
-        ([], "file"),
+        ([], "no file named"),
     ],
 )
 def test_mistakes_are_named(tmp_path, overrides, message):
@@ -164,3 +165,22 @@ def test_rows_are_read_lazily_and_never_raise():
     rows = list(read_rows(lines, Columns("answer", "response", "label")))
     assert [bool(row.problem) for row in rows] == [False, True, True, True, True]
     assert [row.key for row in rows] == [f"line {n}" for n in range(1, 6)]
+
+
+def test_a_killed_audit_leaves_the_verdicts_so_far(tmp_path):
+    rows = [{"id": i, "answer": "12", "response": r"\boxed{12}"} for i in range(5)]
+    rows.append({"id": 5, "answer": "12", "response": r"\boxed{9^{9^{9^{9}}}}"})
+    write(tmp_path / "rows.jsonl", rows)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    overrides = ["file=rows.jsonl", "output=v.jsonl", "batch_rows=1", "deadline_seconds=300"]
+    audit = subprocess.Popen(
+        [sys.executable, "-m", "rlvr.audit_reward", *overrides], cwd=tmp_path, env=environment
+    )
+    partial, deadline = tmp_path / "v.jsonl.partial", time.monotonic() + 60
+    while not partial.exists() or partial.read_text().count("\n") < 5:
+        assert time.monotonic() < deadline, "no partial verdicts within 60 s"
+        time.sleep(0.05)
+    audit.kill()
+    audit.wait(10)
+    assert [row["verdict"] for row in verdicts(partial)] == ["correct"] * 5
+    assert not (tmp_path / "v.jsonl").exists()

@@ -1,0 +1,144 @@
+"""How fast the grading pool is: `python benchmarks/reward.py [--workers 2] [--count 10000]`.
+
+Prints one JSON line per measurement. Ratios are taken between runs of one invocation; seconds are wall time.
+- toy_step: one call for 256 short integer answers, median of 20 calls.
+- throughput: answers that need math-verify, pool against one process, alternating, median of the ratios;
+  utilization is the share of the workers' wall time spent inside the grader, which other load hardly moves.
+- hangs: the same with 1 % of answers that never end, against the bound 1.5 x plain + hangs x deadline / workers.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from rlvr.reward.grader import GRADER_VERSION, grade, warm_up
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.verdict import GradeRequest
+
+HANGS = [
+    r"9^{9^{9^{9}}}",
+    r"(10^7)!",
+    r"10^{10^{10}}",
+    r"\binom{10^9}{10^8}",
+]  # each runs for minutes or for ever
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the grading pool.")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--count", type=int, default=10_000, help="answers in the run with hangs")
+    parser.add_argument("--sample", type=int, default=1000, help="answers in each throughput run")
+    parser.add_argument("--deadline", type=float, default=1.0, help="seconds per answer")
+    parser.add_argument("--repeats", type=int, default=3, help="alternations of pool and single process")
+    arguments = parser.parse_args()
+    warm_up()
+    started = time.perf_counter()
+    with GraderPool(workers=arguments.workers, deadline_seconds=arguments.deadline, memory_mb=1024) as pool:
+        report(
+            "start", seconds=time.perf_counter() - started, workers=arguments.workers, grader=GRADER_VERSION
+        )
+        measure_toy_step(pool)
+        measure_throughput(pool, arguments.workers, arguments.sample, arguments.repeats)
+        measure_hangs(pool, arguments.workers, arguments.count, arguments.deadline)
+
+
+def report(measurement: str, **values: object) -> None:
+    print(json.dumps({"measurement": measurement, **values}), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One call to `grade`: wall seconds, seconds inside graders summed over workers, and what came out."""
+
+    seconds: float
+    grading_seconds: float
+    outcomes: Counter[str]
+
+
+def timed(pool: GraderPool, requests: list[GradeRequest]) -> Timing:
+    started = time.perf_counter()
+    verdicts = pool.grade(requests).values()
+    seconds = time.perf_counter() - started
+    outcomes = Counter(str(verdict.outcome) for verdict in verdicts)
+    return Timing(seconds, sum(verdict.seconds for verdict in verdicts), outcomes)
+
+
+def measure_toy_step(pool: GraderPool) -> None:
+    requests = [
+        GradeRequest(str(i), str(i % 90), rf"{i % 40} plus {i % 50} makes \boxed{{{i % 40 + i % 50}}}")
+        for i in range(256)
+    ]
+    seconds = statistics.median(timed(pool, requests).seconds for _ in range(20))
+    report("toy_step", answers=len(requests), milliseconds=seconds * 1e3)
+
+
+def algebra_requests(count: int, seed: int) -> list[GradeRequest]:
+    """Answers of several kinds, all different, so that no cache of math-verify's answers for the work."""
+    requests = []
+    for i in range(count):
+        n = seed + 7 * i
+        gold, answer = (
+            (rf"\frac{{{n}}}{{{n + 1}}}", f"{2 * n}/{2 * n + 2}"),
+            (f"x^2+{2 * n}x+{n * n}", f"(x+{n})^2"),
+            (f"({n},{n + 2}]", rf"\left({n}, {n + 2}\right]"),
+            (str(n), f"x={n}"),
+            (rf"{n}\sqrt{{3}}", rf"\sqrt{{{3 * n * n}}}"),
+            (rf"\{{{n},{n + 1}\}}", rf"\{{{n + 1},{n + 3}\}}"),
+            (f"{n}", f"{n}.5"),
+            (f"y={n}x+1", f"y-{n}x=1"),
+        )[i % 8]
+        requests.append(GradeRequest(str(i), gold, rf"Adding up, we find \boxed{{{answer}}}."))
+    return requests
+
+
+def measure_throughput(pool: GraderPool, workers: int, count: int, repeats: int) -> None:
+    ratios, rates, utilization = [], [], []
+    for repeat in range(repeats):
+        requests = algebra_requests(count, 10_000 * (repeat + 1))
+        started = time.perf_counter()
+        for request in requests:
+            grade(request.gold, request.response, policy=pool.policy)
+        single = time.perf_counter() - started
+        pooled = timed(pool, algebra_requests(count, 10_000 * (repeat + 1) + 3))
+        ratios.append(single / pooled.seconds / workers)
+        utilization.append(pooled.grading_seconds / (pooled.seconds * workers))
+        rates.append(count / single)
+    report(
+        "throughput",
+        answers=count,
+        single_process_per_second=statistics.median(rates),
+        pool_over_workers_times_single=statistics.median(ratios),
+        ratios=ratios,
+        utilization=statistics.median(utilization),
+    )
+
+
+def measure_hangs(pool: GraderPool, workers: int, count: int, deadline: float) -> None:
+    plain_requests = algebra_requests(count, 200_001)
+    plain = timed(pool, plain_requests).seconds
+    requests = algebra_requests(count, 200_004)
+    for i in range(50, count, 100):
+        hang = HANGS[i // 100 % len(HANGS)]
+        requests[i] = GradeRequest(str(i), "12", rf"\boxed{{{hang}}}")
+    hangs = len(range(50, count, 100))
+    timing = timed(pool, requests)
+    bound = 1.5 * plain + hangs * deadline / workers
+    report(
+        "hangs",
+        answers=count,
+        hangs=hangs,
+        deadline=deadline,
+        plain_seconds=plain,
+        seconds=timing.seconds,
+        bound_seconds=bound,
+        within_bound=timing.seconds <= bound,
+        outcomes=timing.outcomes,
+        workers_after=len(pool.worker_pids),
+    )
+
+
+if __name__ == "__main__":
+    main()
