@@ -77,7 +77,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     resources = ray.cluster_resources()
     return Cluster(
         local=local,
-        log_folder=os.path.join(context["session_dir"], "logs"),
+        log_folder=os.path.join(context.address_info["session_dir"], "logs"),
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         nodes=len(ray.nodes()),

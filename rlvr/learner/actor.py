@@ -20,7 +20,7 @@ import torch
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.cluster import free_port, node_address
 from rlvr.config import Config
-from rlvr.learner.deepspeed_config import deepspeed_config
+from rlvr.learner.deepspeed_config import clips_itself, deepspeed_config
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import (
     MicroPlan,
@@ -56,6 +56,7 @@ class Learner:
         self.spec, self.cfg, self.rank = spec, spec.cfg, rank
         self.world = spec.world_size
         self.update = 0  # optimiser updates done since the start of the run
+        self._norm = float("nan")  # of the last update's gradient, where we clip it ourselves
         self._sender: Any = None
 
     def address(self) -> tuple[str, int]:
@@ -77,6 +78,8 @@ class Learner:
             eps=learner.eps,
             weight_decay=learner.weight_decay,
         )
+        if clips_itself(learner, self.cfg.model.dtype):
+            optimizer.register_step_pre_hook(self._clip)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=policy,
             optimizer=optimizer,
@@ -186,11 +189,15 @@ class Learner:
         norm = self.engine.get_global_grad_norm()
         return StepStats(
             **totals(terms, self.world, self.device),
-            grad_norm=float("nan") if norm is None else float(norm),
+            grad_norm=self._norm if norm is None else float(norm),
             learning_rate=lr,
             updates=1,
             micro_batches=len(plans),
         )
+
+    def _clip(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        limit = self.cfg.learner.max_grad_norm or float("inf")
+        self._norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), limit))
 
     def reset_optimizer(self) -> None:
         """Zero the optimiser's moments and step counts: what they were before the first update."""

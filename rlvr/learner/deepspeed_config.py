@@ -7,6 +7,11 @@ from typing import Any
 from rlvr.config import LearnerConfig
 
 
+def clips_itself(cfg: LearnerConfig, dtype: str) -> bool:
+    """Whether we clip gradients in DeepSpeed's stead: unsharded in fp32 it clips without telling the norm."""
+    return cfg.zero_stage == 0 and dtype == "float32"
+
+
 def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool) -> dict[str, Any]:
     """The dictionary that `deepspeed.initialize` takes, for the policy or (training=False) the base.
 
@@ -26,6 +31,6 @@ def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool) -> dict[
     if cfg.zero_stage == 3:
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = False
-    if training:
+    if training and not clips_itself(cfg, dtype):
         config["gradient_clipping"] = cfg.max_grad_norm
     return config

@@ -1,0 +1,195 @@
+"""The DeepSpeed learner on real processes: the same update whatever the ranks, ZeRO stage and micro-batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr import cluster
+from rlvr.advantage.token import build_plugin, token_advantage
+from rlvr.config import ClusterConfig, Config
+from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.learner.group import LearnerGroup
+from rlvr.learner.loss import LossInput, policy_loss
+from rlvr.learner.model import load_policy
+from rlvr.learner.packing import aggregation_weights, micro_batch, mini_batches
+from rlvr.learner.schedule import learning_rate
+from rlvr.learner.scoring import needed_signals
+from rlvr.types import Batch
+
+pytestmark = pytest.mark.e2e
+
+PLUGIN = build_plugin("divergence", {"signal": "js_base"})
+
+
+def config(**learner: object) -> Config:
+    cfg = Config(recipe="test", steps=2, cluster=ClusterConfig(threads_per_actor=1))
+    cfg.learner.updates_per_step = 2
+    cfg.learner.lr = 3e-4
+    cfg.learner.start_deadline_seconds = 120
+    for name, value in learner.items():
+        setattr(cfg.learner, name, value)
+    return cfg
+
+
+def random_batch(sequences: int = 13, seed: int = 0) -> Batch:
+    """Ragged sequences of random tokens, one of them outside the loss."""
+    rng = np.random.default_rng(seed)
+    vocabulary = len(load_tokenizer("builtin"))
+    prompts = rng.integers(3, 9, sequences)
+    responses = rng.integers(1, 30, sequences)
+    in_loss = np.ones(sequences, dtype=bool)
+    in_loss[3] = False
+    tokens = int(responses.sum())
+    return Batch(
+        input_ids=tuple(rng.integers(3, vocabulary, p + r) for p, r in zip(prompts, responses, strict=True)),
+        prompt_lengths=prompts,
+        response_lengths=responses,
+        group_index=np.arange(sequences) // 4,
+        advantage=rng.normal(size=sequences).astype(np.float32),
+        reward=rng.integers(0, 2, sequences).astype(np.float32),
+        in_loss=in_loss,
+        rollout_logp=rng.normal(size=tokens).astype(np.float32),
+        weight_version=np.zeros(sequences, dtype=np.int64),
+    )
+
+
+def learner_group(cfg: Config) -> LearnerGroup:
+    folder = model_folder("builtin")
+    group = LearnerGroup(
+        cfg,
+        {
+            "model_folder": folder,
+            "base_folder": folder,
+            "signals": needed_signals(PLUGIN, cfg.loss),
+            "plugin": PLUGIN,
+            "device": "cpu",
+        },
+    )
+    group.ready()
+    return group
+
+
+def two_steps(cfg: Config, export: Path) -> tuple[list[Batch], list[float], list[float], dict[str, torch.Tensor]]:
+    """Scored batches, losses, gradient norms and final parameters of two training steps."""
+    group = learner_group(cfg)
+    batches, losses, norms = [], [], []
+    for step in range(2):
+        batch = group.score(random_batch(seed=step))
+        batch = token_advantage(batch, PLUGIN, normalize=False, progress=0.0, seed=step)
+        stats = group.step(batch, seed=step, progress=0.0)
+        batches.append(batch)
+        losses.append(stats.loss)
+        norms.append(stats.grad_norm)
+    group.export(str(export))
+    cluster.kill(group.handles)
+    model = load_policy(cfg.model, str(export), 1.0)
+    return batches, losses, norms, {n: p.detach() for n, p in model.lm.named_parameters()}
+
+
+def plain_two_steps(cfg: Config) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The same two steps in plain torch: full softmax, one sequence at a time, no DeepSpeed, no Ray."""
+    torch.set_num_threads(1)
+    policy = load_policy(cfg.model, model_folder("builtin"), 1.0).lm
+    base = load_policy(cfg.model, model_folder("builtin"), 1.0).lm
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=cfg.learner.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    losses, update = [], 0
+
+    def all_logps(lm: torch.nn.Module, batch: Batch, i: int) -> torch.Tensor:
+        ids = torch.from_numpy(batch.input_ids[i])[None]
+        start = batch.prompt_lengths[i] - 1
+        return lm(ids).logits[0, start:-1].log_softmax(-1)
+
+    for step in range(2):
+        batch = random_batch(seed=step)
+        old, weight = [], []
+        with torch.no_grad():
+            for i in range(batch.size):
+                p, q = all_logps(policy, batch, i).double(), all_logps(base, batch, i).double()
+                m = torch.logaddexp(p, q) - np.log(2.0)
+                js = ((p.exp() * (p - m)).sum(-1) + (q.exp() * (q - m)).sum(-1)) / 2
+                target = torch.from_numpy(batch.input_ids[i][batch.prompt_lengths[i] :])
+                old.append(p.gather(1, target[:, None])[:, 0].float())
+                weight.append((1 + torch.sigmoid(10.0 * js) - 0.5).float())
+        step_losses = []
+        for rows in mini_batches(batch.size, 2, seed=step):
+            sizes = aggregation_weights(batch.response_lengths[rows], batch.in_loss[rows], "token_mean", 64)
+            total = torch.zeros(())
+            for i, size in zip(rows, sizes, strict=True):
+                target = torch.from_numpy(batch.input_ids[i][batch.prompt_lengths[i] :])
+                logp = all_logps(policy, batch, i).gather(1, target[:, None])[:, 0]
+                n = len(target)
+                tokens = LossInput(
+                    logp=logp,
+                    old_logp=old[i],
+                    advantage=weight[i] * float(batch.advantage[i]),
+                    weight=torch.full((n,), float(size)),
+                    sequence=torch.zeros(n, dtype=torch.long),
+                )
+                total = total + policy_loss(tokens, cfg.loss).loss
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(cfg.learner, update, 4)
+            optimizer.zero_grad()
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), cfg.learner.max_grad_norm)
+            optimizer.step()
+            update += 1
+            step_losses.append(total.item())
+        losses.append(float(np.mean(step_losses)))
+    return losses, {n: p.detach() for n, p in policy.named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
+    return plain_two_steps(config())
+
+
+@pytest.mark.parametrize(
+    ("workers", "zero_stage", "budget"),
+    [(1, 0, 8192), (1, 0, 128), (2, 0, 256), (2, 1, 8192), (2, 2, 160), (2, 3, 160)],
+)
+def test_update_equals_plain_torch(
+    ray_cluster: cluster.Cluster,
+    plain: tuple[list[float], dict[str, torch.Tensor]],
+    tmp_path: Path,
+    workers: int,
+    zero_stage: int,
+    budget: int,
+) -> None:
+    cfg = config(workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=budget)
+    batches, losses, norms, parameters = two_steps(cfg, tmp_path)
+    plain_losses, plain_parameters = plain
+    assert losses == pytest.approx(plain_losses, rel=1e-3, abs=1e-6)
+    assert all(np.isfinite(norms))
+    start = dict(load_policy(cfg.model, model_folder("builtin"), 1.0).lm.named_parameters())
+    for name, expected in plain_parameters.items():
+        moved = float((expected - start[name]).abs().max())
+        gap = float((parameters[name] - expected).abs().max())
+        assert gap <= 0.02 * moved + 1e-7, f"{name}: off by {gap:.2e} after moving by {moved:.2e}"
+    assert np.abs(batches[0].signals.js_base).max() == 0.0  # policy and base are still the same weights
+    assert batches[1].signals.js_base.max() > 1e-5
+    assert np.isfinite(batches[1].token_advantage).all()
+
+
+def test_lr_zero_changes_nothing(ray_cluster: cluster.Cluster, tmp_path: Path) -> None:
+    group = learner_group(config())
+    batch = group.score(random_batch())
+    batch = token_advantage(batch, PLUGIN, normalize=False, progress=0.0, seed=0)
+    group.step(batch, seed=0, progress=0.0, lr_scale=0.0)
+    group.reset_optimizer()
+    again = group.score(replace(batch, signals=type(batch.signals)()))
+    cluster.kill(group.handles)
+    np.testing.assert_array_equal(again.signals.old_logp, batch.signals.old_logp)
+
+
+def test_micro_batch_padding_does_not_change_log_probs() -> None:
+    batch = random_batch()
+    model = load_policy(Config(recipe="test").model, model_folder("builtin"), 1.0)
+    with torch.no_grad():
+        together = model(micro_batch(batch, np.arange(batch.size)))
+        alone = torch.cat([model(micro_batch(batch, np.asarray([i]))) for i in range(batch.size)])
+    torch.testing.assert_close(together, alone, atol=2e-6, rtol=1e-5)

@@ -1,0 +1,99 @@
+"""`python -m rlvr.train` on the real engines: a whole small run, and one that is killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .processes import SMALL, Training, rows, train
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps, never stopped."""
+    root = tmp_path_factory.mktemp("runs")
+    code, output, run = train(*SMALL, f"run.root={root}", "run.name=whole", "run.save_every=2")
+    assert code == 0, output
+    assert run.leaves_nothing(), "processes outlived the run"
+    assert "done: accuracy" in output
+    assert "each step: 4 prompts -> 16 samples -> 2 updates of 8 samples" in output
+    return root / "whole"
+
+
+def test_summary_and_files(whole_run: Path) -> None:
+    summary = json.loads((whole_run / "summary.json").read_text())
+    assert summary["recipe"] == "dapo_divweight"
+    assert summary["steps"] == 4
+    assert summary["resumed_from"] is None
+    assert 0 <= summary["max_logprob_mismatch"] < 1e-3
+    assert 0 <= summary["eval_accuracy_before"] <= 1
+    low, high = summary["eval_accuracy_ci95"]
+    assert low <= summary["eval_accuracy_after"] <= high
+    assert summary["tokens_generated"] > 0
+    assert {"torch", "vllm", "ray", "deepspeed", "transformers"} <= set(summary["versions"])
+    assert (whole_run.parent / "latest").resolve() == whole_run.resolve()
+    assert [p.name for p in sorted((whole_run / "checkpoints").iterdir())] == ["step_000002", "step_000004"]
+
+
+def test_metrics_cover_every_step_and_stage(whole_run: Path) -> None:
+    steps = [r for r in rows(whole_run) if r["kind"] == "train"]
+    evals = [r for r in rows(whole_run) if r["kind"] == "eval"]
+    assert [r["step"] for r in steps] == [1, 2, 3, 4]
+    assert [r["step"] for r in evals] == [0, 2, 4]
+    last = steps[-1]
+    assert last["js_base/p99"] > 0  # the policy has moved away from the base
+    assert all(r["mismatch/mean"] < 1e-3 for r in steps)
+    assert all(r["tokens/trained"] > 0 and r["updates"] == 2 for r in steps)
+    assert {r["outcome/timed_out"] + r["outcome/failed"] for r in steps} == {0.0}
+    assert steps[0]["token_weight/mean"] == pytest.approx(1.0)  # no divergence yet: every weight is 1
+
+
+def test_samples_are_dumped_with_verdicts(whole_run: Path) -> None:
+    lines = (whole_run / "samples" / "step_000001.jsonl").read_text().splitlines()
+    samples = [json.loads(line) for line in lines]
+    assert len({s["sample_id"] for s in samples}) == len(samples) >= 16
+    for s in samples:
+        assert s["weight_version"] == 0
+        assert len(s["logprobs"]) == len(s["response_ids"])
+        assert s["verdict"] in ("correct", "wrong", "no_answer")
+        assert (s["verdict"] == "correct") == (s["reward"] > 0.5)
+
+
+def test_exported_policy_loads_and_has_moved(whole_run: Path) -> None:
+    policy = AutoModelForCausalLM.from_pretrained(whole_run / "policy")
+    base = AutoModelForCausalLM.from_pretrained("rlvr/data/base_model")
+    tokenizer = AutoTokenizer.from_pretrained(whole_run / "policy")
+    ids = tokenizer("7+3-5=?", return_tensors="pt").input_ids
+    assert tokenizer.decode(ids[0], skip_special_tokens=True) == "7+3-5=?"
+    gap = (policy(ids).logits - base(ids).logits).abs().max().item()
+    assert 0 < gap < 10
+    assert {n for n, _ in policy.named_parameters()} == {n for n, _ in base.named_parameters()}
+    assert policy.dtype == torch.float32
+
+
+def test_killed_and_resumed_equals_never_killed(whole_run: Path, tmp_path: Path) -> None:
+    arguments = (*SMALL, f"run.root={tmp_path}", "run.name=killed", "run.save_every=2")
+    first = Training(arguments)
+    first.wait_for(tmp_path / "killed" / "samples" / "step_000003.jsonl")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    assert first.leaves_nothing(), "actors outlived a killed driver"
+    assert not (tmp_path / "killed" / "summary.json").exists()
+
+    code, output, again = train(*arguments, "run.resume=auto")
+    assert code == 0, output
+    assert again.leaves_nothing()
+    assert "resumed from" in output
+    assert rows(tmp_path / "killed") == rows(whole_run)  # equal to the last bit, step by step
+    summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
+    assert summary["resumed_from"].endswith("step_000002")
+    for name in ("step_000003.jsonl", "step_000004.jsonl"):
+        resumed = (tmp_path / "killed" / "samples" / name).read_text()
+        assert resumed == (whole_run / "samples" / name).read_text()
