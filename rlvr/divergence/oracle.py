@@ -72,13 +72,14 @@ def _divergences(a: Tensor, b: Tensor, request: Request, out: DistStats, suffix:
         terms = _weighted(p, a - mixture) + _weighted(q, b - mixture)
         out.put("js" + suffix, terms.masked_fill(same, 0.0).sum(-1).div(2.0).clamp(0.0, MAX_JS))
     if request.has("kl_pq" + suffix):
-        out.put("kl_pq" + suffix, _kl(p, a, b, same))
+        out.put("kl_pq" + suffix, _kl(p, q, a, b))
     if request.has("kl_qp" + suffix):
-        out.put("kl_qp" + suffix, _kl(q, b, a, same))
+        out.put("kl_qp" + suffix, _kl(q, p, b, a))
 
 
-def _kl(p: Tensor, a: Tensor, b: Tensor, same: Tensor) -> Tensor:
+def _kl(p: Tensor, q: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # - p + q sums to 0 if both are normalised; a caller's log-normaliser may be a rounding off.
+    terms = (_weighted(p, a - b) - p + q).masked_fill(a == b, 0.0)
     barred = (b == -math.inf) & (a > -math.inf)  # infinite even where p underflows
     dead = b.isnan().any(-1)
-    kl = _weighted(p, a - b).masked_fill(same, 0.0).sum(-1).clamp_min(0.0)
-    return kl.masked_fill(barred.any(-1), math.inf).masked_fill(dead, math.nan)
+    return terms.sum(-1).clamp_min(0.0).masked_fill(barred.any(-1), math.inf).masked_fill(dead, math.nan)

@@ -111,12 +111,17 @@ def _side(
     if request.has("argmax_" + name):
         out.put("argmax_" + name, x.argmax(-1))
     if request.has("entropy_" + name):
-        terms = torch.mul(side.prob, side.shifted, out=scratch.get("terms", x.shape[0]))
-        mean = terms.sum(-1)
-        if not bool(torch.isfinite(mean).all()):  # 0 * -inf; a row that is -inf throughout stays NaN
-            mean = terms.nan_to_num_(nan=0.0).sum(-1).masked_fill_(side.prob[:, 0].isnan(), math.nan)
-        out.put("entropy_" + name, (side.log_sum[:, 0] - mean).clamp_min_(0.0))
+        out.put("entropy_" + name, _entropy(side, scratch))
     return side
+
+
+def _entropy(side: Side, scratch: Scratch) -> Tensor:
+    terms = torch.mul(side.prob, side.shifted, out=scratch.get("terms", side.prob.shape[0]))
+    mean = terms.sum(-1)
+    if not bool(torch.isfinite(mean).all()):  # 0 * -inf; a row that is -inf throughout stays NaN
+        mean = terms.nan_to_num_(nan=0.0).sum(-1).masked_fill_(side.prob[:, 0].isnan(), math.nan)
+    total = side.prob.sum(-1)  # 1 but for the rounding of softmax, which shows in large vocabularies
+    return (side.log_sum[:, 0] + total.log() - mean / total).clamp_min_(0.0)
 
 
 def _normalise(
@@ -171,7 +176,7 @@ def _pair(p: Side, q: Side, delta: Tensor | None, request: Request, out: DistSta
 
 
 def _js(p: Side, q: Side, diff: Tensor, scratch: Scratch) -> Tensor:
-    """sum (p + q) psi / 2, psi being the smaller of a series and a closed form, each good where it is."""
+    """sum m psi, psi being the smaller of a series and a closed form, each good where it is."""
     far, tail, series = (scratch.get(name, diff.shape[0]) for name in ("far", "tail", "terms"))
     torch.abs(diff, out=far).clamp_min_(PSI_SWITCH)
     torch.sigmoid(far, out=tail).sub_(1.0)  # -u / (1 + u), exact in this form
@@ -180,8 +185,8 @@ def _js(p: Side, q: Side, diff: Tensor, scratch: Scratch) -> Tensor:
     c1, c2, c3 = (c / 4.0**power for power, c in enumerate(PSI_SERIES, start=1))
     torch.mul(series, c3, out=tail).add_(c2).mul_(series).add_(c1).mul_(series)
     torch.minimum(far, tail, out=far)
-    torch.add(p.prob, q.prob, out=series)
-    return series.mul_(far).sum(-1).mul_(0.5).clamp_(0.0, MAX_JS)
+    mass = torch.add(p.prob, q.prob, out=series).sum(-1)  # 2 but for the rounding of softmax
+    return series.mul_(far).sum(-1).div_(mass).clamp_(0.0, MAX_JS)
 
 
 def _kl(p: Side, q: Side, diff: Tensor) -> Tensor:

@@ -52,7 +52,8 @@ def _log2(v, INTERPRET: tl.constexpr):
 def _load(ptr, offs, vocab, low, MASKED: tl.constexpr, TRUNCATE: tl.constexpr):
     """fp32 logits at `offs`; FLOOR beyond the vocabulary; -inf, if TRUNCATE, below the threshold `low`."""
     if MASKED:
-        v = tl.load(ptr + offs, mask=offs < vocab, other=FLOOR).to(tl.float32)
+        v = tl.load(ptr + offs, mask=offs < vocab, other=0.0).to(tl.float32)
+        v = tl.where(offs < vocab, v, FLOOR)
     else:
         v = tl.load(ptr + offs).to(tl.float32)
     if TRUNCATE:
