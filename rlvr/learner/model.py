@@ -88,9 +88,13 @@ def load_policy(cfg: ModelConfig, folder: str, temperature: float) -> PolicyMode
     Raises:
         ConfigError: not a causal LM, a head with a bias or an output transform, or flash-attn missing.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=cfg.trust_remote_code)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=cfg.trust_remote_code)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"model.path={cfg.path}: its configuration cannot be read ({error})") from error
+    text = config.get_text_config(decoder=True)  # multimodal models nest it
     for name in UNSUPPORTED_OUTPUT:
-        if getattr(config, name, None) not in (None, 1.0):
+        if getattr(text, name, None) not in (None, 1.0):
             raise ConfigError(
                 f"model.path={cfg.path}: its configuration sets {name}; models that transform their logits "
                 "after the head are not supported"
