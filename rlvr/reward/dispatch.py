@@ -7,6 +7,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,8 @@ class Dispatcher:
 
     def close(self) -> None:
         for worker in list(self.workers):
-            self.drop(worker)
+            with suppress(ActorError, DeadlineError):  # without the template its workers are gone as well
+                self.drop(worker)
         self.selector.close()
         self._template.close()
 
@@ -123,9 +125,7 @@ class _Run:
 
     def __init__(self, crew: Dispatcher, samples: Sequence[Sample], settle: Settle) -> None:
         self._crew, self._samples, self._settle_one = crew, samples, settle
-        size = max(1, min(_CHUNK_SIZE, len(samples) // (4 * crew.size)))
-        starts = range(0, len(samples), size)
-        self._chunks = deque(list(range(i, min(i + size, len(samples)))) for i in starts)
+        self._pending = deque(range(len(samples)))  # positions that no worker holds
         self._missing = len(samples)
         self._faults = 0
 
@@ -149,8 +149,10 @@ class _Run:
 
     def _hand_out(self) -> None:
         for worker in self._crew.workers:
-            if self._chunks and worker.idle:
-                chunk = self._chunks.popleft()
+            if self._pending and worker.idle:
+                # Chunks shrink towards the end, so that the last ones finish at about the same time.
+                size = max(1, min(_CHUNK_SIZE, len(self._pending) // (4 * self._crew.size)))
+                chunk = [self._pending.popleft() for _ in range(size)]
                 worker.submit(chunk, [self._samples[position] for position in chunk])
                 self._crew.watch_writing(worker, worker.wants_to_write)
 
@@ -213,5 +215,4 @@ class _Run:
                     f"{self._faults} workers died outside any sample, the last with code {exit_code}"
                 )
         rest = [position for index, position in enumerate(chunk) if index not in finished]
-        if rest:
-            self._chunks.appendleft(rest)
+        self._pending.extendleft(reversed(rest))

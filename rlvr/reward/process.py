@@ -64,6 +64,13 @@ class Template:
             self._control.send(str(pid).encode())
         return int(self._receive(_REPLY_SECONDS, f"reap worker {pid}"))
 
+    def check_alive(self) -> None:
+        if self._process.poll() is not None:
+            raise ActorError(
+                f"the graders' template process ended with exit code {self._process.returncode} (negative: a signal) "
+                "and took its workers along: close this pool and start another"
+            )
+
     def close(self) -> None:
         self._control.close()
         try:
@@ -113,6 +120,9 @@ class WorkerProcess:
         PROGRESS.pack_into(self._progress, 0, 0.0, -1)
         try:
             self.pid = template.fork([their_requests, their_replies, progress])
+        except BaseException:
+            self.close_pipes()
+            raise
         finally:
             for descriptor in (their_requests, their_replies, progress):
                 os.close(descriptor)
@@ -190,7 +200,8 @@ class WorkerProcess:
 
     def kill(self) -> int:
         """End the process whatever it is doing; its exit code, -9 unless it had ended by itself."""
-        os.kill(self.pid, signal.SIGKILL)  # a zombie until reaped, so the pid is still this worker's
+        self._template.check_alive()  # while it lives, an unreaped pid cannot have been given to another process
+        os.kill(self.pid, signal.SIGKILL)
         return self._template.reap(self.pid)
 
     def close_pipes(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.errors import ConfigError, DeadlineError
+from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 
@@ -98,19 +98,39 @@ def test_a_hanging_sample_times_out_and_the_others_do_not(obedient, command):
 
 
 def test_broken_samples_fail_with_a_reason_and_are_kept(obedient, tmp_path):
-    commands = {"a": "exit", "b": "abort", "c": "raise", "d": "hoard", "e": "x", "f": "sleep 60"}
+    commands = {"a": "exit", "b": "abort", "c": "raise", "e": "x", "f": "sleep 60"}
     verdicts = obedient.grade([GradeRequest(key, "x", command) for key, command in commands.items()])
-    assert outcomes(verdicts) == dict.fromkeys("abcd", "failed") | {"e": "correct", "f": "timed_out"}
+    assert outcomes(verdicts) == dict.fromkeys("abc", "failed") | {"e": "correct", "f": "timed_out"}
     assert "exit code 3" in verdicts["a"].detail
     assert f"exit code -{int(signal.SIGABRT)}" in verdicts["b"].detail
     assert verdicts["c"].detail == "the grader raised RuntimeError: as told"
-    assert verdicts["d"].detail.startswith("memory: ")
     rows = [json.loads(line) for line in (tmp_path / "kept" / OFFENDERS_FILE).read_text().splitlines()]
     assert {row["sample_id"]: row["response"] for row in rows} == {
         k: v for k, v in commands.items() if k != "e"
     }
     assert all(row["verifier"] == OBEY and row["grader_version"] for row in rows)
     assert len(obedient.worker_pids) == 2
+
+
+def test_a_sample_that_hoards_memory_fails():
+    with pool_of(verifier=OBEY, deadline=30) as pool:
+        requests = [GradeRequest(f"s{i}", "x", "hoard" if i == 5 else "x") for i in range(20)]
+        verdicts = pool.grade(requests)
+        assert outcomes(verdicts) == {f"s{i}": "failed" if i == 5 else "correct" for i in range(20)}
+        assert verdicts["s5"].detail.endswith("the ceiling is 400 MiB")
+        assert len(pool.worker_pids) == 2
+
+
+def test_without_its_template_a_pool_says_so_and_closes():
+    pool = pool_of(verifier=OBEY)
+    template = pool._dispatcher._template._process
+    template.kill()
+    template.wait(10)
+    with pytest.raises(ActorError, match=r"template process ended with exit code -9"):
+        pool.grade([GradeRequest("a", "x", "x")])
+    pids = pool.worker_pids
+    pool.close()
+    wait_until(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_workers_killed_from_outside_are_replaced(obedient):
