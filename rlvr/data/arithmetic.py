@@ -37,11 +37,11 @@ class AnswerStyle:
     Every field is a probability. The defaults are the mixture that the shipped base model was trained on.
     """
 
-    step_by_step: float = 0.36  # share of answers worked step by step; the others are quick guesses
-    quick_right: float = 0.15  # a quick guess is right on purpose this often
+    step_by_step: float = 0.40  # share of answers worked step by step; the others are quick guesses
+    quick_right: float = 0.20  # a quick guess is right on purpose this often
     slip: float = 0.015  # a step's result is too large by one or two
-    stop_early: float = 0.08  # after a step that is not the last, guess the rest
-    no_box: float = 0.08  # a step-by-step answer ends without its box
+    stop_early: float = 0.17  # after a step that is not the last, guess the rest
+    no_box: float = 0.10  # a step-by-step answer ends without its box
 
 
 def evaluate(expression: str) -> int:

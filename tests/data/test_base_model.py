@@ -10,7 +10,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr.data.arithmetic import AnswerStyle, held_out, mixed_answer, step_by_step, train_problem
 from rlvr.data.build_base import (
-    BASE_MODEL,
     BuildOptions,
     build,
     build_tokenizer,
@@ -18,16 +17,17 @@ from rlvr.data.build_base import (
     parse_options,
     sample_responses,
 )
+from rlvr.data.tokenizer import BUILTIN_FOLDER
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return AutoTokenizer.from_pretrained(BASE_MODEL)
+    return AutoTokenizer.from_pretrained(BUILTIN_FOLDER)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return AutoModelForCausalLM.from_pretrained(BASE_MODEL, dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(BUILTIN_FOLDER, dtype=torch.float32).eval()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_tokenizer_gives_one_token_a_word_and_a_digit(tokenizer):
 
 def test_saved_tokenizer_is_the_one_that_the_build_writes(tokenizer, tmp_path):
     build_tokenizer().save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text((BASE_MODEL / "config.json").read_text())
+    (tmp_path / "config.json").write_text((BUILTIN_FOLDER / "config.json").read_text())
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert again.get_vocab() == tokenizer.get_vocab()
     assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
@@ -81,7 +81,7 @@ def test_checkpoint_is_small_untied_and_fp32(model):
     assert model.lm_head.weight.data_ptr() != model.model.embed_tokens.weight.data_ptr()
     assert 0.5e6 <= sum(parameter.numel() for parameter in model.parameters()) <= 1.5e6
     assert model.config.max_position_embeddings >= 256
-    assert sum(os.path.getsize(path) for path in BASE_MODEL.iterdir()) <= 3_000_000
+    assert sum(os.path.getsize(path) for path in BUILTIN_FOLDER.iterdir()) <= 3_000_000
 
 
 def test_base_accuracy_leaves_room_to_learn(accuracy):
@@ -89,8 +89,8 @@ def test_base_accuracy_leaves_room_to_learn(accuracy):
 
 
 def test_base_guesses_mostly_wrong_and_works_mostly_right(accuracy):
-    assert 0.30 <= accuracy.step_by_step <= 0.45
-    assert accuracy.step_by_step_accuracy >= 0.6
+    assert 0.33 <= accuracy.step_by_step <= 0.47
+    assert accuracy.step_by_step_accuracy >= 0.5
     assert accuracy.quick_accuracy <= 0.25
     assert accuracy.mean_tokens < 25
 
@@ -129,11 +129,9 @@ def test_options_name_what_is_wrong():
 
 @pytest.mark.slow
 def test_a_short_build_learns_the_form_of_answers_and_repeats_exactly(tmp_path):
-    torch_threads = torch.get_num_threads()
     runs = [build(BuildOptions(output=str(tmp_path / name), steps=40, batch=64)) for name in ("a", "b")]
-    torch.set_num_threads(torch_threads)
     assert runs[0] == runs[1]
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
-    assert AutoTokenizer.from_pretrained(tmp_path / "a").decode([7]) != ""
+    assert AutoTokenizer.from_pretrained(tmp_path / "a").get_vocab() == build_tokenizer().get_vocab()
     assert 0 < runs[0].mean_tokens < 64
