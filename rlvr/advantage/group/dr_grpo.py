@@ -8,4 +8,4 @@ from rlvr.types import Floats
 
 def dr_grpo(rewards: Floats) -> Floats:
     """[n] -> [n]: A_i = r_i - mean r."""
-    return (rewards - rewards.mean()).astype(np.float32)
+    return (rewards - rewards.mean(dtype=np.float64)).astype(np.float32)

@@ -10,4 +10,4 @@ def rloo(rewards: Floats) -> Floats:
     n = len(rewards)
     if n == 1:
         return rewards.astype(np.float32)
-    return ((rewards - rewards.mean()) * (n / (n - 1))).astype(np.float32)
+    return ((rewards - rewards.mean(dtype=np.float64)) * (n / (n - 1))).astype(np.float32)
