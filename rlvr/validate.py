@@ -11,16 +11,18 @@ from rlvr.advantage.group import ESTIMATORS
 from rlvr.advantage.token import TokenPlugin, build_plugin
 from rlvr.advantage.token.contract import inside_update
 from rlvr.config import Config
+from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError
+from rlvr.reward.extract import POLICIES
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
     "model.attention": ("sdpa", "eager", "flash_attention_2"),
-    "data.template": ("plain", "chat", "qwen_math", "dapo"),
+    "data.template": tuple(TEMPLATES),
     "data.on_long_prompt": ("refuse", "skip"),
     "data.on_bad_row": ("refuse", "skip"),
     "data.on_overlap": ("warn", "refuse", "drop"),
-    "reward.policy": ("last_box", "strict"),
+    "reward.policy": tuple(POLICIES),
     "reward.overlong": ("off", "soft"),
     "advantage.estimator": tuple(ESTIMATORS),
     "loss.objective": ("clip", "cispo"),
@@ -166,10 +168,10 @@ def _ratios(cfg: Config) -> list[str]:
             f"rollout.engines={cfg.rollout.engines}: only {cfg.data.prompts_per_step} prompts a step, some engines "
             "would idle; lower it or raise data.prompts_per_step"
         )
-    if cfg.rollout.samples_per_prompt == 1 and cfg.advantage.estimator != "reinforce_pp":
+    if cfg.rollout.samples_per_prompt == 1 and cfg.advantage.estimator != "rloo":
         found.append(
             "rollout.samples_per_prompt=1: a group of one sample has no group baseline, its advantage would "
-            "always be 0; use at least 2"
+            "always be 0; use at least 2, or advantage.estimator=rloo, which then is plain REINFORCE"
         )
     return found
 
