@@ -19,9 +19,13 @@ def check_weights(weights: torch.Tensor, tokens: int, plugin: TokenPlugin) -> to
     """Return the weights detached in fp32.
 
     Raises:
-        PluginError: wrong shape, or a value that is not finite.
+        PluginError: not a tensor, the wrong shape, or a value that is not finite.
     """
     name = type(plugin).__name__
+    if not isinstance(weights, torch.Tensor):
+        raise PluginError(
+            f"plug-in {name}: weights(view) returned a {type(weights).__name__}, expected a tensor ({tokens},)"
+        )
     if tuple(weights.shape) != (tokens,):
         raise PluginError(f"plug-in {name}: weights of shape {tuple(weights.shape)}, expected ({tokens},)")
     weights = weights.detach().float()

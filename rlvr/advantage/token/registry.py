@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.advantage.token.divergence import DivergenceWeight
@@ -36,6 +36,23 @@ def load_dotted(path: str, key: str) -> Any:
         ) from error
 
 
+SCALARS = {str, int, float, bool, type(None)}
+
+
+def _wrong_types(plugin_class: type, options: dict[str, Any]) -> list[str]:
+    """What to say about options of a dataclass that do not fit their annotation, if that names scalars only."""
+    found = []
+    hints = get_type_hints(plugin_class) if is_dataclass(plugin_class) else {}
+    for name in options.keys() & hints.keys():
+        allowed = set(get_args(hints[name]) or (hints[name],))
+        given = type(options[name])
+        fits = given in allowed or (given is int and float in allowed)
+        if allowed <= SCALARS and not fits:
+            names = " or ".join(sorted("null" if t is type(None) else t.__name__ for t in allowed))
+            found.append(f"advantage.options.{name}={options[name]!r}: must be {names}")
+    return sorted(found)
+
+
 def build_plugin(name: str, options: dict[str, Any]) -> TokenPlugin:
     """Build the plug-in called `name` (built in, or a dotted path) from its options.
 
@@ -50,6 +67,8 @@ def build_plugin(name: str, options: dict[str, Any]) -> TokenPlugin:
         raise ConfigError(
             f"advantage.token={name}: unknown; use one of {', '.join(PLUGINS)} or the dotted path of your own"
         )
+    if wrong := _wrong_types(plugin_class, options):
+        raise ConfigError("\n".join(wrong))
     try:
         plugin = plugin_class(**options)
     except TypeError as error:
