@@ -53,7 +53,9 @@ def plain(hidden: Tensor, weight: Tensor, ids: Tensor, upstream: Tensor, tempera
     return [logp.detach(), hidden.grad, weight.grad]
 
 
-def chunked(hidden: Tensor, weight: Tensor, ids: Tensor, upstream: Tensor, temperature: float) -> list[Tensor]:
+def chunked(
+    hidden: Tensor, weight: Tensor, ids: Tensor, upstream: Tensor, temperature: float
+) -> list[Tensor]:
     """The same by the function under test."""
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
     logp = LinearLogp.apply(hidden, weight, ids, temperature)

@@ -159,7 +159,9 @@ def test_clip_gradient_equals_finite_differences(ratio, kl):
         direction[block] = step
         high = policy_loss(replace(tokens, logp=tokens.logp.detach() + direction), cfg).loss
         low = policy_loss(replace(tokens, logp=tokens.logp.detach() - direction), cfg).loss
-        assert found[block].sum().item() == pytest.approx((high - low).item() / (2 * step), rel=1e-5, abs=1e-8)
+        assert found[block].sum().item() == pytest.approx(
+            (high - low).item() / (2 * step), rel=1e-5, abs=1e-8
+        )
 
 
 @given(
@@ -259,9 +261,7 @@ def test_rollout_correction_is_capped_and_detached(objective):
     with_cap = replace(without, rollout_correction=2.0)  # exp(-1 + 3) = 7.4, so the cap holds
     assert gradient(tokens, with_cap).item() == pytest.approx(2 * gradient(plain, without).item())
     near = replace(plain, rollout_logp=torch.tensor([-0.5], dtype=torch.float64))
-    assert gradient(near, with_cap).item() == pytest.approx(
-        math.exp(-0.5) * gradient(plain, without).item()
-    )
+    assert gradient(near, with_cap).item() == pytest.approx(math.exp(-0.5) * gradient(plain, without).item())
     policy_loss(tokens, with_cap).loss.backward()
     assert rollout.grad is None
 

@@ -1,0 +1,193 @@
+"""One optimiser update's loss and gradient do not depend on micro-batches, ranks or padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlvr.advantage.token import DivergenceWeight, TokenPlugin, TokenView, Uniform
+from rlvr.advantage.token.apply import PluginError
+from rlvr.config import LossConfig
+from rlvr.learner.packing import MicroBatch, aggregation_weights, plan_micro_batches
+from rlvr.learner.scoring import merge_scores, needed_signals, needs_base
+from rlvr.learner.update import UpdateContext, accumulate, totals
+from rlvr.types import Batch, TokenSignals
+from unit.records import VOCABULARY, random_batch
+
+CPU = torch.device("cpu")
+WIDE = 10_000  # a budget that holds any batch here
+
+
+class Bigram(torch.nn.Module):
+    """A policy small enough for hundreds of examples: the next token depends on the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        table = torch.randn(VOCABULARY, VOCABULARY, generator=generator, dtype=torch.float64)
+        self.table = torch.nn.Parameter(table)
+
+    def forward(self, micro: MicroBatch) -> torch.Tensor:
+        before = micro.input_ids[micro.row, micro.column]
+        return torch.log_softmax(self.table[before], dim=-1)[torch.arange(len(before)), micro.target]
+
+
+def near_policy(batch: Batch, policy: Bigram) -> Batch:
+    """The batch as if it had been sampled a few updates ago: ratios around one, some beyond the clip bounds."""
+    rng = np.random.default_rng(batch.tokens)
+    full = np.concatenate(
+        [
+            torch.log_softmax(policy.table[torch.from_numpy(ids[p - 1 : -1])], -1)
+            .detach()
+            .numpy()[np.arange(len(ids) - p), ids[p:]]
+            for ids, p in zip(batch.input_ids, batch.prompt_lengths, strict=True)
+        ]
+    )
+
+    def shifted(scale: float) -> np.ndarray:
+        return (full + rng.normal(scale=scale, size=batch.tokens)).astype(np.float32)
+
+    signals = TokenSignals(old_logp=shifted(0.2), base_logp=shifted(0.5))
+    return replace(batch, signals=signals, rollout_logp=shifted(0.2))
+
+
+def update(
+    batch: Batch, rows: np.ndarray, loss: LossConfig, plugin: TokenPlugin, *, ranks: int, budget: int
+) -> tuple[dict[str, float], torch.Tensor]:
+    """The logged totals and the gradient that all ranks together arrive at, as DeepSpeed averages it."""
+    policy = Bigram()
+    weights = np.zeros(batch.size, dtype=np.float32)
+    weights[rows] = aggregation_weights(
+        batch.response_lengths[rows], batch.in_loss[rows], loss.aggregation, 16
+    )
+    terms, gradient = [], torch.zeros_like(policy.table)
+    for rank in range(ranks):
+        policy.zero_grad()
+        context = UpdateContext(loss, plugin, weights, ranks, CPU, seed=0, progress=0.0)
+        plans = plan_micro_batches(batch, rows, ranks=ranks, rank=rank, budget=budget)
+        terms += accumulate(batch, plans, policy, torch.Tensor.backward, context)
+        gradient += policy.table.grad / ranks
+    return totals(terms, 1, CPU), gradient
+
+
+@settings(max_examples=120)
+@given(
+    responses=st.lists(st.integers(1, 12), min_size=2, max_size=10),
+    aggregation=st.sampled_from(["token_mean", "sequence_mean", "constant_length"]),
+    ratio=st.sampled_from(["token", "sequence"]),
+    objective=st.sampled_from(["clip", "cispo"]),
+    kl=st.sampled_from(["off", "k1", "k2", "k3"]),
+    plugin=st.sampled_from([Uniform(), DivergenceWeight(signal="kl_old", alpha=5.0)]),
+    ranks=st.integers(1, 4),
+    room=st.integers(0, 40),
+    filtered=st.integers(0, 9),
+)
+def test_update_is_the_same_however_it_is_split(
+    responses, aggregation, ratio, objective, kl, plugin, ranks, room, filtered
+):
+    batch = near_policy(random_batch([2] * len(responses), responses), Bigram())
+    batch = replace(batch, in_loss=np.arange(batch.size) != filtered)
+    rows = np.arange(batch.size)[: max(2, batch.size - 1)]
+    loss = LossConfig(
+        objective=objective,
+        ratio=ratio,
+        aggregation=aggregation,
+        kl=kl,
+        kl_coef=0.0 if kl == "off" else 0.1,
+        rollout_correction=1.5,
+    )
+    whole, expected = update(batch, rows, loss, plugin, ranks=1, budget=WIDE)
+    budget = max(responses) + 2 + room
+    split, gradient = update(batch, rows, loss, plugin, ranks=ranks, budget=budget)
+    assert split == pytest.approx(whole, rel=1e-6, abs=1e-7)
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_sequences_outside_the_loss_leave_no_trace():
+    batch = near_policy(random_batch([2, 2, 2], [3, 4, 5]), Bigram())
+    filtered = replace(batch, in_loss=np.asarray([True, False, True]))
+    loss, rows = LossConfig(), np.arange(3)
+    found = update(filtered, rows, loss, Uniform(), ranks=1, budget=WIDE)
+    without = update(batch, np.asarray([0, 2]), loss, Uniform(), ranks=1, budget=WIDE)
+    assert {k: v for k, v in found[0].items() if k != "ratio_max"} == pytest.approx(
+        {k: v for k, v in without[0].items() if k != "ratio_max"}
+    )
+    torch.testing.assert_close(found[1], without[1])
+    nothing = update(
+        replace(batch, in_loss=np.zeros(3, dtype=np.bool_)), rows, loss, Uniform(), ranks=1, budget=WIDE
+    )
+    assert nothing[0]["loss"] == 0
+    assert not nothing[1].any()
+
+
+def test_padding_micro_batches_count_nowhere():
+    batch = near_policy(random_batch([2, 2], [3, 9]), Bigram())
+    one = update(batch, np.asarray([0]), LossConfig(), Uniform(), ranks=1, budget=WIDE)
+    four = update(batch, np.asarray([0]), LossConfig(), Uniform(), ranks=4, budget=WIDE)
+    assert four[0] == pytest.approx(one[0])
+    torch.testing.assert_close(four[1], one[1])
+
+
+def test_a_late_plug_in_sees_its_own_tokens():
+    batch = near_policy(random_batch([2, 4, 3], [3, 5, 2]), Bigram())
+    seen: list[TokenView] = []
+
+    class Spy:
+        requires = frozenset({"kl_old", "base_logp"})
+
+        def weights(self, view: TokenView) -> torch.Tensor:
+            seen.append(view)
+            return torch.full_like(view.signals["kl_old"], 2.0)
+
+    rows = np.asarray([2, 1])
+    doubled = update(batch, rows, LossConfig(), Spy(), ranks=1, budget=WIDE)
+    plain = update(batch, rows, LossConfig(), Uniform(), ranks=1, budget=WIDE)
+    torch.testing.assert_close(doubled[1], 2 * plain[1])
+    (view,) = seen
+    order = np.concatenate([np.arange(3, 8), np.arange(8, 10)])  # the longer sequence comes first
+    np.testing.assert_array_equal(view.position, [0, 1, 2, 3, 4, 0, 1])
+    np.testing.assert_array_equal(view.length, [5] * 5 + [2] * 2)
+    np.testing.assert_array_equal(view.advantage, batch.advantage[[1] * 5 + [2] * 2])
+    np.testing.assert_array_equal(view.signals["base_logp"], batch.signals.base_logp[order])
+    assert not view.signals["kl_old"].requires_grad
+    assert (view.signals["kl_old"] >= 0).all()
+
+
+def test_a_late_plug_in_is_checked_too():
+    class Scalar:
+        requires = frozenset({"kl_old"})
+
+        def weights(self, view: TokenView) -> torch.Tensor:
+            return torch.tensor(1.0)
+
+    batch = near_policy(random_batch([2], [3]), Bigram())
+    with pytest.raises(PluginError, match=r"Scalar.*expected \(3,\)"):
+        update(batch, np.asarray([0]), LossConfig(), Scalar(), ranks=1, budget=WIDE)
+
+
+# Scoring
+
+
+def test_only_the_needed_signals_are_computed():
+    assert needed_signals(Uniform(), LossConfig()) == {"old_logp", "entropy"}
+    assert not needs_base(needed_signals(Uniform(), LossConfig()))
+    assert not needs_base(needed_signals(DivergenceWeight(signal="kl_old"), LossConfig()))
+    with_kl = needed_signals(Uniform(), LossConfig(kl="k3", kl_coef=0.1))
+    assert {"base_logp", "js_base"} <= with_kl
+    assert needs_base(with_kl)
+    assert "kl_base_policy" in needed_signals(DivergenceWeight(signal="kl_base_policy"), LossConfig())
+
+
+def test_merge_scores_puts_every_token_in_its_place():
+    batch = random_batch([1, 1], [3, 2])
+    values = np.arange(5, dtype=np.float32)
+    order = np.asarray([4, 0, 2, 1, 3])
+    parts = [(order[:2], {"old_logp": values[order[:2]]}), (order[2:], {"old_logp": values[order[2:]]})]
+    np.testing.assert_array_equal(merge_scores(batch, parts).signals.old_logp, values)
+    with pytest.raises(RuntimeError, match="3 of 5 tokens were scored by no rank"):
+        merge_scores(batch, parts[:1])
