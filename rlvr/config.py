@@ -31,7 +31,7 @@ class SourceConfig:
 
     name: str = MISSING  # arithmetic, gsm8k, math, math500, aime24, ... or a label for a local file
     path: str | None = None  # jsonl, parquet or csv file, or a folder of them; null: built in or from the hub
-    split: str | None = None  # hub split; null: the data set's usual one
+    split: str | None = None  # null: the training split in data.train, the test split in data.eval
     question: str | None = None  # column names; null: the data set's usual ones
     answer: str | None = None
     id: str | None = None
@@ -46,7 +46,7 @@ class DataConfig:
     eval: list[SourceConfig] = field(
         default_factory=lambda: [SourceConfig(name="arithmetic_heldout", limit=200)]
     )
-    template: str = "plain"  # plain | chat | qwen_math | dapo
+    template: str = "plain"  # plain | chat | qwen_math | dapo (chat format) | dapo_plain (base models)
     prompts_per_step: int = 16
     max_prompt_tokens: int = 32  # longer prompts are refused by name, see `on_long_prompt`
     on_long_prompt: str = "refuse"  # refuse | skip (counted and listed)
@@ -86,7 +86,7 @@ class RewardConfig:
     workers: int = 1
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
-    policy: str = "last_box"  # last_box | strict
+    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # dotted path of another verifier; null: math-verify
     correct: float = 1.0
     incorrect: float = 0.0

@@ -1,0 +1,35 @@
+# Two commands do everything: `make quickstart` and `make test`. Both build .venv from pyproject.toml first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-cpu
+
+.PHONY: quickstart test lint setup setup-gpu clean
+
+setup: $(STAMP)
+
+# The CPU wheel of vLLM names torchvision, torchaudio and torchcodec, which resolve to CUDA builds that break
+# `import transformers` on a CPU build of torch. Text models need none of them.
+$(STAMP): pyproject.toml docker/install_cpu.sh
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else "rlvr needs Python 3.11 or 3.12, this is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	bash docker/install_cpu.sh $(BIN)/python
+	touch $(STAMP)
+
+quickstart: $(STAMP)
+	$(BIN)/python -m rlvr.train recipe=dapo_divweight
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+setup-gpu:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -e '.[gpu,dev]'
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
