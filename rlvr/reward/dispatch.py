@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.errors import ActorError, ConfigError, DeadlineError
+from rlvr.reward.grader import cut
 from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
 from rlvr.reward.verdict import Outcome
 
-_CHUNK_SIZE = 16  # samples that a worker holds at most
+_CHUNK_SIZE = 16  # samples that are sent to a worker at once, at most
 _TICK_SECONDS = 0.02  # how often deadlines and memory are looked at
 _MAX_FAULTS = (
     8  # deaths in one run that no sample explains: beyond it the workers are broken, not the samples
@@ -64,7 +65,7 @@ class Dispatcher:
             _Run(self, samples, settle).loop()
         finally:
             for worker in list(self.workers):  # busy only where an exception ended the loop
-                if worker.chunk or worker.resident_mb() > self.settings.memory_mb / 2:
+                if worker.assigned or worker.resident_mb() > self.settings.memory_mb / 2:
                     self.drop(worker)
             self.refill()
 
@@ -149,23 +150,24 @@ class _Run:
 
     def _hand_out(self) -> None:
         for worker in self._crew.workers:
-            if self._pending and worker.idle:
-                # Chunks shrink towards the end, so that the last ones finish at about the same time.
+            while self._pending and worker.ready and not worker.wants_to_write:
+                # Chunks shrink towards the end, so that the last ones finish at about the same time. While
+                # they are large a worker holds one in reserve, and does not wait for this loop in between.
                 size = max(1, min(_CHUNK_SIZE, len(self._pending) // (4 * self._crew.size)))
-                chunk = [self._pending.popleft() for _ in range(size)]
-                worker.submit(chunk, [self._samples[position] for position in chunk])
-                self._crew.watch_writing(worker, worker.wants_to_write)
+                if len(worker.assigned) > (size if size > 1 else 0):
+                    break
+                positions = [self._pending.popleft() for _ in range(size)]
+                worker.submit(positions, [self._samples[position] for position in positions])
+            self._crew.watch_writing(worker, worker.wants_to_write)
 
     def _take_results(self, worker: WorkerProcess) -> bool:
         """Settle what has come in; whether the worker has closed its end."""
         frames, closed = worker.receive()
         self._crew.note_start(worker, frames)
         for kind, rows in frames:
-            for index, outcome, extracted, gold, seconds, detail in rows if kind == "rows" else ():
-                worker.reported.add(index)
-                self._settle(worker.chunk[index], Grade(Outcome(outcome), extracted, gold, seconds, detail))
-        if worker.chunk and len(worker.reported) == len(worker.chunk):
-            worker.finish_chunk()
+            for number, outcome, extracted, gold, seconds, detail in rows if kind == "rows" else ():
+                position = worker.assigned.pop(number)
+                self._settle(position, Grade(Outcome(outcome), extracted, gold, seconds, detail))
         return closed
 
     def _settle(self, position: int, grade: Grade) -> None:
@@ -179,40 +181,36 @@ class _Run:
         for worker in list(self._crew.workers):
             running = worker.running()
             if running is None:
-                waiting = worker.chunk or not worker.ready
+                waiting = worker.assigned or not worker.ready
                 if waiting and now - worker.waiting_since > start_limit:
                     raise DeadlineError(f"grading worker {worker.pid} did not start within {start_limit:g} s")
             elif running.seconds > limit_seconds:
                 detail = f"no verdict within {limit_seconds:g} s"
-                self._end(worker, running.index, Outcome.TIMED_OUT, detail)
+                self._end(worker, running.number, Outcome.TIMED_OUT, detail)
             elif running.seconds > _TICK_SECONDS and (resident := worker.resident_mb()) > limit_mb:
                 detail = f"memory: {resident:.0f} MiB resident, the ceiling is {limit_mb} MiB"
-                self._end(worker, running.index, Outcome.FAILED, detail)
+                self._end(worker, running.number, Outcome.FAILED, detail)
 
     def _end(self, worker: WorkerProcess, offender: int | None, outcome: Outcome, detail: str) -> None:
-        """Kill a worker, charge the sample that it died on, and queue the rest of its chunk again.
+        """Kill a worker, charge the sample that it died on, and queue its other samples again.
 
-        `offender` is the index in the chunk that broke a limit. Had the worker moved on by the time it was
-        killed, nobody is charged: its unreported samples are graded again.
+        `offender` is the number of the sample that broke a limit. Had the worker moved on by the time it was
+        killed, nobody is charged.
         """
-        crew, chunk = self._crew, worker.chunk
         exit_code = worker.kill()
-        running = worker.running()
         self._take_results(worker)
-        finished = set(worker.reported) if worker.chunk else set(range(len(chunk)))
-        crew.forget(worker)
-        if running is not None and running.index not in finished and offender in (None, running.index):
+        running = worker.running()
+        self._crew.forget(worker)
+        if running is not None and offender in (None, running.number):
             if offender is None:
                 detail = f"{detail} with exit code {exit_code} (negative: a signal)"
-            finished.add(running.index)
-            position = chunk[running.index]
-            gold = self._samples[position][0]
-            self._settle(position, Grade(outcome, None, gold[:500], running.seconds, detail))
+            position = worker.assigned.pop(running.number)
+            gold = cut(self._samples[position][0])
+            self._settle(position, Grade(outcome, None, gold, running.seconds, detail))
         elif offender is None:
             self._faults += 1
-            if self._faults > _MAX_FAULTS + crew.size:
+            if self._faults > _MAX_FAULTS + self._crew.size:
                 raise ActorError(
                     f"{self._faults} workers died outside any sample, the last with code {exit_code}"
                 )
-        rest = [position for index, position in enumerate(chunk) if index not in finished]
-        self._pending.extendleft(reversed(rest))
+        self._pending.extendleft(reversed(worker.assigned.values()))

@@ -91,13 +91,13 @@ def gold_text(gold: str) -> str:
 def _verdict(
     outcome: Outcome, answer: str | None, gold: str | None, started: float, detail: str = ""
 ) -> Verdict:
-    return Verdict("", outcome, _cut(answer), _cut(gold), time.perf_counter() - started, detail)
+    seconds = time.perf_counter() - started
+    return Verdict("", outcome, answer and cut(answer), gold and cut(gold), seconds, detail)
 
 
-def _cut(text: str | None) -> str | None:
-    if text is None or len(text) <= MAX_RECORDED_CHARS:
-        return text
-    return text[:MAX_RECORDED_CHARS] + "..."
+def cut(text: str) -> str:
+    """At most 500 characters of a text and an ellipsis: what a verdict records."""
+    return text if len(text) <= MAX_RECORDED_CHARS else text[:MAX_RECORDED_CHARS] + "..."
 
 
 # A group's samples share the gold answer and often the answer too.

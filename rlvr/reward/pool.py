@@ -4,8 +4,8 @@
         verdicts = pool.grade([GradeRequest("p0-s0", gold="12", response=r"... \\boxed{12}")])
 
 Answers that plain text or integer comparison settles never leave the calling process; the rest goes out in
-chunks, one chunk per worker at a time. A worker that runs past the deadline, grows past the ceiling or dies
-is replaced, the sample it was on is scored and saved, and the rest of its chunk is graded by another.
+chunks. A worker that runs past the deadline, grows past the ceiling or dies is replaced, the sample it was on
+is scored and saved, and its other samples are graded by another.
 """
 
 import json

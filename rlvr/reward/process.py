@@ -4,7 +4,6 @@ import json
 import marshal
 import mmap
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -37,7 +36,7 @@ class Template:
     def __init__(self, settings: WorkerSettings, start_timeout_seconds: float) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         package_root = str(Path(rlvr.__file__).parent.parent)
-        search_path = [package_root, *(path for path in sys.path if path and path != package_root)]
+        search_path = [package_root, *(path or os.getcwd() for path in sys.path)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path), "OMP_NUM_THREADS": "1"}
         with theirs:
             self._process = subprocess.Popen(
@@ -67,8 +66,8 @@ class Template:
     def check_alive(self) -> None:
         if self._process.poll() is not None:
             raise ActorError(
-                f"the graders' template process ended with exit code {self._process.returncode} (negative: a signal) "
-                "and took its workers along: close this pool and start another"
+                f"the graders' template process ended with exit code {self._process.returncode} (negative: "
+                "a signal) and took its workers along: close this pool and start another"
             )
 
     def close(self) -> None:
@@ -80,14 +79,15 @@ class Template:
             self._process.wait()
 
     def _receive(self, timeout_seconds: float, purpose: str) -> bytes:
-        ready, _, _ = select.select([self._control], [], [], timeout_seconds)
-        reply = self._control.recv(64) if ready else b""
-        if reply:
-            return reply
         message = f"the graders' template process did not {purpose}"
-        if not ready:
-            raise DeadlineError(f"{message} within {timeout_seconds:g} s")
-        raise ActorError(f"{message}: it has ended; its own messages are on stderr")
+        self._control.settimeout(timeout_seconds)
+        try:
+            reply = self._control.recv(64)
+        except TimeoutError:
+            raise DeadlineError(f"{message} within {timeout_seconds:g} s") from None
+        if not reply:
+            raise ActorError(f"{message}: it has ended; its own messages are on stderr")
+        return reply
 
 
 def _as_json(settings: WorkerSettings) -> str:
@@ -98,14 +98,14 @@ def _as_json(settings: WorkerSettings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The sample that a worker is on: its index in the chunk, and how long it has been at it [s]."""
+    """The sample that a worker is on: its running number, and how long the worker has been at it [s]."""
 
-    index: int
+    number: int
     seconds: float
 
 
 class WorkerProcess:
-    """One worker and the chunk of samples that it holds.
+    """One worker and the samples that it holds.
 
     Both pipes are non-blocking on this side, so a worker that stopped reading can never hold the pool.
     """
@@ -129,25 +129,26 @@ class WorkerProcess:
         os.set_blocking(self.requests, False)
         os.set_blocking(self.replies, False)
         self.ready = False
-        self.waiting_since = time.monotonic()  # start of the process, then of each hand-over of a chunk
-        self.chunk: list[int] = []  # positions in the caller's list
-        self.reported: set[int] = set()  # indices in the chunk whose result is here
-        self._first_number = 0
+        self.waiting_since = time.monotonic()  # start of the process, then of each hand-over and each reply
+        self.assigned: dict[
+            int, int
+        ] = {}  # running number -> position in the caller's list, in working order
+        self._next_number = 0
         self._unsent = memoryview(b"")
         self._received = bytearray()
-
-    @property
-    def idle(self) -> bool:
-        return self.ready and not self.chunk
 
     @property
     def wants_to_write(self) -> bool:
         return len(self._unsent) > 0
 
-    def submit(self, chunk: list[int], samples: list[tuple[str, str]]) -> None:
-        payload = marshal.dumps((self._first_number, samples))
+    def submit(self, positions: list[int], samples: list[tuple[str, str]]) -> None:
+        """Hand over a chunk; only while nothing is left to write."""
+        payload = marshal.dumps((self._next_number, samples))
         self._unsent = memoryview(HEADER.pack(len(payload)) + payload)
-        self.chunk, self.waiting_since = chunk, time.monotonic()
+        for position in positions:
+            self.assigned[self._next_number] = position
+            self._next_number += 1
+        self.waiting_since = time.monotonic()
         self.flush()
 
     def flush(self) -> None:
@@ -169,6 +170,7 @@ class WorkerProcess:
             closed = True
         except BlockingIOError:
             pass
+        self.waiting_since = time.monotonic()
         frames: list[Any] = []
         while len(self._received) >= HEADER.size:
             end = HEADER.size + HEADER.unpack_from(self._received)[0]
@@ -178,17 +180,13 @@ class WorkerProcess:
             del self._received[:end]
         return frames, closed
 
-    def finish_chunk(self) -> None:
-        self._first_number += len(self.chunk)
-        self.chunk, self.reported = [], set()
-
     def running(self) -> Running | None:
-        """The sample in work; None before the first one of the chunk is begun, and without a chunk."""
+        """The sample in work; None without one that is begun and not reported."""
         # The worker writes the start before the number and this side reads the number first, so a start is
         # never older than its number: at worst the time reads too short, and no sample is ended too early.
-        index = PROGRESS.unpack_from(self._progress)[1] - self._first_number
+        number = PROGRESS.unpack_from(self._progress)[1]
         started = PROGRESS.unpack_from(self._progress)[0]
-        return Running(index, time.monotonic() - started) if 0 <= index < len(self.chunk) else None
+        return Running(number, time.monotonic() - started) if number in self.assigned else None
 
     def resident_mb(self) -> float:
         try:

@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], it
 FLUSH_SECONDS = 0.02  # results are sent at the end of a chunk, or once this much time has gone by
 _PR_SET_PDEATHSIG = 1
 
-# index in the chunk, outcome, extracted, gold, seconds, detail
+# running number, outcome, extracted, gold, seconds, detail
 ResultRow = tuple[int, str, str | None, str | None, float, str]
 
 
@@ -74,11 +75,7 @@ def _run_worker(requests: int, replies: int, progress: int, settings: dict[str, 
     """Grade chunks from the request pipe until its EOF; never returns."""
     exit_code = 1
     try:
-        page_count = int(Path("/proc/self/statm").read_text().split()[0])
-        ceiling = page_count * mmap.PAGESIZE + 2 * settings["memory_mb"] * 2**20
-        resource.setrlimit(
-            resource.RLIMIT_AS, (ceiling, ceiling)
-        )  # backstop: the pool watches the resident size
+        _limit_memory(settings["memory_mb"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         try:
             grade = _load_verifier(settings["verifier"], settings["policy"])
@@ -89,8 +86,19 @@ def _run_worker(requests: int, replies: int, progress: int, settings: dict[str, 
             with mmap.mmap(progress, PROGRESS.size) as shared:
                 _serve(requests, replies, shared, grade)
         exit_code = 0
+    except Exception:  # reported here, because the exit below leaves no trace of it
+        traceback.print_exc()
     finally:
         os._exit(exit_code)  # a fork must not run the template's clean-up
+
+
+def _limit_memory(memory_mb: int) -> None:
+    """A backstop at twice the ceiling, for allocations too sudden for the pool, which watches the resident size."""
+    page_count = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = page_count * mmap.PAGESIZE + 2 * memory_mb * 2**20
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _serve(requests: int, replies: int, shared: mmap.mmap, grade: Callable[[str, str], Verdict]) -> None:
@@ -104,26 +112,24 @@ def _serve(requests: int, replies: int, shared: mmap.mmap, grade: Callable[[str,
                 _write_frame(replies, ("rows", rows))
                 rows, flushed = [], now
             PROGRESS.pack_into(shared, 0, now, first_number + index)
-            rows.append(_grade_one(index, gold, response, grade))
+            rows.append(_grade_one(first_number + index, gold, response, grade))
         _write_frame(replies, ("rows", rows))
 
 
-def _grade_one(index: int, gold: str, response: str, grade: Callable[[str, str], Verdict]) -> ResultRow:
+def _grade_one(number: int, gold: str, response: str, grade: Callable[[str, str], Verdict]) -> ResultRow:
     started = time.perf_counter()
     try:
         verdict = grade(gold, response)
-        outcome, extracted, kept_gold, detail = (
-            verdict.outcome,
-            verdict.extracted,
-            verdict.gold,
-            verdict.detail,
-        )
     except MemoryError:
-        outcome, extracted, kept_gold, detail = Outcome.FAILED, None, gold, "memory: allocation refused"
+        verdict = _failed(gold, "memory: allocation refused")
     except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
-        outcome, extracted, kept_gold = Outcome.FAILED, None, gold
-        detail = f"the grader raised {type(error).__name__}: {str(error)[:200]}"
-    return index, str(outcome), extracted, kept_gold, time.perf_counter() - started, detail
+        verdict = _failed(gold, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
+    seconds = time.perf_counter() - started
+    return number, str(verdict.outcome), verdict.extracted, verdict.gold, seconds, verdict.detail
+
+
+def _failed(gold: str, detail: str) -> Verdict:
+    return Verdict("", Outcome.FAILED, None, grader.cut(gold), 0.0, detail)
 
 
 def _load_verifier(dotted: str | None, policy: str) -> Callable[[str, str], Verdict]:
@@ -150,8 +156,15 @@ def as_verdict(value: Any, gold: str) -> Verdict:
     A score of at least 0.5 is correct and is kept in the detail; NaN and any other type raise TypeError.
     """
     if hasattr(value, "outcome"):
-        extracted, detail = getattr(value, "extracted", None), getattr(value, "detail", "")
-        return Verdict("", Outcome(value.outcome), extracted, getattr(value, "gold", gold), 0.0, detail)
+        extracted, kept_gold = getattr(value, "extracted", None), getattr(value, "gold", gold)
+        return Verdict(
+            "",
+            Outcome(value.outcome),
+            _text(extracted),
+            _text(kept_gold),
+            0.0,
+            str(getattr(value, "detail", "")),
+        )
     try:
         score = float(value)
     except (TypeError, ValueError):
@@ -161,7 +174,11 @@ def as_verdict(value: Any, gold: str) -> Verdict:
             f"the verifier returned {value!r:.100}: expected a Verdict, a bool or a score in [0, 1]"
         )
     detail = "" if score in (0.0, 1.0) else f"score {score:g}"
-    return Verdict("", Outcome.CORRECT if score >= 0.5 else Outcome.WRONG, None, gold, 0.0, detail)
+    return Verdict("", Outcome.CORRECT if score >= 0.5 else Outcome.WRONG, None, _text(gold), 0.0, detail)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else grader.cut(str(value))
 
 
 def _read_frame(descriptor: int) -> Any:

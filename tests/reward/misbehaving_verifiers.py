@@ -2,6 +2,7 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 from rlvr.reward.verdict import Outcome, Verdict
 
@@ -41,6 +42,7 @@ def burn(gold: str, response: str) -> bool:
 def scores(gold: str, response: str) -> object:
     """Every kind of result that a verifier may return, and some that it may not."""
     return {
+        "odd": SimpleNamespace(outcome="wrong", extracted=12, gold=object, detail=None),
         "half": 0.5,
         "low": 0.25,
         "one": 1,

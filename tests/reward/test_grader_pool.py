@@ -149,10 +149,10 @@ def test_a_stopped_worker_does_not_hold_the_pool():
 
 
 def test_results_of_a_verifier_are_read_strictly():
-    names = ["half", "low", "one", "yes", "nan", "two", "none", "text", "verdict", "unknown"]
+    names = ["half", "low", "one", "yes", "nan", "two", "none", "text", "verdict", "unknown", "odd"]
     with pool_of(verifier="misbehaving_verifiers:scores") as pool:
         verdicts = pool.grade([GradeRequest(name, "g", name) for name in names])
-    correct, wrong, failed = ["half", "one", "yes"], ["low"], ["nan", "two", "none", "text", "unknown"]
+    correct, wrong, failed = ["half", "one", "yes"], ["low", "odd"], ["nan", "two", "none", "text", "unknown"]
     expected = dict.fromkeys(correct, "correct") | dict.fromkeys(wrong, "wrong") | {"verdict": "no_answer"}
     assert outcomes(verdicts) == expected | dict.fromkeys(failed, "failed")
     assert verdicts["low"].detail == "score 0.25"
