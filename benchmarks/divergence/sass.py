@@ -80,7 +80,9 @@ def measure(flags: frozenset[str], dtype: str = "bf16", delta: bool = False) -> 
 
 
 def _run(tool: str, *arguments: str) -> str:
-    result = subprocess.run([TOOLS / tool, *arguments], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        [TOOLS / tool, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
     return result.stdout + result.stderr
 
 
@@ -117,4 +119,6 @@ if __name__ == "__main__":
     print(f"triton {triton.__version__}, sm_90, bf16 rows of {VOCAB}")
     for name, flags in VARIANTS.items():
         cost = measure(flags)
-        print(f"{name:18s} {cost.per_pair:6.1f} instructions a pair, {cost.registers} registers, {cost.spill_bytes} spilt")
+        print(
+            f"{name:18s} {cost.per_pair:6.1f} instructions a pair, {cost.registers} registers, {cost.spill_bytes} spilt"
+        )

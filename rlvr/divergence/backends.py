@@ -32,8 +32,8 @@ def choose_backend(name: str, device: torch.device, request: Request) -> Compute
         return reference_stats
     why = _triton_obstacle(device)
     if why:
-        if name == "triton":
-            raise ValueError(f"backend='triton' cannot run: {why}")
+        if name != "auto":
+            raise ValueError(f"backend={name!r} cannot run: {why}")
         warnings.warn(f"divergence: using the torch backend on {device}, because {why}", stacklevel=3)
         return reference_stats
     from rlvr.divergence.triton_backend import triton_stats

@@ -316,7 +316,9 @@ def stats_kernel(
     c = log_p - log_q
     if (JS or KL or RANK) and not TRUNCATE:
         if RANK:
-            bar_p = tl.maximum(tl.load(y_ptr + arg_p).to(tl.float32), FLOOR)  # FLOOR: the padding never counts
+            bar_p = tl.maximum(
+                tl.load(y_ptr + arg_p).to(tl.float32), FLOOR
+            )  # FLOOR: the padding never counts
             bar_q = tl.maximum(_load_x(x_ptr, y_ptr, arg_q, vocab, low_p, False, False, DELTA), FLOOR)
         js_tile = tl.zeros([LANES, VEC], tl.float32)
         pq_tile, qp_tile, diff = js_tile, js_tile, js_tile

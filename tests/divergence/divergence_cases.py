@@ -46,7 +46,10 @@ def adversarial_rows(vocab: int, tile: int = 2048) -> dict[str, tuple[Tensor, Te
         "constant": (torch.zeros(vocab), torch.full((vocab,), 5.0)),
         "constant against normal": (torch.zeros(vocab), y),
         "ties": (x.round(), y.round()),
-        "peaked, close": (torch.where(torch.arange(vocab) == 3, 12.0, 0.1 * x), 0.1 * x + 12.0 * (some & ~some)),
+        "peaked, close": (
+            torch.where(torch.arange(vocab) == 3, 12.0, 0.1 * x),
+            0.1 * x + 12.0 * (some & ~some),
+        ),
     }
 
 
@@ -80,7 +83,12 @@ def assert_like_oracle(got: DistStats, expected: DistStats) -> None:
         elif name.startswith("kl"):
             relative, absolute = 3e-5, 1e-10
         torch.testing.assert_close(
-            value, reference, rtol=relative, atol=absolute, equal_nan=True, msg=lambda text, n=name: f"{n}: {text}"
+            value,
+            reference,
+            rtol=relative,
+            atol=absolute,
+            equal_nan=True,
+            msg=lambda text, n=name: f"{n}: {text}",
         )
 
 

@@ -177,7 +177,9 @@ def test_strides_offsets_and_views(backend: str) -> None:
 @pytest.mark.parametrize("vocab", [1, 40])
 def test_no_tokens(backend: str, vocab: int) -> None:
     x = torch.empty(0, vocab, device=DEVICE)
-    got = dist_stats(x, x, torch.empty(0, dtype=torch.int64, device=DEVICE), want=WANTS, top_p=0.7, backend=backend)
+    got = dist_stats(
+        x, x, torch.empty(0, dtype=torch.int64, device=DEVICE), want=WANTS, top_p=0.7, backend=backend
+    )
     assert all(value.shape == (0,) for _, value in got.items())
 
 
@@ -209,7 +211,9 @@ def test_p_alone(backend: str) -> None:
 
 @EXAMPLES
 @given(
-    rows=st.lists(st.tuples(st.floats(-60, 60, width=32), st.floats(-60, 60, width=32)), min_size=2, max_size=40),
+    rows=st.lists(
+        st.tuples(st.floats(-60, 60, width=32), st.floats(-60, 60, width=32)), min_size=2, max_size=40
+    ),
     close=st.sampled_from([1.0, 1e-2, 1e-4]),
 )
 def test_bounds_and_oracle_on_any_row(backend: str, rows: list[tuple[float, float]], close: float) -> None:

@@ -1,0 +1,52 @@
+"""The oracle itself, against arithmetic with forty digits and values known in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import pytest
+import torch
+
+from rlvr.divergence import dist_stats
+
+
+def exact(x: list[float], y: list[float]) -> dict[str, mpmath.mpf]:
+    """JS, KL and entropy from their definitions."""
+    with mpmath.workdps(40):
+        p, q = ([mpmath.e ** mpmath.mpf(v) for v in row] for row in (x, y))
+        p, q = ([v / mpmath.fsum(row) for v in row] for row in (p, q))
+        m = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        kl = lambda r, s: mpmath.fsum(a * mpmath.log(a / b) for a, b in zip(r, s, strict=True))  # noqa: E731
+        return {
+            "js": (kl(p, m) + kl(q, m)) / 2,
+            "kl_pq": kl(p, q),
+            "kl_qp": kl(q, p),
+            "entropy_p": -mpmath.fsum(a * mpmath.log(a) for a in p),
+        }
+
+
+@pytest.mark.parametrize("scale", [2.0, 1e-2, 1e-4])
+@pytest.mark.parametrize("backend", ["oracle", "torch"])
+def test_definitions(scale: float, backend: str) -> None:
+    generator = torch.Generator().manual_seed(5)
+    x = 2 * torch.randn(12, generator=generator)
+    y = x + scale * torch.randn(12, generator=generator)
+    expected = exact(x.tolist(), y.tolist())
+    got = dist_stats(x[None], y[None], want=tuple(expected), backend=backend)
+    for name, value in got.items():
+        assert value.item() == pytest.approx(
+            float(expected[name]), rel=2e-5 if expected["js"] > 1e-7 else 1e-3, abs=1e-11
+        )
+
+
+def test_closed_forms() -> None:
+    x = torch.log(torch.tensor([[0.5, 0.5]]))
+    y = torch.tensor([[0.0, -math.inf]])
+    want = ("js", "kl_qp", "kl_pq", "entropy_p", "entropy_q", "rank_p_in_q", "rank_q_in_p", "argmax_p")
+    got = dist_stats(x, y, want=want, backend="oracle")
+    assert got.js.item() == pytest.approx(0.75 * math.log(4 / 3), rel=1e-6)  # H(3/4, 1/4) - ln 2 / 2
+    assert got.kl_qp.item() == pytest.approx(math.log(2))
+    assert got.kl_pq.item() == math.inf
+    assert (got.entropy_p.item(), got.entropy_q.item()) == (pytest.approx(math.log(2)), 0.0)
+    assert (got.argmax_p.item(), got.rank_p_in_q.item(), got.rank_q_in_p.item()) == (0, 1, 1)
