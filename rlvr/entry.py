@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -21,6 +21,8 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 
 PACKAGE = Path(__file__).resolve().parent
+# Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
+FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval")
 
 
 def recipes_folder() -> Path:
@@ -31,13 +33,12 @@ def recipes_folder() -> Path:
 
 def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
     """Every dotted key of the typed configuration."""
-    keys = []
+    keys, types = [], get_type_hints(schema)
     for field in fields(schema):
         name = f"{prefix}{field.name}"
         keys.append(name)
-        inner = field.default_factory if callable(field.default_factory) else None
-        if is_dataclass(inner):
-            keys += known_keys(inner, f"{name}.")
+        if is_dataclass(types[field.name]):
+            keys += known_keys(types[field.name], f"{name}.")
     return keys
 
 
@@ -72,7 +73,7 @@ def check_overrides(arguments: list[str]) -> None:
     keys = set(known_keys())
     for override in parsed:
         key = override.key_or_group
-        free = key.startswith(("hydra", "advantage.options", "rollout.engine_args", "data.eval"))
+        free = key in FREE or key.startswith(tuple(f"{name}{mark}" for name in FREE for mark in "./"))
         if key not in keys and key not in groups and not free:
             raise ConfigError(explain_key(key))
         if key in groups and isinstance(override.value(), str):
