@@ -52,13 +52,20 @@ AT_LEAST: dict[str, float] = {
     "learner.lr": 0,
     "learner.max_grad_norm": 0,
     "learner.warmup_updates": 0,
+    "learner.weight_decay": 0,
+    "learner.gpus_per_worker": 0,
+    "rollout.gpus_per_engine": 0,
+    "cluster.cpus": 1,
+    "cluster.threads_per_actor": 1,
     "loss.clip_low": 0,
     "loss.clip_high": 0,
     "loss.kl_coef": 0,
     "eval.every": 0,
     "eval.samples_per_prompt": 1,
+    "eval.temperature": 0,
     "run.keep_last": 1,
     "run.save_every": 0,
+    "run.dump_samples_every": 0,
 }
 POSITIVE = (
     "rollout.temperature",
@@ -69,7 +76,11 @@ POSITIVE = (
     "learner.start_deadline_seconds",
     "sync.deadline_seconds",
     "sync.bucket_mb",
+    "cluster.start_deadline_seconds",
+    "loss.rollout_correction",
+    "learner.eps",
 )
+SHARES = ("rollout.top_p", "eval.top_p", "rollout.memory_utilization")  # greater than 0, at most 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,28 +116,53 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     Raises:
         ConfigError: with all problems found, one a line.
     """
-    problems = [
-        f"{key}={value_at(cfg, key)}: use one of {', '.join(allowed)}"
-        for key, allowed in CHOICES.items()
-        if value_at(cfg, key) not in allowed
-    ]
-    problems += [
-        f"{key}={value_at(cfg, key)}: must be at least {low:g}"
-        for key, low in AT_LEAST.items()
-        if not value_at(cfg, key) >= low  # type: ignore[operator]
-    ]
-    problems += [
-        f"{key}={value_at(cfg, key)}: must be greater than 0"
-        for key in POSITIVE
-        if not value_at(cfg, key) > 0  # type: ignore[operator]
-    ]
-    if problems:
+    if problems := _values(cfg):
         raise ConfigError("\n".join(problems))
     plugin = build_plugin(cfg.advantage.token, dict(cfg.advantage.options))
     problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
     if problems:
         raise ConfigError("\n".join(problems))
     return batch_plan(cfg), plugin
+
+
+def _number(cfg: Config, key: str) -> float | None:
+    value = value_at(cfg, key)
+    assert value is None or isinstance(value, int | float)  # the schema has seen to it
+    return value
+
+
+def _values(cfg: Config) -> list[str]:
+    """What is wrong with keys taken one at a time; null passes where the schema allows it."""
+    found = [
+        f"{key}={value_at(cfg, key)}: use one of {', '.join(allowed)}"
+        for key, allowed in CHOICES.items()
+        if value_at(cfg, key) not in allowed
+    ]
+    found += [
+        f"{key}={value}: must be at least {low:g}"
+        for key, low in AT_LEAST.items()
+        if (value := _number(cfg, key)) is not None and not value >= low
+    ]
+    found += [
+        f"{key}={value}: must be greater than 0"
+        for key in POSITIVE
+        if (value := _number(cfg, key)) is not None and not value > 0
+    ]
+    found += [
+        f"{key}={value}: must be greater than 0 and at most 1"
+        for key in SHARES
+        if (value := _number(cfg, key)) is not None and not 0 < value <= 1
+    ]
+    if cfg.rollout.top_k != -1 and cfg.rollout.top_k < 1:
+        found.append(f"rollout.top_k={cfg.rollout.top_k}: must be at least 1, or -1 for off")
+    betas = cfg.learner.betas
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        found.append(f"learner.betas={betas}: must be two numbers, each at least 0 and less than 1")
+    if not cfg.data.eval:
+        found.append(
+            "data.eval: name at least one evaluation set; a run reports its accuracy before and after"
+        )
+    return found
 
 
 def batch_plan(cfg: Config) -> BatchPlan:
