@@ -1,0 +1,81 @@
+"""Which modules may know Ray, vLLM and DeepSpeed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rlvr
+
+PACKAGE = Path(rlvr.__file__).parent
+ENGINES = ("ray", "vllm", "deepspeed")
+MAY_IMPORT = {
+    "ray": ("cluster.py",),
+    "deepspeed": ("learner/actor.py",),
+    "vllm": ("rollout/engine.py", "sync/"),
+}
+PURE = [
+    "rlvr.types",
+    "rlvr.config",
+    "rlvr.errors",
+    "rlvr.validate",
+    "rlvr.metrics",
+    "rlvr.run",
+    "rlvr.checkpoint",
+    "rlvr.data.stream",
+    "rlvr.data.sources",
+    "rlvr.data.templates",
+    "rlvr.reward.answer",
+    "rlvr.reward.extract",
+    "rlvr.reward.score",
+    "rlvr.reward.shaping",
+    "rlvr.advantage.group",
+    "rlvr.advantage.token",
+    "rlvr.divergence",
+    "rlvr.learner.loss",
+    "rlvr.learner.packing",
+    "rlvr.learner.schedule",
+    "rlvr.learner.scoring",
+    "rlvr.learner.update",
+    "rlvr.learner.deepspeed_config",
+    "rlvr.rollout.source",
+    "rlvr.sync.gloo",
+    "rlvr.analysis.accuracy",
+]
+
+
+def imported_names(path: Path) -> set[str]:
+    """Top-level packages that a file imports anywhere, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names |= {a.value.partition(".")[0] for a in node.args if isinstance(a, ast.Constant)}
+    return names
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_engine_sits_behind_its_own_module(engine):
+    importers = {
+        str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if engine in imported_names(path)
+    }
+    assert importers, f"nobody imports {engine}: does this test still look in the right place?"
+    assert not {name for name in importers if not name.startswith(MAY_IMPORT[engine])}
+
+
+def test_no_module_loads_an_engine_when_imported():
+    """The pure modules one by one, then the whole program: `--help` and reports must not wait for vLLM."""
+    program = (
+        f"import importlib, sys\nfor name in {[*PURE, 'rlvr.train']!r}:\n    importlib.import_module(name)\n"
+        f"    found = [e for e in {ENGINES!r} if e in sys.modules]\n"
+        "    assert not found, f'{name} loads {found}'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

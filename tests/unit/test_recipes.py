@@ -1,0 +1,103 @@
+"""Every file of the recipe tree composes, validates, holds only keys that exist and repeats no default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.entry import known_keys, recipes_folder, register_schema
+from rlvr.validate import validate
+
+ROOT = recipes_folder()
+GROUPS = sorted(p.name for p in ROOT.iterdir() if p.is_dir())
+RECIPES = sorted(p.stem for p in (ROOT / "recipe").glob("*.yaml"))
+GROUP_FILES = sorted(p for g in GROUPS if g != "recipe" for p in (ROOT / g).glob("*.yaml"))
+# Dictionaries and lists without a schema of their own: what stands below is not a key of ours.
+OPEN = ("advantage.options", "rollout.engine_args", "data.eval", "tracking.tags", "learner.betas")
+
+
+def compose(*overrides: str) -> Config:
+    """The typed configuration that these overrides give."""
+    register_schema()
+    with hydra.initialize_config_dir(str(ROOT), version_base="1.3"):
+        typed = OmegaConf.to_object(hydra.compose("train", overrides=list(overrides)))
+    assert isinstance(typed, Config)
+    return typed
+
+
+def needed_to_validate(cfg: Config) -> list[str]:
+    """Keys that a recipe leaves open (`???`) are for the user to give."""
+    return sorted(OmegaConf.missing_keys(OmegaConf.structured(cfg)))
+
+
+def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value; dictionaries without a schema are one leaf."""
+    if not isinstance(node, dict) or prefix.rstrip(".") in OPEN:
+        return {prefix.rstrip("."): node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= leaves(value, f"{prefix}{key}.")
+    return found
+
+
+def written_keys(path: Path) -> dict[str, Any]:
+    """The leaves that a file of the tree sets, under their full names."""
+    text = path.read_text()
+    content = OmegaConf.to_container(OmegaConf.load(path)) or {}
+    assert isinstance(content, dict)
+    content.pop("defaults", None)
+    prefix = "" if "@package _global_" in text.partition("\n")[0] else f"{path.parent.name}."
+    return leaves(content, prefix) if content else {}
+
+
+def test_the_tree_has_recipes():
+    assert "dapo_divweight" in RECIPES
+    assert {"model", "data", "rollout", "learner", "advantage", "tracking", "cluster"} <= set(GROUPS)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_composes_and_validates(name):
+    cfg = compose(f"recipe={name}")
+    assert cfg.recipe == name
+    missing = needed_to_validate(cfg)
+    assert not missing, f"recipe={name} cannot be started as it is, it leaves open {missing}"
+    validate(cfg)
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_group_file_composes(path):
+    compose(f"{path.parent.name}={path.stem}")
+
+
+@pytest.mark.parametrize("name", [p.stem for p in GROUP_FILES if p.parent.name == "advantage"])
+def test_every_advantage_validates_with_every_estimator(name):
+    for estimator in ("grpo", "dr_grpo", "rloo", "reinforce_pp"):
+        validate(compose(f"advantage={name}", f"advantage.estimator={estimator}"))
+
+
+EVERY_FILE = sorted(p for p in ROOT.glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_files_hold_only_keys_that_exist(path):
+    unknown = {key for key in written_keys(path) if key and key not in known_keys()}
+    assert not unknown
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_files_open_with_a_comment(path):
+    lines = [line for line in path.read_text().splitlines() if "@package" not in line]
+    assert lines[0].startswith("# ")
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_default_is_never_repeated(path):
+    """Compared with the schema, and for a recipe with what its own `defaults` list leaves."""
+    defaults = leaves(OmegaConf.to_container(OmegaConf.structured(Config(recipe="???"))))
+    repeated = {k: v for k, v in written_keys(path).items() if k in defaults and defaults[k] == v}
+    assert not repeated, f"{path.relative_to(ROOT.parent)} repeats defaults of rlvr/config.py: {repeated}"

@@ -1,0 +1,199 @@
+"""Every setting that cannot work is refused with its key named, and the batch arithmetic is right."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+from rlvr.validate import AT_LEAST, CHOICES, POSITIVE, batch_plan, validate, value_at
+
+
+def config(**changes: object) -> Config:
+    """The defaults with some keys changed; `__` stands for a dot."""
+    cfg = Config(recipe="test")
+    for key, value in changes.items():
+        *path, last = key.replace("__", ".").split(".")
+        node: object = cfg
+        for part in path:
+            node = getattr(node, part)
+        assert hasattr(node, last), key
+        setattr(node, last, value)
+    return cfg
+
+
+def refusal(cfg: Config) -> str:
+    """What the user is told."""
+    with pytest.raises(ConfigError) as caught:
+        validate(cfg)
+    return str(caught.value)
+
+
+def test_the_defaults_are_valid():
+    plan, plugin = validate(config())
+    assert (plan.prompts, plan.samples, plan.updates) == (16, 256, 4)
+    assert plugin.requires == frozenset()
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_unknown_choices_are_refused(key):
+    said = refusal(config(**{key: "nonsense"}))
+    assert said.startswith(f"{key}=nonsense: use one of ")
+    assert all(choice in said for choice in CHOICES[key])
+
+
+@pytest.mark.parametrize("key", AT_LEAST)
+def test_values_below_their_least_are_refused(key):
+    assert f"{key}={AT_LEAST[key] - 1}: must be at least {AT_LEAST[key]:g}" in refusal(
+        config(**{key: AT_LEAST[key] - 1})
+    )
+
+
+@pytest.mark.parametrize("key", POSITIVE)
+def test_zero_is_refused_where_only_positive_makes_sense(key):
+    for value in (0, -1, math.nan):
+        assert f"{key}={value}: must be greater than 0" in refusal(config(**{key: value}))
+
+
+def test_all_problems_are_found_at_once():
+    said = refusal(config(steps=0, loss__kl="k9", sync__bucket_mb=0)).splitlines()
+    assert len(said) == 3
+    said = refusal(config(learner__updates_per_step=7, loss__kl="k3")).splitlines()
+    assert len(said) == 2
+
+
+CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
+    ("learner.updates_per_step=7: .*16 x 16 = 256 samples cannot be split", {"learner__updates_per_step": 7}),
+    (
+        "learner.workers=4: .*leave 2 samples an update",
+        {"learner__workers": 4, "learner__updates_per_step": 128},
+    ),
+    ("rollout.engines=3: only 2 prompts", {"rollout__engines": 3, "data__prompts_per_step": 2}),
+    ("rollout.samples_per_prompt=1: ", {"rollout__samples_per_prompt": 1}),
+    (
+        "rollout.max_response_tokens=128: leaves no room for a prompt in model.max_length=128",
+        {"rollout__max_response_tokens": 128},
+    ),
+    (
+        "learner.tokens_per_micro_batch=127: smaller than model.max_length=128",
+        {"learner__tokens_per_micro_batch": 127},
+    ),
+    ("reward.overlong_cache=65", {"reward__overlong": "soft", "reward__overlong_cache": 65}),
+    ("reward.overlong_cache=0", {"reward__overlong": "soft", "reward__overlong_cache": 0}),
+    ("learner.zero_stage=4: use 0, 1, 2 or 3", {"learner__zero_stage": 4}),
+    ("loss.kl=k3 with loss.kl_coef=0", {"loss__kl": "k3"}),
+    ("loss.kl=off with loss.kl_coef=0.1", {"loss__kl_coef": 0.1}),
+    (
+        "advantage.normalize=true",
+        {
+            "advantage__normalize": True,
+            "advantage__token": "divergence",
+            "advantage__options": {"signal": "kl_old"},
+        },
+    ),
+    (
+        "rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2",
+        {
+            "rollout__dynamic_sampling": True,
+            "rollout__samples_per_prompt": 1,
+            "advantage__estimator": "rloo",
+        },
+    ),
+    ("sync.mismatch_stop=0.001: must be at least sync.mismatch_warn=0.01", {"sync__mismatch_stop": 0.001}),
+    ("run.resume=auto: needs run.name", {"run__resume": "auto"}),
+    ("rollout.gpus_per_engine=1 and learner.gpus_per_worker=0", {"rollout__gpus_per_engine": 1.0}),
+    ("rollout.gpus_per_engine=0 and learner.gpus_per_worker=1", {"learner__gpus_per_worker": 1.0}),
+    ("loss.rollout_correction: .*top_p", {"loss__rollout_correction": 2.0, "rollout__top_p": 0.9}),
+    ("loss.rollout_correction: .*top_k", {"loss__rollout_correction": 2.0, "rollout__top_k": 50}),
+    ("advantage.token=weird: unknown", {"advantage__token": "weird"}),
+    (r"advantage.options=\{'beta': 1\}", {"advantage__options": {"beta": 1}}),
+    ("data.eval: .*at least one", {"data__eval": []}),
+    ("rollout.top_p=0", {"rollout__top_p": 0.0}),
+    ("rollout.top_p=1.5", {"rollout__top_p": 1.5}),
+    ("eval.top_p=1.5", {"eval__top_p": 1.5}),
+    ("eval.temperature=-1", {"eval__temperature": -1.0}),
+    ("rollout.top_k=0", {"rollout__top_k": 0}),
+    ("rollout.top_k=-2", {"rollout__top_k": -2}),
+    (r"learner.betas=\[0.9\]", {"learner__betas": [0.9]}),
+    (r"learner.betas=\[0.9, 1.0\]", {"learner__betas": [0.9, 1.0]}),
+    ("loss.rollout_correction=0", {"loss__rollout_correction": 0.0}),
+    ("rollout.memory_utilization=1.5", {"rollout__memory_utilization": 1.5}),
+    ("cluster.threads_per_actor=0", {"cluster__threads_per_actor": 0}),
+    ("cluster.cpus=0", {"cluster__cpus": 0}),
+]
+
+
+@pytest.mark.parametrize(("said", "changes"), CONTRADICTIONS, ids=[c[0][:40] for c in CONTRADICTIONS])
+def test_contradictions_name_their_key(said, changes):
+    with pytest.raises(ConfigError, match=said):
+        validate(config(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss__kl": "k3", "loss__kl_coef": 0.001},
+        {"rollout__gpus_per_engine": 0.5, "learner__gpus_per_worker": 0.5},
+        {"run__resume": "auto", "run__name": "mine"},
+        {"run__resume": "runs/other/checkpoints/step_000020"},
+        {"reward__overlong": "off", "reward__overlong_cache": 999},
+        {"loss__rollout_correction": 2.0},
+        {"eval__temperature": 0.0},
+        {"learner__workers": 4, "learner__updates_per_step": 64},
+        {"cluster__threads_per_actor": 1, "cluster__cpus": 2},
+    ],
+)
+def test_what_can_work_is_let_through(changes):
+    validate(config(**changes))
+
+
+# The printed arithmetic
+
+
+def test_batch_arithmetic_by_hand():
+    cfg = config(
+        data__prompts_per_step=8,
+        rollout__samples_per_prompt=16,
+        learner__updates_per_step=4,
+        learner__workers=2,
+        learner__tokens_per_micro_batch=512,
+        data__max_prompt_tokens=32,
+        rollout__max_response_tokens=64,
+        model__max_length=128,
+    )
+    # 128 samples, 32 an update, 16 a rank; 512 // 96 = 5 sequences fit, so 4 micro-batches.
+    assert str(batch_plan(cfg)) == (
+        "each step: 8 prompts -> 128 samples -> 4 updates of 32 samples -> on 2 rank(s) at most "
+        "4 micro-batch(es) an update"
+    )
+
+
+@given(
+    prompts=st.integers(1, 40),
+    samples=st.integers(1, 20),
+    updates=st.integers(1, 9),
+    ranks=st.integers(1, 5),
+    budget=st.integers(128, 4096),
+)
+def test_no_update_needs_more_micro_batches_than_announced(prompts, samples, updates, ranks, budget):
+    cfg = config(
+        data__prompts_per_step=prompts,
+        rollout__samples_per_prompt=samples,
+        learner__updates_per_step=updates,
+        learner__workers=ranks,
+        learner__tokens_per_micro_batch=budget,
+    )
+    plan = batch_plan(cfg)
+    longest = cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens
+    assert plan.samples == prompts * samples
+    assert plan.samples_per_update * updates >= plan.samples
+    room = plan.micro_batches * max(1, budget // longest) * ranks
+    assert room >= plan.samples_per_update
+
+
+def test_value_at_reads_dotted_keys():
+    assert value_at(config(), "data.train.name") == "arithmetic"
