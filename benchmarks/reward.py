@@ -3,16 +3,20 @@
 Prints one JSON line per measurement. Ratios are taken between runs of one invocation; seconds are wall time.
 - toy_step: one call for 256 short integer answers, median of 20 calls.
 - throughput: answers that need math-verify, pool against one process, alternating, median of the ratios;
-  utilization is the share of the workers' wall time spent inside the grader, which other load hardly moves.
+  utilization is the share of the workers' wall time spent inside the grader, and cpu_efficiency the CPU time
+  of one process over the CPU time of pool and workers, which other load on the machine does not move.
 - hangs: the same with 1 % of answers that never end, against the bound 1.5 x plain + hangs x deadline / workers.
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rlvr.reward.grader import GRADER_VERSION, grade, warm_up
 from rlvr.reward.pool import GraderPool
@@ -66,6 +70,15 @@ def timed(pool: GraderPool, requests: list[GradeRequest]) -> Timing:
     return Timing(seconds, sum(verdict.seconds for verdict in verdicts), outcomes)
 
 
+def cpu_seconds(worker_pids: Iterable[int]) -> float:
+    """CPU time used so far by this process and by the workers."""
+    total = time.process_time()
+    for pid in worker_pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
 def measure_toy_step(pool: GraderPool) -> None:
     requests = [
         GradeRequest(str(i), str(i % 90), rf"{i % 40} plus {i % 50} makes \boxed{{{i % 40 + i % 50}}}")
@@ -95,16 +108,18 @@ def algebra_requests(count: int, seed: int) -> list[GradeRequest]:
 
 
 def measure_throughput(pool: GraderPool, workers: int, count: int, repeats: int) -> None:
-    ratios, rates, utilization = [], [], []
+    ratios, rates, utilization, efficiency = [], [], [], []
     for repeat in range(repeats):
         requests = algebra_requests(count, 10_000 * (repeat + 1))
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         for request in requests:
             grade(request.gold, request.response, policy=pool.policy)
-        single = time.perf_counter() - started
+        single, single_cpu = time.perf_counter() - started, time.process_time() - cpu_started
+        cpu_started = cpu_seconds(pool.worker_pids)
         pooled = timed(pool, algebra_requests(count, 10_000 * (repeat + 1) + 3))
         ratios.append(single / pooled.seconds / workers)
         utilization.append(pooled.grading_seconds / (pooled.seconds * workers))
+        efficiency.append(single_cpu / (cpu_seconds(pool.worker_pids) - cpu_started))
         rates.append(count / single)
     report(
         "throughput",
@@ -113,6 +128,7 @@ def measure_throughput(pool: GraderPool, workers: int, count: int, repeats: int)
         pool_over_workers_times_single=statistics.median(ratios),
         ratios=ratios,
         utilization=statistics.median(utilization),
+        cpu_efficiency=statistics.median(efficiency),
     )
 
 

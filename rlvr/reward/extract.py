@@ -15,7 +15,6 @@ _TOKEN = re.compile(rf"{_BOX.pattern}|\\(?:[{{}}]|\\(?!boxed|fbox|framebox))|[{{
 _THINK_END = "</think>"
 _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
 _BLANKS = re.compile(r"[ \t]+")
-_HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _ANNOUNCED = re.compile(
     r"(?i:answer)(?:[ \t]*\*\*)?[ \t]*(?::|=|(?i:is)\b:?)(?:[ \t]*\*\*)?[ \t]*"
     r"(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)"
@@ -29,10 +28,10 @@ _BARE_LINE = re.compile(
 class Policy:
     r"""What counts as an answer.
 
-    `unboxed_counts`: without any complete \boxed{}, an announced final answer ("#### 12", "the answer is 12",
-    or a last line that is nothing but a value) is taken. `strict_format`: the text after the last `</think>`
-    must hold exactly one \boxed{} with nothing but punctuation behind it, and for an integer gold answer
-    the box must hold a number, not arithmetic left to the grader (`\boxed{3+4}`).
+    `unboxed_counts`: without any complete \boxed{}, an announced final answer is taken ("the answer is 12", a
+    last line "#### 12", or one that is nothing but a value). `strict_format`: the text after the last
+    `</think>` must hold exactly one \boxed{} with nothing but punctuation behind it, and for an integer gold
+    answer the box must hold a number, not arithmetic left to the grader (`\boxed{3+4}`).
     """
 
     name: str
@@ -141,13 +140,12 @@ def _unwrap_nested(content: str) -> str:
 
 
 def _announced_answer(response: str) -> str | None:
-    hashes = _HASHES.findall(response)
-    if hashes:
-        return hashes[-1].strip()
     # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
     tail = _BLANKS.sub(" ", response[-2000:])
+    last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
+    if last_line.startswith("####"):
+        return last_line.lstrip("#").strip()
     announced = _ANNOUNCED.findall(tail)
     if announced:
         return announced[-1].strip()
-    last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
     return last_line if _BARE_LINE.fullmatch(last_line) else None

@@ -48,6 +48,7 @@ def test_last_box_finds_nothing(response):
     [
         ("3 + 4 = 7\n#### 7", "7"),
         ("The answer is 12.", "12"),
+        ("#### Step 2: add\nThe answer is 12.", "12"),
         ("the final answer is: $\\frac{1}{2}$.", "$\\frac{1}{2}$"),
         ("Answer: 3,125", "3,125"),
         ("**Answer:** 42", "42"),
