@@ -32,6 +32,7 @@ from rlvr.reward.verdict import Outcome, Verdict
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
 PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], its running number
 FLUSH_SECONDS = 0.02  # results are sent at the end of a chunk, or once this much time has gone by
+_ORPHAN_CHECK_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
 # running number, outcome, extracted, gold, seconds, detail
@@ -48,10 +49,16 @@ def main() -> None:
         grader.warm_up()
     gc.collect()
     gc.freeze()  # keeps the shared pages shared in the forks
-    template_pid = os.getpid()
+    pool_pid, template_pid = os.getppid(), os.getpid()
+    control.settimeout(_ORPHAN_CHECK_SECONDS)
     control.send(b"ready")
     while True:
-        order, descriptors, _, _ = socket.recv_fds(control, 64, 3)
+        try:
+            order, descriptors, _, _ = socket.recv_fds(control, 64, 3)
+        except TimeoutError:
+            if os.getppid() == pool_pid:
+                continue
+            return  # the pool's process is gone, though a fork of it still holds the socket open
         if not order:
             return
         if order == b"fork":

@@ -216,13 +216,21 @@ def test_closing_ends_every_process_and_refuses_calls():
         pool.grade([GradeRequest("a", "1", "1")])
 
 
-def test_no_orphan_after_the_parent_is_killed():
-    """The parent dies by SIGKILL while one worker hangs in a C call and another is idle."""
+@pytest.mark.parametrize("forked_child", [False, True])
+def test_no_orphan_after_the_parent_is_killed(forked_child):
+    """The parent dies by SIGKILL while one worker hangs in a C call and another is idle.
+
+    A fork of the parent holds the pool's sockets open, so that their end does not tell the template.
+    """
     code = (
-        "import sys, threading, time; from rlvr.reward.pool import GraderPool; "
+        "import os, sys, time; from rlvr.reward.pool import GraderPool; "
         "from rlvr.reward.verdict import GradeRequest\n"
         f"pool = GraderPool(workers=2, deadline_seconds=300, memory_mb=400, verifier={OBEY!r})\n"
-        "print(*pool.worker_pids, pool._dispatcher._template._process.pid, flush=True)\n"
+        f"child = os.fork() if {forked_child} else -1\n"
+        "if child == 0:\n"
+        "    time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "print(child, *pool.worker_pids, pool._dispatcher._template._process.pid, flush=True)\n"
         "pool.grade([GradeRequest('a', 'x', 'bignum')])\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -230,14 +238,18 @@ def test_no_orphan_after_the_parent_is_killed():
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
     )
     assert parent.stdout is not None
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
-    time.sleep(0.3)
-    assert len(pids) == 3
-    assert all(alive(pid) for pid in pids)
-    parent.kill()
-    parent.wait(10)
-    parent.stdout.close()
-    wait_until(lambda: not any(alive(pid) for pid in pids))
+    child, *pids = [int(pid) for pid in parent.stdout.readline().split()]
+    try:
+        time.sleep(0.3)
+        assert len(pids) == 3
+        assert all(alive(pid) for pid in pids)
+        parent.kill()
+        parent.wait(10)
+        wait_until(lambda: not any(alive(pid) for pid in pids))
+    finally:
+        parent.stdout.close()
+        if child > 0:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_step_of_toy_answers_is_fast(math_pool):
