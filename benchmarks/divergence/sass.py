@@ -40,7 +40,7 @@ class Cost:
 
 
 def compile_kernel(flags: frozenset[str], dtype: str = "bf16", delta: bool = False) -> bytes:
-    """Returns the cubin of the kernel for rows of the vocabulary VOCAB; `flags` are its flags that are True."""
+    """Returns the cubin of the kernel for rows of VOCAB entries; `flags` are those that are True."""
     lanes, vec, warps = tile_shape(VOCAB, 2 if dtype == "bf16" else 4)
     constants: dict[str, int | bool] = {"LANES": lanes, "VEC": vec, "HAS_Q": True, "DELTA": delta}
     signature, attributes = {}, {}
@@ -116,9 +116,7 @@ def _loop_costs(sass: str, vec: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(f"triton {triton.__version__}, sm_90, bf16 rows of {VOCAB}")
+    print(f"triton {triton.__version__}, sm_90, bf16 rows of {VOCAB}, instructions for each vocabulary pair")
     for name, flags in VARIANTS.items():
         cost = measure(flags)
-        print(
-            f"{name:18s} {cost.per_pair:6.1f} instructions a pair, {cost.registers} registers, {cost.spill_bytes} spilt"
-        )
+        print(f"{name:18s} {cost.per_pair:6.1f} a pair, {cost.registers} registers, {cost.spill_bytes} spilt")

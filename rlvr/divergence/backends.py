@@ -46,5 +46,5 @@ def _triton_obstacle(device: torch.device) -> str:
     if importlib.util.find_spec("triton") is None:
         return "the package 'triton' is not installed"
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        return f"the logits are on {device}; Triton needs a CUDA device, or TRITON_INTERPRET=1 for its interpreter"
+        return f"the logits are on {device}; Triton needs a CUDA device (or TRITON_INTERPRET=1)"
     return ""

@@ -36,8 +36,8 @@ def dist_stats(
         ids: [T] int64 or int32 sampled tokens, needed for "logp_p" and "logp_q".
         want: names among `WANTS`; nothing else is computed.
         temperature: divides both logits.
-        top_p: nucleus share of the "*_top_p" statistics, in (0, 1]. Each row is truncated on its own, with all
-            ties of the last token kept, and renormalised; JS over the union, KL +inf where the supports differ.
+        top_p: nucleus share of the "*_top_p" statistics, in (0, 1]. Each row is truncated on its own, all
+            ties of the last token kept, and renormalised. JS over the union; KL +inf where supports differ.
         mask: [T] bool; positions where it is False are skipped and hold 0.
         lse_p, lse_q: [T] log-normalisers of logits / temperature, if known; saves a pass over the logits.
         backend: "auto", "oracle" (float64), "torch", "triton" or "cuda".

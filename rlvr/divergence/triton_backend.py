@@ -58,7 +58,7 @@ def _with_unit_stride(rows: Rows) -> Rows:
 
 
 def tile_shape(vocab: int, itemsize: int) -> tuple[int, int, int]:
-    """Returns (lanes, entries a lane reads at once, warps) for a row of `vocab` entries of `itemsize` bytes."""
+    """Returns (lanes, entries a lane reads at once, warps) for rows of `vocab` entries of `itemsize` bytes."""
     vec = 16 // itemsize  # one 16-byte load
     warps = 1 if vocab <= 1024 else 4 if vocab <= 16384 else 8
     return 32 * warps, vec, warps
@@ -88,7 +88,7 @@ def launch(rows: Rows, request: Request, out: DistStats, low: tuple[Tensor, Tens
         *(dummy if value is None else value for value in given),
         *(low if low is not None else (dummy, dummy)),
         *outputs[:7], *lse, *outputs[7:],
-        vocab, x.stride(0), x.stride(0) if y is None else y.stride(0), math.log2(math.e) / request.temperature,
+        vocab, x.stride(0), 0 if y is None else y.stride(0), math.log2(math.e) / request.temperature,
         HAS_Q=y is not None, DELTA=rows.x_is_delta, TRUNCATE=low is not None,
         GIVEN_P=given[0] is not None, GIVEN_Q=given[1] is not None,
         JS=request.has("js"), KL_PQ=request.has("kl_pq"), KL_QP=request.has("kl_qp"),

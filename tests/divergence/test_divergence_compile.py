@@ -1,4 +1,4 @@
-"""What an offline compile for sm_90 can prove without a GPU: no spills, and few instructions for each pair."""
+"""What an offline compile for sm_90 proves without a GPU: no spills, few instructions for each pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rlvr.divergence` runs on a machine that has nothing but torch and numpy; Triton runs in its interpreter."""
+"""`rlvr.divergence` needs nothing but torch and numpy; its Triton kernel runs in the interpreter."""
 
 from __future__ import annotations
 
