@@ -1,0 +1,80 @@
+"""What goes wrong in real life: one clear message, a non-zero exit code, nothing left running or damaged."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+from .processes import SMALL, Training, train
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 5 MB: room for the run folder, not for a checkpoint."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_at_a_checkpoint(tiny_disk: Path) -> None:
+    code, output, run = train(*SMALL, f"run.root={tiny_disk}", "run.name=full", "run.save_every=1")
+    assert code == 1
+    assert "CheckpointError: checkpoint of step 1" in output
+    assert "run.resume=auto" in output
+    assert "Traceback" not in output
+    assert run.leaves_nothing()
+    assert list((tiny_disk / "full" / "checkpoints").iterdir()) == []
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    run = Training((*SMALL, f"run.root={tmp_path}", "run.name=stopped", "run.save_every=1", "steps=500"))
+    checkpoint = tmp_path / "stopped" / "checkpoints" / "step_000002"
+    run.wait_for(checkpoint)
+    run.signal(signal.SIGINT)
+    code, output = run.wait(60)
+    assert code == 130
+    assert "stopped by the user" in output
+    assert "Traceback" not in output
+    assert run.leaves_nothing()
+    complete = sorted((tmp_path / "stopped" / "checkpoints").glob("step_*"))
+    assert complete
+    for folder in complete:
+        assert json.loads((folder / "state.json").read_text())["step"] == int(folder.name[-6:])
+
+
+def test_gpus_where_there_are_none(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    arguments = ("rollout.gpus_per_engine=1", "learner.gpus_per_worker=1", f"run.root={tmp_path}")
+    code, output, run = train(*SMALL, *arguments, timeout=90)
+    assert code == 1
+    assert "ask for 2 GPUs, the Ray cluster has 0" in output
+    assert "Traceback" not in output
+    assert run.leaves_nothing()
+
+
+def test_model_that_is_no_causal_language_model(tmp_path: Path) -> None:
+    folder = tmp_path / "t5"
+    config = T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained("rlvr/data/base_model").save_pretrained(folder)
+    code, output, run = train(*SMALL, f"model.path={folder}", f"run.root={tmp_path}")
+    assert code == 1
+    assert "ConfigError: model.path=" in output
+    assert "causal language model" in output
+    assert run.leaves_nothing()
