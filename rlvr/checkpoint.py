@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
@@ -63,7 +64,7 @@ def save_checkpoint(
     cfg: Config,
     save_learner: Callable[[str], None],
 ) -> Path:
-    """Write a checkpoint and drop those beyond run.keep_last.
+    """Write a checkpoint and drop those before it beyond run.keep_last.
 
     Raises:
         CheckpointError: it could not be written (a full disk, say); earlier checkpoints are untouched.
@@ -85,7 +86,9 @@ def save_checkpoint(
             f"checkpoint of step {state.step} at {final}: not written ({error}). Earlier checkpoints are "
             "intact; free some space or set run.root elsewhere, then continue with run.resume=auto."
         ) from error
-    for old in list_checkpoints(folder)[: -cfg.run.keep_last]:
+    # Later ones may lie there where a run was resumed from an older checkpoint.
+    until_now = [p for p in list_checkpoints(folder) if p.name <= final.name]
+    for old in until_now[: -cfg.run.keep_last]:
         shutil.rmtree(old)
     return final
 
@@ -135,7 +138,9 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
     try:
         saved = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
         state = TrainingState(**json.loads((path / "state.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        if not isinstance(saved, dict) or not saved:
+            raise ValueError("config.yaml holds no configuration")
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
     now = OmegaConf.to_container(OmegaConf.structured(cfg))
     changed = [
