@@ -1,0 +1,222 @@
+"""Checkpoints: whole or not at all, found again, and refused where the configuration changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rlvr.checkpoint import (
+    TrainingState,
+    find_checkpoint,
+    list_checkpoints,
+    load_state,
+    save_checkpoint,
+    step_name,
+)
+from rlvr.config import Config
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.run import RunFolder
+
+STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125})
+
+
+@pytest.fixture
+def cfg() -> Config:
+    return Config(recipe="test")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cfg: Config) -> RunFolder:
+    made = RunFolder(tmp_path, "mine")
+    made.create(cfg)
+    return made
+
+
+def learner(folder: str) -> None:
+    """Writes what a learner would."""
+    (Path(folder) / "deepspeed").mkdir()
+    (Path(folder) / "deepspeed" / "weights.pt").write_bytes(b"weights")
+
+
+def save(folder: RunFolder, cfg: Config, step: int, save_learner=learner) -> Path:
+    """A checkpoint of this step."""
+    return save_checkpoint(folder, replace(STATE, step=step), cfg, save_learner)
+
+
+def names(folder: RunFolder) -> list[str]:
+    """Everything in the folder of checkpoints, hidden files too."""
+    return sorted(p.name for p in folder.checkpoints.iterdir())
+
+
+def test_what_is_saved_is_loaded(folder, cfg):
+    path = save(folder, cfg, 10)
+    assert path == folder.checkpoints / "step_000010"
+    assert load_state(path, cfg) == STATE
+    assert (path / "deepspeed" / "weights.pt").read_bytes() == b"weights"
+    assert names(folder) == ["step_000010"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
+def test_a_failed_save_leaves_older_checkpoints_and_no_draft(folder, cfg, error):
+    save(folder, cfg, 10)
+
+    def full_disk(target: str) -> None:
+        learner(target)
+        raise error
+
+    with pytest.raises(CheckpointError, match=r"step 20.*not written.*run\.resume=auto"):
+        save(folder, cfg, 20, full_disk)
+    assert names(folder) == ["step_000010"]
+    assert load_state(folder.checkpoints / "step_000010", cfg) == STATE
+    # The same step can be tried again.
+    save(folder, cfg, 20)
+    assert names(folder) == ["step_000010", "step_000020"]
+
+
+def test_a_failed_save_of_the_same_step_keeps_the_earlier_one(folder, cfg):
+    save(folder, cfg, 10)
+
+    def full_disk(target: str) -> None:
+        raise OSError("full")
+
+    with pytest.raises(CheckpointError):
+        save(folder, cfg, 10, full_disk)
+    assert load_state(folder.checkpoints / "step_000010", cfg) == STATE
+
+
+def test_a_draft_left_by_a_kill_is_neither_found_nor_in_the_way(folder, cfg):
+    class Killed(BaseException):
+        pass
+
+    def killed(target: str) -> None:
+        learner(target)
+        raise Killed
+
+    with pytest.raises(Killed):
+        save(folder, cfg, 10, killed)
+    assert list_checkpoints(folder) == []
+    assert find_checkpoint(folder, "auto") is None
+    save(folder, cfg, 10)
+    assert names(folder) == ["step_000010"]
+
+
+def test_only_the_last_k_are_kept(folder, cfg):
+    cfg.run.keep_last = 2
+    for step in (5, 10, 15, 20):
+        save(folder, cfg, step)
+    assert names(folder) == ["step_000015", "step_000020"]
+    cfg.run.keep_last = 1
+    save(folder, cfg, 25)
+    assert names(folder) == ["step_000025"]
+
+
+def test_a_checkpoint_just_written_is_never_dropped(folder, cfg):
+    """After resuming from an older one, later checkpoints of the abandoned part still lie there."""
+    cfg.run.keep_last = 3
+    for step in (10, 20, 30):
+        save(folder, cfg, step)
+    cfg.run.keep_last = 2
+    path = save(folder, cfg, 15)
+    assert load_state(path, cfg).step == 15
+
+
+# Finding
+
+
+def test_auto_finds_the_newest_and_never_finds_none(folder, cfg):
+    assert find_checkpoint(folder, "auto") is None
+    for step in (5, 100):
+        save(folder, cfg, step)
+    assert find_checkpoint(folder, "auto") == folder.checkpoints / "step_000100"
+    assert find_checkpoint(folder, "never") is None
+    older = folder.checkpoints / "step_000005"
+    assert find_checkpoint(folder, str(older)) == older
+
+
+def test_an_incomplete_folder_is_not_a_checkpoint(folder, cfg):
+    (folder.checkpoints / "step_000099").mkdir()
+    assert find_checkpoint(folder, "auto") is None
+
+
+def test_a_bad_path_says_what_one_looks_like(folder, tmp_path):
+    for path in (tmp_path / "nowhere", folder.path):
+        with pytest.raises(ConfigError, match=r"run\.resume=.*no state\.json.*step_000020"):
+            find_checkpoint(folder, str(path))
+
+
+def test_step_names_sort_by_step():
+    assert sorted([step_name(100), step_name(9), step_name(20)]) == [
+        step_name(9),
+        step_name(20),
+        step_name(100),
+    ]
+
+
+# Resuming with another configuration
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        (None, "seed", 2),
+        ("learner", "lr", 1.0),
+        ("loss", "clip_high", 0.28),
+        ("rollout", "samples_per_prompt", 8),
+        ("model", "path", "other"),
+        ("learner", "workers", 2),
+        ("learner", "updates_per_step", 2),
+        ("advantage", "options", {"alpha": 1.0}),
+        ("data", "prompts_per_step", 8),
+        ("reward", "correct", 2.0),
+    ],
+)
+def test_a_changed_key_is_refused_by_name(folder, cfg, section, key, value):
+    path = save(folder, cfg, 10)
+    setattr(cfg if section is None else getattr(cfg, section), key, value)
+    name = key if section is None else f"{section}.{key}"
+    with pytest.raises(ConfigError, match=rf"resuming from .*{name}.* was .*, is "):
+        load_state(path, cfg)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        (None, "steps", 999),
+        ("run", "name", "elsewhere"),
+        ("run", "save_every", 1),
+        ("tracking", "wandb", "off"),
+        ("tracking", "tags", ["a"]),
+        ("eval", "every", 1),
+        ("cluster", "cpus", 4),
+        ("reward", "workers", 7),
+        ("rollout", "deadline_seconds", 1.0),
+        ("learner", "deadline_seconds", 1.0),
+        ("sync", "deadline_seconds", 1.0),
+    ],
+)
+def test_keys_that_change_no_number_are_free(folder, cfg, section, key, value):
+    path = save(folder, cfg, 10)
+    setattr(cfg if section is None else getattr(cfg, section), key, value)
+    assert load_state(path, cfg) == STATE
+
+
+@pytest.mark.parametrize("damage", ["state.json", "config.yaml"])
+@pytest.mark.parametrize("content", [None, "", "{", "[1, 2]", "a: [b"])
+def test_a_damaged_checkpoint_is_an_error_of_its_own(folder, cfg, damage, content):
+    path = save(folder, cfg, 10)
+    if content is None:
+        (path / damage).unlink()
+    else:
+        (path / damage).write_text(content)
+    with pytest.raises(CheckpointError, match=r"step_000010: cannot be read"):
+        load_state(path, cfg)
+
+
+def test_state_of_another_version_is_an_error_of_its_own(folder, cfg):
+    path = save(folder, cfg, 10)
+    (path / "state.json").write_text(json.dumps({"step": 10}))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_state(path, cfg)

@@ -1,0 +1,135 @@
+"""The run folder: metrics survive a kill, files are replaced whole, runs are not overwritten."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.run import RunFolder, run_name, write_atomically
+from unit.records import group
+
+
+@pytest.fixture
+def cfg() -> Config:
+    return Config(recipe="test")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cfg: Config) -> RunFolder:
+    made = RunFolder(tmp_path / "runs", "mine")
+    made.create(cfg)
+    return made
+
+
+def test_create_writes_the_whole_configuration(folder, cfg):
+    cfg.learner.lr = 3e-5
+    folder.create(cfg)
+    saved = OmegaConf.load(folder.path / "config.yaml")
+    assert saved.learner.lr == 3e-5
+    assert saved.data.train.name == "arithmetic"
+    merged = OmegaConf.merge(OmegaConf.structured(Config), saved)
+    assert OmegaConf.to_object(merged) == cfg
+
+
+def test_latest_points_at_the_newest_run(tmp_path, cfg):
+    for name in ("first", "second"):
+        RunFolder(tmp_path, name).create(cfg)
+        assert (tmp_path / "latest").resolve() == tmp_path / name
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".latest")]
+    # Relative, so that the folder of runs can be moved.
+    assert not (tmp_path / "latest").readlink().is_absolute()
+
+
+def test_a_run_is_not_overwritten(folder, cfg):
+    folder.create(cfg)  # nothing was recorded yet
+    folder.append_metrics({"step": 1})
+    with pytest.raises(ConfigError, match=r"run\.name=mine.*run\.resume=auto"):
+        folder.create(cfg)
+    cfg.run.resume = "auto"
+    folder.create(cfg)
+    assert folder.read_metrics() == [{"step": 1}]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, cfg):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RlvrError, match=r"run folder .*file/mine: cannot be written"):
+        RunFolder(tmp_path / "file", "mine").create(cfg)
+
+
+def test_metrics_come_back_as_written(folder):
+    rows = [{"step": 1, "kind": "train", "loss": 0.1 + 0.2}, {"step": 1, "kind": "eval", "é": -1e-30}]
+    for row in rows:
+        folder.append_metrics(row)
+    assert folder.read_metrics() == rows
+    folder.append_metrics({"step": 2, "loss": math.nan})
+    assert math.isnan(folder.read_metrics()[-1]["loss"])
+    assert RunFolder(folder.path.parent, "absent").read_metrics() == []
+
+
+@given(steps=st.lists(st.integers(0, 9), min_size=1, max_size=8), cut=st.integers(0, 200))
+def test_a_kill_at_any_byte_costs_at_most_the_row_being_written(tmp_path_factory, steps, cut):
+    folder = RunFolder(tmp_path_factory.mktemp("runs"), "mine")
+    folder.path.mkdir()
+    rows = [{"step": s, "kind": "train", "loss": s / 7} for s in steps]
+    for row in rows:
+        folder.append_metrics(row)
+    whole = folder.metrics_file.read_bytes()
+    torn = whole[: min(cut, len(whole))]
+    folder.metrics_file.write_bytes(torn)
+    complete = torn.count(b"\n")
+    found = folder.read_metrics()
+    # A row whose newline alone is missing is complete as well.
+    assert found in (rows[:complete], rows[: complete + 1])
+    folder.rewind_metrics(5)
+    kept = [row for row in found if row["step"] <= 5]
+    assert folder.read_metrics() == kept
+    folder.append_metrics({"step": 6})
+    assert folder.read_metrics() == [*kept, {"step": 6}]
+
+
+def test_rewind_drops_what_a_resumed_run_writes_again(folder):
+    for step in range(1, 6):
+        folder.append_metrics({"step": step})
+    with folder.metrics_file.open("a") as file:
+        file.write('{"step": 6, "lo')
+    folder.rewind_metrics(3)
+    assert folder.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
+    assert folder.metrics_file.read_text().endswith("}\n")
+
+
+def test_write_atomically_keeps_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "state.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new \ud800")  # fails while writing
+    assert path.read_text() == "old"
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_samples_are_dumped_one_a_line(folder):
+    folder.dump_samples("step_000001", [group("a", [1.0, 0.0]), group("b", [0.0])])
+    lines = (folder.path / "samples" / "step_000001.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [r["sample_id"] for r in rows] == ["a/0", "a/1", "b/0"]
+    assert rows[0]["verdict"] == "correct"
+    assert rows[1]["verdict"] == "wrong"
+    assert rows[0]["response_ids"] == [4, 5]
+    assert rows[0]["logprobs"] == [-0.5, -0.5]
+    assert rows[0]["advantage"] is None  # NaN is no JSON
+    assert rows[2]["problem_id"] == "b"
+
+
+def test_run_name(cfg):
+    assert run_name(cfg).startswith("test-")
+    cfg.run.name = "mine"
+    assert run_name(cfg) == "mine"
