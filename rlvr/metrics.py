@@ -52,9 +52,17 @@ def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float]:
 
 
 def step_metrics(
-    rollout: RolloutBatch, batch: Batch, stats: StepStats, clock: PhaseClock, version: int
+    rollout: RolloutBatch,
+    batch: Batch,
+    stats: StepStats,
+    clock: PhaseClock,
+    version: int,
+    busy_seconds: float,
 ) -> dict[str, float]:
     """All numbers of one training step whose batch was scored by weights `version`.
+
+    `seconds/overhead` is the part of a synchronous step in which no actor worked (`busy_seconds`): grading,
+    Ray, packing and bookkeeping.
 
     `seconds/generate` and `seconds/reward` were spent collecting the batch, within `seconds/rollout` in a
     synchronous run and beside the learner otherwise.
@@ -95,6 +103,7 @@ def step_metrics(
         metrics |= _distribution("token_weight", batch.token_weight)
     seconds = {**clock.seconds, **rollout.seconds, "step": clock.total()}
     metrics |= {f"seconds/{name}": value for name, value in seconds.items()}
+    metrics["seconds/overhead"] = max(0.0, clock.total() - busy_seconds)
     metrics["rate/tokens_per_second"] = rollout.generated_tokens / max(metrics["seconds/step"], 1e-9)
     return metrics
 

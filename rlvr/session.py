@@ -67,6 +67,11 @@ class Session:
             train_seconds=self.start.train_seconds + time.monotonic() - self.opened,
         )
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that actors have spent working so far; the rest of a synchronous step is overhead."""
+        return self.engines.busy_seconds + self.learner.busy_seconds
+
     def dump(self, step: int, groups: Sequence[Group], dropped: Sequence[Group]) -> None:
         """Write the step's responses, if it is due."""
         every = self.cfg.run.dump_samples_every

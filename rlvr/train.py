@@ -34,7 +34,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
     """The loop: every step goes once through the stages, in this order."""
     cfg, state, version = s.cfg, replace(s.start, eval_before=eval_before), s.start.step
     for step in range(s.start.step + 1, cfg.steps + 1):
-        clock = PhaseClock()
+        clock, busy = PhaseClock(), s.busy_seconds
         progress, seed = (step - 1) / cfg.steps, request_seed(cfg.seed, "step", step)
         with clock.phase("rollout"):
             rollout = s.source.next(step)  # 1-3: prompts, responses, rewards, dynamic sampling
@@ -60,7 +60,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         with clock.phase("push"):
             s.learner.push(step)  # 9: weights to the engines
         s.source.trained(step)
-        s.tracker.step(step, step_metrics(rollout, batch, stats, clock, version))
+        s.tracker.step(step, step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy))
         s.dump(step, groups, rollout.dropped)
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:

@@ -7,9 +7,10 @@ own share of the work from its rank.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,9 @@ class Learner:
 
     # Scoring
 
-    def score(self, batch: Batch, signals: Collection[str]) -> tuple[Ints, dict[str, Floats]]:
-        """The signals of this rank's share: (token indices [t] in the batch, {signal: [t]})."""
+    def score(self, batch: Batch, signals: Collection[str]) -> tuple[Ints, dict[str, Floats], float]:
+        """The signals of this rank's share: token indices [t] in the batch, {signal: [t]}, seconds taken."""
+        started = time.perf_counter()
         plans = self._plan(batch, np.arange(batch.size))
         indices: list[torch.Tensor] = []
         parts: list[dict[str, torch.Tensor]] = []
@@ -141,28 +143,34 @@ class Learner:
                 if not plan.padding:
                     indices.append(micro.token)
                     parts.append(stats)
-        if not parts:
-            return np.zeros(0, dtype=np.int64), {name: np.zeros(0, dtype=np.float32) for name in signals}
-        joined = {name: torch.cat([p[name] for p in parts]).cpu().numpy() for name in signals}
-        return torch.cat(indices).cpu().numpy(), joined
+        joined = {
+            name: torch.cat([p[name] for p in parts]).cpu().numpy() if parts else np.zeros(0, np.float32)
+            for name in signals
+        }
+        index = torch.cat(indices).cpu().numpy() if parts else np.zeros(0, np.int64)
+        return index, joined, time.perf_counter() - started
 
     # Updating
 
-    def step(self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0) -> StepStats:
-        """Run the batch's optimiser updates; the numbers returned are already summed over ranks."""
+    def step(
+        self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0
+    ) -> tuple[StepStats, float]:
+        """Run the batch's optimiser updates: numbers summed over ranks, and the seconds taken."""
+        started = time.perf_counter()
         updates = mini_batches(batch.size, self.cfg.learner.updates_per_step, seed)
         reports = [self._update(batch, rows, seed, progress, lr_scale) for rows in updates]
         mean = {
             name: float(np.mean([getattr(r, name) for r in reports]))
             for name in ("loss", "grad_norm", "clip_low", "clip_high", "kl_old", "kl_base")
         }
-        return StepStats(
+        stats = StepStats(
             **mean,
             learning_rate=reports[-1].learning_rate,
             ratio_max=max(r.ratio_max for r in reports),
             updates=len(reports),
             micro_batches=sum(r.micro_batches for r in reports),
         )
+        return stats, time.perf_counter() - started
 
     def _update(self, batch: Batch, rows: Ints, seed: int, progress: float, lr_scale: float) -> StepStats:
         """One optimiser update on the sequences `rows` of the batch."""
@@ -251,9 +259,11 @@ class Learner:
             self.cfg, engines, rank=self.rank, infos=self.parameter_infos(), device=self.spec.device
         )
 
-    def push_weights(self, version: int) -> None:
-        """Send the current weights to all engines and have them used as `version`."""
+    def push_weights(self, version: int) -> float:
+        """Send the current weights to all engines and have them used as `version`; the seconds taken."""
+        started = time.perf_counter()
         self._sender.send(self.named_parameters, version)
+        return time.perf_counter() - started
 
     def save(self, folder: str) -> None:
         """Write policy and optimiser state below `folder` (all ranks take part)."""

@@ -17,6 +17,7 @@ class LearnerGroup:
 
     def __init__(self, cfg: Config, spec_parts: dict[str, Any]) -> None:
         self.cfg = cfg
+        self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
         world = cfg.learner.workers
         busy = world + (cfg.rollout.engines if cfg.rollout.staleness else 0)
@@ -51,19 +52,24 @@ class LearnerGroup:
     def push(self, version: int) -> None:
         """Bring the engines to the learner's current weights, from now on called `version`."""
         refs = [h.push_weights.remote(version) for h in self.handles]
-        self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
+        seconds = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
+        self.busy_seconds += max(seconds)
 
     def score(self, batch: Batch) -> Batch:
         """The batch with the token statistics that this run needs."""
         shared = put(batch)
         refs = [h.score.remote(shared, sorted(self.signals)) for h in self.handles]
-        return merge_scores(batch, self._call(refs, "scoring of a batch"))
+        answers = self._call(refs, "scoring of a batch")
+        self.busy_seconds += max(seconds for _, _, seconds in answers)
+        return merge_scores(batch, [(index, values) for index, values, _ in answers])
 
     def step(self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0) -> StepStats:
         """All optimiser updates of the batch; `lr_scale=0` goes through the motions and changes nothing."""
         shared = put(batch)
         refs = [h.step.remote(shared, seed=seed, progress=progress, lr_scale=lr_scale) for h in self.handles]
-        return self._call(refs, "update on a batch")[0]
+        answers = self._call(refs, "update on a batch")
+        self.busy_seconds += max(seconds for _, seconds in answers)
+        return answers[0][0]
 
     def reset_optimizer(self) -> None:
         """Forget the optimiser's moments, as before the first update."""

@@ -6,6 +6,7 @@ This module and `rlvr.sync` are the only places that import vLLM, and only once 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +113,13 @@ class RolloutEngine:
 
         return {"vllm": vllm.__version__, "torch": torch.__version__}
 
-    def generate(self, requests: list[GenerationRequest], sampling: Sampling) -> list[GenerationResult]:
-        """Sample `n` responses for every request, in the order of the requests."""
+    def generate(
+        self, requests: list[GenerationRequest], sampling: Sampling
+    ) -> tuple[list[GenerationResult], float]:
+        """Sample `n` responses for every request, in the order of the requests; also the seconds it took."""
+        started = time.perf_counter()
         if not requests:
-            return []
+            return [], 0.0
         from vllm import SamplingParams
 
         params = [
@@ -134,7 +138,7 @@ class RolloutEngine:
         ]
         prompts = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
         outputs = self._llm.generate(prompts, params, use_tqdm=False)
-        return [
+        results = [
             GenerationResult(
                 key=request.key,
                 weight_version=self.version,
@@ -142,6 +146,7 @@ class RolloutEngine:
             )
             for request, output in zip(requests, outputs, strict=True)
         ]
+        return results, time.perf_counter() - started
 
     # The four calls of vLLM's weight-transfer API, driven by the learner's rank 0.
 

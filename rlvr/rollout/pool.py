@@ -28,6 +28,7 @@ class EnginePool:
         self, cfg: Config, model_folder: str, tokenizer: PreTrainedTokenizerBase, device: str
     ) -> None:
         self.cfg, self._tokenizer = cfg, tokenizer
+        self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
         rollout = cfg.rollout
         spec = EngineSpec(
             model=model_folder,
@@ -78,7 +79,8 @@ class EnginePool:
         )
         answers = wait(refs, deadline_seconds=self.cfg.rollout.deadline_seconds, what=what)
         groups: list[Group | None] = [None] * len(prompts)
-        for lane, results in enumerate(answers):
+        self.busy_seconds += max(seconds for _, seconds in answers)
+        for lane, (results, _) in enumerate(answers):
             for place, result in enumerate(results):
                 position = lane + place * len(self.handles)
                 groups[position] = self._group(prompts[position], requests[position].key, result)
