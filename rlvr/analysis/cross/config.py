@@ -1,0 +1,125 @@
+"""Every key of `python -m rlvr.cross_sample`, its type, its default and its meaning; and what types cannot check."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from rlvr.analysis.cross.rules import RULES
+from rlvr.errors import ConfigError
+
+DIRECTIONS = ("forward", "reverse", "both")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+@dataclass
+class CrossSampleConfig:
+    """One cross-sampling experiment; times in seconds, lengths in tokens."""
+
+    run: str | None = (
+        None  # folder of a training run: gives base, policy, data, template, lengths and grading
+    )
+    base: str | None = None  # "builtin", a folder or a hub name; null: the base of the run
+    policy: str | None = None  # the trained model; null: the policy that the run exported
+    output: str | None = None  # folder; null: <run>/cross_sampling
+    data: list[str] = field(default_factory=list)  # NAME or NAME:PATH; empty: the eval sets of the run
+    limit: int | None = None  # use only the first so many problems of each set
+    template: str | None = None  # prompt template; null: that of the run
+    max_prompt_tokens: int | None = None  # longer prompts are refused; null: as in the run
+    direction: str = "both"  # forward (policy switches into base) | reverse (base into policy) | both
+    rules: list[str] = field(default_factory=lambda: ["js", "random", "entropy", "earliest"])
+    budgets: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1])  # target shares of tokens
+    thresholds: list[float] = field(
+        default_factory=list
+    )  # of the JS rule, nats; replaces budgets if not empty
+    samples: int = 8  # responses per problem
+    max_tokens: int | None = None  # of a response; null: as in the run
+    temperature: float = 1.0
+    top_p: float = 1.0  # nucleus from which both models sample
+    js_top_p: float | None = None  # nucleus on which the JS rule is computed; null: exact, whole vocabulary
+    seed: int = 1
+    pilot_problems: int = 64  # the first so many problems calibrate the thresholds
+    pilot_samples: int = 4  # their responses per problem, at most `samples`
+    pilot_rounds: int = 5  # at most so many corrections of a threshold
+    batch: int = 128  # responses that advance together in one actor
+    actors: int = 1  # 1: decode in this process; more: Ray actors that share the problems
+    threads: int | None = None  # CPU threads of each; null: the cores shared out
+    gpus_per_actor: float = 0.0
+    address: str = "local"  # Ray: local, auto or host:port; read only with more than one actor
+    dtype: str | None = None  # float32 | bfloat16 | float16 | float64; null: that of the run
+    deadline_seconds: float = 3600.0  # one set of responses with more than one actor
+    grading_workers: int = 1
+
+
+def check(cfg: CrossSampleConfig) -> None:
+    """Refuse values that cannot work.
+
+    Raises ConfigError with every problem found, one a line.
+    """
+    found = [
+        f"{key}={value}: use one of {', '.join(allowed)}"
+        for key, value, allowed in (
+            ("direction", cfg.direction, DIRECTIONS),
+            *(("rules", rule, tuple(RULES)) for rule in cfg.rules),
+            *([("dtype", cfg.dtype, DTYPES)] if cfg.dtype is not None else []),
+        )
+        if value not in allowed
+    ]
+    found += [
+        f"{key}={value}: must be at least {low}"
+        for key, value, low in (
+            ("samples", cfg.samples, 1),
+            ("limit", cfg.limit, 2),
+            ("max_tokens", cfg.max_tokens, 1),
+            ("max_prompt_tokens", cfg.max_prompt_tokens, 1),
+            ("pilot_problems", cfg.pilot_problems, 1),
+            ("pilot_samples", cfg.pilot_samples, 1),
+            ("pilot_rounds", cfg.pilot_rounds, 0),
+            ("batch", cfg.batch, 1),
+            ("actors", cfg.actors, 1),
+            ("threads", cfg.threads, 1),
+            ("grading_workers", cfg.grading_workers, 1),
+        )
+        if value is not None and value < low
+    ]
+    if not 0 < cfg.temperature < math.inf:
+        found.append(
+            f"temperature={cfg.temperature:g}: must be positive and finite (greedy decoding: use 0.01)"
+        )
+    if not 0 < cfg.deadline_seconds < math.inf:
+        found.append(f"deadline_seconds={cfg.deadline_seconds:g}: must be greater than 0")
+    if cfg.gpus_per_actor < 0:
+        found.append(f"gpus_per_actor={cfg.gpus_per_actor:g}: must be at least 0")
+    for key, share in (("top_p", cfg.top_p), ("js_top_p", cfg.js_top_p)):
+        if share is not None and not 0 < share <= 1:
+            found.append(f"{key}={share:g}: must lie in (0, 1]")
+    found += _selection(cfg)
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def _selection(cfg: CrossSampleConfig) -> list[str]:
+    found = [
+        f"budgets={budget:g}: a budget is a share of tokens and must lie strictly between 0 and 1; the endpoints "
+        "0 and 1 are always run"
+        for budget in cfg.budgets
+        if not 0 < budget < 1
+    ]
+    found += [
+        f"thresholds={value:g}: JS lies between 0 and ln 2 = {math.log(2):.4f}, and so must its threshold"
+        for value in cfg.thresholds
+        if not 0 <= value <= math.log(2)
+    ]
+    for key, values in (("budgets", cfg.budgets), ("thresholds", cfg.thresholds), ("rules", cfg.rules)):
+        if len(set(values)) != len(values):
+            found.append(f"{key}={values}: a value occurs twice; name each once")
+    if not cfg.rules:
+        found.append(f"rules=[]: nothing to run; name some of {', '.join(RULES)}")
+    if not cfg.budgets and not cfg.thresholds:
+        found.append("budgets=[]: nothing to run; give budgets such as budgets=0.02,0.05, or thresholds")
+    if cfg.thresholds and "js" not in cfg.rules:
+        found.append(
+            f"thresholds={cfg.thresholds}: they belong to the JS rule, whose achieved share the controls match; "
+            "add js to rules, or give budgets"
+        )
+    return found

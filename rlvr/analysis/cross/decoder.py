@@ -1,0 +1,180 @@
+"""The decoding loop: both models advance together on the mixed prefix, a switch rule picks who samples.
+
+Responses that end leave their slots to waiting ones. What a response becomes depends on its own prompt, rule
+and random numbers only; batching changes logits by floating-point rounding alone (dtype=float64 for less).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
+from rlvr.analysis.cross.rules import RULES, Positions
+from rlvr.analysis.cross.slots import SlotModel
+
+REFILL_SHARE = (
+    1 / 8
+)  # of the slots that are free before waiting responses move in: prefills cost a forward pass
+PURE_PRIMARY, PURE_INTERVENING = math.inf, -math.inf  # thresholds of the two endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How both models sample."""
+
+    temperature: float
+    top_p: float  # nucleus of the sampled distributions
+    js_top_p: float | None  # nucleus of the JS rule; None: exact
+    max_tokens: int  # of a response
+    stop_ids: tuple[int, ...]  # a response ends with the first of these
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One response to write."""
+
+    problem_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    threshold: float  # the intervening model samples where the rule's score is greater
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """One response as written; positions count its tokens from 0."""
+
+    problem_id: str
+    sample: int
+    token_ids: NDArray[np.int64]  # [t] with the end token where there is one
+    switched: NDArray[np.int64]  # positions sampled by the intervening model
+    effective: NDArray[np.int64]  # of those, where the primary would have sampled another token
+    scores: NDArray[np.float64]  # [t] the rule's score at every position
+    truncated: bool  # reached max_tokens without an end token
+
+
+class MixedDecoder:
+    """Writes responses with a primary and an intervening model that share a vocabulary."""
+
+    def __init__(
+        self, primary: torch.nn.Module, intervening: torch.nn.Module, sampling: Sampling, batch: int
+    ) -> None:
+        self._models = (SlotModel(primary, batch), SlotModel(intervening, batch))
+        self._sampling = sampling
+        self._batch = batch
+        self._stop = np.asarray(sampling.stop_ids, dtype=np.int64)
+
+    def run(self, jobs: Sequence[Job], rule: str) -> list[Mixed]:
+        """Write all responses under a rule of `RULES`, in the order of the jobs."""
+        rows = _Rows(self._batch, self._sampling.max_tokens)
+        written: dict[int, Mixed] = {}
+        waiting = 0  # the next job
+        while len(written) < len(jobs):
+            free = self._batch - rows.n
+            if waiting < len(jobs) and (rows.n == 0 or free >= self._batch * REFILL_SHARE):
+                arriving = jobs[waiting : waiting + free]
+                for model in self._models:
+                    model.admit([job.prompt_ids for job in arriving], rows.n)
+                rows.admit(arriving, waiting, self._sampling.seed)
+                waiting += len(arriving)
+            self._step(rows, rule)
+            ended = rows.ended(self._stop)
+            for row in np.flatnonzero(ended):
+                written[int(rows.job[row])] = rows.take(row, jobs)
+            source, target = rows.remove(ended)
+            if len(source):
+                for model in self._models:
+                    model.move(torch.from_numpy(source), torch.from_numpy(target))
+        return [written[index] for index in range(len(jobs))]
+
+    def _step(self, rows: _Rows, rule: str) -> None:
+        """Append one token to every row."""
+        n, how = rows.n, self._sampling
+        tokens, positions = torch.from_numpy(rows.last[:n]), torch.from_numpy(rows.position[:n])
+        primary, intervening = (model.step(tokens, positions) for model in self._models)
+        intervening = intervening.to(primary.device)
+        keys, index = rows.key[:n], rows.count[:n]
+        at = Positions(primary, intervening, keys, index, how.temperature, how.js_top_p)
+        score = RULES[rule].score(at)
+        uniform = torch.from_numpy(uniforms(keys, index, Stream.TOKEN)).to(primary.device)
+        own = sample_tokens(primary, uniform, how.temperature, how.top_p)
+        other = sample_tokens(intervening, uniform, how.temperature, how.top_p)
+        rows.append(own, other, score)
+
+
+class _Rows:
+    """What is known of the responses in the slots: arrays of [batch], of which the first n are in use."""
+
+    def __init__(self, batch: int, max_tokens: int) -> None:
+        self.n = 0
+        self.job = np.zeros(batch, dtype=np.int64)
+        self.key = np.zeros(batch, dtype=np.uint64)
+        self.threshold = np.zeros(batch)
+        self.last = np.zeros(batch, dtype=np.int64)  # token that the models read next
+        self.position = np.zeros(batch, dtype=np.int64)  # its position, prompt included
+        self.count = np.zeros(batch, dtype=np.int64)  # response tokens written
+        self.tokens = np.zeros((batch, max_tokens), dtype=np.int64)
+        self.switched = np.zeros((batch, max_tokens), dtype=np.bool_)
+        self.effective = np.zeros((batch, max_tokens), dtype=np.bool_)
+        self.scores = np.zeros((batch, max_tokens))
+
+    def admit(self, jobs: Sequence[Job], first_job: int, seed: int) -> None:
+        part = slice(self.n, self.n + len(jobs))
+        self.job[part] = np.arange(first_job, first_job + len(jobs))
+        self.key[part] = [sample_key(seed, job.problem_id, job.sample) for job in jobs]
+        self.threshold[part] = [job.threshold for job in jobs]
+        self.last[part] = [job.prompt_ids[-1] for job in jobs]
+        self.position[part] = [len(job.prompt_ids) - 1 for job in jobs]
+        self.count[part] = 0
+        self.n += len(jobs)
+
+    def append(self, own: Tensor, other: Tensor, score: Tensor) -> None:
+        """Take the intervening model's token where the score is above the row's threshold."""
+        n = self.n
+        at = np.arange(n), self.count[:n]
+        self.scores[at] = score.cpu().numpy()
+        switched = self.scores[at] > self.threshold[:n]
+        own_ids, other_ids = own.cpu().numpy(), other.cpu().numpy()
+        self.last[:n] = np.where(switched, other_ids, own_ids)
+        self.tokens[at] = self.last[:n]
+        self.switched[at] = switched
+        self.effective[at] = switched & (own_ids != other_ids)
+        self.count[:n] += 1
+        self.position[:n] += 1
+
+    def ended(self, stop_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[n] rows that are complete."""
+        full = self.count[: self.n] == self.tokens.shape[1]
+        self._stopped = np.isin(self.last[: self.n], stop_ids)
+        return full | self._stopped
+
+    def take(self, row: int, jobs: Sequence[Job]) -> Mixed:
+        """The finished response in a row."""
+        job, count = jobs[self.job[row]], self.count[row]
+        return Mixed(
+            problem_id=job.problem_id,
+            sample=job.sample,
+            token_ids=self.tokens[row, :count].copy(),
+            switched=np.flatnonzero(self.switched[row, :count]),
+            effective=np.flatnonzero(self.effective[row, :count]),
+            scores=self.scores[row, :count].copy(),
+            truncated=not bool(self._stopped[row]),
+        )
+
+    def remove(self, ended: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Close the gaps with rows from the end; returns the slots that were moved, and where to."""
+        left = self.n - int(ended.sum())
+        target = np.flatnonzero(ended[:left])
+        source = left + np.flatnonzero(~ended[left:])
+        per_row = (self.job, self.key, self.threshold, self.last, self.position, self.count)
+        for values in (*per_row, self.tokens, self.switched, self.effective, self.scores):
+            values[target] = values[source]
+        self.n = left
+        return source, target

@@ -1,0 +1,143 @@
+"""A model with a key-value cache of slots: each row has its own length, rows come and go in between steps.
+
+Occupied slots are always the first n. Removing rows moves later ones into the gaps, so that a step works on
+views of the cache and nothing is copied. Shapes: n rows, h key-value heads, L columns in use, d head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+
+COLUMNS = 64  # the cache grows by at least so many columns
+
+
+class _Columns:
+    """Where the current step writes, shared by all layers."""
+
+    def __init__(self) -> None:
+        self.rows = torch.zeros(0, dtype=torch.int64)  # [n] 0..n-1
+        self.write = torch.zeros(0, dtype=torch.int64)  # [n] column of each row's new token
+        self.length = 0  # L
+
+
+class SlotLayer(CacheLayerMixin):
+    """Keys and values of one layer, [slots, h, capacity, d], zero where nothing was written.
+
+    Zero and not uninitialised: masked columns still enter a product, and 0 * NaN is NaN.
+    """
+
+    is_sliding = False
+
+    def __init__(self, slots: int, columns: _Columns) -> None:
+        super().__init__()
+        self._slots = slots
+        self._columns = columns
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys = key_states.new_zeros(self._slots, key_states.shape[1], 0, key_states.shape[3])
+        self.values = value_states.new_zeros(self._slots, value_states.shape[1], 0, value_states.shape[3])
+        self.is_initialized = True
+
+    def reserve(self, key_states: Tensor, value_states: Tensor, length: int) -> None:
+        """Make room for `length` columns."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        missing = length - self.keys.shape[2]
+        if missing > 0:
+            extra = max(missing, COLUMNS, self.keys.shape[2] // 2)
+            self.keys = nn.functional.pad(self.keys, (0, 0, 0, extra))
+            self.values = nn.functional.pad(self.values, (0, 0, 0, extra))
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write one column for each row, [n, h, 1, d], and return the views [n, h, L, d]."""
+        at = self._columns
+        self.reserve(key_states, value_states, at.length)
+        self.keys[at.rows, :, at.write] = key_states[:, :, 0]
+        self.values[at.rows, :, at.write] = value_states[:, :, 0]
+        n = len(at.rows)
+        return self.keys[:n, :, : at.length], self.values[:n, :, : at.length]
+
+    def admit(self, key_states: Tensor, value_states: Tensor, source: Tensor, first: int) -> None:
+        """Copy rows `source` of a prefill, [*, h, P, d], into the slots from `first` on."""
+        width = key_states.shape[2]
+        self.reserve(key_states, value_states, width)
+        self.keys[first : first + len(source), :, :width] = key_states[source]
+        self.values[first : first + len(source), :, :width] = value_states[source]
+
+    def move(self, source: Tensor, target: Tensor, length: int) -> None:
+        """Copy slots `source` to slots `target`."""
+        self.keys[target, :, :length] = self.keys[source, :, :length]
+        self.values[target, :, :length] = self.values[source, :, :length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._columns.length, 0
+
+    def get_seq_length(self) -> int:
+        return self._columns.length
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def get_max_cache_shape(self) -> int:  # the name of get_max_length in earlier versions of transformers
+        return -1
+
+
+class SlotModel:
+    """A causal LM that decodes one token at a time for up to `slots` responses of different lengths."""
+
+    def __init__(self, model: nn.Module, slots: int) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        self._columns = _Columns()
+        depth = model.config.get_text_config(decoder=True).num_hidden_layers
+        self._layers = [SlotLayer(slots, self._columns) for _ in range(depth)]
+        self._cache = Cache(layers=self._layers)
+
+    @torch.inference_mode()
+    def admit(self, prompts: Sequence[tuple[int, ...]], first: int) -> None:
+        """Fill the slots from `first` on with all but the last token of each prompt; equal prompts run once."""
+        unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+        width = max(len(prompt) for prompt in unique) - 1
+        if width == 0:
+            return
+        # Padding on the right under causal attention needs no mask: no token looks to its right, and the
+        # columns behind a prompt are masked until the response overwrites them.
+        ids = torch.tensor([(*prompt[:-1], *[0] * (width + 1 - len(prompt))) for prompt in unique])
+        prefill = DynamicCache()
+        self.model.base_model(input_ids=ids.to(self.device), past_key_values=prefill, use_cache=True)
+        source = torch.tensor([unique[prompt] for prompt in prompts], device=self.device)
+        for layer, filled in zip(self._layers, prefill.layers, strict=True):
+            layer.admit(filled.keys, filled.values, source, first)
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return the next-token logits [n, V] after `tokens` [n] at `positions` [n] of the first n slots."""
+        n, length = len(tokens), int(positions.max()) + 1
+        at = self._columns
+        at.rows = torch.arange(n, device=self.device)
+        at.write, at.length = positions.to(self.device), length
+        # Bias instead of a boolean mask: every attention implementation takes it.
+        seen = torch.arange(length, device=self.device) <= at.write[:, None]
+        bias = torch.zeros(seen.shape, dtype=self.model.dtype, device=self.device)
+        bias.masked_fill_(~seen, torch.finfo(self.model.dtype).min)
+        output = self.model(
+            input_ids=tokens.to(self.device)[:, None],
+            position_ids=at.write[:, None],
+            attention_mask=bias[:, None, None, :],
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        return output.logits[:, -1]
+
+    @torch.inference_mode()
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Move rows into other slots."""
+        for layer in self._layers:
+            layer.move(source.to(self.device), target.to(self.device), self._columns.length)

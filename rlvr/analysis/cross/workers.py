@@ -1,0 +1,162 @@
+"""Where decoding happens: in this process, or in Ray actors that share out the problems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlvr import cluster
+from rlvr.analysis.cross.decoder import Job, Mixed, MixedDecoder, Sampling
+from rlvr.config import ClusterConfig
+from rlvr.errors import ConfigError
+
+START_DEADLINE_SECONDS = 600.0  # both models loaded in every actor
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What a worker loads and how it samples."""
+
+    base: str
+    policy: str
+    dtype: str
+    trust_remote_code: bool
+    device: str
+    sampling: Sampling
+    batch: int
+
+
+class DecodeWorker:
+    """Both models in one process; forward writes with the base as primary, reverse with the policy."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
+        self._base = load_model("base", spec.base, spec)
+        self._policy = load_model("policy", spec.policy, spec)
+
+    def ready(self) -> dict[str, str]:
+        """Versions of what this worker runs on; returns once both models are loaded."""
+        import transformers
+
+        return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+    def decode(self, direction: str, rule: str, jobs: Sequence[Job]) -> list[Mixed]:
+        """Write the responses, in the order of the jobs."""
+        pair = (self._base, self._policy) if direction == "forward" else (self._policy, self._base)
+        return MixedDecoder(*pair, self._spec.sampling, self._spec.batch).run(jobs, rule)
+
+
+def load_model(key: str, folder: str, spec: WorkerSpec) -> Any:
+    """Load a causal LM for inference.
+
+    Raises ConfigError that names the key where the weights cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, spec.dtype),
+            attn_implementation="sdpa",
+            trust_remote_code=spec.trust_remote_code,
+        )
+    except (ValueError, ImportError, OSError) as error:  # a user's folder
+        raise ConfigError(f"{key}={folder}: cannot be loaded as a causal language model ({error})") from error
+    return model.eval().to(spec.device)
+
+
+class DecodePool:
+    """One worker here, or several as Ray actors; responses do not depend on how many."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        *,
+        actors: int = 1,
+        threads: int | None = None,
+        gpus_per_actor: float = 0.0,
+        address: str = "local",
+        deadline_seconds: float = 3600.0,
+    ) -> None:
+        """Start the workers and wait until they hold their models.
+
+        Raises ConfigError for a model that cannot be loaded and for GPUs that do not exist.
+        """
+        self._deadline = deadline_seconds
+        self._actors: list[Any] = []
+        self._local: DecodeWorker | None = None
+        if spec.device == "cuda" and actors == 1 and not torch.cuda.is_available():
+            raise ConfigError(
+                f"gpus_per_actor={gpus_per_actor:g}: there is no CUDA device here; set gpus_per_actor=0 for the CPU"
+            )
+        if actors == 1:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            self._local = DecodeWorker(spec)
+            self.versions = self._local.ready()
+            return
+        started = cluster.start(ClusterConfig(address=address), actors=actors)
+        try:
+            self._start(spec, started, actors, threads, gpus_per_actor)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(
+        self, spec: WorkerSpec, started: cluster.Cluster, actors: int, threads: int | None, gpus: float
+    ) -> None:
+        if gpus * actors > started.gpus or actors > started.cpus:
+            raise ConfigError(
+                f"actors={actors}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
+                f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
+            )
+        each = threads or max(1, len(os.sched_getaffinity(0)) * started.nodes // actors)
+        self._actors = [
+            cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec)
+            for i in range(actors)
+        ]
+        self.versions = cluster.wait(
+            [actor.ready.remote() for actor in self._actors],
+            deadline_seconds=START_DEADLINE_SECONDS,
+            what="loading both models in the cross-sampling actors",
+        )[0]
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def decode(self, direction: str, rule: str, jobs: Sequence[Job]) -> list[Mixed]:
+        """Write the responses, in the order of the jobs; one problem's responses stay with one actor.
+
+        Raises DeadlineError or ActorError where an actor is stuck or dies.
+        """
+        if self._local is not None:
+            return self._local.decode(direction, rule, jobs)
+        problems = {name: place for place, name in enumerate(dict.fromkeys(job.problem_id for job in jobs))}
+        shares: list[list[int]] = [[] for _ in self._actors]
+        for index, job in enumerate(jobs):
+            shares[problems[job.problem_id] % len(shares)].append(index)
+        calls = [
+            actor.decode.remote(direction, rule, [jobs[index] for index in share])
+            for actor, share in zip(self._actors, shares, strict=True)
+        ]
+        parts = cluster.wait(
+            calls, deadline_seconds=self._deadline, what=f"cross-sampling {direction} {rule}"
+        )
+        written: dict[int, Mixed] = {}
+        for share, part in zip(shares, parts, strict=True):
+            written |= dict(zip(share, part, strict=True))
+        return [written[index] for index in range(len(jobs))]
+
+    def close(self) -> None:
+        """End the actors and leave Ray."""
+        if self._local is None:
+            cluster.kill(self._actors)
+            self._actors = []
+            cluster.shutdown()

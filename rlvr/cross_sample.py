@@ -1,0 +1,237 @@
+"""Cross-sampling: `python -m rlvr.cross_sample run=runs/latest budgets=0.02,0.05`.
+
+Two models write each response together, token by token on the mixed prefix: the next token comes from the
+intervening model where a switch rule says so, and from the primary model elsewhere. Forward: base is primary
+and the policy intervenes; reverse: the other way round. The rule of interest switches where the Jensen-Shannon
+divergence of the two is above a threshold; the controls switch as many tokens at random positions, where the
+primary's entropy is high, or at the start. See rlvr/analysis/cross/config.py for every key.
+
+A list may be written without brackets: rules=js,random budgets=0.02,0.05 data=aime24,own:problems.jsonl
+Writes budgets.csv, cross_sampling.json and every response; started again, it skips what is finished.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from rlvr.analysis.cross.config import CrossSampleConfig, check
+from rlvr.analysis.cross.decoder import Sampling
+from rlvr.analysis.cross.experiment import (
+    ENDPOINTS,
+    Experiment,
+    describe,
+    directions,
+    levels,
+    ordered_rules,
+    part_names,
+)
+from rlvr.analysis.cross.inputs import Inputs, read_inputs
+from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
+from rlvr.analysis.cross.store import Store
+from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.entry import known_keys, readable_errors
+from rlvr.errors import ConfigError
+from rlvr.reward.pool import GraderPool
+
+LISTS = ("data", "rules", "budgets", "thresholds")
+# Hydra writes no folder and no log file: the only files are those in `output`.
+_HYDRA = {
+    "defaults": [
+        "cross_sample_schema",
+        {"override hydra/job_logging": "none"},
+        {"override hydra/hydra_logging": "none"},
+        "_self_",
+    ],
+    "hydra": {"run": {"dir": "."}, "output_subdir": None},
+}
+
+
+def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
+    """Run every part that is not finished yet and write the figures of all; returns the rows of budgets.csv.
+
+    Raises ConfigError or DataError before any model is loaded if the configuration, the models' vocabularies
+    or the data cannot be used, and RlvrError where the output cannot be written.
+    """
+    check(cfg)
+    inputs = read_inputs(cfg)
+    store = Store(inputs.output, settings_of(cfg, inputs))
+    done = {name: store.read(name) for name in part_names(cfg)}
+    finished = [part for part in done.values() if part is not None]
+    for part in finished:
+        print(f"{describe(part)} [kept]")
+    versions = {name: version(name) for name in ("rlvr", "torch", "transformers", "ray", "math-verify")}
+    versions["python"] = platform.python_version()
+    if len(finished) == len(done):
+        return _summarise(store, finished, cfg, versions)
+    with _open_pool(cfg, inputs) as pool, _open_graders(cfg, inputs) as graders:
+        experiment = Experiment(cfg, inputs, store, pool, graders)
+        parts = [experiment.endpoint(end) for end in ENDPOINTS]
+        for direction in directions(cfg):
+            targets = {level: level.budget for level in levels(cfg)}
+            for rule in ordered_rules(cfg):
+                found = experiment.parts(direction, rule, targets)
+                parts += found.values()
+                rows = _summarise(store, parts, cfg, versions)
+                if rule == "js":
+                    targets = {level: part.share for level, part in found.items()}
+    print(f"{len(rows)} budgets in {inputs.output}/budgets.csv, responses in {inputs.output}/samples")
+    return rows
+
+
+def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
+    """What the responses depend on: results are kept as long as none of it changes.
+
+    Batch, actors and threads are not part of it, nor are the budgets: each budget is a result of its own.
+    """
+    problems = [[p.id, p.problem.answer, list(p.token_ids)] for p in inputs.prompts]
+    return {
+        "base": _weights(inputs.base),
+        "policy": _weights(inputs.policy),
+        "dtype": inputs.dtype,
+        "sets": inputs.sets,
+        "problems": hashlib.sha256(repr(problems).encode()).hexdigest()[:16],
+        "samples": cfg.samples,
+        "max_tokens": inputs.max_tokens,
+        "temperature": cfg.temperature,
+        "top_p": cfg.top_p,
+        "js_top_p": cfg.js_top_p,
+        "seed": cfg.seed,
+        "stop_ids": list(inputs.stop_ids),
+        "pilot": [cfg.pilot_problems, cfg.pilot_samples, cfg.pilot_rounds],
+        "grading": [
+            inputs.reward.policy,
+            inputs.reward.verifier,
+            inputs.reward.truncated_can_be_correct,
+        ],
+    }
+
+
+def _weights(model: str) -> dict[str, Any]:
+    """A model by name, and a local one also by the size and time of its weight files."""
+    files = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
+    return {
+        "path": str(Path(model).resolve()) if files else model,
+        "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+    }
+
+
+def _open_pool(cfg: CrossSampleConfig, inputs: Inputs) -> DecodePool:
+    sampling = Sampling(
+        temperature=cfg.temperature,
+        top_p=cfg.top_p,
+        js_top_p=cfg.js_top_p,
+        max_tokens=inputs.max_tokens,
+        stop_ids=inputs.stop_ids,
+        seed=cfg.seed,
+    )
+    spec = WorkerSpec(
+        base=inputs.base,
+        policy=inputs.policy,
+        dtype=inputs.dtype,
+        trust_remote_code=inputs.trust_remote_code,
+        device="cuda" if cfg.gpus_per_actor > 0 else "cpu",
+        sampling=sampling,
+        batch=cfg.batch,
+    )
+    return DecodePool(
+        spec,
+        actors=cfg.actors,
+        threads=cfg.threads,
+        gpus_per_actor=cfg.gpus_per_actor,
+        address=cfg.address,
+        deadline_seconds=cfg.deadline_seconds,
+    )
+
+
+def _open_graders(cfg: CrossSampleConfig, inputs: Inputs) -> GraderPool:
+    return GraderPool(
+        workers=cfg.grading_workers,
+        deadline_seconds=inputs.reward.deadline_seconds,
+        memory_mb=inputs.reward.memory_mb,
+        policy=inputs.reward.policy,
+        verifier=inputs.reward.verifier,
+        save_folder=inputs.output,
+    )
+
+
+def _summarise(
+    store: Store, parts: Sequence[Part], cfg: CrossSampleConfig, versions: dict[str, str]
+) -> list[BudgetRow]:
+    rows = budget_rows(parts)
+    store.write_summary(parts, rows, asdict(cfg), versions)
+    return rows
+
+
+def expand_lists(arguments: Sequence[str]) -> list[str]:
+    """Return the command line with brackets around the values of list keys, so that no comma means a sweep."""
+    expanded = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key in LISTS and equals and not value.startswith("["):
+            parts = [part if _is_number(part) else _quoted(part) for part in value.split(",") if part]
+            argument = f"{key}=[{','.join(parts)}]"
+        expanded.append(argument)
+    return expanded
+
+
+def check_keys(arguments: Sequence[str]) -> None:
+    """Refuse a key that does not exist, naming the nearest ones.
+
+    Raises ConfigError.
+    """
+    keys = known_keys(CrossSampleConfig)
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        key = key.lstrip("+~")
+        if not equals or key.startswith(("-", "hydra")) or key in keys:
+            continue
+        near = difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
+        raise ConfigError(f"{key}: there is no such key; {hint}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _quoted(value: str) -> str:
+    """A value as Hydra's override grammar reads it back unchanged."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@hydra.main(version_base="1.3", config_path=None, config_name="cross_sample")
+def _hydra_main(config: Any) -> None:
+    typed = OmegaConf.to_object(config)
+    assert isinstance(typed, CrossSampleConfig)
+    with readable_errors():
+        cross_sample(typed)
+
+
+def main() -> None:
+    """Entry point."""
+    ConfigStore.instance().store(name="cross_sample_schema", node=CrossSampleConfig)
+    ConfigStore.instance().store(name="cross_sample", node=_HYDRA)
+    with readable_errors():
+        check_keys(sys.argv[1:])
+    sys.argv[1:] = expand_lists(sys.argv[1:])
+    _hydra_main()
+
+
+if __name__ == "__main__":
+    main()
