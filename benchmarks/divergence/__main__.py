@@ -20,6 +20,7 @@ from benchmarks.divergence.ceilings import Ceilings, measure_ceilings
 from benchmarks.divergence.measure import Measurement, measure
 from benchmarks.divergence.report import Row, Target
 from rlvr.divergence import WANTS, dist_stats, linear_dist_stats
+from rlvr.divergence.record import Request, Rows
 
 VOCAB = 151_936
 SHORT = ("js", "logp_p", "lse_p")
@@ -132,10 +133,11 @@ def _dense(
 
 def _cluster(x: Tensor, y: Tensor, one_read_ms: float, where: str, record) -> list[Target]:
     item = f"CUDA cluster kernel, JS: share of one-read bandwidth, {where}"
-    try:
-        dist_stats(x[:8], y[:8], backend="cuda")
-    except ValueError as reason:  # the backend says why it cannot run here; the table repeats it
-        return [Target(item, 0.60, 0.72, None, note=str(reason))]
+    from rlvr.divergence.cuda_backend import obstacle
+
+    why = obstacle(Rows(x, y), Request(frozenset({"js"})))
+    if why:
+        return [Target(item, 0.60, 0.72, None, note=why)]
     found = record("ours, js, CUDA", x.shape[0], lambda: dist_stats(x, y, backend="cuda", validate=False))
     return [Target(item, 0.60, 0.72, one_read_ms / found.p50_ms)]
 

@@ -72,21 +72,21 @@ def measure(flags: frozenset[str], dtype: str = "bf16", delta: bool = False) -> 
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compile_kernel(flags, dtype, delta))
         file.flush()
-        usage = _run("cuobjdump", "-res-usage", file.name)
-        sass = _run("nvdisasm", "-c", file.name)
+        usage = run_tool("cuobjdump", "-res-usage", file.name)
+        sass = run_tool("nvdisasm", "-c", file.name)
     found = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     vec = tile_shape(VOCAB, 2 if dtype == "bf16" else 4)[1]
-    return Cost(found["REG"], found["STACK"] + found["LOCAL"], sum(_loop_costs(sass, vec)))
+    return Cost(found["REG"], found["STACK"] + found["LOCAL"], sum(loop_costs(sass, vec)))
 
 
-def _run(tool: str, *arguments: str) -> str:
+def run_tool(tool: str, *arguments: str) -> str:
     result = subprocess.run(
         [TOOLS / tool, *arguments], capture_output=True, text=True, check=True, timeout=60
     )
     return result.stdout + result.stderr
 
 
-def _loop_costs(sass: str, vec: int) -> list[float]:
+def loop_costs(sass: str, vec: int, load: str = "LDG") -> list[float]:
     """Instructions for each pair in every innermost loop that reads whole tiles of the rows.
 
     An iteration reads both rows with one 16-byte load a lane, so that loads count the pairs, unrolled or not.
@@ -107,7 +107,7 @@ def _loop_costs(sass: str, vec: int) -> list[float]:
             loops.append((labels[jump[1]], end))
     costs = []
     for begin, end in loops:
-        loads = [line for line in lines[begin : end + 1] if "LDG" in line and ".128" in line]
+        loads = [line for line in lines[begin : end + 1] if load in line and ".128" in line]
         wide = 0 if any("@" in line for line in loads) else len(loads)
         inner = any(begin <= b and e <= end and (b, e) != (begin, end) for b, e in loops)
         if wide and not inner:

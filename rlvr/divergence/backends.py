@@ -22,6 +22,9 @@ Compute = Callable[[Rows, Request, DistStats], None]
 def choose_backend(name: str, device: torch.device, request: Request) -> Compute:
     """Returns the backend `name`; "auto" means Triton on a CUDA device and torch elsewhere.
 
+    The CUDA kernel covers part of the statistics on part of the inputs: where it does not, Triton computes them
+    and a warning says why.
+
     Raises ValueError if the name is unknown or the backend cannot run here, and says why.
     """
     if name not in BACKENDS:
@@ -36,6 +39,12 @@ def choose_backend(name: str, device: torch.device, request: Request) -> Compute
             raise ValueError(f"backend={name!r} cannot run: {why}")
         warnings.warn(f"divergence: using the torch backend on {device}, because {why}", stacklevel=3)
         return reference_stats
+    if name == "cuda":
+        if device.type != "cuda":
+            raise ValueError(f"backend='cuda' cannot run: the logits are on {device}, not on a CUDA device")
+        from rlvr.divergence.cuda_backend import cuda_stats
+
+        return cuda_stats
     from rlvr.divergence.triton_backend import triton_stats
 
     return triton_stats
