@@ -1,0 +1,144 @@
+"""Sample responses with the rollout engines and grade them, chunk by chunk, into files that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from rlvr import cluster
+from rlvr.analysis.config import AnalyzeConfig
+from rlvr.analysis.shift.inputs import identity
+from rlvr.analysis.shift.storage import claim
+from rlvr.config import Config, LearnerConfig
+from rlvr.data.stream import build_eval_sets
+from rlvr.data.tokenizer import model_folder
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.reward.score import score_groups
+from rlvr.rollout.engine import Sampling
+from rlvr.rollout.pool import EnginePool
+from rlvr.run import RunFolder
+from rlvr.session import open_graders
+from rlvr.types import Prompt
+from rlvr.validate import validate
+
+
+def generate(
+    cfg: AnalyzeConfig,
+    folder: Path,
+    trajectory: str,
+    model: str,
+    tokenizer: PreTrainedTokenizerBase,
+    report: Callable[[str], None],
+) -> list[Path]:
+    """Write `eval.samples_per_prompt` graded responses to every problem of `data.eval`; returns the files.
+
+    Files that an earlier, interrupted run has finished are kept as they are.
+
+    Raises:
+        ConfigError, DataError: the model or the data cannot be sampled from, or the folder holds others.
+        RlvrError: a file cannot be written, or an engine died.
+    """
+    if (Path(model) / "state.json").is_file():
+        raise ConfigError(
+            f"the {trajectory} {model} is a training checkpoint, which can be scored but not sampled from; give its "
+            "responses, or a folder in Hugging Face format"
+        )
+    training = _as_training(cfg, model)
+    validate(training)
+    sets = build_eval_sets(
+        cfg.data, tokenizer, context=cfg.model.max_length, max_response_tokens=cfg.rollout.max_response_tokens
+    )
+    prompts = [prompt for chosen in sets for prompt in chosen.prompts][: cfg.select.problems]
+    n = cfg.eval.samples_per_prompt
+    size = max(1, 4 * cfg.rollout.engines * cfg.rollout.max_concurrent // n)
+    chunks = [prompts[k : k + size] for k in range(0, len(prompts), size)]
+    out = RunFolder(folder.parent, folder.name)
+    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size))
+    files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
+    missing = [k for k, file in enumerate(files) if not file.exists()]
+    if missing:
+        report(
+            f"{trajectory}: sampling {len(prompts)} problems x {n} with {model}; {len(missing)} of {len(files)} "
+            "files to do"
+        )
+        _sample(training, out, trajectory, tokenizer, chunks, missing, report)
+    return files
+
+
+def _sample(
+    cfg: Config,
+    out: RunFolder,
+    trajectory: str,
+    tokenizer: PreTrainedTokenizerBase,
+    chunks: list[list[Prompt]],
+    missing: list[int],
+    report: Callable[[str], None],
+) -> None:
+    sampling = Sampling(
+        cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
+    )
+    device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
+    gpus = cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+    with ExitStack() as stack:
+        stack.callback(cluster.shutdown)
+        ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
+        cluster.check_resources(ray, gpus=gpus, actors=cfg.rollout.engines)
+        graders = stack.enter_context(open_graders(cfg, out))
+        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
+        engines.ready()
+        for done, k in enumerate(missing, start=1):
+            groups = engines.generate(
+                chunks[k], sampling, n=cfg.eval.samples_per_prompt, key=f"analyze-{trajectory}"
+            )
+            scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
+            try:
+                out.dump_samples(f"{trajectory}-{k:05d}", scored)
+            except OSError as error:
+                raise RlvrError(
+                    f"{out.path / 'samples'}: cannot be written ({error}). Finished files are kept: free some "
+                    "space and give the same command again."
+                ) from error
+            report(f"{trajectory}: sampled file {done} of {len(missing)}")
+
+
+def _as_training(cfg: AnalyzeConfig, model: str) -> Config:
+    """A configuration for the engines and graders, with what only training reads set to what always fits."""
+    learner = LearnerConfig(
+        updates_per_step=1,
+        gpus_per_worker=cfg.rollout.gpus_per_engine,
+        tokens_per_micro_batch=max(LearnerConfig().tokens_per_micro_batch, cfg.model.max_length),
+    )
+    return Config(
+        recipe="analyze",
+        seed=cfg.seed,
+        model=replace(cfg.model, path=model, base_path=None),
+        data=replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines)),
+        rollout=replace(cfg.rollout, staleness=0),
+        reward=replace(cfg.reward, overlong="off", overlong_filter=False),
+        learner=learner,
+        eval=cfg.eval,
+        cluster=cfg.cluster,
+    )
+
+
+def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
+    """What decides which responses are sampled and how they are graded."""
+    rollout, reward = cfg.rollout, cfg.reward
+    return {
+        "model": identity(model),
+        "dtype": cfg.model.dtype,
+        "data.eval": [asdict(source) for source in cfg.data.eval],
+        "data.template": cfg.data.template,
+        "select.problems": cfg.select.problems,
+        "samples_per_prompt": cfg.eval.samples_per_prompt,
+        "temperature": cfg.eval.temperature,
+        "top_p": cfg.eval.top_p,
+        "max_response_tokens": rollout.max_response_tokens,
+        "reward": [reward.policy, reward.verifier, reward.correct, reward.incorrect],
+        "seed": cfg.seed,
+        "problems_per_file": size,
+    }

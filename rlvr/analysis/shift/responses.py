@@ -1,0 +1,268 @@
+"""Read response files and write the index: one row per response, one row group per part.
+
+Every line is checked here, before a model is loaded. Files are untrusted input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from rlvr.analysis.config import SelectConfig
+from rlvr.analysis.shift.columns import RESPONSE_COLUMNS, schema
+from rlvr.analysis.shift.storage import write_parquet
+from rlvr.errors import DataError
+
+REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response as it is scored; see RESPONSE_COLUMNS for the meaning of the fields."""
+
+    response: int
+    part: int
+    trajectory: str
+    problem_id: str
+    text: str
+    reward: float
+    correct: bool
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSummary:
+    """What the index holds."""
+
+    parts: int
+    responses: dict[str, int]  # trajectory -> count
+    problems: dict[str, int]
+    tokens: dict[str, int]
+    correct: dict[str, int]
+    empty: int  # responses without a token, left out
+    digest: str  # of every id, reward and token
+
+
+def response_files(patterns: Sequence[str]) -> list[Path]:
+    """The files behind paths, folders and glob patterns.
+
+    Raises:
+        DataError: one of them matches nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        matches = sorted(path.glob("*.jsonl")) if path.is_dir() else sorted(path.parent.glob(path.name))
+        if not matches:
+            raise DataError(
+                f"responses: nothing at {path}; expected a .jsonl file, a folder of them, or a pattern"
+            )
+        found += matches
+    return found
+
+
+def build_index(
+    path: Path,
+    files: dict[str, list[Path]],
+    select: SelectConfig,
+    responses_per_part: int,
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: int,
+) -> IndexSummary:
+    """Check all responses and write them to `path`; `files` are those of each trajectory.
+
+    Raises:
+        DataError: a line is not a response, names a token outside the vocabulary, or nothing is selected.
+        RlvrError: the file cannot be written.
+    """
+    counter = _Counter()
+
+    def tables() -> Iterator[pa.Table]:
+        for trajectory, paths in files.items():
+            chosen = _select(_rows(paths, vocabulary), select)
+            for rows in _chunks(chosen, responses_per_part):
+                yield counter.table(trajectory, rows, tokenizer)
+
+    write_parquet(path, tables(), schema(RESPONSE_COLUMNS))
+    for trajectory, paths in files.items():
+        if trajectory not in counter.responses:
+            path.unlink()
+            raise DataError(
+                f"no response of the {trajectory} model is selected from {', '.join(map(str, paths))} with "
+                f"select.verdict={select.verdict} ({counter.empty} empty ones left out); select others, or set "
+                f"trajectory to the other model's"
+            )
+    return counter.summary()
+
+
+def read_part(index: pq.ParquetFile, part: int) -> list[Response]:
+    """The responses of one part."""
+    names = list(Response.__dataclass_fields__)
+    rows = index.read_row_group(part, columns=names).to_pylist()
+    return [
+        Response(
+            **{
+                **row,
+                "prompt_ids": tuple(row["prompt_ids"]),
+                "response_ids": tuple(row["response_ids"]),
+            }
+        )
+        for row in rows
+    ]
+
+
+class _Counter:
+    """Numbers the responses and parts as they are written."""
+
+    def __init__(self) -> None:
+        self.parts = self.empty = 0
+        self.responses: dict[str, int] = {}
+        self.tokens: dict[str, int] = {}
+        self.correct: dict[str, int] = {}
+        self.problems: dict[str, set[bytes]] = {}
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def table(
+        self, trajectory: str, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
+    ) -> pa.Table:
+        """The rows of one part."""
+        first = sum(self.responses.values())
+        columns: dict[str, list[Any]] = {c.name: [] for c in RESPONSE_COLUMNS}
+        for offset, row in enumerate(rows):
+            text = row.get("response")
+            if text is None:
+                text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
+            values = {
+                "response": first + offset,
+                "part": self.parts,
+                "trajectory": trajectory,
+                "problem_id": str(row["problem_id"]),
+                "sample_id": str(row.get("sample_id", first + offset)),
+                "source": row["_file"],
+                "question": row.get("question"),
+                "answer": row.get("answer"),
+                "text": text,
+                "reward": float(row["reward"]),
+                "correct": _correct(row),
+                "truncated": row.get("truncated"),
+                "tokens": len(row["response_ids"]),
+                "prompt_ids": row["prompt_ids"],
+                "response_ids": row["response_ids"],
+            }
+            for name, value in values.items():
+                columns[name].append(value)
+            self._count(trajectory, values)
+        self.parts += 1
+        return pa.table(columns, schema=schema(RESPONSE_COLUMNS))
+
+    def _count(self, trajectory: str, values: dict[str, Any]) -> None:
+        self.responses[trajectory] = self.responses.get(trajectory, 0) + 1
+        self.tokens[trajectory] = self.tokens.get(trajectory, 0) + values["tokens"]
+        self.correct[trajectory] = self.correct.get(trajectory, 0) + values["correct"]
+        key = hashlib.blake2b(values["problem_id"].encode(), digest_size=8).digest()
+        self.problems.setdefault(trajectory, set()).add(key)
+        identity = [
+            trajectory,
+            *(values[k] for k in ("problem_id", "reward", "correct", "prompt_ids", "response_ids")),
+        ]
+        self._hash.update(json.dumps(identity).encode())
+
+    def summary(self) -> IndexSummary:
+        problems = {name: len(keys) for name, keys in self.problems.items()}
+        return IndexSummary(
+            self.parts,
+            self.responses,
+            problems,
+            self.tokens,
+            self.correct,
+            self.empty,
+            self._hash.hexdigest(),
+        )
+
+
+def _correct(row: dict[str, Any]) -> bool:
+    """Written down by the source, else: a positive reward."""
+    if "verdict" in row:
+        return bool(row["verdict"] == "correct")
+    return bool(row.get("correct", float(row["reward"]) > 0))
+
+
+def _rows(paths: Iterable[Path], vocabulary: int) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        number = 0
+        try:
+            for number, line in enumerate(path.open("rb"), start=1):
+                if line.strip():
+                    yield {**_checked(line, f"{path}, line {number}", vocabulary), "_file": str(path)}
+        except OSError as error:  # untrusted input
+            raise DataError(f"{path}, line {number + 1}: cannot be read ({error})") from error
+
+
+def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # untrusted input
+        raise DataError(f"{where}: not JSON ({error}); expected one response a line") from error
+    if not isinstance(row, dict):
+        raise DataError(
+            f"{where}: a JSON {type(row).__name__}; expected an object with {', '.join(REQUIRED)}"
+        )
+    missing = [name for name in REQUIRED if row.get(name) is None]
+    if missing:
+        raise DataError(
+            f"{where}: field {', '.join(map(repr, missing))} is missing; a response needs "
+            f"{', '.join(REQUIRED)}, as a run's samples/*.jsonl have them (ids are lists of token ids)"
+        )
+    if isinstance(row["reward"], bool) or not isinstance(row["reward"], int | float):
+        raise DataError(f"{where}: reward is {row['reward']!r}; expected a number")
+    for name in ("prompt_ids", "response_ids"):
+        ids = row[name]
+        if not isinstance(ids, list) or any(not isinstance(i, int) or isinstance(i, bool) for i in ids):
+            raise DataError(f"{where}: {name} is not a list of whole numbers; expected token ids")
+        outside = [i for i in ids if not 0 <= i < vocabulary]
+        if outside:
+            raise DataError(
+                f"{where}: {name} holds {outside[0]}, the models have tokens 0..{vocabulary - 1}; the responses "
+                "were written with another tokenizer"
+            )
+    if not row["prompt_ids"]:
+        raise DataError(f"{where}: prompt_ids is empty; the first response token needs something to follow")
+    return row
+
+
+def _select(rows: Iterator[dict[str, Any]], select: SelectConfig) -> Iterator[dict[str, Any]]:
+    """The selected rows; only the number of responses of each problem is remembered."""
+    taken: dict[str, int] = {}
+    for row in rows:
+        problem = str(row["problem_id"])
+        if problem not in taken and select.problems is not None and len(taken) == select.problems:
+            continue
+        count = taken.setdefault(problem, 0)
+        if not row["response_ids"]:
+            continue
+        if select.verdict != "all" and _correct(row) != (select.verdict == "correct"):
+            continue
+        if select.samples is not None and count == select.samples:
+            continue
+        taken[problem] = count + 1
+        yield row
+
+
+def _chunks(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,106 @@
+"""Score one part: run both models over its responses and fill the token table's columns.
+
+Shapes: `t` response tokens of a micro-batch, `T` of the part, `H` hidden size, `V` vocabulary. P is the policy,
+Q the base. Full-vocabulary tensors exist for a chunk of tokens at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlvr.analysis.config import ScoreConfig
+from rlvr.analysis.shift.causal_lm import CausalLm
+from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS
+from rlvr.analysis.shift.responses import Response
+from rlvr.divergence import dist_stats
+from rlvr.learner.packing import budget_split
+
+Scores = dict[str, NDArray[np.generic]]  # column name -> [T] or [T, CANDIDATES]
+
+# Our columns -> names of the divergence call.
+STATISTIC = {
+    "js": "js",
+    "js_top_p": "js_top_p",
+    "kl_policy_base": "kl_pq",
+    "kl_base_policy": "kl_qp",
+    "entropy_policy": "entropy_p",
+    "entropy_base": "entropy_q",
+    "logp_policy": "logp_p",
+    "logp_base": "logp_q",
+    "top_policy": "argmax_p",
+    "top_base": "argmax_q",
+    "top_policy_rank_base": "rank_p_in_q",
+    "top_base_rank_policy": "rank_q_in_p",
+}
+WANT = (*STATISTIC.values(), "lse_p", "lse_q")
+ROW_BUFFERS = (
+    8  # [V] fp32 rows that one token needs at a time: logits of both models, scratch of the statistics
+)
+
+
+def score_part(policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig) -> Scores:
+    """The scores of every response token, response after response."""
+    lengths = np.asarray([len(r.prompt_ids) + len(r.response_ids) for r in responses])
+    counts = np.asarray([len(r.response_ids) for r in responses])
+    starts = np.cumsum(counts) - counts
+    out: Scores = {}
+    budget = max(cfg.tokens_per_micro_batch, int(lengths.max()))  # one long response may stand alone
+    for rows in budget_split(lengths, budget):
+        chosen = [responses[i] for i in rows]
+        place = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in rows])
+        for name, values in _score_batch(policy, base, chosen, cfg).items():
+            if name not in out:
+                out[name] = np.zeros((int(counts.sum()), *values.shape[1:]), dtype=values.dtype)
+            out[name][place] = values
+    return out
+
+
+def _score_batch(policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig) -> Scores:
+    sequences = [r.prompt_ids + r.response_ids for r in responses]
+    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.int64)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+    row = torch.tensor([i for i, r in enumerate(responses) for _ in r.response_ids])
+    column = torch.tensor([len(r.prompt_ids) + k for r in responses for k in range(len(r.response_ids))])
+    ids, row, column = (x.to(policy.device) for x in (ids, row, column))
+    hidden_p, hidden_q = (model.hidden(ids)[row, column - 1] for model in (policy, base))
+    target = ids[row, column]
+    step = max(1, int(cfg.workspace_mb * 1e6) // (4 * ROW_BUFFERS * policy.vocabulary))
+    parts = [
+        _score_tokens(policy, base, hidden_p[k : k + step], hidden_q[k : k + step], target[k : k + step], cfg)
+        for k in range(0, len(target), step)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@torch.inference_mode()
+def _score_tokens(
+    policy: CausalLm, base: CausalLm, hidden_p: Tensor, hidden_q: Tensor, target: Tensor, cfg: ScoreConfig
+) -> Scores:
+    """The scores of t tokens from the hidden states [t, H] that predict them."""
+    x, y = policy.head.logits(hidden_p), base.head.logits(hidden_q)
+    stats = dist_stats(x, y, target, want=WANT, temperature=cfg.temperature, top_p=cfg.top_p)
+    values = {name: getattr(stats, statistic) for name, statistic in STATISTIC.items()}
+    values["token_id"] = target
+    for name, logits in (("rank_policy", x), ("rank_base", y)):
+        values[name] = (logits > logits.gather(1, target[:, None])).sum(-1) + 1
+    for name, logits, lse, top in (
+        ("top_policy_prob_base", y, stats.lse_q, stats.argmax_p),
+        ("top_base_prob_policy", x, stats.lse_p, stats.argmax_q),
+    ):
+        values[name] = (logits.gather(1, top[:, None])[:, 0] / cfg.temperature - lse).exp()
+    best = {}
+    for name, logits, lse in (("policy", x, stats.lse_p), ("base", y, stats.lse_q)):
+        top = logits.topk(min(max(OVERLAP_KS), logits.shape[1]), sorted=True)
+        best[name] = top.indices
+        values[f"{name}_ids"] = top.indices[:, :CANDIDATES]
+        values[f"{name}_probs"] = (top.values[:, :CANDIDATES] / cfg.temperature - lse[:, None]).exp()
+    same = best["policy"][:, :, None] == best["base"][:, None, :]
+    for k in OVERLAP_KS:
+        values[f"overlap_{k}"] = same[:, :k, :k].sum((1, 2))
+    return {name: value.cpu().numpy() for name, value in values.items()}

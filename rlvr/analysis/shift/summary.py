@@ -1,0 +1,148 @@
+"""Stream over the finished token table, once for most tables and once for the listed tokens, and write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from rlvr.analysis.accuracy import Estimate
+from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.candidates import Mass, Overlap, Rank
+from rlvr.analysis.shift.columns import OVERLAP_KS
+from rlvr.analysis.shift.identities import Identities, ShownTokens
+from rlvr.analysis.shift.profiles import JsEntropy, Outcome, Position
+from rlvr.analysis.shift.sections import SECTIONS
+from rlvr.analysis.shift.sparsity import Cells, Evolution, Sparsity, Thresholds
+from rlvr.analysis.shift.storage import write_text
+from rlvr.analysis.shift.tables import KEY, TABLES
+from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
+from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
+
+BUILDERS = (
+    Sparsity, Thresholds, Evolution, Position, JsEntropy, Outcome, Overlap, Rank, Mass, Truncation,
+    TruncationAgreement, Identities,
+)  # fmt: skip
+FLOATS = (
+    "js", "js_top_p", "kl_policy_base", "kl_base_policy", "entropy_policy", "entropy_base",
+    "top_policy_prob_base", "top_base_prob_policy",
+)  # fmt: skip
+WHOLE = (
+    "position", "from_end", "token_id", "correct", "top_policy_rank_base", "top_base_rank_policy",
+    *(f"overlap_{k}" for k in OVERLAP_KS),
+)  # fmt: skip
+UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The figures of one checkpoint on one model's responses."""
+
+    checkpoint: str
+    trajectory: str
+    tokens: int
+    figures: dict[str, Estimate]
+
+
+def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None = None) -> TokenPart:
+    """One part of the token table with its bootstrap weights; `names` limits the columns."""
+    unit = UNIT_COLUMN[cfg.unit]
+    wanted = [*FLOATS, *WHOLE, "section"] if names is None else list(names)
+    file = pq.ParquetFile(path)
+    table = file.read(columns=[*wanted, unit])
+    columns = {}
+    for name in wanted:
+        if name == "section":
+            place = {section: i for i, section in enumerate(SECTIONS)}
+            columns[name] = np.asarray([place[s] for s in table[name].to_pylist()])
+        else:
+            values = table[name].to_numpy()
+            columns[name] = values.astype(np.float64) if name in FLOATS else values
+    units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
+    metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+    return TokenPart(
+        metadata["checkpoint"],
+        metadata["trajectory"],
+        columns,
+        index.astype(np.int64),
+        poisson_weights([str(u) for u in units], cfg.bootstrap, cfg.bootstrap_seed),
+    )
+
+
+def write_tables(
+    folder: Path, files: Sequence[Path], cfg: TablesConfig, text: Callable[[int], str]
+) -> list[Headline]:
+    """Write `tables/*.csv` from the parts of the token table, which are read one at a time.
+
+    Raises:
+        RlvrError: a table cannot be written.
+    """
+    builders: dict[tuple[str, str], list] = {}
+    for path in files:
+        part = read_token_part(path, cfg)
+        chosen = builders.setdefault((part.checkpoint, part.trajectory), [b(cfg) for b in BUILDERS])
+        for builder in chosen:
+            builder.add(part)
+    shown = {key: ShownTokens(chosen[-1]) for key, chosen in builders.items()}
+    for path in files:
+        part = read_token_part(path, cfg, ShownTokens.reads)
+        shown[part.checkpoint, part.trajectory].add(part)
+    rows: dict[str, list[Cells]] = {name: [] for name in TABLES}
+    for key, chosen in builders.items():
+        for builder in chosen:
+            rows[builder.name] += [(*key, *cells) for cells in builder.rows()]
+        rows["tokens"] += [(*key, *cells) for cells in shown[key].rows(text)]
+    for name, table in TABLES.items():
+        header = [column for column, _, _ in (*KEY, *table.columns)]
+        write_text(folder / "tables" / f"{name}.csv", _csv(header, rows[name]))
+    write_text(
+        folder / "tables" / "columns.csv", _csv(["table", "column", "unit", "meaning"], _documentation())
+    )
+    return [_headline(key, chosen, cfg) for key, chosen in builders.items()]
+
+
+def _documentation() -> Iterator[Cells]:
+    for name, table in TABLES.items():
+        yield name, "", "", table.meaning
+        for column in (*KEY, *table.columns):
+            yield name, *column
+
+
+def _csv(header: Sequence[str], rows: Iterable[Cells]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        if len(row) != len(header):
+            raise RuntimeError(f"a row of {len(row)} cells under {len(header)} columns: {header}")
+        writer.writerow([_cell(value) for value in row])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float | np.floating):
+        return "" if math.isnan(value) else format(float(value), ".9g")
+    return value
+
+
+def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Headline:
+    by_name = {builder.name: builder for builder in chosen}
+    sums, rank, mass = by_name["evolution"].sums, by_name["rank"], by_name["mass"]
+    figures = {
+        "mean_js": ratio(sums["js"], 1, sums["js"], 0),
+        "share_moved": by_name["thresholds"].share_above("js", cfg.moved_above),
+        "mean_js_top_p": ratio(sums["js_top_p"], 1, sums["js_top_p"], 0),
+        "share_moved_top_p": by_name["thresholds"].share_above("js_top_p", cfg.moved_above),
+        "share_near_zero": by_name["sparsity"].near_zero(),
+        "moved_overlap_2": by_name["overlap"].at("moved", 2),
+        "moved_policy_top_is_base_top": rank.below("policy_in_base", "moved", 2),
+        "moved_policy_top_within_base_rank_3": rank.below("policy_in_base", "moved", 4),
+        "moved_policy_top_base_prob_below_0.01": mass.below("policy_in_base", "moved", 0.01),
+    }
+    return Headline(*key, int(sums["js"].total[0]), figures)

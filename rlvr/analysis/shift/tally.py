@@ -1,0 +1,99 @@
+"""Sums over tokens with bootstrap replicates, one part after another, in memory that does not grow.
+
+Every problem (or response) draws a Poisson(1) weight for each replicate from a generator that its name seeds, so
+its tokens weigh the same in whatever part they come: the bootstrap of streams (Chamandy et al. 2012, "Estimating
+Uncertainty for Massive Data Streams"). Shapes: `T` tokens and `U` units of a part, `B` replicates, `n` bins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rlvr.analysis.accuracy import Doubles, Estimate
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPart:
+    """One part of the token table, as the tables read it."""
+
+    checkpoint: str
+    trajectory: str
+    columns: dict[str, NDArray[np.generic]]  # [T]; floats in float64
+    unit: Ints  # [T] row of `weights`
+    weights: Doubles  # [U, B]
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.columns[name]
+
+
+def poisson_weights(units: Sequence[str], replicates: int, seed: int) -> Doubles:
+    """[U, B] bootstrap weights of the named units; the same name always gets the same row."""
+    rows = np.empty((len(units), replicates))
+    for row, unit in zip(rows, units, strict=True):
+        digest = hashlib.blake2b(f"{seed}/{unit}".encode(), digest_size=16).digest()
+        row[:] = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).poisson(1.0, replicates)
+    return rows
+
+
+class Tally:
+    """Sums in n bins, and the same sums under every replicate's weights."""
+
+    def __init__(self, bins: int) -> None:
+        self.bins = bins
+        self.total: Doubles = np.zeros(bins)
+        self.replicates: Doubles | float = 0.0  # [B, n] once there is a part
+
+    def add(self, part: TokenPart, index: NDArray[np.generic], values: ArrayLike | None = None) -> None:
+        """Add `values` [T] (one each by default) to the bins `index` [T]; a negative index leaves a token out."""
+        index = np.asarray(index, dtype=np.int64)
+        inside = index >= 0
+        size = len(part.weights)
+        weights = None if values is None else np.asarray(values, dtype=np.float64)[inside]
+        flat = part.unit[inside] * self.bins + index[inside]
+        sums = np.bincount(flat, weights, minlength=size * self.bins).reshape(size, self.bins)
+        self.total += sums.sum(axis=0)
+        self.replicates = self.replicates + part.weights.T @ sums
+
+    def cumulative(self) -> Tally:
+        """The sums up to and including each bin."""
+        summed = Tally(self.bins)
+        summed.total = self.total.cumsum()
+        summed.replicates = np.cumsum(self.replicates, axis=1)
+        return summed
+
+
+def ratio(top: Tally, top_bin: int | slice, bottom: Tally, bottom_bin: int | slice) -> Estimate:
+    """The quotient of two sums with its 95 % percentile interval; nan where the denominator is 0."""
+
+    def quotient(a: ArrayLike, b: ArrayLike) -> Doubles:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(np.asarray(b) == 0, np.nan, np.asarray(a) / np.asarray(b))
+
+    def of(values: Doubles, bins: int | slice) -> Doubles:
+        return values[..., bins].sum(axis=-1) if isinstance(bins, slice) else values[..., bins]
+
+    mean = float(quotient(of(top.total, top_bin), of(bottom.total, bottom_bin)))
+    if mean != mean:
+        return Estimate(mean, mean, mean)
+    return Estimate(mean, *interval(quotient(of(top.replicates, top_bin), of(bottom.replicates, bottom_bin))))
+
+
+def interval(replicates: Doubles) -> tuple[float, float]:
+    """The central 95 % of the replicates [B] that are defined."""
+    defined = replicates[~np.isnan(replicates)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def flat(*estimates: Estimate) -> tuple[float, ...]:
+    """Estimates as table cells."""
+    return tuple(value for e in estimates for value in (e.mean, e.low, e.high))
