@@ -96,16 +96,26 @@ class GlooChannel:
             ) from error
 
     def send(self, tensors: Iterable[tuple[str, torch.Tensor]], plan: list[list[ParamInfo]]) -> None:
-        """Broadcast the tensors, which must come in the plan's order, bucket by bucket."""
+        """Broadcast the tensors, which must come in the plan's order, bucket by bucket.
+
+        Raises:
+            SyncError: a name or shape differs from the plan, there are too few or too many tensors, or a
+                peer did not take part within the deadline.
+        """
         stream = iter(tensors)
         for bucket in plan:
             parts = []
             for param in bucket:
-                name, tensor = next(stream)
-                if name != param.name:
-                    raise SyncError(f"weight transfer: got parameter {name} where {param.name} was announced")
+                name, tensor = next(stream, ("none", torch.empty(0)))
+                if (name, tuple(tensor.shape)) != (param.name, param.shape):
+                    raise SyncError(
+                        f"weight transfer: got parameter {name} {tuple(tensor.shape)} where {param.name} "
+                        f"{param.shape} was announced"
+                    )
                 parts.append(tensor.detach().to("cpu", param.torch_dtype).reshape(-1))
             self.broadcast(torch.cat(parts), bucket)
+        if surplus := next(stream, None):
+            raise SyncError(f"weight transfer: got parameter {surplus[0]}, which was not announced")
 
     def receive(self, plan: list[list[ParamInfo]]) -> Iterator[list[tuple[str, torch.Tensor]]]:
         """Yield each bucket's named tensors as they arrive."""
