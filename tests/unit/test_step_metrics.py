@@ -84,7 +84,7 @@ def test_step_metrics_by_hand():
     with clock.phase("update"):
         pass
     batch = replace(scored([0.1] * 8), token_weight=np.arange(8, dtype=np.float32))
-    found = step_metrics(rollout, batch, STATS, clock, version=3)
+    found = step_metrics(rollout, batch, STATS, clock, version=3, busy_seconds=0.0)
     expected = {
         "reward/mean": 0.375,
         "reward/std": float(np.std([1, 0, 1, -0.5])),
@@ -120,6 +120,7 @@ def test_step_metrics_by_hand():
     assert {k: found[k] for k in expected} == pytest.approx(expected, rel=1e-5)
     assert {f"outcome/{o.value}" for o in Outcome} <= found.keys()
     assert all(isinstance(v, float) for v in found.values())
+    assert found["seconds/overhead"] == pytest.approx(found["seconds/step"], abs=0.05)
     assert found["rate/tokens_per_second"] == pytest.approx(12 / found["seconds/step"])
 
 
@@ -127,7 +128,7 @@ def test_signals_are_reported_by_percentile():
     values = np.linspace(0, 1, 101).astype(np.float32)
     groups = (Group(prompt("a"), (sample("a/0", range(101), correct=True),)),)
     batch = replace(pack(groups), signals=TokenSignals(js_base=values))
-    found = step_metrics(rollout_of(groups), batch, STATS, PhaseClock(), 0)
+    found = step_metrics(rollout_of(groups), batch, STATS, PhaseClock(), version=0, busy_seconds=0.0)
     for p in PERCENTILES:
         assert found[f"js_base/p{p}"] == pytest.approx(p / 100, abs=1e-6)
     assert "entropy/p50" not in found
@@ -136,12 +137,20 @@ def test_signals_are_reported_by_percentile():
 
 def test_comparable_drops_exactly_what_a_clock_measured():
     rollout = rollout_of(two_groups(), seconds={"generate": 1.0})
-    found = step_metrics(rollout, scored([0.0] * 8), STATS, PhaseClock(), 3)
+    found = step_metrics(rollout, scored([0.0] * 8), STATS, PhaseClock(), version=3, busy_seconds=0.0)
     kept = comparable(found)
     assert {"loss", "reward/mean", "tokens/generated", "outcome/correct"} <= kept.keys()
     assert {k.partition("/")[0] for k in found.keys() - kept.keys()} == {"seconds", "rate"}
-    again = step_metrics(rollout, scored([0.0] * 8), STATS, PhaseClock(), 3)
+    again = step_metrics(rollout, scored([0.0] * 8), STATS, PhaseClock(), version=3, busy_seconds=0.0)
     assert comparable(again) == kept
+
+
+def test_overhead_is_never_negative():
+    """In an asynchronous run actors work longer than the step takes."""
+    found = step_metrics(
+        rollout_of(two_groups()), scored([0.0] * 8), STATS, PhaseClock(), version=3, busy_seconds=9.0
+    )
+    assert found["seconds/overhead"] == 0
 
 
 def test_phase_clock_adds_up_and_survives_errors():
@@ -156,7 +165,9 @@ def test_phase_clock_adds_up_and_survives_errors():
 
 
 def test_the_console_line_shows_what_matters():
-    found = step_metrics(rollout_of(two_groups()), scored([0.1] * 8), STATS, PhaseClock(), 3)
+    found = step_metrics(
+        rollout_of(two_groups()), scored([0.1] * 8), STATS, PhaseClock(), version=3, busy_seconds=0.0
+    )
     line = step_line(7, 20, found, "1:02 left")
     for part in ("step    7/20", "reward +0.375", "acc 0.500", "len 2.0", "mismatch 1.0e-01", "1:02 left"):
         assert part in line
