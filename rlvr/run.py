@@ -62,7 +62,7 @@ class RunFolder:
         Raises:
             ConfigError: the folder exists and holds a run that this one would overwrite.
         """
-        if self.metrics_file.exists() and cfg.run.resume == "never":
+        if self.read_metrics() and cfg.run.resume == "never":
             raise ConfigError(
                 f"run.name={self.path.name}: {self.path} already holds a run. Choose another run.name, or "
                 "continue it with run.resume=auto."

@@ -1,0 +1,85 @@
+"""Other shapes of the loop: several engines and ranks, generation ahead of the learner, other models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from .processes import SMALL, rows, train
+
+pytestmark = pytest.mark.e2e
+
+
+def test_two_engines_two_ranks_zero3_one_batch_ahead(tmp_path: Path) -> None:
+    code, output, run = train(
+        *SMALL,
+        "recipe=gspo",
+        "learner=cpu_2ranks",
+        "learner.zero_stage=3",
+        "rollout.engines=2",
+        "rollout.staleness=1",
+        "loss.rollout_correction=2.0",
+        f"run.root={tmp_path}",
+        "run.name=wide",
+    )
+    assert code == 0, output
+    assert run.leaves_nothing()
+    steps = [r for r in rows(tmp_path / "wide") if r["kind"] == "train"]
+    assert [r["step"] for r in steps] == [1, 2, 3, 4]
+    assert max(r["sampling/staleness"] for r in steps) == 1  # the bound is used and kept
+    assert all(r["mismatch/mean"] < 1e-3 for r in steps)
+    assert json.loads((tmp_path / "wide" / "summary.json").read_text())["tokens_generated"] > 0
+
+
+def test_tied_qwen3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
+    """Tied heads are where engines go stale on CPU; plug-in and verifier live outside the package."""
+    tokenizer = AutoTokenizer.from_pretrained("rlvr/data/base_model")
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,
+            tie_word_embeddings=True,
+            max_position_embeddings=256,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "own_weights.py").write_text(
+        "class EarlyTokens:\n"
+        "    requires = frozenset({'kl_base_policy'})\n"
+        "    def weights(self, view):\n"
+        "        return 1.0 / (1.0 + view.position + view.signals['kl_base_policy'])\n"
+    )
+    (tmp_path / "own_verifier.py").write_text(
+        "def parity(gold, response):\n    return len(response) % 2 == 0\n"
+    )
+    code, output, run = train(
+        *SMALL,
+        "recipe=dr_grpo",
+        "advantage.token=own_weights.EarlyTokens",
+        f"model.path={tmp_path / 'model'}",
+        "reward.verifier=own_verifier:parity",
+        "learner.lr=1e-3",
+        f"run.root={tmp_path}",
+        "run.name=tied",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert code == 0, output
+    assert run.leaves_nothing()
+    steps = [r for r in rows(tmp_path / "tied") if r["kind"] == "train"]
+    assert all(r["mismatch/mean"] < 1e-3 for r in steps)
+    assert steps[-1]["kl_base_policy/p99"] > 1e-3  # the policy did move, and the engine moved with it
+    policy = Qwen3ForCausalLM.from_pretrained(tmp_path / "tied" / "policy")
+    assert policy.lm_head.weight.data_ptr() == policy.model.embed_tokens.weight.data_ptr()

@@ -1,0 +1,68 @@
+"""The README's examples work: its plug-in runs, its commands compose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from rlvr.advantage.token import build_plugin, token_advantage
+from rlvr.config import Config
+from rlvr.entry import check_overrides, recipes_folder, register_schema
+from rlvr.types import Batch, TokenSignals
+from rlvr.validate import validate
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+COMMANDS = [
+    line.partition("#")[0].strip() for line in README.splitlines() if line.startswith("python -m rlvr.train")
+]
+
+
+def small_batch() -> Batch:
+    lengths = np.asarray([2, 3])
+    return Batch(
+        input_ids=(np.arange(4), np.arange(5)),
+        prompt_lengths=np.asarray([2, 2]),
+        response_lengths=lengths,
+        group_index=np.asarray([0, 0]),
+        advantage=np.asarray([1.0, -1.0], dtype=np.float32),
+        reward=np.asarray([1.0, 0.0], dtype=np.float32),
+        in_loss=np.asarray([True, True]),
+        rollout_logp=np.zeros(5, dtype=np.float32),
+        weight_version=np.zeros(2, dtype=np.int64),
+        signals=TokenSignals(old_logp=np.asarray([0.0, -1.0, -2.5, -5.0, -9.0], dtype=np.float32)),
+    )
+
+
+def test_the_plug_in_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    (tmp_path / "my_weights.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = build_plugin("my_weights.SurprisalWeight", {"strength": 0.4})
+    batch = token_advantage(small_batch(), plugin, normalize=False, progress=0.0, seed=0)
+    expected = 1 + 0.4 * (np.asarray([0.0, 1.0, 2.5, 5.0, 5.0]) / 5 - 0.5)
+    np.testing.assert_allclose(batch.token_weight, expected, rtol=1e-6)
+    np.testing.assert_allclose(batch.token_advantage, expected * np.asarray([1, 1, -1, -1, -1]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_readme(command: str) -> None:
+    arguments = shlex.split(command)[3:]
+    register_schema()
+    check_overrides(arguments)
+    overrides = [a for a in arguments if "=" in a]
+    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+        cfg = OmegaConf.to_object(hydra.compose("train", overrides=overrides))
+    assert isinstance(cfg, Config)
+    if "my_weights" not in command:
+        validate(cfg)
+
+
+def test_there_are_commands_to_test() -> None:
+    assert len(COMMANDS) >= 4
