@@ -8,13 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.grader import cut
 from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
-from rlvr.reward.verdict import Outcome
+from rlvr.reward.verdict import Outcome, Verdict
 
 _CHUNK_SIZE = 16  # samples that are sent to a worker at once, at most
 _TICK_SECONDS = 0.02  # how often deadlines and memory are looked at
@@ -23,19 +22,8 @@ _MAX_FAULTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """A verdict without its sample id, as it comes from a worker; fields as in `verdict.Verdict`."""
-
-    outcome: Outcome
-    extracted: str | None
-    gold: str | None
-    seconds: float
-    detail: str
-
-
-# Told the position in the caller's list and its grade, as soon as it is known.
-Settle = Callable[[int, Grade], None]
+# Told the position in the caller's list and its verdict, without a sample id, as soon as it is known.
+Settle = Callable[[int, Verdict], None]
 Sample = tuple[str, str]  # gold, response
 
 
@@ -167,12 +155,12 @@ class _Run:
         for kind, rows in frames:
             for number, outcome, extracted, gold, seconds, detail in rows if kind == "rows" else ():
                 position = worker.assigned.pop(number)
-                self._settle(position, Grade(Outcome(outcome), extracted, gold, seconds, detail))
+                self._settle(position, Verdict("", Outcome(outcome), extracted, gold, seconds, detail))
         return closed
 
-    def _settle(self, position: int, grade: Grade) -> None:
+    def _settle(self, position: int, verdict: Verdict) -> None:
         self._missing -= 1
-        self._settle_one(position, grade)
+        self._settle_one(position, verdict)
 
     def _check_limits(self) -> None:
         limit_seconds, limit_mb = self._crew.deadline_seconds, self._crew.settings.memory_mb
@@ -206,7 +194,7 @@ class _Run:
                 detail = f"{detail} with exit code {exit_code} (negative: a signal)"
             position = worker.assigned.pop(running.number)
             gold = cut(self._samples[position][0])
-            self._settle(position, Grade(outcome, None, gold, running.seconds, detail))
+            self._settle(position, Verdict("", outcome, None, gold, running.seconds, detail))
         elif offender is None:
             self._faults += 1
             if self._faults > _MAX_FAULTS + self._crew.size:

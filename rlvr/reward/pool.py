@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from rlvr.errors import ConfigError
-from rlvr.reward.dispatch import Dispatcher, Grade
+from rlvr.reward.dispatch import Dispatcher
 from rlvr.reward.extract import policy_named
 from rlvr.reward.grader import GRADER_VERSION, grade_without_algebra
 from rlvr.reward.process import WorkerSettings
@@ -97,13 +97,15 @@ class GraderPool:
         verdicts = {request.sample_id: self._grade_here(request) for request in requests}
         left = [request for request in requests if verdicts[request.sample_id] is None]
 
-        def settle(position: int, grade: Grade) -> None:
+        def settle(position: int, verdict: Verdict) -> None:
             request = left[position]
             if verdicts[request.sample_id] is not None:
                 raise RuntimeError(
                     f"sample {request.sample_id!r} was graded twice: this is a bug in the pool"
                 )
-            verdicts[request.sample_id] = self._verdict(request, grade)
+            verdicts[request.sample_id] = replace(verdict, sample_id=request.sample_id)
+            if verdict.outcome in (Outcome.TIMED_OUT, Outcome.FAILED):
+                self._keep(request, verdict)
 
         with self._lock:
             if self._closed:
@@ -126,25 +128,25 @@ class GraderPool:
         if self.verifier is not None or len(request.response) > _IN_PROCESS_CHARS:
             return None
         verdict = grade_without_algebra(request.gold, request.response, policy=self.policy)
+        if verdict is not None and verdict.outcome is Outcome.FAILED:
+            self._keep(request, verdict)
         return None if verdict is None else replace(verdict, sample_id=request.sample_id)
 
-    def _verdict(self, request: GradeRequest, grade: Grade) -> Verdict:
-        verdict = Verdict(
-            request.sample_id, grade.outcome, grade.extracted, grade.gold, grade.seconds, grade.detail
-        )
-        if self._save_folder is not None and verdict.outcome in (Outcome.TIMED_OUT, Outcome.FAILED):
-            row = {
-                "sample_id": request.sample_id,
-                "outcome": str(verdict.outcome),
-                "detail": verdict.detail,
-                "seconds": verdict.seconds,
-                "gold": request.gold,
-                "response": request.response,
-                "policy": self.policy,
-                "verifier": self.verifier,
-                "grader_version": self.version,
-            }
-            self._save_folder.mkdir(parents=True, exist_ok=True)
-            with open(self._save_folder / OFFENDERS_FILE, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        return verdict
+    def _keep(self, request: GradeRequest, verdict: Verdict) -> None:
+        """Append a sample that could not be graded to the file of offenders."""
+        if self._save_folder is None:
+            return
+        row = {
+            "sample_id": request.sample_id,
+            "outcome": str(verdict.outcome),
+            "detail": verdict.detail,
+            "seconds": verdict.seconds,
+            "gold": request.gold,
+            "response": request.response,
+            "policy": self.policy,
+            "verifier": self.verifier,
+            "grader_version": self.version,
+        }
+        self._save_folder.mkdir(parents=True, exist_ok=True)
+        with open(self._save_folder / OFFENDERS_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")

@@ -68,6 +68,13 @@ def test_verdicts_keep_ids_and_order(math_pool):
     assert math_pool.grade([]) == {}
 
 
+def test_an_empty_gold_answer_fails_and_is_kept(tmp_path):
+    with pool_of(workers=1, save_folder=tmp_path) as pool:
+        verdicts = pool.grade([GradeRequest("a", " ", r"\boxed{1}")])
+    assert (verdicts["a"].outcome, verdicts["a"].detail) == (Outcome.FAILED, "the gold answer is empty")
+    assert json.loads((tmp_path / OFFENDERS_FILE).read_text())["sample_id"] == "a"
+
+
 def test_every_verdict_belongs_to_its_own_sample(math_pool):
     requests = [GradeRequest(f"s{i}", rf"\frac{{{i}}}{{7}}", rf"\boxed{{{i + i % 2}/7}}") for i in range(300)]
     verdicts = math_pool.grade(requests)
