@@ -62,7 +62,9 @@ class RunFolder:
         Raises:
             ConfigError: the folder exists and holds a run that this one would overwrite.
         """
-        if self.read_metrics() and cfg.run.resume == "never":
+        resume = cfg.run.resume
+        ours = resume != "never" and Path(resume).resolve().is_relative_to(self.path.resolve())
+        if self.read_metrics() and not (resume == "auto" or ours):
             raise ConfigError(
                 f"run.name={self.path.name}: {self.path} already holds a run. Choose another run.name, or "
                 "continue it with run.resume=auto."

@@ -149,7 +149,8 @@ def open_session(cfg: Config) -> Iterator[Session]:
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
     folder.create(cfg)
-    folder.rewind_metrics(start.step)
+    # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
+    folder.rewind_metrics(-1 if checkpoint is None else start.step)
     with ExitStack() as stack:
         tracker = Tracker(cfg, folder, start.step + 1)
         stack.callback(tracker.close)
