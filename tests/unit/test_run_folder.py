@@ -58,6 +58,17 @@ def test_a_run_is_not_overwritten(folder, cfg):
     assert folder.read_metrics() == [{"step": 1}]
 
 
+def test_resuming_another_run_does_not_write_into_a_third(folder, cfg, tmp_path):
+    folder.append_metrics({"step": 1})
+    cfg.run.resume = str(tmp_path / "runs" / "other" / "checkpoints" / "step_000020")
+    with pytest.raises(ConfigError, match=r"run\.name=mine.*already holds a run"):
+        folder.create(cfg)
+    RunFolder(tmp_path / "runs", "fresh").create(cfg)
+    cfg.run.resume = str(folder.checkpoints / "step_000020")
+    folder.create(cfg)
+    assert folder.read_metrics() == [{"step": 1}]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, cfg):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RlvrError, match=r"run folder .*file/mine: cannot be written"):
@@ -103,6 +114,12 @@ def test_rewind_drops_what_a_resumed_run_writes_again(folder):
     folder.rewind_metrics(3)
     assert folder.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
     assert folder.metrics_file.read_text().endswith("}\n")
+
+
+def test_rewind_to_before_the_start_empties_the_file(folder):
+    folder.append_metrics({"step": 0, "kind": "eval"})
+    folder.rewind_metrics(-1)
+    assert folder.read_metrics() == []
 
 
 def test_write_atomically_keeps_the_old_file_when_it_fails(tmp_path):
