@@ -43,12 +43,13 @@ def cuda_stats(rows: Rows, request: Request, out: DistStats) -> None:
     for name in ("lse_p", "lse_q"):
         results.setdefault(name, x.new_empty(n_tokens, dtype=torch.float32))
     ids = None if rows.ids is None else rows.ids.long().contiguous()
-    _module().js_cluster(
-        [x.data_ptr(), y.data_ptr(), 0 if ids is None else ids.data_ptr()],
-        [results[name].data_ptr() if name in results else 0 for name in OUTPUTS],
-        n_tokens, vocab, x.stride(0), y.stride(0), math.log2(math.e) / request.temperature,
-        torch.cuda.current_stream(x.device).cuda_stream,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        _module().js_cluster(
+            [x.data_ptr(), y.data_ptr(), 0 if ids is None else ids.data_ptr()],
+            [results[name].data_ptr() if name in results else 0 for name in OUTPUTS],
+            n_tokens, vocab, x.stride(0), y.stride(0), math.log2(math.e) / request.temperature,
+            torch.cuda.current_stream(x.device).cuda_stream,
+        )  # fmt: skip
     if request.validate:
         check_finite_rows("logits_p", results["lse_p"], rows.first)
         check_finite_rows("logits_q", results["lse_q"], rows.first)

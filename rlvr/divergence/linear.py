@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -78,8 +79,7 @@ def linear_dist_stats(
         sides = [(hidden_p.detach(), weight_p.detach())]
         if hidden_q is not None and request.needs_q:
             sides.append((hidden_q.detach(), (weight_p if weight_q is None else weight_q).detach()))
-        out = DistStats.empty(request.want, hidden_p.shape[0], device)
-        _run_chunks(compute, sides, ids, request, mode, max_workspace_mb, out)
+        out = _run_chunks(compute, sides, ids, request, mode, max_workspace_mb)
         return out if positions is None else out.scatter(positions, n_tokens)
 
 
@@ -146,8 +146,7 @@ def _run_chunks(
     request: Request,
     mode: str,
     max_workspace_mb: float,
-    out: DistStats,
-) -> None:
+) -> DistStats:
     """Runs GEMMs and `compute` on chunks of rows in turn; `sides` are (hidden, weight) of P and Q."""
     hidden, weight = sides[0]
     n_tokens, vocab = hidden.shape[0], weight.shape[0]
@@ -155,6 +154,10 @@ def _run_chunks(
     delta = mode == "delta" and len(sides) == 2
     bytes_per_row = vocab * len(sides) * dtype.itemsize
     step = _chunk_rows(n_tokens, vocab, bytes_per_row, hidden.device, max_workspace_mb)
+    # On a GPU a look at each chunk would make the host wait each time: all normalisers are looked at in the end.
+    looked_at = ("lse_p", "lse_q")[: len(sides)] if request.validate and hidden.device.type == "cuda" else ()
+    inner = replace(request, want=request.want.union(looked_at), validate=request.validate and not looked_at)
+    out = DistStats.empty(inner.want, n_tokens, hidden.device)
     buffers = [torch.empty(step, vocab, dtype=dtype, device=hidden.device) for _ in sides]
     for start in range(0, n_tokens, step):
         part = slice(start, min(start + step, n_tokens))
@@ -163,7 +166,10 @@ def _run_chunks(
             _gemm(hidden[part], weight, made[i], minus=sides[1][0][part] if delta and i == 0 else None)
         y = made[1] if len(sides) == 2 else None
         chunk_ids = None if ids is None else ids[part]
-        compute(Rows(made[0], y, chunk_ids, x_is_delta=delta, first=start), request, out.rows(part))
+        compute(Rows(made[0], y, chunk_ids, x_is_delta=delta, first=start), inner, out.rows(part))
+    for name in looked_at:
+        checks.check_finite_rows(name.replace("lse", "logits"), getattr(out, name))
+    return out.only(request.want)
 
 
 def _gemm(hidden: Tensor, weight: Tensor, out: Tensor, minus: Tensor | None) -> None:

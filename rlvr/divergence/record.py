@@ -49,6 +49,10 @@ class DistStats:
         """Returns views of the given positions: writing to them writes to this record."""
         return DistStats(**{name: value[rows] for name, value in self.items()})
 
+    def only(self, want: Collection[str]) -> DistStats:
+        """Returns the record without the statistics that are not in `want`."""
+        return DistStats(**{name: value for name, value in self.items() if name in want})
+
     def put(self, name: str, value: Tensor) -> None:
         """Copies `value` [T] into the statistic `name`."""
         getattr(self, name).copy_(value)

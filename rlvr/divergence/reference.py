@@ -23,6 +23,7 @@ from rlvr.divergence.record import MAX_JS, PAIR_WANTS, TOP_P_WANTS, DistStats, R
 from rlvr.divergence.top_p import truncate
 
 CHUNK_ELEMENTS = 1 << 16  # of one scratch buffer, for each thread: the handful in use stays in the cache
+GPU_CHUNK_ELEMENTS = 1 << 24  # 64 MB a buffer
 FINITE_FLOOR = -1e30  # stands in for -inf: exp gives 0, differences stay finite
 
 # psi(d) / z as a polynomial in z = d^2 / 4, fitted on d <= 0.5 (relative error 7e-7); above psi beyond that.
@@ -69,7 +70,8 @@ def reference_stats(rows: Rows, request: Request, out: DistStats) -> None:
     """
     n_tokens, vocab = rows.x.shape
     n_threads = torch.get_num_threads()
-    step = min(max(n_threads, CHUNK_ELEMENTS * n_threads // vocab), n_tokens)
+    elements = CHUNK_ELEMENTS * n_threads if rows.x.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    step = min(max(n_threads, elements // vocab), n_tokens)
     scratch = Scratch(step, vocab, rows.x.device)
     for start in range(0, n_tokens, step):
         part = slice(start, min(start + step, n_tokens))

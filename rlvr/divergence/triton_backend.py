@@ -83,19 +83,20 @@ def launch(rows: Rows, request: Request, out: DistStats, low: tuple[Tensor, Tens
     # Both arg-maxes and both ranks come together: what was not asked for goes to a buffer that is dropped.
     spare = x.new_empty(n_tokens, dtype=torch.int64) if find_arg or find_rank else dummy
     outputs[-4:] = [spare if value is dummy else value for value in outputs[-4:]]
-    stats_kernel[(n_tokens,)](
-        x, x if y is None else y, dummy if rows.ids is None else rows.ids,
-        *(dummy if value is None else value for value in given),
-        *(low if low is not None else (dummy, dummy)),
-        *outputs[:7], *lse, *outputs[7:],
-        vocab, x.stride(0), 0 if y is None else y.stride(0), math.log2(math.e) / request.temperature,
-        HAS_Q=y is not None, DELTA=rows.x_is_delta, TRUNCATE=low is not None,
-        GIVEN_P=given[0] is not None, GIVEN_Q=given[1] is not None,
-        JS=request.has("js"), KL_PQ=request.has("kl_pq"), KL_QP=request.has("kl_qp"),
-        ENTROPY_P=request.has("entropy_p"), ENTROPY_Q=request.has("entropy_q"),
-        LOGP_P=request.has("logp_p"), LOGP_Q=request.has("logp_q"), ARGMAX=find_arg, RANK=find_rank,
-        LANES=lanes, VEC=vec, INTERPRET=INTERPRET, num_warps=warps, enable_fp_fusion=True,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        stats_kernel[(n_tokens,)](
+            x, x if y is None else y, dummy if rows.ids is None else rows.ids,
+            *(dummy if value is None else value for value in given),
+            *(low if low is not None else (dummy, dummy)),
+            *outputs[:7], *lse, *outputs[7:],
+            vocab, x.stride(0), 0 if y is None else y.stride(0), math.log2(math.e) / request.temperature,
+            HAS_Q=y is not None, DELTA=rows.x_is_delta, TRUNCATE=low is not None,
+            GIVEN_P=given[0] is not None, GIVEN_Q=given[1] is not None,
+            JS=request.has("js"), KL_PQ=request.has("kl_pq"), KL_QP=request.has("kl_qp"),
+            ENTROPY_P=request.has("entropy_p"), ENTROPY_Q=request.has("entropy_q"),
+            LOGP_P=request.has("logp_p"), LOGP_Q=request.has("logp_q"), ARGMAX=find_arg, RANK=find_rank,
+            LANES=lanes, VEC=vec, INTERPRET=INTERPRET, num_warps=warps, enable_fp_fusion=True,
+        )  # fmt: skip
     if request.validate:
         check_finite_rows("logits_p", lse[0], rows.first)
         if y is not None:
