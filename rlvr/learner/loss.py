@@ -74,6 +74,7 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     """The clipped surrogate with its KL penalty, summed over the given tokens.
 
     - objective clip: -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) (PPO; DAPO, arXiv 2503.14476, eq. 8)
+    - objective nll: -log pi, advantages ignored: supervised learning on given answers
     - objective cispo: -sg(clip(r)) A log pi (arXiv 2506.13585, eq. 4)
     - ratio sequence: r = exp(mean over the sequence of log pi - log pi_old), with the gradient of the token's
       own log-prob (GSPO-token, arXiv 2507.18071, eq. 13)
@@ -86,7 +87,9 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         ratio = torch.exp(log_ratio)
     clipped = ratio.clamp(1 - cfg.clip_low, 1 + cfg.clip_high)
     advantage = tokens.advantage
-    if cfg.objective == "cispo":
+    if cfg.objective == "nll":
+        surrogate = tokens.logp
+    elif cfg.objective == "cispo":
         surrogate = clipped.detach() * advantage * tokens.logp
     else:
         surrogate = torch.minimum(ratio * advantage, clipped * advantage)
@@ -105,10 +108,13 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         penalty = (KL_ESTIMATORS[cfg.kl](tokens.logp - tokens.base_logp) * weight).sum()
         loss = loss + cfg.kl_coef * penalty
     with torch.no_grad():
+        low, high = ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high
+        if cfg.objective == "clip":  # the minimum lets a bound hold only on one side; CISPO's always holds
+            low, high = low & (advantage < 0), high & (advantage > 0)
         return LossTerms(
             loss=loss,
-            clip_low=(((ratio < 1 - cfg.clip_low) & (advantage < 0)) * weight).sum(),
-            clip_high=(((ratio > 1 + cfg.clip_high) & (advantage > 0)) * weight).sum(),
+            clip_low=(low * weight).sum(),
+            clip_high=(high * weight).sum(),
             kl_old=(k3(-log_ratio.detach()) * weight).sum(),
             kl_base=penalty.detach(),
             ratio_max=ratio.max() if len(ratio) else ratio.new_zeros(()),

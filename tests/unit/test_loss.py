@@ -252,6 +252,14 @@ def test_clip_higher_frees_only_rising_tokens():
     assert policy_loss(one_token(1.5, -1.0), usual).clip_high.item() == 0
 
 
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+def test_cispo_counts_every_clipped_ratio(advantage):
+    cfg = LossConfig(objective="cispo", clip_low=0.2, clip_high=0.3)
+    for ratio, held in ((0.5, (1, 0)), (1.0, (0, 0)), (1.5, (0, 1))):
+        terms = policy_loss(one_token(ratio, advantage), cfg)
+        assert (terms.clip_low.item(), terms.clip_high.item()) == held
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_rollout_correction_is_capped_and_detached(objective):
     rollout = torch.tensor([-3.0], dtype=torch.float64, requires_grad=True)
