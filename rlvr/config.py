@@ -72,6 +72,7 @@ class RolloutConfig:
     top_p: float = 1.0
     top_k: int = -1  # -1: off
     staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
+    answers: str | None = None  # dotted path of (problem, random) -> text: learn from these, sample nothing
     dynamic_sampling: bool = False  # DAPO: drop groups whose rewards are all equal and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
@@ -110,7 +111,7 @@ class AdvantageConfig:
 class LossConfig:
     """The surrogate objective."""
 
-    objective: str = "clip"  # clip (PPO/GRPO/DAPO) | cispo
+    objective: str = "clip"  # clip (PPO/GRPO/DAPO) | cispo | nll (supervised; ignores advantages)
     ratio: str = "token"  # token | sequence (GSPO)
     clip_low: float = 0.2
     clip_high: float = 0.2  # larger than clip_low: DAPO's clip-higher
@@ -203,7 +204,7 @@ class Config:
 
     recipe: str = MISSING  # name of the recipe, recorded with every result
     seed: int = 1
-    steps: int = 100
+    steps: int = 60
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)

@@ -51,6 +51,12 @@ def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float]:
     return float(gap.mean()), float(gap.max())
 
 
+def staleness(batch: Batch, version: int) -> float:
+    """Updates between the oldest weights that sampled a token of the batch and `version`; 0 if none sampled."""
+    sampled = batch.weight_version[batch.weight_version >= 0]
+    return float(version - sampled.min()) if len(sampled) else 0.0
+
+
 def step_metrics(
     rollout: RolloutBatch,
     batch: Batch,
@@ -80,7 +86,7 @@ def step_metrics(
         "sampling/acceptance": rollout.acceptance,
         "sampling/rounds": float(rollout.rounds),
         "sampling/short_of": float(rollout.short_of),
-        "sampling/staleness": float(version - batch.weight_version.min()),
+        "sampling/staleness": staleness(batch, version),
         "mismatch/mean": mean,
         "mismatch/max": largest,
         "loss": stats.loss,

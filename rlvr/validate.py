@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reward.policy": tuple(POLICIES),
     "reward.overlong": ("off", "soft"),
     "advantage.estimator": tuple(ESTIMATORS),
-    "loss.objective": ("clip", "cispo"),
+    "loss.objective": ("clip", "cispo", "nll"),
     "loss.ratio": ("token", "sequence"),
     "loss.aggregation": ("token_mean", "sequence_mean", "constant_length"),
     "loss.kl": ("off", "k1", "k2", "k3"),
@@ -204,7 +204,8 @@ def _ratios(cfg: Config) -> list[str]:
             f"rollout.engines={cfg.rollout.engines}: only {cfg.data.prompts_per_step} prompts a step, some engines "
             "would idle; lower it or raise data.prompts_per_step"
         )
-    if cfg.rollout.samples_per_prompt == 1 and cfg.advantage.estimator != "rloo":
+    alone = cfg.rollout.samples_per_prompt == 1 and cfg.loss.objective != "nll"
+    if alone and cfg.advantage.estimator != "rloo":
         found.append(
             "rollout.samples_per_prompt=1: a group of one sample has no group baseline, its advantage would "
             "always be 0; use at least 2, or advantage.estimator=rloo, which then is plain REINFORCE"
@@ -250,6 +251,16 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
         found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")
+    if (cfg.rollout.answers is None) == (cfg.loss.objective == "nll"):
+        found.append(
+            f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
+            "nll, sampled ones with clip or cispo (recipe=sft sets both)"
+        )
+    if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
+        found.append(
+            "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn "
+            "them off"
+        )
     if cfg.sync.mismatch_stop < cfg.sync.mismatch_warn:
         found.append(
             f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least "

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rlvr.advantage.token.registry import load_dotted
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
 from rlvr.metrics import PhaseClock
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
+from rlvr.rollout.given import given_groups
 from rlvr.rollout.pool import EnginePool
-from rlvr.types import Group, RolloutBatch
+from rlvr.types import Group, Prompt, RolloutBatch
 
 
 def has_signal(group: Group) -> bool:
@@ -33,6 +35,18 @@ def training_sampling(cfg: Config) -> Sampling:
     """How training responses are sampled."""
     r = cfg.rollout
     return Sampling(r.temperature, r.top_p, r.top_k, r.max_response_tokens)
+
+
+def respond(prompts: Sequence[Prompt], engines: EnginePool, cfg: Config, *, key: str) -> Sequence[Group]:
+    """Responses to the prompts: sampled by the engines, or given (rollout.answers)."""
+    n = cfg.rollout.samples_per_prompt
+    if cfg.rollout.answers is None:
+        return engines.generate(prompts, training_sampling(cfg), n=n, key=key)
+    write = load_dotted(cfg.rollout.answers, "rollout.answers")
+    room = cfg.rollout.max_response_tokens
+    return given_groups(
+        prompts, write, engines.tokenizer, n=n, key=key, seed=cfg.seed, max_response_tokens=room
+    )
 
 
 def collect(
@@ -60,12 +74,7 @@ def collect(
         count = next_draw(want - len(kept), len(kept), drawn, want)
         prompts = stream.take(position + drawn, count)
         with clock.phase("generate"):
-            groups: Sequence[Group] = engines.generate(
-                prompts,
-                training_sampling(cfg),
-                n=cfg.rollout.samples_per_prompt,
-                key=f"{step}.{rounds}",
-            )
+            groups = respond(prompts, engines, cfg, key=f"{step}.{rounds}")
         with clock.phase("reward"):
             groups = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
         for group in groups:

@@ -27,7 +27,7 @@ class EnginePool:
     def __init__(
         self, cfg: Config, model_folder: str, tokenizer: PreTrainedTokenizerBase, device: str
     ) -> None:
-        self.cfg, self._tokenizer = cfg, tokenizer
+        self.cfg, self.tokenizer = cfg, tokenizer
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
         rollout = cfg.rollout
         spec = EngineSpec(
@@ -90,7 +90,7 @@ class EnginePool:
         if result.key != key:
             raise RuntimeError(f"an engine answered request {result.key} where {key} was due")
         ids = [g.token_ids.tolist() for g in result.generations]
-        texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return Group(
             prompt=prompt,
             samples=tuple(

@@ -1,0 +1,71 @@
+"""Answers that are given rather than sampled: the supervised control (`recipe=sft`) on the same loop.
+
+Only the source of the groups changes; packing, scoring, learner, evaluation and checkpoints are those of RL.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from rlvr.errors import ConfigError
+from rlvr.types import Group, Problem, Prompt, Sample
+
+# (problem, random numbers) -> the text of an answer to learn from
+AnswerWriter = Callable[[Problem, random.Random], str]
+NOT_SAMPLED = -1  # weight version of tokens that no engine sampled; they have no rollout log-probs
+
+
+def given_groups(
+    prompts: Sequence[Prompt],
+    write: AnswerWriter,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    n: int,
+    key: str,
+    seed: int,
+    max_response_tokens: int,
+) -> list[Group]:
+    """`n` written answers to each prompt, ended by the tokenizer's end token; a function of key and seed.
+
+    Raises:
+        ConfigError: an answer does not fit into max_response_tokens.
+    """
+    return [
+        Group(
+            prompt,
+            tuple(
+                _sample(prompt, write, tokenizer, f"{key}/{prompt.id}/{i}", seed, max_response_tokens)
+                for i in range(n)
+            ),
+        )
+        for prompt in prompts
+    ]
+
+
+def _sample(
+    prompt: Prompt,
+    write: AnswerWriter,
+    tokenizer: PreTrainedTokenizerBase,
+    sample_id: str,
+    seed: int,
+    max_response_tokens: int,
+) -> Sample:
+    text = write(prompt.problem, random.Random(f"{seed}/{sample_id}"))
+    ids = (*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id)
+    if len(ids) > max_response_tokens:
+        raise ConfigError(
+            f"rollout.max_response_tokens={max_response_tokens}: the given answer to {prompt.id} has {len(ids)} "
+            "tokens; raise it"
+        )
+    return Sample(
+        id=sample_id,
+        token_ids=ids,
+        logprobs=np.zeros(len(ids), dtype=np.float32),
+        text=text,
+        truncated=False,
+        weight_version=NOT_SAMPLED,
+    )
