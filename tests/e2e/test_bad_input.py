@@ -78,3 +78,15 @@ def test_model_that_is_no_causal_language_model(tmp_path: Path) -> None:
     assert "ConfigError: model.path=" in output
     assert "causal language model" in output
     assert run.leaves_nothing()
+
+
+def test_engine_that_dies_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    run = Training((*SMALL, f"run.root={tmp_path}", "run.name=dead", "steps=500"))
+    run.wait_for(tmp_path / "dead" / "samples" / "step_000001.jsonl")
+    [engine] = [p for p in run.survivors() if p.environ().get("RLVR_ACTOR") == "engine-0"]
+    engine.kill()
+    code, output = run.wait(60)
+    assert code == 1
+    assert "ActorError" in output
+    assert "Traceback" not in output
+    assert run.leaves_nothing()
