@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
 
 TOLERANCE = 0.03  # relative error of the pilot's share at which a threshold is accepted
+SAME_SCORE = 1e-4  # relative difference up to which two scores count as one: well above fp32 rounding
 
 Decode = Callable[[Sequence[Job]], list[Mixed]]
 
@@ -33,10 +34,15 @@ class Calibration:
 def threshold_for(scores: ArrayLike, share: float) -> float:
     """Return a threshold that the fraction `share` of the scores exceeds, as nearly as ties allow.
 
-    It lies midway between two scores, so that rounding errors of a score do not change a decision.
+    It lies midway between two scores that differ by more than rounding does. Responses with the same prefix,
+    such as all samples of a problem at their first token, have the same score but for rounding: a threshold
+    between those would be a matter of chance.
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))[::-1]
-    above = round(share * len(ordered))
+    higher, lower = ordered[:-1], ordered[1:]
+    apart = higher - lower > SAME_SCORE * np.maximum(np.abs(higher), np.abs(lower))
+    borders = np.concatenate([[0], 1 + np.flatnonzero(apart), [len(ordered)]])  # how many scores are above
+    above = int(borders[np.argmin(np.abs(borders - share * len(ordered)))])
     if above == 0:
         return float(np.nextafter(ordered[0], np.inf))
     if above == len(ordered):

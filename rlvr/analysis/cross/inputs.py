@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,22 +44,25 @@ def read_inputs(cfg: CrossSampleConfig) -> Inputs:
     """
     run = None if cfg.run is None else _run_folder(cfg.run)
     training = Config(recipe="none") if run is None else _training_config(run)
-    base = cfg.base or (run and (training.model.base_path or training.model.path))
-    policy = cfg.policy or (run and str(_exported_policy(run)))
-    for key, value in (("base", base), ("policy", policy)):
-        if not value:
-            raise ConfigError(
-                f"{key}: no model named; give {key}=FOLDER (or a hub name), or run=FOLDER of a training run"
-            )
-    if cfg.output is None and run is None:
-        raise ConfigError("output: no folder named; give output=FOLDER, or run=FOLDER of a training run")
+    base, policy, output = cfg.base, cfg.policy, cfg.output
+    if run is not None:
+        base = base or training.model.base_path or training.model.path
+        policy = policy or str(_exported_policy(run))
+        output = output or str(run / "cross_sampling")
+    if base is None or policy is None or output is None:
+        missing = [key for key in ("base", "policy", "output") if getattr(cfg, key) is None]
+        raise ConfigError(
+            f"{', '.join(missing)}: not named; give each as KEY=FOLDER (models also as hub names), or all of them as "
+            "run=FOLDER of a training run, such as run=runs/latest"
+        )
     folders = {"base": _model(base, "base"), "policy": _model(policy, "policy")}
     trust = training.model.trust_remote_code
-    tokenizers = {key: load_tokenizer(folder, trust) for key, folder in folders.items()}
     configs = {key: _causal_config(key, folder, trust) for key, folder in folders.items()}
+    tokenizers = {key: _tokenizer(key, folder, trust) for key, folder in folders.items()}
     _check_vocabulary(tokenizers, configs)
     max_tokens = cfg.max_tokens or training.rollout.max_response_tokens
     prompts, sets = _prompts(cfg, training, tokenizers["policy"], max_tokens)
+    _check_room(prompts, max_tokens, configs)
     return Inputs(
         base=folders["base"],
         policy=folders["policy"],
@@ -68,10 +71,10 @@ def read_inputs(cfg: CrossSampleConfig) -> Inputs:
         tokenizer=tokenizers["policy"],
         prompts=prompts,
         sets=sets,
-        stop_ids=_stop_ids(tokenizers["policy"], folders.values(), trust),
+        stop_ids=_stop_ids(tokenizers["policy"], folders.values()),
         max_tokens=max_tokens,
         reward=training.reward,
-        output=Path(cfg.output).expanduser() if cfg.output else run / "cross_sampling",
+        output=Path(output).expanduser(),
     )
 
 
@@ -112,6 +115,15 @@ def _model(path: str, key: str) -> str:
         return model_folder(path)
     except DataError as error:
         raise ConfigError(f"{key}={path}: {error}") from error
+
+
+def _tokenizer(key: str, folder: str, trust: bool) -> Any:
+    try:
+        return load_tokenizer(folder, trust)
+    except (ValueError, OSError) as error:  # a user's folder
+        raise ConfigError(
+            f"{key}={folder}: its tokenizer cannot be loaded ({error}); save the tokenizer into that folder"
+        ) from error
 
 
 def _causal_config(key: str, folder: str, trust: bool) -> Any:
@@ -159,18 +171,29 @@ def _check_vocabulary(tokenizers: dict[str, Any], configs: dict[str, Any]) -> No
         )
 
 
+def _check_room(prompts: Sequence[Prompt], max_tokens: int, configs: dict[str, Any]) -> None:
+    """Beyond its last trained position a model's output means nothing, and nothing else would say so."""
+    longest = max(prompts, key=lambda prompt: len(prompt.token_ids))
+    for key, config in configs.items():
+        room = getattr(config, "max_position_embeddings", None)
+        if room is not None and len(longest.token_ids) + max_tokens > room:
+            raise ConfigError(
+                f"max_tokens={max_tokens}: with the {len(longest.token_ids)} tokens of prompt {longest.id} this passes "
+                f"the {room} positions of {key}; lower max_tokens or leave out long problems"
+            )
+
+
 def _prompts(
     cfg: CrossSampleConfig, training: Config, tokenizer: Any, max_tokens: int
 ) -> tuple[tuple[Prompt, ...], dict[str, int]]:
     sources = [_source(part) for part in cfg.data] or training.data.eval
     if cfg.limit is not None:
         sources = [replace(source, limit=min(cfg.limit, source.limit or cfg.limit)) for source in sources]
-    changes = {
-        "template": cfg.template,
-        "max_prompt_tokens": cfg.max_prompt_tokens,
-    }
     data = replace(
-        training.data, eval=sources, **{key: value for key, value in changes.items() if value is not None}
+        training.data,
+        eval=sources,
+        template=cfg.template or training.data.template,
+        max_prompt_tokens=cfg.max_prompt_tokens or training.data.max_prompt_tokens,
     )
     sets = build_eval_sets(data, tokenizer)
     prompts = tuple(prompt for chosen in sets for prompt in chosen.prompts)
@@ -187,7 +210,7 @@ def _source(part: str) -> SourceConfig:
     return SourceConfig(name=name, path=path or None)
 
 
-def _stop_ids(tokenizer: Any, folders: Sequence[str], trust: bool) -> tuple[int, ...]:
+def _stop_ids(tokenizer: Any, folders: Iterable[str]) -> tuple[int, ...]:
     """The tokens that end a response: the tokenizer's end token and those of both models' generation settings."""
     from transformers import GenerationConfig
 

@@ -56,6 +56,7 @@ def js_score(at: Positions) -> Tensor:
 def entropy_score(at: Positions) -> Tensor:
     """The entropy of the primary model, in nats."""
     stats = dist_stats(at.primary, want=("entropy_p",), temperature=at.temperature, validate=False)
+    assert stats.entropy_p is not None
     return stats.entropy_p.double()
 
 

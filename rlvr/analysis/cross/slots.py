@@ -32,6 +32,8 @@ class SlotLayer(CacheLayerMixin):
     """
 
     is_sliding = False
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, slots: int, columns: _Columns) -> None:
         super().__init__()
@@ -92,13 +94,13 @@ class SlotLayer(CacheLayerMixin):
 class SlotModel:
     """A causal LM that decodes one token at a time for up to `slots` responses of different lengths."""
 
-    def __init__(self, model: nn.Module, slots: int) -> None:
+    def __init__(self, model: Any, slots: int) -> None:
         self.model = model
         self.device = next(model.parameters()).device
         self._columns = _Columns()
         depth = model.config.get_text_config(decoder=True).num_hidden_layers
         self._layers = [SlotLayer(slots, self._columns) for _ in range(depth)]
-        self._cache = Cache(layers=self._layers)
+        self._cache = Cache(layers=list(self._layers))
 
     @torch.inference_mode()
     def admit(self, prompts: Sequence[tuple[int, ...]], first: int) -> None:
@@ -113,6 +115,7 @@ class SlotModel:
         prefill = DynamicCache()
         self.model.base_model(input_ids=ids.to(self.device), past_key_values=prefill, use_cache=True)
         source = torch.tensor([unique[prompt] for prompt in prompts], device=self.device)
+        filled: Any  # full-attention layers, which all have keys and values
         for layer, filled in zip(self._layers, prefill.layers, strict=True):
             layer.admit(filled.keys, filled.values, source, first)
 

@@ -1,0 +1,205 @@
+"""The models that the cross-sampling tests use, and what is refused before any weight is read."""
+
+import functools
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from rlvr.analysis.cross.config import CrossSampleConfig, check
+from rlvr.analysis.cross.decoder import Job, Sampling
+from rlvr.analysis.cross.inputs import read_inputs
+from rlvr.data.arithmetic import held_out, step_by_step, train_problem
+from rlvr.data.build_base import answer_loss
+from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
+from rlvr.errors import ConfigError, DataError
+
+torch.set_num_threads(1)
+TOKENIZER = load_tokenizer("builtin")
+SAMPLING = Sampling(
+    temperature=1.0,
+    top_p=1.0,
+    js_top_p=None,
+    max_tokens=48,
+    stop_ids=(TOKENIZER.eos_token_id,),
+    seed=3,
+)
+
+
+@functools.cache
+def base_model():
+    """The built-in model."""
+    return AutoModelForCausalLM.from_pretrained(BUILTIN_FOLDER).eval()
+
+
+@functools.cache
+def policy_model(steps: int = 25):
+    """The built-in model after a few supervised steps towards answers worked step by step."""
+    policy = AutoModelForCausalLM.from_pretrained(BUILTIN_FOLDER)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-4)
+    rng = random.Random(0)
+    for step in range(steps):
+        problems = [train_problem(0, step * 16 + i) for i in range(16)]
+        loss, count = answer_loss(policy, TOKENIZER, [(p.question, step_by_step(p, rng)) for p in problems])
+        optimizer.zero_grad()
+        (loss / count).backward()
+        optimizer.step()
+    return policy.eval()
+
+
+def save_policy(folder: Path) -> Path:
+    """Write the policy with its tokenizer, as a run exports it."""
+    policy_model().save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
+def jobs(problems: int, samples: int, threshold: float) -> list[Job]:
+    """Responses to held-out problems; their prompts differ in length."""
+    return [
+        Job(p.id, k, tuple(TOKENIZER(p.question).input_ids), threshold)
+        for p in held_out(problems)
+        for k in range(samples)
+    ]
+
+
+def tiny(kind: str):
+    """A random small model of another architecture."""
+    torch.manual_seed(0)
+    if kind == "llama":
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+        return LlamaForCausalLM(
+            LlamaConfig(vocab_size=50, num_hidden_layers=2, num_key_value_heads=2, **sizes)
+        ).eval()
+    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=128)).eval()
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """The parts of a training run that cross-sampling reads."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(
+        "recipe: test\nmodel: {path: builtin}\ndata: {eval: [{name: arithmetic_heldout, limit: 9}]}\n"
+        "rollout: {max_response_tokens: 40}\n"
+    )
+    shutil.copytree(BUILTIN_FOLDER, run / "policy")
+    return run
+
+
+def refusal(error=ConfigError, **keys) -> str:
+    """The message with which a configuration is refused."""
+
+    def start() -> None:
+        cfg = CrossSampleConfig(**keys)
+        check(cfg)
+        read_inputs(cfg)
+
+    with pytest.raises(error) as caught:
+        start()
+    return str(caught.value)
+
+
+def test_a_run_gives_models_data_and_lengths(run_folder: Path):
+    inputs = read_inputs(CrossSampleConfig(run=str(run_folder)))
+    assert inputs.base == str(BUILTIN_FOLDER)
+    assert inputs.policy == str(run_folder / "policy")
+    assert inputs.sets == {"arithmetic_heldout": 9}
+    assert inputs.max_tokens == 40
+    assert inputs.output == run_folder / "cross_sampling"
+    assert inputs.stop_ids == (TOKENIZER.eos_token_id,)
+
+
+def test_keys_win_over_the_run(run_folder: Path, tmp_path: Path):
+    keys = {"limit": 4, "max_tokens": 7, "output": str(tmp_path / "out"), "data": ["arithmetic"]}
+    inputs = read_inputs(CrossSampleConfig(run=str(run_folder), **keys))
+    assert inputs.sets == {"arithmetic": 4}
+    assert (inputs.max_tokens, inputs.output) == (7, tmp_path / "out")
+
+
+def test_an_unfinished_run_has_no_policy(run_folder: Path):
+    shutil.rmtree(run_folder / "policy")
+    assert "run.export" in refusal(run=str(run_folder))
+    assert "policy=FOLDER" in refusal(run=str(run_folder))
+
+
+def test_what_is_not_named_is_listed(tmp_path: Path):
+    assert refusal(base="builtin").startswith("policy, output: not named")
+    assert refusal(run=str(tmp_path)).startswith(f"run={tmp_path}: no config.yaml")
+
+
+def test_another_vocabulary_is_refused(run_folder: Path):
+    file = run_folder / "policy" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocab = content["model"]["vocab"]
+    vocab["1"], vocab["2"] = vocab["2"], vocab["1"]  # as many tokens, other meanings
+    file.write_text(json.dumps(content))
+    message = refusal(run=str(run_folder))
+    assert "do not share a vocabulary" in message
+    assert "'1'" in message
+
+
+def test_another_head_size_is_refused(run_folder: Path):
+    file = run_folder / "policy" / "config.json"
+    file.write_text(file.read_text().replace('"vocab_size": 47', '"vocab_size": 64'))
+    assert "47 and 64 rows" in refusal(run=str(run_folder))
+
+
+def test_what_is_not_a_causal_model_is_refused(run_folder: Path, tmp_path: Path):
+    BertConfig(architectures=["BertForMaskedLM"]).save_pretrained(tmp_path / "bert")
+    message = refusal(run=str(run_folder), policy=str(tmp_path / "bert"))
+    assert message.startswith("policy=")
+    assert "BertForMaskedLM is not a causal language model" in message
+
+
+def test_sliding_layers_are_refused(run_folder: Path):
+    file = run_folder / "policy" / "config.json"
+    content = json.loads(file.read_text())
+    content["layer_types"] = ["full_attention", "sliding_attention", "full_attention"]
+    file.write_text(json.dumps(content))
+    assert "sliding_attention" in refusal(run=str(run_folder))
+
+
+def test_an_empty_or_unknown_selection_is_refused(run_folder: Path, tmp_path: Path):
+    (tmp_path / "one.jsonl").write_text('{"question": "1+1+1=?", "answer": "3"}\n')
+    assert "at least 2" in refusal(run=str(run_folder), data=[f"own:{tmp_path / 'one.jsonl'}"])
+    (tmp_path / "none.jsonl").write_text("")
+    refusal(DataError, run=str(run_folder), data=[f"own:{tmp_path / 'none.jsonl'}"])
+    assert "aime77" in refusal(DataError, run=str(run_folder), data=["aime77"])
+
+
+def test_too_long_responses_are_refused(run_folder: Path):
+    assert "256 positions of base" in refusal(run=str(run_folder), max_tokens=250)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"budgets": [0.0, 0.1]}, "budgets=0: a budget is a share"),
+        ({"budgets": [1.0]}, "strictly between 0 and 1"),
+        ({"budgets": []}, "nothing to run"),
+        ({"budgets": [0.1, 0.1]}, "occurs twice"),
+        ({"thresholds": [0.7]}, "ln 2"),
+        ({"thresholds": [0.1], "rules": ["random"]}, "add js to rules"),
+        ({"rules": ["luck"]}, "rules=luck: use one of js, random, entropy, earliest"),
+        ({"rules": []}, "nothing to run"),
+        ({"direction": "sideways"}, "forward, reverse, both"),
+        ({"temperature": 0.0}, "temperature=0: must be positive"),
+        ({"top_p": 1.5}, r"top_p=1.5: must lie in (0, 1]"),
+        ({"limit": 0}, "limit=0: must be at least 2"),
+        ({"batch": 0, "samples": 0}, "samples=0: must be at least 1\nbatch=0"),
+    ],
+)
+def test_bad_values_name_the_key_and_the_remedy(keys, words):
+    assert words in refusal(**keys)
