@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import torch
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from rlvr.analysis.arguments import HYDRA_QUIET, NAME, check_arguments, expand_arguments
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
@@ -168,6 +169,7 @@ def main() -> None:
         arguments, run = expand_arguments(sys.argv[1:])
         check_arguments(arguments, run)
     sys.argv[1:] = [*arguments, *HYDRA_QUIET]
+    disable_progress_bar()  # of loading weights; ours shows parts
     _hydra_main()
 
 

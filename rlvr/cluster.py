@@ -68,7 +68,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     else:
         options["address"] = cfg.address
     try:
-        context = ray.init(**options)
+        context: Any = ray.init(**options)
     except (ConnectionError, ValueError) as error:
         raise ConfigError(
             f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). Start one with "
@@ -108,7 +108,7 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
     import ray
 
     env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
-    remote = ray.remote(actor_class).options(
+    remote: Any = ray.remote(actor_class).options(
         num_cpus=1,
         num_gpus=placement.gpus,
         max_restarts=0,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
+from transformers import PreTrainedTokenizerBase
 
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
@@ -212,7 +213,9 @@ def open_session(cfg: Config) -> Iterator[Session]:
         )
 
 
-def _read_inputs(cfg: Config) -> tuple[str, PromptStream, tuple[EvalSet, ...], object]:
+def _read_inputs(
+    cfg: Config,
+) -> tuple[str, PromptStream, tuple[EvalSet, ...], PreTrainedTokenizerBase]:
     """Tokenizer and prompts; whatever is wrong with them is the user's to mend, hence a ConfigError."""
     room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
     try:

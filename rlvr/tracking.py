@@ -115,7 +115,7 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
 
 
 def _open_wandb(cfg: Config, folder: RunFolder) -> Any:
-    mode = cfg.tracking.wandb
+    mode: Any = cfg.tracking.wandb
     if mode == "off":
         return None
     if mode == "offline" and os.environ.get("WANDB_API_KEY"):
@@ -124,6 +124,7 @@ def _open_wandb(cfg: Config, folder: RunFolder) -> Any:
     import wandb
     from omegaconf import OmegaConf
 
+    settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
     return wandb.init(
         project=cfg.tracking.project,
         group=cfg.tracking.group,
@@ -131,5 +132,5 @@ def _open_wandb(cfg: Config, folder: RunFolder) -> Any:
         name=folder.path.name,
         dir=str(folder.path),
         mode=mode,
-        config=OmegaConf.to_container(OmegaConf.structured(cfg)),
+        config=settings,
     )

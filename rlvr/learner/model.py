@@ -36,6 +36,7 @@ class LinearLogp(torch.autograd.Function):
             max_workspace_mb=WORKSPACE_MB,
             validate=False,
         )
+        assert stats.logp_p is not None  # it was asked for
         ctx.save_for_backward(hidden, weight, ids, stats.lse_p)
         ctx.temperature = temperature
         return stats.logp_p
@@ -62,6 +63,8 @@ class LinearLogp(torch.autograd.Function):
 
 class PolicyModel(nn.Module):
     """A causal language model whose forward returns log-probs [t] of the response tokens, in fp32."""
+
+    lm: Any  # a transformers model for causal language modelling
 
     def __init__(self, lm: nn.Module, temperature: float) -> None:
         super().__init__()

@@ -89,10 +89,11 @@ class RolloutEngine:
 
         vllm_gloo.register()
         self.version = 0
+        dtype: Any = spec.dtype
         self._llm = LLM(
             model=spec.model,
             tokenizer=spec.model,
-            dtype=spec.dtype,
+            dtype=dtype,
             max_model_len=spec.max_length,
             tensor_parallel_size=spec.tensor_parallel,
             gpu_memory_utilization=spec.memory_utilization,
@@ -136,7 +137,7 @@ class RolloutEngine:
             )
             for r in requests
         ]
-        prompts = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
+        prompts: Any = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
         outputs = self._llm.generate(prompts, params, use_tqdm=False)
         results = [
             GenerationResult(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -70,7 +71,7 @@ class GlooChannel:
         self.deadline = timedelta(seconds=deadline_seconds)
         try:
             store = dist.TCPStore(host, port, world_size, is_master=rank == 0, timeout=self.deadline)
-            self._group = dist.ProcessGroupGloo(store, rank, world_size, self.deadline)
+            self._group: Any = dist.ProcessGroupGloo(store, rank, world_size, self.deadline)
         except RuntimeError as error:  # torch reports time-outs of the store and of gloo as RuntimeError
             raise SyncError(
                 f"weight transfer, rank {rank} of {world_size}, phase 'rendezvous': no connection at "

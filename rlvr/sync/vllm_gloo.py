@@ -6,6 +6,7 @@ vLLM ships NCCL and CUDA-IPC engines and no transport for CPU; this one is regis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -66,6 +67,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
     def receive_weights(self, update_info: GlooUpdateInfo) -> None:
         if self._channel is None:
             raise RuntimeError("gloo weight transfer: init_transfer_engine has not been called")
+        model: Any = self.model
         params = [
             ParamInfo(name, dtype, tuple(shape))
             for name, dtype, shape in zip(
@@ -73,7 +75,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
             )
         ]
         for bucket in self._channel.receive(plan_buckets(params, self._bucket_bytes)):
-            self.model.load_weights(iter(bucket))
+            model.load_weights(iter(bucket))
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
