@@ -16,6 +16,7 @@ from rlvr.divergence.triton_math import (
     LOG2E,
     MAX_JS,
     NO_INDEX,
+    SWITCH,
     entropy_of,
     exp2,
     js_term,
@@ -48,15 +49,17 @@ def _second(
         d = tl.abs(delta)
         u = exp2(-d, INTERPRET)
         h = exp2(tl.maximum(a, b), INTERPRET)
+        s = delta * delta
+        near = s < SWITCH
         if JS:
-            js += js_term(delta, d, u, h, INTERPRET)
+            js += js_term(s, near, d * u, u, h, INTERPRET)
         if KL:
-            to_p, to_q = kl_terms(delta, d, u, h)
+            to_p, to_q = kl_terms(delta, d, s, near, d * u, u, h)
             pq += to_p
             qp += to_q
     if RANK:
-        rank_p += (y > bar_p).to(tl.int32)
-        rank_q += (x > bar_q).to(tl.int32)
+        rank_p += tl.where(y > bar_p, 1.0, 0.0)
+        rank_q += tl.where(x > bar_q, 1.0, 0.0)
     return js, pq, qp, rank_p, rank_q
 
 
@@ -82,8 +85,10 @@ def _careful(
             d = tl.abs(delta)
             u = exp2(-d, INTERPRET)
             h = exp2(tl.maximum(a, b + c), INTERPRET)
-            js += js_term(delta, d, u, h, INTERPRET)
-            to_p, to_q = kl_terms(delta, d, u, h)
+            s = delta * delta
+            near = s < SWITCH
+            js += js_term(s, near, d * u, u, h, INTERPRET)
+            to_p, to_q = kl_terms(delta, d, s, near, d * u, u, h)
             pq += to_p
             qp += to_q
             p_alone = tl.where((x > float("-inf")) & (y == float("-inf")), 1.0, p_alone)
@@ -173,9 +178,9 @@ def stats_kernel(
             near_q = group + tl.arange(0, VEC)
             arg_q = _first_index(load_logits(y_ptr, near_q, vocab, low_q, True, TRUNCATE), near_q, peak_q)
     if ARGMAX:
-        tl.store(argmax_p_ptr + row, arg_p.to(tl.int64))
+        tl.store(argmax_p_ptr + row, arg_p)
         if HAS_Q:
-            tl.store(argmax_q_ptr + row, arg_q.to(tl.int64))
+            tl.store(argmax_q_ptr + row, arg_q)
     if GIVEN_P:
         peak_p = tl.load(lse_p_in + row) * LOG2E / k
         log_p = tl.full([], 0.0, tl.float32)
@@ -206,7 +211,7 @@ def stats_kernel(
             bar_q = tl.maximum(load_p(x_ptr, y_ptr, arg_q, vocab, low_p, False, False, DELTA), FLOOR)
         js_tile = tl.zeros([LANES, VEC], tl.float32)
         pq_tile, qp_tile, diff = js_tile, js_tile, js_tile
-        n_p = tl.zeros([LANES, VEC], tl.int32)
+        n_p = tl.zeros([LANES, VEC], tl.float32)  # exact up to 2^24
         n_q = n_p
         if full * TILE < vocab:
             offs = full * TILE + spread
@@ -257,8 +262,8 @@ def stats_kernel(
         value = js * inverse * (0.5 * LN2)
         tl.store(js_ptr + row, tl.where(value > MAX_JS, MAX_JS, tl.where(value < 0.0, 0.0, value)))
     if KL_PQ:
-        value = pq * inverse
+        value = pq * inverse * LN2
         tl.store(kl_pq_ptr + row, tl.where(value < 0.0, 0.0, value))
     if KL_QP:
-        value = qp * inverse
+        value = qp * inverse * LN2
         tl.store(kl_qp_ptr + row, tl.where(value < 0.0, 0.0, value))

@@ -21,14 +21,17 @@ FLOOR = tl.constexpr(-1e30)  # below every finite logit that matters; keeps -inf
 HUGE = tl.constexpr(1e30)
 MAX_JS = tl.constexpr(0.6931471228599548)
 NO_INDEX = tl.constexpr(2147483647)
-# psi(d) = z (1/2 + ...), z = d^2 / 4, right to 1.7e-7 for d < 1; here for s = (d / ln 2)^2, over ln 2.
-JS_SWITCH = tl.constexpr(2.0813689810056077)  # s at d = 1
-J1 = tl.constexpr(0.5 * 0.12011325347955035 / 0.6931471805599453)
-J2 = tl.constexpr(-0.2499976 * 0.12011325347955035**2 / 0.6931471805599453)
-J3 = tl.constexpr(0.1110334 * 0.12011325347955035**3 / 0.6931471805599453)
-J4 = tl.constexpr(-0.0463273 * 0.12011325347955035**4 / 0.6931471805599453)
-J5 = tl.constexpr(0.0153571 * 0.12011325347955035**5 / 0.6931471805599453)
-KL_SWITCH = tl.constexpr(0.0625)  # z at d = 0.5
+# Below d = 0.7 series take over, in s = (d / ln 2)^2, of z = d^2 / 4 = Z s:
+# psi(d) = z (0.499999969 - ...) (right to 6e-8) and t = 1 - tanh(sqrt z) / sqrt z = z (0.33333218 - ...) (1e-7).
+SWITCH = tl.constexpr((0.7 / 0.6931471805599453) ** 2)
+Z = tl.constexpr(0.12011325347955035)
+J1 = tl.constexpr(0.499999969 * 0.12011325347955035 / 0.6931471805599453)
+J2 = tl.constexpr(-0.249991852 * 0.12011325347955035**2 / 0.6931471805599453)
+J3 = tl.constexpr(0.110774633 * 0.12011325347955035**3 / 0.6931471805599453)
+J4 = tl.constexpr(-0.0427229628 * 0.12011325347955035**4 / 0.6931471805599453)
+T1 = tl.constexpr(0.33333218 * 0.12011325347955035)
+T2 = tl.constexpr(-0.13316218 * 0.12011325347955035**2)
+T3 = tl.constexpr(0.0501707147 * 0.12011325347955035**3)
 
 
 @triton.jit
@@ -120,25 +123,28 @@ def entropy_of(log_sum, mean):
 
 
 @triton.jit
-def js_term(delta, d, u, h, INTERPRET: tl.constexpr):
+def js_term(s, near, d_u, u, h, INTERPRET: tl.constexpr):
+    """2 / ln 2 times the term of JS, from s = delta^2, near = s < SWITCH and d_u = d u."""
     one_u = 1.0 + u
-    far = one_u * (1.0 - log2(one_u, INTERPRET)) - d * u
-    s = delta * delta
-    near = one_u * (s * (J1 + s * (J2 + s * (J3 + s * (J4 + s * J5)))))
-    return h * tl.where(s < JS_SWITCH, near, far)
+    far = one_u * (1.0 - log2(one_u, INTERPRET)) - d_u
+    series = one_u * (s * (J1 + s * (J2 + s * (J3 + s * J4))))
+    return h * tl.where(near, series, far)
 
 
 @triton.jit
-def kl_terms(delta, d, u, h):
-    """The terms of KL(P || Q) and KL(Q || P), both >= 0 up to rounding."""
-    nat = d * LN2
+def kl_terms(delta, d, s, near, d_u, u, h):
+    """1 / ln 2 times the terms of KL(P || Q) and KL(Q || P), both >= 0 up to rounding.
+
+    For small d, with t as above, they are (1 + u) [z (1 - t) +- d t / 2] in nats.
+    """
     rest = 1.0 - u
-    z = 0.25 * nat * nat
-    r = 0.33333333 + z * (-0.13333333 + z * 0.05396825)  # (d - 2 tanh(d / 2)) / (d z)
-    even = (1.0 + u) * (z - z * z * r)
-    odd = (1.0 + u) * (0.5 * nat) * z * r
-    near = z < KL_SWITCH
-    more = h * tl.where(near, even + odd, nat - rest)  # of the KL whose first argument is the larger here
-    less = h * tl.where(near, even - odd, rest - u * nat)
+    more = d - rest * LOG2E  # of the KL whose first argument is the larger here
+    less = rest * LOG2E - d_u
+    t = s * (T1 + s * (T2 + s * T3))
+    even = s - s * t
+    odd = delta * t
+    weight = (1.0 + u) * (Z * LOG2E)
     swap = delta < 0.0
-    return tl.where(swap, less, more), tl.where(swap, more, less)
+    to_p = tl.where(near, weight * (even + odd * (0.5 / (Z * LOG2E))), tl.where(swap, less, more))
+    to_q = tl.where(near, weight * (even - odd * (0.5 / (Z * LOG2E))), tl.where(swap, more, less))
+    return h * to_p, h * to_q

@@ -25,15 +25,13 @@ constexpr float kFloor = -1e30f;
 constexpr float kHuge = 1e30f;
 constexpr float kLn2 = 0.69314718056f;
 constexpr float kMaxJs = 0.6931471228599548f;
-// psi(d) as a series in s = (d / ln 2)^2, over ln 2; see triton_math.py.
-constexpr float kSwitch = 2.0813689810056077f;
-constexpr double kScale = 0.12011325347955035;
-constexpr double kLn2d = 0.6931471805599453;
-constexpr float kJ1 = 0.5 * kScale / kLn2d;
-constexpr float kJ2 = -0.2499976 * kScale * kScale / kLn2d;
-constexpr float kJ3 = 0.1110334 * kScale * kScale * kScale / kLn2d;
-constexpr float kJ4 = -0.0463273 * kScale * kScale * kScale * kScale / kLn2d;
-constexpr float kJ5 = 0.0153571 * kScale * kScale * kScale * kScale * kScale / kLn2d;
+// psi(d) as a series in s = (d / ln 2)^2, over ln 2, for d < 0.7; see triton_math.py.
+constexpr double kZ = 0.12011325347955035, kLn2d = 0.6931471805599453;
+constexpr float kSwitch = 0.7 / kLn2d * 0.7 / kLn2d;
+constexpr float kJ1 = 0.499999969 * kZ / kLn2d;
+constexpr float kJ2 = -0.249991852 * kZ * kZ / kLn2d;
+constexpr float kJ3 = 0.110774633 * kZ * kZ * kZ / kLn2d;
+constexpr float kJ4 = -0.0427229628 * kZ * kZ * kZ * kZ / kLn2d;
 
 __device__ __forceinline__ float exp2_fast(float v) {
   float r;
@@ -87,7 +85,7 @@ __device__ __forceinline__ float js_term(float a, float b) {
   const float one_u = 1.0f + u;
   const float far = fmaf(-d, u, one_u * (1.0f - log2_fast(one_u)));
   const float s = delta * delta;
-  const float near = one_u * (s * fmaf(s, fmaf(s, fmaf(s, fmaf(s, kJ5, kJ4), kJ3), kJ2), kJ1));
+  const float near = one_u * (s * fmaf(s, fmaf(s, fmaf(s, kJ4, kJ3), kJ2), kJ1));
   return exp2_fast(fmaxf(a, b)) * (s < kSwitch ? near : far);
 }
 
