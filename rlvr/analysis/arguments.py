@@ -28,7 +28,7 @@ HYDRA_QUIET = (
 )
 PATHS = {"base": "model.base_path", "policy": "model.path", "run": "run", "output": "output"}
 LISTS = ("checkpoints", "responses", "base_responses")
-QUESTIONS = ("--help", "-h", "--cfg", "-c", "--info", "-i", "--hydra-help")  # answered without a policy
+QUESTIONS = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--hydra-help"}  # answered without a policy
 FREE = ("hydra", "rollout.engine_args", "data.eval")
 
 
@@ -36,7 +36,7 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     """Return the command line with the short forms written out, and the folder of `run=`.
 
     Raises:
-        ConfigError: a short form without a value, an unknown data set, or no pair of models.
+        ConfigError: a short form without a value, or an unknown data set.
     """
     expanded: list[str] = []
     run = None
@@ -55,11 +55,6 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
             expanded += ["generate=true"] if key == "data" else []
         else:
             expanded.append(argument)
-    given = {argument.partition("=")[0] for argument in expanded}
-    if run is None and not given & set(QUESTIONS):
-        for short in ("base", "policy"):
-            if PATHS[short] not in given:
-                raise ConfigError(f"{short}= is missing: give base=PATH and policy=PATH, or run=FOLDER")
     return expanded, run
 
 
@@ -67,7 +62,7 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
     """Register the defaults (of the run, where there is one) and compose once, to report mistakes in our words.
 
     Raises:
-        ConfigError: an unknown key, a value of the wrong type, or a folder that is not a run.
+        ConfigError: an unknown key, a value of the wrong type, no pair of models, or a folder that is not a run.
     """
     ConfigStore.instance().store(name=NAME, node=OmegaConf.structured(with_run(run)))
     overrides = get_args_parser().parse_args(list(arguments)).overrides
@@ -82,6 +77,10 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
             near = difflib.get_close_matches(key, [*keys, *PATHS], n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
             raise ConfigError(f"{key}: there is no such key; {hint}")
+    given = {override.key_or_group for override in parsed}
+    for short in ("base", "policy"):
+        if run is None and PATHS[short] not in given and not QUESTIONS & set(arguments):
+            raise ConfigError(f"{short}= is missing: give base=PATH and policy=PATH, or run=FOLDER")
     single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
     try:
         with hydra.initialize(config_path=None, version_base="1.3"):

@@ -88,7 +88,7 @@ def build_index(
 
     def tables() -> Iterator[pa.Table]:
         for trajectory, paths in files.items():
-            chosen = _select(_rows(paths, vocabulary), select)
+            chosen = _select(counter.not_empty(_rows(paths, vocabulary)), select)
             for rows in _chunks(chosen, responses_per_part):
                 yield counter.table(trajectory, rows, tokenizer)
 
@@ -130,6 +130,14 @@ class _Counter:
         self.correct: dict[str, int] = {}
         self.problems: dict[str, set[bytes]] = {}
         self._hash = hashlib.blake2b(digest_size=16)
+
+    def not_empty(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows that have a token to score."""
+        for row in rows:
+            if row["response_ids"]:
+                yield row
+            else:
+                self.empty += 1
 
     def table(
         self, trajectory: str, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
@@ -247,8 +255,6 @@ def _select(rows: Iterator[dict[str, Any]], select: SelectConfig) -> Iterator[di
         if problem not in taken and select.problems is not None and len(taken) == select.problems:
             continue
         count = taken.setdefault(problem, 0)
-        if not row["response_ids"]:
-            continue
         if select.verdict != "all" and _correct(row) != (select.verdict == "correct"):
             continue
         if select.samples is not None and count == select.samples:

@@ -23,7 +23,7 @@ class Table:
 def _interval(name: str, unit: str, meaning: str) -> tuple[Doc, ...]:
     return (
         (name, unit, meaning),
-        (f"{name}_low", unit, "lower end of the 95 % interval, from a bootstrap over problems or responses"),
+        (f"{name}_low", unit, "lower end of the 95 % bootstrap interval; empty where one problem holds all"),
         (f"{name}_high", unit, "upper end of it"),
     )
 

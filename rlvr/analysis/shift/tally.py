@@ -18,6 +18,8 @@ from rlvr.analysis.accuracy import Doubles, Estimate
 
 Ints = NDArray[np.int64]
 
+LEFT_BY_ONE_UNIT = 0.75  # between 1 - 1/e and 1 - 1/e^2
+
 
 @dataclass(frozen=True, slots=True)
 class TokenPart:
@@ -86,9 +88,12 @@ def ratio(top: Tally, top_bin: int | slice, bottom: Tally, bottom_bin: int | sli
 
 
 def interval(replicates: Doubles) -> tuple[float, float]:
-    """The central 95 % of the replicates [B] that are defined."""
+    """The central 95 % of the replicates [B] that are defined; nan where a single unit holds all the tokens.
+
+    A single unit is left out of a share 1/e of the replicates, two of them out of 1/e^2.
+    """
     defined = replicates[~np.isnan(replicates)]
-    if not len(defined):
+    if len(defined) <= LEFT_BY_ONE_UNIT * len(replicates):
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [0.025, 0.975])
     return float(low), float(high)
