@@ -22,10 +22,10 @@ VOCAB = 151_936
 TARGET = GPUTarget("cuda", 90, 32)
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 VARIANTS = {
-    "js + logp + lse": frozenset({"JS", "LOGP_P", "LOGP_Q"}),
-    "js + both kl": frozenset({"JS", "KL_PQ", "KL_QP"}),
+    "js + logp + lse": frozenset({"HAS_Q", "JS", "LOGP_P", "LOGP_Q"}),
+    "js + both kl": frozenset({"HAS_Q", "JS", "KL_PQ", "KL_QP"}),
     "all": frozenset(
-        "JS KL_PQ KL_QP ENTROPY_P ENTROPY_Q LOGP_P LOGP_Q ARGMAX RANK".split()  # noqa: SIM905
+        "HAS_Q JS KL_PQ KL_QP ENTROPY_P ENTROPY_Q LOGP_P LOGP_Q ARGMAX RANK".split()  # noqa: SIM905
     ),
 }
 
@@ -39,10 +39,10 @@ class Cost:
     per_pair: float  # instructions for each vocabulary pair, both reads together, loop overhead included
 
 
-def compile_kernel(flags: frozenset[str], dtype: str = "bf16", delta: bool = False) -> bytes:
+def compile_kernel(flags: frozenset[str], dtype: str = "bf16") -> bytes:
     """Returns the cubin of the kernel for rows of VOCAB entries; `flags` are those that are True."""
     lanes, vec, warps = tile_shape(VOCAB, 2 if dtype == "bf16" else 4)
-    constants: dict[str, int | bool] = {"LANES": lanes, "VEC": vec, "HAS_Q": True, "DELTA": delta}
+    constants: dict[str, int | bool] = {"LANES": lanes, "VEC": vec}
     signature, attributes = {}, {}
     for i, name in enumerate(stats_kernel.arg_names):
         if name.isupper():
@@ -67,10 +67,10 @@ def _argument_type(name: str, dtype: str) -> str:
     return "*i64" if name.startswith(("ids", "argmax", "rank")) else "*fp32"
 
 
-def measure(flags: frozenset[str], dtype: str = "bf16", delta: bool = False) -> Cost:
+def measure(flags: frozenset[str], dtype: str = "bf16") -> Cost:
     """Compiles one variant and reads registers, spills and instructions from the machine code."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compile_kernel(flags, dtype, delta))
+        file.write(compile_kernel(flags, dtype))
         file.flush()
         usage = run_tool("cuobjdump", "-res-usage", file.name)
         sass = run_tool("nvdisasm", "-c", file.name)

@@ -30,6 +30,71 @@ from rlvr.divergence.triton_math import (
 
 
 @triton.jit
+def _read_one(
+    x_ptr, y_ptr, vocab, low_p, low_q, k, spread, READ_P: tl.constexpr, READ_Q: tl.constexpr,
+    DELTA: tl.constexpr, TRUNCATE: tl.constexpr, ENTROPY_P: tl.constexpr, ENTROPY_Q: tl.constexpr,
+    FIND: tl.constexpr, LANES: tl.constexpr, VEC: tl.constexpr, INTERPRET: tl.constexpr,
+):  # fmt: skip
+    """Each lane's maximum, sum, weighted sum and tile of the maximum, of P and of Q; see `online`."""
+    TILE: tl.constexpr = LANES * VEC
+    mx = tl.full([LANES], FLOOR, tl.float32)
+    sx = tl.zeros([LANES], tl.float32)
+    tx = tl.zeros([LANES], tl.float32)
+    ix = tl.zeros([LANES], tl.int32)
+    my, sy, ty, iy = mx, sx, tx, ix
+    full = vocab // TILE
+    if READ_P or READ_Q:
+        for tile in range(0, full):
+            offs = tile * TILE + spread
+            if READ_P:
+                x = load_p(x_ptr, y_ptr, offs, vocab, low_p, False, TRUNCATE, DELTA)
+                mx, sx, tx, ix = online(x, mx, sx, tx, ix, tile, k, ENTROPY_P, FIND, INTERPRET)
+            if READ_Q:
+                y = load_logits(y_ptr, offs, vocab, low_q, False, TRUNCATE)
+                my, sy, ty, iy = online(y, my, sy, ty, iy, tile, k, ENTROPY_Q, FIND, INTERPRET)
+        if full * TILE < vocab:
+            offs = full * TILE + spread
+            if READ_P:
+                x = load_p(x_ptr, y_ptr, offs, vocab, low_p, True, TRUNCATE, DELTA)
+                mx, sx, tx, ix = online(x, mx, sx, tx, ix, full, k, ENTROPY_P, FIND, INTERPRET)
+            if READ_Q:
+                y = load_logits(y_ptr, offs, vocab, low_q, True, TRUNCATE)
+                my, sy, ty, iy = online(y, my, sy, ty, iy, full, k, ENTROPY_Q, FIND, INTERPRET)
+    return mx, sx, tx, ix, my, sy, ty, iy
+
+
+@triton.jit
+def _read_two(
+    x_ptr, y_ptr, vocab, mx, my, c, k, bar_p, bar_q, spread, JS: tl.constexpr, KL: tl.constexpr,
+    RANK: tl.constexpr, DELTA: tl.constexpr, LANES: tl.constexpr, VEC: tl.constexpr, INTERPRET: tl.constexpr,
+):  # fmt: skip
+    """Sums of JS and both KLs, and how many tokens lie above each bar."""
+    TILE: tl.constexpr = LANES * VEC
+    js = tl.zeros([LANES, VEC], tl.float32)
+    pq, qp, n_p, n_q, diff = js, js, js, js, js  # counts in fp32 are exact up to 2^24
+    full = vocab // TILE
+    if full * TILE < vocab:
+        offs = full * TILE + spread
+        x = load_p(x_ptr, y_ptr, offs, vocab, 0.0, True, False, DELTA)
+        y = load_logits(y_ptr, offs, vocab, 0.0, True, False)
+        if DELTA:
+            diff = tl.where(offs < vocab, load_logits(x_ptr, offs, vocab, 0.0, True, False), 0.0)
+        js, pq, qp, n_p, n_q = _second(
+            x, y, mx, my, c, k, bar_p, bar_q, js, pq, qp, n_p, n_q, diff, JS, KL, RANK, DELTA, INTERPRET
+        )
+    for back in range(0, full):
+        offs = (full - 1 - back) * TILE + spread
+        x = load_p(x_ptr, y_ptr, offs, vocab, 0.0, False, False, DELTA)
+        y = load_logits(y_ptr, offs, vocab, 0.0, False, False)
+        if DELTA:
+            diff = load_logits(x_ptr, offs, vocab, 0.0, False, False)
+        js, pq, qp, n_p, n_q = _second(
+            x, y, mx, my, c, k, bar_p, bar_q, js, pq, qp, n_p, n_q, diff, JS, KL, RANK, DELTA, INTERPRET
+        )
+    return _total(js), _total(pq), _total(qp), _total(n_p), _total(n_q)
+
+
+@triton.jit
 def _second(
     x, y, mx, my, c, k, bar_p, bar_q, js, pq, qp, rank_p, rank_q, difference,
     JS: tl.constexpr, KL: tl.constexpr, RANK: tl.constexpr, DELTA: tl.constexpr, INTERPRET: tl.constexpr,
@@ -139,30 +204,11 @@ def stats_kernel(
     spread = lanes[:, None] * VEC + tl.arange(0, VEC)[None, :]
     low_p = tl.load(low_p_ptr + row) if TRUNCATE else 0.0
     low_q = tl.load(low_q_ptr + row) if TRUNCATE else 0.0
-    full = vocab // TILE
 
-    mx = tl.full([LANES], FLOOR, tl.float32)
-    sx = tl.zeros([LANES], tl.float32)
-    tx = tl.zeros([LANES], tl.float32)
-    ix = tl.zeros([LANES], tl.int32)
-    my, sy, ty, iy = mx, sx, tx, ix
-    if READ_P or READ_Q:
-        for tile in range(0, full):
-            offs = tile * TILE + spread
-            if READ_P:
-                x = load_p(x_ptr, y_ptr, offs, vocab, low_p, False, TRUNCATE, DELTA)
-                mx, sx, tx, ix = online(x, mx, sx, tx, ix, tile, k, ENTROPY_P, FIND, INTERPRET)
-            if READ_Q:
-                y = load_logits(y_ptr, offs, vocab, low_q, False, TRUNCATE)
-                my, sy, ty, iy = online(y, my, sy, ty, iy, tile, k, ENTROPY_Q, FIND, INTERPRET)
-        if full * TILE < vocab:
-            offs = full * TILE + spread
-            if READ_P:
-                x = load_p(x_ptr, y_ptr, offs, vocab, low_p, True, TRUNCATE, DELTA)
-                mx, sx, tx, ix = online(x, mx, sx, tx, ix, full, k, ENTROPY_P, FIND, INTERPRET)
-            if READ_Q:
-                y = load_logits(y_ptr, offs, vocab, low_q, True, TRUNCATE)
-                my, sy, ty, iy = online(y, my, sy, ty, iy, full, k, ENTROPY_Q, FIND, INTERPRET)
+    mx, sx, tx, ix, my, sy, ty, iy = _read_one(
+        x_ptr, y_ptr, vocab, low_p, low_q, k, spread, READ_P, READ_Q,
+        DELTA, TRUNCATE, ENTROPY_P, ENTROPY_Q, FIND, LANES, VEC, INTERPRET,
+    )  # fmt: skip
 
     # Normalisers: lse = (peak k + log2 sum) ln 2. A row that is -inf throughout has the sum 0.
     peak_p, log_p, entropy_p = merge(mx, sx, tx, k, INTERPRET)
@@ -205,38 +251,16 @@ def stats_kernel(
     c = log_p - log_q
     if (JS or KL or RANK) and not TRUNCATE:
         if RANK:
-            bar_p = tl.maximum(
-                tl.load(y_ptr + arg_p).to(tl.float32), FLOOR
-            )  # FLOOR: the padding never counts
+            # At least FLOOR, so that padding never counts as larger.
+            bar_p = tl.maximum(tl.load(y_ptr + arg_p).to(tl.float32), FLOOR)
             bar_q = tl.maximum(load_p(x_ptr, y_ptr, arg_q, vocab, low_p, False, False, DELTA), FLOOR)
-        js_tile = tl.zeros([LANES, VEC], tl.float32)
-        pq_tile, qp_tile, diff = js_tile, js_tile, js_tile
-        n_p = tl.zeros([LANES, VEC], tl.float32)  # exact up to 2^24
-        n_q = n_p
-        if full * TILE < vocab:
-            offs = full * TILE + spread
-            x = load_p(x_ptr, y_ptr, offs, vocab, low_p, True, TRUNCATE, DELTA)
-            y = load_logits(y_ptr, offs, vocab, low_q, True, TRUNCATE)
-            if DELTA:
-                diff = tl.where(offs < vocab, load_logits(x_ptr, offs, vocab, low_p, True, False), 0.0)
-            js_tile, pq_tile, qp_tile, n_p, n_q = _second(
-                x, y, peak_p, peak_q, c, k, bar_p, bar_q, js_tile, pq_tile, qp_tile, n_p, n_q, diff,
-                JS, KL, RANK, DELTA, INTERPRET,
-            )  # fmt: skip
-        for back in range(0, full):
-            offs = (full - 1 - back) * TILE + spread
-            x = load_p(x_ptr, y_ptr, offs, vocab, low_p, False, TRUNCATE, DELTA)
-            y = load_logits(y_ptr, offs, vocab, low_q, False, TRUNCATE)
-            if DELTA:
-                diff = load_logits(x_ptr, offs, vocab, low_p, False, False)
-            js_tile, pq_tile, qp_tile, n_p, n_q = _second(
-                x, y, peak_p, peak_q, c, k, bar_p, bar_q, js_tile, pq_tile, qp_tile, n_p, n_q, diff,
-                JS, KL, RANK, DELTA, INTERPRET,
-            )  # fmt: skip
-        js, pq, qp = _total(js_tile), _total(pq_tile), _total(qp_tile)
+        js, pq, qp, n_p, n_q = _read_two(
+            x_ptr, y_ptr, vocab, peak_p, peak_q, c, k, bar_p, bar_q, spread,
+            JS, KL, RANK, DELTA, LANES, VEC, INTERPRET,
+        )  # fmt: skip
         if RANK:
-            tl.store(rank_p_ptr + row, 1 + _total(n_p).to(tl.int64))
-            tl.store(rank_q_ptr + row, 1 + _total(n_q).to(tl.int64))
+            tl.store(rank_p_ptr + row, 1 + n_p.to(tl.int64))
+            tl.store(rank_q_ptr + row, 1 + n_q.to(tl.int64))
 
     # NaN sums: a logit of -inf somewhere (or a row that is NaN, which stays so). Rare, and read once more.
     probe = js + pq + qp
