@@ -223,5 +223,5 @@ def _sample_row(
         "extracted": verdict.extracted,
     }
     if keep_scores:
-        row["scores"] = [round(float(score), 6) for score in response.scores]
+        row["scores"] = [float(f"{score:.9g}") for score in response.scores]  # as exact as fp32
     return row
