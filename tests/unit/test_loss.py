@@ -16,8 +16,9 @@ from rlvr.config import LossConfig
 from rlvr.learner.loss import KL_ESTIMATORS, LossInput, policy_loss, sequence_mean
 from unit.records import random_tokens
 
+SUPERVISED = "nll"
 OBJECTIVES, RATIOS, KLS = ("clip", "cispo"), ("token", "sequence"), ("off", "k1", "k2", "k3")
-EVERY_LOSS = list(itertools.product(OBJECTIVES, RATIOS, KLS))
+EVERY_LOSS = [*itertools.product(OBJECTIVES, RATIOS, KLS), *itertools.product([SUPERVISED], ["token"], KLS)]
 
 
 def one_token(ratio: float, advantage: float, weight: float = 1.0, **others: torch.Tensor) -> LossInput:
@@ -67,6 +68,16 @@ def test_cispo_by_hand(ratio, held, advantage):
     assert policy_loss(tokens, cfg).loss.item() == pytest.approx(-held * advantage * logp, abs=1e-12)
     # No token's gradient is ever zero: that is what CISPO is for.
     assert gradient(tokens, cfg).item() == pytest.approx(-held * advantage, abs=1e-12)
+
+
+def test_supervised_loss_is_the_weighted_negative_log_likelihood():
+    tokens = random_tokens([3, 2], seed=8)
+    cfg = LossConfig(objective=SUPERVISED)
+    expected = -(tokens.logp.detach() * tokens.weight).sum().item()
+    assert policy_loss(tokens, cfg).loss.item() == pytest.approx(expected)
+    torch.testing.assert_close(gradient(tokens, cfg), -tokens.weight)
+    other = replace(tokens, advantage=-5 * tokens.advantage)
+    assert policy_loss(other, cfg).loss.item() == pytest.approx(expected)
 
 
 def test_sequence_ratio_by_hand():
@@ -121,6 +132,8 @@ def plain_loss(tokens: LossInput, cfg: LossConfig) -> float:
         value = min(ratio * advantage, clipped * advantage)
         if cfg.objective == "cispo":
             value = clipped * advantage * logp[t]
+        if cfg.objective == SUPERVISED:
+            value = logp[t]
         if cfg.rollout_correction is not None:
             value *= min(math.exp(old[t] - tokens.rollout_logp[t].item()), cfg.rollout_correction)
         gap = logp[t] - base[t]
@@ -184,7 +197,8 @@ def test_loss_and_gradient_add_up_over_micro_batches(lengths, cut, which, seed):
     terms, expected = policy_loss(whole, cfg), gradient(whole, cfg)
     parts = []
     for part in (slice(0, border), slice(border, None)):
-        fields = {name: getattr(whole, name)[part] for name in LossInput.__dataclass_fields__}
+        values = {name: getattr(whole, name) for name in LossInput.__dataclass_fields__}
+        fields = {name: value if value is None else value[part] for name, value in values.items()}
         fields["logp"] = fields["logp"].detach().requires_grad_()
         parts.append(LossInput(**fields))
     split = [policy_loss(part, cfg) for part in parts]

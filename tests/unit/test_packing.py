@@ -146,6 +146,13 @@ def test_shard_is_a_partition_with_even_counts_and_close_loads(lengths, ranks):
     assert max(loads) - min(loads) <= max(lengths)
 
 
+def test_shard_deals_back_and_forth():
+    # Longest first 9 8 7 6 5 4: dealt 0 1 1 0 0 1, so both ranks get close to half.
+    first, second = shard(np.asarray([4, 9, 8, 5, 7, 6]), 2)
+    assert sorted(first.tolist()) == [1, 3, 5]  # 9 + 6 + 5
+    assert sorted(second.tolist()) == [0, 2, 4]  # 8 + 7 + 4
+
+
 @given(lengths=LENGTHS, room=st.integers(0, 200))
 def test_budget_split_is_a_partition_within_the_budget(lengths, room):
     sizes, budget = np.asarray(lengths), max(lengths) + room

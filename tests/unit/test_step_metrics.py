@@ -10,7 +10,7 @@ import pytest
 from rlvr.config import SyncConfig
 from rlvr.errors import MismatchError
 from rlvr.learner.packing import pack
-from rlvr.metrics import PERCENTILES, PhaseClock, comparable, logprob_mismatch, step_metrics
+from rlvr.metrics import PERCENTILES, PhaseClock, comparable, logprob_mismatch, staleness, step_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.sync.gate import check_mismatch
 from rlvr.tracking import step_line
@@ -143,6 +143,14 @@ def test_comparable_drops_exactly_what_a_clock_measured():
     assert {k.partition("/")[0] for k in found.keys() - kept.keys()} == {"seconds", "rate"}
     again = step_metrics(rollout, scored([0.0] * 8), STATS, PhaseClock(), version=3, busy_seconds=0.0)
     assert comparable(again) == kept
+
+
+def test_staleness_counts_only_what_was_sampled():
+    batch = pack(two_groups())
+    assert staleness(batch, version=5) == 3
+    given = replace(batch, weight_version=np.asarray([-1, 5, 4, -1]))
+    assert staleness(given, version=5) == 1
+    assert staleness(replace(batch, weight_version=np.full(4, -1)), version=5) == 0
 
 
 def test_overhead_is_never_negative():
