@@ -159,8 +159,8 @@ class ClusterConfig:
     """Ray, and which cores each process may use."""
 
     address: str = "local"  # local: start Ray here; auto or host:port: join a running cluster
-    cpus: int | None = None  # of a local cluster; null: all
-    threads_per_actor: int | None = None  # null: the node's cores, shared out among busy actors
+    cpus: int | None = None  # cores to use on this machine; null: those that are idle at the start
+    threads_per_actor: int | None = None  # null: `cpus`, shared out among the actors that work together
     start_deadline_seconds: float = 120.0
 
 

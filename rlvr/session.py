@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
+from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerBase
 
 from rlvr import cluster
@@ -149,6 +150,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
+    cfg, cores = settle_cores(cfg, checkpoint)
     folder.create(cfg)
     # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
     folder.rewind_metrics(-1 if checkpoint is None else start.step)
@@ -156,6 +158,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         tracker = Tracker(cfg, folder, start.step + 1)
         stack.callback(tracker.close)
         tracker.note(str(plan))
+        tracker.note(cores)
         stack.callback(cluster.shutdown)
         actors = cfg.rollout.engines + cfg.learner.workers
         ray = cluster.start(cfg.cluster, actors=actors)
@@ -211,6 +214,22 @@ def open_session(cfg: Config) -> Iterator[Session]:
             setup_seconds=time.time() - psutil.Process().create_time(),
             opened=time.monotonic(),
         )
+
+
+def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
+    """The configuration with `cluster.cpus` set, and the reason for its value.
+
+    A resumed run keeps the number of its checkpoint: the order of floating-point sums depends on it.
+    """
+    if cfg.cluster.cpus is not None:
+        return cfg, f"cores: {cfg.cluster.cpus} (cluster.cpus)"
+    if checkpoint is not None:
+        idle = int(OmegaConf.load(checkpoint / "config.yaml").cluster.cpus)
+        reason = f"cores: {idle}, as in the checkpoint"
+    else:
+        idle, cores = cluster.idle_cores()
+        reason = f"cores: {idle} of {cores}" + (", the others are busy" if idle < cores else "")
+    return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
 
 
 def _read_inputs(
