@@ -133,6 +133,7 @@ class Batch:
     signals: TokenSignals = field(default_factory=TokenSignals)
     token_weight: Floats | None = None  # [T] the plug-in's weights, detached by construction
     token_advantage: Floats | None = None  # [T] advantage x weight, what the loss consumes
+    token_penalty: Floats | None = None  # [T] coefficients of |log pi - log pi_old| in the loss
 
     @property
     def size(self) -> int:
@@ -185,6 +186,7 @@ class Batch:
             signals=TokenSignals(**picked),
             token_weight=per_token(self.token_weight),
             token_advantage=per_token(self.token_advantage),
+            token_penalty=per_token(self.token_penalty),
         )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.advantage.group import ESTIMATORS
-from rlvr.advantage.token import TokenPlugin, build_plugin
-from rlvr.advantage.token.contract import inside_update
+from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
+from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.config import Config
 from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError
@@ -248,6 +248,16 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             "advantage.normalize=true: this plug-in reads a signal that exists only inside the update, a "
             "micro-batch at a time, where the batch's mean weight is unknown; set it to false"
+        )
+    if cfg.loss.objective == "nll" and not isinstance(plugin, Uniform):
+        found.append(
+            f"advantage.token={cfg.advantage.token}: loss.objective=nll ignores advantages, so weighting tokens "
+            "would do nothing; set advantage=uniform"
+        )
+    if cfg.learner.updates_per_step == 1 and (inside_update(plugin) or has_penalty(plugin)):
+        found.append(
+            f"advantage.token={cfg.advantage.token} with learner.updates_per_step=1: in the only update of a "
+            "step the policy still is the old one, so what compares the two does nothing; use at least 2 updates"
         )
     if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
         found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")

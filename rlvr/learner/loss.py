@@ -70,6 +70,14 @@ def sequence_mean(values: Tensor, sequence: Tensor) -> Tensor:
     return (total / tokens)[index]
 
 
+def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
+    """Scalar: the sum over tokens of coefficient [t] x |log pi - log pi_old|, weighted as the surrogate is.
+
+    The penalty of KL-Cov (arXiv 2505.22617); zero, and without gradient, where policy and old policy agree.
+    """
+    return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.weight).sum()
+
+
 def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     """The clipped surrogate with its KL penalty, summed over the given tokens.
 

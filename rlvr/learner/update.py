@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from rlvr.advantage.token.apply import check_weights
 from rlvr.advantage.token.contract import TokenPlugin, TokenView, inside_update
 from rlvr.config import LossConfig
-from rlvr.learner.loss import LossInput, LossTerms, k3, policy_loss
+from rlvr.learner.loss import LossInput, LossTerms, k3, old_policy_penalty, policy_loss
 from rlvr.learner.packing import MicroBatch, MicroPlan, micro_batch
 from rlvr.types import Batch, Floats
 
@@ -42,7 +42,11 @@ def accumulate(
     terms = []
     for plan in plans:
         micro = micro_batch(batch, plan.rows).to(context.device)
-        part = policy_loss(loss_input(batch, micro, forward(micro), context), context.loss)
+        tokens = loss_input(batch, micro, forward(micro), context)
+        part = policy_loss(tokens, context.loss)
+        if batch.token_penalty is not None:
+            coefficient = torch.from_numpy(batch.token_penalty)[micro.token.cpu()].to(context.device)
+            part = replace(part, loss=part.loss + old_policy_penalty(tokens, coefficient))
         # DeepSpeed averages gradients over ranks, while our weights already count the tokens of all of them.
         scale = 0.0 if plan.padding else float(context.ranks)
         backward(part.loss * scale)
@@ -97,6 +101,7 @@ def _update_view(
         length=torch.from_numpy(batch.response_lengths)[sequence].to(context.device),
         progress=context.progress,
         seed=context.seed,
+        in_loss=torch.from_numpy(batch.in_loss)[sequence].to(context.device),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from rlvr.errors import ConfigError
 from rlvr.types import STEP_SIGNALS, Batch
 
 
@@ -22,6 +23,11 @@ class TokenView:
     length: Tensor  # response length of its sequence
     progress: float  # finished share of the training run, 0..1
     seed: int  # differs from step to step, the same in a resumed run
+    in_loss: Tensor | None = None  # False where overlong filtering takes the token out; None: all count
+
+    def counted(self, values: Tensor) -> Tensor:
+        """The values ([T]) of the tokens in the loss: what statistics of a batch are taken over."""
+        return values if self.in_loss is None else values[self.in_loss]
 
 
 @runtime_checkable
@@ -36,6 +42,41 @@ class TokenPlugin(Protocol):
     def weights(self, view: TokenView) -> Tensor:
         """Return [T] finite weights; the token advantage is the group advantage times these."""
         ...
+
+
+class PenaltyPlugin(TokenPlugin, Protocol):
+    """A plug-in that also penalises leaving the policy which starts the step, on tokens of its choice."""
+
+    def penalty(self, view: TokenView) -> Tensor:
+        """Return [T] coefficients, none negative; the loss adds them times |log pi - log pi_old|.
+
+        Called once for the whole scored batch, so such a plug-in cannot require a signal of the update.
+        """
+        ...
+
+
+def has_penalty(plugin: TokenPlugin) -> TypeGuard[PenaltyPlugin]:
+    """Whether the plug-in adds a penalty to the loss besides weighting advantages."""
+    return callable(getattr(plugin, "penalty", None))
+
+
+def require_share(option: str, share: float) -> None:
+    """Check an option that is a share of the tokens.
+
+    Raises:
+        ConfigError: not greater than 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"advantage.options.{option}={share}: must be greater than 0 and at most 1")
+
+
+def top_share(view: TokenView, values: Tensor, share: float) -> Tensor:
+    """[T] 1 for the `share` of the tokens in the loss with the largest values (ties at the border too), else 0."""
+    counted = view.counted(values)
+    if len(counted) == 0:
+        return torch.ones_like(values)
+    kept = max(1, round(share * len(counted)))
+    return (values >= torch.topk(counted, kept).values[-1]).to(values.dtype)
 
 
 def inside_update(plugin: TokenPlugin) -> bool:
@@ -55,4 +96,5 @@ def batch_view(batch: Batch, plugin: TokenPlugin, *, progress: float, seed: int)
         length=torch.from_numpy(batch.response_lengths[sequence]),
         progress=progress,
         seed=seed,
+        in_loss=torch.from_numpy(batch.in_loss[sequence]),
     )

@@ -6,17 +6,26 @@ import importlib
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from rlvr.advantage.token.contract import TokenPlugin
+from rlvr.advantage.token.contract import TokenPlugin, has_penalty, inside_update
+from rlvr.advantage.token.covariance import ClipCov, KLCov
+from rlvr.advantage.token.delta_logp import DeltaLogpMask
 from rlvr.advantage.token.divergence import DivergenceWeight
+from rlvr.advantage.token.high_entropy import HighEntropyMask
+from rlvr.advantage.token.low_probability import LowProbabilityWeight
 from rlvr.advantage.token.random import RandomWeight
 from rlvr.advantage.token.uniform import Uniform
 from rlvr.errors import ConfigError
-from rlvr.types import SIGNALS
+from rlvr.types import SIGNALS, STEP_SIGNALS
 
 PLUGINS: dict[str, type] = {
     "uniform": Uniform,
     "divergence": DivergenceWeight,
     "random": RandomWeight,
+    "high_entropy": HighEntropyMask,
+    "clip_cov": ClipCov,
+    "kl_cov": KLCov,
+    "low_probability": LowProbabilityWeight,
+    "delta_logp": DeltaLogpMask,
 }
 
 
@@ -84,5 +93,10 @@ def build_plugin(name: str, options: dict[str, Any]) -> TokenPlugin:
         raise ConfigError(
             f"advantage.token={name} requires unknown signals {sorted(unknown)}; "
             f"there are {', '.join(sorted(SIGNALS))}"
+        )
+    if has_penalty(plugin) and inside_update(plugin):
+        raise ConfigError(
+            f"advantage.token={name}: its penalty is computed once for the whole batch, but it requires "
+            f"{', '.join(sorted(set(plugin.requires) & STEP_SIGNALS))}, which exists only inside the update"
         )
     return plugin
