@@ -37,7 +37,7 @@ from rlvr.analysis.shift.inputs import PolicyToScore, identity, policies
 from rlvr.analysis.shift.parts import TokenTexts, write_parts
 from rlvr.analysis.shift.report import Progress, analysis_json, describe, headline_lines
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
-from rlvr.analysis.shift.storage import claim, token_file, write_text
+from rlvr.analysis.shift.storage import claim, exclusive, token_file, write_text
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.entry import readable_errors
@@ -53,16 +53,30 @@ def analyze(cfg: AnalyzeConfig) -> Path:
     """
     validate_analysis(cfg)
     base, chosen = cfg.model.base_path or cfg.model.path, policies(cfg)
-    device, vocabulary = _device(cfg), _vocabulary(cfg, base)
+    _device(cfg), _vocabulary(cfg, base)  # what is wrong with them is said before anything starts
     tokenizer = _shared_tokenizer(cfg, base, chosen)
     folder = Path(cfg.output or "").expanduser().absolute()
 
+    with exclusive(folder):
+        _analyze_into(folder, cfg, base, chosen, tokenizer)
+    return folder
+
+
+def _analyze_into(
+    folder: Path,
+    cfg: AnalyzeConfig,
+    base: str,
+    chosen: list[PolicyToScore],
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
     # 1  responses: read, or generated where none are given
     files = {name: _responses(cfg, folder, name, base, tokenizer) for name in cfg.trajectories}
 
     # 2  index: every response checked, and all of them cut into parts
     draft = folder / ".responses.new.parquet"
-    index = build_index(draft, files, cfg.select, cfg.score.responses_per_part, tokenizer, vocabulary)
+    index = build_index(
+        draft, files, cfg.select, cfg.score.responses_per_part, tokenizer, _vocabulary(cfg, base)
+    )
     try:
         claim(folder / "claim.json", _settings(cfg, base, chosen, index))
         draft.replace(folder / "responses.parquet")
@@ -71,7 +85,7 @@ def analyze(cfg: AnalyzeConfig) -> Path:
     print(describe(index, chosen), flush=True)
 
     # 3  scores, part by part
-    write_parts(cfg, folder, base, chosen, tokenizer, device, Progress())
+    write_parts(cfg, folder, base, chosen, tokenizer, _device(cfg), Progress())
 
     # 4  tables, from the parts
     parts = [token_file(folder, k) for k in range(index.parts * len(chosen))]
@@ -80,7 +94,6 @@ def analyze(cfg: AnalyzeConfig) -> Path:
     write_text(folder / "analysis.json", analysis_json(cfg, index, listing, headlines))
     print("\n".join(headline_lines(headlines, cfg.tables)))
     print(f"token table, tables and analysis.json in {folder}")
-    return folder
 
 
 def _responses(

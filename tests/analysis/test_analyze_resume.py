@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, Qwen
 
 from rlvr.analysis.config import AnalyzeConfig, ScoreConfig, SelectConfig
 from rlvr.analysis.shift.inputs import with_run
+from rlvr.analysis.shift.storage import exclusive
 from rlvr.analyze import analyze
 from rlvr.config import Config, ModelConfig
 from rlvr.data.tokenizer import load_tokenizer
@@ -79,6 +81,31 @@ def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
         analyze(case(select=SelectConfig(problems=2)))
     assert (contents(whole), (whole / "responses.parquet").read_bytes()) == before
     assert not list(whole.glob(".*"))
+
+
+def test_two_analyses_do_not_write_into_one_folder(case, tmp_path):
+    with exclusive(tmp_path / "out"), pytest.raises(RlvrError, match="is being written by another process"):
+        analyze(case())
+    analyze(case())
+
+
+def peak_memory(cfg):
+    """MB that Python and NumPy hold at most."""
+    tracemalloc.start()
+    analyze(cfg)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 1e6
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_responses(case, tmp_path):
+    few = write_responses(tmp_path / "few.jsonl", seed=4, problems=4, samples=20)
+    many = write_responses(tmp_path / "many.jsonl", seed=4, problems=4, samples=160)
+    analyze(case("warm", responses=[str(few)]))  # imports and caches
+    first = peak_memory(case("few", responses=[str(few)]))
+    second = peak_memory(case("many", responses=[str(many)]))
+    assert second < 1.2 * first
 
 
 @contextmanager

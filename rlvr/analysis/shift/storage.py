@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,31 @@ import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.run import write_atomically
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold an output folder, which is made if need be; the operating system lets go of it when a process dies.
+
+    Raises:
+        RlvrError: another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RlvrError(
+            f"output={folder} cannot be made ({error}); name a folder that can be written"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise RlvrError(
+            f"output={folder} is being written by another process; wait for it, or choose another output"
+        ) from error
+    finally:
+        os.close(handle)
 
 
 def token_file(folder: Path, number: int) -> Path:
