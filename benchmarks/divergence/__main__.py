@@ -20,11 +20,13 @@ from benchmarks.divergence.ceilings import Ceilings, measure_ceilings
 from benchmarks.divergence.measure import Measurement, measure
 from benchmarks.divergence.report import Row, Target
 from rlvr.divergence import WANTS, dist_stats, linear_dist_stats
+from rlvr.divergence.linear import chunk_rows
 from rlvr.divergence.record import Request, Rows
 
 VOCAB = 151_936
 SHORT = ("js", "logp_p", "lse_p")
 EXACT = tuple(name for name in WANTS if not name.endswith("_top_p"))
+WORKSPACE_MB = 1300.0  # the default of linear_dist_stats
 PEER_ROWS = 2048  # peers hold several [T, V] fp32 tensors; they are timed on so many rows and scaled
 HIDDEN = {1536: (1.5, 1.25), 3584: (1.20, 1.12), 5120: (1.15, 1.08)}
 PEERS = {"torch eager": (20, 30), "torch.compile": (2, 3), "Liger JSD per token": (10, 20)}
@@ -156,7 +158,11 @@ def _linear(n_tokens: int, device: torch.device, rows: list[Row]) -> list[Target
             rows.append(Row(item, "linear", n, VOCAB, h, "normal", measure(call, device)))
             return rows[-1].measurement
 
-        ours = record("ours, js", n_tokens, lambda p=h_p, q=h_q, a=w_p, b=w_q: linear_dist_stats(p, a, q, b))
+        ours = record(
+            "ours, js",
+            n_tokens,
+            lambda p=h_p, q=h_q, a=w_p, b=w_q: linear_dist_stats(p, a, q, b, max_workspace_mb=WORKSPACE_MB),
+        )
         bare = record("two bare GEMMs", n_tokens, lambda p=h_p, q=h_q, a=w_p, b=w_q: _bare_gemms(p, a, q, b))
         if not cuda:
             continue
@@ -181,7 +187,7 @@ def _linear(n_tokens: int, device: torch.device, rows: list[Row]) -> list[Target
 
 def _bare_gemms(h_p: Tensor, w_p: Tensor, h_q: Tensor, w_q: Tensor) -> None:
     """The same GEMMs in chunks of the same size, and nothing else."""
-    step = max(1, min(h_p.shape[0], int(1.3e9 // (VOCAB * 8)) if h_p.is_cuda else 64))
+    step = chunk_rows(h_p.shape[0], VOCAB, VOCAB * 8, h_p.device, WORKSPACE_MB)
     out = torch.empty(step, VOCAB, device=h_p.device, dtype=h_p.dtype)
     for start in range(0, h_p.shape[0], step):
         for hidden, weight in ((h_p, w_p), (h_q, w_q)):

@@ -15,6 +15,7 @@ from rlvr.divergence.record import DistStats, Request, Rows
 MODES = ("auto", "fp32", "delta", "bf16")
 CPU_CHUNK_ROWS = 64  # enough rows for the GEMM to read the weights seldom ...
 CPU_CHUNK_ELEMENTS = 1 << 17  # ... and, with a small vocabulary, few enough logits to stay in the cache
+GPU_TILE_ROWS = 128  # chunks of whole GEMM tiles
 WEIGHT_BLOCK_ROWS = 4096  # of a half-precision head, converted to fp32 at a time where the GEMM needs it
 
 
@@ -64,7 +65,10 @@ def linear_dist_stats(
     _check_inputs(hidden_p, weight_p, hidden_q, weight_q)
     n_tokens, vocab, device = hidden_p.shape[0], weight_p.shape[0], hidden_p.device
     checks.check_ids(ids, request, n_tokens, device)
-    mode = _choose_mode(logits, weight_q is None or weight_q is weight_p, hidden_p)
+    shared = (
+        weight_q is None or weight_q.data_ptr() == weight_p.data_ptr() and weight_q.shape == weight_p.shape
+    )
+    mode = _choose_mode(logits, shared, hidden_p)
     compute = choose_backend(backend, device, request)
     with torch.no_grad():
         positions = None
@@ -128,7 +132,8 @@ def _choose_mode(logits: str, shared: bool, hidden: Tensor) -> str:
     return "delta" if shared and (hidden.device.type == "cpu" or hidden.dtype == torch.float32) else "fp32"
 
 
-def _chunk_rows(n_tokens: int, vocab: int, bytes_per_row: int, device: torch.device, max_mb: float) -> int:
+def chunk_rows(n_tokens: int, vocab: int, bytes_per_row: int, device: torch.device, max_mb: float) -> int:
+    """Returns how many rows of logits to make at a time. Raises ValueError if not even one fits `max_mb`."""
     fitting = int(max_mb * 1e6 // bytes_per_row)
     if fitting < 1:
         raise ValueError(
@@ -136,6 +141,8 @@ def _chunk_rows(n_tokens: int, vocab: int, bytes_per_row: int, device: torch.dev
         )
     if device.type == "cpu":
         fitting = min(fitting, max(CPU_CHUNK_ROWS, CPU_CHUNK_ELEMENTS * torch.get_num_threads() // vocab))
+    elif fitting > GPU_TILE_ROWS:
+        fitting -= fitting % GPU_TILE_ROWS
     return max(1, min(fitting, n_tokens))
 
 
@@ -153,7 +160,7 @@ def _run_chunks(
     dtype = hidden.dtype if mode == "bf16" else torch.float32
     delta = mode == "delta" and len(sides) == 2
     bytes_per_row = vocab * len(sides) * dtype.itemsize
-    step = _chunk_rows(n_tokens, vocab, bytes_per_row, hidden.device, max_workspace_mb)
+    step = chunk_rows(n_tokens, vocab, bytes_per_row, hidden.device, max_workspace_mb)
     # On a GPU a look at each chunk would make the host wait each time: all normalisers are looked at in the end.
     looked_at = ("lse_p", "lse_q")[: len(sides)] if request.validate and hidden.device.type == "cuda" else ()
     inner = replace(request, want=request.want.union(looked_at), validate=request.validate and not looked_at)
