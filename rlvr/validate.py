@@ -266,6 +266,10 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
             "nll, sampled ones with clip or cispo (recipe=sft sets both)"
         )
+    if cfg.rollout.answers is not None and cfg.loss.rollout_correction is not None:
+        found.append(
+            "loss.rollout_correction: given answers (rollout.answers) have no rollout log-probs; set it to null"
+        )
     if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
         found.append(
             "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn "

@@ -119,6 +119,8 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         low, high = ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high
         if cfg.objective == "clip":  # the minimum lets a bound hold only on one side; CISPO's always holds
             low, high = low & (advantage < 0), high & (advantage > 0)
+        elif cfg.objective == "nll":  # has no bounds
+            low, high = torch.zeros_like(low), torch.zeros_like(high)
         return LossTerms(
             loss=loss,
             clip_low=(low * weight).sum(),
