@@ -55,6 +55,8 @@ def test_supervised_loss_is_the_weighted_negative_log_likelihood():
     expected = -(tokens.logp.detach() * tokens.weight).sum().item()
     assert policy_loss(tokens, cfg).loss.item() == pytest.approx(expected)
     torch.testing.assert_close(gradient(tokens, cfg), -tokens.weight)
+    terms = policy_loss(tokens, cfg)
+    assert (terms.clip_low, terms.clip_high) == (0, 0)
     other = replace(tokens, advantage=-5 * tokens.advantage)
     assert policy_loss(other, cfg).loss.item() == pytest.approx(expected)
 

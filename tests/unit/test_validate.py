@@ -119,6 +119,10 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
         {"loss__objective": "nll", "rollout__answers": "a.b", "rollout__dynamic_sampling": True},
     ),
     (
+        "loss.rollout_correction: given answers",
+        {"loss__objective": "nll", "rollout__answers": "a.b", "loss__rollout_correction": 2.0},
+    ),
+    (
         "rollout.answers: .*rollout.staleness",
         {"loss__objective": "nll", "rollout__answers": "a.b", "rollout__staleness": 1},
     ),
