@@ -32,7 +32,7 @@ from rlvr.run import RunFolder, Summary, run_name
 from rlvr.sync.sender import choose_backend
 from rlvr.tracking import Tracker
 from rlvr.types import Group, RolloutBatch
-from rlvr.validate import BatchPlan, validate
+from rlvr.validate import validate
 
 
 @dataclass(slots=True)
@@ -40,14 +40,12 @@ class Session:
     """The open parts of a run. Built by `open_session`, used by the loop, closed in reverse order."""
 
     cfg: Config
-    plan: BatchPlan
     plugin: TokenPlugin
     folder: RunFolder
     tracker: Tracker
     engines: EnginePool
     learner: LearnerGroup
     graders: GraderPool
-    stream: PromptStream
     eval_sets: tuple[EvalSet, ...]
     source: BatchSource
     start: TrainingState
@@ -132,6 +130,26 @@ class Session:
         return summary
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run reads before anything is started."""
+
+    base_folder: str
+    tokenizer: PreTrainedTokenizerBase
+    stream: PromptStream
+    eval_sets: tuple[EvalSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The processes of a run."""
+
+    engines: EnginePool
+    learner: LearnerGroup
+    graders: GraderPool
+    versions: dict[str, str]
+
+
 @contextmanager
 def open_session(cfg: Config) -> Iterator[Session]:
     """Check the configuration, start everything, and end it again whatever happens.
@@ -141,15 +159,9 @@ def open_session(cfg: Config) -> Iterator[Session]:
         MismatchError: engines and learner disagree before the first step.
     """
     plan, plugin = validate(cfg)
-    device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"
-    base_folder, stream, eval_sets, tokenizer = _read_inputs(cfg)
+    inputs = _read_inputs(cfg)
     folder = RunFolder(Path(cfg.run.root), run_name(cfg))
-    checkpoint = find_checkpoint(folder, cfg.run.resume)
-    start = TrainingState(0, 0, 0, 0.0, 0.0, {}) if checkpoint is None else load_state(checkpoint, cfg)
-    if start.step >= cfg.steps:
-        raise ConfigError(
-            f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
-        )
+    checkpoint, start = _find_start(cfg, folder)
     cfg, cores = settle_cores(cfg, checkpoint)
     folder.create(cfg)
     # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
@@ -157,63 +169,78 @@ def open_session(cfg: Config) -> Iterator[Session]:
     with ExitStack() as stack:
         tracker = Tracker(cfg, folder, start.step + 1)
         stack.callback(tracker.close)
-        tracker.note(str(plan))
-        tracker.note(cores)
-        stack.callback(cluster.shutdown)
-        actors = cfg.rollout.engines + cfg.learner.workers
-        ray = cluster.start(cfg.cluster, actors=actors)
-        gpus = (
-            cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-            + cfg.learner.workers * cfg.learner.gpus_per_worker
-        )
-        cluster.check_resources(ray, gpus=gpus, actors=actors)
-        tracker.note(
-            f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}"
-        )
-        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
-        learner = LearnerGroup(
-            cfg,
-            {
-                "model_folder": model_folder(cfg.model.path),
-                "base_folder": base_folder,
-                "signals": needed_signals(plugin, cfg.loss),
-                "plugin": plugin,
-                "device": device,
-            },
-        )
-        graders = stack.enter_context(open_graders(cfg, folder))
-        versions = _versions() | learner.ready() | engines.ready()
-        learner.connect(engines.handles)
-        backend, reason = choose_backend(cfg, device)
-        tracker.note(
-            f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}"
-        )
+        tracker.note(f"{plan}\n{cores}")
+        actors = _start_actors(cfg, inputs, plugin, folder, tracker, stack)
         if cfg.sync.preflight:
-            preflight(cfg, engines, learner, graders, stream, plugin, tracker.note)
+            preflight(
+                cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
+            )
         if checkpoint is not None:
-            learner.load(str(checkpoint))
+            actors.learner.load(str(checkpoint))
             tracker.note(f"resumed from {checkpoint} after step {start.step}")
-        learner.push(start.step)
-        source = _open_source(cfg, engines, graders, stream, start)
+        actors.learner.push(start.step)
+        source = _open_source(cfg, actors.engines, actors.graders, inputs.stream, start)
         stack.callback(source.close)
         yield Session(
             cfg=cfg,
-            plan=plan,
             plugin=plugin,
             folder=folder,
             tracker=tracker,
-            engines=engines,
-            learner=learner,
-            graders=graders,
-            stream=stream,
-            eval_sets=eval_sets,
+            engines=actors.engines,
+            learner=actors.learner,
+            graders=actors.graders,
+            eval_sets=inputs.eval_sets,
             source=source,
             start=start,
             resumed_from=None if checkpoint is None else str(checkpoint),
-            versions=versions,
+            versions=actors.versions,
             setup_seconds=time.time() - psutil.Process().create_time(),
             opened=time.monotonic(),
         )
+
+
+def _find_start(cfg: Config, folder: RunFolder) -> tuple[Path | None, TrainingState]:
+    """The checkpoint to resume from, if any, and the state to begin with."""
+    checkpoint = find_checkpoint(folder, cfg.run.resume)
+    start = TrainingState(0, 0, 0, 0.0, 0.0, {}) if checkpoint is None else load_state(checkpoint, cfg)
+    if start.step >= cfg.steps:
+        raise ConfigError(
+            f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
+        )
+    return checkpoint, start
+
+
+def _start_actors(
+    cfg: Config, inputs: Inputs, plugin: TokenPlugin, folder: RunFolder, tracker: Tracker, stack: ExitStack
+) -> Actors:
+    """Start Ray, engines, learner and graders side by side, and connect engines and learner."""
+    device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"
+    count = cfg.rollout.engines + cfg.learner.workers
+    gpus = (
+        cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+        + cfg.learner.workers * cfg.learner.gpus_per_worker
+    )
+    stack.callback(cluster.shutdown)
+    ray = cluster.start(cfg.cluster, actors=count)
+    cluster.check_resources(ray, gpus=gpus, actors=count)
+    tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
+    engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
+    learner = LearnerGroup(
+        cfg,
+        {
+            "model_folder": model_folder(cfg.model.path),
+            "base_folder": inputs.base_folder,
+            "signals": needed_signals(plugin, cfg.loss),
+            "plugin": plugin,
+            "device": device,
+        },
+    )
+    graders = stack.enter_context(open_graders(cfg, folder))
+    versions = _versions() | learner.ready() | engines.ready()
+    learner.connect(engines.handles)
+    backend, reason = choose_backend(cfg, device)
+    tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
+    return Actors(engines, learner, graders, versions)
 
 
 def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
@@ -232,9 +259,7 @@ def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
     return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
 
 
-def _read_inputs(
-    cfg: Config,
-) -> tuple[str, PromptStream, tuple[EvalSet, ...], PreTrainedTokenizerBase]:
+def _read_inputs(cfg: Config) -> Inputs:
     """Tokenizer and prompts; whatever is wrong with them is the user's to mend, hence a ConfigError."""
     room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
     try:
@@ -244,7 +269,7 @@ def _read_inputs(
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return base_folder, stream, eval_sets, tokenizer
+    return Inputs(base_folder, tokenizer, stream, eval_sets)
 
 
 def open_graders(cfg: Config, folder: RunFolder) -> GraderPool:
