@@ -4,15 +4,17 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_cross_models import SAMPLING, jobs, save_policy
 
+from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.statistics import COLUMNS
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
-from rlvr.cross_sample import check_keys, expand_lists
+from rlvr.cross_sample import check_keys, cross_sample, expand_lists
 from rlvr.data.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 
@@ -68,6 +70,42 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=240,
     )
+
+
+def test_given_thresholds_and_a_restart_after_a_loss(tmp_path: Path, capsys):
+    """Parts that are missing are computed again, with equal figures, also with another batch size."""
+    cfg = CrossSampleConfig(
+        base="builtin",
+        policy=str(save_policy(tmp_path / "policy")),
+        output=str(tmp_path / "out"),
+        data=["arithmetic_heldout"],
+        limit=16,
+        samples=2,
+        max_tokens=48,
+        direction="forward",
+        rules=["random", "js"],
+        thresholds=[0.02, 0.1],
+    )
+    rows = cross_sample(cfg)
+    assert [(row.rule, row.level) for row in rows] == [
+        ("js", "eps0.02"),
+        ("js", "eps0.1"),
+        ("random", "eps0.02"),
+        ("random", "eps0.1"),
+    ]
+    assert [row.threshold for row in rows[:2]] == [0.02, 0.1]
+    assert [row.target_share for row in rows] == [None, None, rows[0].share, rows[1].share]
+    out = tmp_path / "out"
+    # Scores in samples are fp32 numbers, whose last digits depend on the batch.
+    figures = [out / "budgets.csv", *(out / "parts").iterdir(), *(out / "samples").glob("*random*")]
+    written = {file: file.read_bytes() for file in figures}
+    for name in ("forward-js-eps0.02", "forward-random-eps0.1"):
+        (out / "parts" / f"{name}.json").unlink()
+        (out / "samples" / f"{name}.jsonl").unlink()
+    capsys.readouterr()
+    assert cross_sample(replace(cfg, batch=5)) == rows
+    assert capsys.readouterr().out.count("[kept]") == 4
+    assert {file: file.read_bytes() for file in written} == written
 
 
 SMALL = ("threads=1", "data=arithmetic_heldout", "limit=24", "samples=2", "pilot_samples=2", "max_tokens=48")
