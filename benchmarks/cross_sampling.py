@@ -1,19 +1,23 @@
-"""How fast cross-sampling is: `python benchmarks/cross_sampling.py [--problems 64] [--samples 4] [--repeats 3]`.
+"""How fast cross-sampling is: `python benchmarks/cross_sampling.py [--problems 64] [--samples 4] [--repeats 3] [--actors 2]`.
 
 Tokens per second of the slot decoder against the same experiment written as plain generation loops that keep
 no cache: each step runs both models over the whole padded sequences, and a batch lasts as long as its longest
 response. Both use the built-in model as base, a copy of it after a few supervised steps as policy, the JS rule
 and the same random numbers, and write the same responses. They alternate within one invocation; one JSON line
-per measurement, the last with medians and ratios.
+per measurement, the last with medians and ratios. With --actors N the same jobs also go to N Ray actors of
+one thread each; their ratio to the decoder in this process says how decoding scales, start-up left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -21,6 +25,7 @@ from transformers import AutoModelForCausalLM
 
 from rlvr.analysis.cross.decoder import Job, MixedDecoder, Sampling
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
+from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.data.arithmetic import held_out, step_by_step, train_problem
 from rlvr.data.build_base import answer_loss
 from rlvr.data.tokenizer import load_tokenizer, model_folder
@@ -39,6 +44,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--single", type=int, default=16, help="responses that the loops write one at a time")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--actors", type=int, default=1, help="more than 1: also measure so many Ray actors")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     tokenizer = load_tokenizer("builtin")
@@ -61,6 +67,13 @@ def main() -> None:
         "plain_batched": lambda: plain_loops(base, policy, jobs, sampling, arguments.batch),
         "plain_one_at_a_time": lambda: plain_loops(base, policy, few, sampling, 1),
     }
+    stack = ExitStack()
+    if arguments.actors > 1:
+        pool = stack.enter_context(open_actors(policy, tokenizer, sampling, arguments))
+        pool.decode("forward", "js", few)  # warm-up
+        ways["slots_in_actors"] = lambda: [
+            response.token_ids.tolist() for response in pool.decode("forward", "js", jobs)
+        ]
     rates: dict[str, list[float]] = {name: [] for name in ways}
     slots(few)  # warm-up
     for repeat in range(arguments.repeats):
@@ -76,6 +89,7 @@ def main() -> None:
             )
         same = np.mean([a == b for a, b in zip(texts["slots"], texts["plain_batched"], strict=True)])
         print(json.dumps({"responses_equal_to_plain_batched": float(same)}), flush=True)
+    stack.close()
     medians = {name: statistics.median(values) for name, values in rates.items()}
     ratios = {
         f"slots_over_{name}": statistics.median(a / b for a, b in zip(rates["slots"], values, strict=True))
@@ -85,10 +99,17 @@ def main() -> None:
     print(json.dumps({"median_tokens_per_second": medians, "median_ratio": ratios, **vars(arguments)}))
 
 
+def open_actors(policy, tokenizer, sampling: Sampling, arguments: argparse.Namespace) -> DecodePool:
+    """Actors with the built-in base and this policy."""
+    with tempfile.TemporaryDirectory() as folder:
+        policy.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        spec = WorkerSpec(model_folder("builtin"), folder, "float32", False, "cpu", sampling, arguments.batch)
+        return DecodePool(spec, actors=arguments.actors, threads=1)  # returns once the weights are read
+
+
 def build_models(tokenizer, steps: int = 30):
     """The built-in model, and a copy trained for a few steps to answer step by step."""
-    import random
-
     folder = model_folder("builtin")
     base = AutoModelForCausalLM.from_pretrained(folder).eval()
     policy = AutoModelForCausalLM.from_pretrained(folder)

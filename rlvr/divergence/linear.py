@@ -65,10 +65,8 @@ def linear_dist_stats(
     _check_inputs(hidden_p, weight_p, hidden_q, weight_q)
     n_tokens, vocab, device = hidden_p.shape[0], weight_p.shape[0], hidden_p.device
     checks.check_ids(ids, request, n_tokens, device)
-    shared = (
-        weight_q is None or weight_q.data_ptr() == weight_p.data_ptr() and weight_q.shape == weight_p.shape
-    )
-    mode = _choose_mode(logits, shared, hidden_p)
+    same = weight_q is None or (weight_q.data_ptr(), weight_q.shape) == (weight_p.data_ptr(), weight_p.shape)
+    mode = _choose_mode(logits, same, hidden_p)
     compute = choose_backend(backend, device, request)
     with torch.no_grad():
         positions = None
