@@ -1,0 +1,160 @@
+"""One HTML file about a run: `python -m rlvr.report runs/latest`, or several runs over each other
+
+    python -m rlvr.report runs/a runs/b output=comparison
+
+Reads what train, analyze and cross_sample left in the folders, says what is missing, and writes report.html, which
+needs no network, and every figure as SVG, PNG and CSV below figures/. Options and their defaults:
+
+    output=FOLDER     where to; with one run <run>/report
+    divergent=40      responses with the largest mean JS on the token pages, for each run
+    random=40         responses drawn at random from the rest
+    tokens=1000       tokens shown of a response; the file grows with it
+    seed=0            of the draw
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from rlvr.entry import readable_errors
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.reporting.canvas import Figure, render
+from rlvr.reporting.colours import LEVEL_EDGES
+from rlvr.reporting.cross_figures import cross_figures
+from rlvr.reporting.page import Drawn, Material, page
+from rlvr.reporting.shift_figures import shift_figures
+from rlvr.reporting.sources import Run, read_run
+from rlvr.reporting.tokens import TokenPages, read_scores, select
+from rlvr.reporting.training_figures import training_figures
+from rlvr.run import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """The command line."""
+
+    runs: tuple[Path, ...] = field(default=())
+    output: Path | None = None  # None: <run>/report
+    divergent: int = 40
+    random: int = 40
+    tokens: int = 1000
+    seed: int = 0
+
+
+def report(options: ReportOptions) -> Path:
+    """Write the report and return the path of report.html.
+
+    Raises:
+        ConfigError: no run, a folder without anything to report, several runs without `output`, or no matplotlib.
+        DataError: a file of a run is damaged or of another version.
+        RlvrError: the report cannot be written.
+    """
+    if not options.runs:
+        raise ConfigError("name the folder of a run, such as: python -m rlvr.report runs/latest")
+    runs = tuple(read_run(path) for path in options.runs)
+    _check_names(runs)
+    if options.output is None and len(runs) > 1:
+        raise ConfigError("output= is missing: with several runs, name the folder that the report goes to")
+    folder = options.output or runs[0].folder / "report"
+    try:
+        return _write(folder, runs, options)
+    except OSError as error:
+        raise RlvrError(f"output={folder}: cannot be written ({error})") from error
+
+
+def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+
+    def drawn(found: Sequence[Figure]) -> tuple[Drawn, ...]:
+        return tuple(Drawn(figure, render(figure, figures)) for figure in found)
+
+    # 1  figures, drawn and saved
+    prefix = {run.name: f"{_slug(run.name)}_" if len(runs) > 1 else "" for run in runs}
+    training = drawn([*training_figures(runs)])
+    shift = tuple(drawn([*shift_figures(r.analysis, prefix[r.name])] if r.analysis else []) for r in runs)
+    cross = tuple(drawn([*cross_figures(r.cross, prefix[r.name])] if r.cross else []) for r in runs)
+
+    # 2  token pages
+    pages = TokenPages()
+    for run in runs:
+        if run.analysis is not None:
+            scores = read_scores(run.analysis)
+            pairs = select(scores, options.divergent, options.random, options.seed)
+            pages.add(run.name, run.analysis, pairs, scores, options.tokens)
+    analysed = [run.analysis for run in runs if run.analysis is not None]
+    tokens = pages.content(LEVEL_EDGES, analysed[0].moved_above) if analysed else None
+
+    # 3  the page
+    chosen = (
+        f"The {options.divergent} responses with the largest mean divergence and {options.random} drawn at random "
+        f"from the rest{', of each run' if len(analysed) > 1 else ''}, each beside the other model's response to the "
+        "same problem. Every token is scored by both models after the same prefix; the shade is the divergence of "
+        "their next-token distributions there."
+    )
+    target = folder / "report.html"
+    write_atomically(target, page(Material(runs, training, shift, cross, tokens, chosen)))
+    return target
+
+
+def _check_names(runs: Sequence[Run]) -> None:
+    names = [_slug(run.name) for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"{', '.join(twice)} more than once; runs are told apart by the last part of their path, so give folders "
+            "with different names"
+        )
+
+
+def _slug(name: str) -> str:
+    """The name with only characters that a file name and an HTML id can have."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+
+
+def parse(arguments: Sequence[str]) -> ReportOptions:
+    """The command line as a record.
+
+    Raises:
+        ConfigError: an unknown option, or a value that is not a number where one is needed.
+    """
+    options = ReportOptions()
+    known = [f.name for f in fields(ReportOptions) if f.name != "runs"]
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or Path(argument).is_dir():
+            options = replace(options, runs=(*options.runs, Path(argument)))
+        elif key == "output" and value:
+            options = replace(options, output=Path(value).expanduser())
+        elif key in known and value.isdigit():
+            options = replace(options, **{key: int(value)})
+        elif key in known:
+            raise ConfigError(
+                f"{argument!r}: {key} needs a value{'' if key == 'output' else ' that is a whole number, 0 or more'}"
+            )
+        else:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise ConfigError(f"{key}: there is no such option; {hint}")
+    return options
+
+
+def main() -> None:
+    """Entry point."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    with readable_errors():
+        target = report(parse(sys.argv[1:]))
+        print(
+            f"report in {target}, {target.stat().st_size / 1e6:.1f} MB; figures in {target.parent / 'figures'}"
+        )
+
+
+if __name__ == "__main__":
+    main()

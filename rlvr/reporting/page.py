@@ -1,0 +1,145 @@
+"""The page: its sections in reading order, put together from records and rendered figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from itertools import chain
+from string import Template
+from typing import Any
+
+from rlvr.reporting.canvas import Figure
+from rlvr.reporting.colours import LEVEL_EDGES, css_variables
+from rlvr.reporting.html import embedded_json
+from rlvr.reporting.sections import (
+    budget_table,
+    config_blocks,
+    identity_table,
+    missing,
+    overview,
+    summary_table,
+    versions_table,
+)
+from rlvr.reporting.sources import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure and its SVG for the page."""
+
+    figure: Figure
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Everything that the page is made from; the figures of shift and cross-sampling are listed run by run."""
+
+    runs: tuple[Run, ...]
+    training: tuple[Drawn, ...]
+    shift: tuple[tuple[Drawn, ...], ...]
+    cross: tuple[tuple[Drawn, ...], ...]
+    tokens: dict[str, Any] | None  # content of the token pages; None where there is no analysis
+    chosen: str  # how the responses of the token pages were chosen
+
+
+SECTIONS = {
+    "training": "Training",
+    "shift": "Where the distribution moved",
+    "cross": "Does it matter?",
+    "tokens": "Token by token",
+    "setup": "Exact set-up",
+}
+
+
+def page(material: Material) -> str:
+    """The whole HTML file: no request leaves it, and a content security policy says so to the browser."""
+    own = files("rlvr.reporting")
+    names = ", ".join(run.name for run in material.runs)
+    drawn = [*material.training, *chain(*material.shift, *material.cross)]
+    style = (own / "page.css").read_text()
+    light, dark = css_variables("light"), css_variables("dark")
+    return Template((own / "page.html").read_text()).substitute(
+        title=escape(names),
+        style=style.replace("/*light*/", light).replace("/*dark*/", dark),
+        nav="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in SECTIONS.items()),
+        body="\n".join(_body(material)),
+        data=embedded_json("figure-data", {d.figure.name: d.figure.as_csv() for d in drawn})
+        + embedded_json("token-data", material.tokens),
+        script=(own / "page.js").read_text(),
+    )
+
+
+def _body(material: Material) -> list[str]:
+    runs = material.runs
+    parts = [overview(runs)]
+    if len(runs) > 1:
+        parts.append(f'<section class="wide">{summary_table(runs)}</section>')
+    training = _grid(material.training) or missing(
+        "No metrics of training here", "rlvr.train recipe=dapo_divweight"
+    )
+    parts.append(_section("training", training))
+    parts.append(_section("shift", "".join(map(_shift, runs, material.shift))))
+    parts.append(_section("cross", "".join(map(_cross, runs, material.cross))))
+    parts.append(_section("tokens", _tokens(material)))
+    setup = config_blocks(runs) + versions_table(runs)
+    parts.append(_section("setup", setup))
+    return parts
+
+
+def _section(key: str, content: str) -> str:
+    return f'<section id="{key}"><h2>{escape(SECTIONS[key])}</h2>{content}</section>'
+
+
+def _named(runs: Sequence[Run], run: Run, content: str) -> str:
+    return f"<h3>{escape(run.name)}</h3>{content}" if len(runs) > 1 else content
+
+
+def _shift(run: Run, drawn: tuple[Drawn, ...]) -> str:
+    if run.analysis is None:
+        return missing(f"{run.name} has not been analysed", f"rlvr.analyze run={run.folder}")
+    return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + identity_table(run.analysis)
+
+
+def _cross(run: Run, drawn: tuple[Drawn, ...]) -> str:
+    if run.cross is None:
+        return missing(f"{run.name} has no cross-sampling", f"rlvr.cross_sample run={run.folder}")
+    return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + budget_table(run.cross)
+
+
+def _grid(drawn: Sequence[Drawn]) -> str:
+    if not drawn:
+        return ""
+    return f'<div class="grid">{"".join(map(_figure, drawn))}</div>'
+
+
+def _figure(drawn: Drawn) -> str:
+    figure = drawn.figure
+    name, title = escape(figure.name), escape(figure.title)
+    return (
+        f'<figure id="figure-{name}"><h4>{title}</h4>'
+        f'<div class="plot" role="img" aria-label="{title}">{drawn.svg}</div>'
+        f"<figcaption>{escape(figure.caption)}</figcaption>"
+        f'<div class="save" data-figure="{name}"><button type="button" data-kind="csv">CSV</button>'
+        '<button type="button" data-kind="svg">SVG</button>'
+        '<details><summary>Numbers</summary><div class="scroll" tabindex="0"></div></details></div></figure>'
+    )
+
+
+def _tokens(material: Material) -> str:
+    if material.tokens is None:
+        lacking = material.runs[0]
+        return missing("Token pages come from the analysis", f"rlvr.analyze run={lacking.folder}")
+    edges = ("0", *(f"{edge:g}" for edge in LEVEL_EDGES))
+    scale = "".join(f'<span class="t l{k}">{edge}</span>' for k, edge in enumerate(edges))
+    legend = (
+        f'<p class="scale"><span>JS, nats, from</span> {scale} <span class="t m">underlined</span> '
+        f"<span>moved: above {material.tokens['moved_above']:g}</span></p>"
+    )
+    return (
+        f'<p class="lead">{escape(material.chosen)} Point at a token, tap it, or walk with the arrow keys to see what '
+        "both models would have said there.</p>"
+        f'{legend}<div id="pages"><noscript><p class="missing">These pages need JavaScript.</p></noscript></div>'
+    )

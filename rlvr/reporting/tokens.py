@@ -1,0 +1,212 @@
+"""Which responses the token pages show, and their tokens as compact JSON."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rlvr.errors import DataError
+from rlvr.reporting.sources import Analysis
+
+TOKEN_FIELDS = (
+    "token", "js", "js_top_p", "entropy_base", "entropy_policy", "logp_base", "logp_policy", "rank_base",
+    "rank_policy", "base_texts", "base_probs", "policy_texts", "policy_probs",
+)  # fmt: skip
+RESPONSE_FIELDS = (
+    "problem_id", "sample_id", "trajectory", "question", "answer", "text", "reward", "correct", "truncated", "tokens",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The divergence of one response, over all its tokens."""
+
+    response: int  # row of responses.parquet
+    trajectory: str  # policy or base
+    problem_id: str
+    mean_js: float  # nats
+    max_js: float  # nats
+    moved: int  # tokens with exact JS above the analysis's threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One entry of the token pages: a response and one of the other model to the same problem."""
+
+    lead: int  # response that was chosen
+    partner: int | None  # None where the other model's responses have no such problem
+    why: str  # divergent or random
+
+
+def select(scores: Sequence[Score], divergent: int, drawn: int, seed: int = 0) -> list[Pair]:
+    """The responses with the largest mean JS, then some drawn at random from the rest, each with a partner.
+
+    They are the policy's where there are any, else the base's. The k-th response chosen of a problem gets the
+    other model's k-th response to it, beginning anew where there are fewer.
+    """
+    leading = "policy" if any(s.trajectory == "policy" for s in scores) else "base"
+    ranked = sorted((s for s in scores if s.trajectory == leading), key=lambda s: (-s.mean_js, s.response))
+    top, rest = ranked[:divergent], ranked[divergent:]
+    chosen = [(s, "divergent") for s in top]
+    chosen += [(s, "random") for s in random.Random(seed).sample(rest, min(drawn, len(rest)))]
+    others: dict[str, list[int]] = defaultdict(list)
+    for s in sorted(scores, key=lambda s: s.response):
+        if s.trajectory != leading:
+            others[s.problem_id].append(s.response)
+    taken: dict[str, int] = defaultdict(int)
+    pairs = []
+    for s, why in chosen:
+        there = others[s.problem_id]
+        pairs.append(Pair(s.response, there[taken[s.problem_id] % len(there)] if there else None, why))
+        taken[s.problem_id] += 1
+    return pairs
+
+
+def read_scores(analysis: Analysis) -> list[Score]:
+    """The divergence of every response under the final policy.
+
+    Raises:
+        DataError: a part of the token table is missing or damaged.
+    """
+    scores = []
+    for file in _token_files(analysis):
+        table = _read(file, ["response", "trajectory", "problem_id", "js"])
+        response, js = table["response"].to_numpy(), table["js"].to_numpy()
+        trajectories, problems = table["trajectory"].to_pylist(), table["problem_id"].to_pylist()
+        for number in np.unique(response):
+            own = np.flatnonzero(response == number)
+            values, first = js[own], int(own[0])
+            moved = int((values > analysis.moved_above).sum())
+            scores.append(
+                Score(
+                    int(number),
+                    trajectories[first],
+                    problems[first],
+                    float(values.mean()),
+                    float(values.max()),
+                    moved,
+                )
+            )
+    return scores
+
+
+@dataclass(slots=True)
+class TokenPages:
+    """What the page's script reads; grows by one analysis at a time."""
+
+    texts: dict[str, int] = field(default_factory=dict)  # text -> its place in the table of texts
+    responses: list[dict[str, Any]] = field(default_factory=list)
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self, run: str, analysis: Analysis, pairs: Sequence[Pair], scores: Sequence[Score], limit: int
+    ) -> None:
+        """Add the pairs of one analysis, at most `limit` tokens of a response.
+
+        Raises:
+            DataError: a part of the token table is missing or damaged.
+        """
+        numbers = {n for pair in pairs for n in (pair.lead, pair.partner) if n is not None}
+        about = {s.response: s for s in scores}
+        place = {}
+        for number, entry, tokens in _rows(analysis, numbers, limit):
+            place[number] = len(self.responses)
+            score = about[number]
+            self.responses.append(
+                {
+                    "run": run,
+                    "number": number,
+                    **{name: _plain(entry[name]) for name in RESPONSE_FIELDS},
+                    "mean_js": _round(score.mean_js),
+                    "max_js": _round(score.max_js),
+                    "moved": score.moved,
+                    "shown": [self._token(token) for token in tokens],
+                }
+            )
+        for pair in pairs:
+            partner = None if pair.partner is None else place[pair.partner]
+            self.pairs.append({"lead": place[pair.lead], "partner": partner, "why": pair.why})
+
+    def content(self, edges: Sequence[float], moved_above: float) -> dict[str, Any]:
+        """The JSON object of the page."""
+        return {
+            "edges": list(edges),
+            "moved_above": moved_above,
+            "fields": TOKEN_FIELDS,
+            "texts": list(self.texts),
+            "responses": self.responses,
+            "pairs": self.pairs,
+        }
+
+    def _token(self, token: dict[str, Any]) -> list[Any]:
+        row: list[Any] = []
+        for name in TOKEN_FIELDS:
+            value = token[name]
+            if name == "token":
+                row.append(self._text(value))
+            elif name.endswith("_texts"):
+                row.append([self._text(text) for text in value])
+            elif name.endswith("_probs"):
+                row.append([_round(p) for p in value])
+            else:
+                row.append(_round(value))
+        return row
+
+    def _text(self, text: str) -> int:
+        return self.texts.setdefault(text, len(self.texts))
+
+
+def _rows(
+    analysis: Analysis, numbers: set[int], limit: int
+) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
+    """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
+    about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS])
+    entries = {row["response"]: row for row in _of(about, numbers).to_pylist()}
+    for file in _token_files(analysis):
+        present = numbers & set(_read(file, ["response"])["response"].unique().to_pylist())
+        if not present:
+            continue
+        table = _of(_read(file, ["response", "position", *TOKEN_FIELDS]), present)
+        tokens: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for row in table.filter(pc.less(table["position"], limit)).to_pylist():
+            tokens[row["response"]].append(row)
+        for number, own in tokens.items():
+            yield number, entries[number], own
+
+
+def _token_files(analysis: Analysis) -> list[Any]:
+    final = analysis.checkpoints[-1]
+    return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == final]
+
+
+def _read(path: Any, columns: Sequence[str]) -> Any:
+    try:
+        return pq.read_table(path, columns=list(columns))
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a file that a user may have touched; ArrowInvalid is a ValueError
+        raise DataError(f"{path}: cannot be read ({error}); run the analysis again") from error
+
+
+def _of(table: Any, numbers: Iterable[int]) -> Any:
+    import pyarrow as pa
+
+    return table.filter(pc.is_in(table["response"], value_set=pa.array(sorted(numbers), pa.int64())))
+
+
+def _round(value: float) -> float | None:
+    """Four significant digits: what the page shows; None for nan, which JSON lacks."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
