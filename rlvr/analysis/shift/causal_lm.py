@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from rlvr.analysis.shift.models import is_training_checkpoint
 from rlvr.config import ModelConfig
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError
@@ -48,7 +49,7 @@ class CausalLm:
     """A model that only scores."""
 
     name: str
-    lm: nn.Module
+    lm: Any  # a transformers model: its hidden states come from lm.base_model
     head: Head
 
     @property
@@ -72,12 +73,12 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
         ConfigError: it is not a causal LM, weights are missing, or its logits are not those of its head.
     """
     folder, state = model_folder(path), None
-    if (Path(folder) / "state.json").is_file():
+    if is_training_checkpoint(folder):
         folder, state = _training_checkpoint(Path(folder))
     settings = {"trust_remote_code": cfg.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(folder, **settings)
-        lm, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=getattr(torch, cfg.dtype),
@@ -89,6 +90,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
         raise ConfigError(
             f"model {path}: not a causal language model that can be loaded ({error})"
         ) from error
+    lm, report = loaded
     if report["missing_keys"]:
         raise ConfigError(
             f"model {path}: not a causal language model: its files lack {', '.join(sorted(report['missing_keys'])[:3])}"
@@ -170,23 +172,3 @@ def check_same_vocabulary(base: CausalLm, policy: CausalLm) -> None:
             f"base {base.name} has {base.vocabulary} output tokens, policy {policy.name} has "
             f"{policy.vocabulary}: their distributions cannot be compared. Give two models with the same vocabulary."
         )
-
-
-def check_same_tokens(base: str, base_tokenizer: Any, policy: str, policy_tokenizer: Any) -> None:
-    """Refuse two tokenizers that do not give the same token the same id.
-
-    Raises:
-        ConfigError: naming a token that differs.
-    """
-    of_base, of_policy = base_tokenizer.get_vocab(), policy_tokenizer.get_vocab()
-    if of_base == of_policy:
-        return
-    token = min(
-        (t for t in of_base.keys() | of_policy.keys() if of_base.get(t) != of_policy.get(t)),
-        key=lambda t: (of_base.get(t, of_policy.get(t, 0)), t),
-    )
-    raise ConfigError(
-        f"base {base} ({len(of_base)} tokens) and policy {policy} ({len(of_policy)} tokens) have different "
-        f"vocabularies: {token!r} is {of_base.get(token, 'unknown')} in the first and "
-        f"{of_policy.get(token, 'unknown')} in the second. Give two models that share a tokenizer."
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from rlvr import cluster
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import identity
+from rlvr.analysis.shift.models import Models, is_training_checkpoint
 from rlvr.analysis.shift.storage import claim
 from rlvr.config import Config, LearnerConfig
 from rlvr.data.stream import build_eval_sets
@@ -26,14 +26,7 @@ from rlvr.types import Prompt
 from rlvr.validate import validate
 
 
-def generate(
-    cfg: AnalyzeConfig,
-    folder: Path,
-    trajectory: str,
-    model: str,
-    tokenizer: PreTrainedTokenizerBase,
-    report: Callable[[str], None],
-) -> list[Path]:
+def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) -> list[Path]:
     """Write `eval.samples_per_prompt` graded responses to every problem of `data.eval`; returns the files.
 
     Files that an earlier, interrupted run has finished are kept as they are.
@@ -42,7 +35,8 @@ def generate(
         ConfigError, DataError: the model or the data cannot be sampled from, or the folder holds others.
         RlvrError: a file cannot be written, or an engine died.
     """
-    if (Path(model) / "state.json").is_file():
+    model = models.of(trajectory)
+    if is_training_checkpoint(model):
         raise ConfigError(
             f"the {trajectory} {model} is a training checkpoint, which can be scored but not sampled from; give its "
             "responses, or a folder in Hugging Face format"
@@ -50,7 +44,10 @@ def generate(
     training = _as_training(cfg, model)
     validate(training)
     sets = build_eval_sets(
-        cfg.data, tokenizer, context=cfg.model.max_length, max_response_tokens=cfg.rollout.max_response_tokens
+        cfg.data,
+        models.tokenizer,
+        context=cfg.model.max_length,
+        max_response_tokens=cfg.rollout.max_response_tokens,
     )
     prompts = [prompt for chosen in sets for prompt in chosen.prompts][: cfg.select.problems]
     n = cfg.eval.samples_per_prompt
@@ -61,11 +58,12 @@ def generate(
     files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
     missing = [k for k, file in enumerate(files) if not file.exists()]
     if missing:
-        report(
+        print(
             f"{trajectory}: sampling {len(prompts)} problems x {n} with {model}; {len(missing)} of {len(files)} "
-            "files to do"
+            "files to do",
+            flush=True,
         )
-        _sample(training, out, trajectory, tokenizer, chunks, missing, report)
+        _sample(training, out, trajectory, models.tokenizer, chunks, missing)
     return files
 
 
@@ -76,7 +74,6 @@ def _sample(
     tokenizer: PreTrainedTokenizerBase,
     chunks: list[list[Prompt]],
     missing: list[int],
-    report: Callable[[str], None],
 ) -> None:
     sampling = Sampling(
         cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
@@ -102,7 +99,7 @@ def _sample(
                     f"{out.path / 'samples'}: cannot be written ({error}). Finished files are kept: free some "
                     "space and give the same command again."
                 ) from error
-            report(f"{trajectory}: sampled file {done} of {len(missing)}")
+            print(f"{trajectory}: sampled file {done} of {len(missing)}", flush=True)
 
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:

@@ -27,8 +27,8 @@ class Identities:
     def add(self, part: TokenPart) -> None:
         ids, js = part["token_id"], part["js"]
         size = max(len(self.largest), int(ids.max()) + 1)
-        values = (None, js, js * js, js > self.cfg.moved_above)
-        added = np.stack([np.bincount(ids, v, minlength=size) for v in values])
+        values = (np.ones_like(js), js, js * js, js > self.cfg.moved_above)
+        added: Doubles = np.stack([np.bincount(ids, v, minlength=size) for v in values])
         self.sums = added + np.pad(self.sums, ((0, 0), (0, size - len(self.largest))))
         self.largest = np.pad(self.largest, (0, size - len(self.largest)))
         np.maximum.at(self.largest, ids, js)

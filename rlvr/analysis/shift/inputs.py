@@ -43,12 +43,13 @@ def with_run(run: str | None) -> AnalyzeConfig:
         trained = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(folder / "config.yaml"))
     except (OSError, OmegaConfBaseException) as error:  # a user's folder
         raise ConfigError(f"run={run}: {folder} is not the folder of a training run ({error})") from error
-    sections = {name: trained[name] for name in SHARED_SECTIONS}
+    sections = {name: OmegaConf.select(trained, name) for name in SHARED_SECTIONS}
     merged = OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections)
     cfg = OmegaConf.to_object(merged)
     assert isinstance(cfg, AnalyzeConfig)
     cfg.run = str(folder)
-    cfg.model.base_path = trained.model.base_path or trained.model.path
+    started_from = cfg.model.path
+    cfg.model.base_path = cfg.model.base_path or started_from
     cfg.checkpoints = [str(path) for path in _checkpoints(folder)]
     if (folder / "policy" / "config.json").is_file():
         cfg.model.path = str(folder / "policy")
@@ -60,7 +61,7 @@ def with_run(run: str | None) -> AnalyzeConfig:
         )
     evaluations = sorted((folder / "samples").glob("eval_*.jsonl"))
     cfg.responses = [str(path) for path in evaluations[1:][-1:]]
-    if trained.model.base_path in (None, trained.model.path):
+    if cfg.model.base_path == started_from:  # the untrained policy is the base
         cfg.base_responses = [str(path) for path in evaluations[:1] if path.stem == "eval_000000"]
     cfg.output = str(folder / "analysis")
     return cfg

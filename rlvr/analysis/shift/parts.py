@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.causal_lm import CausalLm, check_same_vocabulary, load_causal_lm
 from rlvr.analysis.shift.columns import TOKEN_COLUMNS, schema
-from rlvr.analysis.shift.inputs import PolicyToScore
+from rlvr.analysis.shift.models import Models
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.shift.score import Scores, score_part
 from rlvr.analysis.shift.sections import sections
 from rlvr.analysis.shift.storage import token_file, write_parquet
 
+RESPONSE_FIELDS = ("response", "problem_id", "trajectory", "reward", "correct")  # repeated for every token
+
 
 def write_parts(
     cfg: AnalyzeConfig,
     folder: Path,
-    base_path: str,
-    policies: Sequence[PolicyToScore],
-    tokenizer: PreTrainedTokenizerBase,
-    device: str,
+    models: Models,
     report: Callable[[int, int, int], None],
 ) -> None:
     """Score every part that is not there yet; `report` gets (parts done, parts, tokens of this one).
@@ -39,13 +39,14 @@ def write_parts(
     index = pq.ParquetFile(folder / "responses.parquet")
     parts = index.num_row_groups
     base: CausalLm | None = None
+    tokenizer = models.tokenizer
     texts = TokenTexts(tokenizer)
-    for place, chosen in enumerate(policies):
+    for place, chosen in enumerate(models.policies):
         missing = [n for n in range(parts) if not token_file(folder, place * parts + n).exists()]
         if not missing:
             continue
-        base = base or load_causal_lm(base_path, cfg.model, device)
-        policy = load_causal_lm(chosen.path, cfg.model, device)
+        base = base or load_causal_lm(models.base, cfg.model, models.device)
+        policy = load_causal_lm(chosen.path, cfg.model, models.device)
         check_same_vocabulary(base, policy)
         for n in missing:
             responses = read_part(index, n)
@@ -55,13 +56,13 @@ def write_parts(
                 "checkpoint": chosen.label,
                 "trajectory": responses[0].trajectory,
                 "policy": chosen.path,
-                "base": base_path,
+                "base": models.base,
                 "temperature": str(cfg.score.temperature),
                 "top_p": str(cfg.score.top_p),
             }
             path = token_file(folder, place * parts + n)
-            write_parquet(path, [table.replace_schema_metadata(None)], schema(TOKEN_COLUMNS, **metadata))
-            report(place * parts + n + 1, parts * len(policies), table.num_rows)
+            write_parquet(path, [table], schema(TOKEN_COLUMNS, **metadata))
+            report(place * parts + n + 1, parts * len(models.policies), table.num_rows)
         del policy
 
 
@@ -75,8 +76,15 @@ class TokenTexts:
     def __getitem__(self, token_id: int) -> str:
         if token_id not in self._texts:
             # Rows beyond the tokenizer's vocabulary pad the output head of some models; they decode to "".
-            self._texts[token_id] = self._tokenizer.decode([token_id])
+            self._texts[token_id] = str(self._tokenizer.decode([token_id]))
         return self._texts[token_id]
+
+    def array(self, ids: NDArray[Any]) -> pa.DictionaryArray:
+        """The texts of `ids` [T]."""
+        distinct, index = np.unique(ids, return_inverse=True)
+        return pa.DictionaryArray.from_arrays(
+            pa.array(index, pa.int32()), pa.array([self[int(i)] for i in distinct], pa.string())
+        )
 
 
 def token_table(
@@ -89,30 +97,30 @@ def token_table(
     """The rows of one part, in the order of TOKEN_COLUMNS."""
     counts = [len(r.response_ids) for r in responses]
 
-    def spread(values: Sequence[object]) -> list[object]:
-        return list(itertools.chain.from_iterable([v] * n for v, n in zip(values, counts, strict=True)))
+    def spread(field: str) -> list[object]:
+        return [value for r, n in zip(responses, counts, strict=True) for value in [getattr(r, field)] * n]
 
-    position = np.concatenate([np.arange(n) for n in counts])
-    columns: dict[str, object] = {
-        "response": spread([r.response for r in responses]),
-        "problem_id": spread([r.problem_id for r in responses]),
-        "trajectory": spread([r.trajectory for r in responses]),
-        "checkpoint": [checkpoint] * len(position),
-        "position": position,
-        "from_end": np.concatenate([np.arange(n)[::-1] for n in counts]),
-        "section": list(_sections(responses, tokenizer)),
-        "token": [texts[int(i)] for i in scores["token_id"]],
-        "reward": spread([r.reward for r in responses]),
-        "correct": spread([r.correct for r in responses]),
-    }
-    for name, values in scores.items():
-        columns[name] = values if values.ndim == 1 else list(values)
+    columns: dict[str, Any] = {name: spread(name) for name in RESPONSE_FIELDS}
+    columns |= {name: values for name, values in scores.items() if values.ndim == 1}
+    columns["checkpoint"] = [checkpoint] * sum(counts)
+    columns["position"] = np.concatenate([np.arange(n) for n in counts])
+    columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
+    columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
+    columns["token"] = texts.array(scores["token_id"])
     for side in ("policy", "base"):
-        columns[f"{side}_texts"] = [[texts[int(i)] for i in row] for row in scores[f"{side}_ids"]]
-    arrays = [pa.array(columns[c.name], type=c.type) for c in TOKEN_COLUMNS]
+        ids, probs = scores[f"{side}_ids"], scores[f"{side}_probs"]
+        size = ids.shape[1]
+        columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
+        columns[f"{side}_texts"] = _lists(texts.array(ids.ravel()).dictionary_decode(), size)
+        columns[f"{side}_probs"] = _lists(pa.array(probs.ravel(), pa.float32()), size)
+    arrays = [_typed(columns[c.name], c.type) for c in TOKEN_COLUMNS]
     return pa.Table.from_arrays(arrays, names=[c.name for c in TOKEN_COLUMNS])
 
 
-def _sections(responses: Sequence[Response], tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
-    for response in responses:
-        yield from sections(response.response_ids, tokenizer)
+def _lists(values: pa.Array, size: int) -> pa.ListArray:
+    """A list of `size` values for every token."""
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, size), pa.int32()), values)
+
+
+def _typed(values: Any, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, type=kind)

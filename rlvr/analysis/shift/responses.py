@@ -95,7 +95,6 @@ def build_index(
     write_parquet(path, tables(), schema(RESPONSE_COLUMNS))
     for trajectory, paths in files.items():
         if trajectory not in counter.responses:
-            path.unlink()
             raise DataError(
                 f"no response of the {trajectory} model is selected from {', '.join(map(str, paths))} with "
                 f"select.verdict={select.verdict} ({counter.empty} empty ones left out); select others, or set "

@@ -63,8 +63,8 @@ def score_part(policy: CausalLm, base: CausalLm, responses: Sequence[Response], 
 def _score_batch(policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig) -> Scores:
     sequences = [r.prompt_ids + r.response_ids for r in responses]
     ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.int64)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
+    for place, sequence in enumerate(sequences):
+        ids[place, : len(sequence)] = torch.tensor(sequence)
     row = torch.tensor([i for i, r in enumerate(responses) for _ in r.response_ids])
     column = torch.tensor([len(r.prompt_ids) + k for r in responses for k in range(len(r.response_ids))])
     ids, row, column = (x.to(policy.device) for x in (ids, row, column))
@@ -85,21 +85,22 @@ def _score_tokens(
     """The scores of t tokens from the hidden states [t, H] that predict them."""
     x, y = policy.head.logits(hidden_p), base.head.logits(hidden_q)
     stats = dist_stats(x, y, target, want=WANT, temperature=cfg.temperature, top_p=cfg.top_p)
-    values = {name: getattr(stats, statistic) for name, statistic in STATISTIC.items()}
+    values: dict[str, Tensor] = {name: getattr(stats, statistic) for name, statistic in STATISTIC.items()}
     values["token_id"] = target
     for name, logits in (("rank_policy", x), ("rank_base", y)):
         values[name] = (logits > logits.gather(1, target[:, None])).sum(-1) + 1
-    for name, logits, lse, top in (
-        ("top_policy_prob_base", y, stats.lse_q, stats.argmax_p),
-        ("top_base_prob_policy", x, stats.lse_p, stats.argmax_q),
-    ):
-        values[name] = (logits.gather(1, top[:, None])[:, 0] / cfg.temperature - lse).exp()
     best = {}
-    for name, logits, lse in (("policy", x, stats.lse_p), ("base", y, stats.lse_q)):
-        top = logits.topk(min(max(OVERLAP_KS), logits.shape[1]), sorted=True)
-        best[name] = top.indices
-        values[f"{name}_ids"] = top.indices[:, :CANDIDATES]
-        values[f"{name}_probs"] = (top.values[:, :CANDIDATES] / cfg.temperature - lse[:, None]).exp()
+    sides = (
+        ("policy", x, stats.lse_p, values["top_base"], "top_base_prob_policy"),
+        ("base", y, stats.lse_q, values["top_policy"], "top_policy_prob_base"),
+    )
+    for name, logits, lse, others_top, column in sides:
+        assert lse is not None  # it is among WANT
+        values[column] = (logits.gather(1, others_top[:, None])[:, 0] / cfg.temperature - lse).exp()
+        likely = logits.topk(min(max(OVERLAP_KS), logits.shape[1]), sorted=True)
+        best[name] = likely.indices
+        values[f"{name}_ids"] = likely.indices[:, :CANDIDATES]
+        values[f"{name}_probs"] = (likely.values[:, :CANDIDATES] / cfg.temperature - lse[:, None]).exp()
     same = best["policy"][:, :, None] == best["base"][:, None, :]
     for k in OVERLAP_KS:
         values[f"overlap_{k}"] = same[:, :k, :k].sum((1, 2))

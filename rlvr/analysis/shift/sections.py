@@ -19,7 +19,7 @@ def sections(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str
     """
     ids = list(ids)
     names = ["reasoning"] * len(ids)
-    boxes = find_boxes(tokenizer.decode(ids))
+    boxes = find_boxes(str(tokenizer.decode(ids)))
     if boxes:
         start = _token_at(ids, boxes[-1].start, tokenizer)
         stop = _token_at(ids, boxes[-1].end - 1, tokenizer) + 1

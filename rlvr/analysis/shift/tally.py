@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,11 +28,11 @@ class TokenPart:
 
     checkpoint: str
     trajectory: str
-    columns: dict[str, NDArray[np.generic]]  # [T]; floats in float64
+    columns: dict[str, NDArray[Any]]  # [T]; floats in float64
     unit: Ints  # [T] row of `weights`
     weights: Doubles  # [U, B]
 
-    def __getitem__(self, name: str) -> NDArray[np.generic]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
 
@@ -50,15 +51,14 @@ class Tally:
     def __init__(self, bins: int) -> None:
         self.bins = bins
         self.total: Doubles = np.zeros(bins)
-        self.replicates: Doubles | float = 0.0  # [B, n] once there is a part
+        self.replicates: Doubles = np.zeros((1, bins))  # [B, n] once there is a part
 
-    def add(self, part: TokenPart, index: NDArray[np.generic], values: ArrayLike | None = None) -> None:
+    def add(self, part: TokenPart, index: NDArray[Any], values: ArrayLike | None = None) -> None:
         """Add `values` [T] (one each by default) to the bins `index` [T]; a negative index leaves a token out."""
-        index = np.asarray(index, dtype=np.int64)
         inside = index >= 0
         size = len(part.weights)
         weights = None if values is None else np.asarray(values, dtype=np.float64)[inside]
-        flat = part.unit[inside] * self.bins + index[inside]
+        flat = part.unit[inside] * self.bins + index[inside].astype(np.int64)
         sums = np.bincount(flat, weights, minlength=size * self.bins).reshape(size, self.bins)
         self.total += sums.sum(axis=0)
         self.replicates = self.replicates + part.weights.T @ sums
