@@ -6,8 +6,8 @@ Reads what train, analyze and cross_sample left in the folders, says what is mis
 needs no network, and every figure as SVG, PNG and CSV below figures/. Options and their defaults:
 
     output=FOLDER     where to; with one run <run>/report
-    divergent=40      responses with the largest mean JS on the token pages, for each run
-    random=40         responses drawn at random from the rest
+    divergent=40      pairs of responses with the largest mean JS on the token pages, for each run
+    random=40         pairs drawn at random from the rest
     tokens=1000       tokens shown of a response; the file grows with it
     seed=0            of the draw
 """
@@ -18,7 +18,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rlvr.entry import readable_errors
@@ -38,7 +38,7 @@ from rlvr.run import write_atomically
 class ReportOptions:
     """The command line."""
 
-    runs: tuple[Path, ...] = field(default=())
+    runs: tuple[Path, ...] = ()
     output: Path | None = None  # None: <run>/report
     divergent: int = 40
     random: int = 40
@@ -92,10 +92,10 @@ def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
 
     # 3  the page
     chosen = (
-        f"The {options.divergent} responses with the largest mean divergence and {options.random} drawn at random "
-        f"from the rest{', of each run' if len(analysed) > 1 else ''}, each beside the other model's response to the "
-        "same problem. Every token is scored by both models after the same prefix; the shade is the divergence of "
-        "their next-token distributions there."
+        f"The {options.divergent} pairs with the largest mean divergence in either response and {options.random} drawn "
+        f"at random from the rest{', of each run' if len(analysed) > 1 else ''}: a response of the policy beside one "
+        "of the base to the same problem. Both models score every token after the same prefix; the shade is the "
+        "divergence of their next-token distributions there."
     )
     target = folder / "report.html"
     write_atomically(target, page(Material(runs, training, shift, cross, tokens, chosen)))
@@ -123,25 +123,26 @@ def parse(arguments: Sequence[str]) -> ReportOptions:
     Raises:
         ConfigError: an unknown option, or a value that is not a number where one is needed.
     """
-    options = ReportOptions()
+    runs: list[Path] = []
+    output: Path | None = None
+    counts: dict[str, int] = {}
     known = [f.name for f in fields(ReportOptions) if f.name != "runs"]
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or Path(argument).is_dir():
-            options = replace(options, runs=(*options.runs, Path(argument)))
-        elif key == "output" and value:
-            options = replace(options, output=Path(value).expanduser())
-        elif key in known and value.isdigit():
-            options = replace(options, **{key: int(value)})
-        elif key in known:
-            raise ConfigError(
-                f"{argument!r}: {key} needs a value{'' if key == 'output' else ' that is a whole number, 0 or more'}"
-            )
-        else:
+            runs.append(Path(argument))
+        elif key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
             raise ConfigError(f"{key}: there is no such option; {hint}")
-    return options
+        elif key == "output" and value:
+            output = Path(value).expanduser()
+        elif key != "output" and value.isdecimal():
+            counts[key] = int(value)
+        else:
+            needed = "a folder" if key == "output" else "a whole number, 0 or more"
+            raise ConfigError(f"{argument!r}: {key} needs {needed}")
+    return ReportOptions(runs=tuple(runs), output=output, **counts)
 
 
 def main() -> None:

@@ -39,11 +39,12 @@ def _figure(cross: Cross, direction: str, rows: Sequence[Row], prefix: str) -> F
 
     def draw(axes: Axes) -> None:
         widest = max(100 * max(column(rows, "share")), 1.0)
+        lower = min((primary, intervening), key=lambda end: ends[end]["accuracy"])
         for end in (primary, intervening):
             axes.axhline(ends[end]["accuracy"], color=ROLES["muted"].light, lw=0.9)
             axes.text(
-                1.0, ends[end]["accuracy"], f"{end} alone ", ha="right", va="bottom", fontsize=10.5,
-                color=ROLES["muted"].light, transform=axes.get_yaxis_transform(),
+                1.0, ends[end]["accuracy"], f"{end} alone ", ha="right", va="top" if end == lower else "bottom",
+                fontsize=10.5, color=ROLES["muted"].light, transform=axes.get_yaxis_transform(),
             )  # fmt: skip
         for i, rule in enumerate(rules):
             own = sorted((row for row in rows if row["rule"] == rule), key=lambda row: float(row["share"]))

@@ -57,21 +57,25 @@ def embedded_json(identity: str, content: Any) -> str:
     return f'<script type="application/json" id="{escape(identity)}">{text}</script>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Content]], caption: str = "") -> str:
-    """A table that scrolls inside its own container; the first column names the row."""
-    label = escape(caption or header[0])
+def table(header: Sequence[str], rows: Sequence[Sequence[Content]], caption: str) -> str:
+    """A caption and a table that scrolls inside its own container; the first column names the row."""
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
     body = "".join(
         f'<tr><th scope="row">{as_html(row[0])}</th>'
-        + "".join(f"<td>{as_html(c)}</td>" for c in row[1:])
+        + "".join(f"<td>{as_html(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>{title}'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="caption">{unbroken(caption)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def unbroken(text: str) -> str:
+    """Escaped text whose numbers stay on one line with their per cent signs."""
+    return escape(text).replace(" %", "\u00a0%")
 
 
 def details(summary: str, text: str) -> str:

@@ -97,24 +97,26 @@
   const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 
   const lead = (pair) => data.responses[pair.lead];
-  const order = (key, sign) => (a, b) => sign * ((lead(a)[key] ?? -Infinity) - (lead(b)[key] ?? -Infinity)) || a.lead - b.lead;
-  const SORTS = {
-    "divergence: largest mean": order("mean_js", -1),
-    "divergence: largest at one token": order("max_js", -1),
-    "divergence: most moved tokens": order("moved", -1),
-    "divergence: smallest mean": order("mean_js", 1),
-    "reward: highest first": order("reward", -1),
-    "reward: lowest first": order("reward", 1),
-    "length: longest first": order("tokens", -1),
-  };
   const partner = (pair) => (pair.partner === null ? null : data.responses[pair.partner]);
+  const own = (key) => (pair) => lead(pair)[key] ?? -Infinity;
+  const either = (key) => (pair) => Math.max(lead(pair)[key], partner(pair)?.[key] ?? 0);
+  const order = (value, sign) => (a, b) => sign * (value(a) - value(b)) || a.lead - b.lead;
+  const SORTS = {
+    "divergence: largest mean": order(either("mean_js"), -1),
+    "divergence: largest at one token": order(either("max_js"), -1),
+    "divergence: most moved tokens": order(either("moved"), -1),
+    "divergence: smallest mean": order(either("mean_js"), 1),
+    "reward of the policy: highest": order(own("reward"), -1),
+    "reward of the policy: lowest": order(own("reward"), 1),
+    "length: longest first": order(either("tokens"), -1),
+  };
   const FILTERS = {
     "all": () => true,
     "the most divergent": (pair) => pair.why === "divergent",
     "the random draw": (pair) => pair.why === "random",
-    "right answers": (pair) => lead(pair).correct === true,
-    "wrong answers": (pair) => lead(pair).correct === false,
-    "the two models disagree": (pair) => partner(pair) !== null && partner(pair).correct !== lead(pair).correct,
+    "policy right": (pair) => lead(pair).correct === true,
+    "policy wrong": (pair) => lead(pair).correct === false,
+    "one right, one wrong": (pair) => partner(pair) !== null && partner(pair).correct !== lead(pair).correct,
   };
 
   function control(label, node) {
@@ -198,20 +200,25 @@
 
   // ---- the panel ----
   const panel = byId("panel");
+  const closer = make("button", "", "×");
+  closer.type = "button";
+  closer.setAttribute("aria-label", "Close");
+  closer.addEventListener("click", () => close());
   let active = null, pinned = false;
 
   function candidates(token, who) {
-    const sampled = text(token[at.token]);
+    const sampled = text(token[at.token]), own = Math.exp(token[at[`logp_${who}`]]);
     const rows = token[at[`${who}_texts`]].map((index, k) => {
       const p = token[at[`${who}_probs`]][k];
-      const row = make("li", text(index) === sampled ? "here" : "",
+      // Different tokens can have one text: parts of a character all read as its replacement.
+      const here = text(index) === sampled && Math.abs(p - own) <= 0.01 * own;
+      const row = make("li", here ? "here" : "",
         make("span", "token", ...visible(text(index))), make("span", "", percent(p)));
       row.style.setProperty("--v", p);
       return row;
     });
-    const logp = token[at[`logp_${who}`]];
     return make("div", who, make("b", "", who === "base" ? "Base" : "Policy"), make("ol", "", ...rows),
-      make("p", "", `this token ${percent(Math.exp(logp))}, rank ${token[at[`rank_${who}`]]}`),
+      make("p", "", `this token ${percent(own)}, rank ${token[at[`rank_${who}`]]}`),
       make("p", "", `entropy ${fixed(token[at[`entropy_${who}`]], 3)} nats`));
   }
 
@@ -222,7 +229,7 @@
     const i = Number(node.dataset.i), token = response.shown[i], js = token[at.js];
     panel.replaceChildren(
       make("h4", "", make("span", `t l${level(js)}`, ...visible(text(token[at.token]))),
-        make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`)),
+        make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`), closer),
       make("div", "both", candidates(token, "base"), candidates(token, "policy")),
       make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`));
     panel.hidden = false;

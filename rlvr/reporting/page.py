@@ -12,7 +12,7 @@ from typing import Any
 
 from rlvr.reporting.canvas import Figure
 from rlvr.reporting.colours import LEVEL_EDGES, css_variables
-from rlvr.reporting.html import embedded_json
+from rlvr.reporting.html import embedded_json, unbroken
 from rlvr.reporting.sections import (
     budget_table,
     config_blocks,
@@ -58,11 +58,13 @@ def page(material: Material) -> str:
     """The whole HTML file: no request leaves it, and a content security policy says so to the browser."""
     own = files("rlvr.reporting")
     names = ", ".join(run.name for run in material.runs)
+    several = ' class="several"' if len(material.runs) > 1 else ""
     drawn = [*material.training, *chain(*material.shift, *material.cross)]
     style = (own / "page.css").read_text()
     light, dark = css_variables("light"), css_variables("dark")
     return Template((own / "page.html").read_text()).substitute(
         title=escape(names),
+        several=several,
         style=style.replace("/*light*/", light).replace("/*dark*/", dark),
         nav="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in SECTIONS.items()),
         body="\n".join(_body(material)),
@@ -93,10 +95,6 @@ def _section(key: str, content: str) -> str:
     return f'<section id="{key}"><h2>{escape(SECTIONS[key])}</h2>{content}</section>'
 
 
-def _named(runs: Sequence[Run], run: Run, content: str) -> str:
-    return f"<h3>{escape(run.name)}</h3>{content}" if len(runs) > 1 else content
-
-
 def _shift(run: Run, drawn: tuple[Drawn, ...]) -> str:
     if run.analysis is None:
         return missing(f"{run.name} has not been analysed", f"rlvr.analyze run={run.folder}")
@@ -121,7 +119,7 @@ def _figure(drawn: Drawn) -> str:
     return (
         f'<figure id="figure-{name}"><h4>{title}</h4>'
         f'<div class="plot" role="img" aria-label="{title}">{drawn.svg}</div>'
-        f"<figcaption>{escape(figure.caption)}</figcaption>"
+        f"<figcaption>{unbroken(figure.caption)}</figcaption>"
         f'<div class="save" data-figure="{name}"><button type="button" data-kind="csv">CSV</button>'
         '<button type="button" data-kind="svg">SVG</button>'
         '<details><summary>Numbers</summary><div class="scroll" tabindex="0"></div></details></div></figure>'

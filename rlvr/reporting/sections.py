@@ -182,12 +182,13 @@ def budget_table(cross: Cross) -> str:
     ]
     header = ("direction", "rule", "switched", "effective", "a response", "accuracy", "95 %", "of the gap",
               "p: no switches", "p: JS rule")  # fmt: skip
-    return table(
+    content = table(
         header,
         rows,
         "Every budget. Effective: the primary model would have sampled another token. p: two-sided paired tests "
         "against no switches, and of a control against the JS rule at the same budget.",
     )
+    return f'<div class="budgets">{content}</div>'
 
 
 def config_blocks(runs: Sequence[Run]) -> str:

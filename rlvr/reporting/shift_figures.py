@@ -190,7 +190,7 @@ def entropy_grid(a: Analysis, prefix: str) -> Figure:
     return Figure(
         f"{prefix}js_entropy",
         "Divergence against entropy",
-        f"Where the {a.tokens(trajectory):,} tokens of the {WRITER[trajectory]} lie. The deeper the shade, the more "
+        f"Where the {a.tokens(trajectory):,} tokens of the {WRITER[trajectory]} lie. The stronger the shade, the more "
         "tokens: below 0.01 %, then from 0.01, 0.1, 0.3, 1, 3 and 10 % of all tokens per cell. Above the "
         "line: moved. The leftmost column and the lowest row also hold whatever is smaller. Moved tokens over a "
         "wide range of entropy mean that divergence is not a proxy of entropy.",

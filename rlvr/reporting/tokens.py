@@ -47,27 +47,31 @@ class Pair:
 
 
 def select(scores: Sequence[Score], divergent: int, drawn: int, seed: int = 0) -> list[Pair]:
-    """The responses with the largest mean JS, then some drawn at random from the rest, each with a partner.
+    """The pairs with the largest mean JS in either response, then some drawn at random from the rest.
 
-    They are the policy's where there are any, else the base's. The k-th response chosen of a problem gets the
-    other model's k-th response to it, beginning anew where there are fewer.
+    The policy's responses lead where there are any, else the base's. The k-th response to a problem is paired with
+    the other model's k-th response to it, beginning anew where there are fewer.
     """
     leading = "policy" if any(s.trajectory == "policy" for s in scores) else "base"
-    ranked = sorted((s for s in scores if s.trajectory == leading), key=lambda s: (-s.mean_js, s.response))
-    top, rest = ranked[:divergent], ranked[divergent:]
-    chosen = [(s, "divergent") for s in top]
-    chosen += [(s, "random") for s in random.Random(seed).sample(rest, min(drawn, len(rest)))]
-    others: dict[str, list[int]] = defaultdict(list)
-    for s in sorted(scores, key=lambda s: s.response):
+    ordered = sorted(scores, key=lambda s: s.response)
+    others: dict[str, list[Score]] = defaultdict(list)
+    for s in ordered:
         if s.trajectory != leading:
-            others[s.problem_id].append(s.response)
-    taken: dict[str, int] = defaultdict(int)
-    pairs = []
-    for s, why in chosen:
-        there = others[s.problem_id]
-        pairs.append(Pair(s.response, there[taken[s.problem_id] % len(there)] if there else None, why))
-        taken[s.problem_id] += 1
-    return pairs
+            others[s.problem_id].append(s)
+    paired: list[tuple[float, int, int | None]] = []
+    seen: dict[str, int] = defaultdict(int)
+    for s in ordered:
+        if s.trajectory == leading:
+            there = others[s.problem_id]
+            other = there[seen[s.problem_id] % len(there)] if there else None
+            seen[s.problem_id] += 1
+            largest = s.mean_js if other is None else max(s.mean_js, other.mean_js)
+            paired.append((-largest, s.response, None if other is None else other.response))
+    paired.sort(key=lambda entry: entry[:2])
+    top, rest = paired[:divergent], paired[divergent:]
+    pairs = [Pair(lead, partner, "divergent") for _, lead, partner in top]
+    lot = random.Random(seed).sample(rest, min(drawn, len(rest)))
+    return pairs + [Pair(lead, partner, "random") for _, lead, partner in lot]
 
 
 def read_scores(analysis: Analysis) -> list[Score]:
