@@ -10,15 +10,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
+
+if TYPE_CHECKING:
+    from rlvr.sweep import Sweep
 
 PACKAGE = Path(__file__).resolve().parent
 # Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
@@ -62,7 +66,10 @@ def check_overrides(arguments: list[str]) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    overrides = get_args_parser().parse_args(arguments).overrides
+    parsed_arguments = get_args_parser().parse_args(arguments)
+    if parsed_arguments.config_dir is not None:
+        return  # the user's own folder of recipes has options and keys that only Hydra knows
+    overrides = parsed_arguments.overrides
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
@@ -76,12 +83,13 @@ def check_overrides(arguments: list[str]) -> None:
         free = key in FREE or key.startswith(tuple(f"{name}{mark}" for name in FREE for mark in "./"))
         if key not in keys and key not in groups and not free:
             raise ConfigError(explain_key(key))
-        if key in groups and isinstance(override.value(), str):
+        if key in groups:
             options = sorted(p.stem for p in (recipes_folder() / key).glob("*.yaml"))
-            if override.value() not in options and not override.is_sweep_override():
-                raise ConfigError(
-                    f"{key}={override.value()}: there is no such option; use one of {', '.join(options)}"
-                )
+            for value in group_values(override):
+                if value not in options:
+                    raise ConfigError(
+                        f"{key}={value}: there is no such option; use one of {', '.join(options)}"
+                    )
     try:
         with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
             hydra.compose("train", overrides=single)
@@ -90,27 +98,48 @@ def check_overrides(arguments: list[str]) -> None:
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
 
 
+def group_values(override: Override) -> list[str]:
+    """The options that an override names: one, or those of a sweep; none for anything but names."""
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [value] if isinstance(value, str) else []
+
+
 def register_schema() -> None:
     """Make the typed configuration known to Hydra under the name that recipes/train.yaml starts from."""
     ConfigStore.instance().store(name="schema", node=Config)
 
 
-def hydra_entry(run: Callable[[Config], None]) -> Callable[[], None]:
-    """Turn a function of the typed configuration into the `main` of `python -m rlvr.X`."""
+def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) -> Callable[[], None]:
+    """Turn a function of the typed configuration into the `main` of `python -m rlvr.X`.
+
+    With `sweep_module`, the name of that module, a sweep runs each job as a process of it (see rlvr.sweep).
+    """
+    sweep: Sweep | None = None
 
     @hydra.main(version_base="1.3", config_path=str(recipes_folder()), config_name="train")
     def hydra_main(cfg: DictConfig) -> None:
         typed = OmegaConf.to_object(cfg)
         assert isinstance(typed, Config)
         with readable_errors():
-            run(typed)
+            action = run if sweep is None else sweep.run
+            action(typed)
 
     def main() -> None:
+        nonlocal sweep
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
         with readable_errors():
             check_overrides(sys.argv[1:])
+            if sweep_module is not None:
+                from rlvr.sweep import plan_sweep
+
+                sweep = plan_sweep(sys.argv[1:], sweep_module)
         hydra_main()
+        if sweep is not None:
+            with readable_errors():
+                sweep.report()
 
     return main
 

@@ -78,7 +78,7 @@ def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
     return reports
 
 
-main = hydra_entry(train)
+main = hydra_entry(train, sweep_module="rlvr.train")
 
 if __name__ == "__main__":
     main()

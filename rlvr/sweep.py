@@ -1,0 +1,233 @@
+"""Several runs in one command: `python -m rlvr.train -m recipe=dapo,dapo_divweight seed=1,2,3`, or `-m +sweep=NAME`.
+
+Hydra's own sweeper expands the command into jobs. Each runs in a process of its own, one after another, in
+`<hydra.sweep.dir>/<job name>`, so that a job which dies takes nothing with it. Repeating the command skips the
+finished jobs and continues the others from their checkpoints.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlvr.checkpoint import FREE_KEYS
+from rlvr.config import Config
+from rlvr.entry import known_keys, recipes_folder
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.validate import validate
+
+OWN_KEYS = ("run.name", "run.resume")  # set for every job by the sweep
+STOP_SECONDS = 120.0  # what a run may take to close its engines before it is killed
+TAG_LENGTH = 64  # wandb's limit
+_PR_SET_PDEATHSIG = 1
+
+
+class SweepError(RlvrError):
+    """Some jobs of a sweep did not finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a sweep."""
+
+    parts: tuple[str, ...]  # what tells it apart from the others, such as recipe-dapo and seed-1
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its run folder."""
+        return "_".join(self.parts)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The jobs of a sweep and what has become of them."""
+
+    jobs: tuple[Job, ...]
+    module: str  # what `python -m` starts for a job
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # job name -> why
+
+    def run(self, cfg: Config) -> None:
+        """Run the job that Hydra has come to, unless it is finished; called once for each job."""
+        current = HydraConfig.get()
+        job, folder = self.jobs[current.job.num], Path(current.sweep.dir)
+        print(f"\nsweep {folder}: job {current.job.num + 1} of {len(self.jobs)}, {job.name}", flush=True)
+        if (folder / job.name / "summary.json").exists():
+            if changed := changed_keys(folder / job.name, cfg):
+                self.failed[job.name] = (
+                    f"its folder holds a finished run of another configuration ({'; '.join(changed)}); set "
+                    "hydra.sweep.dir to another folder"
+                )
+            else:
+                self.skipped.append(job.name)
+                print("finished before, not run again", flush=True)
+            return
+        code = run_process(self.module, job_arguments(job, folder, cfg))
+        if code == 0:
+            self.done.append(job.name)
+        else:
+            self.failed[job.name] = f"exit code {code}, see its output above"
+
+    def report(self) -> None:
+        """Say what has become of the jobs.
+
+        Raises:
+            SweepError: not all are finished; the message names them.
+        """
+        counts = f"{len(self.done)} run, {len(self.skipped)} finished before"
+        if self.failed:
+            lines = "".join(f"\n  {name}: {why}" for name, why in self.failed.items())
+            raise SweepError(
+                f"{len(self.failed)} of {len(self.jobs)} jobs failed ({counts}); repeat the same command to run "
+                f"only these:{lines}"
+            )
+        print(f"\nsweep done: {counts}", flush=True)
+
+
+def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
+    """The jobs of a command line, each checked, or None if it asks for a single run.
+
+    Raises:
+        ConfigError: there is no job, a job's configuration cannot work, or two jobs would share a folder.
+    """
+    parsed = get_args_parser().parse_args(list(arguments))
+    named = [o for o in parsed.overrides if o.lstrip("+").startswith("sweep=")]
+    several = parsed.multirun or named or "hydra.mode=MULTIRUN" in parsed.overrides
+    if not several or "hydra.mode=RUN" in parsed.overrides or parsed.cfg or parsed.help or parsed.info:
+        return None
+    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+        params = hydra.compose("train", overrides=named, return_hydra_config=True).hydra.sweeper.params or {}
+        overrides = [
+            o
+            for o in OverridesParser.create().parse_overrides(
+                [f"{key}={value}" for key, value in params.items()] + parsed.overrides
+            )
+            if not o.is_hydra_override()
+        ]
+        jobs = expand(overrides, frozenset(params))
+        problems = [f"job {job.name}: {problem}" for job in jobs if (problem := what_is_wrong(job))]
+    if problems:
+        raise ConfigError("\n".join(problems) + "\nNo job has been started.")
+    return Sweep(jobs, module)
+
+
+def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, ...]:
+    """The jobs in the order in which Hydra's sweeper runs them; `named` keys tell jobs apart even with one value."""
+    swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
+    for override in overrides:
+        if override.key_or_group in OWN_KEYS or (
+            override.key_or_group == "run.root" and override.is_sweep_override()
+        ):
+            raise ConfigError(
+                f"{override.input_line}: a sweep names and resumes its jobs itself, in the folder "
+                "hydra.sweep.dir; leave it out"
+            )
+        if override.is_sweep_override() and not list(override.sweep_string_iterator()):
+            raise ConfigError(f"{override.input_line}: names no value, so the sweep would have no job")
+    if not swept:
+        raise ConfigError(
+            "-m: nothing to sweep over; give several values (seed=1,2,3) or a sweep (+sweep=paper_table)"
+        )
+    short = Counter(key.rpartition(".")[2] for key in swept | named)
+    jobs = []
+    for chosen in BasicSweeper.split_arguments(list(overrides), None)[0]:
+        parts = []
+        for key, _, value in (line.partition("=") for line in chosen):
+            if key in swept | named:
+                last = key.rpartition(".")[2]
+                label = last if short[last] == 1 else key
+                parts.append(re.sub(r"[^\w.-]+", "_", f"{label}-{value}"))
+        jobs.append(Job(tuple(parts), tuple(chosen)))
+    twice = [name for name, count in Counter(job.name for job in jobs).items() if count > 1]
+    if twice:
+        raise ConfigError(f"two jobs of the sweep would share the folder {twice[0]}: a value occurs twice")
+    return tuple(jobs)
+
+
+def what_is_wrong(job: Job) -> str:
+    """Why the job's configuration cannot work; empty if nothing is known against it."""
+    try:
+        typed = OmegaConf.to_object(hydra.compose("train", overrides=list(job.overrides)))
+        assert isinstance(typed, Config)
+        validate(typed)
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:  # the user's overrides
+        return str(error.__cause__ or error) if isinstance(error, HydraException) else str(error)
+    return ""
+
+
+def changed_keys(folder: Path, cfg: Config) -> list[str]:
+    """Which keys that matter for the result differ between a finished run and this configuration."""
+    saved, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.structured(cfg)
+    free = tuple(key for key in FREE_KEYS if key != "steps")
+    keys = known_keys()
+    leaves = [k for k in keys if not k.startswith(free) and not any(o.startswith(f"{k}.") for o in keys)]
+    return [
+        f"{key} was {OmegaConf.select(saved, key)}, is {OmegaConf.select(now, key)}"
+        for key in leaves
+        if OmegaConf.select(saved, key) != OmegaConf.select(now, key)
+    ]
+
+
+def job_arguments(job: Job, folder: Path, cfg: Config) -> list[str]:
+    """The command line of one job: its overrides, its folder, and where it belongs for wandb."""
+    tags = [*cfg.tracking.tags, folder.name, *job.parts]
+    return [
+        *(line for line in job.overrides if line.partition("=")[0] not in ("run.root", "tracking.tags")),
+        "hydra.mode=RUN",
+        f"run.root={quoted(str(folder))}",
+        f"run.name={quoted(job.name)}",
+        "run.resume=auto",
+        f"tracking.group={quoted(cfg.tracking.group or folder.name)}",
+        f"tracking.tags=[{','.join(quoted(tag[:TAG_LENGTH]) for tag in tags)}]",
+    ]
+
+
+def quoted(text: str) -> str:
+    """A string in Hydra's override grammar."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def run_process(module: str, arguments: Sequence[str]) -> int:
+    """Run `python -m module arguments` to its end and return its exit code.
+
+    There is no deadline here: the run watches over its own waits. Ctrl-C and SIGTERM are passed on once, and
+    the run gets STOP_SECONDS to close its engines; if this process is killed, the run is told to end.
+    """
+    libc = ctypes.CDLL(None)
+    command = [sys.executable, "-m", module, *arguments]
+    print(shlex.join(["python", *command[1:]]), flush=True)
+    child = subprocess.Popen(
+        command,
+        start_new_session=True,  # so that Ctrl-C reaches the run once, through this process
+        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+    )
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        raise

@@ -1,0 +1,149 @@
+"""Planning a sweep: which jobs a command line stands for, what is refused, and what counts as finished."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.entry import check_overrides, recipes_folder, register_schema
+from rlvr.errors import ConfigError
+from rlvr.sweep import Job, Sweep, SweepError, changed_keys, job_arguments, plan_sweep, run_process
+
+SWEEPS = sorted(p.stem for p in (recipes_folder() / "sweep").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def schema() -> None:
+    register_schema()
+
+
+def plan(*arguments: str) -> Sweep | None:
+    """The sweep of a command line."""
+    check_overrides(list(arguments))
+    return plan_sweep(list(arguments), "rlvr.train")
+
+
+def refusal(*arguments: str) -> str:
+    """What the user is told."""
+    with pytest.raises(ConfigError) as caught:
+        plan(*arguments)
+    return str(caught.value)
+
+
+def test_jobs_are_named_by_what_tells_them_apart():
+    sweep = plan("-m", "recipe=dapo,dapo_divweight", "seed=1,2", "steps=4", "hydra.sweep.dir=x")
+    assert [job.name for job in sweep.jobs] == [
+        "recipe-dapo_seed-1",
+        "recipe-dapo_seed-2",
+        "recipe-dapo_divweight_seed-1",
+        "recipe-dapo_divweight_seed-2",
+    ]
+    assert sweep.jobs[2].overrides == ("recipe=dapo_divweight", "seed=1", "steps=4")
+
+
+def test_a_key_is_named_in_full_where_its_last_part_is_not_enough():
+    (first, *_) = plan("-m", "eval.top_p=0.5,1.0", "rollout.top_p=0.9,1.0", "learner.lr=1e-5").jobs
+    assert first.name == "eval.top_p-0.5_rollout.top_p-0.9"
+    (first, *_) = plan("-m", "advantage=js_high", "advantage.options.alpha=-5,5").jobs
+    assert first.name == "alpha--5"
+    (first, *_) = plan("-m", "model.path=/a/b,/c d").jobs
+    assert first.name == "path-_a_b"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["seed=2"], ["--cfg", "job"], ["-m", "+sweep=zoo", "--cfg", "job"]]
+)
+def test_a_single_run_is_no_sweep(arguments):
+    assert plan(*arguments) is None
+
+
+def test_a_job_of_a_named_sweep_is_no_sweep():
+    sweep = plan("-m", "+sweep=paper_table")
+    cfg = Config(recipe="dapo")
+    assert plan(*job_arguments(sweep.jobs[0], Path("runs/paper_table"), cfg)) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "recipe=dapo,dappo"], "recipe=dappo: there is no such option; use one of .*dapo_divweight"),
+        (["-m", "+sweep=paper"], "sweep=paper: there is no such option; use one of .*paper_table"),
+        (["-m", "seed=range(1,1)"], r"seed=range\(1,1\): names no value, so the sweep would have no job"),
+        (["-m", "seed="], "seed="),
+        (["-m", "steps=4"], r"nothing to sweep over; give several values"),
+        (["-m", "seed=1,2,1"], "two jobs of the sweep would share the folder seed-1"),
+        (["-m", "seed=1,two"], "job seed-two: .*'two'"),
+        (["-m", "learner.updates_per_step=4,7"], "job updates_per_step-7: .*cannot be split"),
+        (["-m", "seed=1,2", "run.name=mine"], "run.name=mine: a sweep names and resumes its jobs itself"),
+        (["-m", "run.root=a,b"], "run.root=a,b: a sweep names"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_job_starts(arguments, said):
+    assert re.search(said, refusal(*arguments), re.DOTALL)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_named_sweep_is_valid(name):
+    sweep = plan("-m", f"+sweep={name}")
+    assert len({job.name for job in sweep.jobs}) == len(sweep.jobs) >= 6
+    seeds = {part for job in sweep.jobs for part in job.parts if part.startswith("seed-")}
+    assert seeds == {"seed-1", "seed-2", "seed-3"}
+
+
+def test_a_named_sweep_can_be_narrowed_without_renaming_its_jobs():
+    whole, part = plan("-m", "+sweep=zoo"), plan("-m", "+sweep=zoo", "recipe=dapo_kl_cov", "seed=2")
+    assert [job.name for job in part.jobs] == ["recipe-dapo_kl_cov_seed-2"]
+    assert part.jobs[0].name in {job.name for job in whole.jobs}
+
+
+def test_a_job_gets_its_folder_and_its_place_in_wandb():
+    cfg = Config(recipe="dapo")
+    cfg.tracking.tags = ["own"]
+    job = Job(("recipe-dapo", "seed-1"), ("recipe=dapo", "seed=1", "run.root=a b", "tracking.tags=[own]"))
+    assert job_arguments(job, Path("a b/sweep"), cfg) == [
+        "recipe=dapo",
+        "seed=1",
+        "hydra.mode=RUN",
+        'run.root="a b/sweep"',
+        'run.name="recipe-dapo_seed-1"',
+        "run.resume=auto",
+        'tracking.group="sweep"',
+        'tracking.tags=["own","sweep","recipe-dapo","seed-1"]',
+    ]
+    check_overrides(job_arguments(job, Path("a b/sweep"), cfg))
+
+
+def test_only_keys_that_change_the_result_make_a_finished_job_another(tmp_path):
+    cfg = Config(recipe="dapo")
+    cfg.advantage.options = {"alpha": 1.0}
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+    assert changed_keys(tmp_path, cfg) == []
+    same = replace(cfg, run=replace(cfg.run, root="x", resume="auto"), cluster=replace(cfg.cluster, cpus=2))
+    assert changed_keys(tmp_path, same) == []
+    other = replace(cfg, steps=3, advantage=replace(cfg.advantage, options={"alpha": 2.0}))
+    assert changed_keys(tmp_path, other) == [
+        "steps was 60, is 3",
+        "advantage.options was {'alpha': 1.0}, is {'alpha': 2.0}",
+    ]
+    other = replace(cfg, rollout=replace(cfg.rollout, engine_args={"swap_space": 0}))
+    assert changed_keys(tmp_path, other) == ["rollout.engine_args was {}, is {'swap_space': 0}"]
+
+
+def test_the_report_names_what_failed():
+    jobs = tuple(Job((name,), ()) for name in ("a", "b", "c"))
+    Sweep(jobs, "m", done=["a", "b"], skipped=["c"]).report()
+    with pytest.raises(
+        SweepError, match=r"1 of 3 jobs failed \(1 run, 1 finished before\)(.|\n)*b: exit code 1"
+    ):
+        Sweep(jobs, "m", done=["a"], skipped=["c"], failed={"b": "exit code 1"}).report()
+
+
+def test_a_job_runs_as_a_process_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "job_module.py").write_text("import sys\nsys.exit(int(sys.argv[1]))\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert [run_process("job_module", [code]) for code in ("0", "3")] == [0, 3]
