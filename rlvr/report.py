@@ -23,6 +23,7 @@ from pathlib import Path
 
 from rlvr.entry import readable_errors
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.reporting.candidate_figures import candidate_figures
 from rlvr.reporting.canvas import Figure, render
 from rlvr.reporting.colours import LEVEL_EDGES
 from rlvr.reporting.cross_figures import cross_figures
@@ -77,7 +78,7 @@ def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
     # 1  figures, drawn and saved
     prefix = {run.name: f"{_slug(run.name)}_" if len(runs) > 1 else "" for run in runs}
     training = drawn([*training_figures(runs)])
-    shift = tuple(drawn([*shift_figures(r.analysis, prefix[r.name])] if r.analysis else []) for r in runs)
+    shift = tuple(drawn(_analysis_figures(run, prefix[run.name])) for run in runs)
     cross = tuple(drawn([*cross_figures(r.cross, prefix[r.name])] if r.cross else []) for r in runs)
 
     # 2  token pages
@@ -100,6 +101,12 @@ def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
     target = folder / "report.html"
     write_atomically(target, page(Material(runs, training, shift, cross, tokens, chosen)))
     return target
+
+
+def _analysis_figures(run: Run, prefix: str) -> list[Figure]:
+    if run.analysis is None:
+        return []
+    return [*shift_figures(run.analysis, prefix), *candidate_figures(run.analysis, prefix)]
 
 
 def _check_names(runs: Sequence[Run]) -> None:

@@ -15,6 +15,7 @@ from rlvr.reporting.colours import LEVEL_EDGES, css_variables
 from rlvr.reporting.html import embedded_json, unbroken
 from rlvr.reporting.sections import (
     budget_table,
+    command,
     config_blocks,
     identity_table,
     missing,
@@ -71,6 +72,7 @@ def page(material: Material) -> str:
         data=embedded_json("figure-data", {d.figure.name: d.figure.as_csv() for d in drawn})
         + embedded_json("token-data", material.tokens),
         script=(own / "page.js").read_text(),
+        tokens=(own / "tokens.js").read_text(),
     )
 
 
@@ -79,9 +81,7 @@ def _body(material: Material) -> list[str]:
     parts = [overview(runs)]
     if len(runs) > 1:
         parts.append(f'<section class="wide">{summary_table(runs)}</section>')
-    training = _grid(material.training) or missing(
-        "No metrics of training here", "rlvr.train recipe=dapo_divweight"
-    )
+    training = _grid(material.training) or missing("There are no metrics of training", "rlvr.train")
     parts.append(_section("training", training))
     parts.append(_section("shift", "".join(map(_shift, runs, material.shift))))
     parts.append(_section("cross", "".join(map(_cross, runs, material.cross))))
@@ -97,13 +97,13 @@ def _section(key: str, content: str) -> str:
 
 def _shift(run: Run, drawn: tuple[Drawn, ...]) -> str:
     if run.analysis is None:
-        return missing(f"{run.name} has not been analysed", f"rlvr.analyze run={run.folder}")
+        return missing(f"{run.name} has no finished analysis", command(run, "analyze"))
     return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + identity_table(run.analysis)
 
 
 def _cross(run: Run, drawn: tuple[Drawn, ...]) -> str:
     if run.cross is None:
-        return missing(f"{run.name} has no cross-sampling", f"rlvr.cross_sample run={run.folder}")
+        return missing(f"{run.name} has no cross-sampling", command(run, "cross_sample"))
     return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + budget_table(run.cross)
 
 
@@ -128,8 +128,7 @@ def _figure(drawn: Drawn) -> str:
 
 def _tokens(material: Material) -> str:
     if material.tokens is None:
-        lacking = material.runs[0]
-        return missing("Token pages come from the analysis", f"rlvr.analyze run={lacking.folder}")
+        return missing("The token pages come from the analysis", command(material.runs[0], "analyze"))
     edges = ("0", *(f"{edge:g}" for edge in LEVEL_EDGES))
     scale = "".join(f'<span class="t l{k}">{edge}</span>' for k, edge in enumerate(edges))
     legend = (

@@ -23,6 +23,14 @@ def missing(what: str, command: str) -> str:
     )
 
 
+def command(run: Run, module: str) -> str:
+    """The command that makes a missing part of a run, or of two models where the folder is not that of a run."""
+    if run.config:
+        return f"rlvr.{module} run={run.folder}"
+    below = {"analyze": "analysis", "cross_sample": "cross_sampling"}[module]
+    return f"rlvr.{module} base=BASE policy=POLICY output={run.folder / below}"
+
+
 def overview(runs: Sequence[Run]) -> str:
     """Name and main figures."""
     title = " against ".join(run.name for run in runs) if len(runs) <= 3 else f"{len(runs)} runs"
@@ -128,7 +136,7 @@ def summary_table(runs: Sequence[Run]) -> str:
                     f"{_share(found['ci_low'])} to {_share(found['ci_high'])}",
                     f"{s['train_seconds'] / 60:.1f}",
                     f"{s['tokens_generated']:,}",
-                    f"{s['max_logprob_mismatch']:.1e}",
+                    "" if s["max_logprob_mismatch"] is None else f"{s['max_logprob_mismatch']:.1e}",
                 ]
             )
     return table(
@@ -222,8 +230,8 @@ def versions_table(runs: Sequence[Run]) -> str:
     return table(("package", *columns), rows, "Versions")
 
 
-def _share(value: float) -> str:
-    if math.isnan(value):
+def _share(value: float | None) -> str:
+    if value is None or math.isnan(value):
         return ""
     return f"{100 * value:.1f}\u202f%"
 

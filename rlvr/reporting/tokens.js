@@ -1,0 +1,234 @@
+"use strict";
+(() => {
+  const data = read("token-data");
+  if (!data) return;
+  const PER_PAGE = 8;
+  const at = Object.fromEntries(data.fields.map((name, i) => [name, i]));
+  const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Zs}]/u;
+  const KINDS = { " ": "sp", "\n": "nl", "\t": "tab" };
+  const several = new Set(data.responses.map((r) => r.run)).size > 1;
+
+  // Spaces and line ends are shown by style, so that a selection copies the text as it is.
+  function visible(text) {
+    if (!text) return [make("span", "code", "empty")];
+    return [...text].map((c) => {
+      if (KINDS[c]) return make("span", KINDS[c], c);
+      if (UNSEEN.test(c)) return make("span", "code", `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
+      return c;
+    });
+  }
+
+  const level = (js) => data.edges.filter((edge) => js >= edge).length;
+  const text = (index) => data.texts[index];
+  const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(1) : p >= 0.001 ? (100 * p).toFixed(2) : p > 0 ? "<0.1" : "0") + " %";
+  const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+
+  const lead = (pair) => data.responses[pair.lead];
+  const partner = (pair) => (pair.partner === null ? null : data.responses[pair.partner]);
+  const own = (key) => (pair) => lead(pair)[key] ?? -Infinity;
+  const either = (key) => (pair) => Math.max(lead(pair)[key], partner(pair)?.[key] ?? 0);
+  const order = (value, sign) => (a, b) => sign * (value(a) - value(b)) || a.lead - b.lead;
+  const SORTS = {
+    "divergence: largest mean": order(either("mean_js"), -1),
+    "divergence: largest at one token": order(either("max_js"), -1),
+    "divergence: most moved tokens": order(either("moved"), -1),
+    "divergence: smallest mean": order(either("mean_js"), 1),
+    "reward of the policy: highest": order(own("reward"), -1),
+    "reward of the policy: lowest": order(own("reward"), 1),
+    "length: longest first": order(either("tokens"), -1),
+  };
+  const FILTERS = {
+    "all": () => true,
+    "the most divergent": (pair) => pair.why === "divergent",
+    "the random draw": (pair) => pair.why === "random",
+    "policy right": (pair) => lead(pair).correct === true,
+    "policy wrong": (pair) => lead(pair).correct === false,
+    "one right, one wrong": (pair) => partner(pair) !== null && partner(pair).correct !== lead(pair).correct,
+  };
+
+  function control(label, node) {
+    return make("label", "", label, node);
+  }
+
+  function choice(options) {
+    return make("select", "", ...Object.keys(options).map((name) => make("option", "", name)));
+  }
+
+  const sort = choice(SORTS), filter = choice(FILTERS), search = make("input", "");
+  search.type = "search";
+  search.placeholder = "question or response";
+  const count = make("output", ""), list = make("div", "");
+  const before = make("button", "", "Previous"), after = make("button", "", "Next"), where = make("span", "");
+  byId("pages").append(
+    make("div", "controls", control("Sort by", sort), control("Show", filter), control("Find", search), count),
+    list,
+    make("div", "pager", before, after, where),
+  );
+  let page = 0;
+
+  function chosen() {
+    const wanted = search.value.toLowerCase();
+    const holds = (r) => r !== null && [r.question, r.text, r.problem_id].some((s) => (s ?? "").toLowerCase().includes(wanted));
+    return data.pairs
+      .filter(FILTERS[filter.value])
+      .filter((pair) => !wanted || holds(lead(pair)) || holds(partner(pair)))
+      .sort(SORTS[sort.value]);
+  }
+
+  function show() {
+    close();
+    const pairs = chosen(), pages = Math.max(1, Math.ceil(pairs.length / PER_PAGE));
+    page = Math.min(page, pages - 1);
+    list.replaceChildren(...pairs.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(card));
+    count.textContent = `${pairs.length} of ${data.pairs.length}`;
+    where.textContent = `page ${page + 1} of ${pages}`;
+    before.disabled = page === 0;
+    after.disabled = page === pages - 1;
+  }
+
+  function turn(step) {
+    page += step;
+    show();
+    byId("pages").scrollIntoView();
+  }
+
+  function card(pair) {
+    const first = lead(pair), second = partner(pair);
+    const both = [first, second].filter((r) => r !== null).sort((a, b) => a.trajectory.localeCompare(b.trajectory));
+    const gold = first.answer === null ? null : make("span", "", `answer ${first.answer}`);
+    return make("article", "pair",
+      make("header", "",
+        make("span", "question", first.question ?? first.problem_id), gold,
+        make("span", "id", `${several ? `${first.run}, ` : ""}${first.problem_id}`),
+        make("span", "why", pair.why === "divergent" ? "among the most divergent" : "drawn at random")),
+      make("div", "sides", ...both.map(side)));
+  }
+
+  function side(response) {
+    const verdict = response.correct === null ? "not graded" : response.correct ? "✓ right" : "✗ wrong";
+    const facts = [`reward ${fixed(response.reward, 2)}`, `mean JS ${fixed(response.mean_js, 3)}`,
+      `${response.moved} of ${response.tokens} tokens moved`];
+    const body = make("div", "response", ...response.shown.map((token, i) => {
+      const js = token[at.js];
+      const node = make("span", `t l${level(js)}${js > data.moved_above ? " m" : ""}`, ...visible(text(token[at.token])));
+      node.dataset.i = i;
+      return node;
+    }));
+    const missing = response.tokens - response.shown.length;
+    if (missing > 0) body.append(make("span", "cut", ` … ${missing} more tokens are not in this file`));
+    body.tabIndex = 0;
+    body.setAttribute("role", "group");
+    body.setAttribute("aria-label", `Response of the ${response.trajectory}, ${response.tokens} tokens. Left and right: next token. Up and down: next moved token.`);
+    listen(body, response);
+    return make("section", `side ${response.trajectory}`,
+      make("h4", "", make("b", "", response.trajectory === "base" ? "Base" : "Policy"),
+        make("span", "verdict", verdict), ...facts.map((f) => make("span", "", f))), body);
+  }
+
+  // ---- the panel ----
+  const panel = byId("panel");
+  const closer = make("button", "", "×");
+  closer.type = "button";
+  closer.setAttribute("aria-label", "Close");
+  closer.addEventListener("click", () => close());
+  let active = null, pinned = false;
+
+  function candidates(token, who) {
+    const sampled = text(token[at.token]), own = Math.exp(token[at[`logp_${who}`]]);
+    const rows = token[at[`${who}_texts`]].map((index, k) => {
+      const p = token[at[`${who}_probs`]][k];
+      // Different tokens can have one text: parts of a character all read as its replacement.
+      const here = text(index) === sampled && Math.abs(p - own) <= 0.01 * own;
+      const row = make("li", here ? "here" : "",
+        make("span", "token", ...visible(text(index))), make("span", "", percent(p)));
+      row.style.setProperty("--v", p);
+      return row;
+    });
+    return make("div", who, make("b", "", who === "base" ? "Base" : "Policy"), make("ol", "", ...rows),
+      make("p", "", `this token ${percent(own)}, rank ${token[at[`rank_${who}`]]}`),
+      make("p", "", `entropy ${fixed(token[at[`entropy_${who}`]], 3)} nats`));
+  }
+
+  function open(node, response, speak) {
+    if (active) active.classList.remove("on");
+    active = node;
+    node.classList.add("on");
+    const i = Number(node.dataset.i), token = response.shown[i], js = token[at.js];
+    panel.replaceChildren(
+      make("h4", "", make("span", `t l${level(js)}`, ...visible(text(token[at.token]))),
+        make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`), closer),
+      make("div", "both", candidates(token, "base"), candidates(token, "policy")),
+      make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`));
+    panel.hidden = false;
+    panel.classList.toggle("pinned", pinned);
+    place(node);
+    if (speak) {
+      const top = (who) => `${text(token[at[`${who}_texts`]][0])} ${percent(token[at[`${who}_probs`]][0])}`;
+      byId("spoken").textContent = `${text(token[at.token])}: divergence ${fixed(js, 3)}. Base: ${top("base")}. Policy: ${top("policy")}.`;
+    }
+  }
+
+  function place(node) {
+    const box = node.getClientRects()[0], own = panel.getBoundingClientRect();
+    const below = box.bottom + 10, fits = below + own.height < innerHeight;
+    panel.style.top = `${fits ? below : Math.max(8, box.top - own.height - 10)}px`;
+    panel.style.left = `${Math.max(8, Math.min(box.left - 20, innerWidth - own.width - 8))}px`;
+  }
+
+  function close() {
+    if (active) active.classList.remove("on");
+    active = null;
+    pinned = false;
+    panel.hidden = true;
+  }
+
+  function listen(body, response) {
+    const tokenOf = (event) => event.target.closest?.(".t[data-i]");
+    body.addEventListener("pointerover", (event) => {
+      const node = tokenOf(event);
+      if (node && !pinned && event.pointerType === "mouse" && !event.buttons) open(node, response, false);
+    });
+    body.addEventListener("pointerleave", (event) => {
+      if (!pinned && event.pointerType === "mouse") close();
+    });
+    body.addEventListener("click", (event) => {
+      const node = tokenOf(event);
+      if (!node || !getSelection().isCollapsed) return;
+      if (pinned && node === active) return close();
+      pinned = true;
+      open(node, response, false);
+    });
+    body.addEventListener("keydown", (event) => {
+      const next = step(body, event.key);
+      if (!next) return;
+      event.preventDefault();
+      pinned = true;
+      open(next, response, true);
+      next.scrollIntoView({ block: "nearest" });
+      place(next);
+    });
+  }
+
+  function step(body, key) {
+    const tokens = [...body.querySelectorAll(".t[data-i]")];
+    const now = active && body.contains(active) ? tokens.indexOf(active) : -1;
+    if (key === "ArrowRight") return tokens[Math.min(now + 1, tokens.length - 1)];
+    if (key === "ArrowLeft") return tokens[Math.max(now - 1, 0)];
+    if (key === "Home") return tokens[0];
+    if (key === "End") return tokens[tokens.length - 1];
+    if (key === "ArrowDown") return tokens.find((node, i) => i > now && node.classList.contains("m")) ?? tokens[Math.max(now, 0)];
+    if (key === "ArrowUp") return tokens.findLast((node, i) => i < now && node.classList.contains("m")) ?? tokens[Math.max(now, 0)];
+    return null;
+  }
+
+  addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  addEventListener("scroll", () => { if (active && !pinned) close(); }, { passive: true });
+  document.addEventListener("click", (event) => {
+    if (active && !event.target.closest("#panel, .response")) close();
+  });
+  for (const node of [sort, filter]) node.addEventListener("change", () => { page = 0; show(); });
+  search.addEventListener("input", () => { page = 0; show(); });
+  before.addEventListener("click", () => turn(-1));
+  after.addEventListener("click", () => turn(1));
+  show();
+})();
