@@ -143,10 +143,13 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
     now = OmegaConf.to_container(OmegaConf.structured(cfg))
+    # What depends on the share of the run that is done would take another course with more steps.
+    scheduled = cfg.learner.schedule != "constant" or cfg.advantage.options.get("alpha_end") is not None
+    free = tuple(key for key in FREE_KEYS if not (scheduled and key == "steps"))
     changed = [
         f"{key} was {old!r}, is {new!r}"
         for key, old, new in _differences(saved, now)
-        if not key.startswith(FREE_KEYS)
+        if not key.startswith(free)
     ]
     if changed:
         raise ConfigError(

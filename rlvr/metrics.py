@@ -38,15 +38,15 @@ class PhaseClock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float]:
+def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float] | None:
     """Mean and largest |rollout log-prob - learner log-prob| over the tokens sampled from weights `version`.
 
-    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. With no
-    token left the result is (0, 0).
+    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. None where
+    that leaves no token to compare.
     """
     fresh = (batch.weight_version == version)[batch.sequence_of_token]
     if batch.signals.old_logp is None or not fresh.any():
-        return 0.0, 0.0
+        return None
     gap = np.abs(batch.rollout_logp - batch.signals.old_logp)[fresh]
     return float(gap.mean()), float(gap.max())
 
@@ -75,7 +75,7 @@ def step_metrics(
     """
     samples = [s for g in rollout.groups for s in g.samples]
     lengths = batch.response_lengths
-    mean, largest = logprob_mismatch(batch, version)
+    mismatch = logprob_mismatch(batch, version)
     metrics = {
         "reward/mean": float(batch.reward.mean()),
         "reward/std": float(batch.reward.std()),
@@ -87,8 +87,6 @@ def step_metrics(
         "sampling/rounds": float(rollout.rounds),
         "sampling/short_of": float(rollout.short_of),
         "sampling/staleness": staleness(batch, version),
-        "mismatch/mean": mean,
-        "mismatch/max": largest,
         "loss": stats.loss,
         "grad_norm": stats.grad_norm,
         "lr": stats.learning_rate,
@@ -102,6 +100,8 @@ def step_metrics(
         "tokens/trained": float(batch.tokens),
         "tokens/generated": float(rollout.generated_tokens),
     }
+    if mismatch is not None:
+        metrics |= {"mismatch/mean": mismatch[0], "mismatch/max": mismatch[1]}
     metrics |= _outcomes(rollout)
     for name, values in batch.signals.present().items():
         metrics |= _distribution(name, values)

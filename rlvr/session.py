@@ -203,7 +203,8 @@ def _find_start(cfg: Config, folder: RunFolder) -> tuple[Path | None, TrainingSt
     """The checkpoint to resume from, if any, and the state to begin with."""
     checkpoint = find_checkpoint(folder, cfg.run.resume)
     start = TrainingState(0, 0, 0, 0.0, 0.0, {}) if checkpoint is None else load_state(checkpoint, cfg)
-    if start.step >= cfg.steps:
+    finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
+    if start.step > cfg.steps or finished:
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )

@@ -106,7 +106,8 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
     if "js_base/p50" in metrics:
         marks = "/".join(f"{metrics[f'js_base/p{p}']:.3f}" for p in (50, 95, 99))
         parts.append(f"JS p50/95/99 {marks}")
-    parts.append(f"mismatch {metrics['mismatch/mean']:.1e}")
+    if "mismatch/mean" in metrics:
+        parts.append(f"mismatch {metrics['mismatch/mean']:.1e}")
     parts.append(f"{metrics['rate/tokens_per_second']:.0f} tok/s")
     times = " ".join(
         f"{name} {metrics[f'seconds/{name}']:.2f}" for name in PHASES if f"seconds/{name}" in metrics

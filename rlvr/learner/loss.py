@@ -43,8 +43,13 @@ class LossTerms:
 
 
 def k1(log_ratio: Tensor) -> Tensor:
-    """Estimate KL(p || q) by log p - log q on tokens sampled from p; unbiased, can be negative."""
-    return log_ratio
+    """Estimate KL(p || q) by log p - log q on tokens sampled from p; unbiased, can be negative.
+
+    Its own gradient is 0 in expectation and would regularise nothing, so it carries that of k2, which is the
+    gradient of KL(p || q) in expectation.
+    """
+    slope = k2(log_ratio)
+    return log_ratio.detach() + slope - slope.detach()
 
 
 def k2(log_ratio: Tensor) -> Tensor:

@@ -11,12 +11,18 @@ from rlvr.types import Batch
 
 
 def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[str], None]) -> float:
-    """Compare both sides' log-probs of the sampled tokens; returns the mean absolute difference in nats.
+    """Compare both sides' log-probs of the tokens that weights `version` sampled.
+
+    Returns the mean absolute difference in nats; 0 where no token of the batch is that fresh (a run with
+    staleness compares at its first step and at every restart only).
 
     Raises:
         MismatchError: the mean is above sync.mismatch_stop, or not a number.
     """
-    mean, largest = logprob_mismatch(batch, version)
+    mismatch = logprob_mismatch(batch, version)
+    if mismatch is None:
+        return 0.0
+    mean, largest = mismatch
     report = (
         f"rollout and learner log-probs differ by {mean:.2e} on average (largest {largest:.2e}) on tokens of "
         f"weight version {version}"

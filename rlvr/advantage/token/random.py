@@ -41,7 +41,9 @@ class RandomWeight:
         return self._ordered().requires
 
     def weights(self, view: TokenView) -> Tensor:
-        """[T] a permutation of the divergence weights, a function of the step's seed."""
+        """[T] the divergence weights, those of tokens in the loss shuffled among themselves by the step's seed."""
         generator = torch.Generator().manual_seed(view.seed)
         weights = self._ordered().weights(view)
-        return weights[torch.randperm(len(weights), generator=generator)]
+        counted = view.counted(torch.arange(len(weights)))
+        weights[counted] = weights[counted[torch.randperm(len(counted), generator=generator)]]
+        return weights
