@@ -143,6 +143,8 @@ def test_sections_of_a_response():
     assert texts["reasoning"].strip() == "4+5=9 so"
     assert texts["answer"].strip() == r"\boxed{9}"
     assert texts["end"] == tokenizer.eos_token
+    more = tokenizer.encode(" then 3", add_special_tokens=False)
+    assert sections([*ids, *more], tokenizer) == names[:-1] + ["end"] * len(more)
     assert sections(ids[:5], tokenizer) == ["first"] + ["reasoning"] * 4
     assert sections([END], tokenizer) == ["first"]
 
