@@ -24,8 +24,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Tests of pure code share the cores; end-to-end runs have them to themselves.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' -n 2
+	$(BIN)/python -m pytest -m e2e
 
 setup-gpu:
 	$(PYTHON) -m venv $(VENV)

@@ -168,7 +168,7 @@ def _run_chunks(
         part = slice(start, min(start + step, n_tokens))
         made = [buffer[: part.stop - start] for buffer in buffers]
         for i, (hidden, weight) in enumerate(sides):
-            _gemm(hidden[part], weight, made[i], minus=sides[1][0][part] if delta and i == 0 else None)
+            gemm(hidden[part], weight, made[i], minus=sides[1][0][part] if delta and i == 0 else None)
         y = made[1] if len(sides) == 2 else None
         chunk_ids = None if ids is None else ids[part]
         compute(Rows(made[0], y, chunk_ids, x_is_delta=delta, first=start), inner, out.rows(part))
@@ -177,7 +177,7 @@ def _run_chunks(
     return out.only(request.want)
 
 
-def _gemm(hidden: Tensor, weight: Tensor, out: Tensor, minus: Tensor | None) -> None:
+def gemm(hidden: Tensor, weight: Tensor, out: Tensor, minus: Tensor | None = None) -> None:
     """Writes (hidden - minus) weight^T into `out` [R, V], accumulated in fp32, rounded to out's dtype."""
     if hidden.dtype == out.dtype:
         torch.mm(hidden if minus is None else hidden - minus, weight.t(), out=out)

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlvr.config import ModelConfig
 from rlvr.divergence import linear_dist_stats
+from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import MicroBatch
 
@@ -49,10 +50,12 @@ class LinearLogp(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (2 * weight.shape[0]))
+        buffer = torch.empty(min(rows, len(ids)), weight.shape[0], dtype=torch.float32, device=weight.device)
         for start in range(0, len(ids), rows):
             part = slice(start, start + rows)
-            logits = (hidden[part] @ weight.T).float().div_(ctx.temperature)
-            grad_logits = logits.sub_(lse[part, None]).exp_().mul_(-scaled[part, None])
+            logits = buffer[: len(ids[part])]
+            gemm(hidden[part], weight, logits)  # in fp32, as forward made them
+            grad_logits = logits.div_(ctx.temperature).sub_(lse[part, None]).exp_().mul_(-scaled[part, None])
             index = torch.arange(grad_logits.shape[0], device=ids.device)
             grad_logits[index, ids[part]] += scaled[part]
             grad_logits = grad_logits.to(weight.dtype)
