@@ -1,4 +1,4 @@
-"""How fast cross-sampling is: `python benchmarks/cross_sampling.py [--problems 64] [--samples 4] [--repeats 3] [--actors 2]`.
+"""How fast cross-sampling is: `python benchmarks/cross_sampling.py [--problems 64] [--repeats 3] [--actors 2]`.
 
 Tokens per second of the slot decoder against the same experiment written as plain generation loops that keep
 no cache: each step runs both models over the whole padded sequences, and a batch lasts as long as its longest

@@ -23,8 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import Sampling
@@ -39,7 +43,7 @@ from rlvr.analysis.cross.experiment import (
 )
 from rlvr.analysis.cross.inputs import Inputs, read_inputs
 from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
-from rlvr.analysis.cross.store import Store
+from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.entry import known_keys, readable_errors
 from rlvr.errors import ConfigError
@@ -97,6 +101,7 @@ def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
     """
     problems = [[p.id, p.problem.answer, list(p.token_ids)] for p in inputs.prompts]
     return {
+        "format": FORMAT,
         "base": _weights(inputs.base),
         "policy": _weights(inputs.policy),
         "dtype": inputs.dtype,
@@ -186,20 +191,33 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
-def check_keys(arguments: Sequence[str]) -> None:
-    """Refuse a key that does not exist, naming the nearest ones.
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Compose the configuration once before Hydra runs, to report a mistake in our words.
 
-    Raises ConfigError.
+    Raises ConfigError for a key that does not exist, naming the nearest ones, for a value of the wrong type and
+    for what is not KEY=VALUE.
     """
     keys = known_keys(CrossSampleConfig)
-    for argument in arguments:
-        key, equals, _ = argument.partition("=")
-        key = key.lstrip("+~")
-        if not equals or key.startswith(("-", "hydra")) or key in keys:
+    overrides = get_args_parser().parse_args(list(arguments)).overrides
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise ConfigError(f"{str(error).splitlines()[0]}; arguments look like KEY=VALUE") from error
+    for override in parsed:
+        key = override.key_or_group
+        if override.is_hydra_override() or key in keys:
             continue
         near = difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
         raise ConfigError(f"{key}: there is no such key; {hint}")
+    # Values of a sweep are checked job by job.
+    single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
+    try:
+        with hydra.initialize(version_base="1.3", config_path=None):
+            hydra.compose("cross_sample", overrides=single)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ or error
+        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
 
 
 def _is_number(text: str) -> bool:
@@ -215,6 +233,12 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def register_schema() -> None:
+    """Make the typed configuration known to Hydra."""
+    ConfigStore.instance().store(name="cross_sample_schema", node=CrossSampleConfig)
+    ConfigStore.instance().store(name="cross_sample", node=_HYDRA)
+
+
 @hydra.main(version_base="1.3", config_path=None, config_name="cross_sample")
 def _hydra_main(config: Any) -> None:
     typed = OmegaConf.to_object(config)
@@ -225,11 +249,10 @@ def _hydra_main(config: Any) -> None:
 
 def main() -> None:
     """Entry point."""
-    ConfigStore.instance().store(name="cross_sample_schema", node=CrossSampleConfig)
-    ConfigStore.instance().store(name="cross_sample", node=_HYDRA)
-    with readable_errors():
-        check_keys(sys.argv[1:])
+    register_schema()
     sys.argv[1:] = expand_lists(sys.argv[1:])
+    with readable_errors():
+        check_arguments(sys.argv[1:])
     _hydra_main()
 
 

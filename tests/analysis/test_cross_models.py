@@ -139,6 +139,10 @@ def test_what_is_not_named_is_listed(tmp_path: Path):
     assert refusal(run=str(tmp_path)).startswith(f"run={tmp_path}: no config.yaml")
 
 
+def test_a_model_is_not_compared_with_itself(run_folder: Path):
+    assert "they never diverge" in refusal(run=str(run_folder), policy="builtin")
+
+
 def test_another_vocabulary_is_refused(run_folder: Path):
     file = run_folder / "policy" / "tokenizer.json"
     content = json.loads(file.read_text())

@@ -14,7 +14,7 @@ from test_cross_models import SAMPLING, jobs, save_policy
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.statistics import COLUMNS
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
-from rlvr.cross_sample import check_keys, cross_sample, expand_lists
+from rlvr.cross_sample import check_arguments, cross_sample, expand_lists, register_schema
 from rlvr.data.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 
@@ -51,15 +51,21 @@ def test_lists_need_no_brackets():
         ("temprature=1", "did you mean temperature"),
         ("+sample=2", "did you mean samples"),
         ("zzz=1", "the keys are run, base, policy"),
+        ("samples=few", "samples.*\n?.*'few'.*Integer"),
+        ("budgets=[0.1", "no viable alternative at input '\\[0.1'; arguments look like KEY=VALUE"),
+        ("budgets=[a]", "'a'.*Float"),
+        ("seed", "KEY=VALUE"),
     ],
 )
-def test_unknown_keys_name_the_nearest(argument, words):
+def test_bad_arguments_are_explained(argument, words):
+    register_schema()
     with pytest.raises(ConfigError, match=words):
-        check_keys(["run=runs/latest", argument])
+        check_arguments(["run=runs/latest", argument])
 
 
 def test_hydras_own_arguments_pass():
-    check_keys(["--cfg", "job", "-m", "hydra.verbose=true", "seed=1,2"])
+    register_schema()
+    check_arguments(["--cfg", "job", "-m", "hydra.verbose=true", "seed=1,2", "budgets=[0.1]"])
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -172,7 +178,7 @@ def check_samples(file: Path, row: dict[str, str]) -> None:
 
 @pytest.mark.e2e
 def test_mistakes_exit_with_one_message(tmp_path: Path):
-    done = command(tmp_path, "base=builtin", "policy=builtin", f"output={tmp_path / 'out'}", "budgets=2")
+    done = command(tmp_path, "base=builtin", "policy=x/y", f"output={tmp_path / 'out'}", "budgets=2")
     assert done.returncode == 1
     assert "budgets=2: a budget is a share" in done.stderr
     assert "Traceback" not in done.stderr

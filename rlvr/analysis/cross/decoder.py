@@ -124,6 +124,7 @@ class _Rows:
         self.switched = np.zeros((batch, max_tokens), dtype=np.bool_)
         self.effective = np.zeros((batch, max_tokens), dtype=np.bool_)
         self.scores = np.zeros((batch, max_tokens))
+        self._stopped = np.zeros(0, dtype=np.bool_)  # [n] rows whose last token ends the response
 
     def admit(self, jobs: Sequence[Job], first_job: int, seed: int) -> None:
         part = slice(self.n, self.n + len(jobs))

@@ -56,6 +56,11 @@ def read_inputs(cfg: CrossSampleConfig) -> Inputs:
             "run=FOLDER of a training run, such as run=runs/latest"
         )
     folders = {"base": _model(base, "base"), "policy": _model(policy, "policy")}
+    if folders["base"] == folders["policy"]:
+        raise ConfigError(
+            f"base and policy are both {folders['base']}: they never diverge, so nothing would ever switch; name two "
+            "models, such as the ends of a training run"
+        )
     trust = training.model.trust_remote_code
     configs = {key: _causal_config(key, folder, trust) for key, folder in folders.items()}
     tokenizers = {key: _tokenizer(key, folder, trust) for key, folder in folders.items()}

@@ -4,6 +4,7 @@
          budgets.csv            one row per direction, rule and budget
          samples/<part>.jsonl   every response with its switched positions
          parts/<part>.json      what the figures are computed from
+         settings.json          what the responses depend on; other settings need another folder
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rlvr.analysis.cross.statistics import BudgetRow, Part, endpoint_summary, ro
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.run import write_atomically
 
-FORMAT = 1  # of the files; readers refuse what they do not know
+FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
 SUMMARY = "cross_sampling.json"
 BUDGETS = "budgets.csv"
 
