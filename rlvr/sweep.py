@@ -64,6 +64,7 @@ class Sweep:
 
     jobs: tuple[Job, ...]
     module: str  # what `python -m` starts for a job
+    config_dir: str | None = None  # the user's own folder of recipes
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # job name -> why
@@ -83,7 +84,8 @@ class Sweep:
                 self.skipped.append(job.name)
                 print("finished before, not run again", flush=True)
             return
-        code = run_process(self.module, job_arguments(job, folder, cfg))
+        own = [] if self.config_dir is None else ["--config-dir", self.config_dir]
+        code = run_process(self.module, own + job_arguments(job, folder, cfg))
         if code == 0:
             self.done.append(job.name)
         else:
@@ -116,8 +118,14 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
     several = parsed.multirun or named or "hydra.mode=MULTIRUN" in parsed.overrides
     if not several or "hydra.mode=RUN" in parsed.overrides or parsed.cfg or parsed.help or parsed.info:
         return None
+    own = (
+        []
+        if parsed.config_dir is None
+        else [f"hydra.searchpath=[{quoted(str(Path(parsed.config_dir).resolve()))}]"]
+    )
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
-        params = hydra.compose("train", overrides=named, return_hydra_config=True).hydra.sweeper.params or {}
+        composed = hydra.compose("train", overrides=own + named, return_hydra_config=True)
+        params = composed.hydra.sweeper.params or {}
         overrides = [
             o
             for o in OverridesParser.create().parse_overrides(
@@ -126,10 +134,10 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
             if not o.is_hydra_override()
         ]
         jobs = expand(overrides, frozenset(params))
-        problems = [f"job {job.name}: {problem}" for job in jobs if (problem := what_is_wrong(job))]
+        problems = [f"job {job.name}: {problem}" for job in jobs if (problem := what_is_wrong(job, own))]
     if problems:
         raise ConfigError("\n".join(problems) + "\nNo job has been started.")
-    return Sweep(jobs, module)
+    return Sweep(jobs, module, parsed.config_dir)
 
 
 def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, ...]:
@@ -165,10 +173,10 @@ def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, .
     return tuple(jobs)
 
 
-def what_is_wrong(job: Job) -> str:
+def what_is_wrong(job: Job, own: Sequence[str]) -> str:
     """Why the job's configuration cannot work; empty if nothing is known against it."""
     try:
-        typed = OmegaConf.to_object(hydra.compose("train", overrides=list(job.overrides)))
+        typed = OmegaConf.to_object(hydra.compose("train", overrides=[*own, *job.overrides]))
         assert isinstance(typed, Config)
         validate(typed)
     except (HydraException, OmegaConfBaseException, ConfigError) as error:  # the user's overrides

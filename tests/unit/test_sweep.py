@@ -101,6 +101,15 @@ def test_a_named_sweep_can_be_narrowed_without_renaming_its_jobs():
     assert part.jobs[0].name in {job.name for job in whole.jobs}
 
 
+def test_recipes_of_ones_own_can_be_swept(tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\nrecipe: mine\nsteps: 7\n")
+    sweep = plan("--config-dir", str(tmp_path), "-m", "recipe=dapo,mine")
+    assert [job.name for job in sweep.jobs] == ["recipe-dapo", "recipe-mine"]
+    assert sweep.config_dir == str(tmp_path)
+    assert "job recipe-other: " in refusal("--config-dir", str(tmp_path), "-m", "recipe=mine,other")
+
+
 def test_a_job_gets_its_folder_and_its_place_in_wandb():
     cfg = Config(recipe="dapo")
     cfg.tracking.tags = ["own"]
