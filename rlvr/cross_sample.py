@@ -123,13 +123,20 @@ def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _weights(model: str) -> dict[str, Any]:
-    """A model by name, and a local one also by the size and time of its weight files."""
-    files = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
-    return {
-        "path": str(Path(model).resolve()) if files else model,
-        "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
-    }
+def _weights(model: str) -> dict[str, str]:
+    """A local model by its weight files, a hub model by its name."""
+    files = sorted(Path(model).glob("*.safetensors")) + sorted(Path(model).glob("*.bin"))
+    return {file.name: _digest(file) for file in files} or {"hub": model}
+
+
+def _digest(file: Path) -> str:
+    """A file's size with a hash of its first and last MiB: training moves every weight, and copies stay equal."""
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        ends = content.read(1 << 20)
+        content.seek(max(0, size - (1 << 20)))
+        ends += content.read()
+    return f"{size}-{hashlib.sha256(ends).hexdigest()[:16]}"
 
 
 def _open_pool(cfg: CrossSampleConfig, inputs: Inputs) -> DecodePool:

@@ -4,6 +4,7 @@ import functools
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from transformers import (
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import Job, Sampling
 from rlvr.analysis.cross.inputs import read_inputs
+from rlvr.cross_sample import settings_of
 from rlvr.data.arithmetic import held_out, step_by_step, train_problem
 from rlvr.data.build_base import answer_loss
 from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
@@ -126,6 +128,17 @@ def test_keys_win_over_the_run(run_folder: Path, tmp_path: Path):
     inputs = read_inputs(CrossSampleConfig(run=str(run_folder), **keys))
     assert inputs.sets == {"arithmetic": 4}
     assert (inputs.max_tokens, inputs.output) == (7, tmp_path / "out")
+
+
+def test_settings_know_a_copy_from_another_model(run_folder: Path, tmp_path: Path):
+    cfg = CrossSampleConfig(run=str(run_folder), base=str(save_policy(tmp_path / "policy")))
+    first = settings_of(cfg, read_inputs(cfg))
+    assert first["base"] != first["policy"]
+    shutil.copytree(run_folder / "policy", tmp_path / "copy")
+    copied = replace(cfg, policy=str(tmp_path / "copy"))
+    assert settings_of(copied, read_inputs(copied)) == first
+    swapped = replace(cfg, base=str(tmp_path / "copy"), policy=cfg.base)
+    assert settings_of(swapped, read_inputs(swapped))["policy"] == first["base"]
 
 
 def test_an_unfinished_run_has_no_policy(run_folder: Path):
