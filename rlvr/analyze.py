@@ -9,7 +9,7 @@ Scores both models on responses of the policy and of the base, writes a token ta
     policy=PATH      model.path; also a checkpoint of a training run
     checkpoints=A,B  earlier policies, oldest first, scored on the same responses
     responses=FILES  the policy's responses, as a run's samples/*.jsonl; base_responses=FILES the base's
-    data=A,B n=32    where there are none: problems and samples per problem to generate from, as in rlvr.evaluate
+    data=A,B n=32    where there are none: problems to generate from and samples of each, as in rlvr.evaluate
 
 All keys: rlvr/analysis/config.py. Interrupted? The same command goes on where it stopped.
 """

@@ -52,9 +52,11 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
             expanded.append(f"{key}=[{','.join(_quoted(part) for part in value.split(','))}]")
         elif key in ("data", "n"):
             expanded += expand_data([argument])[0]
-            expanded += ["generate=true"] if key == "data" else []
         else:
             expanded.append(argument)
+    given = {argument.partition("=")[0] for argument in expanded}
+    if "data.eval" in given:  # a run's responses are to other problems
+        expanded += [f"{name}=[]" for name in ("responses", "base_responses") if name not in given]
     return expanded, run
 
 
@@ -84,10 +86,23 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
     single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
     try:
         with hydra.initialize(config_path=None, version_base="1.3"):
-            hydra.compose(NAME, overrides=single)
+            cfg = OmegaConf.to_object(hydra.compose(NAME, overrides=single))
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
+    assert isinstance(cfg, AnalyzeConfig)
+    if run is None and "data.eval" not in given and not QUESTIONS & set(arguments):
+        _require_responses(cfg)
+
+
+def _require_responses(cfg: AnalyzeConfig) -> None:
+    for name, key in (("policy", "responses"), ("base", "base_responses")):
+        if name in cfg.trajectories and not cfg.given_responses(name):
+            other = "base" if name == "policy" else "policy"
+            raise ConfigError(
+                f"there are no responses of the {name}: give {key}=FILES, or data=SETS to sample them, or "
+                f"trajectory={other}"
+            )
 
 
 def _quoted(value: str) -> str:

@@ -29,13 +29,15 @@ def test_short_forms_are_written_out():
         "model.base_path": "Qwen/Qwen2.5-1.5B",
         "model.path": "./it's here",
         "data.eval": [{"name": "aime24"}, {"name": "own", "path": "/d.jsonl"}],
-        "generate": True,
+        "responses": [],
+        "base_responses": [],
         "eval.samples_per_prompt": 4,
     }
     assert parsed(["checkpoints=a/step_1,b", "responses=[x.jsonl]"]) == {
         "checkpoints": ["a/step_1", "b"],
         "responses": ["x.jsonl"],
     }
+    assert parsed(["responses=r.jsonl", "data=aime24"])["responses"] == ["r.jsonl"]
     assert expand_arguments(["run=runs/latest", "score.top_p=0.9"]) == (["score.top_p=0.9"], "runs/latest")
 
 
@@ -49,6 +51,12 @@ def test_short_forms_are_written_out():
         (["policy=builtin"], r"base= is missing: give base=PATH and policy=PATH, or run=FOLDER"),
         ([*PAIR, "score.top_p=high"], "'high' of type 'str' could not be converted to Float"),
         ([*PAIR, "oops"], "Overrides look like key=value"),
+        (
+            PAIR,
+            "no responses of the policy: give responses=FILES, or data=SETS to sample them, or trajectory=base",
+        ),
+        ([*PAIR, "responses=r.jsonl"], "no responses of the base: give base_responses=FILES"),
+        ([*PAIR, "responses=r.jsonl", "trajectory=policy", "generate=true"], "no responses of the policy"),
         (["run=./nowhere"], "is not the folder of a training run"),
     ],
 )
@@ -64,7 +72,7 @@ def run(*arguments, cwd=REPOSITORY, timeout=120):
 
 @pytest.mark.slow
 def test_errors_leave_nothing_behind(tmp_path):
-    done = run("base=builtin", "policy=./nowhere", "output=out", cwd=tmp_path)
+    done = run("base=builtin", "policy=./nowhere", "data=arithmetic_heldout", "output=out", cwd=tmp_path)
     assert done.returncode == 1
     assert "DataError: model folder './nowhere' does not exist" in done.stderr
     assert "Traceback" not in done.stderr
