@@ -1,0 +1,188 @@
+"""The pure parts: colours, levels, escaping, selection."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlvr.reporting.colours import (
+    LEVEL_EDGES,
+    LEVELS,
+    MIN_TEXT_CONTRAST,
+    ROLES,
+    SERIES,
+    contrast,
+    level_of,
+    luminance,
+    oklch_to_hex,
+    ramp,
+    text_on,
+)
+from rlvr.reporting.html import embedded_json, table, visible_token
+from rlvr.reporting.tokens import Pair, Score, select
+
+THEMES = ("light", "dark")
+
+
+def test_contrast_of_known_colours():
+    """The examples of WCAG: black on white is 21, #777 on white 4.48."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21.0)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)
+    assert contrast("#123456", "#123456") == 1.0
+
+
+def test_oklch_of_known_colours():
+    """White, black, and the red primary of sRGB, which Ottosson gives as L 0.628, C 0.258, h 29.23."""
+    assert oklch_to_hex(1.0, 0.0, 0.0) == "#ffffff"
+    assert oklch_to_hex(0.0, 0.0, 0.0) == "#000000"
+    assert [int(oklch_to_hex(0.62796, 0.25768, 29.2339)[i : i + 2], 16) for i in (1, 3, 5)] == pytest.approx(
+        [255, 0, 0], abs=2
+    )
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_is_legible_on_every_shade(theme):
+    for role in ramp():
+        shade = getattr(role, theme)
+        assert contrast(text_on(shade), shade) >= MIN_TEXT_CONTRAST
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_colours_are_legible_on_page_and_card(theme):
+    for name in ("ink", "muted", *SERIES):
+        for ground in ("page", "card"):
+            found = contrast(getattr(ROLES[name], theme), getattr(ROLES[ground], theme))
+            assert found >= MIN_TEXT_CONTRAST, (name, ground)
+
+
+def test_the_ramp_moves_one_way_and_in_like_steps():
+    light = [luminance(role.light) for role in ramp()]
+    dark = [luminance(role.dark) for role in ramp()]
+    assert light == sorted(light, reverse=True)
+    assert dark == sorted(dark)
+    assert len(ramp()) == LEVELS
+    for shades in (light, dark):  # cube roots of luminance are close to perceived lightness
+        steps = [abs(a ** (1 / 3) - b ** (1 / 3)) for a, b in itertools.pairwise(shades)]
+        assert max(steps) < 1.6 * min(steps)
+
+
+def test_every_drawn_colour_has_a_light_value_of_its_own():
+    """Figures are recoloured by value."""
+    values = [role.light for role in (*ROLES.values(), *ramp())]
+    assert len(set(values)) == len(values)
+
+
+@given(st.floats(0, math.log(2)))
+def test_level_holds_its_value(js):
+    level = level_of(js)
+    edges = (0.0, *LEVEL_EDGES, math.inf)
+    assert edges[level] <= js < edges[level + 1]
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.text, self.tags = "", []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parsed(markup: str) -> _Text:
+    parser = _Text()
+    parser.feed(markup)
+    parser.close()
+    return parser
+
+
+@given(st.text())
+def test_a_token_becomes_spans_and_text_only(text):
+    page = parsed(visible_token(text).html)
+    assert {tag for tag, _ in page.tags} <= {"span"}
+    assert all(attrs.keys() == {"class"} for _, attrs in page.tags)
+
+
+@given(st.text(st.sampled_from("ab<>&\"' \n7é"), min_size=1))
+def test_a_readable_token_copies_as_it_is(text):
+    assert parsed(visible_token(text).html).text == text
+
+
+def test_what_cannot_be_seen_is_named():
+    assert "U+202E" in visible_token("\u202e").html
+    assert "U+0000" in visible_token("\0").html
+    assert "\u202e" not in visible_token("\u202e").html
+    assert "empty" in visible_token("").html
+
+
+@given(
+    st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+)
+def test_embedded_json_comes_back_and_cannot_end_early(content):
+    markup = embedded_json("name", content)
+    inside = markup.removeprefix('<script type="application/json" id="name">').removesuffix("</script>")
+    assert json.loads(inside) == content
+    assert not {"<", ">", "&"} & set(inside)
+
+
+def test_numbers_that_json_lacks_are_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        embedded_json("name", [math.nan])
+
+
+def test_tables_escape_their_cells():
+    page = parsed(table(("<b>", "y"), [("<i>", "&amp;")], "<u>"))
+    assert {tag for tag, _ in page.tags} == {"p", "div", "table", "thead", "tbody", "tr", "th", "td"}
+    assert "&amp;" in page.text
+    assert "<i>" in page.text
+
+
+def score(number: int, trajectory: str, problem: str, mean: float) -> Score:
+    return Score(number, trajectory, problem, mean, mean, 0)
+
+
+def test_selection_pairs_and_ranks_by_either_response():
+    scores = [
+        score(0, "policy", "a", 0.1),
+        score(1, "policy", "a", 0.2),
+        score(2, "policy", "b", 0.3),
+        score(3, "policy", "c", 0.05),
+        score(4, "base", "a", 0.6),
+        score(5, "base", "b", 0.0),
+    ]
+    pairs = select(scores, divergent=3, drawn=5)
+    assert pairs == [
+        Pair(0, 4, "divergent"),
+        Pair(1, 4, "divergent"),  # the base has one response to a, which serves twice
+        Pair(2, 5, "divergent"),
+        Pair(3, None, "random"),
+    ]
+
+
+def test_selection_is_bounded_and_repeatable():
+    scores = [score(i, "policy", f"p{i}", i / 100) for i in range(50)]
+    pairs = select(scores, divergent=5, drawn=7, seed=3)
+    assert pairs == select(list(reversed(scores)), divergent=5, drawn=7, seed=3)
+    assert len(pairs) == len({pair.lead for pair in pairs}) == 12
+    assert [pair.lead for pair in pairs[:5]] == [49, 48, 47, 46, 45]
+    assert select(scores, 0, 0) == []
+
+
+def test_the_base_leads_where_the_policy_has_nothing():
+    assert select([score(0, "base", "a", 0.1)], 1, 1) == [Pair(0, None, "divergent")]
+
+
+def test_package_files_are_in_the_package():
+    import rlvr.reporting
+
+    folder = Path(rlvr.reporting.__file__).parent
+    assert {p.name for p in folder.iterdir()} >= {"page.html", "page.css", "page.js", "tokens.js"}
