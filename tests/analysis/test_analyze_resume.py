@@ -18,7 +18,7 @@ from analyze_cases import config, save_model, write_responses
 from rlvr.analysis.config import ScoreConfig, SelectConfig
 from rlvr.analysis.shift.storage import exclusive
 from rlvr.analyze import analyze
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, DataError, RlvrError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -125,6 +125,18 @@ def test_a_disk_that_fills(case):
     with file_size_limit(size), pytest.raises(RlvrError, match=r"part-00001.parquet cannot be written.*kept"):
         analyze(case())
     assert sorted((whole / "tokens").iterdir()) == [first]  # nothing half-written
+    analyze(case())
+    assert contents(whole) == expected
+
+
+def test_a_damaged_part_is_named_and_can_be_scored_again(case):
+    whole = analyze(case())
+    expected = contents(whole)
+    second = whole / "tokens" / "part-00001.parquet"
+    second.write_bytes(second.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"part-00001.parquet cannot be read.*remove it"):
+        analyze(case())
+    second.unlink()
     analyze(case())
     assert contents(whole) == expected
 

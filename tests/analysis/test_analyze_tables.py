@@ -8,8 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from analyze_cases import config, save_model, save_shifted, write_responses
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.profiles import from_bins
+from rlvr.analysis.shift.sparsity import at_most_bins
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.analysis.shift.tables import KEY, TABLES
 from rlvr.analysis.shift.tally import Tally, TokenPart, poisson_weights, ratio
@@ -299,6 +303,18 @@ def test_the_interval_is_that_of_resampled_problems():
     assert estimate.mean == pytest.approx(moved.mean())
     assert estimate.low == pytest.approx(low, abs=0.1 * (high - low))
     assert estimate.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+EDGES = np.asarray([0.0, 0.01, 0.1, 0.5, math.inf])
+
+
+@given(st.lists(st.one_of(st.sampled_from(EDGES.tolist()[:-1]), st.floats(0.0, 2.0)), min_size=1))
+def test_values_on_an_edge_fall_on_the_documented_side(values):
+    for value, place in zip(values, from_bins(EDGES, np.asarray(values)), strict=True):
+        assert EDGES[place] <= value < EDGES[place + 1]
+    for value, place in zip(values, at_most_bins(EDGES[:-1], np.asarray(values)), strict=True):
+        assert place == len(EDGES) - 1 or value <= EDGES[place]
+        assert place == 0 or value > EDGES[place - 1]
 
 
 def test_one_problem_gives_no_interval():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.analysis.accuracy import Estimate
@@ -24,6 +25,7 @@ from rlvr.analysis.shift.storage import write_text
 from rlvr.analysis.shift.tables import KEY, TABLES
 from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
 from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
+from rlvr.errors import DataError
 
 BUILDERS = (
     Sparsity, Thresholds, Evolution, Position, JsEntropy, Outcome, Overlap, Rank, Mass, Truncation,
@@ -51,11 +53,20 @@ class Headline:
 
 
 def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None = None) -> TokenPart:
-    """One part of the token table with its bootstrap weights; `names` limits the columns."""
+    """One part of the token table with its bootstrap weights; `names` limits the columns.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     unit = UNIT_COLUMN[cfg.unit]
     wanted = [*FLOATS, *WHOLE, "section"] if names is None else list(names)
-    file = pq.ParquetFile(path)
-    table = file.read(columns=[*wanted, unit])
+    try:
+        file = pq.ParquetFile(path)
+        table = file.read(columns=[*wanted, unit])
+    except (pa.ArrowException, OSError) as error:  # somebody may have touched the file since it was written
+        raise DataError(
+            f"{path} cannot be read ({error}); remove it and give the same command again"
+        ) from error
     columns = {}
     for name in wanted:
         if name == "section":
