@@ -15,7 +15,6 @@ needs no network, and every figure as SVG, PNG and CSV below figures/. Options a
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -24,7 +23,7 @@ from pathlib import Path
 from rlvr.entry import readable_errors
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reporting.candidate_figures import candidate_figures
-from rlvr.reporting.canvas import Figure, render
+from rlvr.reporting.canvas import Figure, render, slug
 from rlvr.reporting.colours import LEVEL_EDGES
 from rlvr.reporting.cross_figures import cross_figures
 from rlvr.reporting.page import Drawn, Material, page
@@ -76,7 +75,7 @@ def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
         return tuple(Drawn(figure, render(figure, figures)) for figure in found)
 
     # 1  figures, drawn and saved
-    prefix = {run.name: f"{_slug(run.name)}_" if len(runs) > 1 else "" for run in runs}
+    prefix = {run.name: f"{slug(run.name)}_" if len(runs) > 1 else "" for run in runs}
     training = drawn([*training_figures(runs)])
     shift = tuple(drawn(_analysis_figures(run, prefix[run.name])) for run in runs)
     cross = tuple(drawn([*cross_figures(r.cross, prefix[r.name])] if r.cross else []) for r in runs)
@@ -88,13 +87,13 @@ def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
             scores = read_scores(run.analysis)
             pairs = select(scores, options.divergent, options.random, options.seed)
             pages.add(run.name, run.analysis, pairs, scores, options.tokens)
-    analysed = [run.analysis for run in runs if run.analysis is not None]
-    tokens = pages.content(LEVEL_EDGES, analysed[0].moved_above) if analysed else None
+    analysed = sum(run.analysis is not None for run in runs)
+    tokens = pages.content(LEVEL_EDGES) if analysed else None
 
     # 3  the page
     chosen = (
         f"The {options.divergent} pairs with the largest mean divergence in either response and {options.random} drawn "
-        f"at random from the rest{', of each run' if len(analysed) > 1 else ''}: a response of the policy beside one "
+        f"at random from the rest{', of each run' if analysed > 1 else ''}: a response of the policy beside one "
         "of the base to the same problem. Both models score every token after the same prefix; the shade is the "
         "divergence of their next-token distributions there."
     )
@@ -110,18 +109,13 @@ def _analysis_figures(run: Run, prefix: str) -> list[Figure]:
 
 
 def _check_names(runs: Sequence[Run]) -> None:
-    names = [_slug(run.name) for run in runs]
+    names = [slug(run.name) for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(
             f"{', '.join(twice)} more than once; runs are told apart by the last part of their path, so give folders "
             "with different names"
         )
-
-
-def _slug(name: str) -> str:
-    """The name with only characters that a file name and an HTML id can have."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
 
 def parse(arguments: Sequence[str]) -> ReportOptions:

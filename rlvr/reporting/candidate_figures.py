@@ -115,7 +115,8 @@ def _bars(
     return Figure(
         f"{prefix}{table}",
         title,
-        f"{_moved(rows)} moved positions (JS > {a.moved_above:g}) of the {WRITER[trajectory]}. {reading}",
+        f"{_moved(rows)} moved positions (JS > {a.moved_above:g}) of the {WRITER[trajectory]}. {reading}"
+        + (f" {bands(a)}" if table == "rank" else ""),
         names,
         cells(rows, names),
         draw,

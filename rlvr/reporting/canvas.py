@@ -43,6 +43,19 @@ class Figure:
         return text.getvalue()
 
 
+def slug(name: str) -> str:
+    """The name with only characters that a file name and an HTML id can have."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+
+
+def whole_steps(axes: Axes) -> None:
+    """Label the x axis with training steps, which are whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.set_xlabel("step")
+
+
 def colour(index: int) -> str:
     """The light colour of the series of that number; they repeat after six, as the dashes do."""
     return ROLES[SERIES[index % len(SERIES)]].light

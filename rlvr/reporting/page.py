@@ -19,11 +19,12 @@ from rlvr.reporting.sections import (
     config_blocks,
     identity_table,
     missing,
+    outcome_table,
     overview,
     summary_table,
     versions_table,
 )
-from rlvr.reporting.sources import Run
+from rlvr.reporting.sources import Analysis, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,11 @@ def _section(key: str, content: str) -> str:
 def _shift(run: Run, drawn: tuple[Drawn, ...]) -> str:
     if run.analysis is None:
         return missing(f"{run.name} has no finished analysis", command(run, "analyze"))
-    return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + identity_table(run.analysis)
+    return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + _analysis_tables(run.analysis)
+
+
+def _analysis_tables(analysis: Analysis) -> str:
+    return identity_table(analysis) + outcome_table(analysis)
 
 
 def _cross(run: Run, drawn: tuple[Drawn, ...]) -> str:
@@ -133,10 +138,15 @@ def _tokens(material: Material) -> str:
     scale = "".join(f'<span class="t l{k}">{edge}</span>' for k, edge in enumerate(edges))
     legend = (
         f'<p class="scale"><span>JS, nats, from</span> {scale} <span class="t m">underlined</span> '
-        f"<span>moved: above {material.tokens['moved_above']:g}</span></p>"
+        f"<span>moved: above {_moved_above(material)}</span></p>"
     )
     return (
         f'<p class="lead">{escape(material.chosen)} Point at a token, tap it, or walk with the arrow keys to see what '
         "both models would have said there.</p>"
         f'{legend}<div id="pages"><noscript><p class="missing">These pages need JavaScript.</p></noscript></div>'
     )
+
+
+def _moved_above(material: Material) -> str:
+    limits = sorted({run.analysis.moved_above for run in material.runs if run.analysis is not None})
+    return " or ".join(f"{limit:g}" for limit in limits) + (" (as analysed)" if len(limits) > 1 else "")

@@ -10,7 +10,7 @@ from html import escape
 from omegaconf import OmegaConf
 
 from rlvr.reporting.html import Content, Markup, details, table, visible_token
-from rlvr.reporting.sources import Analysis, Cross, Run, number
+from rlvr.reporting.sources import Analysis, Cross, Row, Run, number
 
 SHOWN_IDENTITIES = 15
 
@@ -156,18 +156,46 @@ def identity_table(analysis: Analysis) -> str:
                 Markup(f'<span class="token">{visible_token(json.loads(r["token"])).html}</span>'),
                 r["count"],
                 f"{number(r['mean_js']):.3f}",
-                f"{number(r['mean_js_low']):.3f} to {number(r['mean_js_high']):.3f}",
+                _range(r, "mean_js", "{:.3f}"),
                 f"{number(r['max_js']):.3f}",
                 Markup(f"{meter} {_share(share)}"),
             ]
         )
     if not rows:
         return ""
+    context = analysis.rows("context", trajectory=trajectory, of="js")
+    explained = _share(number(context[0]["explained_adjusted"])) if context else ""
     return table(
         ("token", "occurrences", "mean JS", "95 %", "largest", "moved"),
         rows,
         f"Token identities with the largest mean divergence on the {trajectory}'s responses [nats]. Moved at some "
-        "occurrences and not at others: the context decides.",
+        "occurrences and not at others: the context decides. "
+        + (
+            f"Identity alone explains {explained} of the variance of JS (epsilon squared)."
+            if explained
+            else ""
+        ),
+    )
+
+
+def outcome_table(analysis: Analysis) -> str:
+    """Divergence of correct and of wrong responses."""
+    rows: list[list[Content]] = [
+        [
+            f"{r['outcome']}, written by the {r['trajectory']}",
+            f"{int(r['tokens']):,}",
+            f"{number(r['mean_js']):.4f}",
+            _range(r, "mean_js", "{:.4f}"),
+            _share(number(r["share_moved"])),
+            _range(r, "share_moved", "{:.1%}"),
+        ]
+        for r in analysis.rows("outcome")
+        if int(r["tokens"])
+    ]
+    return table(
+        ("responses", "tokens", "mean JS", "95 %", "moved", "95 %"),
+        rows,
+        "Right and wrong responses: mean exact divergence [nats] and share of moved tokens.",
     )
 
 
@@ -234,6 +262,16 @@ def _share(value: float | None) -> str:
     if value is None or math.isnan(value):
         return ""
     return f"{100 * value:.1f}\u202f%"
+
+
+def _range(row: Row, name: str, form: str) -> str:
+    """The interval of a column; a dash where one problem alone gives none."""
+    low, high = number(row[f"{name}_low"]), number(row[f"{name}_high"])
+    return (
+        "–"
+        if math.isnan(low + high)
+        else f"{form.format(low)} to {form.format(high)}".replace("%", "\u202f%")
+    )
 
 
 def _p(text: str) -> str:

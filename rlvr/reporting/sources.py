@@ -17,6 +17,7 @@ Row = dict[str, str]
 
 ANALYSIS_TABLES = (
     "sparsity", "evolution", "position", "js_entropy", "overlap", "rank", "mass", "tokens", "truncation", "outcome",
+    "context",
 )  # fmt: skip
 CROSS_FORMAT = 1
 ANALYSIS_FORMAT = "1"

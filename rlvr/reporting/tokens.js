@@ -110,7 +110,7 @@
       `${response.moved} of ${response.tokens} tokens moved`];
     const body = make("div", "response", ...response.shown.map((token, i) => {
       const js = token[at.js];
-      const node = make("span", `t l${level(js)}${js > data.moved_above ? " m" : ""}`, ...visible(text(token[at.token])));
+      const node = make("span", `t l${level(js)}${js > response.moved_above ? " m" : ""}`, ...visible(text(token[at.token])));
       node.dataset.i = i;
       return node;
     }));

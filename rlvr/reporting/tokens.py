@@ -132,6 +132,7 @@ class TokenPages:
                     "mean_js": _round(score.mean_js),
                     "max_js": _round(score.max_js),
                     "moved": score.moved,
+                    "moved_above": analysis.moved_above,
                     "shown": [self._token(token) for token in tokens],
                 }
             )
@@ -139,11 +140,10 @@ class TokenPages:
             partner = None if pair.partner is None else place[pair.partner]
             self.pairs.append({"lead": place[pair.lead], "partner": partner, "why": pair.why})
 
-    def content(self, edges: Sequence[float], moved_above: float) -> dict[str, Any]:
+    def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
         return {
             "edges": list(edges),
-            "moved_above": moved_above,
             "fields": TOKEN_FIELDS,
             "texts": list(self.texts),
             "responses": self.responses,

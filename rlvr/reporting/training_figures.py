@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlvr.reporting.canvas import Cell, Figure, band, colour, dash, legend, marker
+from rlvr.reporting.canvas import Cell, Figure, band, colour, dash, legend, marker, slug, whole_steps
 from rlvr.reporting.sources import Run
 
 if TYPE_CHECKING:
@@ -140,11 +140,12 @@ def held_out(name: str, runs: Sequence[Run]) -> Figure:
                 step, mean, low, high = zip(*own, strict=True)
                 band(axes, step, low, high, i)
                 axes.plot(step, mean, color=colour(i), ls=dash(i), marker=marker(i), label=run.name)
-        axes.set(xlabel="step", ylabel="accuracy", ylim=(0, 1.02))
+        axes.set(ylabel="accuracy", ylim=(0, 1.02))
+        whole_steps(axes)
         legend(axes)
 
     return Figure(
-        f"eval_{name}",
+        f"eval_{slug(name)}",
         f"Held-out accuracy: {name}",
         f"Share of right answers among {samples} responses to problems that are not trained on. Band: 95 % interval, "
         "clustered by problem.",
@@ -197,7 +198,8 @@ def _panel_figure(panel: Panel, lines: Sequence[_Line]) -> Figure:
             axes.plot(
                 line.steps, values, color=colour(i), ls=dash(i), lw=width, label=line.label, marker=mark
             )
-        axes.set(xlabel="step", ylabel=panel.unit)
+        axes.set(ylabel=panel.unit)
+        whole_steps(axes)
         if panel.log and any(v > 0 for line in lines for v in line.values):
             axes.set_yscale("log")
         elif not panel.log and all(v >= 0 for line in lines for v in line.values):
