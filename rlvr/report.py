@@ -8,7 +8,7 @@ needs no network, and every figure as SVG, PNG and CSV below figures/. Options a
     output=FOLDER     where to; with one run <run>/report
     divergent=40      pairs of responses with the largest mean JS on the token pages, for each run
     random=40         pairs drawn at random from the rest
-    tokens=1000       tokens shown of a response; the file grows with it
+    tokens=1000       tokens shown of a response; 160 responses of so many make a file of about 20 MB
     seed=0            of the draw
 """
 
@@ -91,15 +91,24 @@ def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
     tokens = pages.content(LEVEL_EDGES) if analysed else None
 
     # 3  the page
-    chosen = (
-        f"The {options.divergent} pairs with the largest mean divergence in either response and {options.random} drawn "
-        f"at random from the rest{', of each run' if analysed > 1 else ''}: a response of the policy beside one "
-        "of the base to the same problem. Both models score every token after the same prefix; the shade is the "
-        "divergence of their next-token distributions there."
-    )
     target = folder / "report.html"
-    write_atomically(target, page(Material(runs, training, shift, cross, tokens, chosen)))
+    write_atomically(target, page(Material(runs, training, shift, cross, tokens, _chosen(pages, analysed))))
     return target
+
+
+def _chosen(pages: TokenPages, analysed: int) -> str:
+    """How the responses of the token pages were chosen, in words and numbers."""
+    divergent = sum(pair["why"] == "divergent" for pair in pages.pairs)
+    paired = any(pair["partner"] is not None for pair in pages.pairs)
+    units, where = ("pairs", " in either response") if paired else ("responses", "")
+    beside = (
+        "Each pair is a response of the policy and one of the base to the same problem. " if paired else ""
+    )
+    return (
+        f"{divergent} {units} with the largest mean divergence{where}, and {len(pages.pairs) - divergent} drawn at "
+        f"random from the rest{', run by run' if analysed > 1 else ''}. {beside}Both models score every "
+        "token after the same prefix; the shade is the divergence of their next-token distributions there."
+    )
 
 
 def _analysis_figures(run: Run, prefix: str) -> list[Figure]:

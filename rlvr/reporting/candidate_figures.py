@@ -77,7 +77,7 @@ def mass(a: Analysis, prefix: str) -> Figure:
         "How probable was the new favourite?",
         "base's probability of the policy's top token (from)",
         "Little mass below 0.01 means that hardly any favourite is new.",
-        lambda r: f"{number(r['prob_from']):g}" if number(r["prob_from"]) >= 0.01 else "<.01",
+        lambda r: f"{number(r['prob_from']):g}".lstrip("0") if number(r["prob_from"]) >= 0.01 else "<.01",
         lambda r: number(r["prob_from"]) == 0.001 or number(r["prob_from"]) >= 0.01,
     )
 

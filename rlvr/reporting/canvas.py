@@ -16,7 +16,7 @@ from rlvr.reporting.colours import ROLES, SERIES, ramp
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 5.3, 3.5  # inches; 382 x 252 points, about the width of a phone
+WIDTH, HEIGHT = 4.6, 3.2  # inches; 331 x 230 points, about the width of a phone
 PNG_DPI = 200
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (8, 3)))

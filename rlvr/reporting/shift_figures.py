@@ -112,7 +112,7 @@ def evolution(a: Analysis, prefix: str) -> Figure:
         axes.set_xticks(shown, [short[k] for k in shown])
         axes.set(xlabel="checkpoint (step)", ylabel="JS(policy, base) [nats]")
         axes.set_ylim(bottom=0)
-        legend(axes, columns=4)
+        legend(axes)
 
     return Figure(
         f"{prefix}evolution",
@@ -151,7 +151,7 @@ def along(a: Analysis, prefix: str, axis: str, title: str, label: str) -> Figure
                 ls=dash(i),
                 marker=marker(i),
                 ms=4,
-                label=WRITER[trajectory],
+                label=f"by the {trajectory}",
             )
         axes.set(xlabel=label, ylabel="mean JS [nats]")
         axes.set_ylim(bottom=0)

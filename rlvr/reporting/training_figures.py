@@ -204,7 +204,7 @@ def _panel_figure(panel: Panel, lines: Sequence[_Line]) -> Figure:
             axes.set_yscale("log")
         elif not panel.log and all(v >= 0 for line in lines for v in line.values):
             axes.set_ylim(bottom=0)
-        legend(axes, columns=4 if all(len(line.label) < 10 for line in lines) else 2)
+        legend(axes, columns=3 if len(lines) == 3 and panel.metrics[0][1] == lines[0].label else 2)
 
     steps = max(len(line.steps) for line in lines)
     main = "" if len({line.metric for line in lines}) > 1 else f" Drawn: {lines[0].metric}."

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from report_cases import CHECKPOINTS, QUESTION, write_analysis, write_cross, write_training
 
-from rlvr.errors import ConfigError, DataError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.report import ReportOptions, parse, report
 
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
@@ -130,6 +130,12 @@ def test_every_chosen_response_is_in_the_page(run, page):
         assert (lead["trajectory"], partner["trajectory"]) == ("policy", "base")
 
 
+def test_the_page_says_how_its_responses_were_chosen(page):
+    assert (
+        "4 pairs with the largest mean divergence in either response, and 3 drawn at random" in page.visible
+    )
+
+
 def test_long_responses_are_cut(run, tmp_path):
     options = ReportOptions(runs=(run,), output=tmp_path, tokens=2)
     data = json.loads(Page(report(options).read_text()).texts["token-data"])
@@ -208,6 +214,7 @@ def test_an_analysis_alone(tmp_path, trajectory):
     assert {r["trajectory"] for r in data["responses"]} == {trajectory}
     assert all(pair["partner"] is None for pair in data["pairs"])
     assert "rlvr.cross_sample base=BASE policy=POLICY" in page.visible
+    assert "12 responses with the largest mean divergence, and 0 drawn" in page.visible
 
 
 def test_several_runs(run, tmp_path):
@@ -289,3 +296,20 @@ def test_a_bad_folder_is_one_clear_message(tmp_path):
     assert "ConfigError" in done.stderr
     assert "there is no such folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_matplotlib_it_says_what_to_install(run, tmp_path):
+    program = (
+        "import sys\nsys.modules['matplotlib'] = None\nfrom rlvr.report import main\n"
+        f"sys.argv = ['report', {str(run)!r}, {f'output={tmp_path}'!r}]\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "pip install matplotlib" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RlvrError, match="cannot be written"):
+        report(ReportOptions(runs=(run,), output=tmp_path / "file" / "out"))
