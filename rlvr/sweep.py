@@ -219,21 +219,27 @@ def quoted(text: str) -> str:
 def run_process(module: str, arguments: Sequence[str]) -> int:
     """Run `python -m module arguments` to its end and return its exit code.
 
-    There is no deadline here: the run watches over its own waits. Ctrl-C and SIGTERM are passed on once, and
-    the run gets STOP_SECONDS to close its engines; if this process is killed, the run is told to end.
+    There is no deadline here: the run watches over its own waits. Ctrl-C and SIGTERM are passed on once, as
+    SIGINT because Ray ends a driver rudely on SIGTERM, and the run gets STOP_SECONDS to close its engines; if
+    this process is killed, the run is told to end as well.
     """
     libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell ignores it for commands in the background
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
     command = [sys.executable, "-m", module, *arguments]
     print(shlex.join(["python", *command[1:]]), flush=True)
     child = subprocess.Popen(
         command,
         start_new_session=True,  # so that Ctrl-C reaches the run once, through this process
-        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+        preexec_fn=prepare,
     )
     try:
         return child.wait()
     except KeyboardInterrupt:
-        child.terminate()
+        child.send_signal(signal.SIGINT)
         try:
             child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

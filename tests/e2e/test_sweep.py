@@ -74,3 +74,14 @@ def test_a_killed_sweep_takes_its_job_along_and_goes_on_from_the_checkpoint(tmp_
     assert summary["steps"] == 20
     assert summary["resumed_from"] is not None
     assert [r["step"] for r in rows(folder) if r["kind"] == "train"] == list(range(1, 21))
+
+
+def test_a_stopped_sweep_ends_its_job_and_starts_no_other(tmp_path: Path) -> None:
+    run = Training(("-m", *SMALL[1:], "steps=200", "seed=1,2", f"run.root={tmp_path}"))
+    run.wait_for(tmp_path / "sweep" / "seed-1" / "samples" / "step_000001.jsonl")
+    run.signal(signal.SIGTERM)
+    code, output = run.wait()
+    assert code == 130, output
+    assert output.count("stopped by the user") == 2  # the job and the sweep
+    assert run.leaves_nothing()
+    assert not (tmp_path / "sweep" / "seed-2").exists()
