@@ -46,13 +46,15 @@ SHARED = (
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A share with its 95 % interval."""
+    """A share with its 95 % interval; None where there was nothing to count."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
 
     def __str__(self) -> str:
+        if self.value is None or self.low is None or self.high is None:
+            return "-"
         return f"{self.value:.1%} ({self.low:.1%}..{self.high:.1%})"
 
 
@@ -92,7 +94,7 @@ def main() -> None:
             _part("analysis of " + folder.name, "rlvr.analyze", f"run={folder}")
         budgets = ",".join(str(b) for b in BUDGETS)
         _part("cross-sampling", "rlvr.cross_sample", f"run={run}", "rules=js,random", f"budgets={budgets}")
-        _part("report", "rlvr.report", *map(str, folders.values()))
+        _part("report", "rlvr.report", *map(str, folders.values()), f"output={run / 'report'}")
         shifts = [_shift(folder) for folder in folders.values()]
         crossings, endpoints = _crossings(run)
         table = findings_table(shifts, crossings, endpoints)

@@ -27,7 +27,9 @@ def ray_cluster() -> Iterator[cluster.Cluster]:
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m <module> <overrides>` with run folders below the test's own folder."""
 
-    def run(module: str, *overrides: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        module: str, *overrides: str, timeout: float = 300, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *overrides],
             cwd=REPOSITORY,

@@ -74,7 +74,9 @@ def learner_group(cfg: Config) -> LearnerGroup:
     return group
 
 
-def two_steps(cfg: Config, export: Path) -> tuple[list[Batch], list[float], list[float], dict[str, torch.Tensor]]:
+def two_steps(
+    cfg: Config, export: Path
+) -> tuple[list[Batch], list[float], list[float], dict[str, torch.Tensor]]:
     """Scored batches, losses, gradient norms and final parameters of two training steps."""
     group = learner_group(cfg)
     batches, losses, norms = [], [], []

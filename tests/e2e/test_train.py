@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from .processes import SMALL, Training, rows, train
+from .processes import REPOSITORY, SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
 
@@ -76,6 +78,28 @@ def test_exported_policy_loads_and_has_moved(whole_run: Path) -> None:
     assert 0 < gap < 10
     assert {n for n, _ in policy.named_parameters()} == {n for n, _ in base.named_parameters()}
     assert policy.dtype == torch.float32
+
+
+def test_findings_of_a_run(whole_run: Path) -> None:
+    """Controls, analyses, cross-sampling and the report, each by its own command, joined into one table."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rlvr.findings", f"run={whole_run}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    numbers = json.loads((whole_run / "findings" / "findings.json").read_text())
+    assert [s["name"] for s in numbers["shifts"]] == ["dapo_divweight", "grpo_kl", "sft"]
+    for shift in numbers["shifts"]:
+        near, moved = shift["near_zero"]["value"], shift["moved"]["value"]
+        assert 0 <= moved <= 1 - near <= 1
+    assert {c["direction"] for c in numbers["crossings"]} == {"forward", "reverse"}
+    assert all(0 < c["effective"] <= c["share"] < 0.5 for c in numbers["crossings"])
+    table = (whole_run / "findings" / "findings.md").read_text()
+    assert table in done.stdout
+    assert (whole_run / "report" / "report.html").stat().st_size > 50_000
 
 
 def test_killed_and_resumed_equals_never_killed(whole_run: Path, tmp_path: Path) -> None:
