@@ -7,7 +7,9 @@ No other module imports ray. Actor classes are plain Python classes; their handl
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +71,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         }
     else:
         options["address"] = cfg.address
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         context: Any = ray.init(**options)
     except (ConnectionError, ValueError) as error:
@@ -76,6 +79,9 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
             f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). Start one with "
             "`ray start --head`, give its host:port, or use cluster.address=local."
         ) from error
+    # Ray installs a native SIGTERM handler that dies with a stack trace; ours closes the run.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_terminate)
     resources = ray.cluster_resources()
     return Cluster(
         local=local,

@@ -41,11 +41,12 @@ def test_full_disk_at_a_checkpoint(tiny_disk: Path) -> None:
     assert list((tiny_disk / "full" / "checkpoints").iterdir()) == []
 
 
-def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
     run = Training((*SMALL, f"run.root={tmp_path}", "run.name=stopped", "run.save_every=1", "steps=500"))
     checkpoint = tmp_path / "stopped" / "checkpoints" / "step_000002"
     run.wait_for(checkpoint)
-    run.signal(signal.SIGINT)
+    run.signal(number)
     code, output = run.wait(60)
     assert code == 130
     assert "stopped by the user" in output
