@@ -19,12 +19,13 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.run import RunFolder, write_atomically
 
 # Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
-# computed, or (steps) only for how long.
+# computed, or only for how long (steps) or in which order sums are taken (cluster).
 FREE_KEYS = (
     "steps",
     "run.",
@@ -108,6 +109,13 @@ def list_checkpoints(folder: RunFolder) -> list[Path]:
     return sorted(p for p in folder.checkpoints.glob("step_*") if (p / "state.json").exists())
 
 
+def set_aside_later(folder: RunFolder, step: int) -> None:
+    """Rename checkpoints after `step`: a run that goes on from an earlier one leaves their course."""
+    for path in list_checkpoints(folder):
+        if int(path.name.removeprefix("step_")) > step:
+            os.replace(path, path.with_name(f"abandoned_{path.name}"))
+
+
 def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
     """The checkpoint that `run.resume` means, or None to start afresh.
 
@@ -144,7 +152,10 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
         raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
     now = OmegaConf.to_container(OmegaConf.structured(cfg))
     # What depends on the share of the run that is done would take another course with more steps.
-    scheduled = cfg.learner.schedule != "constant" or cfg.advantage.options.get("alpha_end") is not None
+    own_plugin = cfg.advantage.token not in PLUGINS  # may read the progress
+    scheduled = (
+        own_plugin or cfg.learner.schedule != "constant" or cfg.advantage.options.get("alpha_end") is not None
+    )
     free = tuple(key for key in FREE_KEYS if not (scheduled and key == "steps"))
     changed = [
         f"{key} was {old!r}, is {new!r}"

@@ -73,7 +73,7 @@ class RolloutConfig:
     top_k: int = -1  # -1: off
     staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
     answers: str | None = None  # dotted path of (problem, random) -> text: learn from these, sample nothing
-    dynamic_sampling: bool = False  # DAPO: drop groups whose rewards are all equal and refill
+    dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
     start_deadline_seconds: float = 300.0

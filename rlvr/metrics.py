@@ -79,7 +79,8 @@ def step_metrics(
     metrics = {
         "reward/mean": float(batch.reward.mean()),
         "reward/std": float(batch.reward.std()),
-        "accuracy": float(np.mean([s.correct for s in samples])),
+        "accuracy": float(np.mean([s.correct for g in rollout.groups + rollout.dropped for s in g.samples])),
+        "accuracy/kept": float(np.mean([s.correct for s in samples])),
         "length/mean": float(lengths.mean()),
         "length/max": float(lengths.max()),
         "length/truncated": float(np.mean([s.truncated for s in samples])),

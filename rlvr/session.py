@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
-from rlvr.checkpoint import TrainingState, find_checkpoint, load_state, step_name
+from rlvr.checkpoint import TrainingState, find_checkpoint, load_state, set_aside_later, step_name
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tokenizer import load_tokenizer, model_folder
@@ -72,6 +72,11 @@ class Session:
         """Seconds that actors have spent working so far; the rest of a synchronous step is overhead."""
         return self.engines.busy_seconds + self.learner.busy_seconds
 
+    def push(self, version: int) -> None:
+        """Bring the engines to the learner's weights, between two generations."""
+        with self.engines.exclusive(f"push of weight version {version}"):
+            self.learner.push(version)
+
     def dump(self, step: int, groups: Sequence[Group], dropped: Sequence[Group]) -> None:
         """Write the step's responses, if it is due."""
         every = self.cfg.run.dump_samples_every
@@ -92,7 +97,7 @@ class Session:
         train_seconds = self.start.train_seconds + time.monotonic() - self.opened
         if self.cfg.run.export:
             self.learner.export(str(self.folder.policy))
-            load_tokenizer(self.cfg.model.path).save_pretrained(self.folder.policy)
+            self.engines.tokenizer.save_pretrained(self.folder.policy)
         first = reports[0]
         summary = Summary(
             recipe=self.cfg.recipe,
@@ -166,6 +171,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
     folder.create(cfg)
     # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
     folder.rewind_metrics(-1 if checkpoint is None else start.step)
+    set_aside_later(folder, start.step)
     with ExitStack() as stack:
         tracker = Tracker(cfg, folder, start.step + 1)
         stack.callback(tracker.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from collections import deque
 from typing import Any
 
 from rich.console import Console
@@ -27,7 +27,7 @@ class Tracker:
         live = sys.stdout.isatty() if mode == "auto" else mode == "live"
         self._quiet = mode == "off"
         self._done_before = first_step - 1
-        self._started = time.monotonic()
+        self._recent: deque[float] = deque(maxlen=20)  # seconds of the latest steps
         self._progress: Progress | None = None
         if live:
             self._progress = Progress(
@@ -53,6 +53,7 @@ class Tracker:
         self._folder.append_metrics({"step": step, "kind": "train", **metrics})
         if self._wandb is not None:
             self._wandb.log(metrics, step=step)
+        self._recent.append(metrics["seconds/step"])
         left = self._time_left(step)
         self.note(step_line(step, self._cfg.steps, metrics, left))
         if self._progress is not None:
@@ -79,8 +80,8 @@ class Tracker:
             self._wandb.log(row, step=step)
 
     def _time_left(self, step: int) -> str:
-        elapsed = time.monotonic() - self._started
-        seconds = elapsed / max(step - self._done_before, 1) * (self._cfg.steps - step)
+        """At the pace of the latest steps; evaluations and checkpoints come on top."""
+        seconds = sum(self._recent) / len(self._recent) * (self._cfg.steps - step)
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def close(self, summary: dict[str, Any] | None = None) -> None:

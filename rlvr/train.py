@@ -58,7 +58,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         with clock.phase("update"):
             stats = s.learner.step(batch, seed=seed, progress=progress)  # 8: loss and optimiser
         with clock.phase("push"):
-            s.learner.push(step)  # 9: weights to the engines
+            s.push(step)  # 9: weights to the engines
         s.source.trained(step)
         s.tracker.step(step, step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy))
         s.dump(step, groups, rollout.dropped)

@@ -47,7 +47,7 @@ class Sample:
     """One response: written by the rollout, then by the reward stage (verdict, reward), then by the
     group estimator (advantage)."""
 
-    id: str  # "<step>/<prompt id>/<index in group>", unique within a run
+    id: str  # "<step>.<round>/<prompt id>/<index in group>", unique within a run
     token_ids: tuple[int, ...]  # sampled tokens, the end token included where there is one
     logprobs: Floats  # [len(token_ids)] of the sampled tokens, under the engine's distribution
     text: str
@@ -83,7 +83,7 @@ class RolloutBatch:
     short_of: int  # groups missing because the refill cap was reached
     generated_tokens: int  # all sampled tokens, also of groups that were dropped
     seconds: dict[str, float] = field(default_factory=dict)  # phase name -> seconds spent collecting
-    dropped: tuple[Group, ...] = ()  # groups without a learning signal, kept for the sample dump
+    dropped: tuple[Group, ...] = ()  # without a learning signal, or surplus; kept for the sample dump
 
     @property
     def acceptance(self) -> float:
@@ -93,7 +93,7 @@ class RolloutBatch:
 
 @dataclass(frozen=True, slots=True)
 class TokenSignals:
-    """Per-token statistics [T], each None unless somebody declared that it is needed.
+    """Per-token statistics [T] of the distributions at rollout.temperature, each None unless it is needed.
 
     The learner's scoring pass writes all but `kl_old`, which exists only inside the update.
     """

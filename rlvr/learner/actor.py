@@ -25,10 +25,10 @@ from rlvr.learner.deepspeed_config import clips_itself, deepspeed_config
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import (
     MicroPlan,
-    aggregation_weights,
     micro_batch,
     mini_batches,
     plan_micro_batches,
+    sequence_weights,
 )
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, token_statistics
@@ -178,15 +178,12 @@ class Learner:
         lr = learning_rate(self.cfg.learner, self.update, total) * lr_scale
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        weights = np.zeros(batch.size, dtype=np.float32)
-        weights[rows] = aggregation_weights(
-            batch.response_lengths[rows],
-            batch.in_loss[rows],
-            self.cfg.loss.aggregation,
-            self.cfg.rollout.max_response_tokens,
+        weights, shares = (
+            sequence_weights(batch, rows, kind, self.cfg.rollout.max_response_tokens)
+            for kind in (self.cfg.loss.aggregation, "token_mean")
         )
         context = UpdateContext(
-            self.cfg.loss, self.spec.plugin, weights, self.world, self.device, seed, progress
+            self.cfg.loss, self.spec.plugin, weights, self.world, self.device, seed, progress, shares
         )
         self.engine.train()
         plans = self._plan(batch, rows)

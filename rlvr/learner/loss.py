@@ -28,6 +28,7 @@ class LossInput:
     sequence: Tensor  # index of the token's sequence
     rollout_logp: Tensor | None = None  # for rollout correction
     base_logp: Tensor | None = None  # for the KL penalty
+    share: Tensor | None = None  # 1 / loss tokens of the mini-batch, 0 outside the loss; None: as `weight`
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,10 @@ class LossTerms:
     """The loss to differentiate and what to log; sums over tokens, to be added over micro-batches."""
 
     loss: Tensor  # scalar
-    clip_low: Tensor  # aggregation-weighted share of tokens held at the lower bound
+    clip_low: Tensor  # share of the loss tokens held at the lower bound
     clip_high: Tensor
-    kl_old: Tensor  # aggregation-weighted k3 KL(old || current)
-    kl_base: Tensor  # aggregation-weighted KL penalty, 0 when off
+    kl_old: Tensor  # mean over loss tokens of k3 KL(old || current)
+    kl_base: Tensor  # mean over loss tokens of the KL penalty, 0 when off
     ratio_max: Tensor  # largest ratio, a maximum rather than a sum
 
 
@@ -114,12 +115,13 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         correction = torch.exp(tokens.old_logp - tokens.rollout_logp).clamp(max=cfg.rollout_correction)
         surrogate = surrogate * correction.detach()
     loss = -(surrogate * weight).sum()
-    penalty = torch.zeros_like(loss)
+    penalty = torch.zeros_like(tokens.logp)
     if cfg.kl != "off":
         if tokens.base_logp is None:
             raise ValueError("loss.kl needs the base model's log-probs of the batch")
-        penalty = (KL_ESTIMATORS[cfg.kl](tokens.logp - tokens.base_logp) * weight).sum()
-        loss = loss + cfg.kl_coef * penalty
+        penalty = KL_ESTIMATORS[cfg.kl](tokens.logp - tokens.base_logp)
+        loss = loss + cfg.kl_coef * (penalty * weight).sum()
+    share = weight if tokens.share is None else tokens.share
     with torch.no_grad():
         low, high = ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high
         if cfg.objective == "clip":  # the minimum lets a bound hold only on one side; CISPO's always holds
@@ -128,9 +130,9 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
             low, high = torch.zeros_like(low), torch.zeros_like(high)
         return LossTerms(
             loss=loss,
-            clip_low=(low * weight).sum(),
-            clip_high=(high * weight).sum(),
-            kl_old=(k3(-log_ratio.detach()) * weight).sum(),
-            kl_base=penalty.detach(),
+            clip_low=(low * share).sum(),
+            clip_high=(high * share).sum(),
+            kl_old=(k3(-log_ratio.detach()) * share).sum(),
+            kl_base=(penalty.detach() * share).sum(),
             ratio_max=ratio.max() if len(ratio) else ratio.new_zeros(()),
         )

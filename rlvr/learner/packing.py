@@ -23,7 +23,7 @@ class MicroBatch:
     row: torch.Tensor  # [t] sequence of the token within this micro-batch
     column: torch.Tensor  # [t] position whose output predicts the token
     target: torch.Tensor  # [t] the token id
-    sequence: torch.Tensor  # [t] index of its sequence in the mini-batch, for sequence-level ratios
+    sequence: torch.Tensor  # [t] index of its sequence in the whole batch
     token: torch.Tensor  # [t] index of the token in the batch's flat arrays
 
     def to(self, device: torch.device) -> MicroBatch:
@@ -149,3 +149,10 @@ def aggregation_weights(lengths: Ints, in_loss: np.ndarray, kind: str, max_respo
     else:
         raise ConfigError(f"loss.aggregation={kind}: use token_mean, sequence_mean or constant_length")
     return np.where(counted, weights, 0.0).astype(np.float32)
+
+
+def sequence_weights(batch: Batch, rows: Ints, kind: str, max_response: int) -> Floats:
+    """[N] `aggregation_weights` of the mini-batch `rows` at their places in the batch, 0 elsewhere."""
+    weights = np.zeros(batch.size, dtype=np.float32)
+    weights[rows] = aggregation_weights(batch.response_lengths[rows], batch.in_loss[rows], kind, max_response)
+    return weights

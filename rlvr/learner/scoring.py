@@ -31,7 +31,8 @@ BASE_SIGNALS = frozenset({"base_logp", "js_base", "kl_policy_base", "kl_base_pol
 
 
 def needed_signals(plugin: TokenPlugin, loss: LossConfig) -> frozenset[str]:
-    """What the scoring pass must compute: the old log-probs always, the rest only if somebody reads it."""
+    """What the scoring pass must compute: old log-probs and entropy always, signals of the base if somebody
+    reads one (JS then comes with them, for the console), the rest on request."""
     needed = {"old_logp", "entropy"} | (set(plugin.requires) - STEP_SIGNALS)
     if loss.kl != "off":
         needed.add("base_logp")

@@ -29,6 +29,9 @@ class UpdateContext:
     device: torch.device
     seed: int
     progress: float  # finished share of the run
+    shares: Floats | None = (
+        None  # [N] as `weights`, every loss token alike, for what is logged; None: `weights`
+    )
 
 
 def accumulate(
@@ -74,6 +77,9 @@ def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateCon
         old_logp=old_logp,
         advantage=advantage,
         weight=torch.from_numpy(context.weights)[micro.sequence.cpu()].to(context.device),
+        share=None
+        if context.shares is None
+        else torch.from_numpy(context.shares)[micro.sequence.cpu()].to(context.device),
         sequence=micro.sequence,
         rollout_logp=pick(batch.rollout_logp),
         base_logp=pick(batch.signals.base_logp),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.cluster import Placement, spawn, threads_per_actor, wait
 from rlvr.config import Config
+from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
 from rlvr.sync.sender import BACKENDS, choose_backend
 from rlvr.types import Group, Prompt, Sample
@@ -28,6 +31,7 @@ class EnginePool:
         self, cfg: Config, model_folder: str, tokenizer: PreTrainedTokenizerBase, device: str
     ) -> None:
         self.cfg, self.tokenizer = cfg, tokenizer
+        self._lock = threading.Lock()
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
         rollout = cfg.rollout
         spec = EngineSpec(
@@ -51,6 +55,23 @@ class EnginePool:
             spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
         ]
 
+    @contextmanager
+    def exclusive(self, what: str) -> Iterator[None]:
+        """Hold the engines: no generation during a weight push, and no push during a generation.
+
+        A push is several calls to each engine, between which it must not be asked for tokens.
+
+        Raises:
+            DeadlineError: they were not free within rollout.deadline_seconds.
+        """
+        deadline = self.cfg.rollout.deadline_seconds
+        if not self._lock.acquire(timeout=deadline):
+            raise DeadlineError(f"{what}: the engines were not free within {deadline:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def ready(self) -> dict[str, str]:
         """Wait until every engine can generate; returns the versions they run on."""
         refs = [h.ready.remote() for h in self.handles]
@@ -73,13 +94,14 @@ class EnginePool:
             for position, p in enumerate(prompts)
         ]
         shares = [requests[i :: len(self.handles)] for i in range(len(self.handles))]
-        refs = [h.generate.remote(share, sampling) for h, share in zip(self.handles, shares, strict=True)]
         what = (
             f"generation of {len(requests)} prompts x {n} samples ({requests[0].key} .. {requests[-1].key})"
         )
-        answers = wait(refs, deadline_seconds=self.cfg.rollout.deadline_seconds, what=what)
-        groups: list[Group | None] = [None] * len(prompts)
+        with self.exclusive(what):
+            refs = [h.generate.remote(share, sampling) for h, share in zip(self.handles, shares, strict=True)]
+            answers = wait(refs, deadline_seconds=self.cfg.rollout.deadline_seconds, what=what)
         self.busy_seconds += max(seconds for _, seconds in answers)
+        groups: list[Group | None] = [None] * len(prompts)
         for lane, (results, _) in enumerate(answers):
             for place, result in enumerate(results):
                 position = lane + place * len(self.handles)

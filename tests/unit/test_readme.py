@@ -57,6 +57,8 @@ def test_the_commands_of_the_readme(command: str) -> None:
     register_schema()
     check_overrides(arguments)
     overrides = [a for a in arguments if "=" in a]
+    if "-m" in arguments:  # the first job of the sweep
+        overrides = [a.split(",")[0] for a in overrides]
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
         cfg = OmegaConf.to_object(hydra.compose("train", overrides=overrides))
     assert isinstance(cfg, Config)

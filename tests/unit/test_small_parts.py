@@ -118,6 +118,7 @@ def test_the_tracker_records_steps_and_evaluations(tmp_path: Path, capsys):
         "mismatch/mean": 1e-6,
         "rate/tokens_per_second": 10.0,
         "seconds/update": 0.5,
+        "seconds/step": 2.0,
         "js_base/p50": 0.0,
         "js_base/p95": 0.01,
         "js_base/p99": 0.2,

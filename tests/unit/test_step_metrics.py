@@ -88,7 +88,8 @@ def test_step_metrics_by_hand():
     expected = {
         "reward/mean": 0.375,
         "reward/std": float(np.std([1, 0, 1, -0.5])),
-        "accuracy": 0.5,
+        "accuracy": 1 / 3,
+        "accuracy/kept": 0.5,
         "length/mean": 2.0,
         "length/max": 3.0,
         "length/truncated": 0.25,

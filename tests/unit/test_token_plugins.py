@@ -230,7 +230,7 @@ def test_bad_weights_name_the_plug_in_and_what_was_expected(answer, said):
 
 
 def test_weights_of_mean_zero_cannot_be_normalised():
-    with pytest.raises(PluginError, match=r"advantage\.normalize needs weights with a mean other than 0"):
+    with pytest.raises(PluginError, match=r"advantage\.normalize needs weights with a mean above 0"):
         apply(random_batch([2], [2]), Faulty(torch.tensor([1.0, -1.0])), normalize=True)
 
 

@@ -73,9 +73,9 @@ def token_advantage(
     if normalize:
         counted = weights[batch.in_loss[batch.sequence_of_token]]
         mean = counted.mean() if len(counted) else 1.0
-        if abs(mean) < 1e-8:
+        if mean < 1e-8:
             raise PluginError(
-                f"plug-in {type(plugin).__name__}: advantage.normalize needs weights with a mean other than 0"
+                f"plug-in {type(plugin).__name__}: advantage.normalize needs weights with a mean above 0"
             )
         weights = weights / mean
     return replace(

@@ -20,7 +20,10 @@ DIVERGENCES = ("js_base", "kl_policy_base", "kl_base_policy", "kl_old")
 
 @dataclass(frozen=True, slots=True)
 class DivergenceWeight:
-    """Bounded weight in (1 - s/2, 1 + s/2): alpha > 0 boosts tokens of high divergence, alpha < 0 of low.
+    """Bounded weight: alpha > 0 boosts tokens of high divergence, to [1, 1 + s/2); alpha < 0 damps them,
+    to (1 - s/2, 1], and so favours tokens of low divergence.
+
+    Both also change the mean weight, hence the size of the update; advantage.normalize takes that out.
 
     `alpha_end` moves alpha linearly from `alpha` to it over the run.
     """
