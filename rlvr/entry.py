@@ -95,7 +95,10 @@ def check_overrides(arguments: list[str]) -> None:
             hydra.compose("train", overrides=single)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
-        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
+        hint = ""
+        if "not in struct" in str(cause):  # only dictionaries without a schema get here
+            hint = "\nA key that no recipe spells out needs a plus: +advantage.options.<name>=<value>"
+        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error
 
 
 def group_values(override: Override) -> list[str]:

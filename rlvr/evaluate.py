@@ -1,4 +1,7 @@
-"""Evaluate a model: `python -m rlvr.evaluate model=Qwen/Qwen2.5-Math-1.5B data=aime24,amc23 n=32`.
+"""Evaluate a model: `python -m rlvr.evaluate model=runs/latest/policy n=32`, or one from the hub:
+
+    python -m rlvr.evaluate model=qwen2_5_math_1_5b data=aime24,amc23 n=32 rollout=gpu learner=gpu_zero2 \\
+        data.template=qwen_math data.max_prompt_tokens=1024 rollout.max_response_tokens=3072
 
 Every key of the training configuration works here as well; four short forms stand for the usual ones:
 
@@ -7,6 +10,7 @@ Every key of the training configuration works here as well; four short forms sta
     n=32             eval.samples_per_prompt
     compare=FOLDER   an earlier evaluation, to be compared problem by problem
 
+The policy folder of a training run brings the run's template, lengths, precision and grading policy along.
 Writes <run.root>/<run.name>/evaluation.json and every response to samples/.
 """
 
@@ -20,6 +24,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from rlvr import cluster
 from rlvr.analysis.accuracy import EvalResult, compare
@@ -43,6 +48,14 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder, write_atomically
 from rlvr.validate import validate
 
+KEYS_OF_RUN = (
+    "model.dtype",
+    "model.max_length",
+    "data.template",
+    "data.max_prompt_tokens",
+    "rollout.max_response_tokens",
+    "reward.policy",
+)
 NAMED_SETS = (*CATALOG, ARITHMETIC_HELD_OUT)
 
 
@@ -62,12 +75,21 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
         elif key == "n":
             expanded.append(f"eval.samples_per_prompt={value}")
         elif key == "model" and not _is_recipe("model", value):
-            expanded.append(f"model.path={_quoted(value)}")
+            expanded = [*_settings_of_run(Path(value)), *expanded, f"model.path={_quoted(value)}"]
         elif key == "data" and not _is_recipe("data", value):
             expanded.append(f"data.eval=[{','.join(_source(part) for part in value.split(','))}]")
         else:
             expanded.append(argument)
     return expanded, earlier
+
+
+def _settings_of_run(policy: Path) -> list[str]:
+    """Overrides that evaluate the policy of a training run as the run itself did; none for other models."""
+    config = policy.expanduser().parent / "config.yaml"
+    if policy.name != "policy" or not config.is_file():
+        return []
+    cfg = OmegaConf.load(config)
+    return [f"{key}={OmegaConf.select(cfg, key)}" for key in KEYS_OF_RUN]
 
 
 def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalResult, ...]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from rlvr.analysis.evaluation_file import read_evaluation
+from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.evaluate import expand_arguments
 
@@ -89,3 +91,14 @@ def test_evaluate_twice_and_compare(tmp_path):
     rows = (tmp_path / "second" / "samples" / "eval_arithmetic_heldout.jsonl").read_text().splitlines()
     verdicts = [json.loads(row)["verdict"] == "correct" for row in rows]
     assert verdicts == result.correct.ravel().tolist()
+
+
+def test_the_policy_of_a_run_is_evaluated_with_the_settings_of_the_run(tmp_path):
+    (tmp_path / "policy").mkdir()
+    cfg = Config(recipe="test")
+    cfg.model.max_length, cfg.data.template, cfg.rollout.max_response_tokens = 512, "chat", 256
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+    expanded, _ = expand_arguments([f"model={tmp_path / 'policy'}", "data.template=plain"])
+    assert {"model.max_length=512", "rollout.max_response_tokens=256"} <= set(expanded)
+    assert expanded.index("data.template=chat") < expanded.index("data.template=plain")  # one's own word wins
+    assert expand_arguments(["model=some/model"]) == (["model.path='some/model'"], None)
