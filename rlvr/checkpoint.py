@@ -159,7 +159,7 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
     free = tuple(key for key in FREE_KEYS if not (scheduled and key == "steps"))
     changed = [
         f"{key} was {old!r}, is {new!r}"
-        for key, old, new in _differences(saved, now)
+        for key, old, new in differences(saved, now)
         if not key.startswith(free)
     ]
     if changed:
@@ -170,8 +170,9 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
     return state
 
 
-def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+def differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value) of every leaf in which two nested dictionaries differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(set(old) | set(new))
-        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{prefix}{k}.")]
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{prefix}{k}.")]
     return [] if old == new else [(prefix.rstrip("."), old, new)]

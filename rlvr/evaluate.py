@@ -11,7 +11,8 @@ Every key of the training configuration works here as well; four short forms sta
     compare=FOLDER   an earlier evaluation, to be compared problem by problem
 
 The policy folder of a training run brings the run's template, lengths, precision and grading policy along.
-Writes <run.root>/<run.name>/evaluation.json and every response to samples/.
+Writes <run.root>/<run.name>/evaluation.json, responses.parquet and samples/; with the same run.name an interrupted
+evaluation goes on after the problems that are done.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,7 @@ from rlvr.analysis.evaluation_file import (
     read_evaluation,
     summarise,
 )
+from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, write_responses
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.sources import ARITHMETIC_HELD_OUT
@@ -42,10 +45,12 @@ from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.entry import hydra_entry, recipes_folder
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.evaluation import EvalReport, evaluate
+from rlvr.evaluation import EvalReport, sample_and_grade
+from rlvr.evaluation import report as report_of
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder, write_atomically
+from rlvr.types import Group, Prompt
 from rlvr.validate import validate
 
 KEYS_OF_RUN = (
@@ -109,6 +114,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         max_response_tokens=cfg.rollout.max_response_tokens,
     )
     folder = _create_folder(cfg)
+    claim_settings(folder, cfg)
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
     gpus = cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
     with ExitStack() as stack:
@@ -127,14 +133,31 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         )
         engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
         engines.ready()
-        reports = evaluate(engines, graders, eval_sets, cfg)
-    results = tuple(result_of(report) for report in reports)
+        reports = tuple(
+            report_of(
+                chosen.name,
+                groups_in_parts(
+                    folder,
+                    chosen.name,
+                    chosen.prompts,
+                    partial(_respond, engines, graders, chosen.name, cfg=cfg),
+                ),
+            )
+            for chosen in eval_sets
+        )
+    results = tuple(result_of(part) for part in reports)
     _write(folder, cfg, reports, results)
     for report, result in zip(reports, results, strict=True):
         print(describe(summarise(result), report.outcomes))
     print_comparison(before, results)
     print(f"figures and responses in {folder.path}")
     return results
+
+
+def _respond(
+    engines: EnginePool, graders: GraderPool, name: str, prompts: Sequence[Prompt], *, cfg: Config
+) -> tuple[Group, ...]:
+    return sample_and_grade(engines, graders, name, prompts, cfg)
 
 
 def result_of(report: EvalReport) -> EvalResult:
@@ -239,8 +262,9 @@ def _create_folder(cfg: Config) -> RunFolder:
 def _write(
     folder: RunFolder, cfg: Config, reports: Sequence[EvalReport], results: Sequence[EvalResult]
 ) -> None:
-    for report in reports:
-        folder.dump_samples(f"eval_{report.name}", report.groups)
+    for part in reports:
+        folder.dump_samples(f"eval_{part.name}", part.groups)
+    write_responses(folder, [(part.name, part.groups) for part in reports])
     settings = {
         "seed": cfg.seed,
         "template": cfg.data.template,

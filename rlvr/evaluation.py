@@ -14,7 +14,7 @@ from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.pool import EnginePool
-from rlvr.types import Group
+from rlvr.types import Group, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,24 @@ def evaluate(
     engines: EnginePool, graders: GraderPool, eval_sets: Sequence[EvalSet], cfg: Config
 ) -> tuple[EvalReport, ...]:
     """Sample and grade every set; the same random numbers each time, so that differences come from weights."""
-    sampling = Sampling(
-        cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
+    return tuple(
+        report(chosen.name, sample_and_grade(engines, graders, chosen.name, chosen.prompts, cfg))
+        for chosen in eval_sets
     )
-    reports = []
-    for chosen in eval_sets:
-        groups = engines.generate(
-            chosen.prompts, sampling, n=cfg.eval.samples_per_prompt, key=f"eval-{chosen.name}"
-        )
-        scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
-        reports.append(_report(chosen.name, scored))
-    return tuple(reports)
 
 
-def _report(name: str, groups: Sequence[Group]) -> EvalReport:
+def sample_and_grade(
+    engines: EnginePool, graders: GraderPool, name: str, prompts: Sequence[Prompt], cfg: Config
+) -> tuple[Group, ...]:
+    """Graded responses to prompts of one set; which ones are asked together does not change the seeds."""
+    limit = cfg.rollout.max_response_tokens
+    sampling = Sampling(cfg.eval.temperature, cfg.eval.top_p, -1, limit, logprobs=False)
+    groups = engines.generate(prompts, sampling, n=cfg.eval.samples_per_prompt, key=f"eval-{name}")
+    return score_groups(groups, graders, cfg.reward, limit)
+
+
+def report(name: str, groups: Sequence[Group]) -> EvalReport:
+    """The figures of one set from its graded responses."""
     correct = np.asarray([[s.correct for s in g.samples] for g in groups])
     samples = [s for g in groups for s in g.samples]
     mean, low, high = accuracy_ci95(correct)

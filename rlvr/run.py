@@ -108,7 +108,7 @@ class RunFolder:
 
     def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
         """Write every response of the groups to samples/<name>.jsonl."""
-        lines = [json.dumps(_sample_row(group, i)) for group in groups for i in range(len(group.samples))]
+        lines = [json.dumps(sample_row(group, i)) for group in groups for i in range(len(group.samples))]
         write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
 
     def write_summary(self, summary: Summary) -> None:
@@ -116,7 +116,8 @@ class RunFolder:
         write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
 
 
-def _sample_row(group: Group, index: int) -> dict[str, Any]:
+def sample_row(group: Group, index: int) -> dict[str, Any]:
+    """One response as a row of a sample dump."""
     sample, problem = group.samples[index], group.prompt.problem
     verdict = sample.verdict
     return {

@@ -89,9 +89,9 @@ class EnginePool:
                 key=f"{key}/{p.id}",
                 prompt_ids=p.token_ids,
                 n=n,
-                seed=request_seed(self.cfg.seed, key, p.id, position),
+                seed=request_seed(self.cfg.seed, key, p.id),
             )
-            for position, p in enumerate(prompts)
+            for p in prompts
         ]
         shares = [requests[i :: len(self.handles)] for i in range(len(self.handles))]
         what = (

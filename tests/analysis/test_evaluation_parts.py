@@ -1,0 +1,104 @@
+"""Parts of an evaluation on disk: interrupted and started again, it samples only what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from rlvr.analysis.evaluation_parts import (
+    PROBLEMS_PER_PART,
+    claim_settings,
+    groups_in_parts,
+    write_responses,
+)
+from rlvr.config import Config
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.evaluation import report
+from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.run import RunFolder
+from rlvr.types import Group, Problem, Prompt, Sample
+
+PROMPTS = [
+    Prompt(Problem(f"p{i}", f"{i}+1=?", str(i + 1), "test"), (i, 1)) for i in range(PROBLEMS_PER_PART + 5)
+]
+
+
+def answer(prompts: Sequence[Prompt]) -> tuple[Group, ...]:
+    """Two graded responses to each prompt, the second wrong for odd problems."""
+    groups = []
+    for p in prompts:
+        samples = []
+        for i in range(2):
+            right = i == 0 or int(p.id[1:]) % 2 == 0
+            verdict = Verdict(f"{p.id}/{i}", Outcome.CORRECT if right else Outcome.WRONG, "1", "1", 0.0)
+            samples.append(
+                Sample(
+                    id=f"{p.id}/{i}",
+                    token_ids=(7, 8 + i),
+                    logprobs=np.zeros(0, dtype=np.float32),
+                    text=f"text {p.id}",
+                    truncated=not right,
+                    weight_version=0,
+                    verdict=verdict,
+                    reward=float(right),
+                )
+            )
+        groups.append(Group(p, tuple(samples)))
+    return tuple(groups)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    made = RunFolder(tmp_path, "evaluation")
+    made.path.mkdir()
+    claim_settings(made, Config(recipe="test"))
+    return made
+
+
+def test_only_missing_parts_are_sampled_again(folder: RunFolder) -> None:
+    asked: list[list[str]] = []
+
+    def respond(prompts: Sequence[Prompt]) -> tuple[Group, ...]:
+        asked.append([p.id for p in prompts])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return answer(prompts)
+
+    with pytest.raises(KeyboardInterrupt):
+        groups_in_parts(folder, "my set", PROMPTS, respond)
+    groups = groups_in_parts(folder, "my set", PROMPTS, respond)
+    assert [len(a) for a in asked] == [PROBLEMS_PER_PART, 5, 5]  # the finished part is not asked for again
+    again = groups_in_parts(folder, "my set", PROMPTS, respond)
+    assert len(asked) == 3
+    assert [g.prompt.id for g in groups] == [p.id for p in PROMPTS]
+    at_once, resumed = report("my set", answer(PROMPTS)), report("my set", again)
+    for name in ("accuracy", "ci_low", "ci_high", "problems", "mean_length", "truncated", "outcomes"):
+        assert getattr(resumed, name) == getattr(at_once, name)
+
+
+def test_other_settings_are_refused_by_name(folder: RunFolder) -> None:
+    cfg = Config(recipe="other name", steps=7)
+    claim_settings(folder, cfg)  # neither changes what is sampled
+    cfg.eval.temperature = 0.5
+    with pytest.raises(ConfigError, match=r"eval\.temperature was 1\.0, is 0\.5"):
+        claim_settings(folder, cfg)
+
+
+def test_a_damaged_part_is_named(folder: RunFolder) -> None:
+    groups_in_parts(folder, "s", PROMPTS[:3], answer)
+    [part] = (folder.path / "parts").iterdir()
+    part.write_text(part.read_text()[:-40])
+    with pytest.raises(RlvrError, match=r"s-000000\.jsonl: damaged"):
+        groups_in_parts(folder, "s", PROMPTS[:3], answer)
+
+
+def test_responses_as_parquet(folder: RunFolder) -> None:
+    write_responses(folder, [("a", answer(PROMPTS[:3])), ("b", answer(PROMPTS[3:4]))])
+    table = pq.read_table(folder.path / "responses.parquet").to_pylist()
+    assert [row["set"] for row in table] == ["a"] * 6 + ["b"] * 2
+    assert table[3]["verdict"] == "wrong"
+    assert table[3]["response_ids"] == [7, 9]
