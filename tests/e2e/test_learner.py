@@ -169,8 +169,9 @@ def test_update_equals_plain_torch(
     assert all(np.isfinite(norms))
     start = dict(load_policy(cfg.model, model_folder("builtin"), 1.0).lm.named_parameters())
     for name, expected in plain_parameters.items():
-        moved = float((expected - start[name]).abs().max())
-        gap = float((parameters[name] - expected).abs().max())
+        # By norm: AdamW turns rounding in a gradient near 0 into a full step of that one entry.
+        moved = (expected - start[name]).detach().norm().item()
+        gap = (parameters[name] - expected).norm().item()
         assert gap <= 0.02 * moved + 1e-7, f"{name}: off by {gap:.2e} after moving by {moved:.2e}"
     assert np.abs(batches[0].signals.js_base).max() == 0.0  # policy and base are still the same weights
     assert batches[1].signals.js_base.max() > 1e-5
