@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -151,10 +152,13 @@ class readable_errors:
     """Print an error meant for the user as one message and exit with 1; Ctrl-C exits with 130."""
 
     def __enter__(self) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _interrupt)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        # An interrupt inside a library can come out as that library's own error.
+        if error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted.is_set()):
             print("\nstopped by the user", file=sys.stderr)
             sys.exit(130)
         if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
@@ -164,5 +168,9 @@ class readable_errors:
             sys.exit(1)
 
 
-def _terminate(signum: int, frame: Any) -> None:
+_interrupted = threading.Event()
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt

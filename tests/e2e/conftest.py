@@ -1,4 +1,4 @@
-"""One Ray for the tests that need actors but no whole run, and how to run the command-line tools."""
+"""One Ray a module for the tests that need actors but no whole run, and how to run the command-line tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlvr.config import ClusterConfig
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[cluster.Cluster]:
     """A local Ray with room for a handful of actors."""
     yield cluster.start(ClusterConfig(), actors=8)

@@ -48,7 +48,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path, number: s
     run.wait_for(checkpoint)
     run.signal(number)
     code, output = run.wait(60)
-    assert code == 130
+    assert code == 130, output
     assert "stopped by the user" in output
     assert "Traceback" not in output
     assert run.leaves_nothing()
