@@ -50,6 +50,7 @@ from rlvr.evaluation import report as report_of
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder, write_atomically
+from rlvr.session import open_graders
 from rlvr.types import Group, Prompt
 from rlvr.validate import validate
 
@@ -121,16 +122,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
         cluster.check_resources(ray, gpus=gpus, actors=cfg.rollout.engines)
-        graders = stack.enter_context(
-            GraderPool(
-                workers=cfg.reward.workers,
-                deadline_seconds=cfg.reward.deadline_seconds,
-                memory_mb=cfg.reward.memory_mb,
-                policy=cfg.reward.policy,
-                verifier=cfg.reward.verifier,
-                save_folder=folder.path / "samples",
-            )
-        )
+        graders = stack.enter_context(open_graders(cfg, folder))
         engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
         engines.ready()
         reports = tuple(

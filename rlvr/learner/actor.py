@@ -293,7 +293,3 @@ class Learner:
             state = {k: v for k, v in weights.items() if k not in tied}
             Path(folder).mkdir(parents=True, exist_ok=True)
             lm.save_pretrained(folder, state_dict=state)
-
-    def parameter_checksum(self) -> float:
-        """Sum of all parameters in float64; for tests that compare ranks and stages."""
-        return float(sum(t.double().sum() for _, t in self.named_parameters()))
