@@ -195,6 +195,9 @@ class TrackingConfig:
     project: str = "rlvr"
     group: str | None = None
     tags: list[str] = field(default_factory=list)
+    signals: list[str] = field(
+        default_factory=list
+    )  # token signals to log besides those needed, such as js_base
     console: str = "auto"  # auto | live | plain | off
 
 

@@ -237,7 +237,7 @@ def _start_actors(
         {
             "model_folder": model_folder(cfg.model.path),
             "base_folder": inputs.base_folder,
-            "signals": needed_signals(plugin, cfg.loss),
+            "signals": needed_signals(plugin, cfg.loss, cfg.tracking.signals),
             "plugin": plugin,
             "device": device,
         },

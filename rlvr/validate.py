@@ -14,6 +14,7 @@ from rlvr.config import Config
 from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError
 from rlvr.reward.extract import POLICIES
+from rlvr.types import SIGNALS, STEP_SIGNALS
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
@@ -158,10 +159,12 @@ def _values(cfg: Config) -> list[str]:
     betas = cfg.learner.betas
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         found.append(f"learner.betas={betas}: must be two numbers, each at least 0 and less than 1")
-    if not cfg.data.eval:
+    if unknown := set(cfg.tracking.signals) - (SIGNALS - STEP_SIGNALS):
         found.append(
-            "data.eval: name at least one evaluation set; a run reports its accuracy before and after"
+            f"tracking.signals: no {sorted(unknown)}; use {', '.join(sorted(SIGNALS - STEP_SIGNALS))}"
         )
+    if not cfg.data.eval:
+        found.append("data.eval: name at least one set; a run reports its accuracy before and after")
     return found
 
 

@@ -30,10 +30,10 @@ STATISTIC = {
 BASE_SIGNALS = frozenset({"base_logp", "js_base", "kl_policy_base", "kl_base_policy", "base_entropy"})
 
 
-def needed_signals(plugin: TokenPlugin, loss: LossConfig) -> frozenset[str]:
+def needed_signals(plugin: TokenPlugin, loss: LossConfig, logged: Collection[str] = ()) -> frozenset[str]:
     """What the scoring pass must compute: old log-probs and entropy always, signals of the base if somebody
-    reads one (JS then comes with them, for the console), the rest on request."""
-    needed = {"old_logp", "entropy"} | (set(plugin.requires) - STEP_SIGNALS)
+    reads one (JS then comes with them, for the console), the rest on request (`logged`, tracking.signals)."""
+    needed = {"old_logp", "entropy"} | (set(plugin.requires) - STEP_SIGNALS) | set(logged)
     if loss.kl != "off":
         needed.add("base_logp")
     if not BASE_SIGNALS.isdisjoint(needed):

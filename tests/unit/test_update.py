@@ -181,6 +181,7 @@ def test_only_the_needed_signals_are_computed():
     assert {"base_logp", "js_base"} <= with_kl
     assert needs_base(with_kl)
     assert "kl_base_policy" in needed_signals(DivergenceWeight(signal="kl_base_policy"), LossConfig())
+    assert needed_signals(Uniform(), LossConfig(), ["js_base"]) == {"old_logp", "entropy", "js_base"}
 
 
 def test_merge_scores_puts_every_token_in_its_place():
