@@ -75,7 +75,7 @@ def save_checkpoint(
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        save_learner(str(draft))
+        save_learner(str(draft.absolute()))  # its ranks may run in another folder
         write_atomically(draft / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
         write_atomically(draft / "state.json", json.dumps(asdict(state), indent=2))
         _sync_tree(draft)

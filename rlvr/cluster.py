@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +91,31 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         gpus=resources.get("GPU", 0.0),
         nodes=len(ray.nodes()),
     )
+
+
+def wait_for_nodes(address: str, names: Sequence[str], *, deadline_seconds: float) -> None:
+    """Return once all nodes, named as in `ray start --node-name`, have joined the cluster at `address`.
+
+    Raises:
+        ConfigError: nothing answers there.
+        DeadlineError: some have not joined in time; the message names them.
+    """
+    import ray
+
+    end = time.monotonic() + deadline_seconds
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(f"Ray at {address}: cannot be reached ({error})") from error
+    while missing := sorted(set(names) - {node["NodeName"] for node in ray.nodes() if node["Alive"]}):
+        if time.monotonic() > end:
+            raise DeadlineError(
+                f"{', '.join(missing)}: not joined to Ray at {address} within {deadline_seconds:g} s; "
+                f"{len(names) - len(missing)} of {len(names)} nodes are there"
+            )
+        time.sleep(0.2)
+    ray.shutdown()
 
 
 def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:

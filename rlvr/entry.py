@@ -20,11 +20,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config import Config
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, PausedError, RlvrError
 
 if TYPE_CHECKING:
     from rlvr.sweep import Sweep
 
+EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
 PACKAGE = Path(__file__).resolve().parent
 # Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
 FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval")
@@ -127,7 +128,7 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
         typed = OmegaConf.to_object(cfg)
         assert isinstance(typed, Config)
         with readable_errors():
-            action = run if sweep is None else sweep.run
+            action = run if sweep is None else sweep.add
             action(typed)
 
     def main() -> None:
@@ -143,13 +144,13 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
         hydra_main()
         if sweep is not None:
             with readable_errors():
-                sweep.report()
+                sweep.finish()
 
     return main
 
 
 class readable_errors:
-    """Print an error meant for the user as one message and exit with 1; Ctrl-C exits with 130."""
+    """Print an error meant for the user as one message and exit with 1; Ctrl-C exits with 130, a pause with 75."""
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -165,7 +166,7 @@ class readable_errors:
             notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
             print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)
             print("(RLVR_TRACEBACK=1 shows where)", file=sys.stderr)
-            sys.exit(1)
+            sys.exit(EXIT_PAUSED if isinstance(error, PausedError) else 1)
 
 
 _interrupted = threading.Event()

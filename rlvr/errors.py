@@ -29,5 +29,9 @@ class CheckpointError(RlvrError):
     """A checkpoint could not be written or read; what was there before is intact."""
 
 
+class PausedError(RlvrError):
+    """The run has written a checkpoint and stopped because it was asked to (SIGUSR1); it can be continued."""
+
+
 class EmptyBatchError(RlvrError):
     """Dynamic sampling kept no group at all, so there is nothing to learn from."""

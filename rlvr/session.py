@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from rlvr.errors import ConfigError
 from rlvr.evaluation import EvalReport
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
+from rlvr.pause import listen_for_pause
 from rlvr.preflight import preflight
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect
@@ -48,6 +50,7 @@ class Session:
     graders: GraderPool
     eval_sets: tuple[EvalSet, ...]
     source: BatchSource
+    pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
     start: TrainingState
     resumed_from: str | None
     versions: dict[str, str]
@@ -96,7 +99,7 @@ class Session:
         """Export the policy, write summary.json and say where everything lies."""
         train_seconds = self.start.train_seconds + time.monotonic() - self.opened
         if self.cfg.run.export:
-            self.learner.export(str(self.folder.policy))
+            self.learner.export(str(self.folder.policy.absolute()))
             self.engines.tokenizer.save_pretrained(self.folder.policy)
         first = reports[0]
         summary = Summary(
@@ -163,6 +166,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         ConfigError: the configuration, the model or the data cannot work; nothing has been started.
         MismatchError: engines and learner disagree before the first step.
     """
+    pause = listen_for_pause()
     plan, plugin = validate(cfg)
     inputs = _read_inputs(cfg)
     folder = RunFolder(Path(cfg.run.root), run_name(cfg))
@@ -182,7 +186,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
                 cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
             )
         if checkpoint is not None:
-            actors.learner.load(str(checkpoint))
+            actors.learner.load(str(checkpoint.absolute()))
             tracker.note(f"resumed from {checkpoint} after step {start.step}")
         actors.learner.push(start.step)
         source = _open_source(cfg, actors.engines, actors.graders, inputs.stream, start)
@@ -197,6 +201,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             graders=actors.graders,
             eval_sets=inputs.eval_sets,
             source=source,
+            pause=pause,
             start=start,
             resumed_from=None if checkpoint is None else str(checkpoint),
             versions=actors.versions,

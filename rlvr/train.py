@@ -13,7 +13,7 @@ from rlvr.advantage.token import token_advantage
 from rlvr.checkpoint import TrainingState, save_checkpoint
 from rlvr.config import Config
 from rlvr.entry import hydra_entry
-from rlvr.errors import EmptyBatchError
+from rlvr.errors import EmptyBatchError, PausedError
 from rlvr.evaluation import EvalReport, evaluate
 from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
@@ -65,8 +65,11 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:
             run_evaluation(s, step)
-        if (cfg.run.save_every and step % cfg.run.save_every == 0) or step == cfg.steps:
+        pausing = s.pause.is_set() and step < cfg.steps
+        if pausing or step == cfg.steps or (cfg.run.save_every and step % cfg.run.save_every == 0):
             save_checkpoint(s.folder, state, cfg, s.learner.save)
+        if pausing:
+            raise PausedError(f"stopped by SIGUSR1 after step {step} of {cfg.steps}; run.resume=auto goes on")
     return state
 
 

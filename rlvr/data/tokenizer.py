@@ -30,7 +30,7 @@ def model_folder(path: str) -> str:
         return str(BUILTIN_FOLDER)
     local = Path(path).expanduser()
     if path and local.is_dir():
-        return str(local)
+        return str(local.absolute())  # actors may run in another folder
     first, *rest = path.split("/")
     under_a_folder = bool(rest) and Path(first).is_dir()
     if not HUB_NAME.fullmatch(path) or local.is_file() or under_a_folder:

@@ -1,0 +1,1 @@
+"""Starting rlvr on a cluster: `python -m launch.slurm`."""

@@ -1,0 +1,194 @@
+"""The supervisor of a job, started by the batch script on its first node (see launch/script.py).
+
+With several nodes it starts Ray on all of them through srun and waits until each has joined; then it runs
+`rlvr.train` and watches over both. SIGUSR1 (SLURM's warning before the time limit) is passed on: the run writes a
+checkpoint and the job is requeued, as it is after a crash that left a newer checkpoint. SIGTERM (scancel) closes the
+run. Whatever happens, nothing that was started here outlives the supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launch.outcome import Ending, Outcome, newest_step, verdict
+from launch.process import Cancelled, JobError, command_output, die_with_parent, end, say
+from launch.ray_step import RayStep, ray_on_all_nodes
+from rlvr.errors import RlvrError
+
+NOTICE_SECONDS = 30.0  # for the run to end by itself once a node is lost
+SRUN_SECONDS = 5.0  # for srun to end after a node that it lost
+YOUNG_SECONDS = 60.0  # a run younger than this may not listen for SIGUSR1 yet
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The command line of the supervisor."""
+
+    ray: RayStep
+    max_requeues: int
+    run_folder: Path
+    training: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Asked:
+    """What signals have asked for."""
+
+    pause: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self) -> Asked:
+        """Take over the signals of this process."""
+        signal.signal(signal.SIGUSR1, lambda number, frame: self.pause.set())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: self.stop.set())
+        return self
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """The settings; those of a sweep's job come from its line of the sweep file.
+
+    Raises:
+        JobError: the sweep file has no line for this array task.
+    """
+    parser = argparse.ArgumentParser(prog="python -m launch.job", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--nodes", type=int, required=True)
+    parser.add_argument("--ready-seconds", type=float, required=True)
+    parser.add_argument("--stop-seconds", type=float, required=True)
+    parser.add_argument("--max-requeues", type=int, required=True)
+    parser.add_argument("--logs", type=Path, required=True)
+    parser.add_argument("--ray-port", type=int)
+    parser.add_argument("--interface")
+    parser.add_argument("--ray-arg", action="append", default=[])
+    parser.add_argument("--run-folder", type=Path)
+    parser.add_argument("--sweep-file", type=Path)
+    parser.add_argument("training", nargs="*")
+    a = parser.parse_args(list(arguments))
+    run_folder, training = a.run_folder, tuple(a.training)
+    if a.sweep_file is not None:
+        task = int(os.environ["SLURM_ARRAY_TASK_ID"])
+        try:
+            line = json.loads(a.sweep_file.read_text().splitlines()[task])
+            run_folder, training = Path(line["run_folder"]), tuple(line["arguments"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise JobError(
+                f"{a.sweep_file}: has no job for array task {task} ({error!r}); submit again"
+            ) from error
+    ray = RayStep(
+        nodes=a.nodes,
+        ready_seconds=a.ready_seconds,
+        stop_seconds=a.stop_seconds,
+        logs=a.logs,
+        port=a.ray_port,
+        interface=a.interface,
+        extra=tuple(a.ray_arg),
+    )
+    return Settings(ray, a.max_requeues, run_folder, training)
+
+
+def supervise(settings: Settings, asked: Asked) -> Outcome:
+    """Run one attempt of the job and say what is to happen next.
+
+    Raises:
+        RlvrError: Ray could not be brought up.
+        Cancelled: the job was ended from outside.
+    """
+    attempt = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    number = os.environ["SLURM_JOB_ID"]
+    say(f"job {number}, attempt {attempt + 1}, {settings.ray.nodes} node(s), {settings.run_folder}")
+    if (settings.run_folder / "summary.json").exists():
+        say("the run is finished already")
+        return Outcome(0)
+    before = newest_step(settings.run_folder)
+    with ExitStack() as stack:
+        cluster: list[str] = []
+        ray: subprocess.Popen[bytes] | None = None
+        if settings.ray.nodes > 1:
+            address, ray = stack.enter_context(ray_on_all_nodes(settings.ray, asked.stop.is_set))
+            cluster = [f"cluster.address={address}"]
+        ending = run_training([*settings.training, *cluster], ray, asked, settings.ray.stop_seconds)
+    return verdict(
+        ending,
+        finished=(settings.run_folder / "summary.json").exists(),
+        before=before,
+        after=newest_step(settings.run_folder),
+        attempt=attempt,
+        max_requeues=settings.max_requeues,
+    )
+
+
+def run_training(
+    arguments: Sequence[str], ray: subprocess.Popen[bytes] | None, asked: Asked, stop_seconds: float
+) -> Ending:
+    """Run `rlvr.train` to its end, passing on what is asked.
+
+    Raises:
+        Cancelled: SIGTERM came; the run has been closed.
+    """
+    command = [sys.executable, "-m", "rlvr.train", *arguments]
+    say(shlex.join(["python", *command[1:]]))
+    run = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent(signal.SIGINT))
+    started = time.monotonic()
+    told: float | None = None  # when SIGUSR1 was last passed on
+    lost: float | None = None
+    try:
+        while run.poll() is None:
+            now = time.monotonic()
+            if asked.stop.is_set():
+                say("ending the run: the job is being cancelled")
+                end(run, signal.SIGINT, stop_seconds)
+                raise Cancelled
+            if asked.pause.is_set() and (
+                told is None or (told - started < YOUNG_SECONDS and now - told > 5.0)
+            ):
+                if told is None:
+                    say("SIGUSR1: the run is to write a checkpoint and stop")
+                told = now
+                run.send_signal(signal.SIGUSR1)
+            if ray is not None and ray.poll() is not None and lost is None:
+                say(f"Ray has ended on some node (srun: exit code {ray.returncode})")
+                lost = now
+            if lost is not None and now - lost > NOTICE_SECONDS:
+                end(run, signal.SIGINT, stop_seconds)
+            time.sleep(0.2)
+    finally:
+        end(run, signal.SIGKILL, stop_seconds)
+    if run.returncode and ray is not None and lost is None:
+        with suppress(subprocess.TimeoutExpired):  # the run may have noticed a lost node before srun did
+            ray.wait(SRUN_SECONDS)
+            lost = time.monotonic()
+    return Ending(code=run.returncode, pause_asked=told is not None, node_lost=lost is not None)
+
+
+def main() -> None:
+    """Entry point."""
+    asked = Asked().listen()
+    try:
+        outcome = supervise(parse(sys.argv[1:]), asked)
+        if outcome.message:
+            say(outcome.message)
+        if outcome.requeue:
+            command_output("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
+        sys.exit(outcome.code)
+    except Cancelled:
+        say("cancelled")
+        sys.exit(128 + signal.SIGTERM)
+    except RlvrError as error:
+        say(f"{type(error).__name__}: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""How an attempt of a job ended, and whether the job is to go on in another one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr.entry import EXIT_PAUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the training process ended."""
+
+    code: int  # exit code; negative: the signal that killed it
+    pause_asked: bool  # SIGUSR1 was passed on to it
+    node_lost: bool  # Ray ended on some node before it did
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the supervisor is to do."""
+
+    code: int  # to exit with
+    requeue: bool = False
+    message: str = ""
+
+
+def newest_step(run_folder: Path) -> int:
+    """The step of the newest complete checkpoint, 0 without one."""
+    found = [p for p in run_folder.glob("checkpoints/step_*") if (p / "state.json").exists()]
+    return max((int(p.name.removeprefix("step_")) for p in found), default=0)
+
+
+def verdict(
+    ending: Ending, *, finished: bool, before: int, after: int, attempt: int, max_requeues: int
+) -> Outcome:
+    """Whether the job is done, failed, or goes on in another attempt.
+
+    It goes on after a pause, and after a crash from outside (a signal, a lost node); `before` and `after` are the
+    steps of the newest checkpoint before and after the attempt. An error of the run itself would only come again.
+    """
+    if finished:
+        return Outcome(0)
+    if ending.code == EXIT_PAUSED or (ending.pause_asked and ending.code < 0):
+        why = f"stopped at the checkpoint of step {after}"
+        remedy = "slurm.time leaves no room for one step, or slurm.warn_seconds none for the step and its checkpoint"
+    elif ending.node_lost:
+        why, remedy = (
+            "a node was lost",
+            "see the nodes' output; run.save_every sets how often checkpoints are written",
+        )
+    elif ending.code < 0:
+        why = f"the run was killed by signal {-ending.code}"
+        remedy = "out of memory is the usual reason; run.save_every sets how often checkpoints are written"
+    else:
+        return Outcome(
+            ending.code or 1, message=f"the run failed with exit code {ending.code}, see its output above"
+        )
+    if after <= before:
+        return Outcome(
+            1, message=f"{why}, and this attempt got no further than step {before}: {remedy}. Not requeued."
+        )
+    if attempt >= max_requeues:
+        return Outcome(
+            1, message=f"{why}; {attempt} requeues have been used up (slurm.max_requeues). Not requeued."
+        )
+    return Outcome(EXIT_PAUSED, requeue=True, message=f"{why}; requeued, goes on after step {after}")

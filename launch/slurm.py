@@ -1,0 +1,245 @@
+"""Submit training to SLURM: `python -m launch.slurm slurm.nodes=2 slurm.partition=gpu recipe=dapo_divweight`.
+
+Arguments that begin with `slurm.` are options of the job (launch/config.py, or a site's file), all others those of
+`python -m rlvr.train`. With `-m` or `+sweep=NAME` each job of the sweep becomes a task of one job array.
+`--dry-run` prints the batch script and submits nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from omegaconf import OmegaConf
+
+from launch.config import PREFIX, SlurmConfig, load_config
+from launch.script import Work, render
+from rlvr.config import Config
+from rlvr.entry import check_overrides, readable_errors, recipes_folder, register_schema
+from rlvr.errors import ConfigError, RlvrError
+from rlvr.run import write_atomically
+from rlvr.sweep import changed_keys, job_arguments, plan_sweep, quoted
+from rlvr.validate import validate
+
+COMMAND_SECONDS = 60.0  # for sbatch and squeue to answer
+TRAIN = "rlvr.train"
+
+
+class SlurmError(RlvrError):
+    """SLURM refused something or did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A parsed command line."""
+
+    config: SlurmConfig
+    training: tuple[str, ...]  # arguments of rlvr.train
+    dry_run: bool
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Split the command line between the job and the training.
+
+    Raises:
+        ConfigError: an option of the job that does not exist or cannot work.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.slurm",
+        description=(__doc__ or "").replace("`", ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the batch script, submit nothing")
+    parser.add_argument("--site", type=Path, help="YAML file with the slurm options of a cluster")
+    known, rest = parser.parse_known_args(list(arguments))
+    own = [a for a in rest if a.startswith(PREFIX)]
+    return Request(
+        load_config(known.site, own), tuple(a for a in rest if not a.startswith(PREFIX)), known.dry_run
+    )
+
+
+def plan(request: Request) -> Work:
+    """What the batch script is to run; every training configuration is checked.
+
+    Raises:
+        ConfigError: a configuration that cannot work, or a sweep with nothing left to run.
+    """
+    register_schema()
+    check_overrides(list(request.training))
+    sweep = plan_sweep(request.training, TRAIN)
+    return _plan_single(request) if sweep is None else _plan_sweep(request, sweep.jobs, sweep.config_dir)
+
+
+def _plan_single(request: Request) -> Work:
+    if foreign := [a for a in request.training if a.startswith("-")]:
+        raise ConfigError(f"{foreign[0]}: not an option of a run on SLURM; see --help")
+    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+        cfg = _typed(request.training)
+    _check(request.config, cfg)
+    name = cfg.run.name or f"{cfg.recipe}-$SLURM_JOB_ID"
+    kept = [a for a in request.training if a.partition("=")[0] not in ("run.name", "run.root", "run.resume")]
+    root = Path(cfg.run.root).absolute()
+    resume = "auto" if cfg.run.resume == "never" else cfg.run.resume
+    own = [f"run.root={quoted(str(root))}", f"run.name={name}", f"run.resume={resume}"]
+    return Work(
+        name=request.config.name or f"rlvr-{cfg.recipe}",
+        folder=Path.cwd(),
+        python=sys.executable,
+        arguments=(*kept, *_cores(request.config, cfg), *own),
+        run_folder=str(root / name),
+    )
+
+
+def _plan_sweep(request: Request, jobs, config_dir: str | None) -> Work:
+    config_args = [] if config_dir is None else ["--config-dir", str(Path(config_dir).absolute())]
+    lines, tasks, names = [], [], []
+    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+        folder = _sweep_folder(request.training, config_args)
+        for number, job in enumerate(jobs):
+            cfg = _typed(job.overrides, config_args)
+            _check(request.config, cfg)
+            run_folder = folder / job.name
+            arguments = [*config_args, *job_arguments(job, folder, cfg), *_cores(request.config, cfg)]
+            lines.append({"run_folder": str(run_folder), "arguments": arguments})
+            if not (run_folder / "summary.json").exists():
+                tasks.append(number)
+                names.append(job.name)
+            elif changed := changed_keys(run_folder, cfg):
+                raise ConfigError(
+                    f"{run_folder}: holds a finished run of another configuration ({'; '.join(changed)}); set "
+                    "hydra.sweep.dir to another folder"
+                )
+    if not tasks:
+        raise ConfigError(f"{folder}: all {len(jobs)} jobs of the sweep are finished; nothing to submit")
+    sweep_file = folder / "slurm_jobs.jsonl"
+    if not request.dry_run:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(sweep_file, "".join(json.dumps(line) + "\n" for line in lines))
+        except OSError as error:
+            raise RlvrError(f"{sweep_file}: cannot be written ({error})") from error
+    return Work(
+        name=request.config.name or f"rlvr-{folder.name}",
+        folder=Path.cwd(),
+        python=sys.executable,
+        sweep_file=sweep_file,
+        tasks=tuple(tasks),
+        task_names=tuple(names),
+    )
+
+
+def _typed(overrides: Sequence[str], config_args: Sequence[str] = ()) -> Config:
+    path = [f"hydra.searchpath=[{quoted(config_args[1])}]"] if config_args else []
+    typed = OmegaConf.to_object(hydra.compose("train", overrides=[*path, *overrides]))
+    assert isinstance(typed, Config)
+    return typed
+
+
+def _sweep_folder(training: Sequence[str], config_args: Sequence[str]) -> Path:
+    """Where the jobs of a sweep lie; the same as without SLURM."""
+    wanted = ("sweep", "hydra.sweep.dir", "run.root")
+    overrides = [a for a in training if a.lstrip("+").partition("=")[0] in wanted]
+    path = [f"hydra.searchpath=[{quoted(config_args[1])}]"] if config_args else []
+    composed = hydra.compose("train", overrides=[*path, *overrides], return_hydra_config=True)
+    return Path(OmegaConf.select(composed, "hydra.sweep.dir")).absolute()
+
+
+def _check(config: SlurmConfig, cfg: Config) -> None:
+    """Refuse a run that cannot work in this job."""
+    validate(cfg)
+    if cfg.cluster.address != "local" and config.nodes == 1:
+        return  # joins a Ray that the user runs
+    gpus = (
+        cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+        + cfg.learner.workers * cfg.learner.gpus_per_worker
+    )
+    if gpus > (there := config.nodes * config.gpus_per_node):
+        raise ConfigError(
+            f"slurm.nodes={config.nodes} x slurm.gpus_per_node={config.gpus_per_node} = {there} GPUs, but the run "
+            f"asks for {gpus:g} (rollout.gpus_per_engine, learner.gpus_per_worker); raise those or lower these"
+        )
+    slots = config.nodes * (config.cpus_per_node or 1)
+    actors = cfg.rollout.engines + cfg.learner.workers
+    if config.nodes > 1 and config.cpus_per_node is not None and actors > slots:
+        raise ConfigError(
+            f"slurm.nodes={config.nodes} x slurm.cpus_per_node={config.cpus_per_node} = {slots} cores, but the run "
+            f"has {actors} actors (rollout.engines + learner.workers), each of which needs one"
+        )
+
+
+def _cores(config: SlurmConfig, cfg: Config) -> list[str]:
+    """The cores of a node, unless the user has chosen: what a run finds idle differs from attempt to attempt."""
+    known = config.cpus_per_node is not None and cfg.cluster.cpus is None
+    return [f"cluster.cpus={config.cpus_per_node}"] if known else []
+
+
+def submit(script: str, work: Work, logs: Path) -> str:
+    """Hand the script to SLURM; returns the job's number.
+
+    Raises:
+        SlurmError: there is no sbatch, it refused, or the same sweep is still in the queue.
+    """
+    if shutil.which("sbatch") is None:
+        raise SlurmError(
+            "sbatch: no such command here; run this where SLURM is, or see the script with --dry-run"
+        )
+    if work.sweep_file is not None and (
+        waiting := _command("squeue", "-h", "-u", getpass.getuser(), "-n", work.name, "-o", "%i")
+    ):
+        raise SlurmError(
+            f"{work.name}: is in the queue already (job {waiting.split()[0]}); its tasks would share their run folders "
+            "with the new ones. Wait for it, `scancel` it, or set slurm.name if it is another sweep."
+        )
+    logs.mkdir(parents=True, exist_ok=True)
+    number = _command("sbatch", "--parsable", text=script).partition(";")[0]
+    write_atomically(logs / f"{work.name}-{number}.sbatch", script)
+    return number
+
+
+def _command(*command: str, text: str | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(
+            f"{command[0]}: no answer within {COMMAND_SECONDS:g} s; is the SLURM controller up?"
+        ) from error
+    if done.returncode:
+        said = re.sub(r"^\w+: error: ", "", done.stderr.strip(), flags=re.MULTILINE)
+        raise SlurmError(
+            f"{command[0]} refused: {said}\nPartition, account, qos, constraint and time come from slurm.* or --site; "
+            "`sinfo` shows the partitions. Nothing was submitted."
+        )
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Entry point."""
+    with readable_errors():
+        request = parse(sys.argv[1:])
+        work = plan(request)
+        script = render(request.config, work)
+        if request.dry_run:
+            print(script, end="")
+            return
+        logs = Path(request.config.logs).absolute()
+        number = submit(script, work, logs)
+        where = logs / (
+            f"{work.name}-{number}.log" if work.sweep_file is None else f"{work.name}-{number}_*.log"
+        )
+        print(f"submitted job {number} ({work.name}); output in {where}; `scancel {number}` ends it")
+
+
+if __name__ == "__main__":
+    main()
