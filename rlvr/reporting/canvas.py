@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 4.6, 3.2  # inches; 331 x 230 points, about the width of a phone
 PNG_DPI = 200
+BAND_ALPHA = 0.16
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (8, 3)))
 Cell = str | int | float
@@ -33,6 +34,7 @@ class Figure:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     draw: Callable[[Axes], None]
+    height: float = HEIGHT  # inches
 
     def as_csv(self) -> str:
         """The numbers drawn."""
@@ -57,18 +59,21 @@ def whole_steps(axes: Axes) -> None:
 
 
 def colour(index: int) -> str:
-    """The light colour of the series of that number; they repeat after six, as the dashes do."""
+    """The light colour of the series of that number; they repeat after six."""
     return ROLES[SERIES[index % len(SERIES)]].light
 
 
 def dash(index: int) -> Any:
-    """The dashes of the series of that number, so that no series is told by colour alone."""
-    return DASHES[index % len(DASHES)]
+    """The dashes of the series of that number, so that no series is told by colour alone.
+
+    They shift by one with every round of the colours: 36 series are told apart.
+    """
+    return DASHES[(index + index // len(SERIES)) % len(DASHES)]
 
 
 def marker(index: int) -> str:
-    """The marker of the series of that number."""
-    return MARKERS[index % len(MARKERS)]
+    """The marker of the series of that number; they shift as the dashes do."""
+    return MARKERS[(index + index // len(SERIES)) % len(MARKERS)]
 
 
 def render(figure: Figure, folder: Path) -> str:
@@ -77,18 +82,34 @@ def render(figure: Figure, folder: Path) -> str:
     Raises:
         ConfigError: matplotlib is not installed.
     """
+    png = folder / f"{figure.name}.png"
+    svg = _drawn(figure, png)
+    (folder / f"{figure.name}.svg").write_text(svg)
+    (folder / f"{figure.name}.csv").write_text(figure.as_csv())
+    return inline_svg(svg, figure.name)
+
+
+def render_inline(figure: Figure) -> str:
+    """The SVG for the page alone, without files.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    return inline_svg(_drawn(figure), figure.name)
+
+
+def _drawn(figure: Figure, png: Path | None = None) -> str:
     plt = _pyplot()
     with plt.rc_context(_style()):
-        canvas, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+        canvas, axes = plt.subplots(figsize=(WIDTH, figure.height))
         figure.draw(axes)
         _headroom(axes)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-        canvas.savefig(folder / f"{figure.name}.png", dpi=PNG_DPI, metadata={"Software": None})
+        if png is not None:
+            canvas.savefig(png, dpi=PNG_DPI, metadata={"Software": None})
         plt.close(canvas)
-    (folder / f"{figure.name}.svg").write_text(text.getvalue())
-    (folder / f"{figure.name}.csv").write_text(figure.as_csv())
-    return inline_svg(text.getvalue(), figure.name)
+    return text.getvalue()
 
 
 def inline_svg(svg: str, name: str) -> str:
@@ -121,9 +142,16 @@ def legend(axes: Axes, columns: int = 2) -> None:
         )
 
 
-def band(axes: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], index: int) -> None:
+def band(
+    axes: Axes,
+    x: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    index: int,
+    alpha: float = BAND_ALPHA,
+) -> None:
     """A 95 % band in the colour of a series."""
-    axes.fill_between(x, low, high, color=colour(index), alpha=0.16, linewidth=0)
+    axes.fill_between(x, low, high, color=colour(index), alpha=alpha, linewidth=0)
 
 
 def _headroom(axes: Axes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -57,21 +57,37 @@ SECTIONS = {
 
 
 def page(material: Material) -> str:
-    """The whole HTML file: no request leaves it, and a content security policy says so to the browser."""
-    own = files("rlvr.reporting")
-    names = ", ".join(run.name for run in material.runs)
-    several = ' class="several"' if len(material.runs) > 1 else ""
+    """The whole HTML file about runs."""
     drawn = [*material.training, *chain(*material.shift, *material.cross)]
-    style = (own / "page.css").read_text()
+    names = ", ".join(run.name for run in material.runs)
+    return document(
+        names, SECTIONS, _body(material), drawn, tokens=material.tokens, several=len(material.runs) > 1
+    )
+
+
+def document(
+    title: str,
+    sections: Mapping[str, str],
+    body: Sequence[str],
+    drawn: Sequence[Drawn],
+    *,
+    tokens: dict[str, Any] | None = None,
+    several: bool = False,
+) -> str:
+    """A self-contained HTML file: no request leaves it, and a content security policy says so to the browser.
+
+    `sections` are id and title for the navigation, `drawn` the figures in the body, whose numbers go along.
+    """
+    own = files("rlvr.reporting")
     light, dark = css_variables("light"), css_variables("dark")
     return Template((own / "page.html").read_text()).substitute(
-        title=escape(names),
-        several=several,
-        style=style.replace("/*light*/", light).replace("/*dark*/", dark),
-        nav="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in SECTIONS.items()),
-        body="\n".join(_body(material)),
+        title=escape(title),
+        several=' class="several"' if several else "",
+        style=(own / "page.css").read_text().replace("/*light*/", light).replace("/*dark*/", dark),
+        nav="".join(f'<a href="#{key}">{escape(name)}</a>' for key, name in sections.items()),
+        body="\n".join(body),
         data=embedded_json("figure-data", {d.figure.name: d.figure.as_csv() for d in drawn})
-        + embedded_json("token-data", material.tokens),
+        + embedded_json("token-data", tokens),
         script=(own / "page.js").read_text(),
         tokens=(own / "tokens.js").read_text(),
     )
@@ -82,7 +98,7 @@ def _body(material: Material) -> list[str]:
     parts = [overview(runs)]
     if len(runs) > 1:
         parts.append(f'<section class="wide">{summary_table(runs)}</section>')
-    training = _grid(material.training) or missing("There are no metrics of training", "rlvr.train")
+    training = grid(material.training) or missing("There are no metrics of training", "rlvr.train")
     parts.append(_section("training", training))
     parts.append(_section("shift", "".join(map(_shift, runs, material.shift))))
     parts.append(_section("cross", "".join(map(_cross, runs, material.cross))))
@@ -99,7 +115,7 @@ def _section(key: str, content: str) -> str:
 def _shift(run: Run, drawn: tuple[Drawn, ...]) -> str:
     if run.analysis is None:
         return missing(f"{run.name} has no finished analysis", command(run, "analyze"))
-    return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + _analysis_tables(run.analysis)
+    return f'<h3 class="run">{escape(run.name)}</h3>' + grid(drawn) + _analysis_tables(run.analysis)
 
 
 def _analysis_tables(analysis: Analysis) -> str:
@@ -109,10 +125,11 @@ def _analysis_tables(analysis: Analysis) -> str:
 def _cross(run: Run, drawn: tuple[Drawn, ...]) -> str:
     if run.cross is None:
         return missing(f"{run.name} has no cross-sampling", command(run, "cross_sample"))
-    return f'<h3 class="run">{escape(run.name)}</h3>' + _grid(drawn) + budget_table(run.cross)
+    return f'<h3 class="run">{escape(run.name)}</h3>' + grid(drawn) + budget_table(run.cross)
 
 
-def _grid(drawn: Sequence[Drawn]) -> str:
+def grid(drawn: Sequence[Drawn]) -> str:
+    """Figures side by side, with their captions and buttons to save them."""
     if not drawn:
         return ""
     return f'<div class="grid">{"".join(map(_figure, drawn))}</div>'

@@ -1,55 +1,37 @@
-"""The report of a sweep on made-up runs: means, pairs, refusals to rank, and damaged folders."""
+"""The report of a sweep on made-up runs: means, pairs, refusals to rank, and the command."""
 
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sweep_cases import PROBLEMS, make_run, make_sweep
 
+from rlvr.analysis.accuracy import EvalResult, compare
+from rlvr.analysis.sweep.compare import Row, choose_baseline, compare_conditions, ranking
+from rlvr.analysis.sweep.runs import read_sweep
+from rlvr.analysis.sweep.tables import find
+from rlvr.analysis.sweep.text import markdown, outcome_csv
 from rlvr.errors import DataError
-from rlvr.sweep_report import choose_baseline, compare_conditions, markdown, ranking, read_sweep, table
-
-PROBLEMS = 10
-
-
-def make_run(
-    folder: Path, condition: str, seed: int, right: dict[str, int], *, finished: bool = True
-) -> Path:
-    """A run folder whose first `right` of ten problems are answered correctly, twice each, on every set."""
-    job = folder / f"{condition}_seed-{seed}"
-    (job / "samples").mkdir(parents=True)
-    (job / "config.yaml").write_text("seed: 1\n")
-    sets = {name: {"before": 0.1, "after": count / PROBLEMS} for name, count in right.items()}
-    if finished:
-        (job / "summary.json").write_text(json.dumps({"seed": seed, "steps": 4, "eval_sets": sets}))
-    rows = [
-        {"source": name, "problem_id": f"{name}/{i}", "verdict": "correct" if i < count else "wrong"}
-        for name, count in right.items()
-        for i in range(PROBLEMS)
-        for _ in range(2)
-    ]
-    (job / "samples" / "eval_000004.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return job
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """DAPO, one condition that is better in every seed, one that is not told apart."""
-    for seed, (base, high, other) in enumerate([(3, 5, 3), (4, 7, 5), (3, 5, 3), (4, 6, 3)], start=1):
-        for condition, right in (("dapo", base), ("dapo_high", high), ("dapo_other", other)):
-            make_run(tmp_path, f"recipe-{condition}", seed, {"aime24": right})
-    (tmp_path / "latest").symlink_to("recipe-dapo_seed-1")
-    return tmp_path
+    return make_sweep(tmp_path)
+
+
+def compared(folder: Path) -> list[Row]:
+    return compare_conditions(read_sweep(folder).runs, "recipe-dapo")
 
 
 def test_means_differences_and_verdicts(sweep: Path) -> None:
-    runs, unfinished = read_sweep(sweep)
-    assert (len(runs), unfinished) == (12, [])
-    base, high, other = compare_conditions(runs, "recipe-dapo")
+    found = read_sweep(sweep)
+    assert (len(found.runs), found.unfinished, found.not_started, found.notes) == (12, (), (), ())
+    base, high, other = compared(sweep)
     assert (base.condition, base.gain, base.verdict) == ("recipe-dapo", None, "-")
     assert base.seeds.mean == pytest.approx(0.35)
     assert base.problems[0] < 0.35 < base.problems[1]
@@ -69,10 +51,10 @@ def test_too_few_seeds_are_not_ranked(tmp_path: Path) -> None:
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
         make_run(tmp_path, "recipe-dapo_high", seed, {"amc": 6 + seed})
     make_run(tmp_path, "recipe-dapo_high", 3, {"amc": 9}, finished=False)
-    runs, unfinished = read_sweep(tmp_path)
-    rows = compare_conditions(runs, "recipe-dapo")
+    found = find(read_sweep(tmp_path), "recipe-dapo")
+    rows = found.rows
     assert rows[1].verdict == "too few seeds: 2 in common with the baseline, at least 3 needed"
-    text = markdown(rows, "recipe-dapo", unfinished)
+    text = markdown(found)
     assert "No ranking: at least 3 seeds" in text
     assert "there are fewer for recipe-dapo_high (2)" in text
     assert "Left out, not finished: recipe-dapo_high_seed-3." in text
@@ -84,7 +66,7 @@ def test_seeds_are_paired_and_others_left_out_of_the_difference(tmp_path: Path) 
         make_run(tmp_path, "recipe-dapo", seed, {"amc": right})
     for seed, right in ((2, 9), (3, 3), (4, 10)):
         make_run(tmp_path, "recipe-x", seed, {"amc": right})
-    _, row = compare_conditions(read_sweep(tmp_path)[0], "recipe-dapo")
+    _, row = compared(tmp_path)
     assert row.gain.seeds == 2
     assert row.gain.mean == pytest.approx(0.1)
     assert row.seeds.seeds == 3
@@ -93,50 +75,88 @@ def test_seeds_are_paired_and_others_left_out_of_the_difference(tmp_path: Path) 
 def test_sets_are_kept_apart(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"aime24": 1, "amc": 9})
-    first, second = compare_conditions(read_sweep(tmp_path)[0], "recipe-dapo")
+    first, second = compared(tmp_path)
     assert (first.evaluation, second.evaluation) == ("aime24", "amc")
     assert first.problems[1] < second.problems[0]
 
 
+def test_the_difference_over_problems_by_hand_and_as_compare_has_it(tmp_path: Path) -> None:
+    """Two problems of ten are answered right more often: mean 0.2, sd 0.4216 over problems."""
+    for seed in (1, 2, 3):
+        make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
+        make_run(tmp_path, "recipe-dapo_high", seed, {"amc": 5})
+    found = compared(tmp_path)[1].problem_gain
+    assert found.mean == pytest.approx(0.2)
+    assert found.high - found.mean == pytest.approx(1.96 * 0.4216 / np.sqrt(10), abs=1e-4)
+    models = [
+        EvalResult(
+            name=str(right),
+            problem_ids=tuple(map(str, range(PROBLEMS))),
+            correct=np.arange(PROBLEMS)[:, None] < np.full(6, right),
+            lengths=np.ones((PROBLEMS, 6), dtype=np.int64),
+            truncated=np.zeros((PROBLEMS, 6), dtype=np.bool_),
+            answers=(("",) * 6,) * PROBLEMS,
+        )
+        for right in (3, 5)
+    ]
+    expected = compare(*models)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_only_common_seeds_count_in_the_difference_over_problems(tmp_path: Path) -> None:
+    for seed, right in ((1, 2), (2, 4), (3, 4)):
+        make_run(tmp_path, "recipe-dapo", seed, {"amc": right})
+    for seed, right in ((2, 6), (3, 6), (4, 10)):
+        make_run(tmp_path, "recipe-x", seed, {"amc": right})
+    row = compared(tmp_path)[1]
+    assert row.problem_gain.mean == pytest.approx(0.2)
+    assert row.pairs == ((2, pytest.approx(0.2)), (3, pytest.approx(0.2)))
+
+
+def test_no_seed_in_common_is_said_and_not_ranked(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
+        make_run(tmp_path, "recipe-x", seed + 3, {"amc": 9})
+    rows = compared(tmp_path)
+    assert rows[1].gain is rows[1].problem_gain is None
+    assert rows[1].seeds.mean == pytest.approx(0.9)
+    assert rows[1].verdict == "no seed in common with the baseline, at least 3 needed"
+    assert "there are fewer for recipe-x (0)" in ranking(rows, "amc")
+
+
 def test_an_interval_over_problems_needs_the_samples(tmp_path: Path) -> None:
     job = make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
-    (job / "samples" / "eval_000004.jsonl").unlink()
-    (row,) = compare_conditions(read_sweep(tmp_path)[0], "recipe-dapo")
-    assert row.problems is None
-    assert "| recipe-dapo | 1 | 0.3000 | unknown | - |" in markdown([row], "recipe-dapo", [])
+    (job / "samples" / "eval_000010.jsonl").unlink()
+    found = find(read_sweep(tmp_path), "recipe-dapo")
+    assert found.rows[0].problems is None
+    assert found.notes == ("recipe-dapo_seed-1: no eval_000010.jsonl, so it has no interval over problems.",)
+    assert "| recipe-dapo | 1 | 0.3000 | unknown | - |" in markdown(found)
 
 
 def test_the_csv_holds_every_row_and_leaves_the_unknown_empty(sweep: Path) -> None:
-    rows = list(csv.DictReader(table(compare_conditions(read_sweep(sweep)[0], "recipe-dapo")).splitlines()))
+    rows = list(csv.DictReader(outcome_csv(compared(sweep)).splitlines()))
     assert [r["condition"] for r in rows] == ["recipe-dapo", "recipe-dapo_high", "recipe-dapo_other"]
     assert rows[0]["gain_mean"] == rows[0]["p_holm"] == ""
     assert float(rows[1]["gain_mean"]) == pytest.approx(0.225)
     assert rows[1]["verdict"] == "better"
 
 
-def test_bad_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no finished run"):
-        read_sweep(tmp_path)
-    job = make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
-    (job / "summary.json").write_text("{}")
-    with pytest.raises(DataError, match=r"recipe-dapo_seed-1: its results cannot be read.*KeyError"):
-        read_sweep(tmp_path)
-
-
 def test_the_baseline_is_the_usual_one_or_the_named_one() -> None:
     assert choose_baseline(["a", "recipe-dapo"], None) == "recipe-dapo"
     assert choose_baseline(["a", "recipe-dapo"], "a") == "a"
+    assert choose_baseline(["alone"], None) == "alone"
     for conditions, name in ((["a", "b"], None), (["a", "b"], "c")):
         with pytest.raises(DataError, match=r"--baseline .*name one of a, b"):
             choose_baseline(conditions, name)
 
 
-def test_the_command_writes_both_files(sweep: Path) -> None:
+def test_the_command_writes_its_files_and_names_a_wrong_baseline(sweep: Path) -> None:
     command = [sys.executable, "-m", "rlvr.sweep_report", str(sweep)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "## aime24" in (sweep / "report.md").read_text()
-    assert (sweep / "report.csv").exists()
+    for name in ("report.csv", "report_training.csv", "report_curves.csv"):
+        assert len((sweep / name).read_text().splitlines()) > 3
     done = subprocess.run([*command, "--baseline", "x"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "DataError: --baseline x: name one of recipe-dapo" in done.stderr

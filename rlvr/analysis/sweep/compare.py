@@ -1,0 +1,173 @@
+"""Accuracy after training, condition against baseline: over seeds and over problems. Pure.
+
+Two questions, two units. Would another run of the same training say the same? There the seed is the unit
+(`rlvr.analysis.seeds`), equal seeds are paired and the verdict rests on it. Would other problems of the same kind say
+the same of these very runs? There the problem is the unit (`rlvr.analysis.accuracy`): all samples of all common
+seeds count for their problem.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlvr.analysis.accuracy import Bools, Estimate, accuracy_ci95, normal_interval
+from rlvr.analysis.seeds import LEVEL, PairedDifference, SeedMean, holm, paired_difference, seed_mean
+from rlvr.analysis.sweep.runs import Run
+from rlvr.errors import DataError
+
+LEAST_SEEDS = 3  # fewer give no idea of the spread over seeds, so nothing is ranked
+BASELINES = ("recipe-dapo", "recipe-dapo_advantage-uniform")  # tried in this order where none is named
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One condition on one evaluation set."""
+
+    condition: str
+    evaluation: str
+    is_baseline: bool
+    seeds: SeedMean
+    problems: tuple[float, float] | None  # interval clustered by problem; None if samples were not kept
+    gain: PairedDifference | None  # over the baseline; None for itself and without a common seed
+    problem_gain: (
+        Estimate | None
+    )  # the same difference with the problem as the unit; None as above, or unpaired
+    pairs: tuple[tuple[int, float], ...]  # (seed, difference) of the common seeds
+    p_holm: float
+
+    @property
+    def verdict(self) -> str:
+        """What may be said about the condition against the baseline."""
+        if self.is_baseline:
+            return "-"
+        if self.gain is None:
+            return f"no seed in common with the baseline, at least {LEAST_SEEDS} needed"
+        if self.gain.seeds < LEAST_SEEDS:
+            return (
+                f"too few seeds: {self.gain.seeds} in common with the baseline, at least {LEAST_SEEDS} needed"
+            )
+        if self.p_holm < LEVEL:
+            return "better" if self.gain.mean > 0 else "worse"
+        needed = (
+            "more than 10000" if self.gain.needed is None else f"about {max(self.gain.needed, LEAST_SEEDS)}"
+        )
+        return f"not told apart; a difference like this would need {needed} seeds"
+
+
+def choose_baseline(conditions: Sequence[str], named: str | None) -> str:
+    """The condition that the others are compared with; the only one where there is one.
+
+    Raises:
+        DataError: there is no such condition, or none was named and none is the usual one.
+    """
+    usual = (*BASELINES, *conditions) if len(conditions) == 1 else BASELINES
+    for name in (named,) if named is not None else usual:
+        if name in conditions:
+            return str(name)
+    raise DataError(f"--baseline {named or '(not given)'}: name one of {', '.join(conditions)}")
+
+
+def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
+    """One row for each condition and evaluation set, set by set, the baseline first."""
+    conditions = list(dict.fromkeys([baseline, *(run.condition for run in runs)]))
+    rows = []
+    for evaluation in dict.fromkeys(name for run in runs for name in run.accuracy):
+        by_seed = {
+            c: {r.seed: r for r in runs if r.condition == c and evaluation in r.accuracy} for c in conditions
+        }
+        base = by_seed[baseline]
+        gains = {
+            c: gain
+            for c in conditions
+            if c != baseline and (gain := _gain(by_seed[c], base, evaluation)) is not None
+        }
+        adjusted = dict(zip(gains, holm([gain.p_value for gain in gains.values()]), strict=True))
+        rows += [
+            Row(
+                condition=c,
+                evaluation=evaluation,
+                is_baseline=c == baseline,
+                seeds=seed_mean([run.accuracy[evaluation] for run in found.values()]),
+                problems=_problem_interval(list(found.values()), evaluation),
+                gain=gains.get(c),
+                problem_gain=_problem_gain(found, base, evaluation) if c in gains else None,
+                pairs=_pairs(found, base, evaluation) if c in gains else (),
+                p_holm=adjusted.get(c, math.nan),
+            )
+            for c, found in by_seed.items()
+            if found
+        ]
+    return rows
+
+
+def _gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> PairedDifference | None:
+    common = sorted(runs.keys() & baseline.keys())
+    if not common:
+        return None
+    return paired_difference(
+        [runs[seed].accuracy[evaluation] for seed in common],
+        [baseline[seed].accuracy[evaluation] for seed in common],
+    )
+
+
+def _pairs(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> tuple[tuple[int, float], ...]:
+    return tuple(
+        (seed, runs[seed].accuracy[evaluation] - baseline[seed].accuracy[evaluation])
+        for seed in sorted(runs.keys() & baseline.keys())
+    )
+
+
+def pooled(runs: Sequence[Run], evaluation: str) -> dict[str, list[bool]] | None:
+    """Every problem's graded samples of all the runs; None if a run has none or was given other problems."""
+    tables = [run.correct.get(evaluation, {}) for run in runs]
+    if not tables or not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
+        return None
+    return {problem: [c for table in tables for c in table[problem]] for problem in tables[0]}
+
+
+def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, float] | None:
+    """Of the accuracy over all seeds' samples, with the problem as the unit."""
+    graded = pooled(runs, evaluation)
+    if graded is None or len({len(row) for row in graded.values()}) > 1:
+        return None
+    correct: Bools = np.asarray(list(graded.values()), dtype=np.bool_)
+    _, low, high = accuracy_ci95(correct)
+    return low, high
+
+
+def _problem_gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> Estimate | None:
+    """The mean over problems of each problem's difference, with its normal interval; no resampling."""
+    common = sorted(runs.keys() & baseline.keys())
+    first = pooled([runs[seed] for seed in common], evaluation)
+    second = pooled([baseline[seed] for seed in common], evaluation)
+    if first is None or second is None or first.keys() != second.keys() or len(first) < 2:
+        return None
+    return normal_interval([float(np.mean(first[p]) - np.mean(second[p])) for p in first])
+
+
+def ranking(rows: Sequence[Row], evaluation: str) -> str:
+    """Which conditions differ from the baseline, or why nothing is said about it."""
+    compared = [row for row in rows if row.evaluation == evaluation and not row.is_baseline]
+    counts = {row.condition: row.gain.seeds if row.gain else 0 for row in compared}
+    short = [f"{condition} ({count})" for condition, count in counts.items() if count < LEAST_SEEDS]
+    if short or not compared:
+        return (
+            f"No ranking: at least {LEAST_SEEDS} seeds in common with the baseline are needed for every condition"
+            + (
+                f"; there are fewer for {', '.join(short)}."
+                if short
+                else ", and there is nothing to compare."
+            )
+        )
+    lines = []
+    for verdict in ("better", "worse"):
+        found = sorted((row for row in compared if row.verdict == verdict), key=lambda row: -row.seeds.mean)
+        names = ", ".join(row.condition for row in found) or "none"
+        lines.append(f"{verdict.capitalize()} than the baseline (Holm p < {LEVEL}): {names}.")
+    apart = [row.condition for row in compared if row.verdict not in ("better", "worse")]
+    lines.append(f"Not told apart from the baseline: {', '.join(apart) or 'none'}.")
+    return "\n".join(lines)

@@ -1,0 +1,222 @@
+"""The runs of a sweep's folder as records. What cannot be read is an error or a note, never left out in silence."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from rlvr.errors import DataError, RlvrError
+
+Metrics = dict[int, dict[str, float]]  # step -> name -> value
+UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, YAMLError
+)  # fmt: skip
+LISTED = 5  # line numbers and the like spelled out in a note
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished run of a sweep."""
+
+    name: str  # of its folder
+    condition: str  # the name without the seed
+    seed: int
+    steps: int
+    accuracy: dict[str, float]  # evaluation set -> accuracy after training
+    correct: dict[str, dict[str, list[bool]]]  # evaluation set -> problem id -> graded samples after training
+    train: Metrics  # rows of metrics.jsonl with kind train
+    evals: Metrics  # rows with kind eval
+    settings: dict[str, Any]  # dotted key -> value, of config.yaml
+    versions: dict[str, str]  # package -> version
+    train_seconds: float  # the training loop, evaluation and checkpoints included
+    setup_seconds: float  # from the start of the process to the first step
+    tokens: int  # sampled for training
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a folder holds."""
+
+    name: str
+    runs: tuple[Run, ...]
+    unfinished: tuple[str, ...]  # jobs that were started and have no summary
+    not_started: tuple[str, ...]  # jobs of the sweep without a folder
+    notes: tuple[str, ...]  # what is missing or damaged, one sentence each
+
+    @property
+    def conditions(self) -> list[str]:
+        """The names of the conditions, in the order of the folders."""
+        return list(dict.fromkeys(run.condition for run in self.runs))
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read the finished runs of a sweep and the names of the other jobs.
+
+    Raises:
+        DataError: there is no such folder or no finished run in it, the summary or configuration of a run cannot be
+            read, or two runs are the same condition with the same seed.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; give the folder of a sweep, such as runs/sweep")
+    if (folder / "config.yaml").exists():
+        raise DataError(
+            f"{folder}: is a single run; give the folder of a sweep, which holds one folder a run, or describe the "
+            f"run with: python -m rlvr.report {folder}"
+        )
+    jobs = sorted(p.parent for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
+    finished = [job for job in jobs if (job / "summary.json").exists()]
+    if not finished:
+        raise DataError(
+            f"{folder}: holds no finished run (no */summary.json, {len(jobs)} started); give the folder of a sweep"
+        )
+    notes: list[str] = []
+    planned = planned_jobs(folder, notes)
+    place = {name: i for i, name in enumerate(planned)}
+    runs = sorted(
+        (_read_run(job, notes) for job in finished),
+        key=lambda run: (place.get(run.name, len(place)), run.condition, run.seed),
+    )
+    twice = [key for key, n in Counter((run.condition, run.seed) for run in runs).items() if n > 1]
+    if twice:
+        same = [run.name for run in runs if (run.condition, run.seed) == twice[0]]
+        raise DataError(
+            f"{folder}: {' and '.join(same)} are the same condition with the same seed; move one of them away"
+        )
+    return Sweep(
+        name=folder.resolve().name,
+        runs=tuple(runs),
+        unfinished=tuple(job.name for job in jobs if job not in finished),
+        not_started=tuple(name for name in planned if name not in {job.name for job in jobs}),
+        notes=tuple(notes),
+    )
+
+
+def planned_jobs(folder: Path, notes: list[str]) -> tuple[str, ...]:
+    """The names of the jobs of the sweep's last command, from multirun.yaml; none where there is no such file."""
+    from rlvr.sweep import expand  # the runner of sweeps, which knows how jobs are named
+
+    file = folder / "multirun.yaml"
+    if not file.exists():
+        return ()
+    try:
+        hydra = OmegaConf.load(file).hydra
+        params = {str(key): value for key, value in (hydra.sweeper.params or {}).items()}
+        lines = [f"{key}={value}" for key, value in params.items()] + list(hydra.overrides.task)
+        overrides = [o for o in OverridesParser.create().parse_overrides(lines) if not o.is_hydra_override()]
+        return tuple(job.name for job in expand(overrides, frozenset(params)))
+    except (RlvrError, HydraException, *UNREADABLE) as error:  # of another version, or edited
+        notes.append(
+            f"multirun.yaml cannot be read ({type(error).__name__}), so jobs that never started are not known."
+        )
+        return ()
+
+
+def _read_run(job: Path, notes: list[str]) -> Run:
+    try:
+        summary = json.loads((job / "summary.json").read_text())
+        seed, steps = int(summary["seed"]), int(summary["steps"])
+        accuracy = {name: float(values["after"]) for name, values in summary["eval_sets"].items()}
+        train, evals = _metrics(job, steps, notes)
+        return Run(
+            name=job.name,
+            condition=re.sub(rf"(^|_)seed-{seed}(?=_|$)", "", job.name).lstrip("_") or "run",
+            seed=seed,
+            steps=steps,
+            accuracy=accuracy,
+            correct=_samples(job, steps, accuracy, notes),
+            train=train,
+            evals=evals,
+            settings=flatten(OmegaConf.to_container(OmegaConf.load(job / "config.yaml"))),
+            versions={str(k): str(v) for k, v in summary["versions"].items()},
+            train_seconds=float(summary["train_seconds"]),
+            setup_seconds=float(summary["setup_seconds"]),
+            tokens=int(summary["tokens_generated"]),
+        )
+    except UNREADABLE as error:  # files may be damaged
+        raise DataError(
+            f"{job}: its results cannot be read ({error!r}); run the job again, or move its folder away"
+        ) from error
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one of dotted keys; lists and empty dictionaries stay as values."""
+    if not isinstance(content, dict) or not content:
+        return {prefix.rstrip("."): content} if prefix else {}
+    return {k: v for key, value in content.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
+
+
+def _samples(
+    job: Path, steps: int, accuracy: dict[str, float], notes: list[str]
+) -> dict[str, dict[str, list[bool]]]:
+    """The graded samples of the last evaluation; a sample's id begins with the name of its set."""
+    file = job / "samples" / f"eval_{steps:06d}.jsonl"
+    if not file.exists():
+        notes.append(f"{job.name}: no {file.name}, so it has no interval over problems.")
+        return {}
+    found: dict[str, dict[str, list[bool]]] = {name: {} for name in accuracy}
+    by_length = sorted(accuracy, key=len, reverse=True)  # the name of one set may begin with another's
+    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            chosen = next(name for name in by_length if row["sample_id"].startswith(f"eval-{name}/"))
+            found[chosen].setdefault(row["problem_id"], []).append(row["verdict"] == "correct")
+        except (ValueError, KeyError, TypeError, AttributeError, StopIteration):  # damaged or edited
+            notes.append(
+                f"{job.name}: {file.name} line {number} cannot be read, so the run has no interval over problems."
+            )
+            return {}
+    for name, problems in found.items():
+        verdicts = [verdict for row in problems.values() for verdict in row]
+        if abs(sum(verdicts) - accuracy[name] * len(verdicts)) > 0.01 or not verdicts:
+            notes.append(
+                f"{job.name}: the {len(verdicts)} samples of {name} in {file.name} do not give the accuracy of "
+                "summary.json, so they are left out and the run has no interval over problems."
+            )
+            problems.clear()
+    return {name: problems for name, problems in found.items() if problems}
+
+
+def _metrics(job: Path, steps: int, notes: list[str]) -> tuple[Metrics, Metrics]:
+    file = job / "metrics.jsonl"
+    if not file.exists():
+        notes.append(f"{job.name}: no metrics.jsonl, so it is in no curve and in no table of training.")
+        return {}, {}
+    rows: dict[str, Metrics] = {"train": {}, "eval": {}}
+    damaged: list[str] = []
+    infinite: set[str] = set()
+    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            step, kind = int(row.pop("step")), row.pop("kind")
+        except (ValueError, KeyError, TypeError, AttributeError):  # cut short or edited
+            damaged.append(str(number))
+            continue
+        numbers = {key: float(v) for key, v in row.items() if isinstance(v, int | float)}
+        infinite |= {key for key, value in numbers.items() if not math.isfinite(value)}
+        # A repeated step was run again after a resumption.
+        rows.setdefault(kind, {})[step] = {k: v for k, v in numbers.items() if math.isfinite(v)}
+    if damaged:
+        notes.append(f"{job.name}: metrics.jsonl, line {listed(damaged)} cannot be read and is left out.")
+    if infinite:
+        notes.append(f"{job.name}: values that are not finite are left out of {listed(sorted(infinite))}.")
+    lacking = [str(step) for step in range(1, steps + 1) if step not in rows["train"]]
+    if lacking:
+        notes.append(f"{job.name}: metrics.jsonl has no row of training step {listed(lacking)}.")
+    return rows["train"], rows["eval"]
+
+
+def listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

@@ -1,0 +1,136 @@
+"""Whether the runs of a sweep may be compared, what they share and where they differ. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr.analysis.sweep.runs import Run, listed
+from rlvr.checkpoint import FREE_KEYS
+from rlvr.errors import DataError
+
+OWN_KEYS = ("seed", "run.", "tracking.")  # differ from run to run without changing what is trained
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the runs were told."""
+
+    steps: tuple[int, ...]  # one unless steps are swept
+    shared: dict[str, str]  # key -> value that all runs have
+    different: dict[str, dict[str, str]]  # key -> condition -> value
+    versions: tuple[tuple[dict[str, str], tuple[str, ...]], ...]  # versions and the runs that had them
+    sizes: dict[str, tuple[str, str]]  # evaluation set -> problems, samples of each
+    notes: tuple[str, ...]
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Refuse runs that cannot be averaged or compared.
+
+    An accuracy after 30 steps against one after 60 compares steps, not conditions, and a mean over runs of different
+    settings is the mean of nothing: both would look like a result. Steps may differ where they are swept, so that
+    the conditions are named after them.
+
+    Raises:
+        DataError: runs of one condition differ in a setting that changes what is trained, or runs differ in steps.
+    """
+    for condition in dict.fromkeys(run.condition for run in runs):
+        own = [run for run in runs if run.condition == condition]
+        for key in _keys(own):
+            values = _values(own, key)
+            if len(values) > 1 and not key.startswith((*OWN_KEYS, *_free())):
+                raise DataError(
+                    f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
+                    "move the folders that do not belong away, or run them again"
+                )
+    by_steps = {str(n): [run.name for run in runs if run.steps == n] for n in sorted({r.steps for r in runs})}
+    swept = all(f"steps-{run.steps}" in run.name.split("_") for run in runs)
+    if len(by_steps) > 1 and not swept:
+        raise DataError(
+            f"the runs are of different numbers of steps: {_who(by_steps)}. Their accuracies after training cannot be "
+            "compared; move some of the folders away, or run these jobs again with the same steps"
+        )
+
+
+def setup_of(runs: Sequence[Run]) -> Setup:
+    """What the runs share, where the conditions differ, and what to bear in mind."""
+    shared, different, notes = {}, {}, []
+    for key in _keys(runs):
+        if key.startswith(OWN_KEYS):
+            continue
+        values = _values(runs, key)
+        if len(values) == 1:
+            shared[key] = next(iter(values))
+            continue
+        by_condition: dict[str, list[str]] = {}
+        for run in runs:
+            found = by_condition.setdefault(run.condition, [])
+            if (value := shown(run.settings.get(key))) not in found:
+                found.append(value)
+        different[key] = {condition: " / ".join(found) for condition, found in by_condition.items()}
+        mixed = [condition for condition, found in by_condition.items() if len(found) > 1]
+        if mixed:
+            notes.append(f"{listed(mixed)}: the seeds differ in {key}; wall times may not be like for like.")
+    versions: dict[str, tuple[dict[str, str], list[str]]] = {}
+    for run in runs:
+        versions.setdefault(json.dumps(run.versions, sort_keys=True), (run.versions, []))[1].append(run.name)
+    if len(versions) > 1:
+        notes.append("Not all runs had the same versions of the packages; see the table of versions.")
+    return Setup(
+        steps=tuple(sorted({run.steps for run in runs})),
+        shared=shared,
+        different=different,
+        versions=tuple((found, tuple(names)) for found, names in versions.values()),
+        sizes=_sizes(runs, notes),
+        notes=tuple(notes),
+    )
+
+
+def shown(value: Any) -> str:
+    """A setting as text, - where it is not set."""
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _sizes(runs: Sequence[Run], notes: list[str]) -> dict[str, tuple[str, str]]:
+    sizes = {}
+    for name in dict.fromkeys(name for run in runs for name in run.accuracy):
+        tables = [run.correct[name] for run in runs if name in run.correct]
+        lacking = [c for c in dict.fromkeys(r.condition for r in runs) if not _evaluated(runs, c, name)]
+        if lacking:
+            notes.append(f"{listed(lacking)}: not evaluated on {name}.")
+        if len({frozenset(table) for table in tables}) > 1:
+            notes.append(
+                f"{name}: not all runs were given the same problems; no interval over problems there."
+            )
+        counts = {len(table) for table in tables}, {len(row) for table in tables for row in table.values()}
+        problems, samples = (
+            "-" if not c else f"{min(c)}" if len(c) == 1 else f"{min(c)} to {max(c)}" for c in counts
+        )
+        sizes[name] = (problems, samples)
+    return sizes
+
+
+def _evaluated(runs: Sequence[Run], condition: str, name: str) -> bool:
+    return any(name in run.accuracy for run in runs if run.condition == condition)
+
+
+def _free() -> tuple[str, ...]:
+    return tuple(key for key in FREE_KEYS if key != "steps")
+
+
+def _keys(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(key for run in runs for key in run.settings))
+
+
+def _values(runs: Sequence[Run], key: str) -> dict[str, list[str]]:
+    """Every value of a key and the runs that have it."""
+    values: dict[str, list[str]] = {}
+    for run in runs:
+        values.setdefault(shown(run.settings.get(key)), []).append(run.name)
+    return values
+
+
+def _who(values: dict[str, list[str]]) -> str:
+    return "; ".join(f"{value} in {listed(names)}" for value, names in values.items())

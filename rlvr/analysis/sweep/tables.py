@@ -1,0 +1,260 @@
+"""The report of a sweep as tables of text, the same in Markdown and on the page. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.analysis.sweep.compare import LEAST_SEEDS, Row, compare_conditions
+from rlvr.analysis.sweep.runs import Run, Sweep, listed
+from rlvr.analysis.sweep.setup import Setup, setup_of
+from rlvr.analysis.sweep.training import (
+    DIVERGENCE,
+    ENTROPY,
+    WEIGHT,
+    Cost,
+    Curve,
+    Ending,
+    cost,
+    curve,
+    ending,
+    first_step_at,
+)
+
+CURVE_COLUMNS = 8  # evaluated steps in a table
+HOW = (
+    "Intervals are 95 %. Over seeds: Student's t of the runs' accuracies. Over problems: clustered by problem, all "
+    "seeds' samples. Difference: accuracy less the baseline's. Over seeds it pairs equal seeds; p is of the paired "
+    "t-test with Holm's correction over the conditions of an evaluation set, and the verdict rests on it. Over "
+    "problems it is the mean of each problem's own difference, all samples of the common seeds counted, with the "
+    "problem as the unit: it says how the difference of these very runs would move with other problems. No interval "
+    "covers both at once."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text cells; the first column names the row."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that is reported about a sweep."""
+
+    sweep: Sweep
+    baseline: str
+    conditions: tuple[str, ...]  # the baseline first
+    rows: tuple[Row, ...]
+    setup: Setup
+    endings: tuple[Ending, ...]
+    costs: tuple[Cost, ...]
+
+    @property
+    def evaluations(self) -> list[str]:
+        """The names of the evaluation sets."""
+        return list(dict.fromkeys(row.evaluation for row in self.rows))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is missing, damaged or unlike, one sentence each."""
+        jobs = []
+        if self.sweep.unfinished:
+            jobs.append(f"Left out, not finished: {', '.join(self.sweep.unfinished)}.")
+        if self.sweep.not_started:
+            jobs.append(f"Left out, not started: {', '.join(self.sweep.not_started)}.")
+        return (*jobs, *self.sweep.notes, *self.setup.notes)
+
+    def curve(self, condition: str, metric: str) -> Curve:
+        """A metric of a condition over steps."""
+        return curve(self.sweep.runs, condition, metric)
+
+    def runs(self, condition: str) -> list[Run]:
+        """The runs of a condition."""
+        return [run for run in self.sweep.runs if run.condition == condition]
+
+
+def find(sweep: Sweep, baseline: str) -> Findings:
+    """Compare the conditions of a sweep."""
+    conditions = tuple(dict.fromkeys([baseline, *sweep.conditions]))
+    return Findings(
+        sweep=sweep,
+        baseline=baseline,
+        conditions=conditions,
+        rows=tuple(compare_conditions(sweep.runs, baseline)),
+        setup=setup_of(sweep.runs),
+        endings=tuple(ending(sweep.runs, c) for c in conditions),
+        costs=tuple(cost(sweep.runs, c) for c in conditions),
+    )
+
+
+def outcome_table(found: Findings, evaluation: str) -> Table:
+    """Accuracy after training and the difference to the baseline."""
+    problems, samples = found.setup.sizes[evaluation]
+    header = (
+        "condition", "seeds", "accuracy", "over seeds", "over problems", "difference", "over seeds", "over problems",
+        "p (Holm)", "verdict",
+    )  # fmt: skip
+    return Table(
+        header,
+        tuple(_outcome(row) for row in found.rows if row.evaluation == evaluation),
+        f"Accuracy after training on {evaluation}, {problems} problems, {samples} samples of each a run, against "
+        f"{found.baseline}.",
+    )
+
+
+def _outcome(row: Row) -> tuple[str, ...]:
+    mean, gain, by_problem = row.seeds, row.gain, row.problem_gain
+    return (
+        row.condition,
+        str(mean.seeds),
+        f"{mean.mean:.4f}",
+        interval(mean.low, mean.high),
+        "-" if row.problems is None else interval(*row.problems),
+        "-" if gain is None else f"{gain.mean:+.4f}",
+        "-" if gain is None else interval(gain.low, gain.high, "+.4f"),
+        "-" if by_problem is None else interval(by_problem.low, by_problem.high, "+.4f"),
+        "-" if math.isnan(row.p_holm) else f"{row.p_holm:.3g}",
+        row.verdict,
+    )
+
+
+def curve_table(found: Findings, evaluation: str) -> Table | None:
+    """Held-out accuracy at some of the evaluated steps; None if no run logged it."""
+    metric = f"eval/{evaluation}/accuracy"
+    curves = [found.curve(c, metric) for c in found.conditions]
+    steps = sorted({point.step for one in curves for point in one.points})
+    if not steps:
+        return None
+    last = len(steps) - 1
+    shown = sorted({steps[round(i * last / (CURVE_COLUMNS - 1))] for i in range(CURVE_COLUMNS)})
+    target = curves[0].points[-1] if curves[0].points else None
+    rows = []
+    for one in curves:
+        means = {point.step: point.mean for point in one.points}
+        reached = None if target is None else first_step_at(one, target.mean)
+        cells = [f"{means[step]:.4f}" if step in means else "-" for step in shown]
+        rows.append((one.condition, *cells, "-" if reached is None else str(reached)))
+    level = (
+        ""
+        if target is None
+        else f" Reached at: the first evaluated step with the baseline's last mean, {target.mean:.4f}."
+    )
+    return Table(
+        ("condition", *(f"step {step}" for step in shown), "reached at"),
+        tuple(rows),
+        f"Accuracy on {evaluation} by step, mean over seeds.{level}",
+    )
+
+
+def divergence_table(found: Findings) -> Table:
+    """Percentiles of the divergence at the end of training."""
+    return Table(
+        ("condition", "seeds", "mean", "p50", "p90", "p95", "p99"),
+        tuple((e.condition, _seeds(e, DIVERGENCE[0]), *_values(e, DIVERGENCE)) for e in found.endings),
+        "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
+        f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
+    )
+
+
+def weight_table(found: Findings) -> Table:
+    """Percentiles of the token weight, and entropy, at the end of training."""
+    return Table(
+        ("condition", "weight mean", "p50", "p90", "p95", "p99", "entropy mean"),
+        tuple((e.condition, *_values(e, WEIGHT), *_values(e, (ENTROPY,))) for e in found.endings),
+        "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
+        "fifth of the steps: mean over seeds.",
+    )
+
+
+def _values(found: Ending, metrics: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{found.values[m].mean:.3g}" if m in found.values else "-" for m in metrics)
+
+
+def _seeds(found: Ending, metric: str) -> str:
+    return str(found.values[metric].seeds) if metric in found.values else "0"
+
+
+def _unlogged(found: Findings, signal: str) -> str:
+    counts = {
+        e.condition: e.values[f"{signal}/mean"].seeds if f"{signal}/mean" in e.values else 0
+        for e in found.endings
+    }
+    lacking = [f"{c} ({n} of {len(found.runs(c))} runs)" for c, n in counts.items() if n < len(found.runs(c))]
+    if not lacking:
+        return ""
+    return f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[{signal}] records it."
+
+
+def cost_table(found: Findings) -> Table:
+    """Wall time and tokens."""
+    header = (
+        "condition", "runs", "training, s a run", "start, s a run", "tokens a run", "tokens/s", "all runs, h",
+        "all tokens",
+    )  # fmt: skip
+    return Table(
+        header,
+        (*(_cost(one) for one in found.costs), _total(found.costs)),
+        "Wall time and tokens sampled for training. Training includes evaluation and checkpoints; start is from the "
+        "process to the first step; tokens/s are of the training time; all runs: start and training of every run, "
+        "one after another.",
+    )
+
+
+def _cost(one: Cost) -> tuple[str, ...]:
+    return (
+        one.condition,
+        str(one.runs),
+        f"{one.train_seconds.mean:.1f}",
+        f"{one.setup_seconds.mean:.1f}",
+        f"{one.tokens.mean:,.0f}",
+        f"{one.tokens_per_second:,.0f}",
+        f"{one.total_seconds / 3600:.2f}",
+        f"{one.total_tokens:,}",
+    )
+
+
+def _total(costs: Sequence[Cost]) -> tuple[str, ...]:
+    hours, tokens = sum(c.total_seconds for c in costs) / 3600, sum(c.total_tokens for c in costs)
+    return ("all", str(sum(c.runs for c in costs)), "", "", "", "", f"{hours:.2f}", f"{tokens:,}")
+
+
+def difference_table(found: Findings) -> Table | None:
+    """The settings in which the conditions differ; None if there are none."""
+    different = found.setup.different
+    if not different:
+        return None
+    return Table(
+        ("setting", *found.conditions),
+        tuple((key, *(values.get(c, "-") for c in found.conditions)) for key, values in different.items()),
+        f"Settings in which conditions differ. The other {len(found.setup.shared)} are the same in all runs, apart "
+        "from seed, run.* and tracking.*.",
+    )
+
+
+def versions_table(found: Findings) -> Table:
+    """Versions of the packages; a column for each set of versions."""
+    versions = found.setup.versions
+    names = sorted({name for packages, _ in versions for name in packages})
+    heads = ["all runs"] if len(versions) == 1 else [listed(list(runs)) for _, runs in versions]
+    return Table(
+        ("package", *heads),
+        tuple((name, *(packages.get(name, "-") for packages, _ in versions)) for name in names),
+        "Versions.",
+    )
+
+
+def interval(low: float, high: float, form: str = ".4f") -> str:
+    """An interval as text; unknown where one value alone gives none."""
+    return f"{low:{form}}..{high:{form}}" if math.isfinite(low) else "unknown"
+
+
+def bands(found: Findings) -> str:
+    """What the bands of curves are."""
+    few = [c for c in found.conditions if len(found.runs(c)) < LEAST_SEEDS]
+    less = f"; with fewer than {LEAST_SEEDS} seeds ({listed(few)}) from the smallest to the largest run"
+    return f"Bands: 95 % t-intervals over seeds{less if few else ''}."

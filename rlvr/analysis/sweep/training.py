@@ -1,0 +1,114 @@
+"""What the runs of a condition logged while training: curves over steps, the end of training, cost. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.analysis.seeds import SeedMean, seed_mean
+from rlvr.analysis.sweep.compare import LEAST_SEEDS
+from rlvr.analysis.sweep.runs import Run
+
+MARKS = ("mean", "p50", "p90", "p95", "p99")
+DIVERGENCE = tuple(f"js_base/{mark}" for mark in MARKS)
+WEIGHT = tuple(f"token_weight/{mark}" for mark in MARKS)
+ENTROPY = "entropy/mean"
+LAST_PART = 5  # the end of training is the last fifth of the steps
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A metric after a step, over the seeds that have it."""
+
+    step: int
+    mean: float
+    low: float  # of the 95 % t-interval over seeds, of the range with fewer than LEAST_SEEDS
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A metric of one condition over the steps."""
+
+    condition: str
+    metric: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A condition's metrics over the last fifth of the steps: of each run the mean, over runs with an interval."""
+
+    condition: str
+    values: dict[str, SeedMean]  # metric -> mean over seeds; without those that no run logged
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the runs of a condition took."""
+
+    condition: str
+    runs: int
+    train_seconds: SeedMean  # the training loop, evaluation and checkpoints included
+    setup_seconds: SeedMean
+    tokens: SeedMean  # sampled for training
+    total_seconds: float  # setup and training of all the runs
+    total_tokens: int
+    tokens_per_second: float  # all tokens by all seconds of training
+
+
+def curve(runs: Sequence[Run], condition: str, metric: str) -> Curve:
+    """A metric of a condition over steps; those of evaluations begin with eval/.
+
+    A band over fewer than LEAST_SEEDS values is their range: a t-interval of two says next to nothing.
+    """
+    own = [run for run in runs if run.condition == condition]
+    tables = [run.evals if metric.startswith("eval/") else run.train for run in own]
+    points = []
+    for step in sorted({step for table in tables for step, row in table.items() if metric in row}):
+        values = [table[step][metric] for table in tables if metric in table.get(step, {})]
+        found = seed_mean(values)
+        low, high = (found.low, found.high) if len(values) >= LEAST_SEEDS else (min(values), max(values))
+        points.append(Point(step, found.mean, low, high, len(values)))
+    return Curve(condition, metric, tuple(points))
+
+
+def first_step_at(found: Curve, level: float) -> int | None:
+    """The first step whose mean over seeds reaches the level, None if none does; 1e-9 is for rounding."""
+    return next((point.step for point in found.points if point.mean >= level - 1e-9), None)
+
+
+def ending(runs: Sequence[Run], condition: str) -> Ending:
+    """The metrics of divergence, weight and entropy at the end of a condition's training."""
+    values = {}
+    for metric in (*DIVERGENCE, *WEIGHT, ENTROPY):
+        means = [
+            m for run in runs if run.condition == condition and (m := _late_mean(run, metric)) is not None
+        ]
+        if means:
+            values[metric] = seed_mean(means)
+    return Ending(condition, values)
+
+
+def _late_mean(run: Run, metric: str) -> float | None:
+    first = run.steps - math.ceil(run.steps / LAST_PART) + 1
+    values = [row[metric] for step, row in run.train.items() if step >= first and metric in row]
+    return sum(values) / len(values) if values else None
+
+
+def cost(runs: Sequence[Run], condition: str) -> Cost:
+    """Wall time and tokens of a condition."""
+    own = [run for run in runs if run.condition == condition]
+    seconds, tokens = sum(run.train_seconds for run in own), sum(run.tokens for run in own)
+    return Cost(
+        condition=condition,
+        runs=len(own),
+        train_seconds=seed_mean([run.train_seconds for run in own]),
+        setup_seconds=seed_mean([run.setup_seconds for run in own]),
+        tokens=seed_mean([run.tokens for run in own]),
+        total_seconds=seconds + sum(run.setup_seconds for run in own),
+        total_tokens=tokens,
+        tokens_per_second=tokens / seconds if seconds > 0 else math.nan,
+    )

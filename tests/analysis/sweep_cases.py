@@ -1,0 +1,110 @@
+"""Folders of a sweep in the formats of training, from made-up numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.run import RunFolder, Summary
+
+PROBLEMS, SAMPLES, STEPS = 10, 2, 10
+MARKS = ("mean", "p50", "p90", "p95", "p99")
+
+
+def make_run(
+    folder: Path,
+    condition: str,
+    seed: int,
+    right: dict[str, int],
+    *,
+    finished: bool = True,
+    steps: int = STEPS,
+    js: float | None = 0.01,
+    settings: tuple[str, ...] = (),
+) -> Path:
+    """A run folder whose first `right` of ten problems are answered correctly, twice each, on every set.
+
+    The metrics are straight lines: accuracy from 0.1, and js_base `js` times the step and the rank of the mark.
+    """
+    name = f"{condition}_seed-{seed}"
+    cfg = OmegaConf.merge(
+        OmegaConf.structured(Config(recipe=condition, seed=seed, steps=steps)),
+        OmegaConf.from_dotlist(list(settings)),
+    )
+    run = RunFolder(folder, name)
+    (run.path / "samples").mkdir(parents=True)
+    (run.path / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    run.append_metrics({"step": 0, "kind": "eval", **{f"eval/{s}/accuracy": 0.1 for s in right}})
+    for step in range(1, steps + 1):
+        run.append_metrics({"step": step, "kind": "train", **train_row(step, js, seed)})
+        if step % 5 == 0:
+            share = {s: 0.1 + (n / PROBLEMS - 0.1) * step / steps for s, n in right.items()}
+            run.append_metrics(
+                {"step": step, "kind": "eval", **{f"eval/{s}/accuracy": a for s, a in share.items()}}
+            )
+    rows = [
+        {
+            "sample_id": f"eval-{s}/{s}/{i}/{k}",
+            "problem_id": f"{s}/{i}",
+            "source": "made_up",
+            "verdict": "correct" if i < n else "wrong",
+        }
+        for s, n in right.items()
+        for i in range(PROBLEMS)
+        for k in range(SAMPLES)
+    ]
+    (run.path / "samples" / f"eval_{steps:06d}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    if finished:
+        run.write_summary(summary(run, condition, seed, steps, right))
+    return run.path
+
+
+def train_row(step: int, js: float | None, seed: int) -> dict[str, Any]:
+    """The metrics of one step."""
+    row: dict[str, Any] = {
+        "accuracy": round(0.1 + 0.01 * step + 0.001 * seed, 3),
+        "reward/mean": 0.02 * step,
+        "length/mean": 20.0 + seed,
+    }
+    row |= {f"entropy/{mark}": 0.5 for mark in MARKS} | {f"token_weight/{mark}": 1.0 for mark in MARKS}
+    if js is not None:
+        row |= {f"js_base/{mark}": js * step * rank for rank, mark in enumerate(MARKS, start=1)}
+    return row
+
+
+def summary(run: RunFolder, condition: str, seed: int, steps: int, right: dict[str, int]) -> Summary:
+    """What a finished run leaves: 100 s of training and 1000 tokens for each number of its seed."""
+    sets = {
+        s: {"before": 0.1, "after": n / PROBLEMS, "ci_low": 0.0, "ci_high": 1.0} for s, n in right.items()
+    }
+    return Summary(
+        recipe=condition,
+        model="builtin",
+        data="arithmetic",
+        seed=seed,
+        steps=steps,
+        eval_accuracy_before=0.1,
+        eval_accuracy_after=next(iter(sets.values()))["after"],
+        eval_accuracy_ci95=(0.0, 1.0),
+        eval_sets=sets,
+        train_seconds=100.0 * seed,
+        setup_seconds=20.0,
+        tokens_generated=1000 * seed,
+        max_logprob_mismatch=1e-7,
+        resumed_from=None,
+        versions={"rlvr": "0.1.0", "torch": "2.13.0"},
+        folder=str(run.path),
+    )
+
+
+def make_sweep(folder: Path) -> Path:
+    """DAPO, one condition that is better in every seed, one that is not told apart; four seeds each."""
+    for seed, (base, high, other) in enumerate([(3, 5, 3), (4, 7, 5), (3, 5, 3), (4, 6, 3)], start=1):
+        for condition, right in (("dapo", base), ("dapo_high", high), ("dapo_other", other)):
+            make_run(folder, f"recipe-{condition}", seed, {"aime24": right})
+    (folder / "latest").symlink_to("recipe-dapo_seed-1")
+    return folder
