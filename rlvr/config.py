@@ -161,6 +161,7 @@ class ClusterConfig:
     address: str = "local"  # local: start Ray here; auto or host:port: join a running cluster
     cpus: int | None = None  # cores to use on this machine; null: those that are idle at the start
     threads_per_actor: int | None = None  # null: `cpus`, shared out among the actors that work together
+    jobs: int | None = None  # of a sweep, side by side at most; null: as cores, memory and GPUs allow
     start_deadline_seconds: float = 120.0
 
 

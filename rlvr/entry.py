@@ -141,6 +141,8 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
                 from rlvr.sweep import plan_sweep
 
                 sweep = plan_sweep(sys.argv[1:], sweep_module)
+                if sweep is not None:
+                    sweep.claim()
         hydra_main()
         if sweep is not None:
             with readable_errors():

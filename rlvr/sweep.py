@@ -1,25 +1,24 @@
 """Several runs in one command: `python -m rlvr.train -m recipe=dapo,dapo_divweight seed=1,2,3`, or `-m +sweep=NAME`.
 
-Hydra's own sweeper expands the command into jobs. Each runs in a process of its own, one after another, in
-`<hydra.sweep.dir>/<job name>`, so that a job which dies takes nothing with it. Repeating the command skips the
-finished jobs and continues the others from their checkpoints.
+Hydra's own sweeper expands the command into jobs. Each runs in a process of its own, in
+`<hydra.sweep.dir>/<job name>`, so that a job which dies takes nothing with it; as many run side by side as cores,
+memory, GPUs and `cluster.jobs` allow. Repeating the command skips the finished jobs and continues the others from
+their checkpoints.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
+import os
 import re
-import shlex
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
@@ -33,12 +32,14 @@ from rlvr.checkpoint import FREE_KEYS
 from rlvr.config import Config
 from rlvr.entry import known_keys, recipes_folder
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.sweep_jobs import Task, run_tasks
+from rlvr.sweep_needs import job_need, machine_room
+from rlvr.sweep_slots import Need, Room, first_wave
 from rlvr.validate import validate
 
 OWN_KEYS = ("run.name", "run.resume")  # set for every job by the sweep
-STOP_SECONDS = 120.0  # what a run may take to close its engines before it is killed
+_PROBE_BYTES = 1 << 16  # room for Hydra's record of the sweep
 TAG_LENGTH = 64  # wandb's limit
-_PR_SET_PDEATHSIG = 1
 
 
 class SweepError(RlvrError):
@@ -64,39 +65,69 @@ class Sweep:
 
     jobs: tuple[Job, ...]
     module: str  # what `python -m` starts for a job
+    folder: Path  # hydra.sweep.dir
     config_dir: str | None = None  # the user's own folder of recipes
+    waiting: list[Task] = field(default_factory=list)
+    side_by_side: int | None = None  # the least cluster.jobs of all jobs that has been set
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # job name -> why
 
-    def run(self, cfg: Config) -> None:
-        """Run the job that Hydra has come to, unless it is finished; called once for each job."""
+    def claim(self) -> None:
+        """Make the sweep's folder and write to it, before Hydra does so in its own words.
+
+        Raises:
+            SweepError: it cannot be written.
+        """
+        probe = self.folder / f".probe-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.write_bytes(b"\0" * _PROBE_BYTES)
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise SweepError(
+                f"sweep folder {self.folder}: cannot be written ({error.strerror}); no job has been started. Free "
+                "some space, or set run.root or hydra.sweep.dir to another place."
+            ) from error
+
+    def add(self, cfg: Config) -> None:
+        """Put the job that Hydra has come to in the queue, unless it is finished; called once for each job."""
         current = HydraConfig.get()
-        job, folder = self.jobs[current.job.num], Path(current.sweep.dir)
-        print(f"\nsweep {folder}: job {current.job.num + 1} of {len(self.jobs)}, {job.name}", flush=True)
-        if (folder / job.name / "summary.json").exists():
-            if changed := changed_keys(folder / job.name, cfg):
+        job = self.jobs[current.job.num]
+        folder = self.folder / job.name
+        if (folder / "summary.json").exists():
+            try:
+                changed = changed_keys(folder, cfg)
+            except (OSError, yaml.YAMLError) as error:
+                changed = [f"its config.yaml cannot be read: {error}"]
+            if changed:
                 self.failed[job.name] = (
                     f"its folder holds a finished run of another configuration ({'; '.join(changed)}); set "
                     "hydra.sweep.dir to another folder"
                 )
             else:
                 self.skipped.append(job.name)
-                print("finished before, not run again", flush=True)
+                print(f"{job.name}: finished before, not run again", flush=True)
             return
         own = [] if self.config_dir is None else ["--config-dir", self.config_dir]
-        code = run_process(self.module, own + job_arguments(job, folder, cfg))
-        if code == 0:
-            self.done.append(job.name)
-        else:
-            self.failed[job.name] = f"exit code {code}, see its output above"
+        arguments = (*own, *job_arguments(job, self.folder, cfg))
+        self.waiting.append(Task(job.name, self.module, arguments, job_need(cfg), folder))
+        if cfg.cluster.jobs is not None:
+            self.side_by_side = min(cfg.cluster.jobs, self.side_by_side or cfg.cluster.jobs)
 
-    def report(self) -> None:
-        """Say what has become of the jobs.
+    def finish(self) -> None:
+        """Run the jobs in the queue and say what has become of all.
 
         Raises:
             SweepError: not all are finished; the message names them.
         """
+        if self.waiting:
+            needs = [task.need for task in self.waiting]
+            room = machine_room(self.side_by_side, gpus=any(need.gpus for need in needs))
+            print(f"\nsweep {self.folder}: {how_many(needs, room)}", flush=True)
+            run_tasks(self.waiting, room, on_start=self._started, on_end=self._ended)
         counts = f"{len(self.done)} run, {len(self.skipped)} finished before"
         if self.failed:
             lines = "".join(f"\n  {name}: {why}" for name, why in self.failed.items())
@@ -105,6 +136,43 @@ class Sweep:
                 f"only these:{lines}"
             )
         print(f"\nsweep done: {counts}", flush=True)
+
+    def _started(self, task: Task, logged: bool) -> None:
+        number = [job.name for job in self.jobs].index(task.name) + 1
+        where = f"; output in {task.log}" if logged else ""
+        print(f"\njob {number} of {len(self.jobs)}, {task.name}: starts{where}", flush=True)
+
+    def _ended(self, task: Task, problem: str) -> None:
+        said = ""
+        if not problem:
+            try:
+                said = outcome(json.loads((task.folder / "summary.json").read_text()))
+            except OSError as error:
+                problem = f"exit code 0, but it left no summary ({error})"
+        if problem:
+            self.failed[task.name] = problem
+        else:
+            self.done.append(task.name)
+        left = len(self.jobs) - len(self.done) - len(self.skipped) - len(self.failed)
+        print(f"job {task.name}: {'FAILED, ' + problem if problem else said}; {left} to go", flush=True)
+
+
+def outcome(summary: Mapping[str, Any]) -> str:
+    """What a finished job is worth a line for."""
+    return (
+        f"done, accuracy {summary['eval_accuracy_before']:.3f} -> {summary['eval_accuracy_after']:.3f} "
+        f"in {summary['train_seconds']:.0f} s of training"
+    )
+
+
+def how_many(needs: Sequence[Need], room: Room) -> str:
+    """How many of the jobs start at once and what keeps the next one waiting."""
+    count, limit = first_wave(needs, room)
+    jobs = "1 job to run" if len(needs) == 1 else f"{len(needs)} jobs to run"
+    if len(needs) == 1:
+        return jobs
+    together = "one at a time" if count == 1 else f"{count} side by side"
+    return f"{jobs}, {together}" + (f"; the limit is {limit}" if limit else "")
 
 
 def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
@@ -134,10 +202,13 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
             if not o.is_hydra_override()
         ]
         jobs = expand(overrides, frozenset(params))
+        placed = [o for o in parsed.overrides if o.startswith(("hydra.sweep.dir=", "run.root="))]
+        composed = hydra.compose("train", overrides=own + named + placed, return_hydra_config=True)
+        folder = Path(composed.hydra.sweep.dir)
         problems = [f"job {job.name}: {problem}" for job in jobs if (problem := what_is_wrong(job, own))]
     if problems:
         raise ConfigError("\n".join(problems) + "\nNo job has been started.")
-    return Sweep(jobs, module, parsed.config_dir)
+    return Sweep(jobs, module, folder, parsed.config_dir)
 
 
 def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, ...]:
@@ -214,34 +285,3 @@ def job_arguments(job: Job, folder: Path, cfg: Config) -> list[str]:
 def quoted(text: str) -> str:
     """A string in Hydra's override grammar."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def run_process(module: str, arguments: Sequence[str]) -> int:
-    """Run `python -m module arguments` to its end and return its exit code.
-
-    There is no deadline here: the run watches over its own waits. Ctrl-C and SIGTERM are passed on once, as
-    SIGINT because Ray ends a driver rudely on SIGTERM, and the run gets STOP_SECONDS to close its engines; if
-    this process is killed, the run is told to end as well.
-    """
-    libc = ctypes.CDLL(None)
-
-    def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell ignores it for commands in the background
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-    command = [sys.executable, "-m", module, *arguments]
-    print(shlex.join(["python", *command[1:]]), flush=True)
-    child = subprocess.Popen(
-        command,
-        start_new_session=True,  # so that Ctrl-C reaches the run once, through this process
-        preexec_fn=prepare,
-    )
-    try:
-        return child.wait()
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-        raise

@@ -58,6 +58,7 @@ AT_LEAST: dict[str, float] = {
     "rollout.gpus_per_engine": 0,
     "cluster.cpus": 1,
     "cluster.threads_per_actor": 1,
+    "cluster.jobs": 1,
     "loss.clip_low": 0,
     "loss.clip_high": 0,
     "loss.kl_coef": 0,
@@ -275,8 +276,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
         found.append(
-            "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn "
-            "them off"
+            "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
         )
     if cfg.sync.mismatch_stop < cfg.sync.mismatch_warn:
         found.append(

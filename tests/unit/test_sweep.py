@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.entry import check_overrides, recipes_folder, register_schema
 from rlvr.errors import ConfigError
-from rlvr.sweep import Job, Sweep, SweepError, changed_keys, job_arguments, plan_sweep, run_process
+from rlvr.sweep import Job, Sweep, SweepError, changed_keys, how_many, job_arguments, plan_sweep
+from rlvr.sweep_jobs import Task
+from rlvr.sweep_slots import Need, Room
 
 SWEEPS = sorted(p.stem for p in (recipes_folder() / "sweep").glob("*.yaml"))
 
@@ -53,6 +57,31 @@ def test_a_key_is_named_in_full_where_its_last_part_is_not_enough():
     assert first.name == "alpha--5"
     (first, *_) = plan("-m", "model.path=/a/b,/c d").jobs
     assert first.name == "path-_a_b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["seed=1,2"], "runs/sweep"),
+        (["seed=1,2", "run.root=a b"], "a b/sweep"),
+        (["+sweep=zoo", "run.root=c"], "c/zoo"),
+        (["+sweep=zoo", "run.root=c", "hydra.sweep.dir=${run.root}/mine"], "c/mine"),
+    ],
+)
+def test_the_folder_of_a_sweep_is_known_before_it_starts(arguments, folder):
+    assert plan("-m", *arguments).folder == Path(folder)
+
+
+def test_a_sweep_folder_that_cannot_be_written_is_said_before_a_job_starts(tmp_path):
+    sweep = Sweep((Job(("a",), ()),), "m", tmp_path / "new" / "sweep")
+    sweep.claim()
+    sweep.claim()
+    assert list(sweep.folder.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        SweepError, match=r"sweep folder .*/file/sweep: cannot be written \(Not a directory\)"
+    ):
+        Sweep((Job(("a",), ()),), "m", tmp_path / "file" / "sweep").claim()
 
 
 @pytest.mark.parametrize(
@@ -143,16 +172,96 @@ def test_only_keys_that_change_the_result_make_a_finished_job_another(tmp_path):
     assert changed_keys(tmp_path, other) == ["rollout.engine_args was {}, is {'swap_space': 0}"]
 
 
+def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):
+    sweep = plan("-m", "seed=1,2,3", f"hydra.sweep.dir={tmp_path}")
+    cfg = Config(recipe="dapo")
+    for number, seed in enumerate((1, 2, 3)):
+        hydra_at = SimpleNamespace(job=SimpleNamespace(num=number))
+        monkeypatch.setattr(HydraConfig, "get", lambda hydra_at=hydra_at: hydra_at)
+        now = replace(cfg, seed=seed, cluster=replace(cfg.cluster, jobs=None if seed == 1 else 5 - seed))
+        if seed < 3:  # finished before, the second with another configuration
+            folder = tmp_path / f"seed-{seed}"
+            folder.mkdir()
+            (folder / "summary.json").write_text("{}")
+            saved = OmegaConf.to_yaml(OmegaConf.structured(replace(now, steps=60 * seed)))
+            (folder / "config.yaml").write_text(saved)
+        sweep.add(now)
+    assert sweep.skipped == ["seed-1"]
+    assert "seed-1: finished before" in capsys.readouterr().out
+    assert sweep.failed == {
+        "seed-2": "its folder holds a finished run of another configuration (steps was 120, is 60); set "
+        "hydra.sweep.dir to another folder"
+    }
+    assert [(task.name, task.folder) for task in sweep.waiting] == [("seed-3", tmp_path / "seed-3")]
+    assert sweep.side_by_side == 2
+
+
+def test_a_finished_run_whose_configuration_is_lost_is_named(tmp_path, monkeypatch):
+    sweep = plan("-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    (tmp_path / "seed-1").mkdir()
+    (tmp_path / "seed-1" / "summary.json").write_text("{}")
+    hydra_at = SimpleNamespace(job=SimpleNamespace(num=0))
+    monkeypatch.setattr(HydraConfig, "get", lambda: hydra_at)
+    sweep.add(Config(recipe="dapo"))
+    assert "its config.yaml cannot be read" in sweep.failed["seed-1"]
+
+
 def test_the_report_names_what_failed():
     jobs = tuple(Job((name,), ()) for name in ("a", "b", "c"))
-    Sweep(jobs, "m", done=["a", "b"], skipped=["c"]).report()
+    Sweep(jobs, "m", Path("x"), done=["a", "b"], skipped=["c"]).finish()
     with pytest.raises(
         SweepError, match=r"1 of 3 jobs failed \(1 run, 1 finished before\)(.|\n)*b: exit code 1"
     ):
-        Sweep(jobs, "m", done=["a"], skipped=["c"], failed={"b": "exit code 1"}).report()
+        Sweep(jobs, "m", Path("x"), done=["a"], skipped=["c"], failed={"b": "exit code 1"}).finish()
 
 
-def test_a_job_runs_as_a_process_of_its_own(tmp_path, monkeypatch):
-    (tmp_path / "job_module.py").write_text("import sys\nsys.exit(int(sys.argv[1]))\n")
+JOB_MODULE = """
+import json, sys
+from pathlib import Path
+if sys.argv[2] == "fails":
+    sys.exit("OddError: out of luck")
+if sys.argv[2] == "finishes":
+    row = {"eval_accuracy_before": 0.25, "eval_accuracy_after": 0.5, "train_seconds": 12.3}
+    Path(sys.argv[1], "summary.json").write_text(json.dumps(row))
+"""
+
+
+def test_the_end_of_every_job_is_said(tmp_path, monkeypatch, capsys):
+    (tmp_path / "job_module.py").write_text(JOB_MODULE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert [run_process("job_module", [code]) for code in ("0", "3")] == [0, 3]
+    names = ("finishes", "fails", "says_nothing")
+    sweep = Sweep(tuple(Job((name,), ()) for name in names), "job_module", tmp_path)
+    for name in names:
+        folder = tmp_path / name
+        sweep.waiting.append(Task(name, "job_module", (str(folder), name), Need(0, 1), folder))
+    with pytest.raises(SweepError, match="2 of 3 jobs failed") as caught:
+        sweep.finish()
+    said = capsys.readouterr().out
+    assert f"sweep {tmp_path}: 3 jobs to run, 3 side by side\n" in said
+    assert f"job 2 of 3, fails: starts; output in {tmp_path}/fails/console.log" in said
+    assert "job finishes: done, accuracy 0.250 -> 0.500 in 12 s of training; " in said
+    assert f"fails: exit code 1: OddError: out of luck\n    output in {tmp_path}/fails/console.log" in str(
+        caught.value
+    )
+    assert "says_nothing: exit code 0, but it left no summary" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("needs", "room", "said"),
+    [
+        ([Need(1, 1)], Room(2, 100), "1 job to run"),
+        ([Need(1, 1)] * 2, Room(2, 100), "2 jobs to run, 2 side by side"),
+        (
+            [Need(1, 1)] * 3,
+            Room(4, 100, jobs=2),
+            "3 jobs to run, 2 side by side; the limit is cluster.jobs=2",
+        ),
+        (
+            [Need(1, 1, alone="cluster.cpus=null")] * 3,
+            Room(4, 100),
+            "3 jobs to run, one at a time; the limit is cluster.cpus=null",
+        ),
+    ],
+)
+def test_the_sweep_says_how_many_run_together(needs, room, said):
+    assert how_many(needs, room) == said
