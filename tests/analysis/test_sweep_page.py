@@ -75,7 +75,7 @@ def test_the_page_is_one_file_with_every_figure(page: Path) -> None:
 
 def test_the_page_says_what_the_markdown_says(page: Path) -> None:
     text = html.unescape(page.read_text())
-    assert "there are fewer for recipe-<b>&x (2)." in text
+    assert "with the baseline are needed: recipe-<b>&x (2)." in text
     assert "recipe-<b>&x (0 of 2 runs): tracking.signals=[js_base] records it" in text
     assert "10 problems, 2 samples of each" in text
     assert "from the smallest to the largest run" in text

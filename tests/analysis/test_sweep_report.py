@@ -14,7 +14,7 @@ from sweep_cases import PROBLEMS, make_run, make_sweep
 from rlvr.analysis.accuracy import EvalResult, compare
 from rlvr.analysis.sweep.compare import Row, choose_baseline, compare_conditions, ranking
 from rlvr.analysis.sweep.runs import read_sweep
-from rlvr.analysis.sweep.tables import find
+from rlvr.analysis.sweep.tables import find, signed
 from rlvr.analysis.sweep.text import markdown, outcome_csv
 from rlvr.errors import DataError
 
@@ -57,8 +57,28 @@ def test_too_few_seeds_are_not_ranked(tmp_path: Path) -> None:
     text = markdown(found)
     assert "No ranking: at least 3 seeds" in text
     assert "there are fewer for recipe-dapo_high (2)" in text
-    assert "Left out, not finished: recipe-dapo_high_seed-3." in text
+    assert "Left out, not finished: recipe-dapo_high (seed 3)." in text
     assert "Better" not in text
+
+
+def test_a_condition_with_too_few_seeds_is_left_out_of_the_ranking(sweep: Path) -> None:
+    for seed in (1, 2):
+        make_run(sweep, "recipe-dapo_new", seed, {"aime24": 9})
+    rows = compared(sweep)
+    assert rows[-2].verdict.startswith("too few seeds: 2")
+    said = ranking(rows, "aime24")
+    assert "Better than the baseline (Holm p < 0.05): recipe-dapo_high." in said
+    assert said.endswith("seeds in common with the baseline are needed: recipe-dapo_new (2).")
+    assert "Not told apart from the baseline: recipe-dapo_other." in said
+
+
+def test_no_difference_is_plus_zero_whatever_the_rounding() -> None:
+    assert [signed(x) for x in (-1e-9, 0.0, 0.00005001, -0.25)] == [
+        "+0.0000",
+        "+0.0000",
+        "+0.0001",
+        "-0.2500",
+    ]
 
 
 def test_seeds_are_paired_and_others_left_out_of_the_difference(tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ def test_jobs_that_never_started_are_named(tmp_path: Path) -> None:
     found = read_sweep(tmp_path)
     assert found.unfinished == ("recipe-dapo_high_seed-1",)
     assert found.not_started == ("recipe-dapo_high_seed-2", "recipe-dapo_seed-2")
+    said = find(found, "recipe-dapo").notes
+    assert said[0] == "Left out, not finished: recipe-dapo_high (seed 1)."
+    assert said[1] == "Left out, not started: recipe-dapo_high (seed 2), recipe-dapo (seed 2)."
     plan.write_text("hydra: 3\n")
     assert "multirun.yaml cannot be read" in read_sweep(tmp_path).notes[0]
 
@@ -177,7 +180,7 @@ def test_the_set_up_says_what_is_shared_and_what_differs(tmp_path: Path) -> None
 
 
 def test_flatten() -> None:
-    assert flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}) == {"a.b": 1, "a.c": {}, "d": [1, {"e": 2}]}
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}) == {"a.b": 1, "d": [1, {"e": 2}]}
 
 
 def test_a_whole_sweep_has_no_notes(tmp_path: Path) -> None:

@@ -154,20 +154,21 @@ def ranking(rows: Sequence[Row], evaluation: str) -> str:
     compared = [row for row in rows if row.evaluation == evaluation and not row.is_baseline]
     counts = {row.condition: row.gain.seeds if row.gain else 0 for row in compared}
     short = [f"{condition} ({count})" for condition, count in counts.items() if count < LEAST_SEEDS]
-    if short or not compared:
-        return (
-            f"No ranking: at least {LEAST_SEEDS} seeds in common with the baseline are needed for every condition"
-            + (
-                f"; there are fewer for {', '.join(short)}."
-                if short
-                else ", and there is nothing to compare."
-            )
+    if len(short) == len(counts):
+        return f"No ranking: at least {LEAST_SEEDS} seeds in common with the baseline are needed" + (
+            f"; there are fewer for {', '.join(short)}." if short else ", and there is nothing to compare."
         )
     lines = []
     for verdict in ("better", "worse"):
         found = sorted((row for row in compared if row.verdict == verdict), key=lambda row: -row.seeds.mean)
         names = ", ".join(row.condition for row in found) or "none"
         lines.append(f"{verdict.capitalize()} than the baseline (Holm p < {LEVEL}): {names}.")
-    apart = [row.condition for row in compared if row.verdict not in ("better", "worse")]
+    told = ("better", "worse")
+    apart = [r.condition for r in compared if counts[r.condition] >= LEAST_SEEDS and r.verdict not in told]
     lines.append(f"Not told apart from the baseline: {', '.join(apart) or 'none'}.")
+    if short:
+        lines.append(
+            f"Not ranked, because at least {LEAST_SEEDS} seeds in common with the baseline are needed: "
+            f"{', '.join(short)}."
+        )
     return "\n".join(lines)

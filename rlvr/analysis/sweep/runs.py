@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def _read_run(job: Path, notes: list[str]) -> Run:
         train, evals = _metrics(job, steps, notes)
         return Run(
             name=job.name,
-            condition=re.sub(rf"(^|_)seed-{seed}(?=_|$)", "", job.name).lstrip("_") or "run",
+            condition=condition_of(job.name, seed),
             seed=seed,
             steps=steps,
             accuracy=accuracy,
@@ -149,10 +150,25 @@ def _read_run(job: Path, notes: list[str]) -> Run:
         ) from error
 
 
+def condition_of(name: str, seed: int | None = None) -> str:
+    """The name of a job without its seed, without any seed where it is not known."""
+    value = r"\d+" if seed is None else str(seed)
+    return re.sub(rf"(^|_)seed-{value}(?=_|$)", "", name).lstrip("_") or "run"
+
+
+def by_condition(names: Sequence[str]) -> str:
+    """Jobs by condition with their seeds, so that forty names are a few lines."""
+    seeds: dict[str, list[str]] = {}
+    for name in names:
+        found = re.search(r"(?:^|_)seed-(\d+)(?=_|$)", name)
+        seeds.setdefault(condition_of(name), []).extend(found.groups() if found else ())
+    return ", ".join(f"{c} (seed {', '.join(own)})" if own else c for c, own in seeds.items())
+
+
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one of dotted keys; lists and empty dictionaries stay as values."""
-    if not isinstance(content, dict) or not content:
-        return {prefix.rstrip("."): content} if prefix else {}
+    """Nested dictionaries as one of dotted keys; lists stay as values, empty dictionaries vanish."""
+    if not isinstance(content, dict):
+        return {prefix.rstrip("."): content}
     return {k: v for key, value in content.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
 
 

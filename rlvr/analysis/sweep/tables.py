@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, Row, compare_conditions
-from rlvr.analysis.sweep.runs import Run, Sweep, listed
+from rlvr.analysis.sweep.runs import Run, Sweep, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.sweep.training import (
     DIVERGENCE,
@@ -64,9 +64,9 @@ class Findings:
         """What is missing, damaged or unlike, one sentence each."""
         jobs = []
         if self.sweep.unfinished:
-            jobs.append(f"Left out, not finished: {', '.join(self.sweep.unfinished)}.")
+            jobs.append(f"Left out, not finished: {by_condition(self.sweep.unfinished)}.")
         if self.sweep.not_started:
-            jobs.append(f"Left out, not started: {', '.join(self.sweep.not_started)}.")
+            jobs.append(f"Left out, not started: {by_condition(self.sweep.not_started)}.")
         return (*jobs, *self.sweep.notes, *self.setup.notes)
 
     def curve(self, condition: str, metric: str) -> Curve:
@@ -115,9 +115,9 @@ def _outcome(row: Row) -> tuple[str, ...]:
         f"{mean.mean:.4f}",
         interval(mean.low, mean.high),
         "-" if row.problems is None else interval(*row.problems),
-        "-" if gain is None else f"{gain.mean:+.4f}",
-        "-" if gain is None else interval(gain.low, gain.high, "+.4f"),
-        "-" if by_problem is None else interval(by_problem.low, by_problem.high, "+.4f"),
+        "-" if gain is None else signed(gain.mean),
+        "-" if gain is None else signed_interval(gain.low, gain.high),
+        "-" if by_problem is None else signed_interval(by_problem.low, by_problem.high),
         "-" if math.isnan(row.p_holm) else f"{row.p_holm:.3g}",
         row.verdict,
     )
@@ -248,9 +248,19 @@ def versions_table(found: Findings) -> Table:
     )
 
 
-def interval(low: float, high: float, form: str = ".4f") -> str:
+def interval(low: float, high: float) -> str:
     """An interval as text; unknown where one value alone gives none."""
-    return f"{low:{form}}..{high:{form}}" if math.isfinite(low) else "unknown"
+    return f"{low:.4f}..{high:.4f}" if math.isfinite(low) else "unknown"
+
+
+def signed_interval(low: float, high: float) -> str:
+    """The interval of a difference."""
+    return f"{signed(low)}..{signed(high)}" if math.isfinite(low) else "unknown"
+
+
+def signed(value: float) -> str:
+    """A difference; none is +0.0000, on whichever side of zero rounding left it."""
+    return f"{round(value, 4) + 0.0:+.4f}"
 
 
 def bands(found: Findings) -> str:
