@@ -71,6 +71,11 @@ class Site:
         )
         return self.state(job)
 
+    def start_now(self, job: str) -> None:
+        """Let a requeued job start at once; SLURM holds it back for two minutes."""
+        self.wait_until(lambda: self.state(job) == "PENDING")
+        slurm(self.env, "scontrol", "update", f"JobId={job}", "StartTime=now")
+
     def wait_until(self, condition, timeout: float = 200) -> None:
         """Poll; shows the jobs' output if it takes too long."""
         end = time.monotonic() + timeout
@@ -127,11 +132,13 @@ def test_two_nodes_run_to_the_end_and_a_paused_and_killed_job_ends_the_same(
     site.wait_until(lambda: "requeued, goes on after step" in site.output())
     paused = int(site.output().split("requeued, goes on after step ")[1].split()[0])
     assert 3 <= paused < STEPS
+    site.start_now(job)
     site.wait_until(lambda: f"attempt 2, 2 node(s), {broken}" in site.output())
     site.wait_until(lambda: len(list(broken.glob("checkpoints/step_*"))) and newest(broken) > paused)
     for process in site.processes("rlvr.train", "broken"):
         process.send_signal(signal.SIGKILL)
     site.wait_until(lambda: "the run was killed by signal 9; requeued" in site.output())
+    site.start_now(job)
     assert site.finished(job) == "COMPLETED", site.output()
     assert json.loads((broken / "summary.json").read_text())["steps"] == STEPS
     assert rows(broken) == rows(whole)
