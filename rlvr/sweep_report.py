@@ -64,7 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with readable_errors():
         text, files = sweep_report(arguments.folder, arguments.baseline)
-        print(f"{text}\nwritten to {arguments.folder}: {', '.join(file.name for file in files)}")
+        found, _, _ = text.partition("\n## Set-up")  # a hundred lines of settings stay in the file
+        print(f"{found}\nwritten to {arguments.folder}: {', '.join(file.name for file in files)}")
         if not any(file.suffix == ".html" for file in files):
             print("report.html is not written: its figures need matplotlib (pip install matplotlib)")
 

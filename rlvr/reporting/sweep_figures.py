@@ -79,10 +79,11 @@ TRAINING = (
     ),
     Measure(
         "weight",
-        "token_weight/p99",
-        "Weight of the tokens, 99th percentile",
-        "weight",
-        "What the plug-in multiplied each token's advantage with; 1 leaves a token as it is.",
+        "token_weight/mean",
+        "Weight of the tokens",
+        "mean weight",
+        "What the plug-in multiplied each token's advantage with, mean over the tokens of the batch; 1 leaves a "
+        "token as it is. Percentiles are in the table of the end of training.",
     ),
 )
 
@@ -108,13 +109,16 @@ def overview(found: Findings, measure: Measure) -> Figure | None:
     return _curves(found, measure, found.conditions, measure.name, measure.title)
 
 
-def one_by_one(found: Findings, measure: Measure) -> Iterator[Figure]:
-    """A measure of each condition over that of the baseline, on the same axes."""
-    limits = _limits([found.curve(c, measure.metric) for c in found.conditions])
+def one_by_one(found: Findings, measures: Sequence[Measure]) -> Iterator[Figure]:
+    """Condition by condition, each measure over that of the baseline; a measure has the same axes everywhere."""
+    limits = {m.name: _limits([found.curve(c, m.metric) for c in found.conditions]) for m in measures}
     for condition in found.conditions:
-        if condition != found.baseline and found.curve(condition, measure.metric).points:
+        for measure in measures:
+            if condition == found.baseline or not found.curve(condition, measure.metric).points:
+                continue
             name, title = f"{measure.name}_{slug(condition)}", f"{label(condition)}: {measure.title.lower()}"
-            figure = _curves(found, measure, (found.baseline, condition), name, title, limits)
+            pair = (found.baseline, condition)
+            figure = _curves(found, measure, pair, name, title, limits[measure.name])
             if figure is not None:
                 yield figure
 
@@ -158,7 +162,7 @@ def _curves(
     return Figure(
         name,
         title,
-        f"{measure.what} Mean over seeds. {bands(found)}",
+        f"{measure.what} Mean over seeds. {bands(found, conditions)}",
         ("condition", "step", "mean", "low", "high", "seeds"),
         tuple(_rows(curves)),
         draw,
@@ -198,8 +202,9 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
         f"difference_{slug(evaluation)}",
         f"Difference to {label(found.baseline)}: {evaluation}",
         f"Accuracy after training less that of {found.baseline}. Points: one seed against the same seed of the "
-        "baseline. Upper bar: 95 % t-interval over seeds; lower bar: 95 % interval over problems, which takes these "
-        "runs as given. Neither is corrected for the number of conditions; the p-values in the table are.",
+        "baseline. Upper bar: 95 % t-interval over seeds, which one seed does not have. Lower bar: 95 % interval over "
+        "problems, which takes these runs as given. Neither is corrected for the number of conditions; the p-values "
+        "in the table are.",
         ("condition", "what", "difference", "low", "high"),
         tuple(line for row in rows for line in _difference_rows(row)),
         draw,
@@ -274,7 +279,7 @@ def _percentiles(
         f"divergence_{slug(condition)}",
         f"{label(condition)}: divergence from the base",
         "Exact over the vocabulary, at most ln 2 = 0.693, over the tokens trained on, before each update: mean over "
-        f"seeds of each run's mean and percentiles. {bands(found)}",
+        f"seeds of each run's mean and percentiles. {bands(found, [condition])}",
         ("metric", "step", "mean", "low", "high", "seeds"),
         tuple((one.metric, p.step, p.mean, p.low, p.high, p.seeds) for one in curves for p in one.points),
         draw,

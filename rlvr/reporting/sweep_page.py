@@ -10,7 +10,6 @@ from rlvr.analysis.sweep.tables import (
     HOW,
     Findings,
     Table,
-    bands,
     cost_table,
     curve_table,
     difference_table,
@@ -44,14 +43,21 @@ def sweep_page(found: Findings) -> str:
     measures = [held_out(found, name) for name in found.evaluations]
     result = _drawn(differences(found, name) for name in found.evaluations)
     curves = _drawn(overview(found, measure) for measure in (*measures, *TRAINING))
-    single = _drawn(figure for measure in (*measures, TRAINING[0]) for figure in one_by_one(found, measure))
+    single = _drawn(one_by_one(found, (*measures, TRAINING[0])))
     shift = _drawn(divergence(found))
     tables = "".join(_html(t) for name in found.evaluations if (t := curve_table(found, name)) is not None)
-    missing = f'<p class="missing">No run has metrics of these. {escape(bands(found))}</p>'
+    missing = '<p class="missing">No run has rows in metrics.jsonl.</p>'
+    alone = '<p class="missing">There is no condition to set against the baseline.</p>'
+    unpaired = (
+        '<p class="lead">Each condition with the baseline. The bands are of each mean by itself: the difference above '
+        "pairs equal seeds and can be clear where bands overlap.</p>"
+    )
     content = {
         "result": _result(found) + grid(result) + f'<p class="caption">{unbroken(HOW)}</p>',
         "curves": (grid(curves) or missing) + tables,
-        "single": grid(single) or '<p class="missing">There is no condition to set against the baseline.</p>',
+        "single": unpaired + grid(single)
+        if single
+        else '<p class="missing">There is no condition to set against the baseline.</p>',
         "divergence": grid(shift) + _html(divergence_table(found)) + _html(weight_table(found)),
         "cost": _html(cost_table(found)),
         "setup": _setup(found),

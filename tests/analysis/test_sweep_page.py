@@ -16,6 +16,7 @@ from rlvr.sweep_report import sweep_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("matplotlib", reason="the page draws with matplotlib, which is not installed")
 
 FRAME = """<!doctype html><body><iframe src="probed.html" style="border:0;width:{width}px;height:800px"></iframe>
@@ -97,7 +98,6 @@ def test_one_run_alone_has_a_page(tmp_path: Path) -> None:
     assert "no metrics.jsonl" in page
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here: the page is not tried in a browser")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_works_and_fits(page: Path, tmp_path: Path, width: int) -> None:

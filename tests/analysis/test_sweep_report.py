@@ -17,6 +17,7 @@ from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.tables import find, signed
 from rlvr.analysis.sweep.text import markdown, outcome_csv
 from rlvr.errors import DataError
+from rlvr.sweep_report import main
 
 
 @pytest.fixture
@@ -170,13 +171,35 @@ def test_the_baseline_is_the_usual_one_or_the_named_one() -> None:
             choose_baseline(conditions, name)
 
 
-def test_the_command_writes_its_files_and_names_a_wrong_baseline(sweep: Path) -> None:
-    command = [sys.executable, "-m", "rlvr.sweep_report", str(sweep)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+@pytest.mark.slow
+def test_the_command_writes_its_files(sweep: Path) -> None:
+    done = run_command(str(sweep))
     assert done.returncode == 0, done.stderr
+    assert "Better than the baseline (Holm p < 0.05): recipe-dapo_high." in done.stdout
     assert "## aime24" in (sweep / "report.md").read_text()
     for name in ("report.csv", "report_training.csv", "report_curves.csv"):
+        assert name in done.stdout
         assert len((sweep / name).read_text().splitlines()) > 3
-    done = subprocess.run([*command, "--baseline", "x"], capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_names_a_wrong_baseline(sweep: Path) -> None:
+    done = run_command(str(sweep), "--baseline", "x")
     assert done.returncode == 1
     assert "DataError: --baseline x: name one of recipe-dapo" in done.stderr
+    assert not (sweep / "report.md").exists()
+
+
+def test_without_matplotlib_there_is_no_page_but_all_the_rest(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(sys, "argv", ["sweep_report", str(sweep)])
+    main()
+    assert "report.html is not written: its figures need matplotlib" in capsys.readouterr().out
+    found = sorted(path.name for path in sweep.glob("report*"))
+    assert found == ["report.csv", "report.md", "report_curves.csv", "report_training.csv"]
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rlvr.sweep_report", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)

@@ -40,9 +40,8 @@ def test_a_band_of_two_seeds_is_their_range(tmp_path: Path) -> None:
     last = curve(sweep.runs, "recipe-dapo", "eval/amc/accuracy").points[-1]
     assert (last.step, last.seeds) == (10, 2)
     assert (last.low, last.mean, last.high) == pytest.approx((0.3, 0.4, 0.5))
-    assert "with fewer than 3 seeds (recipe-dapo) from the smallest to the largest" in bands(
-        find(sweep, "recipe-dapo")
-    )
+    said = bands(find(sweep, "recipe-dapo"), ["recipe-dapo"])
+    assert "with fewer than 3 seeds (recipe-dapo) from the smallest to the largest" in said
 
 
 def test_a_seed_that_lacks_a_step_is_not_counted_there(tmp_path: Path) -> None:

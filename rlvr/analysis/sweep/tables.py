@@ -263,8 +263,8 @@ def signed(value: float) -> str:
     return f"{round(value, 4) + 0.0:+.4f}"
 
 
-def bands(found: Findings) -> str:
-    """What the bands of curves are."""
-    few = [c for c in found.conditions if len(found.runs(c)) < LEAST_SEEDS]
+def bands(found: Findings, conditions: Sequence[str]) -> str:
+    """What the bands of these conditions' curves are."""
+    few = [c for c in conditions if len(found.runs(c)) < LEAST_SEEDS]
     less = f"; with fewer than {LEAST_SEEDS} seeds ({listed(few)}) from the smallest to the largest run"
     return f"Bands: 95 % t-intervals over seeds{less if few else ''}."
