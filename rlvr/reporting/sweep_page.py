@@ -55,9 +55,7 @@ def sweep_page(found: Findings) -> str:
     content = {
         "result": _result(found) + grid(result) + f'<p class="caption">{unbroken(HOW)}</p>',
         "curves": (grid(curves) or missing) + tables,
-        "single": unpaired + grid(single)
-        if single
-        else '<p class="missing">There is no condition to set against the baseline.</p>',
+        "single": unpaired + grid(single) if single else alone,
         "divergence": grid(shift) + _html(divergence_table(found)) + _html(weight_table(found)),
         "cost": _html(cost_table(found)),
         "setup": _setup(found),
