@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from launch import slurm
+from launch.script import render
 from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.config import Config
 from rlvr.entry import check_overrides, recipes_folder, register_schema
@@ -20,6 +22,13 @@ from rlvr.validate import validate
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip() for line in README.splitlines() if line.startswith("python -m rlvr.train")
+]
+ROOT = Path(__file__).resolve().parents[2]
+SLURM_DOC = (ROOT / "docs" / "slurm.md").read_text()
+SUBMISSIONS = [
+    line.partition("#")[0].strip()
+    for line in (README + SLURM_DOC).splitlines()
+    if line.startswith("python -m launch.slurm")
 ]
 
 
@@ -68,3 +77,21 @@ def test_the_commands_of_the_readme(command: str) -> None:
 
 def test_there_are_commands_to_test() -> None:
     assert len(COMMANDS) >= 4
+
+
+@pytest.mark.parametrize("command", SUBMISSIONS)
+def test_the_submissions_of_the_documents(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [site] = re.findall(r"```yaml\n(.*?)```", SLURM_DOC, flags=re.DOTALL)
+    (tmp_path / "site.yaml").write_text(site)
+    monkeypatch.chdir(tmp_path)
+    request = slurm.parse([*shlex.split(command)[3:], "--dry-run"])
+    script = render(request.config, slurm.plan(request))
+    assert script.startswith("#!/bin/bash\n")
+    assert ("#SBATCH --array=" in script) == ("-m" in command.split())
+    assert ("#SBATCH --account=my-account\n" in script) == ("--site" in command)
+
+
+def test_the_submissions_are_found() -> None:
+    assert len(SUBMISSIONS) >= 5
