@@ -89,7 +89,7 @@ def test_the_submissions_of_the_documents(
     request = slurm.parse([*shlex.split(command)[3:], "--dry-run"])
     script = render(request.config, slurm.plan(request))
     assert script.startswith("#!/bin/bash\n")
-    assert ("#SBATCH --array=" in script) == ("-m" in command.split())
+    assert ("#SBATCH --array=" in script) == ("-m" in command.split()[3:])
     assert ("#SBATCH --account=my-account\n" in script) == ("--site" in command)
 
 
