@@ -8,9 +8,7 @@ STAMP := $(VENV)/.installed-cpu
 
 setup: $(STAMP)
 
-# The CPU wheel of vLLM names torchvision, torchaudio and torchcodec, which resolve to CUDA builds that break
-# `import transformers` on a CPU build of torch. Text models need none of them.
-$(STAMP): pyproject.toml docker/install_cpu.sh
+$(STAMP): pyproject.toml docker/install_cpu.sh docker/steps.sh docker/constraints-cpu.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else "rlvr needs Python 3.11 or 3.12, this is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	bash docker/install_cpu.sh $(BIN)/python
@@ -23,6 +21,8 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/shellcheck --external-sources docker/*.sh .ci/run
 
 # Tests of pure code share the cores; end-to-end runs have them to themselves.
 test: lint
@@ -31,7 +31,7 @@ test: lint
 
 setup-gpu:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -e '.[gpu,dev]'
+	bash docker/install_cuda.sh $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
