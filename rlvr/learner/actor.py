@@ -21,6 +21,7 @@ import torch
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.cluster import free_port, node_address
 from rlvr.config import Config
+from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import clips_itself, deepspeed_config
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import (
@@ -108,6 +109,12 @@ class Learner:
         backend = self.cfg.learner.backend
         if backend == "auto":
             backend = "nccl" if self.spec.device == "cuda" else "gloo"
+        if self.spec.device == "cpu":
+            from deepspeed.comm.torch import build_shm_op
+
+            folder = extensions_folder(f"torch{torch.__version__}", f"deepspeed{deepspeed.__version__}")
+            with build_alone(folder, deadline_seconds=self.cfg.learner.start_deadline_seconds):
+                build_shm_op()  # init_distributed would do so without the lock
         deepspeed.init_distributed(
             dist_backend=backend,
             auto_mpi_discovery=False,

@@ -1,0 +1,63 @@
+"""Where DeepSpeed compiles what it needs at its first use on CPU, so that a killed run cannot block later ones.
+
+torch marks a build in progress with a file (FileBaton) and waits for the file to go, for ever if the process that
+made it was killed. Here one process builds at a time, in a folder of our own, under a lock that the kernel lifts
+when its holder ends; a mark that is found there while the lock is held is left over and is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlvr.errors import DeadlineError
+
+OURS = "RLVR_EXTENSIONS_DIR"  # tells our folder from one that the user has chosen
+
+
+def extensions_folder(*versions: str) -> Path:
+    """The folder for builds of these versions of the libraries, in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "rlvr" / "-".join(("extensions", f"py{platform.python_version()}", *versions))
+
+
+@contextmanager
+def build_alone(folder: Path, *, deadline_seconds: float) -> Iterator[None]:
+    """Let torch compile in `folder` for the length of the block, one process at a time.
+
+    TORCH_EXTENSIONS_DIR wins where the user has set it; others may build there, so no mark is removed from it.
+
+    Raises:
+        DeadlineError: another process has been building for too long.
+    """
+    chosen = os.environ.get("TORCH_EXTENSIONS_DIR")
+    mine = chosen is None or chosen == os.environ.get(OURS)
+    root = folder if mine else Path(str(chosen))
+    root.mkdir(parents=True, exist_ok=True)
+    lock = root / "rlvr.lock"
+    with lock.open("a") as file:
+        end = time.monotonic() + deadline_seconds
+        while not _try_lock(file.fileno()):
+            if time.monotonic() > end:
+                raise DeadlineError(
+                    f"{lock}: another process has been compiling there for {deadline_seconds:g} s; is one stuck?"
+                )
+            time.sleep(0.1)
+        if mine:
+            for mark in root.glob("*/lock"):
+                mark.unlink()
+            os.environ["TORCH_EXTENSIONS_DIR"] = os.environ[OURS] = str(root)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
