@@ -12,7 +12,6 @@ Writes budgets.csv, cross_sampling.json and every response; started again, it sk
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import platform
 import sys
@@ -23,12 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import Sampling
@@ -45,11 +40,11 @@ from rlvr.analysis.cross.inputs import Inputs, read_inputs
 from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
-from rlvr.entry import known_keys, readable_errors
-from rlvr.errors import ConfigError
+from rlvr.entry import CommandLine, check_keys, compose, parse_overrides, readable_errors
 from rlvr.reward.pool import GraderPool
 
 LISTS = ("data", "rules", "budgets", "thresholds")
+LINE = CommandLine(CrossSampleConfig, "cross_sample", ("hydra",))
 # Hydra writes no folder and no log file: the only files are those in `output`.
 _HYDRA = {
     "defaults": [
@@ -204,27 +199,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
     Raises ConfigError for a key that does not exist, naming the nearest ones, for a value of the wrong type and
     for what is not KEY=VALUE.
     """
-    keys = known_keys(CrossSampleConfig)
-    overrides = get_args_parser().parse_args(list(arguments)).overrides
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-    except HydraException as error:
-        raise ConfigError(f"{str(error).splitlines()[0]}; arguments look like KEY=VALUE") from error
-    for override in parsed:
-        key = override.key_or_group
-        if override.is_hydra_override() or key in keys:
-            continue
-        near = difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
-        raise ConfigError(f"{key}: there is no such key; {hint}")
-    # Values of a sweep are checked job by job.
-    single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
-    try:
-        with hydra.initialize(version_base="1.3", config_path=None):
-            hydra.compose("cross_sample", overrides=single)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
+    parsed = parse_overrides(arguments)
+    check_keys(parsed, LINE)
+    compose(parsed, LINE)
 
 
 def _is_number(text: str) -> bool:

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -48,58 +48,110 @@ def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
     return keys
 
 
-def explain_key(key: str) -> str:
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What the overrides of one program are checked against."""
+
+    schema: Any  # the dataclass of its configuration
+    name: str  # under which Hydra finds the configuration
+    free: tuple[str, ...]  # keys at and below which anything may stand
+    short: tuple[str, ...] = ()  # names that the program itself turns into keys
+    folder: Path | None = None  # of its groups and recipes
+
+
+TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
+
+
+def explain_key(key: str, line: CommandLine = TRAINING) -> str:
     """What to do about a key that does not exist."""
-    near = difflib.get_close_matches(key, known_keys(), n=3, cutoff=0.5)
+    known = known_keys(line.schema)
+    near = difflib.get_close_matches(key, [*known, *line.short], n=3, cutoff=0.5)
     if not near:
         tail = key.rpartition(".")[2]
-        near = [k for k in known_keys() if k.rpartition(".")[2] == tail][:3]
+        near = [k for k in known if k.rpartition(".")[2] == tail][:3]
     hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
     return f"{key}: there is no such key; {hint}"
 
 
-def check_overrides(arguments: list[str]) -> None:
-    """Compose the configuration once before Hydra runs, to report a bad override in our words.
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Compose the configuration of a training run once before Hydra does, to report a bad override in our words.
 
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
     from hydra._internal.utils import get_args_parser
+
+    if get_args_parser().parse_args(list(arguments)).config_dir is not None:
+        return  # the user's own folder of recipes has options and keys that only Hydra knows
+    parsed = parse_overrides(arguments)
+    check_keys(parsed, TRAINING)
+    compose(parsed, TRAINING)
+
+
+def parse_overrides(arguments: Sequence[str]) -> list[Override]:
+    """The overrides among the arguments of a command.
+
+    Raises:
+        ConfigError: something is neither an override nor an option of Hydra.
+    """
+    from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    parsed_arguments = get_args_parser().parse_args(arguments)
-    if parsed_arguments.config_dir is not None:
-        return  # the user's own folder of recipes has options and keys that only Hydra knows
-    overrides = parsed_arguments.overrides
     try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
+        return OverridesParser.create().parse_overrides(
+            get_args_parser().parse_args(list(arguments)).overrides
+        )
     except HydraException as error:
         raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
-    # Values of a sweep are checked job by job.
-    single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
-    groups = {p.name for p in recipes_folder().iterdir() if p.is_dir()}
-    keys = set(known_keys())
+
+
+def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
+    """Refuse keys and options that do not exist.
+
+    Raises:
+        ConfigError: names the nearest keys, or all options of the group.
+    """
+    groups = {} if line.folder is None else {p.name: p for p in line.folder.iterdir() if p.is_dir()}
+    keys = set(known_keys(line.schema))
     for override in parsed:
         key = override.key_or_group
-        free = key in FREE or key.startswith(tuple(f"{name}{mark}" for name in FREE for mark in "./"))
+        free = key in line.free or key.startswith(
+            tuple(f"{name}{mark}" for name in line.free for mark in "./")
+        )
         if key not in keys and key not in groups and not free:
-            raise ConfigError(explain_key(key))
+            raise ConfigError(explain_key(key, line))
         if key in groups:
-            options = sorted(p.stem for p in (recipes_folder() / key).glob("*.yaml"))
+            options = sorted(p.stem for p in groups[key].glob("*.yaml"))
             for value in group_values(override):
                 if value not in options:
                     raise ConfigError(
                         f"{key}={value}: there is no such option; use one of {', '.join(options)}"
                     )
+
+
+def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
+    """The configuration, without what is swept over: those values are checked job by job.
+
+    Raises:
+        ConfigError: a value of the wrong type.
+    """
+    from hydra.errors import HydraException
+
+    single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
+    start: Any
+    if line.folder is None:
+        start = hydra.initialize(config_path=None, version_base="1.3")
+    else:
+        start = hydra.initialize_config_dir(str(line.folder), version_base="1.3")
     try:
-        with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
-            hydra.compose("train", overrides=single)
+        with start:
+            return hydra.compose(line.name, overrides=single)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         hint = ""
         if "not in struct" in str(cause):  # only dictionaries without a schema get here
-            hint = "\nA key that no recipe spells out needs a plus: +advantage.options.<name>=<value>"
+            hint = "\nA key that nothing spells out needs a plus: +advantage.options.<name>=<value>"
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error
 
 

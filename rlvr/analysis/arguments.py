@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
-import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import with_run
-from rlvr.entry import known_keys
+from rlvr.entry import CommandLine, check_keys, compose, parse_overrides
 from rlvr.errors import ConfigError
 from rlvr.evaluate import expand_arguments as expand_data
 
@@ -29,7 +24,7 @@ HYDRA_QUIET = (
 PATHS = {"base": "model.base_path", "policy": "model.path", "run": "run", "output": "output"}
 LISTS = ("checkpoints", "responses", "base_responses")
 QUESTIONS = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--hydra-help"}  # answered without a policy
-FREE = ("hydra", "rollout.engine_args", "data.eval")
+LINE = CommandLine(AnalyzeConfig, NAME, ("hydra", "rollout.engine_args", "data.eval"), short=tuple(PATHS))
 
 
 def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
@@ -67,29 +62,17 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
         ConfigError: an unknown key, a value of the wrong type, no pair of models, or a folder that is not a run.
     """
     ConfigStore.instance().store(name=NAME, node=OmegaConf.structured(with_run(run)))
-    overrides = get_args_parser().parse_args(list(arguments)).overrides
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-    except HydraException as error:
-        raise ConfigError(f"{error}\nOverrides look like key=value.") from error
-    keys = known_keys(AnalyzeConfig)
-    for override in parsed:
-        key = override.key_or_group
-        if key not in keys and not key.startswith(FREE):
-            near = difflib.get_close_matches(key, [*keys, *PATHS], n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
-            raise ConfigError(f"{key}: there is no such key; {hint}")
+    parsed = parse_overrides(arguments)
+    check_keys(parsed, LINE)
     given = {override.key_or_group for override in parsed}
     for short in ("base", "policy"):
         if run is None and PATHS[short] not in given and not QUESTIONS & set(arguments):
             raise ConfigError(f"{short}= is missing: give base=PATH and policy=PATH, or run=FOLDER")
-    single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
+    composed = compose(parsed, LINE)
     try:
-        with hydra.initialize(config_path=None, version_base="1.3"):
-            cfg = OmegaConf.to_object(hydra.compose(NAME, overrides=single))
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}") from error
+        cfg = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
     assert isinstance(cfg, AnalyzeConfig)
     if run is None and "data.eval" not in given and not QUESTIONS & set(arguments):
         _require_responses(cfg)
