@@ -1,10 +1,11 @@
 """What a job of a sweep needs, estimated from its configuration, and what this machine has.
 
-Memory in MiB, measured on the quickstart's run (6 steps, one thread, two shared CPU cores; proportional set
-size at the peak, 2535 together): engine 1307 of which 512 are its KV cache, learner 535, driver 393, Ray's own
-processes and the graders 300 to 400. The allowances below are somewhat larger: 3396 for that run. What a model
-other than the built-in one adds is counted from its weight files, not measured: weights, gradients and AdamW's
-moments, one chunk of logits, no activations.
+Memory in MiB, proportional set size at the peak, measured on a built-in model with one thread on two shared CPU
+cores: the quickstart's run (6 steps) 2535 together, of which engine 1307 with 512 of KV cache, learner 535, driver
+393, Ray's own processes and the grader 300 to 400; with two engines, two learners and 64 of KV cache (2 steps) 3082,
+of which engines 746 and 758, learners 428 and 437. The allowances below are larger: 3140 and 4292. What another
+model adds is counted from its weight files, not measured: weights, gradients and AdamW's moments, one chunk of
+logits, no activations.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from rlvr.errors import DataError
 from rlvr.sweep_slots import Need, Room, devices_for
 
 RUN_MB = 1024  # driver and Ray's own processes
-ENGINE_MB = 1024  # each, without KV cache and weights
-LEARNER_MB = 768  # each rank, without what depends on the model
+ENGINE_MB = 896  # each, without KV cache and weights
+LEARNER_MB = 640  # each rank, without what depends on the model
 GRADER_MB = 68  # each
 KEPT_FREE = 0.1  # share of the machine's memory: Ray ends processes where 95 % are in use
 

@@ -13,7 +13,7 @@ import pytest
 from rlvr.config import ClusterConfig, Config, LearnerConfig, ModelConfig, RolloutConfig
 from rlvr.sweep_needs import job_need, machine_room, memory_mb, parameters, visible_gpus
 
-QUICKSTART_MB = 2535  # measured, see rlvr/sweep_needs.py
+QUICKSTART_MB, TWO_OF_EACH_MB = 2535, 3082  # measured, see rlvr/sweep_needs.py
 
 
 def config(**parts: object) -> Config:
@@ -25,6 +25,8 @@ def test_the_quickstart_needs_what_was_measured_and_some_more():
     need = job_need(config())
     assert QUICKSTART_MB < need.memory_mb < 1.5 * QUICKSTART_MB
     assert (need.cores, need.gpus, need.alone) == (1, 0, "")
+    two = config(rollout=RolloutConfig(engines=2, kv_cache_mb=64), learner=LearnerConfig(workers=2))
+    assert TWO_OF_EACH_MB < job_need(two).memory_mb < 1.5 * TWO_OF_EACH_MB
 
 
 def test_each_part_adds_its_memory():
@@ -34,8 +36,8 @@ def test_each_part_adds_its_memory():
     rest = config(rollout=RolloutConfig(kv_cache_mb=None, memory_utilization=0.25))
     total = psutil.virtual_memory().total >> 20
     assert memory_mb(rest, 0, 0) == pytest.approx(one - 512 + total / 4, abs=2)
-    assert memory_mb(config(rollout=RolloutConfig(engines=3)), 0, 0) == one + 2 * (1024 + 512)
-    assert memory_mb(config(learner=LearnerConfig(workers=2)), 0, 0) == one + 768
+    assert memory_mb(config(rollout=RolloutConfig(engines=3)), 0, 0) == one + 2 * (896 + 512)
+    assert memory_mb(config(learner=LearnerConfig(workers=2)), 0, 0) == one + 640
 
 
 def test_weights_gradients_and_moments_are_counted():
