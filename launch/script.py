@@ -18,7 +18,8 @@ class Work:
     python: str  # interpreter of the environment that all nodes share
     arguments: tuple[str, ...] = ()  # of `rlvr.train`, for one run
     run_folder: str = ""  # of one run; may name $SLURM_JOB_ID
-    sweep_file: Path | None = None  # the jobs of a sweep, one a line
+    sweep_file: Path | None = None  # where the supervisors find the jobs of a sweep, one a line
+    sweep_lines: str = ""  # what is to stand there
     tasks: tuple[int, ...] = ()  # the lines to run
     task_names: tuple[str, ...] = ()
 

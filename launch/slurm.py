@@ -27,7 +27,7 @@ from rlvr.config import Config
 from rlvr.entry import check_overrides, readable_errors, recipes_folder, register_schema
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.run import write_atomically
-from rlvr.sweep import changed_keys, job_arguments, plan_sweep, quoted
+from rlvr.sweep import Sweep, changed_keys, job_arguments, plan_sweep, quoted
 from rlvr.validate import validate
 
 COMMAND_SECONDS = 60.0  # for sbatch and squeue to answer
@@ -77,17 +77,22 @@ def plan(request: Request) -> Work:
     register_schema()
     check_overrides(list(request.training))
     sweep = plan_sweep(request.training, TRAIN)
-    return _plan_single(request) if sweep is None else _plan_sweep(request, sweep.jobs, sweep.config_dir)
+    return _plan_single(request) if sweep is None else _plan_sweep(request, sweep)
 
 
 def _plan_single(request: Request) -> Work:
-    if foreign := [a for a in request.training if a.startswith("-")]:
+    overrides, config_args = list(request.training), []
+    if "--config-dir" in overrides[:-1]:
+        at = overrides.index("--config-dir")
+        config_args = ["--config-dir", str(Path(overrides[at + 1]).absolute())]
+        del overrides[at : at + 2]
+    if foreign := [a for a in overrides if a.startswith("-")]:
         raise ConfigError(f"{foreign[0]}: not an option of a run on SLURM; see --help")
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
-        cfg = _typed(request.training)
+        cfg = _typed(overrides, config_args)
     _check(request.config, cfg)
     name = cfg.run.name or f"{cfg.recipe}-$SLURM_JOB_ID"
-    kept = [a for a in request.training if a.partition("=")[0] not in ("run.name", "run.root", "run.resume")]
+    kept = [a for a in overrides if a.partition("=")[0] not in ("run.name", "run.root", "run.resume")]
     root = Path(cfg.run.root).absolute()
     resume = "auto" if cfg.run.resume == "never" else cfg.run.resume
     own = [f"run.root={quoted(str(root))}", f"run.name={name}", f"run.resume={resume}"]
@@ -95,17 +100,17 @@ def _plan_single(request: Request) -> Work:
         name=request.config.name or f"rlvr-{cfg.recipe}",
         folder=Path.cwd(),
         python=sys.executable,
-        arguments=(*kept, *_cores(request.config, cfg), *own),
+        arguments=(*config_args, *kept, *_cores(request.config, cfg), *own),
         run_folder=str(root / name),
     )
 
 
-def _plan_sweep(request: Request, jobs, config_dir: str | None) -> Work:
-    config_args = [] if config_dir is None else ["--config-dir", str(Path(config_dir).absolute())]
+def _plan_sweep(request: Request, sweep: Sweep) -> Work:
+    folder, own = sweep.folder.absolute(), sweep.config_dir
+    config_args = [] if own is None else ["--config-dir", str(Path(own).absolute())]
     lines, tasks, names = [], [], []
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
-        folder = _sweep_folder(request.training, config_args)
-        for number, job in enumerate(jobs):
+        for number, job in enumerate(sweep.jobs):
             cfg = _typed(job.overrides, config_args)
             _check(request.config, cfg)
             run_folder = folder / job.name
@@ -120,19 +125,15 @@ def _plan_sweep(request: Request, jobs, config_dir: str | None) -> Work:
                     "hydra.sweep.dir to another folder"
                 )
     if not tasks:
-        raise ConfigError(f"{folder}: all {len(jobs)} jobs of the sweep are finished; nothing to submit")
-    sweep_file = folder / "slurm_jobs.jsonl"
-    if not request.dry_run:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(sweep_file, "".join(json.dumps(line) + "\n" for line in lines))
-        except OSError as error:
-            raise RlvrError(f"{sweep_file}: cannot be written ({error})") from error
+        raise ConfigError(
+            f"{folder}: all {len(sweep.jobs)} jobs of the sweep are finished; nothing to submit"
+        )
     return Work(
         name=request.config.name or f"rlvr-{folder.name}",
         folder=Path.cwd(),
         python=sys.executable,
-        sweep_file=sweep_file,
+        sweep_file=folder / "slurm_jobs.jsonl",
+        sweep_lines="".join(json.dumps(line) + "\n" for line in lines),
         tasks=tuple(tasks),
         task_names=tuple(names),
     )
@@ -143,15 +144,6 @@ def _typed(overrides: Sequence[str], config_args: Sequence[str] = ()) -> Config:
     typed = OmegaConf.to_object(hydra.compose("train", overrides=[*path, *overrides]))
     assert isinstance(typed, Config)
     return typed
-
-
-def _sweep_folder(training: Sequence[str], config_args: Sequence[str]) -> Path:
-    """Where the jobs of a sweep lie; the same as without SLURM."""
-    wanted = ("sweep", "hydra.sweep.dir", "run.root")
-    overrides = [a for a in training if a.lstrip("+").partition("=")[0] in wanted]
-    path = [f"hydra.searchpath=[{quoted(config_args[1])}]"] if config_args else []
-    composed = hydra.compose("train", overrides=[*path, *overrides], return_hydra_config=True)
-    return Path(OmegaConf.select(composed, "hydra.sweep.dir")).absolute()
 
 
 def _check(config: SlurmConfig, cfg: Config) -> None:
@@ -188,6 +180,7 @@ def submit(script: str, work: Work, logs: Path) -> str:
 
     Raises:
         SlurmError: there is no sbatch, it refused, or the same sweep is still in the queue.
+        RlvrError: a file of the job cannot be written.
     """
     if shutil.which("sbatch") is None:
         raise SlurmError(
@@ -200,10 +193,21 @@ def submit(script: str, work: Work, logs: Path) -> str:
             f"{work.name}: is in the queue already (job {waiting.split()[0]}); its tasks would share their run folders "
             "with the new ones. Wait for it, `scancel` it, or set slurm.name if it is another sweep."
         )
-    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        write_jobs(work)
+    except OSError as error:
+        raise RlvrError(f"{error.filename}: cannot be written ({error.strerror})") from error
     number = _command("sbatch", "--parsable", text=script).partition(";")[0]
     write_atomically(logs / f"{work.name}-{number}.sbatch", script)
     return number
+
+
+def write_jobs(work: Work) -> None:
+    """Write the file in which the tasks of a sweep find their jobs; nothing for a single run."""
+    if work.sweep_file is not None:
+        work.sweep_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(work.sweep_file, work.sweep_lines)
 
 
 def _command(*command: str, text: str | None = None) -> str:

@@ -147,13 +147,24 @@ def test_a_run_keeps_its_name_over_attempts(tmp_path):
     assert [a for a in work.arguments if a.startswith("cluster")] == ["cluster.cpus=1"]
 
 
+def test_recipes_of_ones_own_are_submitted(tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\nrecipe: mine\nsteps: 7\n")
+    _, work = plan("--config-dir", str(tmp_path), "recipe=mine")
+    assert work.name == "rlvr-mine"
+    assert work.arguments[:3] == ("--config-dir", str(tmp_path), "recipe=mine")
+    _, work = plan("--config-dir", str(tmp_path), "-m", "recipe=mine", "seed=1,2")
+    assert "--config-dir" in work.sweep_lines
+    assert "--cfg=job: not an option of a run on SLURM" in refusal("--cfg=job", "recipe=dapo")
+
+
 def test_a_sweep_becomes_an_array_of_its_unfinished_jobs(tmp_path, monkeypatch):
     command = ("slurm.concurrency=2", "-m", "recipe=dapo,grpo", "seed=1,2", f"run.root={tmp_path}")
-    config, work = plan("--dry-run", *command)
-    assert not (tmp_path / "sweep").exists()  # a dry run writes nothing
+    config, work = plan(*command)
     assert work.tasks == (0, 1, 2, 3)
     assert "#SBATCH --array=0,1,2,3%2\n" in render(config, work)
-    config, work = plan(*command)
+    assert not (tmp_path / "sweep").exists()  # planning writes nothing
+    slurm.write_jobs(work)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     assert work.sweep_file is not None
     settings = parse(launch_line(render(config, work)))
