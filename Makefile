@@ -22,7 +22,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint docker/*.Dockerfile
-	$(BIN)/shellcheck --external-sources docker/*.sh .ci/run
+	$(BIN)/shellcheck --external-sources docker/*.sh benchmarks/divergence/*.sh .ci/run
 
 # Tests of pure code share the cores; end-to-end runs have them to themselves.
 test: lint

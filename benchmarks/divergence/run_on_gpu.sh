@@ -2,7 +2,7 @@
 # Tests and measures the divergence kernels on a machine with a CUDA GPU, from a checkout, needing only torch, triton,
 # numpy, pytest, hypothesis and mpmath (liger-kernel and matplotlib if present). Results go to benchmarks/results/.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 python=${PYTHON:-python}
 results=benchmarks/results
