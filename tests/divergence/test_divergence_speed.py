@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,12 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.divergence.measure import measure
-from benchmarks.divergence.peers import plain_js
-from rlvr.divergence import dist_stats, linear_dist_stats
+from rlvr.divergence import linear_dist_stats
 
 pytestmark = pytest.mark.slow
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +26,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+# In a process of its own: one that has run other tests keeps freed memory, which spares the plain formula its page
+# faults and none of its memory (measured: 84 ms there, 230 ms in a fresh process).
+AGAINST_PLAIN = """
+import torch
+from benchmarks.divergence.measure import measure
+from benchmarks.divergence.peers import plain_js
+from rlvr.divergence import dist_stats
+torch.set_num_threads(1)
+cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
+x = 3 * torch.randn(48, 151_936, generator=generator)
+y = x + 0.5 * torch.randn(48, 151_936, generator=generator)
+plain = measure(lambda: plain_js(x, y), cpu, seconds=2)
+ours = measure(lambda: dist_stats(x, y), cpu, seconds=2)
+print(plain.p50_ms, ours.p50_ms, plain.peak_mb, ours.peak_mb)
+"""
+
+
 def test_cpu_reference_against_the_plain_formula() -> None:
     """At least 2x faster and 10x smaller in peak memory, at the vocabulary of Qwen2.5."""
-    generator = torch.Generator().manual_seed(0)
-    x = 3 * torch.randn(48, 151_936, generator=generator)
-    y = x + 0.5 * torch.randn(48, 151_936, generator=generator)
-    plain = measure(lambda: plain_js(x, y), CPU, seconds=2)
-    ours = measure(lambda: dist_stats(x, y), CPU, seconds=2)
-    assert plain.p50_ms / ours.p50_ms >= 2
-    assert plain.peak_mb / max(ours.peak_mb, 0.1) >= 10
+    done = subprocess.run(
+        [sys.executable, "-c", AGAINST_PLAIN], capture_output=True, text=True, timeout=120, check=True
+    )
+    plain_ms, ours_ms, plain_mb, ours_mb = map(float, done.stdout.split())
+    assert plain_ms / ours_ms >= 2, done.stdout
+    assert plain_mb / max(ours_mb, 0.1) >= 10, done.stdout
 
 
 class SmallModel(nn.Module):
