@@ -29,9 +29,10 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' -n 2
 	$(BIN)/python -m pytest -m e2e
 
+# Beside the CPU environment, which the other targets use.
 setup-gpu:
-	$(PYTHON) -m venv $(VENV)
-	bash docker/install_cuda.sh $(BIN)/python
+	$(PYTHON) -m venv .venv-gpu
+	bash docker/install_cuda.sh .venv-gpu/bin/python
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-gpu build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -39,12 +39,10 @@ class SlurmConfig:
     name: str | None = None  # null: rlvr-<recipe>, or rlvr-<folder> of a sweep
     logs: str = "runs/slurm"  # folder on the shared file system, for the outputs of all jobs
     concurrency: int = 4  # jobs of a sweep that run at once
-    warn_seconds: int = 300  # before the limit: time for the running step and a checkpoint
-    max_requeues: int = (
-        100  # after time limits and crashes; an attempt that got no further ends the job at once
-    )
+    warn_seconds: int = 300  # before the limit: time for the running step, an evaluation and a checkpoint
+    max_requeues: int = 100  # restarts for any reason; an attempt that got no further ends the job at once
     ready_seconds: int = 300  # until every node has joined Ray
-    stop_seconds: int = 60  # for the run to close when the job is cancelled; SLURM's KillWait may be shorter
+    stop_seconds: int = 25  # for the run to close when the job is cancelled; less than SLURM's KillWait (30)
     ray_port: int | None = None  # of the Ray head; null: a free one
     interface: str | None = None  # network interface between the nodes; null: the one on the route to them
     ray_args: list[str] = field(default_factory=list)  # further options of `ray start` on every node
@@ -61,6 +59,7 @@ AT_LEAST = {
     "stop_seconds": 1,
     "ray_port": 1024,
 }
+HIGHEST_PORT = 65535
 TIME = re.compile(r"\d+(-\d+(:\d+){0,2}|(:\d+){0,2})")  # minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s
 
 
@@ -78,6 +77,9 @@ def load_config(site: Path | None, overrides: Sequence[str]) -> SlurmConfig:
         if not mark:
             raise ConfigError(f"{line}: write options as {PREFIX}key=value")
         sources.append((line, {key: _plain(text, line)}))
+    lists = [f.name for f in fields(SlurmConfig) if str(f.type).startswith("list")]
+    for _, values in sources:
+        values.update({key: [values[key]] for key in lists if isinstance(values.get(key), str)})
     for label, values in sources:
         for key in values:
             if key not in known:
@@ -120,6 +122,18 @@ def _without_null(value: Any) -> Any:
     return None if value in ("null", "~", "") else value
 
 
+def limit_seconds(text: str) -> int:
+    """A time limit as SLURM reads it: minutes, m:s, h:m:s, d-h, d-h:m or d-h:m:s."""
+    days, dash, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if dash:
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if len(parts) == 3:
+        return (parts[0] * 60 + parts[1]) * 60 + parts[2]
+    return parts[0] * 60 + (parts[1] if len(parts) == 2 else 0)
+
+
 def _problems(config: SlurmConfig) -> list[str]:
     found = []
     for key, low in AT_LEAST.items():
@@ -130,6 +144,13 @@ def _problems(config: SlurmConfig) -> list[str]:
         found.append(
             f"{PREFIX}time={config.time}: write it as SLURM does, such as 90 (minutes), 12:00:00 or 2-00:00:00"
         )
+    elif (limit := limit_seconds(config.time)) <= config.warn_seconds:
+        found.append(
+            f"{PREFIX}warn_seconds={config.warn_seconds}: the limit of {limit} s ({PREFIX}time={config.time}) leaves "
+            "no time before the warning; lower the one or raise the other"
+        )
+    if config.ray_port is not None and config.ray_port > HIGHEST_PORT:
+        found.append(f"{PREFIX}ray_port={config.ray_port}: must be at most {HIGHEST_PORT}")
     found += [
         f"{PREFIX}options: {line!r} is no option of sbatch; write it as in --reservation=x"
         for line in config.options

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -22,14 +23,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch.outcome import Ending, Outcome, newest_step, verdict
+from launch.outcome import Ending, Outcome, newest_step, summary_time, verdict
 from launch.process import Cancelled, JobError, command_output, die_with_parent, end, say
-from launch.ray_step import RayStep, ray_on_all_nodes
+from launch.ray_step import RayStep, job_number, ray_on_all_nodes
 from rlvr.errors import RlvrError
 
 NOTICE_SECONDS = 30.0  # for the run to end by itself once a node is lost
 SRUN_SECONDS = 5.0  # for srun to end after a node that it lost
-YOUNG_SECONDS = 60.0  # a run younger than this may not listen for SIGUSR1 yet
+REPEAT_SECONDS = 5.0  # between two SIGUSR1: a run that is just starting does not listen yet
+LIMIT = "the time limit came before the step was done: slurm.warn_seconds must cover a step, evaluation and checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Settings:
     max_requeues: int
     run_folder: Path
     training: tuple[str, ...]
+    of_sweep: bool
 
 
 @dataclass(slots=True)
@@ -95,7 +98,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         interface=a.interface,
         extra=tuple(a.ray_arg),
     )
-    return Settings(ray, a.max_requeues, run_folder, training)
+    return Settings(ray, a.max_requeues, run_folder, training, a.sweep_file is not None)
 
 
 def supervise(settings: Settings, asked: Asked) -> Outcome:
@@ -106,22 +109,26 @@ def supervise(settings: Settings, asked: Asked) -> Outcome:
         Cancelled: the job was ended from outside.
     """
     attempt = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    number = os.environ["SLURM_JOB_ID"]
-    say(f"job {number}, attempt {attempt + 1}, {settings.ray.nodes} node(s), {settings.run_folder}")
-    if (settings.run_folder / "summary.json").exists():
+    say(f"job {job_number()}, attempt {attempt + 1}, {settings.ray.nodes} node(s), {settings.run_folder}")
+    written = summary_time(settings.run_folder)
+    if written is not None and (attempt or settings.of_sweep):
         say("the run is finished already")
         return Outcome(0)
     before = newest_step(settings.run_folder)
+    # Anybody who reaches an open Ray port can run code as this user: only holders of the token may join.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # Where the user names a checkpoint, it is where the first attempt begins.
+    resume = ["run.resume=auto"] if attempt else []
     with ExitStack() as stack:
         cluster: list[str] = []
         ray: subprocess.Popen[bytes] | None = None
         if settings.ray.nodes > 1:
             address, ray = stack.enter_context(ray_on_all_nodes(settings.ray, asked.stop.is_set))
             cluster = [f"cluster.address={address}"]
-        ending = run_training([*settings.training, *cluster], ray, asked, settings.ray.stop_seconds)
+        ending = run_training([*settings.training, *resume, *cluster], ray, asked, settings.ray.stop_seconds)
     return verdict(
         ending,
-        finished=(settings.run_folder / "summary.json").exists(),
+        finished=summary_time(settings.run_folder) != written,
         before=before,
         after=newest_step(settings.run_folder),
         attempt=attempt,
@@ -140,19 +147,16 @@ def run_training(
     command = [sys.executable, "-m", "rlvr.train", *arguments]
     say(shlex.join(["python", *command[1:]]))
     run = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent(signal.SIGINT))
-    started = time.monotonic()
     told: float | None = None  # when SIGUSR1 was last passed on
     lost: float | None = None
     try:
         while run.poll() is None:
             now = time.monotonic()
             if asked.stop.is_set():
-                say("ending the run: the job is being cancelled")
+                say("ending the run: " + (LIMIT if asked.pause.is_set() else "the job is being cancelled"))
                 end(run, signal.SIGINT, stop_seconds)
                 raise Cancelled
-            if asked.pause.is_set() and (
-                told is None or (told - started < YOUNG_SECONDS and now - told > 5.0)
-            ):
+            if asked.pause.is_set() and (told is None or now - told > REPEAT_SECONDS):
                 if told is None:
                     say("SIGUSR1: the run is to write a checkpoint and stop")
                 told = now
@@ -176,9 +180,12 @@ def main() -> None:
     """Entry point."""
     asked = Asked().listen()
     try:
-        outcome = supervise(parse(sys.argv[1:]), asked)
+        settings = parse(sys.argv[1:])
+        outcome = supervise(settings, asked)
         if outcome.message:
             say(outcome.message)
+        if outcome.code and not outcome.requeue:
+            say(f"to go on from its newest checkpoint, submit again with run.name={settings.run_folder.name}")
         if outcome.requeue:
             command_output("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
         sys.exit(outcome.code)

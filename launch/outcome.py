@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.entry import EXIT_PAUSED
+from rlvr.entry import EXIT_LOST, EXIT_PAUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,21 @@ def newest_step(run_folder: Path) -> int:
     return max((int(p.name.removeprefix("step_")) for p in found), default=0)
 
 
+def summary_time(run_folder: Path) -> float | None:
+    """When the run's summary was written; None if it has none, and so is not finished."""
+    try:
+        return (run_folder / "summary.json").stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
 def verdict(
     ending: Ending, *, finished: bool, before: int, after: int, attempt: int, max_requeues: int
 ) -> Outcome:
     """Whether the job is done, failed, or goes on in another attempt.
 
-    It goes on after a pause, and after a crash from outside (a signal, a lost node); `before` and `after` are the
-    steps of the newest checkpoint before and after the attempt. An error of the run itself would only come again.
+    It goes on after a pause, and after a crash from outside (a signal, a lost node or actor). An error of the run
+    itself would only come again. `before` and `after` are the steps of the newest checkpoint around the attempt.
     """
     if finished:
         return Outcome(0)
@@ -50,6 +58,9 @@ def verdict(
             "a node was lost",
             "see the nodes' output; run.save_every sets how often checkpoints are written",
         )
+    elif ending.code == EXIT_LOST:
+        why = "the run lost one of its processes, or one did not answer in time"
+        remedy = "see its output above; out of memory is the usual reason"
     elif ending.code < 0:
         why = f"the run was killed by signal {-ending.code}"
         remedy = "out of memory is the usual reason; run.save_every sets how often checkpoints are written"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -48,10 +47,8 @@ def ray_on_all_nodes(
     else:
         ip = address_towards(_node_address(next(name for name in names if name != head)))
     address = f"{ip}:{choose_port(ip, step.port)}"
-    # Anybody who reaches an open Ray port can run code as this user: only holders of the token may join.
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    stem = f"{os.environ['SLURM_JOB_NAME']}-{os.environ['SLURM_JOB_ID']}"
+    stem = f"{os.environ['SLURM_JOB_NAME']}-{job_number()}"
     logs = step.logs / f"{stem}-*.log"
     say(f"starting Ray on {', '.join(names)}; head at {address}; output of the nodes in {logs}")
     with (step.logs / f"{stem}-srun.log").open("ab") as srun_log:
@@ -69,8 +66,16 @@ def ray_on_all_nodes(
         end(process, signal.SIGTERM, step.stop_seconds)
 
 
+def job_number() -> str:
+    """The number of the job as its output is named: 17, or 17_3 for a task of an array."""
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
+
+
 def _srun(step: RayStep, log: Path) -> list[str]:
     command = ["srun", f"--nodes={step.nodes}", f"--ntasks={step.nodes}", "--ntasks-per-node=1", "--overlap"]
+    command.append("--export=ALL")  # whatever sbatch was told: the token and the set-up have to get there
     command += ["--kill-on-bad-exit=1", "--open-mode=append", f"--output={log}"]
     if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
         command.append(f"--cpus-per-task={cpus}")  # a step does not inherit it

@@ -10,16 +10,20 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from launch.config import PREFIX, SlurmConfig, load_config
 from launch.script import Work, render
@@ -100,7 +104,7 @@ def _plan_single(request: Request) -> Work:
         name=request.config.name or f"rlvr-{cfg.recipe}",
         folder=Path.cwd(),
         python=sys.executable,
-        arguments=(*config_args, *kept, *_cores(request.config, cfg), *own),
+        arguments=(*config_args, *kept, *_cluster(request.config, cfg), *own),
         run_folder=str(root / name),
     )
 
@@ -114,7 +118,7 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
             cfg = _typed(job.overrides, config_args)
             _check(request.config, cfg)
             run_folder = folder / job.name
-            arguments = [*config_args, *job_arguments(job, folder, cfg), *_cores(request.config, cfg)]
+            arguments = [*config_args, *job_arguments(job, folder, cfg), *_cluster(request.config, cfg)]
             lines.append({"run_folder": str(run_folder), "arguments": arguments})
             if not (run_folder / "summary.json").exists():
                 tasks.append(number)
@@ -132,7 +136,8 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
         name=request.config.name or f"rlvr-{folder.name}",
         folder=Path.cwd(),
         python=sys.executable,
-        sweep_file=folder / "slurm_jobs.jsonl",
+        # a name of its own: queued tasks of an earlier submission still read theirs
+        sweep_file=folder / f"slurm_jobs-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl",
         sweep_lines="".join(json.dumps(line) + "\n" for line in lines),
         tasks=tuple(tasks),
         task_names=tuple(names),
@@ -141,7 +146,10 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
 
 def _typed(overrides: Sequence[str], config_args: Sequence[str] = ()) -> Config:
     path = [f"hydra.searchpath=[{quoted(config_args[1])}]"] if config_args else []
-    typed = OmegaConf.to_object(hydra.compose("train", overrides=[*path, *overrides]))
+    try:
+        typed = OmegaConf.to_object(hydra.compose("train", overrides=[*path, *overrides]))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error.__cause__ or error)) from error
     assert isinstance(typed, Config)
     return typed
 
@@ -149,8 +157,11 @@ def _typed(overrides: Sequence[str], config_args: Sequence[str] = ()) -> Config:
 def _check(config: SlurmConfig, cfg: Config) -> None:
     """Refuse a run that cannot work in this job."""
     validate(cfg)
-    if cfg.cluster.address != "local" and config.nodes == 1:
-        return  # joins a Ray that the user runs
+    if cfg.cluster.address not in ("local", "auto"):
+        raise ConfigError(
+            f"cluster.address={cfg.cluster.address}: a job on SLURM starts a Ray of its own; leave it out, or run "
+            "`python -m rlvr.train` where that cluster is"
+        )
     gpus = (
         cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
         + cfg.learner.workers * cfg.learner.gpus_per_worker
@@ -159,6 +170,12 @@ def _check(config: SlurmConfig, cfg: Config) -> None:
         raise ConfigError(
             f"slurm.nodes={config.nodes} x slurm.gpus_per_node={config.gpus_per_node} = {there} GPUs, but the run "
             f"asks for {gpus:g} (rollout.gpus_per_engine, learner.gpus_per_worker); raise those or lower these"
+        )
+    if config.gpus_per_node and not gpus:
+        raise ConfigError(
+            f"slurm.gpus_per_node={config.gpus_per_node}: the run uses no GPU (rollout.gpus_per_engine and "
+            "learner.gpus_per_worker are 0), so these would idle; leave it out, or choose a set-up for GPUs, such as "
+            "cluster=node_8gpu"
         )
     slots = config.nodes * (config.cpus_per_node or 1)
     actors = cfg.rollout.engines + cfg.learner.workers
@@ -169,10 +186,14 @@ def _check(config: SlurmConfig, cfg: Config) -> None:
         )
 
 
-def _cores(config: SlurmConfig, cfg: Config) -> list[str]:
-    """The cores of a node, unless the user has chosen: what a run finds idle differs from attempt to attempt."""
+def _cluster(config: SlurmConfig, cfg: Config) -> list[str]:
+    """The cores of a node, unless the user has chosen: what a run finds idle differs from attempt to attempt.
+
+    With one node the run starts Ray itself, whatever the recipe says; with several the supervisor adds the address.
+    """
     known = config.cpus_per_node is not None and cfg.cluster.cpus is None
-    return [f"cluster.cpus={config.cpus_per_node}"] if known else []
+    cores = [f"cluster.cpus={config.cpus_per_node}"] if known else []
+    return cores + (["cluster.address=local"] if config.nodes == 1 and cfg.cluster.address != "local" else [])
 
 
 def submit(script: str, work: Work, logs: Path) -> str:
@@ -191,7 +212,7 @@ def submit(script: str, work: Work, logs: Path) -> str:
     ):
         raise SlurmError(
             f"{work.name}: is in the queue already (job {waiting.split()[0]}); its tasks would share their run folders "
-            "with the new ones. Wait for it, `scancel` it, or set slurm.name if it is another sweep."
+            "with the new ones. Wait for it, `scancel` it, or give another sweep its own hydra.sweep.dir."
         )
     try:
         logs.mkdir(parents=True, exist_ok=True)
@@ -199,7 +220,10 @@ def submit(script: str, work: Work, logs: Path) -> str:
     except OSError as error:
         raise RlvrError(f"{error.filename}: cannot be written ({error.strerror})") from error
     number = _command("sbatch", "--parsable", text=script).partition(";")[0]
-    write_atomically(logs / f"{work.name}-{number}.sbatch", script)
+    try:
+        write_atomically(logs / f"{work.name}-{number}.sbatch", script)
+    except OSError as error:  # the job runs without it
+        print(f"{logs}: no copy of the script is kept ({error.strerror})", file=sys.stderr)
     return number
 
 
@@ -236,6 +260,10 @@ def main() -> None:
         script = render(request.config, work)
         if request.dry_run:
             print(script, end="")
+            print(
+                "(not submitted; submitting also makes the output's folder and the file of a sweep's jobs)",
+                file=sys.stderr,
+            )
             return
         logs = Path(request.config.logs).absolute()
         number = submit(script, work, logs)

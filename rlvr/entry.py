@@ -20,12 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config import Config
-from rlvr.errors import ConfigError, PausedError, RlvrError
+from rlvr.errors import ActorError, ConfigError, DeadlineError, PausedError, RlvrError
 
 if TYPE_CHECKING:
     from rlvr.sweep import Sweep
 
 EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
+EXIT_LOST = 69  # EX_UNAVAILABLE: a process died or did not answer; another attempt may do better
 PACKAGE = Path(__file__).resolve().parent
 # Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
 FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval")
@@ -220,7 +221,14 @@ class readable_errors:
             notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
             print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)
             print("(RLVR_TRACEBACK=1 shows where)", file=sys.stderr)
-            sys.exit(EXIT_PAUSED if isinstance(error, PausedError) else 1)
+            sys.exit(exit_code(error))
+
+
+def exit_code(error: RlvrError) -> int:
+    """What a process that ends with this error exits with."""
+    if isinstance(error, PausedError):
+        return EXIT_PAUSED
+    return EXIT_LOST if isinstance(error, ActorError | DeadlineError) else 1
 
 
 _interrupted = threading.Event()

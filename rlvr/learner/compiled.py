@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from rlvr.errors import DeadlineError
+from rlvr.errors import ConfigError, DeadlineError
 
+REMEDY = "DeepSpeed compiles there; set XDG_CACHE_HOME or TORCH_EXTENSIONS_DIR to a folder on a local disk"
 OURS = "RLVR_EXTENSIONS_DIR"  # tells our folder from one that the user has chosen
 
 
@@ -33,16 +35,16 @@ def build_alone(folder: Path, *, deadline_seconds: float) -> Iterator[None]:
     TORCH_EXTENSIONS_DIR wins where the user has set it; others may build there, so no mark is removed from it.
 
     Raises:
+        ConfigError: the folder cannot be written or locked.
         DeadlineError: another process has been building for too long.
     """
     chosen = os.environ.get("TORCH_EXTENSIONS_DIR")
     mine = chosen is None or chosen == os.environ.get(OURS)
     root = folder if mine else Path(str(chosen))
-    root.mkdir(parents=True, exist_ok=True)
     lock = root / "rlvr.lock"
-    with lock.open("a") as file:
+    with _opened(lock) as file:
         end = time.monotonic() + deadline_seconds
-        while not _try_lock(file.fileno()):
+        while not _try_lock(file):
             if time.monotonic() > end:
                 raise DeadlineError(
                     f"{lock}: another process has been compiling there for {deadline_seconds:g} s; is one stuck?"
@@ -55,9 +57,19 @@ def build_alone(folder: Path, *, deadline_seconds: float) -> Iterator[None]:
         yield
 
 
-def _try_lock(descriptor: int) -> bool:
+def _opened(lock: Path) -> IO[str]:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock.open("a")
+    except OSError as error:
+        raise ConfigError(f"{lock}: cannot be written ({error.strerror}); {REMEDY}") from error
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # some network file systems know no locks
+        raise ConfigError(f"{file.name}: cannot be locked ({error.strerror}); {REMEDY}") from error
     return True

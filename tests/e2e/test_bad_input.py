@@ -71,7 +71,7 @@ def test_engine_that_dies_ends_the_run_with_its_name(tmp_path: Path) -> None:
     [engine] = [p for p in run.survivors() if p.environ().get("RLVR_ACTOR") == "engine-0"]
     engine.kill()
     code, output = run.wait(60)
-    assert code == 1
+    assert code == 69  # another attempt may do better, see rlvr.entry
     assert "ActorError" in output
     assert "Traceback" not in output
     assert run.leaves_nothing()

@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch import slurm
-from launch.config import SlurmConfig, load_config
+from launch.config import SlurmConfig, limit_seconds, load_config
 from launch.job import parse
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
 from launch.node import ray_command
 from launch.outcome import Ending, newest_step, verdict
 from launch.process import JobError
 from launch.script import Work, render
-from rlvr.entry import EXIT_PAUSED
+from rlvr.entry import EXIT_LOST, EXIT_PAUSED
 from rlvr.errors import ConfigError, DeadlineError
 from rlvr.pause import listen_for_pause
 
@@ -68,6 +68,15 @@ def test_options_come_from_defaults_then_the_site_then_the_command_line(tmp_path
         (["slurm.nodes=two"], "slurm.nodes=two: "),
         (["slurm.nodes=0"], "slurm.nodes=0: must be at least 1"),
         (["slurm.nodes"], "slurm.nodes: write options as slurm.key=value"),
+        (["slurm.ray_port=70000"], "slurm.ray_port=70000: must be at most 65535"),
+        (["slurm.time=3"], "slurm.warn_seconds=300: the limit of 180 s .* leaves no time before the warning"),
+        (["slurm.gpus_per_node=8", "recipe=dapo"], "slurm.gpus_per_node=8: the run uses no GPU"),
+        (["slurm.gpus_per_node=8", "recipe=dapo_divweight_7b_2nodes"], "= 8 GPUs, but the run asks for 16"),
+        (
+            ["cluster.address=10.0.0.1:6379"],
+            "cluster.address=10.0.0.1:6379: a job on SLURM starts a Ray of its own",
+        ),
+        (["--config-dir", "tests", "learner.lrr=3"], "learner.lrr"),
         (["slurm.time=tomorrow"], "slurm.time=tomorrow: write it as SLURM does"),
         (["slurm.options=[reservation=x]"], "slurm.options: 'reservation=x' is no option of sbatch"),
         (["--site", "nowhere.yaml"], "--site nowhere.yaml: cannot be read"),
@@ -89,6 +98,30 @@ def test_options_come_from_defaults_then_the_site_then_the_command_line(tmp_path
 )
 def test_what_cannot_work_is_refused_before_anything_is_submitted(arguments, said):
     assert re.search(said, refusal(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 5400),
+        ("2:30", 150),
+        ("12:00:00", 43200),
+        ("1-12", 129600),
+        ("1-0:30", 88200),
+        ("2-00:00:05", 172805),
+    ],
+)
+def test_a_limit_is_read_as_slurm_does(text, seconds):
+    assert limit_seconds(text) == seconds
+
+
+def test_one_line_of_set_up_needs_no_brackets():
+    assert load_config(None, ["slurm.setup=module load cuda"]).setup == ["module load cuda"]
+
+
+def test_one_node_needs_no_ray_to_join():
+    _, work = plan("slurm.gpus_per_node=16", "recipe=dapo_divweight_7b_2nodes")
+    assert "cluster.address=local" in work.arguments
 
 
 def test_a_batch_script_says_what_it_asks_for():
@@ -196,6 +229,7 @@ FAILED = Ending(1, False, False)
         (Ending(-signal.SIGUSR1, True, False), {}, True, EXIT_PAUSED, "goes on after step 6"),
         (KILLED, {}, True, EXIT_PAUSED, "killed by signal 9; requeued"),
         (LOST, {}, True, EXIT_PAUSED, "a node was lost; requeued"),
+        (Ending(EXIT_LOST, False, False), {}, True, EXIT_PAUSED, "lost one of its processes"),
         (FAILED, {}, False, 1, "failed with exit code 1"),
         (PAUSED, {"after": 4}, False, 1, "got no further than step 4: slurm.time leaves no room"),
         (KILLED, {"after": 4}, False, 1, "got no further than step 4: out of memory"),
