@@ -73,8 +73,14 @@ class Site:
 
     def start_now(self, job: str) -> None:
         """Let a requeued job start at once; SLURM holds it back for two minutes."""
-        self.wait_until(lambda: self.state(job) == "PENDING")
-        slurm(self.env, "scontrol", "update", f"JobId={job}", "StartTime=now")
+        update = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+
+        def started() -> bool:  # refused while the job's last attempt is being cleared away
+            if self.state(job) == "PENDING":
+                subprocess.run(update, env=self.env, capture_output=True, timeout=60, check=False)
+            return self.state(job) == "RUNNING"
+
+        self.wait_until(started)
 
     def wait_until(self, condition, timeout: float = 200) -> None:
         """Poll; shows the jobs' output if it takes too long."""
