@@ -8,8 +8,10 @@ when its holder ends; a mark that is found there while the lock is held is left 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +25,13 @@ OURS = "RLVR_EXTENSIONS_DIR"  # tells our folder from one that the user has chos
 
 
 def extensions_folder(*versions: str) -> Path:
-    """The folder for builds of these versions of the libraries, in the user's cache."""
+    """The folder for builds of these versions of the libraries, in the user's cache; one an environment.
+
+    torch builds anew where the paths of headers have changed, so environments that shared one would take turns.
+    """
+    environment = hashlib.blake2b(sys.prefix.encode(), digest_size=4).hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "rlvr" / "-".join(("extensions", f"py{platform.python_version()}", *versions))
+    return cache / "rlvr" / "-".join(("extensions", f"py{platform.python_version()}", *versions, environment))
 
 
 @contextmanager

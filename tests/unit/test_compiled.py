@@ -62,7 +62,10 @@ def test_a_folder_that_the_user_chose_is_left_as_it_is(tmp_path, monkeypatch):
     assert not (tmp_path / "ours").exists()
 
 
-def test_versions_do_not_share_a_folder(tmp_path, monkeypatch):
+def test_versions_and_environments_do_not_share_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert extensions_folder("torch2.13") != extensions_folder("torch2.12")
     assert extensions_folder("torch2.13").is_relative_to(tmp_path)
+    here = extensions_folder("torch2.13")
+    monkeypatch.setattr(sys, "prefix", "/another/environment")
+    assert extensions_folder("torch2.13") != here
