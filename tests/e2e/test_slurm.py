@@ -72,7 +72,10 @@ class Site:
         return self.state(job)
 
     def start_now(self, job: str) -> None:
-        """Let a requeued job start at once; SLURM holds it back for two minutes."""
+        """Let a requeued job start soon; SLURM holds it back for two minutes."""
+        self.wait_until(lambda: self.state(job) == "PENDING")
+        # slurmd refuses credentials made in the very second in which it revoked the last attempt's
+        time.sleep(2)
         update = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
 
         def started() -> bool:  # refused while the job's last attempt is being cleared away

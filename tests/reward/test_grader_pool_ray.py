@@ -36,6 +36,7 @@ def test_pool_in_a_threaded_ray_actor():
 
     root = str(Path(__file__).parents[2])
     ray.init(
+        address="local",  # not the cluster whose address a killed head has left in Ray's folder
         num_cpus=1,
         include_dashboard=False,
         log_to_driver=False,

@@ -268,7 +268,8 @@ def test_only_complete_checkpoints_count(tmp_path):
     assert newest_step(tmp_path) == 4
 
 
-def test_the_head_and_a_worker_start_ray_at_the_same_address():
+def test_the_head_and_a_worker_start_ray_at_the_same_address(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch/17")
     own = {"address": "10.0.0.1:7000", "own_ip": "10.0.0.2", "cpus": "16", "gpus": "8"}
     worker = ray_command(node="n2", head=False, **own)
     assert {"--node-name=n2", "--address=10.0.0.1:7000", "--node-ip-address=10.0.0.2", "--num-gpus=8"} <= set(
@@ -276,6 +277,9 @@ def test_the_head_and_a_worker_start_ray_at_the_same_address():
     )
     head = ray_command(node="n1", head=True, **{**own, "address": "127.0.0.1:7000"})
     assert {"--head", "--port=7000", "--node-ip-address=127.0.0.1", "--num-cpus=16"} <= set(head)
+    # /tmp/ray belongs to whoever ran Ray on the node first
+    assert [a for a in head if a.startswith("--temp-dir=")] == [f"--temp-dir=/scratch/17/ray-{os.getuid()}"]
+    assert not any(a.startswith("--temp-dir") for a in worker)
 
 
 def test_addresses_and_ports():
