@@ -2,8 +2,8 @@
 
 With several nodes it starts Ray on all of them through srun and waits until each has joined; then it runs
 `rlvr.train` and watches over both. SIGUSR1 (SLURM's warning before the time limit) is passed on: the run writes a
-checkpoint and the job is requeued, as it is after a crash that left a newer checkpoint. SIGTERM (scancel) closes the
-run. Whatever happens, nothing that was started here outlives the supervisor.
+checkpoint and the job is requeued, as it is after a crash that left a newer checkpoint, and where a step outlasts
+the warning. SIGTERM (scancel) closes the run. Whatever happens, nothing that was started here outlives the supervisor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from rlvr.errors import RlvrError
 NOTICE_SECONDS = 30.0  # for the run to end by itself once a node is lost
 SRUN_SECONDS = 5.0  # for srun to end after a node that it lost
 REPEAT_SECONDS = 5.0  # between two SIGUSR1: a run that is just starting does not listen yet
-LIMIT = "the time limit came before the step was done: slurm.warn_seconds must cover a step, evaluation and checkpoint"
+REQUEUE_SECONDS = 10.0  # for SLURM to requeue the job before its limit
+LATE = "its step is not done: slurm.warn_seconds must cover a step, an evaluation and a checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,17 @@ class Settings:
     """The command line of the supervisor."""
 
     ray: RayStep
+    warn_seconds: float
     max_requeues: int
     run_folder: Path
     training: tuple[str, ...]
     of_sweep: bool
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long the run may take to pause; then there is just time to close it and Ray and to requeue."""
+        closing = 2 * self.ray.stop_seconds + REQUEUE_SECONDS
+        return max(self.warn_seconds - closing, self.warn_seconds / 2)
 
 
 @dataclass(slots=True)
@@ -70,6 +78,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--nodes", type=int, required=True)
     parser.add_argument("--ready-seconds", type=float, required=True)
     parser.add_argument("--stop-seconds", type=float, required=True)
+    parser.add_argument("--warn-seconds", type=float, required=True)
     parser.add_argument("--max-requeues", type=int, required=True)
     parser.add_argument("--logs", type=Path, required=True)
     parser.add_argument("--ray-port", type=int)
@@ -98,7 +107,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         interface=a.interface,
         extra=tuple(a.ray_arg),
     )
-    return Settings(ray, a.max_requeues, run_folder, training, a.sweep_file is not None)
+    return Settings(ray, a.warn_seconds, a.max_requeues, run_folder, training, a.sweep_file is not None)
 
 
 def supervise(settings: Settings, asked: Asked) -> Outcome:
@@ -125,7 +134,7 @@ def supervise(settings: Settings, asked: Asked) -> Outcome:
         if settings.ray.nodes > 1:
             address, ray = stack.enter_context(ray_on_all_nodes(settings.ray, asked.stop.is_set))
             cluster = [f"cluster.address={address}"]
-        ending = run_training([*settings.training, *resume, *cluster], ray, asked, settings.ray.stop_seconds)
+        ending = run_training([*settings.training, *resume, *cluster], ray, asked, settings)
     return verdict(
         ending,
         finished=summary_time(settings.run_folder) != written,
@@ -137,7 +146,7 @@ def supervise(settings: Settings, asked: Asked) -> Outcome:
 
 
 def run_training(
-    arguments: Sequence[str], ray: subprocess.Popen[bytes] | None, asked: Asked, stop_seconds: float
+    arguments: Sequence[str], ray: subprocess.Popen[bytes] | None, asked: Asked, settings: Settings
 ) -> Ending:
     """Run `rlvr.train` to its end, passing on what is asked.
 
@@ -147,20 +156,28 @@ def run_training(
     command = [sys.executable, "-m", "rlvr.train", *arguments]
     say(shlex.join(["python", *command[1:]]))
     run = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent(signal.SIGINT))
-    told: float | None = None  # when SIGUSR1 was last passed on
+    stop_seconds = settings.ray.stop_seconds
+    warned: float | None = None  # when SIGUSR1 came,
+    told = 0.0  # and when it was last passed on
     lost: float | None = None
+    late = False
     try:
         while run.poll() is None:
             now = time.monotonic()
             if asked.stop.is_set():
-                say("ending the run: " + (LIMIT if asked.pause.is_set() else "the job is being cancelled"))
+                say("ending the run: the job is being cancelled, or its time is up")
                 end(run, signal.SIGINT, stop_seconds)
                 raise Cancelled
-            if asked.pause.is_set() and (told is None or now - told > REPEAT_SECONDS):
-                if told is None:
-                    say("SIGUSR1: the run is to write a checkpoint and stop")
+            if asked.pause.is_set() and warned is None:
+                say("SIGUSR1: the run is to write a checkpoint and stop")
+                warned = now
+            if warned is not None and now - told > REPEAT_SECONDS:
                 told = now
                 run.send_signal(signal.SIGUSR1)
+            if warned is not None and now - warned > settings.grace_seconds:
+                say(f"ending the run {settings.grace_seconds:.0f} s after the warning, {LATE}")
+                late = True
+                end(run, signal.SIGINT, stop_seconds)
             if ray is not None and ray.poll() is not None and lost is None:
                 say(f"Ray has ended on some node (srun: exit code {ray.returncode})")
                 lost = now
@@ -173,7 +190,9 @@ def run_training(
         with suppress(subprocess.TimeoutExpired):  # the run may have noticed a lost node before srun did
             ray.wait(SRUN_SECONDS)
             lost = time.monotonic()
-    return Ending(code=run.returncode, pause_asked=told is not None, node_lost=lost is not None)
+    return Ending(
+        run.returncode, pause_asked=warned is not None, node_lost=lost is not None, ended_for_limit=late
+    )
 
 
 def main() -> None:

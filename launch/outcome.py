@@ -15,6 +15,9 @@ class Ending:
     code: int  # exit code; negative: the signal that killed it
     pause_asked: bool  # SIGUSR1 was passed on to it
     node_lost: bool  # Ray ended on some node before it did
+    ended_for_limit: bool = (
+        False  # its step outlasted the warning, so that it had to be ended before the limit
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,18 @@ def verdict(
 ) -> Outcome:
     """Whether the job is done, failed, or goes on in another attempt.
 
-    It goes on after a pause, and after a crash from outside (a signal, a lost node or actor). An error of the run
-    itself would only come again. `before` and `after` are the steps of the newest checkpoint around the attempt.
+    It goes on after a pause, after a step that the limit would have cut short, and after a crash from outside (a
+    signal, a lost node or actor). An error of the run itself would only come again. `before` and `after` are the
+    steps of the newest checkpoint around the attempt.
     """
     if finished:
         return Outcome(0)
-    if ending.code == EXIT_PAUSED or (ending.pause_asked and ending.code < 0):
+    if ending.ended_for_limit:
+        why, remedy = (
+            "the step was not done before the time limit",
+            "raise slurm.warn_seconds, or slurm.time if that is short of a start and a step",
+        )
+    elif ending.code == EXIT_PAUSED or (ending.pause_asked and ending.code < 0):
         why = f"stopped at the checkpoint of step {after}"
         remedy = "slurm.time leaves no room for one step, or slurm.warn_seconds none for the step and its checkpoint"
     elif ending.node_lost:

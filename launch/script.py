@@ -76,6 +76,7 @@ def _body(config: SlurmConfig, work: Work) -> list[str]:
         f"--nodes {config.nodes}",
         f"--ready-seconds {config.ready_seconds}",
         f"--stop-seconds {config.stop_seconds}",
+        f"--warn-seconds {config.warn_seconds}",
         f"--max-requeues {config.max_requeues}",
         f"--logs {shlex.quote(str(Path(config.logs).absolute()))}",
     ]

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
-from rlvr.errors import CheckpointError, ConfigError
+from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.run import RunFolder, write_atomically
 
 # Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
@@ -81,6 +81,9 @@ def save_checkpoint(
         _sync_tree(draft)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
+    except RlvrError:  # a rank that died or does not answer, no matter of the disk
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         shutil.rmtree(draft, ignore_errors=True)
         raise CheckpointError(

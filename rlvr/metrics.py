@@ -13,6 +13,7 @@ from rlvr.reward.verdict import Outcome
 from rlvr.types import Batch, Floats, RolloutBatch, StepStats
 
 PERCENTILES = (50, 90, 95, 99)
+WEIGHT_PERCENTILES = (1, 5, 10, *PERCENTILES)  # a weighting may act by what it takes away
 # Metrics that depend on the clock and so differ between two runs of the same configuration.
 TIMING_PREFIXES = ("seconds/", "rate/")
 
@@ -107,7 +108,7 @@ def step_metrics(
     for name, values in batch.signals.present().items():
         metrics |= _distribution(name, values)
     if batch.token_weight is not None:
-        metrics |= _distribution("token_weight", batch.token_weight)
+        metrics |= _distribution("token_weight", batch.token_weight, WEIGHT_PERCENTILES)
     seconds = {**clock.seconds, **rollout.seconds, "step": clock.total()}
     metrics |= {f"seconds/{name}": value for name, value in seconds.items()}
     metrics["seconds/overhead"] = max(0.0, clock.total() - busy_seconds)
@@ -121,12 +122,12 @@ def _outcomes(rollout: RolloutBatch) -> dict[str, float]:
     return {f"outcome/{o.value}": float(counts[o]) for o in Outcome}
 
 
-def _distribution(name: str, values: Floats) -> dict[str, float]:
+def _distribution(name: str, values: Floats, percentiles: tuple[int, ...] = PERCENTILES) -> dict[str, float]:
     if len(values) == 0:
         return {}
-    marks = np.percentile(values, PERCENTILES)
+    marks = np.percentile(values, percentiles)
     return {f"{name}/mean": float(values.mean())} | {
-        f"{name}/p{p}": float(v) for p, v in zip(PERCENTILES, marks, strict=True)
+        f"{name}/p{p}": float(v) for p, v in zip(percentiles, marks, strict=True)
     }
 
 

@@ -10,13 +10,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from omegaconf import OmegaConf
 
@@ -55,12 +58,13 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.policy = self.path / "policy"
+        self._lock: IO[str] | None = None
 
     def create(self, cfg: Config) -> None:
-        """Make the folder, write the configuration and point `<root>/latest` here.
+        """Make the folder, write the configuration and point `<root>/latest` here; it is this process's from now on.
 
         Raises:
-            ConfigError: the folder exists and holds a run that this one would overwrite.
+            ConfigError: the folder holds a run that this one would overwrite, or another run is writing to it.
         """
         resume = cfg.run.resume
         ours = resume != "never" and Path(resume).resolve().is_relative_to(self.path.resolve())
@@ -72,10 +76,48 @@ class RunFolder:
         try:
             for folder in (self.path, self.checkpoints, self.path / "samples"):
                 folder.mkdir(parents=True, exist_ok=True)
+            self._claim()
             write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
             self._link_latest()
         except OSError as error:
             raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
+
+    def _claim(self) -> None:
+        if self._lock is not None:
+            return
+        file = (self.path / ".lock").open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise ConfigError(
+                f"run.name={self.path.name}: another process is writing to {self.path}. Wait for it to end, or "
+                "choose another run.name."
+            ) from error
+        except OSError as error:  # some network file systems know no locks
+            logging.getLogger(__name__).warning(
+                "%s: cannot be locked (%s); see to it that no other run has this name",
+                file.name,
+                error.strerror,
+            )
+        self._lock = file  # the operating system lets go of it when the process ends
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say what to do where a file of the run cannot be written.
+
+        Raises:
+            RlvrError: a full disk, say; the checkpoints until now are intact.
+        """
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, RlvrError):
+                raise
+            raise RlvrError(
+                f"run folder {self.path}: cannot be written ({error}). Its checkpoints are intact: free some space "
+                f"or mend the disk, then continue with run.name={self.path.name} run.resume=auto."
+            ) from error
 
     def _link_latest(self) -> None:
         link = self.path.parent / "latest"
@@ -86,7 +128,7 @@ class RunFolder:
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one row to metrics.jsonl; the row is on disk when this returns."""
-        with self.metrics_file.open("a") as file:
+        with self.writing(), self.metrics_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -104,16 +146,19 @@ class RunFolder:
     def rewind_metrics(self, step: int) -> None:
         """Drop the rows after `step`, which a resumed run writes again."""
         kept = [row for row in self.read_metrics() if row["step"] <= step]
-        write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
+        with self.writing():
+            write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
 
     def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
         """Write every response of the groups to samples/<name>.jsonl."""
         lines = [json.dumps(sample_row(group, i)) for group in groups for i in range(len(group.samples))]
-        write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
+        with self.writing():
+            write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
 
     def write_summary(self, summary: Summary) -> None:
         """Write summary.json."""
-        write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+        with self.writing():
+            write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
 
 
 def sample_row(group: Group, index: int) -> dict[str, Any]:

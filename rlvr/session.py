@@ -99,8 +99,9 @@ class Session:
         """Export the policy, write summary.json and say where everything lies."""
         train_seconds = self.start.train_seconds + time.monotonic() - self.opened
         if self.cfg.run.export:
-            self.learner.export(str(self.folder.policy.absolute()))
-            self.engines.tokenizer.save_pretrained(self.folder.policy)
+            with self.folder.writing():
+                self.learner.export(str(self.folder.policy.absolute()))
+                self.engines.tokenizer.save_pretrained(self.folder.policy)
         first = reports[0]
         summary = Summary(
             recipe=self.cfg.recipe,

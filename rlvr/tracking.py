@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rlvr.config import Config
 from rlvr.evaluation import EvalReport
-from rlvr.run import RunFolder
+from rlvr.run import RunFolder, write_atomically
 
 PHASES = ("generate", "reward", "score", "update", "push")
 
@@ -41,7 +41,7 @@ class Tracker:
             )
             self._progress.start()
             self._task = self._progress.add_task("", total=cfg.steps, completed=self._done_before, left="")
-        self._wandb = _open_wandb(cfg, folder)
+        self._wandb = _open_wandb(cfg, folder, resumed=first_step > 1)
 
     def note(self, text: str) -> None:
         """A line for the reader, not for the record."""
@@ -116,7 +116,7 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
     return "  ".join([*parts, f"{times} s", left])
 
 
-def _open_wandb(cfg: Config, folder: RunFolder) -> Any:
+def _open_wandb(cfg: Config, folder: RunFolder, *, resumed: bool) -> Any:
     mode: Any = cfg.tracking.wandb
     if mode == "off":
         return None
@@ -127,12 +127,20 @@ def _open_wandb(cfg: Config, folder: RunFolder) -> Any:
     from omegaconf import OmegaConf
 
     settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
-    return wandb.init(
+    identity = folder.path / "wandb_id"
+    # Online, a resumed run goes on in the run on the server; offline each attempt is a run that can be synced.
+    same = mode == "online" and resumed and identity.exists()
+    run = wandb.init(
         project=cfg.tracking.project,
         group=cfg.tracking.group,
         tags=list(cfg.tracking.tags) or None,
         name=folder.path.name,
+        id=identity.read_text() if same else None,
+        resume="allow" if same else None,
         dir=str(folder.path),
         mode=mode,
         config=settings,
     )
+    if mode == "online":
+        write_atomically(identity, run.id)
+    return run

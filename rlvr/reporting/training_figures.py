@@ -52,7 +52,12 @@ PANELS = (
         "train_weight",
         "Weight of the tokens",
         "weight",
-        (("token_weight/mean", "mean"), ("token_weight/p99", "99 %"), ("token_weight/p50", "median")),
+        (
+            ("token_weight/mean", "mean"),
+            ("token_weight/p99", "99 %"),
+            ("token_weight/p50", "median"),
+            ("token_weight/p1", "1 %"),
+        ),
         "What the token-advantage plug-in multiplied each token's advantage with: mean and percentiles over the "
         "tokens of the batch. 1 leaves a token as it is.",
     ),

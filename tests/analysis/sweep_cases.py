@@ -13,6 +13,7 @@ from rlvr.run import RunFolder, Summary
 
 PROBLEMS, SAMPLES, STEPS = 10, 2, 10
 MARKS = ("mean", "p50", "p90", "p95", "p99")
+WEIGHT_MARKS = (*MARKS, "p1", "p5", "p10")
 
 
 def make_run(
@@ -70,7 +71,7 @@ def train_row(step: int, js: float | None, seed: int) -> dict[str, Any]:
         "reward/mean": 0.02 * step,
         "length/mean": 20.0 + seed,
     }
-    row |= {f"entropy/{mark}": 0.5 for mark in MARKS} | {f"token_weight/{mark}": 1.0 for mark in MARKS}
+    row |= {f"entropy/{mark}": 0.5 for mark in MARKS} | {f"token_weight/{mark}": 1.0 for mark in WEIGHT_MARKS}
     if js is not None:
         row |= {f"js_base/{mark}": js * step * rank for rank, mark in enumerate(MARKS, start=1)}
     return row

@@ -158,6 +158,20 @@ def newest(run: Path) -> int:
     return max(int(p.name.removeprefix("step_")) for p in run.glob("checkpoints/step_*"))
 
 
+def test_a_step_longer_than_the_warning_goes_on_from_the_newest_checkpoint(
+    site: Site, tmp_path: Path
+) -> None:
+    quick = ("slurm.warn_seconds=10", "slurm.stop_seconds=2")
+    job = site.submit(*ONE_NODE, *quick, *RUN, f"run.root={tmp_path}", "run.name=long")
+    site.wait_until(lambda: bool(list((tmp_path / "long").glob("checkpoints/step_*/state.json"))))
+    for process in site.processes("rlvr.train", "long"):
+        process.suspend()  # its step takes for ever
+    slurm(site.env, "scancel", "--batch", "--signal=USR1", job)
+    site.wait_until(lambda: "the step was not done before the time limit; requeued" in site.output(), 60)
+    slurm(site.env, "scancel", job)
+    assert site.leaves_nothing()
+
+
 def test_a_sweep_is_an_array_with_a_limit_and_a_cancelled_one_leaves_nothing(
     site: Site, tmp_path: Path
 ) -> None:

@@ -218,6 +218,7 @@ PAUSED = Ending(EXIT_PAUSED, True, False)
 KILLED = Ending(-signal.SIGKILL, False, False)
 LOST = Ending(1, False, True)
 FAILED = Ending(1, False, False)
+LATE = Ending(130, True, False, ended_for_limit=True)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,8 @@ FAILED = Ending(1, False, False)
         (FAILED, {}, False, 1, "failed with exit code 1"),
         (PAUSED, {"after": 4}, False, 1, "got no further than step 4: slurm.time leaves no room"),
         (KILLED, {"after": 4}, False, 1, "got no further than step 4: out of memory"),
+        (LATE, {}, True, EXIT_PAUSED, "not done before the time limit; requeued, goes on after step 6"),
+        (LATE, {"after": 4}, False, 1, "got no further than step 4: raise slurm.warn_seconds"),
         (PAUSED, {"attempt": 3}, False, 1, "3 requeues have been used up"),
     ],
 )
@@ -246,17 +249,24 @@ def test_what_follows_an_attempt(ending, changes, requeue, code, said):
     st.integers(-15, 130),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.integers(0, 9),
     st.integers(0, 9),
     st.integers(0, 4),
 )
-def test_a_job_is_never_requeued_for_ever(code, asked, lost, before, after, attempt):
-    ending = Ending(code, asked, lost)
+def test_a_job_is_never_requeued_for_ever(code, asked, lost, late, before, after, attempt):
+    ending = Ending(code, asked, lost, late)
     outcome = verdict(ending, finished=False, before=before, after=after, attempt=attempt, max_requeues=3)
     assert outcome.code != 0  # unfinished is never success
     if outcome.requeue:
         assert after > before
         assert attempt < 3
+
+
+@pytest.mark.parametrize(("warn", "stop", "grace"), [(300, 25, 240), (40, 25, 20), (20, 2, 10)])
+def test_a_run_that_does_not_pause_is_ended_before_the_limit(warn, stop, grace):
+    options = f"--nodes 1 --ready-seconds 9 --max-requeues 3 --logs l --run-folder r --warn-seconds {warn}"
+    assert parse([*options.split(), "--stop-seconds", str(stop)]).grace_seconds == grace
 
 
 def test_only_complete_checkpoints_count(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, DeadlineError, RlvrError
 from rlvr.run import RunFolder, run_name, write_atomically
 from unit.records import group
 
@@ -73,6 +73,23 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, cfg):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RlvrError, match=r"run folder .*file/mine: cannot be written"):
         RunFolder(tmp_path / "file", "mine").create(cfg)
+
+
+def test_two_runs_do_not_write_to_one_folder(folder, cfg):
+    other = RunFolder(folder.path.parent, folder.path.name)
+    with pytest.raises(ConfigError, match=r"run\.name=mine: another process is writing to .*run\.name"):
+        other.create(cfg)
+    assert other.read_metrics() == []  # reading is free
+    del folder._lock  # as the operating system does when the process ends
+    other.create(cfg)
+
+
+def test_a_full_disk_is_one_message(folder):
+    folder.metrics_file.symlink_to("/dev/full")
+    with pytest.raises(RlvrError, match=r"cannot be written .*No space.*run\.name=mine run\.resume=auto"):
+        folder.append_metrics({"step": 1})
+    with pytest.raises(DeadlineError, match="stuck"), folder.writing():  # a time-out is an OSError, too
+        raise DeadlineError("stuck")
 
 
 def test_metrics_come_back_as_written(folder):

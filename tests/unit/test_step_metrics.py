@@ -113,6 +113,7 @@ def test_step_metrics_by_hand():
         "outcome/wrong": 4.0,  # dropped groups were graded too
         "outcome/timed_out": 0.0,
         "token_weight/mean": 3.5,
+        "token_weight/p10": 0.7,
         "token_weight/p50": 3.5,
         "token_weight/p90": 6.3,
         "seconds/generate": 1.25,

@@ -13,6 +13,7 @@ from rlvr.analysis.sweep.training import (
     DIVERGENCE,
     ENTROPY,
     WEIGHT,
+    WEIGHT_MARKS,
     Cost,
     Curve,
     Ending,
@@ -164,7 +165,7 @@ def divergence_table(found: Findings) -> Table:
 def weight_table(found: Findings) -> Table:
     """Percentiles of the token weight, and entropy, at the end of training."""
     return Table(
-        ("condition", "weight mean", "p50", "p90", "p95", "p99", "entropy mean"),
+        ("condition", "weight mean", *WEIGHT_MARKS[1:], "entropy mean"),
         tuple((e.condition, *_values(e, WEIGHT), *_values(e, (ENTROPY,))) for e in found.endings),
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",

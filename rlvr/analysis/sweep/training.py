@@ -12,7 +12,8 @@ from rlvr.analysis.sweep.runs import Run
 
 MARKS = ("mean", "p50", "p90", "p95", "p99")
 DIVERGENCE = tuple(f"js_base/{mark}" for mark in MARKS)
-WEIGHT = tuple(f"token_weight/{mark}" for mark in MARKS)
+WEIGHT_MARKS = ("mean", "p1", "p5", "p10", *MARKS[1:])
+WEIGHT = tuple(f"token_weight/{mark}" for mark in WEIGHT_MARKS)
 ENTROPY = "entropy/mean"
 LAST_PART = 5  # the end of training is the last fifth of the steps
 
