@@ -182,6 +182,11 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
         ConfigError: there is no job, a job's configuration cannot work, or two jobs would share a folder.
     """
     parsed = get_args_parser().parse_args(list(arguments))
+    if parsed.multirun and parsed.cfg:
+        raise ConfigError(
+            f"--cfg {parsed.cfg} prints one configuration and -m asks for several: leave out -m and give each key "
+            "one value (+sweep=<name> alone shows what its jobs have in common)"
+        )
     named = [o for o in parsed.overrides if o.lstrip("+").startswith("sweep=")]
     several = parsed.multirun or named or "hydra.mode=MULTIRUN" in parsed.overrides
     if not several or "hydra.mode=RUN" in parsed.overrides or parsed.cfg or parsed.help or parsed.info:

@@ -84,9 +84,7 @@ def test_a_sweep_folder_that_cannot_be_written_is_said_before_a_job_starts(tmp_p
         Sweep((Job(("a",), ()),), "m", tmp_path / "file" / "sweep").claim()
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["seed=2"], ["--cfg", "job"], ["-m", "+sweep=zoo", "--cfg", "job"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["seed=2"], ["--cfg", "job"], ["+sweep=zoo", "--cfg", "job"]])
 def test_a_single_run_is_no_sweep(arguments):
     assert plan(*arguments) is None
 
@@ -110,6 +108,7 @@ def test_a_job_of_a_named_sweep_is_no_sweep():
         (["-m", "learner.updates_per_step=4,7"], "job updates_per_step-7: .*cannot be split"),
         (["-m", "seed=1,2", "run.name=mine"], "run.name=mine: a sweep names and resumes its jobs itself"),
         (["-m", "run.root=a,b"], "run.root=a,b: a sweep names"),
+        (["-m", "+sweep=zoo", "--cfg", "job"], "--cfg job prints one configuration and -m asks for several"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_job_starts(arguments, said):
@@ -121,7 +120,7 @@ def test_every_named_sweep_is_valid(name):
     sweep = plan("-m", f"+sweep={name}")
     assert len({job.name for job in sweep.jobs}) == len(sweep.jobs) >= 6
     seeds = {part for job in sweep.jobs for part in job.parts if part.startswith("seed-")}
-    assert seeds == {f"seed-{i}" for i in range(1, 6 if name == "experiment" else 4)}
+    assert seeds == {f"seed-{i}" for i in range(1, 6 if name.startswith("experiment") else 4)}
 
 
 def test_a_named_sweep_can_be_narrowed_without_renaming_its_jobs():
