@@ -23,7 +23,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch.outcome import Ending, Outcome, newest_step, summary_time, verdict
+from launch.outcome import Ending, Outcome, first_step, newest_step, summary_time, verdict
 from launch.process import Cancelled, JobError, command_output, die_with_parent, end, say
 from launch.ray_step import RayStep, job_number, ray_on_all_nodes
 from rlvr.errors import RlvrError
@@ -48,7 +48,10 @@ class Settings:
 
     @property
     def grace_seconds(self) -> float:
-        """How long the run may take to pause; then there is just time to close it and Ray and to requeue."""
+        """How long the run may take to pause; the rest is for closing it and Ray, and for the requeue.
+
+        Closing seldom takes its full time, so a short warning is shared by halves.
+        """
         closing = 2 * self.ray.stop_seconds + REQUEUE_SECONDS
         return max(self.warn_seconds - closing, self.warn_seconds / 2)
 
@@ -123,11 +126,12 @@ def supervise(settings: Settings, asked: Asked) -> Outcome:
     if written is not None and (attempt or settings.of_sweep):
         say("the run is finished already")
         return Outcome(0)
-    before = newest_step(settings.run_folder)
+    # Where the user names a checkpoint, it is where a job begins that has none of its own to go on from.
+    named = None if attempt and newest_step(settings.run_folder) else named_checkpoint(settings.training)
+    before = first_step(settings.run_folder, named)
     # Anybody who reaches an open Ray port can run code as this user: only holders of the token may join.
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    # Where the user names a checkpoint, it is where the first attempt begins.
-    resume = ["run.resume=auto"] if attempt else []
+    resume = ["run.resume=auto"] if attempt and named is None else []
     with ExitStack() as stack:
         cluster: list[str] = []
         ray: subprocess.Popen[bytes] | None = None
@@ -137,12 +141,18 @@ def supervise(settings: Settings, asked: Asked) -> Outcome:
         ending = run_training([*settings.training, *resume, *cluster], ray, asked, settings)
     return verdict(
         ending,
-        finished=summary_time(settings.run_folder) != written,
+        finished=summary_time(settings.run_folder) not in (None, written),
         before=before,
         after=newest_step(settings.run_folder),
         attempt=attempt,
         max_requeues=settings.max_requeues,
     )
+
+
+def named_checkpoint(training: Sequence[str]) -> str | None:
+    """The checkpoint that the run's own arguments name, None where they say auto or never."""
+    values = [a.partition("=")[2].strip("'\"") for a in training if a.startswith("run.resume=")]
+    return values[-1] if values and values[-1] not in ("auto", "never") else None
 
 
 def run_training(
@@ -204,7 +214,8 @@ def main() -> None:
         if outcome.message:
             say(outcome.message)
         if outcome.code and not outcome.requeue:
-            say(f"to go on from its newest checkpoint, submit again with run.name={settings.run_folder.name}")
+            own = f"submit again with run.name={settings.run_folder.name}"
+            say("to go on, " + ("submit the same sweep again" if settings.of_sweep else own))
         if outcome.requeue:
             command_output("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
         sys.exit(outcome.code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,14 +44,20 @@ def summary_time(run_folder: Path) -> float | None:
         return None
 
 
+def first_step(run_folder: Path, resume: str | None) -> int:
+    """The step after which an attempt begins: that of the checkpoint which `run.resume` names, or of the newest."""
+    named = re.fullmatch(r"step_(\d+)", Path(resume or "").name)
+    return newest_step(run_folder) if named is None else int(named[1])
+
+
 def verdict(
     ending: Ending, *, finished: bool, before: int, after: int, attempt: int, max_requeues: int
 ) -> Outcome:
     """Whether the job is done, failed, or goes on in another attempt.
 
     It goes on after a pause, after a step that the limit would have cut short, and after a crash from outside (a
-    signal, a lost node or actor). An error of the run itself would only come again. `before` and `after` are the
-    steps of the newest checkpoint around the attempt.
+    signal, a lost node or actor). An error of the run itself would only come again. `before` is the step after
+    which the attempt began, `after` that of the newest checkpoint now.
     """
     if finished:
         return Outcome(0)

@@ -101,7 +101,7 @@ def _body(config: SlurmConfig, work: Work) -> list[str]:
     ]
     return [
         *notes,
-        "set -eu",
+        "set -e",  # not -u: conda and many module scripts read unset variables
         *config.setup,
         "",
         "# It replaces this shell, so that SLURM's signals reach it: it starts Ray and the run, passes signals on, and",

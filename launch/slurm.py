@@ -245,10 +245,12 @@ def _command(*command: str, text: str | None = None) -> str:
         ) from error
     if done.returncode:
         said = re.sub(r"^\w+: error: ", "", done.stderr.strip(), flags=re.MULTILINE)
-        raise SlurmError(
-            f"{command[0]} refused: {said}\nPartition, account, qos, constraint and time come from slurm.* or --site; "
-            "`sinfo` shows the partitions. Nothing was submitted."
+        hint = (
+            "Partition, account, qos, constraint and time come from slurm.* or --site; `sinfo` shows the partitions. "
+            if command[0] == "sbatch"
+            else ""
         )
+        raise SlurmError(f"{command[0]} refused: {said}\n{hint}Nothing was submitted.")
     return done.stdout.strip()
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from omegaconf import OmegaConf
 from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
-from rlvr.run import RunFolder, write_atomically
+from rlvr.run import RunFolder, set_aside, write_atomically
 
 # Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
-# computed, or only for how long (steps) or in which order sums are taken (cluster).
+# computed, or only for how long (steps), in how much memory or in which order sums are taken.
 FREE_KEYS = (
     "steps",
     "run.",
@@ -34,10 +35,17 @@ FREE_KEYS = (
     "cluster.",
     "reward.workers",
     "reward.deadline_seconds",
+    "reward.memory_mb",
     "rollout.deadline_seconds",
     "rollout.start_deadline_seconds",
+    "rollout.memory_utilization",
+    "rollout.kv_cache_mb",
+    "rollout.max_concurrent",
+    "rollout.max_rounds",  # a cap, and the remedy where dynamic sampling keeps too little
     "learner.deadline_seconds",
     "learner.start_deadline_seconds",
+    "learner.tokens_per_micro_batch",
+    "model.gradient_checkpointing",
     "sync.",
 )
 
@@ -93,8 +101,17 @@ def save_checkpoint(
     # Later ones may lie there where a run was resumed from an older checkpoint.
     until_now = [p for p in list_checkpoints(folder) if p.name <= final.name]
     for old in until_now[: -cfg.run.keep_last]:
-        shutil.rmtree(old)
+        _drop(old)
     return final
+
+
+def _drop(path: Path) -> None:
+    """Delete a checkpoint; what a network file system still holds on to is no reason to end a run."""
+    doomed = path.with_name(f".{path.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    with suppress(OSError):
+        os.replace(path, doomed)  # at once no checkpoint any more, however long the rest takes
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _sync_tree(folder: Path) -> None:
@@ -113,10 +130,17 @@ def list_checkpoints(folder: RunFolder) -> list[Path]:
 
 
 def set_aside_later(folder: RunFolder, step: int) -> None:
-    """Rename checkpoints after `step`: a run that goes on from an earlier one leaves their course."""
+    """Rename checkpoints after `step`: a run that goes on from an earlier one leaves their course.
+
+    Raises:
+        CheckpointError: one cannot be renamed; none is lost.
+    """
     for path in list_checkpoints(folder):
         if int(path.name.removeprefix("step_")) > step:
-            os.replace(path, path.with_name(f"abandoned_{path.name}"))
+            try:
+                set_aside(path)
+            except OSError as error:
+                raise CheckpointError(f"checkpoint {path}: cannot be renamed ({error})") from error
 
 
 def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:

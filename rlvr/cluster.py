@@ -161,6 +161,7 @@ def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any
     import ray
 
     pending_positions = {ref: position for position, ref in enumerate(refs)}
+    done: list[Any] = []
     try:
         done, pending = ray.wait(
             list(refs), num_returns=len(refs), timeout=deadline_seconds, fetch_local=False
@@ -175,16 +176,36 @@ def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any
             )
         return ray.get(list(refs))
     except ray.exceptions.RayTaskError as error:
+        if (lost := _lost_actor(done)) is not None:
+            raise _actor_error(what, lost) from lost
         cause = error.cause
         if isinstance(cause, Exception):
             cause.add_note(f"(inside an actor, during: {what})")
             raise cause from error
         raise ActorError(f"{what}: {error}") from error
     except ray.exceptions.RayActorError as error:
-        raise ActorError(
-            f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of memory; "
-            "Ray's log folder, named at the start of the run, has its last words."
-        ) from error
+        raise _actor_error(what, error) from error
+
+
+def _actor_error(what: str, error: Exception) -> ActorError:
+    return ActorError(
+        f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of memory; "
+        "Ray's log folder, named at the start of the run, has its last words."
+    )
+
+
+def _lost_actor(refs: Sequence[Any]) -> Exception | None:
+    """The error of a call whose actor died, if there is one: others may have failed only because of that."""
+    import ray
+
+    for ref in refs:
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayActorError as error:
+            return error
+        except Exception:
+            continue
+    return None
 
 
 def put(value: Any) -> Any:

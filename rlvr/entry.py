@@ -205,7 +205,7 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
 
 
 class readable_errors:
-    """Print an error meant for the user as one message and exit with 1; Ctrl-C exits with 130, a pause with 75."""
+    """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130."""
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -225,7 +225,7 @@ class readable_errors:
 
 
 def exit_code(error: RlvrError) -> int:
-    """What a process that ends with this error exits with."""
+    """What a process that ends with this error exits with: 75 after a pause, 69 for a lost process, else 1."""
     if isinstance(error, PausedError):
         return EXIT_PAUSED
     return EXIT_LOST if isinstance(error, ActorError | DeadlineError) else 1

@@ -1,4 +1,4 @@
-"""The errors that a user is meant to read; entry points print them without a traceback and exit with 1."""
+"""The errors that a user is meant to read; entry points print them without a traceback (exit codes: rlvr.entry)."""
 
 
 class RlvrError(Exception):
@@ -18,7 +18,7 @@ class DeadlineError(RlvrError, TimeoutError):
 
 
 class ActorError(RlvrError):
-    """A process of the run died."""
+    """A process of the run died, or no longer takes part."""
 
 
 class MismatchError(RlvrError):

@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +50,9 @@ class Summary:
     resumed_from: str | None
     versions: dict[str, str]
     folder: str
+
+
+DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})\.jsonl")
 
 
 class RunFolder:
@@ -127,7 +132,7 @@ class RunFolder:
         os.replace(fresh, link)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add one row to metrics.jsonl; the row is on disk when this returns."""
+        """Add one row to metrics.jsonl; it survives the end of the process."""
         with self.writing(), self.metrics_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -143,11 +148,29 @@ class RunFolder:
                 break  # only the last line can be damaged: rows are appended whole
         return rows
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the rows after `step`, which a resumed run writes again."""
-        kept = [row for row in self.read_metrics() if row["step"] <= step]
+    def rewind(self, step: int) -> int:
+        """Drop the metrics and samples after `step`, which a resumed run writes again; the number of rows dropped."""
+        rows = self.read_metrics()
+        kept = [row for row in rows if row["step"] <= step]
         with self.writing():
             write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
+            for dump in (self.path / "samples").glob("*.jsonl"):
+                if (found := DUMP_NAME.fullmatch(dump.name)) and int(found[1]) > step:
+                    dump.unlink()
+        return len(rows) - len(kept)
+
+    def reopen(self, step: int) -> None:
+        """Put aside what a finished run has left: one that goes on after `step` is not finished.
+
+        The exported policy stays until it is replaced, unless the run goes back behind it.
+        """
+        summary = self.path / "summary.json"
+        if not summary.exists():
+            return
+        with self.writing():
+            if json.loads(summary.read_text())["steps"] > step and self.policy.exists():
+                set_aside(self.policy)
+            set_aside(summary)
 
     def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
         """Write every response of the groups to samples/<name>.jsonl."""
@@ -188,6 +211,12 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
 def run_name(cfg: Config) -> str:
     """The configured name, or one made of recipe, date and time."""
     return cfg.run.name or f"{cfg.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file or folder to abandoned_<name>, with a number where there is one already."""
+    names = (f"abandoned_{path.name}" + (f"-{n}" if n else "") for n in itertools.count())
+    os.replace(path, next(target for name in names if not (target := path.with_name(name)).exists()))
 
 
 def write_atomically(path: Path, text: str) -> None:

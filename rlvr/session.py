@@ -174,11 +174,12 @@ def open_session(cfg: Config) -> Iterator[Session]:
     checkpoint, start = _find_start(cfg, folder)
     cfg, cores = settle_cores(cfg, checkpoint)
     folder.create(cfg)
-    # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
-    folder.rewind_metrics(-1 if checkpoint is None else start.step)
+    folder.reopen(start.step)
     set_aside_later(folder, start.step)
+    # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
+    dropped = folder.rewind(-1 if checkpoint is None else start.step)
     with ExitStack() as stack:
-        tracker = Tracker(cfg, folder, start.step + 1)
+        tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
         stack.callback(tracker.close)
         tracker.note(f"{plan}\n{cores}")
         actors = _start_actors(cfg, inputs, plugin, folder, tracker, stack)

@@ -18,9 +18,12 @@ PHASES = ("generate", "reward", "score", "update", "push")
 
 
 class Tracker:
-    """Writes every metric to metrics.jsonl, to the console, and to wandb if configured."""
+    """Writes every metric to metrics.jsonl, to the console, and to wandb if configured.
 
-    def __init__(self, cfg: Config, folder: RunFolder, first_step: int) -> None:
+    `goes_on`: the run continues just after the last step it has recorded.
+    """
+
+    def __init__(self, cfg: Config, folder: RunFolder, first_step: int, *, goes_on: bool = False) -> None:
         self._cfg, self._folder = cfg, folder
         self._console = Console(highlight=False, soft_wrap=True)
         mode = cfg.tracking.console
@@ -41,7 +44,7 @@ class Tracker:
             )
             self._progress.start()
             self._task = self._progress.add_task("", total=cfg.steps, completed=self._done_before, left="")
-        self._wandb = _open_wandb(cfg, folder, resumed=first_step > 1)
+        self._wandb = _open_wandb(cfg, folder, goes_on=goes_on)
 
     def note(self, text: str) -> None:
         """A line for the reader, not for the record."""
@@ -116,7 +119,7 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
     return "  ".join([*parts, f"{times} s", left])
 
 
-def _open_wandb(cfg: Config, folder: RunFolder, *, resumed: bool) -> Any:
+def _open_wandb(cfg: Config, folder: RunFolder, *, goes_on: bool) -> Any:
     mode: Any = cfg.tracking.wandb
     if mode == "off":
         return None
@@ -128,8 +131,9 @@ def _open_wandb(cfg: Config, folder: RunFolder, *, resumed: bool) -> Any:
 
     settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
     identity = folder.path / "wandb_id"
-    # Online, a resumed run goes on in the run on the server; offline each attempt is a run that can be synced.
-    same = mode == "online" and resumed and identity.exists()
+    # Offline, each attempt is a run that can be synced. Online the run on the server goes on, unless it has steps
+    # that are to be done again: wandb would drop the new ones.
+    same = mode == "online" and goes_on and identity.exists()
     run = wandb.init(
         project=cfg.tracking.project,
         group=cfg.tracking.group,

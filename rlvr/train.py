@@ -17,7 +17,7 @@ from rlvr.errors import EmptyBatchError, PausedError
 from rlvr.evaluation import EvalReport, evaluate
 from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
-from rlvr.rollout.pool import request_seed
+from rlvr.seeding import derived_seed
 from rlvr.session import Session, open_session
 from rlvr.sync.gate import check_mismatch
 
@@ -35,15 +35,18 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
     cfg, state, version = s.cfg, replace(s.start, eval_before=eval_before), s.start.step
     for step in range(s.start.step + 1, cfg.steps + 1):
         clock, busy = PhaseClock(), s.busy_seconds
-        progress, seed = (step - 1) / cfg.steps, request_seed(cfg.seed, "step", step)
+        progress, seed = (step - 1) / cfg.steps, derived_seed(cfg.seed, "step", step)
         with clock.phase("rollout"):
             rollout = s.source.next(step)  # 1-3: prompts, responses, rewards, dynamic sampling
         s.warn_if_short(step, rollout)
         if not rollout.groups:
+            if state.step > s.start.step:  # what has been learnt until now is not lost
+                save_checkpoint(s.folder, state, cfg, s.learner.save)
             raise EmptyBatchError(
                 f"step {step}: none of {rollout.prompts_drawn} prompts gave answers that differ in correctness "
-                "(all right or all wrong). Use harder or easier problems, more rollout.samples_per_prompt, a "
-                "higher rollout.max_rounds, or rollout.dynamic_sampling=false."
+                "(all right or all wrong). Raise rollout.max_rounds and continue with run.resume=auto, or start "
+                "again with harder or easier problems, more rollout.samples_per_prompt, or "
+                "rollout.dynamic_sampling=false."
             )
         with clock.phase("advantage"):
             groups = group_advantage(rollout.groups, cfg.advantage.estimator)  # 4: one number per sample

@@ -263,6 +263,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             f"advantage.token={cfg.advantage.token} with learner.updates_per_step=1: in the only update of a "
             "step the policy still is the old one, so what compares the two does nothing; use at least 2 updates"
         )
+    if cfg.eval.temperature == 0 and cfg.eval.samples_per_prompt > 1:
+        found.append(
+            f"eval.temperature=0 with eval.samples_per_prompt={cfg.eval.samples_per_prompt}: greedy samples are all "
+            "the same; set eval.samples_per_prompt=1"
+        )
     if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
         found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")
     if (cfg.rollout.answers is None) == (cfg.loss.objective == "nll"):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.cluster import free_port, node_address
@@ -289,7 +290,11 @@ class Learner:
         torch.set_rng_state(state["torch_rng"])
 
     def export(self, folder: str) -> None:
-        """Write the policy in Hugging Face format (rank 0 writes, all ranks help to gather)."""
+        """Write the policy in Hugging Face format (rank 0 writes, all ranks help to gather).
+
+        Raises:
+            OSError: a full disk, say.
+        """
         weights = {}
         for name, tensor in self.named_parameters():
             if self.rank == 0:
@@ -299,4 +304,7 @@ class Learner:
             tied = set(getattr(lm, "all_tied_weights_keys", None) or {})
             state = {k: v for k, v in weights.items() if k not in tied}
             Path(folder).mkdir(parents=True, exist_ok=True)
-            lm.save_pretrained(folder, state_dict=state)
+            try:
+                lm.save_pretrained(folder, state_dict=state)
+            except SafetensorError as error:  # how it reports what the system does
+                raise OSError(f"{folder}: {error}") from error

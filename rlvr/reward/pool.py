@@ -9,6 +9,7 @@ is scored and saved, and its other samples are graded by another.
 """
 
 import json
+import logging
 import sys
 import threading
 from collections import Counter
@@ -147,6 +148,11 @@ class GraderPool:
             "verifier": self.verifier,
             "grader_version": self.version,
         }
-        self._save_folder.mkdir(parents=True, exist_ok=True)
-        with open(self._save_folder / OFFENDERS_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            self._save_folder.mkdir(parents=True, exist_ok=True)
+            with open(self._save_folder / OFFENDERS_FILE, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:  # no reason to end a training run
+            logging.getLogger(__name__).warning(
+                "%s: %s not kept (%s)", self._save_folder / OFFENDERS_FILE, request.sample_id, error.strerror
+            )

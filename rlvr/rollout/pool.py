@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +13,9 @@ from rlvr.cluster import Placement, spawn, threads_per_actor, wait
 from rlvr.config import Config
 from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
+from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
 from rlvr.types import Group, Prompt, Sample
-
-
-def request_seed(*parts: object) -> int:
-    """A 31-bit seed that depends on all parts and on nothing else."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class EnginePool:
@@ -89,7 +83,7 @@ class EnginePool:
                 key=f"{key}/{p.id}",
                 prompt_ids=p.token_ids,
                 n=n,
-                seed=request_seed(self.cfg.seed, key, p.id),
+                seed=derived_seed(self.cfg.seed, key, p.id),
             )
             for p in prompts
         ]

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from rlvr.errors import RlvrError
+from rlvr.errors import ActorError
 
 
-class SyncError(RlvrError):
+class SyncError(ActorError):
     """A weight transfer failed or ran past its deadline; the message names rank, phase and parameter."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,19 @@ def test_jobs_that_never_started_are_named(tmp_path: Path) -> None:
     assert said[1] == "Left out, not started: recipe-dapo_high (seed 2), recipe-dapo (seed 2)."
     plan.write_text("hydra: 3\n")
     assert "multirun.yaml cannot be read" in read_sweep(tmp_path).notes[0]
+
+
+def test_jobs_submitted_to_slurm_that_never_started_are_named(tmp_path: Path) -> None:
+    make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
+    older = tmp_path / "slurm_jobs-20260101-000000-1.jsonl"
+    older.write_text('{"run_folder": "/x/recipe-other_seed-1", "arguments": []}\n')
+    os.utime(older, (1, 1))
+    newer = tmp_path / "slurm_jobs-20260102-000000-1.jsonl"
+    names = ("recipe-dapo_seed-1", "recipe-dapo_seed-2")
+    newer.write_text("".join(f'{{"run_folder": "/x/{name}", "arguments": []}}\n' for name in names))
+    assert read_sweep(tmp_path).not_started == ("recipe-dapo_seed-2",)
+    newer.write_text("{}\n")
+    assert f"{newer.name} cannot be read" in read_sweep(tmp_path).notes[0]
 
 
 def test_conditions_stand_in_the_order_of_the_sweep(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,10 @@ def test_time_and_tokens(tmp_path: Path) -> None:
         ("recipe-x", "1", "400.0", "20.0", "4,000", "10", "0.12", "4,000"),
         ("all", "4", "", "", "", "", "0.30", "10,000"),
     )
+    assert "Resumed" not in cost_table(found).caption
+    file = tmp_path / "recipe-x_seed-4" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"resumed_from": "checkpoints/step_000005"}))
+    assert "Resumed, 1 of the runs" in cost_table(find(read_sweep(tmp_path), "recipe-dapo")).caption
     first, second = csv.DictReader(training_csv(found).splitlines())
     assert float(first["js_base/p99_mean"]) == pytest.approx(0.475)
     assert (second["train_seconds_mean"], second["train_seconds_low"]) == ("400.0", "")

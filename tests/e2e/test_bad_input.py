@@ -65,13 +65,16 @@ def test_model_that_is_no_causal_language_model(tmp_path: Path) -> None:
     assert run.leaves_nothing()
 
 
-def test_engine_that_dies_ends_the_run_with_its_name(tmp_path: Path) -> None:
-    run = Training((*SMALL, f"run.root={tmp_path}", "run.name=dead", "steps=500"))
+@pytest.mark.parametrize("name", ["engine-0", "learner-1"])
+def test_a_process_that_dies_ends_the_run_with_its_name(tmp_path: Path, name: str) -> None:
+    # Where a rank dies the others fail, too: they wait for it inside a collective operation.
+    run = Training((*SMALL, f"run.root={tmp_path}", "run.name=dead", "steps=500", "learner.workers=2"))
     run.wait_for(tmp_path / "dead" / "samples" / "step_000001.jsonl")
-    [engine] = [p for p in run.survivors() if p.environ().get("RLVR_ACTOR") == "engine-0"]
-    engine.kill()
+    [actor] = [p for p in run.survivors() if p.environ().get("RLVR_ACTOR") == name]
+    actor.kill()
     code, output = run.wait(60)
-    assert code == 69  # another attempt may do better, see rlvr.entry
+    assert code == 69, output  # another attempt may do better, see rlvr.entry
     assert "ActorError" in output
+    assert "the process behind it died" in output
     assert "Traceback" not in output
     assert run.leaves_nothing()

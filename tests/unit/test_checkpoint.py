@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rlvr.checkpoint import (
     list_checkpoints,
     load_state,
     save_checkpoint,
+    set_aside_later,
     step_name,
 )
 from rlvr.config import Config
@@ -124,6 +126,31 @@ def test_a_checkpoint_just_written_is_never_dropped(folder, cfg):
 
 
 # Finding
+
+
+def test_what_the_file_system_holds_on_to_does_not_end_the_run(folder, cfg, monkeypatch):
+    def busy(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(16, "Device or resource busy")
+
+    cfg.run.keep_last = 1
+    save(folder, cfg, 10)
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    save(folder, cfg, 20)
+    assert find_checkpoint(folder, "auto") == folder.checkpoints / "step_000020"
+    assert [name for name in names(folder) if name.startswith("step_")] == ["step_000020"]
+
+
+def test_later_checkpoints_are_set_aside_as_often_as_one_goes_back(folder, cfg):
+    cfg.run.keep_last = 3
+    for _ in range(3):
+        for step in (10, 20, 30):
+            save(folder, cfg, step)
+        set_aside_later(folder, 10)
+        assert find_checkpoint(folder, "auto") == folder.checkpoints / "step_000010"
+    assert {"abandoned_step_000030", "abandoned_step_000030-1", "abandoned_step_000030-2"} <= set(
+        names(folder)
+    )
 
 
 def test_auto_finds_the_newest_and_never_finds_none(folder, cfg):

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from launch import slurm
 from launch.config import SlurmConfig, limit_seconds, load_config
-from launch.job import parse
+from launch.job import named_checkpoint, parse
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
 from launch.node import ray_command
-from launch.outcome import Ending, newest_step, verdict
+from launch.outcome import Ending, first_step, newest_step, verdict
 from launch.process import JobError
 from launch.script import Work, render
 from rlvr.entry import EXIT_LOST, EXIT_PAUSED
@@ -139,7 +139,7 @@ def test_a_batch_script_says_what_it_asks_for():
     # sbatch stops reading its options at the first command
     commands = [line for line in script.splitlines() if line and not line.startswith("#")]
     assert script.index(commands[0]) > script.index("--requeue")
-    assert commands[:2] == ["set -eu", "module load cuda"]
+    assert commands[:2] == ["set -e", "module load cuda"]
     assert "--exclusive" not in script
     assert "#SBATCH --exclusive\n" in render(SlurmConfig(), WORK)
 
@@ -267,6 +267,23 @@ def test_a_job_is_never_requeued_for_ever(code, asked, lost, late, before, after
 def test_a_run_that_does_not_pause_is_ended_before_the_limit(warn, stop, grace):
     options = f"--nodes 1 --ready-seconds 9 --max-requeues 3 --logs l --run-folder r --warn-seconds {warn}"
     assert parse([*options.split(), "--stop-seconds", str(stop)]).grace_seconds == grace
+
+
+@pytest.mark.parametrize(
+    ("resume", "attempt_begins_at"),
+    [
+        ("auto", 60),
+        ("runs/mine/checkpoints/step_000020", 20),
+        ('"/a b/checkpoints/step_000020"', 20),
+        ("odd", 60),
+    ],
+)
+def test_a_run_that_goes_back_to_a_checkpoint_begins_there(tmp_path, resume, attempt_begins_at):
+    (tmp_path / "checkpoints" / "step_000060").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step_000060" / "state.json").touch()
+    named = named_checkpoint(["recipe=dapo", f"run.resume={resume}"])
+    assert (named is None) == (resume == "auto")
+    assert first_step(tmp_path, named) == attempt_begins_at
 
 
 def test_only_complete_checkpoints_count(tmp_path):

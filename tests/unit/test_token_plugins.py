@@ -210,6 +210,26 @@ def test_weights_carry_no_gradient_and_do_not_touch_the_signals():
     np.testing.assert_array_equal(batch.signals.js_base, before)
 
 
+class InPlace:
+    """A plug-in that works in the tensors it is given."""
+
+    requires = frozenset({"js_base"})
+
+    def weights(self, view: TokenView) -> torch.Tensor:
+        view.advantage.zero_()
+        return view.signals["js_base"].clamp_(min=0.25).mul_(2)
+
+
+def test_a_plug_in_that_works_in_place_changes_only_its_view():
+    batch = random_batch([2], [4])
+    before = batch.signals.js_base.copy()
+    found = apply(batch, InPlace())
+    np.testing.assert_array_equal(batch.signals.js_base, before)
+    np.testing.assert_allclose(
+        found.token_advantage, found.token_weight * batch.advantage[[0] * 4], rtol=1e-6
+    )
+
+
 # What a bad plug-in is told
 
 

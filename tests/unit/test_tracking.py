@@ -44,10 +44,10 @@ def test_a_resumed_run_is_the_same_run_on_the_server(tmp_path: Path, cfg: Config
     monkeypatch.setenv("WANDB_API_KEY", "x")  # makes "offline", the default, online
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
-    for first_step in (1, 7, 7, 1):
-        Tracker(cfg, folder, first_step).close()
+    for first_step, goes_on in ((1, False), (7, True), (9, True), (9, False)):
+        Tracker(cfg, folder, first_step, goes_on=goes_on).close()
     assert [c["mode"] for c in calls] == ["online"] * 4
-    # The last one starts afresh in the folder of a run that ended before its first checkpoint.
+    # The last one does steps again that are on the server, where they cannot be replaced.
     assert [(c["id"], c["resume"]) for c in calls] == [
         (None, None),
         ("made-1", "allow"),
@@ -59,8 +59,8 @@ def test_a_resumed_run_is_the_same_run_on_the_server(tmp_path: Path, cfg: Config
 def test_offline_every_attempt_is_a_run_of_its_own(tmp_path: Path, cfg: Config, calls):
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
-    for first_step in (1, 7):
-        Tracker(cfg, folder, first_step).close()
+    for first_step, goes_on in ((1, False), (7, True)):
+        Tracker(cfg, folder, first_step, goes_on=goes_on).close()
     assert [(c["mode"], c["id"], c["resume"]) for c in calls] == [("offline", None, None)] * 2
 
 

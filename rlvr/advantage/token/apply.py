@@ -1,4 +1,4 @@
-"""Stage 7 of the loop: per-token advantage from per-token divergence."""
+"""Stage 7 of the loop: the advantage of each token, its sample's times the plug-in's weight."""
 
 from __future__ import annotations
 

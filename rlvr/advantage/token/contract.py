@@ -89,7 +89,8 @@ def batch_view(batch: Batch, plugin: TokenPlugin, *, progress: float, seed: int)
     sequence = batch.sequence_of_token
     present = batch.signals.present()
     return TokenView(
-        signals={name: torch.from_numpy(present[name]) for name in plugin.requires},
+        # copies, so that a plug-in that works in place changes nothing but its own view
+        signals={name: torch.tensor(present[name]) for name in plugin.requires},
         advantage=torch.from_numpy(batch.advantage[sequence]),
         sequence=torch.from_numpy(sequence),
         position=torch.from_numpy(batch.position_of_token),

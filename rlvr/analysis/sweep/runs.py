@@ -23,6 +23,8 @@ Metrics = dict[int, dict[str, float]]  # step -> name -> value
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, YAMLError
 )  # fmt: skip
+HYDRAS_FILE = "multirun.yaml"  # what the last command wrote: where it ran the jobs itself,
+SLURM_FILES = "slurm_jobs-*.jsonl"  # and where it submitted them (launch)
 LISTED = 5  # line numbers and the like spelled out in a note
 
 
@@ -41,8 +43,9 @@ class Run:
     settings: dict[str, Any]  # dotted key -> value, of config.yaml
     versions: dict[str, str]  # package -> version
     train_seconds: float  # the training loop, evaluation and checkpoints included
-    setup_seconds: float  # from the start of the process to the first step
+    setup_seconds: float  # from the start of the process to the first step; of the last one, if resumed
     tokens: int  # sampled for training
+    resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +107,31 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def planned_jobs(folder: Path, notes: list[str]) -> tuple[str, ...]:
-    """The names of the jobs of the sweep's last command, from multirun.yaml; none where there is no such file."""
-    from rlvr.sweep import expand  # the runner of sweeps, which knows how jobs are named
-
-    file = folder / "multirun.yaml"
-    if not file.exists():
+    """The names of the jobs of the sweep's last command, run here or submitted to SLURM; none without its file."""
+    files = sorted([*folder.glob(HYDRAS_FILE), *folder.glob(SLURM_FILES)], key=lambda p: p.stat().st_mtime)
+    if not files:
         return ()
     try:
-        hydra = OmegaConf.load(file).hydra
-        params = {str(key): value for key, value in (hydra.sweeper.params or {}).items()}
-        lines = [f"{key}={value}" for key, value in params.items()] + list(hydra.overrides.task)
-        overrides = [o for o in OverridesParser.create().parse_overrides(lines) if not o.is_hydra_override()]
-        return tuple(job.name for job in expand(overrides, frozenset(params)))
+        return _jobs_of_hydra(files[-1]) if files[-1].name == HYDRAS_FILE else _jobs_of_slurm(files[-1])
     except (RlvrError, HydraException, *UNREADABLE) as error:  # of another version, or edited
         notes.append(
-            f"multirun.yaml cannot be read ({type(error).__name__}), so jobs that never started are not known."
+            f"{files[-1].name} cannot be read ({type(error).__name__}), so jobs that never started are not known."
         )
         return ()
+
+
+def _jobs_of_hydra(file: Path) -> tuple[str, ...]:
+    from rlvr.sweep import expand  # the runner of sweeps, which knows how jobs are named
+
+    hydra = OmegaConf.load(file).hydra
+    params = {str(key): value for key, value in (hydra.sweeper.params or {}).items()}
+    lines = [f"{key}={value}" for key, value in params.items()] + list(hydra.overrides.task)
+    overrides = [o for o in OverridesParser.create().parse_overrides(lines) if not o.is_hydra_override()]
+    return tuple(job.name for job in expand(overrides, frozenset(params)))
+
+
+def _jobs_of_slurm(file: Path) -> tuple[str, ...]:
+    return tuple(Path(json.loads(line)["run_folder"]).name for line in file.read_text().splitlines())
 
 
 def _read_run(job: Path, notes: list[str]) -> Run:
@@ -143,6 +154,7 @@ def _read_run(job: Path, notes: list[str]) -> Run:
             train_seconds=float(summary["train_seconds"]),
             setup_seconds=float(summary["setup_seconds"]),
             tokens=int(summary["tokens_generated"]),
+            resumed=summary["resumed_from"] is not None,
         )
     except UNREADABLE as error:  # files may be damaged
         raise DataError(
