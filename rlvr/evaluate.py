@@ -20,7 +20,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from rlvr import cluster
+from rlvr.actors import open_engines
 from rlvr.analysis.accuracy import EvalResult, compare
 from rlvr.analysis.evaluation_file import (
     FILE_NAME,
@@ -42,7 +41,7 @@ from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.sources import ARITHMETIC_HELD_OUT
 from rlvr.data.stream import build_eval_sets
-from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.data.tokenizer import load_tokenizer
 from rlvr.entry import hydra_entry, recipes_folder
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.evaluation import EvalReport, sample_and_grade
@@ -50,7 +49,6 @@ from rlvr.evaluation import report as report_of
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder, write_atomically
-from rlvr.session import open_graders
 from rlvr.types import Group, Prompt
 from rlvr.validate import validate
 
@@ -116,15 +114,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
     )
     folder = _create_folder(cfg)
     claim_settings(folder, cfg)
-    device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
-    gpus = cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-    with ExitStack() as stack:
-        stack.callback(cluster.shutdown)
-        ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
-        cluster.check_resources(ray, gpus=gpus, actors=cfg.rollout.engines)
-        graders = stack.enter_context(open_graders(cfg, folder))
-        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
-        engines.ready()
+    with open_engines(cfg, folder, tokenizer) as (engines, graders):
         reports = tuple(
             report_of(
                 chosen.name,

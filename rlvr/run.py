@@ -109,7 +109,7 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Say what to do where a file of the run cannot be written.
+        """Say what to do where a file of a training run cannot be written.
 
         Raises:
             RlvrError: a full disk, say; the checkpoints until now are intact.
@@ -173,10 +173,13 @@ class RunFolder:
             set_aside(summary)
 
     def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
-        """Write every response of the groups to samples/<name>.jsonl."""
+        """Write every response of the groups to samples/<name>.jsonl.
+
+        Raises:
+            OSError: a full disk, say; what to do about it depends on who writes.
+        """
         lines = [json.dumps(sample_row(group, i)) for group in groups for i in range(len(group.samples))]
-        with self.writing():
-            write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
+        write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
 
     def write_summary(self, summary: Summary) -> None:
         """Write summary.json."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,18 +11,17 @@ from pathlib import Path
 
 import psutil
 from omegaconf import OmegaConf
-from transformers import PreTrainedTokenizerBase
 
 from rlvr import cluster
+from rlvr.actors import start_actors
 from rlvr.advantage.token import TokenPlugin
 from rlvr.checkpoint import TrainingState, find_checkpoint, load_state, set_aside_later, step_name
 from rlvr.config import Config
-from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
-from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import ConfigError
 from rlvr.evaluation import EvalReport
+from rlvr.inputs import read_inputs
 from rlvr.learner.group import LearnerGroup
-from rlvr.learner.scoring import needed_signals
 from rlvr.pause import listen_for_pause
 from rlvr.preflight import preflight
 from rlvr.reward.pool import GraderPool
@@ -31,7 +29,6 @@ from rlvr.rollout.collect import collect
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
 from rlvr.run import RunFolder, Summary, run_name
-from rlvr.sync.sender import choose_backend
 from rlvr.tracking import Tracker
 from rlvr.types import Group, RolloutBatch
 from rlvr.validate import validate
@@ -84,7 +81,8 @@ class Session:
         """Write the step's responses, if it is due."""
         every = self.cfg.run.dump_samples_every
         if every and step % every == 0:
-            self.folder.dump_samples(step_name(step), [*groups, *dropped])
+            with self.folder.writing():
+                self.folder.dump_samples(step_name(step), [*groups, *dropped])
 
     def warn_if_short(self, step: int, rollout: RolloutBatch) -> None:
         """Say so when dynamic sampling could not fill the batch."""
@@ -139,26 +137,6 @@ class Session:
         return summary
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What a run reads before anything is started."""
-
-    base_folder: str
-    tokenizer: PreTrainedTokenizerBase
-    stream: PromptStream
-    eval_sets: tuple[EvalSet, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Actors:
-    """The processes of a run."""
-
-    engines: EnginePool
-    learner: LearnerGroup
-    graders: GraderPool
-    versions: dict[str, str]
-
-
 @contextmanager
 def open_session(cfg: Config) -> Iterator[Session]:
     """Check the configuration, start everything, and end it again whatever happens.
@@ -169,7 +147,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
     """
     pause = listen_for_pause()
     plan, plugin = validate(cfg)
-    inputs = _read_inputs(cfg)
+    inputs = read_inputs(cfg)
     folder = RunFolder(Path(cfg.run.root), run_name(cfg))
     checkpoint, start = _find_start(cfg, folder)
     cfg, cores = settle_cores(cfg, checkpoint)
@@ -182,7 +160,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
         stack.callback(tracker.close)
         tracker.note(f"{plan}\n{cores}")
-        actors = _start_actors(cfg, inputs, plugin, folder, tracker, stack)
+        actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
         if cfg.sync.preflight:
             preflight(
                 cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
@@ -224,39 +202,6 @@ def _find_start(cfg: Config, folder: RunFolder) -> tuple[Path | None, TrainingSt
     return checkpoint, start
 
 
-def _start_actors(
-    cfg: Config, inputs: Inputs, plugin: TokenPlugin, folder: RunFolder, tracker: Tracker, stack: ExitStack
-) -> Actors:
-    """Start Ray, engines, learner and graders side by side, and connect engines and learner."""
-    device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"
-    count = cfg.rollout.engines + cfg.learner.workers
-    gpus = (
-        cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-        + cfg.learner.workers * cfg.learner.gpus_per_worker
-    )
-    stack.callback(cluster.shutdown)
-    ray = cluster.start(cfg.cluster, actors=count)
-    cluster.check_resources(ray, gpus=gpus, actors=count)
-    tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
-    engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
-    learner = LearnerGroup(
-        cfg,
-        {
-            "model_folder": model_folder(cfg.model.path),
-            "base_folder": inputs.base_folder,
-            "signals": needed_signals(plugin, cfg.loss, cfg.tracking.signals),
-            "plugin": plugin,
-            "device": device,
-        },
-    )
-    graders = stack.enter_context(open_graders(cfg, folder))
-    versions = _versions() | learner.ready() | engines.ready()
-    learner.connect(engines.handles)
-    backend, reason = choose_backend(cfg, device)
-    tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
-    return Actors(engines, learner, graders, versions)
-
-
 def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
     """The configuration with `cluster.cpus` set, and the reason for its value.
 
@@ -271,31 +216,6 @@ def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
         idle, cores = cluster.idle_cores()
         reason = f"cores: {idle} of {cores}" + (", the others are busy" if idle < cores else "")
     return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
-
-
-def _read_inputs(cfg: Config) -> Inputs:
-    """Tokenizer and prompts; whatever is wrong with them is the user's to mend, hence a ConfigError."""
-    room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
-    try:
-        base_folder = model_folder(cfg.model.base_path or cfg.model.path)
-        tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
-        eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
-        stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
-    return Inputs(base_folder, tokenizer, stream, eval_sets)
-
-
-def open_graders(cfg: Config, folder: RunFolder) -> GraderPool:
-    """The grader workers of a run."""
-    return GraderPool(
-        workers=cfg.reward.workers,
-        deadline_seconds=cfg.reward.deadline_seconds,
-        memory_mb=cfg.reward.memory_mb,
-        policy=cfg.reward.policy,
-        verifier=cfg.reward.verifier,
-        save_folder=folder.path / "samples",
-    )
 
 
 def _open_source(
@@ -314,10 +234,3 @@ def _open_source(
         staleness=cfg.rollout.staleness,
         deadline_seconds=cfg.rollout.deadline_seconds * cfg.rollout.max_rounds,
     )
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("rlvr", "ray", "transformers", "math-verify", "hydra-core")
-    return {name: version(name) for name in names} | {"python": platform.python_version()}

@@ -80,7 +80,8 @@ def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
     """Evaluate the policy as it is after `step` steps and record it."""
     reports = evaluate(s.engines, s.graders, s.eval_sets, s.cfg)
     s.tracker.evaluation(step, reports)
-    s.folder.dump_samples(f"eval_{step:06d}", [g for r in reports for g in r.groups])
+    with s.folder.writing():
+        s.folder.dump_samples(f"eval_{step:06d}", [g for r in reports for g in r.groups])
     return reports
 
 

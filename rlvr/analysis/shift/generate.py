@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from rlvr import cluster
+from rlvr.actors import open_engines
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import identity
 from rlvr.analysis.shift.models import Models, is_training_checkpoint
 from rlvr.analysis.shift.storage import claim
 from rlvr.config import Config, LearnerConfig
 from rlvr.data.stream import build_eval_sets
-from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
-from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder
-from rlvr.session import open_graders
 from rlvr.types import Prompt
 from rlvr.validate import validate
 
@@ -78,15 +74,7 @@ def _sample(
     sampling = Sampling(
         cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
     )
-    device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
-    gpus = cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-    with ExitStack() as stack:
-        stack.callback(cluster.shutdown)
-        ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
-        cluster.check_resources(ray, gpus=gpus, actors=cfg.rollout.engines)
-        graders = stack.enter_context(open_graders(cfg, out))
-        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
-        engines.ready()
+    with open_engines(cfg, out, tokenizer) as (engines, graders):
         for done, k in enumerate(missing, start=1):
             groups = engines.generate(
                 chunks[k], sampling, n=cfg.eval.samples_per_prompt, key=f"analyze-{trajectory}"
