@@ -41,13 +41,14 @@ FREE_KEYS = (
     "rollout.memory_utilization",
     "rollout.kv_cache_mb",
     "rollout.max_concurrent",
-    "rollout.max_rounds",  # a cap, and the remedy where dynamic sampling keeps too little
     "learner.deadline_seconds",
     "learner.start_deadline_seconds",
     "learner.tokens_per_micro_batch",
     "model.gradient_checkpointing",
     "sync.",
 )
+# Keys that a run may resume with although they do change what is computed, for they are what mends it.
+REMEDIES = ("rollout.max_rounds",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
     changed = [
         f"{key} was {old!r}, is {new!r}"
         for key, old, new in differences(saved, now)
-        if not key.startswith(free)
+        if not key.startswith(free + REMEDIES)
     ]
     if changed:
         raise ConfigError(

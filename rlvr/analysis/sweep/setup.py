@@ -11,7 +11,8 @@ from rlvr.analysis.sweep.runs import Run, listed
 from rlvr.checkpoint import FREE_KEYS
 from rlvr.errors import DataError
 
-OWN_KEYS = ("seed", "run.", "tracking.")  # differ from run to run without changing what is trained
+# differ from run to run without changing what is trained
+OWN_KEYS = ("seed", "run.", "tracking.", "cluster.jobs")
 
 
 @dataclass(frozen=True, slots=True)

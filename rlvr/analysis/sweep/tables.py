@@ -241,7 +241,7 @@ def difference_table(found: Findings) -> Table | None:
         ("setting", *found.conditions),
         tuple((key, *(values.get(c, "-") for c in found.conditions)) for key, values in different.items()),
         f"Settings in which conditions differ. The other {len(found.setup.shared)} are the same in all runs, apart "
-        "from seed, run.* and tracking.*.",
+        "from seed, run.*, tracking.* and cluster.jobs.",
     )
 
 
