@@ -16,9 +16,7 @@ class Ending:
     code: int  # exit code; negative: the signal that killed it
     pause_asked: bool  # SIGUSR1 was passed on to it
     node_lost: bool  # Ray ended on some node before it did
-    ended_for_limit: bool = (
-        False  # its step outlasted the warning, so that it had to be ended before the limit
-    )
+    ended_for_limit: bool = False  # its step outlasted the warning
 
 
 @dataclass(frozen=True, slots=True)

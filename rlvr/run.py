@@ -5,7 +5,8 @@
               samples/step_000001.jsonl   every response of a step
               checkpoints/step_000020/    see rlvr.checkpoint
               policy/                the final policy in Hugging Face format
-              summary.json
+              summary.json           of a finished run only
+              abandoned_*            what a run left that goes on, or back to an earlier checkpoint
 """
 
 from __future__ import annotations
