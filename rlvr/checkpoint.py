@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 
 from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
-from rlvr.errors import CheckpointError, ConfigError, RlvrError
+from rlvr.errors import CheckpointError, ConfigError
 from rlvr.run import RunFolder, set_aside, write_atomically
 
 # Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
@@ -90,15 +90,13 @@ def save_checkpoint(
         _sync_tree(draft)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
-    except RlvrError:  # a rank that died or does not answer, no matter of the disk
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        shutil.rmtree(draft, ignore_errors=True)
         raise CheckpointError(
             f"checkpoint of step {state.step} at {final}: not written ({error}). Earlier checkpoints are "
             "intact; free some space or set run.root elsewhere, then continue with run.resume=auto."
         ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     # Later ones may lie there where a run was resumed from an older checkpoint.
     until_now = [p for p in list_checkpoints(folder) if p.name <= final.name]
     for old in until_now[: -cfg.run.keep_last]:
@@ -134,14 +132,12 @@ def set_aside_later(folder: RunFolder, step: int) -> None:
     """Rename checkpoints after `step`: a run that goes on from an earlier one leaves their course.
 
     Raises:
-        CheckpointError: one cannot be renamed; none is lost.
+        RlvrError: one cannot be renamed; none is lost.
     """
-    for path in list_checkpoints(folder):
-        if int(path.name.removeprefix("step_")) > step:
-            try:
+    with folder.writing():
+        for path in list_checkpoints(folder):
+            if int(path.name.removeprefix("step_")) > step:
                 set_aside(path)
-            except OSError as error:
-                raise CheckpointError(f"checkpoint {path}: cannot be renamed ({error})") from error
 
 
 def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:

@@ -13,7 +13,7 @@ class DataError(RlvrError, ValueError):
     """A data set, row, prompt or tokenizer that cannot be used."""
 
 
-class DeadlineError(RlvrError, TimeoutError):
+class DeadlineError(RlvrError):
     """Something was not done in time; the message says what was waited for."""
 
 

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import logging
@@ -28,6 +27,7 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.locks import try_lock
 from rlvr.types import Group
 
 
@@ -93,14 +93,13 @@ class RunFolder:
             return
         file = (self.path / ".lock").open("a")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            raise ConfigError(
-                f"run.name={self.path.name}: another process is writing to {self.path}. Wait for it to end, or "
-                "choose another run.name."
-            ) from error
-        except OSError as error:  # some network file systems know no locks
+            if not try_lock(file):
+                file.close()
+                raise ConfigError(
+                    f"run.name={self.path.name}: another process is writing to {self.path}. Wait for it to end, or "
+                    "choose another run.name."
+                )
+        except OSError as error:
             logging.getLogger(__name__).warning(
                 "%s: cannot be locked (%s); see to it that no other run has this name",
                 file.name,
@@ -118,8 +117,6 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            if isinstance(error, RlvrError):
-                raise
             raise RlvrError(
                 f"run folder {self.path}: cannot be written ({error}). Its checkpoints are intact: free some space "
                 f"or mend the disk, then continue with run.name={self.path.name} run.resume=auto."

@@ -7,7 +7,6 @@ when its holder ends; a mark that is found there while the lock is held is left 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from rlvr.errors import ConfigError, DeadlineError
+from rlvr.locks import try_lock
 
 REMEDY = "DeepSpeed compiles there; set XDG_CACHE_HOME or TORCH_EXTENSIONS_DIR to a folder on a local disk"
 OURS = "RLVR_EXTENSIONS_DIR"  # tells our folder from one that the user has chosen
@@ -50,7 +50,7 @@ def build_alone(folder: Path, *, deadline_seconds: float) -> Iterator[None]:
     lock = root / "rlvr.lock"
     with _opened(lock) as file:
         end = time.monotonic() + deadline_seconds
-        while not _try_lock(file):
+        while not _locked(file):
             if time.monotonic() > end:
                 raise DeadlineError(
                     f"{lock}: another process has been compiling there for {deadline_seconds:g} s; is one stuck?"
@@ -71,11 +71,8 @@ def _opened(lock: Path) -> IO[str]:
         raise ConfigError(f"{lock}: cannot be written ({error.strerror}); {REMEDY}") from error
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _locked(file: IO[str]) -> bool:
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # some network file systems know no locks
+        return try_lock(file)
+    except OSError as error:
         raise ConfigError(f"{file.name}: cannot be locked ({error.strerror}); {REMEDY}") from error
-    return True

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.locks import try_lock
 from rlvr.run import write_atomically
 
 
@@ -39,12 +39,11 @@ def exclusive(folder: Path) -> Iterator[None]:
             f"output={folder} cannot be made ({error}); name a folder that can be written"
         ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(handle):
+            raise RlvrError(
+                f"output={folder} is being written by another process; wait for it, or choose another output"
+            )
         yield
-    except BlockingIOError as error:
-        raise RlvrError(
-            f"output={folder} is being written by another process; wait for it, or choose another output"
-        ) from error
     finally:
         os.close(handle)
 
