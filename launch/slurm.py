@@ -21,17 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from launch.config import PREFIX, SlurmConfig, load_config
 from launch.script import Work, render
+from rlvr.analysis.sweep.runs import SLURM_FILES
+from rlvr.cluster import run_gpus
 from rlvr.config import Config
-from rlvr.entry import check_overrides, readable_errors, recipes_folder, register_schema
+from rlvr.entry import check_overrides, readable_errors, recipes_folder, register_schema, typed
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.run import write_atomically
-from rlvr.sweep import Sweep, changed_keys, job_arguments, plan_sweep, quoted
+from rlvr.sweep import Sweep, changed_keys, job_arguments, plan_sweep, quoted, search_path
 from rlvr.validate import validate
 
 COMMAND_SECONDS = 60.0  # for sbatch and squeue to answer
@@ -85,15 +84,15 @@ def plan(request: Request) -> Work:
 
 
 def _plan_single(request: Request) -> Work:
-    overrides, config_args = list(request.training), []
+    overrides, config_dir = list(request.training), None
     if "--config-dir" in overrides[:-1]:
         at = overrides.index("--config-dir")
-        config_args = ["--config-dir", str(Path(overrides[at + 1]).absolute())]
+        config_dir = overrides[at + 1]
         del overrides[at : at + 2]
     if foreign := [a for a in overrides if a.startswith("-")]:
         raise ConfigError(f"{foreign[0]}: not an option of a run on SLURM; see --help")
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
-        cfg = _typed(overrides, config_args)
+        cfg = typed([*search_path(config_dir), *overrides])
     _check(request.config, cfg)
     name = cfg.run.name or f"{cfg.recipe}-$SLURM_JOB_ID"
     kept = [a for a in overrides if a.partition("=")[0] not in ("run.name", "run.root", "run.resume")]
@@ -104,18 +103,17 @@ def _plan_single(request: Request) -> Work:
         name=request.config.name or f"rlvr-{cfg.recipe}",
         folder=Path.cwd(),
         python=sys.executable,
-        arguments=(*config_args, *kept, *_cluster(request.config, cfg), *own),
+        arguments=(*_config_args(config_dir), *kept, *_cluster(request.config, cfg), *own),
         run_folder=str(root / name),
     )
 
 
 def _plan_sweep(request: Request, sweep: Sweep) -> Work:
-    folder, own = sweep.folder.absolute(), sweep.config_dir
-    config_args = [] if own is None else ["--config-dir", str(Path(own).absolute())]
+    folder, config_args = sweep.folder.absolute(), _config_args(sweep.config_dir)
     lines, tasks, names = [], [], []
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
         for number, job in enumerate(sweep.jobs):
-            cfg = _typed(job.overrides, config_args)
+            cfg = typed([*search_path(sweep.config_dir), *job.overrides])
             _check(request.config, cfg)
             run_folder = folder / job.name
             arguments = [*config_args, *job_arguments(job, folder, cfg), *_cluster(request.config, cfg)]
@@ -137,21 +135,16 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
         folder=Path.cwd(),
         python=sys.executable,
         # a name of its own: queued tasks of an earlier submission still read theirs
-        sweep_file=folder / f"slurm_jobs-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl",
+        sweep_file=folder / SLURM_FILES.replace("*", f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"),
         sweep_lines="".join(json.dumps(line) + "\n" for line in lines),
         tasks=tuple(tasks),
         task_names=tuple(names),
     )
 
 
-def _typed(overrides: Sequence[str], config_args: Sequence[str] = ()) -> Config:
-    path = [f"hydra.searchpath=[{quoted(config_args[1])}]"] if config_args else []
-    try:
-        typed = OmegaConf.to_object(hydra.compose("train", overrides=[*path, *overrides]))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error.__cause__ or error)) from error
-    assert isinstance(typed, Config)
-    return typed
+def _config_args(config_dir: str | None) -> list[str]:
+    """The option of `rlvr.train` for the user's own folder of recipes, wherever the job starts."""
+    return [] if config_dir is None else ["--config-dir", str(Path(config_dir).absolute())]
 
 
 def _check(config: SlurmConfig, cfg: Config) -> None:
@@ -162,10 +155,7 @@ def _check(config: SlurmConfig, cfg: Config) -> None:
             f"cluster.address={cfg.cluster.address}: a job on SLURM starts a Ray of its own; leave it out, or run "
             "`python -m rlvr.train` where that cluster is"
         )
-    gpus = (
-        cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-        + cfg.learner.workers * cfg.learner.gpus_per_worker
-    )
+    gpus = run_gpus(cfg)
     if gpus > (there := config.nodes * config.gpus_per_node):
         raise ConfigError(
             f"slurm.nodes={config.nodes} x slurm.gpus_per_node={config.gpus_per_node} = {there} GPUs, but the run "

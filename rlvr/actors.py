@@ -39,13 +39,9 @@ def start_actors(
     """Start Ray, engines, learner and graders side by side, and connect engines and learner."""
     device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"
     count = cfg.rollout.engines + cfg.learner.workers
-    gpus = (
-        cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-        + cfg.learner.workers * cfg.learner.gpus_per_worker
-    )
     stack.callback(cluster.shutdown)
     ray = cluster.start(cfg.cluster, actors=count)
-    cluster.check_resources(ray, gpus=gpus, actors=count)
+    cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
@@ -72,11 +68,10 @@ def open_engines(
 ) -> Iterator[tuple[EnginePool, GraderPool]]:
     """Engines and graders without a learner, for evaluation and analysis; ended again whatever happens."""
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
-    gpus = cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
-        cluster.check_resources(ray, gpus=gpus, actors=cfg.rollout.engines)
+        cluster.check_resources(ray, gpus=cluster.engine_gpus(cfg), actors=cfg.rollout.engines)
         graders = stack.enter_context(open_graders(cfg, folder))
         engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
         engines.ready()

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from rlvr.config import ClusterConfig
+from rlvr.config import ClusterConfig, Config
 from rlvr.errors import ActorError, ConfigError, DeadlineError
 
 
@@ -116,6 +116,16 @@ def wait_for_nodes(address: str, names: Sequence[str], *, deadline_seconds: floa
             )
         time.sleep(0.2)
     ray.shutdown()
+
+
+def engine_gpus(cfg: Config) -> float:
+    """GPUs that the rollout engines of a run ask for."""
+    return cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+
+
+def run_gpus(cfg: Config) -> float:
+    """GPUs that the engines and the learner of a run ask for."""
+    return engine_gpus(cfg) + cfg.learner.workers * cfg.learner.gpus_per_worker
 
 
 def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:

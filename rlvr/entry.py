@@ -156,6 +156,24 @@ def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error
 
 
+def typed(overrides: Sequence[str]) -> Config:
+    """The training configuration of a single run; Hydra is initialised.
+
+    Raises:
+        ConfigError: an override that does not fit.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        composed = OmegaConf.to_object(hydra.compose("train", overrides=list(overrides)))
+    except HydraException as error:
+        raise ConfigError(str(error.__cause__ or error)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(composed, Config)
+    return composed
+
+
 def group_values(override: Override) -> list[str]:
     """The options that an override names: one, or those of a sweep; none for anything but names."""
     if override.is_sweep_override():

@@ -24,13 +24,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.checkpoint import FREE_KEYS
 from rlvr.config import Config
-from rlvr.entry import known_keys, recipes_folder
+from rlvr.entry import known_keys, recipes_folder, typed
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.sweep_jobs import Task, run_tasks
 from rlvr.sweep_needs import job_need, machine_room
@@ -191,11 +189,7 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
     several = parsed.multirun or named or "hydra.mode=MULTIRUN" in parsed.overrides
     if not several or "hydra.mode=RUN" in parsed.overrides or parsed.cfg or parsed.help or parsed.info:
         return None
-    own = (
-        []
-        if parsed.config_dir is None
-        else [f"hydra.searchpath=[{quoted(str(Path(parsed.config_dir).resolve()))}]"]
-    )
+    own = search_path(parsed.config_dir)
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
         composed = hydra.compose("train", overrides=own + named, return_hydra_config=True)
         params = composed.hydra.sweeper.params or {}
@@ -252,12 +246,15 @@ def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, .
 def what_is_wrong(job: Job, own: Sequence[str]) -> str:
     """Why the job's configuration cannot work; empty if nothing is known against it."""
     try:
-        typed = OmegaConf.to_object(hydra.compose("train", overrides=[*own, *job.overrides]))
-        assert isinstance(typed, Config)
-        validate(typed)
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:  # the user's overrides
-        return str(error.__cause__ or error) if isinstance(error, HydraException) else str(error)
+        validate(typed([*own, *job.overrides]))
+    except ConfigError as error:
+        return str(error)
     return ""
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """The override with which recipes are also looked for in the user's own folder; none without one."""
+    return [] if config_dir is None else [f"hydra.searchpath=[{quoted(str(Path(config_dir).resolve()))}]"]
 
 
 def changed_keys(folder: Path, cfg: Config) -> list[str]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from rlvr.analysis.seeds import SeedMean, seed_mean
 from rlvr.analysis.sweep.compare import LEAST_SEEDS
 from rlvr.analysis.sweep.runs import Run
+from rlvr.metrics import PERCENTILES, WEIGHT_PERCENTILES
 
-MARKS = ("mean", "p50", "p90", "p95", "p99")
+MARKS = ("mean", *(f"p{p}" for p in PERCENTILES))
 DIVERGENCE = tuple(f"js_base/{mark}" for mark in MARKS)
-WEIGHT_MARKS = ("mean", "p1", "p5", "p10", *MARKS[1:])
+WEIGHT_MARKS = ("mean", *(f"p{p}" for p in WEIGHT_PERCENTILES))
 WEIGHT = tuple(f"token_weight/{mark}" for mark in WEIGHT_MARKS)
 ENTROPY = "entropy/mean"
 LAST_PART = 5  # the end of training is the last fifth of the steps
