@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,19 @@ SMALL = (
     "tracking.wandb=off",
     "rollout.kv_cache_mb=64",
 )
+
+
+def marked(mark: str, also: Callable[[psutil.Process], bool] = lambda process: True) -> list[psutil.Process]:
+    """Living processes with this mark in their environment of which `also` holds."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+            if ours and also(process):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
 
 
 @dataclass
@@ -66,14 +79,7 @@ class Training:
 
     def survivors(self) -> list[psutil.Process]:
         """Living processes that this run started."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+        return marked(self.mark)
 
     def leaves_nothing(self, timeout: float = 30) -> bool:
         """Whether all its processes are gone within the time; ends what is left, by process id."""

@@ -24,7 +24,7 @@ import yaml
 
 from rlvr.cluster import free_port
 
-from .processes import MARK, REPOSITORY, SMALL
+from .processes import MARK, REPOSITORY, SMALL, marked
 
 pytestmark = pytest.mark.e2e
 
@@ -120,14 +120,7 @@ class Host:
 
     def processes(self) -> list[psutil.Process]:
         """Living processes of this test."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+        return marked(self.mark)
 
     def nodes_of_actors(self) -> dict[str, int]:
         """{actor: process id of the raylet that it belongs to}."""

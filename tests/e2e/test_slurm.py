@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .processes import MARK, REPOSITORY, SMALL, rows
+from .processes import MARK, REPOSITORY, SMALL, marked, rows
 from .slurm_cluster import missing, slurm, slurm_cluster
 
 pytestmark = [
@@ -94,15 +94,12 @@ class Site:
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Living processes of this cluster's jobs whose command line has all the words."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get(MARK) == self.env[MARK] and "SLURM_JOB_ID" in process.environ()
-                if ours and all(word in " ".join(process.cmdline()) for word in words):
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+
+        def of_a_job(process: psutil.Process) -> bool:
+            command = " ".join(process.cmdline())
+            return "SLURM_JOB_ID" in process.environ() and all(word in command for word in words)
+
+        return marked(self.env[MARK], of_a_job)
 
     def leaves_nothing(self, timeout: float = 60) -> bool:
         """Whether all processes of the jobs are gone within the time."""
