@@ -21,7 +21,7 @@ COPY pyproject.toml ./
 COPY docker/install_cpu.sh docker/steps.sh docker/requirements.py docker/constraints-cpu.txt docker/
 RUN bash docker/install_cpu.sh /opt/venv/bin/python dependencies
 
-COPY README.md ./
+COPY README.md LICENSE setup.py ./
 COPY recipes recipes
 COPY launch launch
 COPY rlvr rlvr

@@ -26,7 +26,7 @@ COPY pyproject.toml ./
 COPY docker/install_cuda.sh docker/steps.sh docker/requirements.py docker/constraints-cuda.txt docker/
 RUN bash docker/install_cuda.sh /opt/venv/bin/python dependencies
 
-COPY README.md ./
+COPY README.md LICENSE setup.py ./
 COPY recipes recipes
 COPY launch launch
 COPY rlvr rlvr
