@@ -1,8 +1,9 @@
 r"""Audit the grader on a file of rows: `python -m rlvr.audit_reward file=rows.jsonl output=verdicts.jsonl`.
 
 Rows are JSON objects, one a line: {id, answer, response}, or a run's sample dump with `sample_id` for `id`.
-A file of problems without responses is graded answer against itself: any verdict but `correct` there is an
-answer that the grader cannot read. `second=package.module:function` compares with another grader.
+Every gold answer is read as the grader would, and those in which it finds nothing are reported: only the same text
+would be correct there. In a file of problems without responses, graded answer against itself, they count as failed.
+`second=package.module:function` compares with another grader.
 """
 
 import itertools
@@ -24,6 +25,8 @@ from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+
+READER = "rlvr.reward.grader:read_gold"
 
 
 @dataclass
@@ -90,12 +93,15 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         lines = stack.enter_context(open(source, "rb"))
         pool = stack.enter_context(_pool(config, config.verifier))
         second = stack.enter_context(_pool(config, config.second)) if config.second else None
+        reader = stack.enter_context(_pool(config, READER)) if config.verifier is None else None
         output = stack.enter_context(_Output(config.output))
         for batch in _batches(read_rows(lines, columns), config.batch_rows):
-            graded, compared = _grade(pool, batch), _grade(second, batch) if second else {}
+            graded, compared, read = (_grade(one, batch) if one else {} for one in (pool, second, reader))
             for row in batch:
-                verdict = graded.get(row.key) or _ungradable(row)
-                tally.add(row, verdict, compared.get(row.key))
+                verdict, reading = graded.get(row.key) or _ungradable(row), read.get(row.key)
+                if columns.response is None and verdict.correct and reading is not None:
+                    verdict = reading
+                tally.add(row, verdict, compared.get(row.key), reading)
                 output.write(_verdict_row(row, verdict, pool))
             output.flush()
     summary = {
@@ -218,6 +224,7 @@ def _print_findings(summary: dict[str, Any], tally: Tally, config: AuditConfig) 
                 print(f"  {verdict:<10} " + ", ".join(f"{other}: {count}" for other, count in others.items()))
     _print_noted("disagreements", tally.disagreements, config.show)
     _print_noted("failed or timed out", tally.failed, config.show)
+    _print_noted("gold answers in which nothing is read", tally.unread, config.show)
     _print_noted("slowest", tally.slowest, config.show)
     if tally.bad_rows:
         print(f"{len(tally.bad_rows)} bad rows, counted as failed:")

@@ -7,6 +7,8 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 
 import re
 
+from rlvr.reward.notation import based_number, plain_numbers
+
 _UNICODE = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
     | {
@@ -28,13 +30,16 @@ _UNICODE = str.maketrans(
         "√": r"\sqrt ",
         "∅": r"\emptyset ",
     }
-    | {"²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "\u00a0": " "}
+    | {"²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}"}
+    | dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
 )
 _MATH_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _STYLE = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)"
 _STYLE_WRAPPER = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
 _THIN_THOUSANDS = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
-_REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar)\{([0-9]{1,100})\}")
+_REPEATING = re.compile(
+    r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\{([0-9]{1,100})\}|\\dot\{?([0-9])\}?(?:([0-9]{0,98})\\dot\{?([0-9])\}?)?)"
+)
 _NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
 _SPACING = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b|displaystyle\b|left\b|right\b)")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
@@ -46,6 +51,9 @@ _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?
 _CHOICE_GOLD = re.compile(r"\(?([A-J])\)?[.:]?")
 _CHOICE_ANSWER = re.compile(
     r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]))", re.I
+)
+_MORE_CHOICES = re.compile(
+    r"(?:[\s.,;:/&()\[\]]|\b(?:and|or)\b)*\(?([A-J]|(?<=\()[a-j])(?=\s*(?:$|[).:,;/&\]]|(?:and|or)\b))"
 )
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'\- ]*")
 _SHORT_WORDS = frozenset({"no", "up", "in", "on", "am", "pm"})
@@ -104,11 +112,13 @@ def clean(answer: str) -> str:
     for pattern in (_DEGREES, _CURRENCY):
         shorter = pattern.sub("", text)
         text = shorter or text
-    return _REPEATING.sub(_repeating_decimal, text.replace(r"\varnothing", r"\emptyset"))
+    text = plain_numbers(text.replace(r"\varnothing", r"\emptyset"))
+    return _REPEATING.sub(_repeating_decimal, text)
 
 
 def _repeating_decimal(match: re.Match[str]) -> str:
-    whole, fixed, period = match.groups()
+    whole, fixed, *period_parts = match.groups()
+    period = "".join(part for part in period_parts if part)
     if len(whole) + len(fixed) > 100:
         return match.group()
     top = int(whole + fixed + period) - int(whole + fixed or "0")
@@ -145,21 +155,39 @@ def units_differ(gold: str, answer: str) -> bool:
 def decide_exactly(gold: str, answer: str) -> bool | None:
     """Compare two cleaned answers where no algebra is needed; None where math-verify has to decide.
 
-    Decided here: equal text, integer against integer, a choice letter, and words.
+    Decided here: equal text, integer against integer, numbers with their bases, a choice letter, and words.
     """
     if gold == answer:
         return True
+    gold_based, answer_based = based_number(gold), based_number(answer)
+    if gold_based is not None and answer_based is not None:
+        return gold_based == answer_based
     gold_integer = integer_literal(gold)
     if gold_integer is not None:
         answer_integer = integer_literal(answer)
         return None if answer_integer is None else gold_integer == answer_integer
     choice = _CHOICE_GOLD.fullmatch(gold)
     if choice is not None:
-        picked = _CHOICE_ANSWER.match(_STYLE_WRAPPER.sub(r"\1", answer))
-        return picked is not None and (picked.group(1) or picked.group(2)).upper() == choice.group(1)
+        return _picked_choice(_STYLE_WRAPPER.sub(r"\1", answer)) == choice.group(1)
     if _is_words(gold):
         return _words(gold) == _words(answer)
     return None
+
+
+def is_plain(gold: str) -> bool:
+    """Whether our own rules compare this cleaned gold answer with any other: a number, a choice or words."""
+    readings = (integer_literal(gold), based_number(gold), _CHOICE_GOLD.fullmatch(gold))
+    return any(reading is not None for reading in readings) or _is_words(gold)
+
+
+def _picked_choice(answer: str) -> str | None:
+    """The option that an answer names, None where it names none or, like `A, B` or `(A)(B)`, several."""
+    picked = _CHOICE_ANSWER.match(answer)
+    if picked is None:
+        return None
+    letter = (picked.group(1) or picked.group(2)).upper()
+    another = _MORE_CHOICES.match(answer, picked.end())
+    return letter if another is None or another.group(1).upper() == letter else None
 
 
 def _is_words(gold: str) -> bool:

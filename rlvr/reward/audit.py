@@ -131,9 +131,13 @@ class Tally:
     failed: list[Noted] = field(default_factory=list)
     slowest: list[Noted] = field(default_factory=list)
     disagreements: list[Noted] = field(default_factory=list)
+    unread: list[Noted] = field(default_factory=list)  # gold answers in which nothing is read
 
-    def add(self, row: Row, verdict: Verdict, second: Verdict | None) -> None:
+    def add(self, row: Row, verdict: Verdict, second: Verdict | None, reading: Verdict | None = None) -> None:
+        """Count a row; `reading` says whether its gold answer can be read."""
         self.rows += 1
+        if reading is not None and not reading.correct:
+            self.unread.append(_noted(row, reading))
         self.counts[str(verdict.outcome)] += 1
         if row.problem:
             self.bad_rows.append({"line": row.line, "id": row.id, "reason": row.problem})
@@ -164,6 +168,7 @@ class Tally:
             "bad_row_count": len(self.bad_rows),
             "bad_rows": self.bad_rows,
             "failed_or_timed_out": [asdict(noted) for noted in self.failed],
+            "unread_golds": [asdict(noted) for noted in self.unread],
             "slowest": [asdict(noted) for noted in self.slowest],
             "confusion_with_second": _nested(self.confusion),
             "confusion_with_label": _nested(self.label_confusion),

@@ -15,9 +15,14 @@ _TOKEN = re.compile(rf"{_BOX.pattern}|\\(?:[{{}}]|\\(?!boxed|fbox|framebox))|[{{
 _THINK_END = "</think>"
 _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
 _BLANKS = re.compile(r"[ \t]+")
-_ANNOUNCED = re.compile(
-    r"(?i:answer)(?:[ \t]*\*\*)?[ \t]*(?::|=|(?i:is)\b:?)(?:[ \t]*\*\*)?[ \t]*"
-    r"(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)"
+_EMPHASIS = re.compile(r"\*\*+|__+")
+_ANNOUNCEMENT = r"(?i:answer)[ ]?(?::|=|(?i:is)\b:?)[ ]?"
+_ANNOUNCED = re.compile(rf"{_ANNOUNCEMENT}\n*(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)")
+_OWN_LINE = re.compile(r"(?:^|\n)[ #>*-]*(?i:(?:the )?(?:final )?answer)[ ]?:")
+_REMARK = re.compile(r"(?<=\S) \([A-Za-z][A-Za-z ,'-]+\)$")
+# Several boxes that say one answer: `\boxed{1} and \boxed{-2}`.
+_BETWEEN_BOXES = re.compile(
+    r"[\s$]*(?:,|;|&|(?:,\s*)?\\?(?:\b(?:and|or)\b|text\s*\{\s*(?:and|or)\s*\}))[\s$]*"
 )
 _BARE_LINE = re.compile(
     r"\$\$?[^$\n]+\$\$?|\\\([^\n]+\\\)|\\\[[^\n]+\\\]|-?[0-9][0-9.,/]*\s*(?:\\?%)?|-?\\d?frac\{[^{}]+\}\{[^{}]+\}"
@@ -70,13 +75,17 @@ def find_boxes(text: str) -> list[Box]:
 
     Escaped braces do not count, and a box that never closes is no box (the boxes within it are).
     """
+    return _scan(text)[0]
+
+
+def _scan(text: str) -> tuple[list[Box], int]:
+    """The complete boxes, and where the last box begins that never closes (-1: all do)."""
     first = _BOX.search(text)
     if first is None:
-        return []
+        return [], -1
     boxes: list[Box] = []
-    open_braces: list[
-        re.Match[str] | None
-    ] = []  # the box command that opened the brace, None for a plain one
+    # the box command that opened the brace, None for a plain one
+    open_braces: list[re.Match[str] | None] = []
     for token in _TOKEN.finditer(text, first.start()):
         piece = token.group()
         if piece == "{":
@@ -89,7 +98,7 @@ def find_boxes(text: str) -> list[Box]:
                 boxes.append(Box(opened.start(), token.end(), text[opened.end() : token.start()]))
         elif piece[-1] == "{" and len(piece) > 2:
             open_braces.append(token)
-    return boxes
+    return boxes, max((token.start() for token in open_braces if token is not None), default=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +113,34 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
     """The final answer of a response under a policy; never raises, linear in the response's length."""
     if policy.strict_format:
         return _extract_strict(response)
-    boxes = find_boxes(response)
+    boxes, unclosed = _scan(response)
+    if (
+        boxes
+        and policy.unboxed_counts
+        and _OWN_LINE.search(_EMPHASIS.sub("", response[boxes[-1].end :][-2000:]))
+    ):
+        boxes = []  # what is announced on a line of its own after the last box is the later word
     if boxes:
-        content = _unwrap_nested(boxes[-1].content)
-        return Extraction(content) if content.strip() else Extraction(None, "the last box is empty")
+        if unclosed >= boxes[-1].end:
+            return Extraction(None, "the last box never closes")
+        content = joined_boxes(response, boxes)
+        return Extraction(content) if content else Extraction(None, "the last box is empty")
     if not policy.unboxed_counts:
         return Extraction(None, "no complete box")
     announced = _announced_answer(response)
     return Extraction(announced) if announced else Extraction(None, "no box and no announced answer")
+
+
+def joined_boxes(text: str, boxes: list[Box]) -> str:
+    """The last box's content, or those of the boxes that it is the last of: `1, -2` for `\\boxed{1} and \\boxed{-2}`.
+
+    Empty where the last box is.
+    """
+    first = len(boxes) - 1
+    while first and _BETWEEN_BOXES.fullmatch(text, boxes[first - 1].end, boxes[first].start):
+        first -= 1
+    contents = [_unwrap_nested(box.content).strip() for box in boxes[first:]]
+    return ", ".join(dict.fromkeys(filter(None, contents))) if contents[-1] else ""
 
 
 def _extract_strict(response: str) -> Extraction:
@@ -141,11 +170,14 @@ def _unwrap_nested(content: str) -> str:
 
 def _announced_answer(response: str) -> str | None:
     # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
-    tail = _BLANKS.sub(" ", response[-2000:])
+    tail = _BLANKS.sub(" ", _EMPHASIS.sub("", response[-2000:]))
     last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
     if last_line.startswith("####"):
         return last_line.lstrip("#").strip()
     announced = _ANNOUNCED.findall(tail)
     if announced:
-        return announced[-1].strip()
+        found = announced[-1].strip()
+        while within := _ANNOUNCED.findall(found):  # "Final Answer: The final answer is $100$"
+            found = within[-1].strip()
+        return _REMARK.sub("", found.strip("*_` "))
     return last_line if _BARE_LINE.fullmatch(last_line) else None

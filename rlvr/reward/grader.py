@@ -13,14 +13,18 @@ from rlvr.reward.answer import (
     clean,
     decide_exactly,
     integer_literal,
+    is_plain,
     is_unevaluated,
     split_percent,
     units_differ,
 )
-from rlvr.reward.extract import extract_answer, find_boxes, policy_named
+from rlvr.reward.extract import extract_answer, find_boxes, joined_boxes, policy_named
+from rlvr.reward.named import assignments, split_list, value_of_equation, without_parentheses
+from rlvr.reward.notation import for_algebra
+from rlvr.reward.numeric import numbers_apart, roots_equal
 from rlvr.reward.verdict import Outcome, Verdict
 
-RULES_VERSION = "1"  # raise it with every change that can change a verdict
+RULES_VERSION = "2"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500
@@ -38,7 +42,7 @@ def grade(gold: str, response: str, *, policy: str) -> Verdict:
         return decided
     gold_answer = gold_text(gold)
     answer = clean(extract_answer(response, policy_named(policy)).content or "")
-    outcome, detail = _compare_with_math_verify(gold_answer, answer)
+    outcome, detail = _compare(gold_answer, answer)
     return _verdict(outcome, answer, gold_answer, started, detail)
 
 
@@ -85,7 +89,7 @@ def warm_up() -> None:
 def gold_text(gold: str) -> str:
     """The cleaned gold answer of a bare answer, a box, or a solution that ends in "#### answer"."""
     boxes = find_boxes(gold)
-    return clean(boxes[-1].content if boxes else gold.rsplit("####", 1)[-1])
+    return clean(joined_boxes(gold, boxes) if boxes else gold.rsplit("####", 1)[-1])
 
 
 def _verdict(
@@ -100,12 +104,56 @@ def cut(text: str) -> str:
     return text if len(text) <= MAX_RECORDED_CHARS else text[:MAX_RECORDED_CHARS] + "..."
 
 
+def read_gold(gold: str, response: str) -> Verdict:
+    """Whether a gold answer can be read at all, not only be equal to itself: a verifier for files of problems.
+
+    Correct where text rules or math-verify find a value in it; failed where only the same text would be right.
+    """
+    started = time.perf_counter()
+    answer = gold_text(gold)
+    if not answer:
+        return _verdict(Outcome.FAILED, None, None, started, "the gold answer is empty")
+    if is_plain(answer) or any(not isinstance(value, str) for value in _parse_gold(answer)):
+        return _verdict(Outcome.CORRECT, answer, answer, started)
+    detail = "nothing is read in the gold answer: only an answer with the same text would be correct"
+    return _verdict(Outcome.FAILED, answer, answer, started, detail)
+
+
+def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
+    """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
+    named = assignments(gold)
+    if named is not None and len(named) > 1:
+        return _compare_named(named, answer)
+    value = value_of_equation(gold)
+    if value is not None and "=" not in answer:  # `x = 1, 2` against `1, 2`, and not `n = 3k` against `3`
+        return _compare_values(value, answer)
+    return _compare_with_math_verify(gold, answer)
+
+
+def _compare_named(gold: dict[str, str], answer: str) -> tuple[Outcome, str]:
+    """`p = 2, q = 3` against the same names in any order, or bare values in the gold's order."""
+    named = assignments(answer)
+    if named is None:
+        values = split_list(without_parentheses(answer))
+        if len(values) != len(gold) or "=" in answer:
+            return Outcome.WRONG, f"{len(gold)} named values are expected"
+        named = dict(zip(gold, values, strict=True))
+    if named.keys() != gold.keys():
+        return Outcome.WRONG, "other names than the gold answer's"
+    verdicts = [_compare_values(value, named[name]) for name, value in gold.items()]
+    return next((verdict for verdict in verdicts if verdict[0] is not Outcome.CORRECT), (Outcome.CORRECT, ""))
+
+
+def _compare_values(gold: str, answer: str) -> tuple[Outcome, str]:
+    same = decide_exactly(gold, answer)
+    if same is not None:
+        return (Outcome.CORRECT if same else Outcome.WRONG), ""
+    return _compare_with_math_verify(gold, answer)
+
+
 # A group's samples share the gold answer and often the answer too.
 @lru_cache(maxsize=1024)
 def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
-    # Imported here so that a process that only sends answers to workers never loads sympy.
-    from math_verify import verify
-
     gold_parsed, answer_parsed = _parse_gold(gold), _parse(answer)
     if not answer_parsed:
         return Outcome.WRONG, "math-verify read nothing in the answer"
@@ -114,15 +162,32 @@ def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
     raised = ""
     for gold_value in gold_parsed:
         for answer_value in answer_parsed:
-            # Deadlines belong to the pool: math-verify's own use SIGALRM, which fails off the main thread.
             try:
-                if verify(gold_value, answer_value, timeout_seconds=None, raise_on_error=True):
+                if _values_equal(gold_value, answer_value):
                     return Outcome.CORRECT, ""
             except (MemoryError, RecursionError):
                 raise
             except Exception as error:  # the answer is untrusted and sympy raises at will on nonsense
                 raised = f"comparison raised {type(error).__name__}"
     return Outcome.WRONG, raised
+
+
+def _values_equal(gold: Any, answer: Any) -> bool:
+    """math-verify's verdict on two values, where our own rules do not overrule it."""
+    # Imported here so that a process that only sends answers to workers never loads sympy.
+    from math_verify import verify
+    from sympy import FiniteSet, Set
+    from sympy.core.relational import Relational
+    from sympy.logic.boolalg import And
+
+    # Deadlines belong to the pool: math-verify's own use SIGALRM, which fails off the main thread.
+    limits = {"timeout_seconds": None, "raise_on_error": True}
+    if verify(gold, answer, **limits):
+        return not numbers_apart(gold, answer)
+    # math-verify lets an interval answer an inequality, but not the other way round.
+    if isinstance(gold, Set) and not isinstance(gold, FiniteSet) and isinstance(answer, Relational | And):
+        return bool(verify(answer, gold, **limits))
+    return roots_equal(gold, answer)
 
 
 @lru_cache(maxsize=256)
@@ -132,7 +197,7 @@ def _parse_gold(gold: str) -> list[Any]:
 
 def _parse(answer: str) -> list[Any]:
     """math-verify's reading of a cleaned answer: a sympy value where it parses, and always the text."""
-    body, is_percent = split_percent(answer)
+    body, is_percent = split_percent(for_algebra(answer))
     wrapped = rf"${body}$\%" if is_percent else rf"\boxed{{{body}}}"
     parse, config = _latex_parser()
     return parse(wrapped, config, parsing_timeout=None)
@@ -151,8 +216,9 @@ def _latex_parser() -> tuple[Any, Any]:
 
 def _is_list_against_scalar(gold_parsed: list[Any], answer_parsed: list[Any], answer: str) -> bool:
     """math-verify collapses `3,3` to the set {3} and calls it equal to 3."""
-    from sympy import FiniteSet, Set, Tuple
+    from sympy import Equality, FiniteSet, Set, Tuple
 
-    gold_is_collection = any(isinstance(value, (Set, Tuple)) for value in gold_parsed)
+    values = [value.rhs if isinstance(value, Equality) else value for value in gold_parsed]
+    gold_is_collection = any(isinstance(value, (Set, Tuple)) for value in values)
     answer_is_list = any(isinstance(value, FiniteSet) for value in answer_parsed)
     return answer_is_list and not gold_is_collection and "," in answer

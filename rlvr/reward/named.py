@@ -1,0 +1,45 @@
+"""Values of named unknowns, such as `p=2, q=3`: pure text.
+
+math-verify compares them as a set of values, so that it takes `3, 2` for `p=2, q=3`.
+"""
+
+import re
+
+_ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?)\s*=([^=<>]+)")
+_AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\b(?:and|or)\b|;")
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def split_list(text: str) -> list[str]:
+    """The parts of a list between its outermost commas and "and"s, without its brackets."""
+    text = _AND.sub(",", text)
+    parts, depth, start = [], 0, 0
+    for position, char in enumerate(text):
+        depth += (char in _OPENING) - (char in _CLOSING)
+        if char == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    parts = [part.strip() for part in [*parts, text[start:]]]
+    return [part for part in parts if part]
+
+
+def assignments(text: str) -> dict[str, str] | None:
+    """{name: value} where every part of a list is an assignment and no name comes twice, else None."""
+    parts = split_list(text)
+    found = [_ASSIGNMENT.fullmatch(part) for part in parts]
+    if not found or None in found:
+        return None
+    pairs = {part[1]: part[2].strip() for part in found if part is not None}
+    return pairs if len(pairs) == len(parts) else None
+
+
+def value_of_equation(text: str) -> str | None:
+    """The right side of a single `name = value`, which may be a list, or None where the text is nothing of the kind."""
+    found = _ASSIGNMENT.fullmatch(text)
+    return None if found is None else found[2].strip()
+
+
+def without_parentheses(text: str) -> str:
+    """The inside of a list in parentheses."""
+    inner = text.strip()
+    return inner[1:-1] if inner.startswith("(") and inner.endswith(")") else inner

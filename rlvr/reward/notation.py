@@ -1,0 +1,90 @@
+r"""Notations of one value that math-verify misreads, written as LaTeX that it reads: pure text to text.
+
+`plain_numbers` belongs to the cleaning of every answer, `for_algebra` to what only math-verify sees.
+"""
+
+import re
+from fractions import Fraction
+
+_CURRENCY_SIGN = (
+    r"(?:[€£¥₹₽₩₪¢]|\\(?:euro|pounds|texteuro|textsterling|textyen|yen|cent|textcent)\b(?:\{\})?|\\\$)"
+)
+_MONEY_BEFORE = re.compile(rf"^([+-]?)\s*{_CURRENCY_SIGN}\s*(?=[0-9.])")
+_MONEY_AFTER = re.compile(rf"(?<=[0-9])\s*{_CURRENCY_SIGN}$")
+_TEXT_COMMA = re.compile(r"(?<=[0-9])(?:\\text\s*\{\s*,\s*\}|\{\\[,;: ]\}|~)(?=[0-9]{3}(?![0-9]))")
+# A number begins where nothing before it can belong to it: at the start or after a separator.
+_START = r"(?<![0-9A-Za-z.^/_)}])(?<![0-9A-Za-z.^/)}] )"
+_SPACED = re.compile(rf"{_START}[0-9]{{1,3}}(?: [0-9]{{3}}){{1,30}}(?![0-9])(?! [0-9])(?!\s*/)")
+_WHOLE = re.compile(r"(?<![0-9.])([0-9]{1,100})\.0{1,100}(?![0-9.])")
+_MIXED = re.compile(rf"{_START}([0-9]{{1,30}}) +([0-9]{{1,30}}) ?/ ?([0-9]{{1,30}})(?![0-9/^])")
+_SCIENTIFIC = re.compile(
+    r"(?<![0-9A-Za-z.\\])([0-9]{1,100})(?:\.([0-9]{0,100}))?"
+    r"(?:[eE]([+-]?[0-9]{1,4})(?![0-9A-Za-z.])|"
+    r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
+)
+_SIGNED_POWER = re.compile(r"\^\s*([+-][0-9]+)")
+_FUNCTION = re.compile(r"(?<![A-Za-z\\])(sqrt|exp)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf)(?![A-Za-z])")
+_NAMES = {"pi": r"\pi ", "infinity": r"\infty ", "infty": r"\infty ", "inf": r"\infty "}
+_IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
+_ONE_IMAGINARY = re.compile(r"(?<![0-9.])1 ?(?=i(?![A-Za-z]))")
+_DECIMAL = re.compile(r"(?<![0-9.])([0-9]{1,50})\.([0-9]{1,50})(?![0-9.])")
+_BASE_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_BASES = {name: base for base, name in enumerate(_BASE_NAMES, start=2)} | {"sixteen": 16}
+_BASED = re.compile(
+    r"(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9A-Za-z]+)\s*\)?\s*\}?\s*_\s*"
+    r"(?:\{\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?([0-9]{1,2}|[a-z]+)\s*\}*"
+)
+
+
+def plain_numbers(text: str) -> str:
+    """An answer with money signs, spaces between thousands and empty decimals taken out: `€1 250.0` is `1250`."""
+    text = _MONEY_AFTER.sub("", _MONEY_BEFORE.sub(r"\1", text))
+    text = _TEXT_COMMA.sub("", text)
+    return _WHOLE.sub(r"\1", _SPACED.sub(lambda found: found.group().replace(" ", ""), text))
+
+
+def for_algebra(text: str) -> str:
+    r"""A cleaned answer as math-verify reads it rightly, with the same value.
+
+    Scientific notation becomes an exact product (`4.5e33` is 45 x 10^32, not 4.5 times Euler's number to the 33), a
+    mixed number its sum, plain-text `pi`, `sqrt()` and `exp()` LaTeX, decimals beside the imaginary unit fractions.
+    """
+    text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))
+    text = _SIGNED_POWER.sub(r"^{\1}", text)
+    text = _FUNCTION.sub(lambda f: rf"\sqrt{{{f[2]}}}" if f[1] == "sqrt" else f"e^{{{f[2]}}}", text)
+    text = _NAME.sub(lambda found: _NAMES[found.group()], text)
+    if _IMAGINARY.search(text):
+        text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, text))
+    return text
+
+
+def based_number(text: str) -> tuple[str, int] | None:
+    r"""(digits, base) of a number whose base is a subscript, such as `204_5` or `A5_{16}`; None for anything else."""
+    found = _BASED.fullmatch(text)
+    if found is None or not found[1][0].isalnum():
+        return None
+    base = int(found[2]) if found[2].isdigit() else _BASES.get(found[2], 0)
+    digits = found[1].upper().lstrip("0") or "0"
+    fits = 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits)
+    return (digits, base) if fits else None
+
+
+def _mixed(found: re.Match[str]) -> str:
+    whole, top, bottom = (int(part) for part in found.groups())
+    return rf"\frac{{{whole * bottom + top}}}{{{bottom}}}" if top < bottom else found.group()
+
+
+def _power_of_ten(found: re.Match[str]) -> str:
+    decimals = found[2] or ""
+    exponent = int(next(part for part in found.groups()[2:] if part is not None)) - len(decimals)
+    return rf"{int(found[1] + decimals)} \times 10^{{{exponent}}}"
+
+
+def _fraction(found: re.Match[str]) -> str:
+    value = Fraction(found.group())
+    return (
+        str(value.numerator)
+        if value.denominator == 1
+        else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+    )
