@@ -135,7 +135,9 @@ class LearnerConfig:
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     eps: float = 1e-8
     weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = (
+        1.0  # of the whole gradient; 0: no clipping. grad_norm in the metrics is the norm before it
+    )
     schedule: str = "constant"  # constant | linear | cosine, each after the warm-up
     warmup_updates: int = 0
     deadline_seconds: float = 1800.0  # one scoring pass, one step, one checkpoint

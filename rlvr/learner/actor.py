@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from rlvr.learner.packing import (
     sequence_weights,
 )
 from rlvr.learner.schedule import learning_rate
-from rlvr.learner.scoring import needs_base, token_statistics
+from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.update import UpdateContext, accumulate, totals
 from rlvr.sync.gloo import ParamInfo
 from rlvr.types import Batch, Floats, Ints, StepStats
@@ -76,7 +76,7 @@ class Learner:
         learner = self.cfg.learner
         optimizer = torch.optim.AdamW(
             policy.parameters(),
-            lr=learner.lr,
+            lr=0.0,  # set before each update; DeepSpeed may take a step of its own while it starts
             betas=(learner.betas[0], learner.betas[1]),
             eps=learner.eps,
             weight_decay=learner.weight_decay,
@@ -91,10 +91,12 @@ class Learner:
         )
         self.policy: PolicyModel = self.engine.module
         self.device = self.engine.device
+        self.reset_optimizer()  # that step would count in Adam's bias correction
         self.base = self._load_base() if needs_base(self.spec.signals) else None
-        if learner.zero_stage == 3:
-            # The head is used by the wrapper's forward rather than by its own module.
-            deepspeed.zero.register_external_parameter(self.policy, self.policy.head)
+        for model in (self.policy, self.base) if learner.zero_stage == 3 else ():
+            if model is not None:
+                # The head is used by the wrapper's forward rather than by its own module.
+                deepspeed.zero.register_external_parameter(model, model.head)
         return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
 
     def _join_group(self, master_address: str, master_port: int) -> None:
@@ -142,12 +144,10 @@ class Learner:
         indices: list[torch.Tensor] = []
         parts: list[dict[str, torch.Tensor]] = []
         self.engine.eval()
-        with torch.no_grad(), self._gathered_heads():
+        with torch.no_grad():
             for plan in plans:
                 micro = micro_batch(batch, plan.rows).to(self.device)
-                base = None if self.base is None else (self.base.hidden(micro), self.base.head)
-                policy = (self.policy.hidden(micro), self.policy.head)
-                stats = token_statistics(signals, micro.target, self.policy.temperature, policy, base)
+                stats = score_micro_batch(signals, micro, self.policy.temperature, self.engine, self.base)
                 if not plan.padding:
                     indices.append(micro.token)
                     parts.append(stats)
@@ -225,18 +225,6 @@ class Learner:
     def _plan(self, batch: Batch, rows: Ints) -> list[MicroPlan]:
         budget = self.cfg.learner.tokens_per_micro_batch
         return plan_micro_batches(batch, rows, ranks=self.world, rank=self.rank, budget=budget)
-
-    @contextmanager
-    def _gathered_heads(self) -> Iterator[None]:
-        """Under ZeRO-3, hold both heads whole for the length of a scoring pass."""
-        import deepspeed
-
-        if self.cfg.learner.zero_stage < 3:
-            yield
-            return
-        heads = [self.policy.head] + ([] if self.base is None else [self.base.head])
-        with deepspeed.zero.GatheredParameters(heads):
-            yield
 
     # Weights: to the engines, to disk and back
 

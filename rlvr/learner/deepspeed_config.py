@@ -31,6 +31,6 @@ def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool) -> dict[
     if cfg.zero_stage == 3:
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = False
-    if training and not clips_itself(cfg, dtype):
-        config["gradient_clipping"] = cfg.max_grad_norm
+    # Left out, DeepSpeed clips at a default of its own.
+    config["gradient_clipping"] = cfg.max_grad_norm if training and not clips_itself(cfg, dtype) else 0.0
     return config

@@ -6,6 +6,7 @@ Shapes: `t` response tokens, `H` hidden size, `V` vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import MicroBatch
 
+HeadUse = Callable[[Tensor, Tensor], Any]  # (hidden states [t, H], head [V, H]) -> anything
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
 # Output transforms between head and softmax that the chunked head does not apply.
 UNSUPPORTED_OUTPUT = ("final_logit_softcapping", "logit_scale", "logits_scaling")
@@ -84,7 +86,14 @@ class PolicyModel(nn.Module):
         output = self.lm.base_model(input_ids=micro.input_ids, use_cache=False)
         return output.last_hidden_state[micro.row, micro.column]
 
-    def forward(self, micro: MicroBatch) -> Tensor:
+    def forward(self, micro: MicroBatch, use: HeadUse | None = None) -> Any:
+        """Log-probs [t] of the response tokens, or what `use` makes of the hidden states [t, H] and the head [V, H].
+
+        Sharded parameters are whole only while the root module's forward runs, and a tied head is released by the
+        embedding whose weight it is; so what needs the head runs in here.
+        """
+        if use is not None:
+            return use(self.hidden(micro), self.head)
         return LinearLogp.apply(self.hidden(micro), self.head, micro.target, self.temperature)
 
 

@@ -5,7 +5,7 @@ Full-vocabulary tensors stay inside `linear_dist_stats`; what comes out is one f
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,8 @@ from torch import Tensor
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
 from rlvr.divergence import linear_dist_stats
-from rlvr.learner.model import WORKSPACE_MB
+from rlvr.learner.model import WORKSPACE_MB, HeadUse
+from rlvr.learner.packing import MicroBatch
 from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints
 
 # Our names of the signals -> names of the divergence call, where P is the policy and Q the base.
@@ -67,6 +68,24 @@ def token_statistics(
         validate=False,
     )
     return {name: getattr(stats, STATISTIC[name]) for name in signals}
+
+
+# A forward pass: hands hidden states [t, H] and head [V, H] to its second argument while the head is whole.
+Forward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
+
+
+def score_micro_batch(
+    signals: Collection[str], micro: MicroBatch, temperature: float, policy: Forward, base: Forward | None
+) -> dict[str, Tensor]:
+    """The signals [t] of one micro-batch; the base runs inside the policy's forward, so that both heads are whole."""
+
+    def compare(hidden: Tensor, head: Tensor) -> dict[str, Tensor]:
+        def statistics(base: tuple[Tensor, Tensor] | None) -> dict[str, Tensor]:
+            return token_statistics(signals, micro.target, temperature, (hidden, head), base)
+
+        return statistics(None) if base is None else base(micro, lambda *other: statistics(other))
+
+    return policy(micro, compare)
 
 
 def merge_scores(batch: Batch, parts: list[tuple[Ints, dict[str, Floats]]]) -> Batch:

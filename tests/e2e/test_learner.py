@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 
 from rlvr import cluster
 from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.config import ClusterConfig, Config
-from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.data.tokenizer import model_folder
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model import load_policy
@@ -20,6 +21,8 @@ from rlvr.learner.packing import aggregation_weights, micro_batch, mini_batches
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needed_signals
 from rlvr.types import Batch
+
+from .models import tied_model
 
 pytestmark = pytest.mark.e2e
 
@@ -36,10 +39,10 @@ def config(**learner: object) -> Config:
     return cfg
 
 
-def random_batch(sequences: int = 13, seed: int = 0) -> Batch:
+def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin") -> Batch:
     """Ragged sequences of random tokens, one of them outside the loss."""
     rng = np.random.default_rng(seed)
-    vocabulary = len(load_tokenizer("builtin"))
+    vocabulary = AutoConfig.from_pretrained(model_folder(folder)).vocab_size
     prompts = rng.integers(3, 9, sequences)
     responses = rng.integers(1, 30, sequences)
     in_loss = np.ones(sequences, dtype=bool)
@@ -58,8 +61,8 @@ def random_batch(sequences: int = 13, seed: int = 0) -> Batch:
     )
 
 
-def learner_group(cfg: Config) -> LearnerGroup:
-    folder = model_folder("builtin")
+def learner_group(cfg: Config, folder: str = "builtin") -> LearnerGroup:
+    folder = model_folder(folder)
     group = LearnerGroup(
         cfg,
         {
@@ -75,13 +78,13 @@ def learner_group(cfg: Config) -> LearnerGroup:
 
 
 def two_steps(
-    cfg: Config, export: Path
+    cfg: Config, export: Path, folder: str = "builtin"
 ) -> tuple[list[Batch], list[float], list[float], dict[str, torch.Tensor]]:
     """Scored batches, losses, gradient norms and final parameters of two training steps."""
-    group = learner_group(cfg)
+    group = learner_group(cfg, folder)
     batches, losses, norms = [], [], []
     for step in range(2):
-        batch = group.score(random_batch(seed=step))
+        batch = group.score(random_batch(seed=step, folder=folder))
         batch = token_advantage(batch, PLUGIN, normalize=False, progress=0.0, seed=step)
         stats = group.step(batch, seed=step, progress=0.0)
         batches.append(batch)
@@ -93,11 +96,11 @@ def two_steps(
     return batches, losses, norms, {n: p.detach() for n, p in model.lm.named_parameters()}
 
 
-def plain_two_steps(cfg: Config) -> tuple[list[float], dict[str, torch.Tensor]]:
+def plain_two_steps(cfg: Config, folder: str = "builtin") -> tuple[list[float], dict[str, torch.Tensor]]:
     """The same two steps in plain torch: full softmax, one sequence at a time, no DeepSpeed, no Ray."""
     torch.set_num_threads(1)
-    policy = load_policy(cfg.model, model_folder("builtin"), 1.0).lm
-    base = load_policy(cfg.model, model_folder("builtin"), 1.0).lm
+    policy = load_policy(cfg.model, model_folder(folder), 1.0).lm
+    base = load_policy(cfg.model, model_folder(folder), 1.0).lm
     optimizer = torch.optim.AdamW(policy.parameters(), lr=cfg.learner.lr, betas=(0.9, 0.95), weight_decay=0.0)
     losses, update = [], 0
 
@@ -107,7 +110,7 @@ def plain_two_steps(cfg: Config) -> tuple[list[float], dict[str, torch.Tensor]]:
         return lm(ids).logits[0, start:-1].log_softmax(-1)
 
     for step in range(2):
-        batch = random_batch(seed=step)
+        batch = random_batch(seed=step, folder=folder)
         old, weight = [], []
         with torch.no_grad():
             for i in range(batch.size):
@@ -164,18 +167,49 @@ def test_update_equals_plain_torch(
 ) -> None:
     cfg = config(workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=budget)
     batches, losses, norms, parameters = two_steps(cfg, tmp_path)
+    assert all(np.isfinite(norms))
+    check_against_plain(cfg, "builtin", losses, parameters, plain)
+    assert np.abs(batches[0].signals.js_base).max() == 0.0  # policy and base are still the same weights
+    assert batches[1].signals.js_base.max() > 1e-5
+    assert np.isfinite(batches[1].token_advantage).all()
+
+
+def check_against_plain(
+    cfg: Config,
+    folder: str,
+    losses: list[float],
+    parameters: dict[str, torch.Tensor],
+    plain: tuple[list[float], dict[str, torch.Tensor]],
+) -> None:
+    """Losses, and every parameter's movement, as in plain torch."""
     plain_losses, plain_parameters = plain
     assert losses == pytest.approx(plain_losses, rel=1e-3, abs=1e-6)
-    assert all(np.isfinite(norms))
-    start = dict(load_policy(cfg.model, model_folder("builtin"), 1.0).lm.named_parameters())
+    assert parameters.keys() == plain_parameters.keys()
+    start = dict(load_policy(cfg.model, model_folder(folder), 1.0).lm.named_parameters())
     for name, expected in plain_parameters.items():
         # By norm: AdamW turns rounding in a gradient near 0 into a full step of that one entry.
         moved = (expected - start[name]).detach().norm().item()
         gap = (parameters[name] - expected).norm().item()
         assert gap <= 0.02 * moved + 1e-7, f"{name}: off by {gap:.2e} after moving by {moved:.2e}"
-    assert np.abs(batches[0].signals.js_base).max() == 0.0  # policy and base are still the same weights
-    assert batches[1].signals.js_base.max() > 1e-5
-    assert np.isfinite(batches[1].token_advantage).all()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+@pytest.mark.parametrize(("workers", "zero_stage"), [(1, 0), (2, 2), (2, 3)])
+def test_a_tied_head_learns_as_in_plain_torch(
+    ray_cluster: cluster.Cluster, tmp_path: Path, family: str, workers: int, zero_stage: int
+) -> None:
+    """The head is the embedding: its gradient has two parts, and under ZeRO-3 the embedding releases it early."""
+    folder = tied_model(tmp_path / "model", family)
+    cfg = config(workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=160)
+    batches, losses, _, parameters = two_steps(cfg, tmp_path / "export", folder)
+    check_against_plain(cfg, folder, losses, parameters, plain_two_steps(cfg, folder))
+    assert np.abs(batches[0].signals.js_base).max() == 0.0
+    model = load_policy(cfg.model, folder, 1.0)
+    with torch.no_grad():
+        logp = model(micro_batch(batches[0], np.arange(batches[0].size)))
+    np.testing.assert_allclose(batches[0].signals.old_logp, logp.numpy(), atol=1e-5)
+    assert "lm_head.weight" not in parameters
+    assert load_policy(cfg.model, str(tmp_path / "export"), 1.0).lm.config.tie_word_embeddings
 
 
 def test_lr_zero_changes_nothing(ray_cluster: cluster.Cluster, tmp_path: Path) -> None:
