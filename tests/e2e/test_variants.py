@@ -36,8 +36,9 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "wide" / "summary.json").read_text())["tokens_generated"] > 0
 
 
-def test_tied_qwen3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
-    """Tied heads are where engines go stale on CPU; plug-in and verifier live outside the package."""
+def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
+    """Tied heads are where engines go stale on CPU, and where ZeRO-3 takes the head away; plug-in and verifier live
+    outside the package."""
     tokenizer = AutoTokenizer.from_pretrained("rlvr/data/base_model")
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(
@@ -69,6 +70,8 @@ def test_tied_qwen3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
     code, output, run = train(
         *SMALL,
         "recipe=dr_grpo",
+        "learner=cpu_2ranks",
+        "learner.zero_stage=3",
         "advantage.token=own_weights.EarlyTokens",
         f"model.path={tmp_path / 'model'}",
         "reward.verifier=own_verifier:parity",
@@ -80,7 +83,7 @@ def test_tied_qwen3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
     assert code == 0, output
     assert run.leaves_nothing()
     steps = [r for r in rows(tmp_path / "tied") if r["kind"] == "train"]
-    assert all(r["mismatch/mean"] < 1e-3 for r in steps)
+    assert all(r["mismatch/mean"] < 1e-4 for r in steps)
     assert steps[-1]["kl_base_policy/p99"] > 1e-3  # the policy did move, and the engine moved with it
     policy = Qwen3ForCausalLM.from_pretrained(tmp_path / "tied" / "policy")
     assert policy.lm_head.weight.data_ptr() == policy.model.embed_tokens.weight.data_ptr()
