@@ -42,7 +42,10 @@ def start_actors(
     stack.callback(cluster.shutdown)
     ray = cluster.start(cfg.cluster, actors=count)
     cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
-    tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
+    tracker.note(
+        f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}"
+        + (f" ({ray.why_there})" if ray.why_there else "")
+    )
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
         cfg,
@@ -55,11 +58,20 @@ def start_actors(
         },
     )
     graders = stack.enter_context(open_graders(cfg, folder))
-    versions = _versions() | learner.ready() | engines.ready()
+    versions = _versions() | _await_start(cfg, learner, engines)
     learner.connect(engines.handles)
     backend, reason = choose_backend(cfg, device)
     tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
     return Actors(engines, learner, graders, versions)
+
+
+def _await_start(cfg: Config, learner: LearnerGroup, engines: EnginePool) -> dict[str, str]:
+    """Wait for both at once, so that what fails first is told first; returns the versions in use."""
+    deadline = max(cfg.learner.start_deadline_seconds, cfg.rollout.start_deadline_seconds)
+    answers = cluster.wait(
+        [*learner.starting, *engines.starting], deadline_seconds=deadline, what="start of learner and engines"
+    )
+    return answers[0] | answers[-1]
 
 
 @contextmanager

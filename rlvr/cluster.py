@@ -19,6 +19,10 @@ import psutil
 
 from rlvr.config import ClusterConfig, Config
 from rlvr.errors import ActorError, ConfigError, DeadlineError
+from rlvr.guard import INSIDE, NAME, guarded
+from rlvr.temp_folders import local_ray_folder
+
+GRACE_SECONDS = 5.0  # for other calls to fail as well once one has
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Cluster:
     cpus: float
     gpus: float
     nodes: int
+    why_there: str = ""  # the reason for another folder than Ray's usual one
 
 
 def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
@@ -61,6 +66,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    why_there = ""
     if local:
         cpus = cfg.cpus or os.cpu_count() or 1
         # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
@@ -70,6 +76,9 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
         }
+        folder, why_there = local_ray_folder()
+        if folder is not None:
+            options["_temp_dir"] = folder
     else:
         options["address"] = cfg.address
     on_terminate = signal.getsignal(signal.SIGTERM)
@@ -90,6 +99,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         nodes=len(ray.nodes()),
+        why_there=why_there,
     )
 
 
@@ -151,8 +161,8 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
     """Place one actor; its constructor runs in the background, so wait for a first call before relying on it."""
     import ray
 
-    env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
-    remote: Any = ray.remote(actor_class).options(
+    env = {"OMP_NUM_THREADS": str(placement.threads), NAME: placement.name, **placement.env}
+    remote: Any = ray.remote(guarded(actor_class)).options(
         num_cpus=1,
         num_gpus=placement.gpus,
         max_restarts=0,
@@ -162,60 +172,65 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
 
 
 def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any]:
-    """Results of the calls, in order.
+    """Results of the calls, in order; the first call that fails ends the wait.
 
     Raises:
         DeadlineError: some call was not done in time; the message has `what` and which calls are pending.
-        ActorError: an actor died. An exception raised inside an actor is raised here as it is.
+        ActorError: a process died. An exception raised inside a process is raised here as it is.
     """
     import ray
 
-    pending_positions = {ref: position for position, ref in enumerate(refs)}
-    done: list[Any] = []
-    try:
+    end = time.monotonic() + deadline_seconds
+    results: dict[Any, Any] = {}
+    pending = list(refs)
+    while pending:
         done, pending = ray.wait(
-            list(refs), num_returns=len(refs), timeout=deadline_seconds, fetch_local=False
+            pending, num_returns=1, timeout=max(0.0, end - time.monotonic()), fetch_local=False
         )
-        if pending:
-            ray.get(done)  # an error in a finished call explains more than the time-out does
-            stuck = sorted(pending_positions[ref] for ref in pending)
+        if not done:
+            stuck = [position for position, ref in enumerate(refs) if ref not in results]
             raise DeadlineError(
-                f"{what}: {len(pending)} of {len(refs)} calls (number {stuck}) not done within "
+                f"{what}: {len(stuck)} of {len(refs)} calls (number {stuck}) not done within "
                 f"{deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
                 "deadline_seconds of that part of the configuration."
             )
-        return ray.get(list(refs))
-    except ray.exceptions.RayTaskError as error:
-        if (lost := _lost_actor(done)) is not None:
-            raise _actor_error(what, lost) from lost
-        cause = error.cause
-        if isinstance(cause, Exception):
-            cause.add_note(f"(inside an actor, during: {what})")
-            raise cause from error
-        raise ActorError(f"{what}: {error}") from error
-    except ray.exceptions.RayActorError as error:
-        raise _actor_error(what, error) from error
+        try:
+            results[done[0]] = ray.get(done[0])
+        except Exception as error:  # whatever it is, it is told below
+            raise _explained([error, *_errors_soon(pending)], what) from error
+    return [results[ref] for ref in refs]
 
 
-def _actor_error(what: str, error: Exception) -> ActorError:
-    return ActorError(
-        f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of memory; "
-        "Ray's log folder, named at the start of the run, has its last words."
-    )
-
-
-def _lost_actor(refs: Sequence[Any]) -> Exception | None:
-    """The error of a call whose actor died, if there is one: others may have failed only because of that."""
+def _errors_soon(pending: list[Any]) -> list[Exception]:
+    """What other calls raise shortly after one has: for the same reason, or as the reason, as a rank that died is."""
     import ray
 
-    for ref in refs:
+    done, _ = ray.wait(pending, num_returns=len(pending), timeout=GRACE_SECONDS) if pending else ([], [])
+    errors: list[Exception] = []
+    for ref in done:
         try:
             ray.get(ref)
-        except ray.exceptions.RayActorError as error:
-            return error
-        except Exception:
-            continue
-    return None
+        except Exception as error:
+            errors.append(error)
+    return errors
+
+
+def _explained(errors: Sequence[Exception], what: str) -> Exception:
+    """The error to raise for calls that failed together: a lost process explains more than what it left behind."""
+    import ray
+
+    for error in errors:
+        if isinstance(error, ray.exceptions.RayActorError):
+            return ActorError(
+                f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of "
+                "memory; Ray's log folder, named at the start of the run, has its last words."
+            )
+    first = errors[0]
+    cause = first.cause if isinstance(first, ray.exceptions.RayTaskError) else first
+    if not isinstance(cause, Exception):
+        return ActorError(f"{what}: {first}")
+    cause.add_note(f"{INSIDE}{what})")
+    return cause
 
 
 def put(value: Any) -> Any:

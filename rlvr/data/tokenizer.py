@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlvr.data.model_folders import complaint
 from rlvr.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ BUILTIN_FOLDER = Path(__file__).parent / "base_model"
 def model_folder(path: str) -> str:
     """Return the folder of a local model, or a hub name unchanged; "builtin" is the model in the package.
 
-    Raises DataError for a local path that does not exist.
+    Raises DataError for a local path that does not exist or holds something else than a model.
     """
     if path == BUILTIN:
         if not (BUILTIN_FOLDER / "config.json").is_file():
@@ -30,6 +31,8 @@ def model_folder(path: str) -> str:
         return str(BUILTIN_FOLDER)
     local = Path(path).expanduser()
     if path and local.is_dir():
+        if problem := complaint(local):
+            raise DataError(problem)
         return str(local.absolute())  # actors may run in another folder
     first, *rest = path.split("/")
     under_a_folder = bool(rest) and Path(first).is_dir()

@@ -34,7 +34,7 @@ class LearnerGroup:
 
         start_deadline = cfg.learner.start_deadline_seconds
         [master] = self._call([self.handles[0].address.remote()], "start of learner rank 0", start_deadline)
-        self._starting = [h.start.remote(*master) for h in self.handles]
+        self.starting = [h.start.remote(*master) for h in self.handles]
 
     def _call(self, refs: Sequence[Any], what: str, deadline: float | None = None) -> list[Any]:
         return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
@@ -42,7 +42,7 @@ class LearnerGroup:
     def ready(self) -> dict[str, str]:
         """Wait until every rank holds its models; returns the versions they run on."""
         deadline = self.cfg.learner.start_deadline_seconds
-        return self._call(self._starting, "start of the learner", deadline)[0]
+        return self._call(self.starting, "start of the learner", deadline)[0]
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Open the weight-transfer channel from rank 0 to the engines."""

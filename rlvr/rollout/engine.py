@@ -5,13 +5,16 @@ This module and `rlvr.sync` are the only places that import vLLM, and only once 
 
 from __future__ import annotations
 
+import difflib
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rlvr.errors import ConfigError
 from rlvr.types import Floats, Ints
 
 
@@ -73,6 +76,29 @@ class GenerationResult:
     generations: tuple[Generation, ...]
 
 
+def check_arguments(given: dict[str, Any]) -> None:
+    """Refuse what vLLM does not know, before it starts.
+
+    Raises:
+        ConfigError: names the nearest arguments.
+    """
+    from vllm.engine.arg_utils import EngineArgs
+
+    known = [field.name for field in fields(EngineArgs)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see vLLM's engine arguments."
+            raise ConfigError(f"rollout.engine_args.{name}: vLLM has no such argument; {hint}")
+
+
+def remove_rendezvous_file(worker: Any) -> None:
+    """Delete the file over which a worker on CPU has met its group: once the group exists nobody reads it."""
+    _, scheme, path = str(getattr(worker, "distributed_init_method", "")).partition("file://")
+    if scheme:
+        Path(path).unlink(missing_ok=True)
+
+
 class RolloutEngine:
     """A vLLM engine with a weight version."""
 
@@ -88,6 +114,7 @@ class RolloutEngine:
         from rlvr.sync import vllm_gloo
 
         vllm_gloo.register()
+        check_arguments(spec.engine_args)
         self.version = 0
         dtype: Any = spec.dtype
         self._llm = LLM(
@@ -106,6 +133,8 @@ class RolloutEngine:
             seed=0,
             **spec.engine_args,
         )
+        if spec.device == "cpu":
+            self._llm.collective_rpc(remove_rendezvous_file)
 
     def ready(self) -> dict[str, str]:
         """Versions of what this engine runs on; returns once the engine can generate."""

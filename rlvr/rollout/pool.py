@@ -15,6 +15,7 @@ from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
+from rlvr.temp_folders import socket_folder
 from rlvr.types import Group, Prompt, Sample
 
 
@@ -48,6 +49,7 @@ class EnginePool:
         self.handles: list[Any] = [
             spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
         ]
+        self.starting = [h.ready.remote() for h in self.handles]  # done when an engine can generate
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:
@@ -68,9 +70,8 @@ class EnginePool:
 
     def ready(self) -> dict[str, str]:
         """Wait until every engine can generate; returns the versions they run on."""
-        refs = [h.ready.remote() for h in self.handles]
         deadline = self.cfg.rollout.start_deadline_seconds
-        return wait(refs, deadline_seconds=deadline, what="start of the rollout engines")[0]
+        return wait(self.starting, deadline_seconds=deadline, what="start of the rollout engines")[0]
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
@@ -124,7 +125,7 @@ class EnginePool:
 
 
 def _placement(number: int, rollout: Any, threads: int) -> Placement:
-    env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_RPC_BASE_PATH": socket_folder()}
     return Placement(
         name=f"engine-{number}",
         gpus=rollout.gpus_per_engine * rollout.tensor_parallel,
