@@ -27,12 +27,17 @@ class ModelConfig:
 
 @dataclass
 class SourceConfig:
-    """One data set: a known name, or a local file or folder with a mapping of columns."""
+    """One data set: a known name, or a local file or folder with a mapping of columns.
+
+    A local file under a known name is read as a copy of that set, or as it stands where its first row is no such copy.
+    """
 
     name: str = MISSING  # arithmetic, gsm8k, math, math500, aime24, ... or a label for a local file
     path: str | None = None  # jsonl, parquet or csv file, or a folder of them; null: built in or from the hub
     split: str | None = None  # null: the training split in data.train, the test split in data.eval
-    question: str | None = None  # column names; null: the data set's usual ones
+    question: str | None = (
+        None  # column names; null: the usual ones. A list of messages goes whole into template=chat
+    )
     answer: str | None = None
     id: str | None = None
     limit: int | None = None  # use only the first so many problems

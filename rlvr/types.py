@@ -21,6 +21,14 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str  # system, user, assistant, or whatever else the chat template knows
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A question with a checkable answer, as a data source yields it."""
 
@@ -28,6 +36,9 @@ class Problem:
     question: str
     answer: str  # the gold answer, as the grader reads it
     source: str  # name of the data set
+    messages: tuple[
+        Message, ...
+    ] = ()  # where the question is more than one user turn, which `question` then spells out
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,17 @@
 """The mathematics data sets known by name: where each lives on the Hugging Face hub and how to read it.
 
-To add one, add an entry to `CATALOG`. A name decides the format of a row, also for a local copy of the data.
+To add one, add an entry to `CATALOG`. A name decides the format of a row, also for a local copy of the data; a local
+file whose first row is not of that format is one of the user's own, see `rlvr.data.sources`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+from rlvr.types import Message
 
 DAPO_PREFIX = (
     "Solve the following math problem step by step. The last line of your response should be of the form "
@@ -17,17 +21,62 @@ DAPO_SUFFIX = '\n\nRemember to put your answer on its own line after "Answer:".'
 
 
 def as_text(value: Any) -> str:
-    """Return a cell as stripped text: text as it is, whole numbers without a fraction.
+    """Return a cell as stripped text: text as it is, whole numbers without a fraction, none with an exponent.
 
-    Raises ValueError for anything that is neither text nor a finite number.
+    Raises ValueError for anything that is neither text nor a finite number, and for text that is no Unicode.
+    """
+    return verbatim(value).strip()
+
+
+def verbatim(value: Any) -> str:
+    """Return a cell as `as_text` does, white space at its ends included.
+
+    Raises ValueError as that does.
     """
     if isinstance(value, str):
-        return value.strip()
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = value[error.start]
+            raise ValueError(
+                f"holds half a character ({half!r}, a lone surrogate), which is no text"
+            ) from error
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"is {_kind(value)}, expected text or a number")
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError(f"is the number {value}, expected a finite one")
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
+
+
+def conversation(value: Any) -> str | tuple[Message, ...]:
+    """Return a question: text or a number as it stands, a list of messages whole, one user message as its text.
+
+    Raises ValueError for anything else.
+    """
+    if not isinstance(value, list):
+        return verbatim(value)
+    messages = tuple(_message(turn, place) for place, turn in enumerate(value, start=1))
+    if not messages:
+        return ""
+    if all(not message.content.strip() for message in messages):
+        return ""
+    return messages[0].content if [message.role for message in messages] == ["user"] else messages
+
+
+def _message(turn: Any, place: int) -> Message:
+    if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
+        raise ValueError(f"is a list whose entry {place} is no message with 'role' and 'content'")
+    content = turn.get("content")
+    if isinstance(content, list):  # parts, of which only text can be used
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        if not all(isinstance(part, str) for part in parts):
+            raise ValueError(f"has a message {place} with parts that are no text")
+        content = "".join(parts)
+    try:
+        return Message(turn["role"], verbatim(content))
+    except ValueError as error:
+        raise ValueError(f"has a message {place} whose content {error}") from error
 
 
 def after_hashes(value: Any) -> str:
@@ -72,17 +121,17 @@ def joined_answers(value: Any) -> str:
     return ", ".join(as_text(answer).strip("$").strip() for answer in answers)
 
 
-def dapo_question(value: Any) -> str:
+def dapo_question(value: Any) -> str | tuple[Message, ...]:
     """Return the bare question of a DAPO prompt, a list with one user message, without DAPO's instructions.
 
-    The template `dapo` puts the instructions back. Raises ValueError if the value is not such a list.
+    The template `dapo` puts the instructions back. Any other conversation is returned whole. Raises ValueError if the
+    value is neither text nor a list of messages.
     """
-    if isinstance(value, str):
-        content = value
-    elif isinstance(value, list) and value and isinstance(value[-1], dict):
-        content = as_text(value[-1].get("content"))
-    else:
+    if value is None or not isinstance(value, str | list):
         raise ValueError(f"is {_kind(value)}, expected text or a list of messages with 'content'")
+    content = conversation(value)
+    if isinstance(content, tuple):
+        return content
     return content.removeprefix(DAPO_PREFIX).removesuffix(DAPO_SUFFIX).strip()
 
 
@@ -104,12 +153,12 @@ class CatalogEntry:
     question: tuple[str, ...] = ("problem", "question")
     answer: tuple[str, ...] = ("answer",)
     id: tuple[str, ...] = ("id",)
-    read_question: Callable[[Any], str] = as_text
+    read_question: Callable[[Any], str | tuple[Message, ...]] = as_text
     read_answer: Callable[[Any], str] = as_text
     repeats: bool = False  # the published file repeats its rows: keep the first of each id
 
 
-LOCAL_FILE = CatalogEntry(question=("question", "problem", "prompt"))
+LOCAL_FILE = CatalogEntry(question=("question", "problem", "prompt"), read_question=conversation)
 
 CATALOG: dict[str, CatalogEntry] = {
     "gsm8k": CatalogEntry("openai/gsm8k", "main", id=("id", "idx"), read_answer=after_hashes),

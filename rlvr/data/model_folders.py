@@ -95,7 +95,7 @@ KINDS = (
         "add the weights (model.safetensors), or give the folder that has them",
     ),
     Kind(
-        _without("config.json", "*"),
+        lambda folder: _without("config.json", "*")(folder) and not _any("tokenizer*")(folder),
         "no model in Hugging Face format: it has no config.json",
         "give a folder with config.json, weights and tokenizer, as save_pretrained writes it",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rlvr.data.arithmetic import held_out, train_problem
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
 from rlvr.errors import DataError
-from rlvr.types import Problem
+from rlvr.types import Message, Problem
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ ARITHMETIC = "arithmetic"
 ARITHMETIC_HELD_OUT = "arithmetic_heldout"
 HELD_OUT_SIZE = 200  # problems of arithmetic_heldout when the configuration sets no limit
 ROWS_LISTED = 5  # bad rows that an error message names
+_CONVERSATION = "is a conversation ({}), which only data.template=chat passes on whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,16 @@ class _BadCell(ValueError):
         self.column = column
 
 
-def load_problems(cfg: SourceConfig, *, on_bad_row: str = "refuse", evaluation: bool = False) -> LoadedSource:
+def load_problems(
+    cfg: SourceConfig, *, on_bad_row: str = "refuse", evaluation: bool = False, conversations: bool = True
+) -> LoadedSource:
     """Load a data set: from `cfg.path` if that is set, else built in or from the hub by `cfg.name`.
 
     A problem's id is `<name>/<id column>`, or `<name>/<file stem or split>/<row>` where a row has no id.
     Without `cfg.split` the hub's training split is read, or its test split when `evaluation` is set.
     With `on_bad_row="skip"` bad rows are logged, counted and returned; with "refuse" they raise DataError,
-    as do an unknown name, a missing file and a source without any problem.
+    as do an unknown name, a missing file and a source without any problem. Without `conversations`, questions of
+    more than one user message are bad rows.
     """
     if on_bad_row not in ("refuse", "skip"):
         raise DataError(f"data.on_bad_row is {on_bad_row!r}; expected 'refuse' or 'skip'")
@@ -73,9 +78,10 @@ def load_problems(cfg: SourceConfig, *, on_bad_row: str = "refuse", evaluation: 
     entry = _entry(cfg)
     if cfg.path is not None:
         rows = local_rows(Path(cfg.path).expanduser(), cfg.split)
+        entry, rows = _format_of_file(cfg, entry, rows)
     else:
         rows = hub_rows(entry, cfg.split or (entry.eval_split if evaluation else entry.train_split))
-    loaded = _collect(cfg, entry, rows)
+    loaded = _collect(cfg, entry, rows, conversations)
     _report(loaded, on_bad_row)
     return loaded
 
@@ -98,16 +104,64 @@ def _entry(cfg: SourceConfig) -> CatalogEntry:
             f"unknown data set {cfg.name!r}; expected one of {known}, or any label together with the path of "
             f"a {KINDS} file or a folder of them"
         )
-    entry = CATALOG.get(cfg.name, LOCAL_FILE)
+    return _with_columns(CATALOG.get(cfg.name, LOCAL_FILE), cfg)
+
+
+def _with_columns(entry: CatalogEntry, cfg: SourceConfig) -> CatalogEntry:
+    """The entry with the configuration's columns; one that is not the data set's own is read as it stands."""
+    own_question = cfg.question is not None and cfg.question not in entry.question
+    own_answer = cfg.answer is not None and cfg.answer not in entry.answer
     return replace(
         entry,
         question=(cfg.question,) if cfg.question else entry.question,
         answer=(cfg.answer,) if cfg.answer else entry.answer,
         id=(cfg.id,) if cfg.id else entry.id,
+        read_question=LOCAL_FILE.read_question if own_question else entry.read_question,
+        read_answer=LOCAL_FILE.read_answer if own_answer else entry.read_answer,
     )
 
 
-def _collect(cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[Row]) -> LoadedSource:
+def _format_of_file(
+    cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[Row]
+) -> tuple[CatalogEntry, Iterator[Row]]:
+    """How to read a local file under the name of a known data set: as a copy of it, or as a file of the user's own.
+
+    The first row that is one decides: it is a copy unless only the format of own files can read that row.
+    """
+    own = _with_columns(LOCAL_FILE, cfg)
+    if cfg.name not in CATALOG:
+        return entry, rows
+    seen: list[Row] = []
+    for row in rows:
+        seen.append(row)
+        if row.values is None:
+            continue
+        reason = _unreadable(cfg, entry, row)
+        if reason and not _unreadable(cfg, own, row):
+            log.warning(
+                "data source %s: %s is no copy of that data set (row %d%s): it is read as it stands",
+                cfg.name,
+                row.file,
+                row.number,
+                reason,
+            )
+            entry = own
+        break
+    return entry, chain(seen, rows)
+
+
+def _unreadable(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> str:
+    """Why a row cannot be read by an entry; empty where it can."""
+    try:
+        _problem(cfg, entry, row)
+    except _BadCell as error:
+        return f", column {error.column!r}: {error}"
+    return ""
+
+
+def _collect(
+    cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[Row], conversations: bool = True
+) -> LoadedSource:
     problems: dict[str, Problem] = {}
     bad: list[BadRow] = []
     repeated = 0
@@ -116,6 +170,8 @@ def _collect(cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[Row]) -> Loa
             break
         try:
             problem = _problem(cfg, entry, row)
+            if problem.messages and not conversations:
+                raise _BadCell(entry.question[0], _CONVERSATION.format(turns(problem.messages)))
         except _BadCell as error:  # untrusted input: reported with its place, by the policy of on_bad_row
             bad.append(BadRow(row.file, row.number, error.column, str(error)))
             continue
@@ -139,10 +195,18 @@ def _problem(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> Problem:
         name = _cell(row.values, entry.id, as_text)
     else:
         name = f"{row.part}/{row.number}"
-    return Problem(id=f"{cfg.name}/{name}", question=question, answer=answer, source=cfg.name)
+    messages = question if isinstance(question, tuple) else ()
+    if messages:
+        question = "\n\n".join(f"{message.role}: {message.content}" for message in messages)
+    return Problem(f"{cfg.name}/{name}", question, answer, cfg.name, messages)
 
 
-def _cell(values: dict[str, Any], columns: tuple[str, ...], read: Any) -> str:
+def turns(messages: tuple[Message, ...]) -> str:
+    """The roles of a conversation, for a person."""
+    return " + ".join(message.role for message in messages)
+
+
+def _cell(values: dict[str, Any], columns: tuple[str, ...], read: Any) -> Any:
     for column in columns:
         there, value = _find(values, column)
         if not there:
@@ -151,7 +215,7 @@ def _cell(values: dict[str, Any], columns: tuple[str, ...], read: Any) -> str:
             text = read(value)
         except ValueError as error:  # untrusted input: the reader says what is wrong with the cell
             raise _BadCell(column, str(error)) from error
-        if not text:
+        if not text or (isinstance(text, str) and not text.strip()):
             raise _BadCell(column, "is empty")
         return text
     wanted = " or ".join(repr(column) for column in columns)

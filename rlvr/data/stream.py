@@ -18,7 +18,7 @@ from rlvr.config import DataConfig
 from rlvr.data.arithmetic import train_problem
 from rlvr.data.overlap import Overlap, settle_overlap
 from rlvr.data.sources import ARITHMETIC, BadRow, load_problems
-from rlvr.data.templates import tokenize
+from rlvr.data.templates import takes_conversations, tokenize
 from rlvr.errors import DataError
 from rlvr.types import Problem, Prompt
 
@@ -199,7 +199,9 @@ def build_training_stream(
         source = ArithmeticSource(seed, cfg.template, tokenizer, limit)
         source.at(0)  # a template or limit that cannot work fails here rather than at step 1
         return PromptStream(cfg.train.name, source)
-    loaded = load_problems(cfg.train, on_bad_row=cfg.on_bad_row)
+    loaded = load_problems(
+        cfg.train, on_bad_row=cfg.on_bad_row, conversations=takes_conversations(cfg.template)
+    )
     problems, overlaps = settle_overlap(loaded.problems, _eval_problems(cfg, eval_sets), cfg.on_overlap)
     prompts = [tokenize(problem, cfg.template, tokenizer) for problem in problems]
     kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
@@ -226,7 +228,12 @@ def build_eval_sets(
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:
-        loaded = load_problems(source, on_bad_row=cfg.on_bad_row, evaluation=True)
+        loaded = load_problems(
+            source,
+            on_bad_row=cfg.on_bad_row,
+            evaluation=True,
+            conversations=takes_conversations(cfg.template),
+        )
         prompts = [tokenize(problem, cfg.template, tokenizer) for problem in loaded.problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         sets.append(EvalSet(source.name, kept, LeftOut(loaded.bad_rows, long)))

@@ -14,13 +14,13 @@ both (last_box_or_unboxed), or every answer counts as missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
 from rlvr.errors import DataError
-from rlvr.types import Problem, Prompt
+from rlvr.types import Message, Problem, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,13 +34,44 @@ def _plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    return render_messages((Message("user", question),), tokenizer)
+
+
+def render_messages(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a conversation in the tokenizer's chat template, open for the assistant to go on.
+
+    A last turn of the assistant is a beginning that it continues, white space at its end included. Raises DataError
+    where there is no template, where it raises, and where it leaves a system or user message out.
+    """
+    where = f"data.template: the chat template of the tokenizer {tokenizer.name_or_path!r}"
     if not tokenizer.chat_template:
         raise DataError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template, which data.template=chat and "
             "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math"
         )
-    messages = [{"role": "user", "content": question}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    last = messages[-1]
+    goes_on = last.role == "assistant"
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        text = str(
+            tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=not goes_on, continue_final_message=goes_on
+            )
+        )
+    except Exception as error:  # a template is a program that came with the tokenizer: it may raise anything
+        roles = ", ".join(message.role for message in messages)
+        raise DataError(
+            f"{where} cannot render a conversation of {roles}: {type(error).__name__}: {error}. Give the messages that "
+            "it asks for, use another data.template (plain), or mend the template"
+        ) from error
+    if goes_on and text.endswith(last.content.rstrip()):
+        text += last.content[len(last.content.rstrip()) :]  # some templates trim what they are given
+    lost = [m.role for m in messages if m.role in ("system", "user") and m.content.strip() not in text]
+    if lost:
+        raise DataError(
+            f"{where} leaves out the {lost[0]} message; use a template that renders it, or drop the message"
+        )
+    return text
 
 
 def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -71,11 +102,12 @@ class Template:
 
     render: Callable[[str, PreTrainedTokenizerBase], str]
     special_tokens: bool  # True: the tokenizer adds its own (a BOS); False: the rendered text holds them
+    conversations: bool = False  # whether a list of messages passes whole
 
 
 TEMPLATES: dict[str, Template] = {
     "plain": Template(_plain, special_tokens=True),
-    "chat": Template(_chat, special_tokens=False),
+    "chat": Template(_chat, special_tokens=False, conversations=True),
     "qwen_math": Template(_qwen_math, special_tokens=False),
     "dapo": Template(_dapo, special_tokens=False),
     "dapo_plain": Template(_dapo_plain, special_tokens=True),
@@ -90,14 +122,24 @@ def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> 
     return _template(template).render(question, tokenizer)
 
 
+def takes_conversations(template: str) -> bool:
+    """Whether prompts of a template may be conversations rather than one question."""
+    return _template(template).conversations
+
+
 def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
     Raises DataError as `render` does, and if there are no tokens, if the tokenizer lost part of the text, or if
     it appended its end token, after which a model would not continue.
     """
-    text = render(template, problem.question, tokenizer)
-    ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens)
+    if problem.messages:
+        text = render_messages(problem.messages, tokenizer)
+    else:
+        text = render(template, problem.question, tokenizer)
+    # A question may be a whole prompt that somebody has rendered before, its BOS included.
+    begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
+    ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens and not begun)
     if not ids:
         raise DataError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
     if ids[-1] == tokenizer.eos_token_id and not text.endswith(str(tokenizer.eos_token)):

@@ -1,7 +1,8 @@
 """Prompt templates, with small tokenizers built here."""
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers_made_here import byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.data.templates import TEMPLATES, render, tokenize
@@ -10,21 +11,6 @@ from rlvr.types import Problem
 
 QUESTION = "What is $1+1$?"
 CHAT = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
-
-
-def byte_tokenizer(post=None, special=(), chat_template=None):
-    """One token per byte, plus special tokens; `post` is the post-processor's template."""
-    vocabulary = {char: index for index, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens(["<s>", "</s>", *special])
-    if post:
-        ids = [(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")]
-        tokenizer.post_processor = processors.TemplateProcessing(single=post, special_tokens=ids)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", chat_template=chat_template
-    )
 
 
 def problem(question=QUESTION):
