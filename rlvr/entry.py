@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config import Config
 from rlvr.errors import ActorError, ConfigError, DeadlineError, PausedError, RlvrError
 from rlvr.guard import INSIDE
+from rlvr.overrides import check_placeholders, quote_odd_values
+from rlvr.peer_keys import peer_hint
 
 if TYPE_CHECKING:
     from rlvr.sweep import Sweep
@@ -67,6 +70,8 @@ TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
 def explain_key(key: str, line: CommandLine = TRAINING) -> str:
     """What to do about a key that does not exist."""
     known = known_keys(line.schema)
+    if line.schema is Config and (hint := peer_hint(key)):
+        return f"{key}: there is no such key; {hint}."
     near = difflib.get_close_matches(key, [*known, *line.short], n=3, cutoff=0.5)
     if not near:
         tail = key.rpartition(".")[2]
@@ -166,13 +171,28 @@ def typed(overrides: Sequence[str]) -> Config:
     from hydra.errors import HydraException
 
     try:
-        composed = OmegaConf.to_object(hydra.compose("train", overrides=list(overrides)))
+        composed = hydra.compose("train", overrides=list(overrides), return_hydra_config=True)
+        own = composed.hydra
+        with open_dict(composed):
+            del composed["hydra"]
+        _check_composed(own)
+        config = OmegaConf.to_object(composed)
     except HydraException as error:
         raise ConfigError(str(error.__cause__ or error)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(str(error)) from error
-    assert isinstance(composed, Config)
-    return composed
+    assert isinstance(config, Config)
+    return config
+
+
+def _check_composed(own: Any) -> None:
+    """Demand what the chosen recipes leave open; `own` is Hydra's part of a composed configuration.
+
+    Raises:
+        ConfigError: a key that a recipe file declares as ??? has not been set.
+    """
+    folders = [Path(source.path) for source in own.runtime.config_sources if source.schema == "file"]
+    check_placeholders(own.runtime.choices, list(own.overrides.task), folders)
 
 
 def group_values(override: Override) -> list[str]:
@@ -200,6 +220,7 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
         typed = OmegaConf.to_object(cfg)
         assert isinstance(typed, Config)
         with readable_errors():
+            _check_composed(HydraConfig.get())
             action = run if sweep is None else sweep.add
             action(typed)
 
@@ -207,6 +228,7 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
         nonlocal sweep
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
+        sys.argv[1:] = quote_odd_values(sys.argv[1:])
         with readable_errors():
             check_overrides(sys.argv[1:])
             if sweep_module is not None:

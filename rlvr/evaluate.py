@@ -46,6 +46,7 @@ from rlvr.entry import hydra_entry, recipes_folder
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.evaluation import EvalReport, sample_and_grade
 from rlvr.evaluation import report as report_of
+from rlvr.overrides import quoted
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder, write_atomically
@@ -79,7 +80,7 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
         elif key == "n":
             expanded.append(f"eval.samples_per_prompt={value}")
         elif key == "model" and not _is_recipe("model", value):
-            expanded = [*_settings_of_run(Path(value)), *expanded, f"model.path={_quoted(value)}"]
+            expanded = [*_settings_of_run(Path(value)), *expanded, f"model.path={quoted(value)}"]
         elif key == "data" and not _is_recipe("data", value):
             expanded.append(f"data.eval=[{','.join(_source(part) for part in value.split(','))}]")
         else:
@@ -205,12 +206,7 @@ def _source(part: str) -> str:
         raise ConfigError(
             f"data={name}: unknown data set; use {', '.join(NAMED_SETS)}, or NAME:PATH for a local file or folder"
         )
-    return f"{{name:{_quoted(name)},path:{_quoted(path)}}}" if path else f"{{name:{_quoted(name)}}}"
-
-
-def _quoted(value: str) -> str:
-    """A value as Hydra's override grammar reads it back unchanged."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return f"{{name:{quoted(name)},path:{quoted(path)}}}" if path else f"{{name:{quoted(name)}}}"
 
 
 def _without_training(cfg: Config) -> Config:

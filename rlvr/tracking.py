@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from typing import Any
@@ -12,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rlvr.config import Config
 from rlvr.evaluation import EvalReport
-from rlvr.run import RunFolder, write_atomically
+from rlvr.run import RunFolder
+from rlvr.wandb_run import WandbRun
 
 PHASES = ("generate", "reward", "score", "update", "push")
 
@@ -44,7 +44,7 @@ class Tracker:
             )
             self._progress.start()
             self._task = self._progress.add_task("", total=cfg.steps, completed=self._done_before, left="")
-        self._wandb = _open_wandb(cfg, folder, goes_on=goes_on)
+        self._wandb = WandbRun(cfg, folder, self.note, goes_on=goes_on)
 
     def note(self, text: str) -> None:
         """A line for the reader, not for the record."""
@@ -54,8 +54,7 @@ class Tracker:
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Record one training step."""
         self._folder.append_metrics({"step": step, "kind": "train", **metrics})
-        if self._wandb is not None:
-            self._wandb.log(metrics, step=step)
+        self._wandb.log(metrics, step)
         self._recent.append(metrics["seconds/step"])
         left = self._time_left(step)
         self.note(step_line(step, self._cfg.steps, metrics, left))
@@ -79,8 +78,7 @@ class Tracker:
                 f"{r.problems} problems x {r.samples_per_problem}), length {r.mean_length:.1f}"
             )
         self._folder.append_metrics({"step": step, "kind": "eval", **row})
-        if self._wandb is not None:
-            self._wandb.log(row, step=step)
+        self._wandb.log(row, step)
 
     def _time_left(self, step: int) -> str:
         """At the pace of the latest steps; evaluations and checkpoints come on top."""
@@ -92,11 +90,7 @@ class Tracker:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        if self._wandb is not None:
-            if summary is not None:
-                self._wandb.summary.update(summary)
-            self._wandb.finish(exit_code=0 if summary is not None else 1)
-            self._wandb = None
+        self._wandb.close(summary)
 
 
 def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> str:
@@ -117,34 +111,3 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
         f"{name} {metrics[f'seconds/{name}']:.2f}" for name in PHASES if f"seconds/{name}" in metrics
     )
     return "  ".join([*parts, f"{times} s", left])
-
-
-def _open_wandb(cfg: Config, folder: RunFolder, *, goes_on: bool) -> Any:
-    mode: Any = cfg.tracking.wandb
-    if mode == "off":
-        return None
-    if mode == "offline" and os.environ.get("WANDB_API_KEY"):
-        mode = "online"
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-    from omegaconf import OmegaConf
-
-    settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
-    identity = folder.path / "wandb_id"
-    # Offline, each attempt is a run that can be synced. Online the run on the server goes on, unless it has steps
-    # that are to be done again: wandb would drop the new ones.
-    same = mode == "online" and goes_on and identity.exists()
-    run = wandb.init(
-        project=cfg.tracking.project,
-        group=cfg.tracking.group,
-        tags=list(cfg.tracking.tags) or None,
-        name=folder.path.name,
-        id=identity.read_text() if same else None,
-        resume="allow" if same else None,
-        dir=str(folder.path),
-        mode=mode,
-        config=settings,
-    )
-    if mode == "online":
-        write_atomically(identity, run.id)
-    return run

@@ -12,6 +12,7 @@ from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.config import Config
 from rlvr.data.templates import TEMPLATES
+from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
 from rlvr.reward.extract import POLICIES
 from rlvr.types import SIGNALS, STEP_SIGNALS
@@ -122,6 +123,8 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     if problems := _values(cfg):
         raise ConfigError("\n".join(problems))
     plugin = build_plugin(cfg.advantage.token, dict(cfg.advantage.options))
+    if cfg.rollout.answers is not None:
+        load_dotted(cfg.rollout.answers, "rollout.answers")
     problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -244,6 +247,14 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     found = []
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
+    if cfg.reward.verifier is None and TEMPLATES[cfg.data.template].answer_line:
+        policy = POLICIES[cfg.reward.policy]
+        if not policy.unboxed_counts:
+            readers = " or ".join(name for name, other in POLICIES.items() if other.unboxed_counts)
+            found.append(
+                f"data.template={cfg.data.template} with reward.policy={policy.name}: the template asks for a line "
+                f"'Answer: ...', the policy reads boxes only, so no answer would be right; set reward.policy={readers}"
+            )
     if (cfg.loss.kl == "off") != (cfg.loss.kl_coef == 0):
         found.append(
             f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "

@@ -13,6 +13,7 @@ from rlvr.analysis.shift.inputs import with_run
 from rlvr.entry import CommandLine, check_keys, compose, parse_overrides
 from rlvr.errors import ConfigError
 from rlvr.evaluate import expand_arguments as expand_data
+from rlvr.overrides import quote_odd_values, quoted
 
 NAME = "analyze"
 HYDRA_QUIET = (
@@ -52,7 +53,7 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     given = {argument.partition("=")[0] for argument in expanded}
     if "data.eval" in given:  # a run's responses are to other problems
         expanded += [f"{name}=[]" for name in ("responses", "base_responses") if name not in given]
-    return expanded, run
+    return quote_odd_values(expanded), run
 
 
 def check_arguments(arguments: Sequence[str], run: str | None) -> None:
@@ -89,7 +90,4 @@ def _require_responses(cfg: AnalyzeConfig) -> None:
 
 
 def _quoted(value: str) -> str:
-    """A value as Hydra's override grammar reads it back unchanged."""
-    if value[0] in "'\"":
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return value if value[0] in "'\"" else quoted(value)

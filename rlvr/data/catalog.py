@@ -70,9 +70,10 @@ def _message(turn: Any, place: int) -> Message:
     content = turn.get("content")
     if isinstance(content, list):  # parts, of which only text can be used
         parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        if not all(isinstance(part, str) for part in parts):
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) < len(parts):
             raise ValueError(f"has a message {place} with parts that are no text")
-        content = "".join(parts)
+        content = "".join(texts)
     try:
         return Message(turn["role"], verbatim(content))
     except ValueError as error:

@@ -103,14 +103,15 @@ class Template:
     render: Callable[[str, PreTrainedTokenizerBase], str]
     special_tokens: bool  # True: the tokenizer adds its own (a BOS); False: the rendered text holds them
     conversations: bool = False  # whether a list of messages passes whole
+    answer_line: bool = False  # whether it asks for a last line "Answer: ..." instead of a box
 
 
 TEMPLATES: dict[str, Template] = {
     "plain": Template(_plain, special_tokens=True),
     "chat": Template(_chat, special_tokens=False, conversations=True),
     "qwen_math": Template(_qwen_math, special_tokens=False),
-    "dapo": Template(_dapo, special_tokens=False),
-    "dapo_plain": Template(_dapo_plain, special_tokens=True),
+    "dapo": Template(_dapo, special_tokens=False, answer_line=True),
+    "dapo_plain": Template(_dapo_plain, special_tokens=True, answer_line=True),
 }
 
 

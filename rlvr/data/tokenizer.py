@@ -44,6 +44,11 @@ def model_folder(path: str) -> str:
     return path
 
 
+def is_local(path: str) -> bool:
+    """Whether a model path needs no hub: the built-in model, or a folder that exists."""
+    return path == BUILTIN or Path(path).expanduser().is_dir()
+
+
 def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model path as `model_folder` understands it, with a padding token in any case.
 

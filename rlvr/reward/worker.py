@@ -9,7 +9,7 @@ template itself has no such signal: it would fire when the *thread* that started
 
 import ctypes
 import gc
-import importlib
+import inspect
 import json
 import marshal
 import math
@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rlvr.dotted import load_dotted
+from rlvr.errors import ConfigError
 from rlvr.reward import grader
 from rlvr.reward.verdict import Outcome, Verdict
 
@@ -147,13 +149,18 @@ def _load_verifier(dotted: str | None, policy: str) -> Callable[[str, str], Verd
 
 
 def import_verifier(dotted: str) -> Callable[[str, str], Any]:
-    """The function that `package.module:function` names; raises ValueError, ImportError or AttributeError."""
-    module_name, _, attribute = dotted.partition(":")
-    if not module_name or not attribute:
-        raise ValueError(f"verifier {dotted!r}: expected 'package.module:function'")
-    function = getattr(importlib.import_module(module_name), attribute)
+    """The function that `package.module:function` names; raises ConfigError."""
+    function = load_dotted(dotted, "verifier")
     if not callable(function):
-        raise ValueError(f"verifier {dotted!r}: {attribute} is not callable")
+        raise ConfigError(f"verifier={dotted}: it is {type(function).__name__}, which cannot be called")
+    try:
+        inspect.signature(function).bind("gold", "response")
+    except TypeError as error:
+        raise ConfigError(
+            f"verifier={dotted}: it must take two arguments, (gold, response): {error}"
+        ) from error
+    except ValueError:
+        pass  # some built-in functions have no signature to look at
     return function
 
 

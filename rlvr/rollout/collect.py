@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rlvr.advantage.token.registry import load_dotted
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
+from rlvr.dotted import load_dotted
 from rlvr.metrics import PhaseClock
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups

@@ -70,7 +70,7 @@ def test_wandb_itself_takes_it(tmp_path: Path, cfg: Config):
     folder.create(cfg)
     tracker = Tracker(cfg, folder, first_step=1)
     try:
-        run = tracker._wandb
+        run = tracker._wandb._run
         assert (run.name, run.group, set(run.tags)) == ("mine", "alpha_scale", {"alpha=10", "seed=3"})
         tracker.evaluation(0, ())
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -14,6 +13,7 @@ from rlvr.advantage.token.high_entropy import HighEntropyMask
 from rlvr.advantage.token.low_probability import LowProbabilityWeight
 from rlvr.advantage.token.random import RandomWeight
 from rlvr.advantage.token.uniform import Uniform
+from rlvr.dotted import is_dotted, load_dotted
 from rlvr.errors import ConfigError
 from rlvr.types import SIGNALS, STEP_SIGNALS
 
@@ -27,22 +27,6 @@ PLUGINS: dict[str, type] = {
     "low_probability": LowProbabilityWeight,
     "delta_logp": DeltaLogpMask,
 }
-
-
-def load_dotted(path: str, key: str) -> Any:
-    """Import `package.module.Name`.
-
-    Raises:
-        ConfigError: the module cannot be imported or has no such name; the message starts with `key`.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"{key}={path}: cannot be imported ({error}). Give the dotted path of a class in an importable "
-            "module; the folder you start from is on the path."
-        ) from error
 
 
 SCALARS = {str, int, float, bool, type(None)}
@@ -70,11 +54,11 @@ def build_plugin(name: str, options: dict[str, Any]) -> TokenPlugin:
     """
     if name in PLUGINS:
         plugin_class = PLUGINS[name]
-    elif "." in name:
+    elif is_dotted(name):
         plugin_class = load_dotted(name, "advantage.token")
     else:
         raise ConfigError(
-            f"advantage.token={name}: unknown; use one of {', '.join(PLUGINS)} or the dotted path of your own"
+            f"advantage.token={name}: unknown; use one of {', '.join(PLUGINS)} or package.module:Class of your own"
         )
     if wrong := _wrong_types(plugin_class, options):
         raise ConfigError("\n".join(wrong))

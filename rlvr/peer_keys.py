@@ -1,0 +1,141 @@
+"""What other frameworks call our keys, for the hint at a key that does not exist."""
+
+from __future__ import annotations
+
+# The last part of a key as TRL, verl, OpenRLHF, SkyRL or prime-rl write it -> ours (a test sees to it that they exist).
+PEER_KEYS = {
+    "n": "rollout.samples_per_prompt",
+    "num_generations": "rollout.samples_per_prompt",
+    "n_samples_per_prompt": "rollout.samples_per_prompt",
+    "n_samples_per_eval_prompt": "eval.samples_per_prompt",
+    "group_size": "rollout.samples_per_prompt",
+    "rollouts_per_example": "rollout.samples_per_prompt",
+    "max_completion_length": "rollout.max_response_tokens",
+    "max_new_tokens": "rollout.max_response_tokens",
+    "max_tokens": "rollout.max_response_tokens",
+    "max_response_length": "rollout.max_response_tokens",
+    "generate_max_len": "rollout.max_response_tokens",
+    "max_prompt_length": "data.max_prompt_tokens",
+    "prompt_max_len": "data.max_prompt_tokens",
+    "max_model_len": "model.max_length",
+    "max_seq_len": "model.max_length",
+    "seq_len": "model.max_length",
+    "model_name_or_path": "model.path",
+    "pretrain": "model.path",
+    "ref_model": "model.base_path",
+    "torch_dtype": "model.dtype",
+    "attn_implementation": "model.attention",
+    "train_batch_size": "data.prompts_per_step",
+    "rollout_batch_size": "data.prompts_per_step",
+    "gen_batch_size": "data.prompts_per_step",
+    "train_files": "data.train.path",
+    "val_files": "data.eval",
+    "prompt_data": "data.train.path",
+    "input_key": "data.train.question",
+    "label_key": "data.train.answer",
+    "prompt_key": "data.train.question",
+    "learning_rate": "learner.lr",
+    "actor_learning_rate": "learner.lr",
+    "max_grad_norm": "learner.max_grad_norm",
+    "max_norm": "learner.max_grad_norm",
+    "grad_clip": "learner.max_grad_norm",
+    "lr_scheduler": "learner.schedule",
+    "lr_scheduler_type": "learner.schedule",
+    "warmup_steps": "learner.warmup_updates",
+    "lr_warmup_steps": "learner.warmup_updates",
+    "ppo_mini_batch_size": "learner.updates_per_step",
+    "num_iterations": "learner.updates_per_step",
+    "ppo_epochs": "learner.updates_per_step",
+    "ppo_micro_batch_size_per_gpu": "learner.tokens_per_micro_batch",
+    "ppo_max_token_len_per_gpu": "learner.tokens_per_micro_batch",
+    "micro_train_batch_size": "learner.tokens_per_micro_batch",
+    "per_device_train_batch_size": "learner.tokens_per_micro_batch",
+    "gradient_accumulation_steps": "learner.tokens_per_micro_batch",
+    "gradient_checkpointing": "model.gradient_checkpointing",
+    "enable_gradient_checkpointing": "model.gradient_checkpointing",
+    "beta": "loss.kl_coef",
+    "kl_coef": "loss.kl_coef",
+    "init_kl_coef": "loss.kl_coef",
+    "kl_loss_coef": "loss.kl_coef",
+    "use_kl_loss": "loss.kl",
+    "kl_loss_type": "loss.kl",
+    "kl_estimator": "loss.kl",
+    "epsilon": "loss.clip_low",
+    "eps_clip": "loss.clip_low",
+    "clip_ratio": "loss.clip_low",
+    "clip_ratio_low": "loss.clip_low",
+    "eps_clip_low_high": "loss.clip_low",
+    "epsilon_high": "loss.clip_high",
+    "clip_ratio_high": "loss.clip_high",
+    "loss_type": "loss.aggregation",
+    "loss_agg_mode": "loss.aggregation",
+    "importance_sampling_level": "loss.ratio",
+    "vllm_importance_sampling_cap": "loss.rollout_correction",
+    "tis_imp_ratio_cap": "loss.rollout_correction",
+    "adv_estimator": "advantage.estimator",
+    "advantage_estimator": "advantage.estimator",
+    "dynamic_filtering": "rollout.dynamic_sampling",
+    "filter_groups": "rollout.dynamic_sampling",
+    "max_num_gen_batches": "rollout.max_rounds",
+    "overlong_buffer": "reward.overlong_cache",
+    "mask_truncated_completions": "reward.overlong_filter",
+    "vllm_gpu_memory_utilization": "rollout.memory_utilization",
+    "gpu_memory_utilization": "rollout.memory_utilization",
+    "tensor_model_parallel_size": "rollout.tensor_parallel",
+    "tensor_parallel_size": "rollout.tensor_parallel",
+    "vllm_tensor_parallel_size": "rollout.tensor_parallel",
+    "vllm_num_engines": "rollout.engines",
+    "max_num_seqs": "rollout.max_concurrent",
+    "max_async_level": "rollout.staleness",
+    "async_train": "rollout.staleness",
+    "custom_reward_function": "reward.verifier",
+    "reward_funcs": "reward.verifier",
+    "remote_rm_url": "reward.verifier",
+    "zero_stage": "learner.zero_stage",
+    "total_epochs": "steps",
+    "total_training_steps": "steps",
+    "max_steps": "steps",
+    "num_train_epochs": "steps",
+    "max_train_steps": "steps",
+    "test_freq": "eval.every",
+    "eval_steps": "eval.every",
+    "save_freq": "run.save_every",
+    "save_steps": "run.save_every",
+    "default_local_dir": "run.root",
+    "output_dir": "run.root",
+    "save_path": "run.root",
+    "experiment_name": "run.name",
+    "run_name": "run.name",
+    "resume_from_checkpoint": "run.resume",
+    "project_name": "tracking.project",
+    "report_to": "tracking.wandb",
+    "use_wandb": "tracking.wandb",
+}
+UNITS = {  # where ours counts something else than theirs
+    "learner.updates_per_step": "updates in a step: samples of a step divided by the samples of a mini-batch",
+    "learner.tokens_per_micro_batch": "padded tokens of one forward pass, not sequences",
+    "rollout.staleness": "how many batches generation may run ahead",
+    "steps": "training steps, each of data.prompts_per_step prompts",
+}
+# Not there at all: what to do instead.
+WITHOUT = {
+    "stop": "stop strings are not supported yet: a response ends with the end token or at rollout.max_response_tokens",
+    "stop_token_ids": "stop tokens are not supported yet: a response ends with the tokenizer's end token",
+    "reward_model": "rewards come from verifiers only (reward.verifier=package.module:function)",
+    "critic": "there is no critic: advantages come from groups (advantage.estimator)",
+}
+
+
+def peer_hint(key: str) -> str:
+    """What a key of another framework is called here; empty for a key that none has."""
+    parts = key.lower().split(".")
+    for part in reversed(parts):
+        if part in WITHOUT:
+            return WITHOUT[part]
+    if "engine_args" in parts:
+        return f"an argument for vLLM needs a plus: +rollout.engine_args.{parts[-1]}=<value>"
+    ours = PEER_KEYS.get(parts[-1])
+    if ours is None:
+        return ""
+    unit = f" ({UNITS[ours]})" if ours in UNITS else ""
+    return f"here that is {ours}{unit}"

@@ -1,0 +1,108 @@
+"""The run on wandb: where its own variables rule, a server that cannot be reached costs seconds, and no failure of
+tracking ends a training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr.config import Config
+from rlvr.run import RunFolder, write_atomically
+
+SERVER_SECONDS = 20  # for the server to answer when a run begins; wandb's own limit is 90
+_MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
+
+
+def wandb_mode(cfg: Config) -> tuple[str, str]:
+    """online, offline or off, and the reason: wandb's variables before tracking.wandb, which `off` alone overrules."""
+    if cfg.tracking.wandb == "off":
+        return "off", "tracking.wandb=off"
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on"):
+        return "off", "WANDB_DISABLED is set"
+    named = os.environ.get("WANDB_MODE", "").lower()
+    if named in _MODES:
+        return _MODES[named], f"WANDB_MODE={named}"
+    if cfg.tracking.wandb == "offline" and os.environ.get("WANDB_API_KEY"):
+        return "online", "WANDB_API_KEY is set"
+    return cfg.tracking.wandb, f"tracking.wandb={cfg.tracking.wandb}"
+
+
+class WandbRun:
+    """A run on wandb, or none; after its first failure it stays silent and the training goes on."""
+
+    def __init__(self, cfg: Config, folder: RunFolder, note: Callable[[str], None], *, goes_on: bool) -> None:
+        self._note = note
+        self._run: Any = None
+        mode, reason = wandb_mode(cfg)
+        if mode == "off":
+            return
+        os.environ.setdefault("WANDB_SILENT", "true")
+        try:
+            self._run = _init(cfg, folder, mode, goes_on=goes_on)
+        except Exception as error:  # whatever the server or wandb does must not cost a training
+            note(f"wandb ({mode}: {reason}) failed: {_first_line(error)}")
+            if mode != "online":
+                return
+            try:
+                self._run = _init(cfg, folder, "offline", goes_on=False)
+                note(f"wandb goes on offline; `wandb sync` in {folder.path / 'wandb'} sends the run later")
+            except Exception as second:
+                note(f"wandb offline failed as well: {_first_line(second)}; metrics.jsonl has everything")
+
+    def log(self, row: dict[str, float], step: int) -> None:
+        """Send the numbers of a step."""
+        self._try(lambda run: run.log(row, step=step))
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """End the run; with a summary it carries it and counts as finished."""
+
+        def end(run: Any) -> None:
+            if summary is not None:
+                run.summary.update(summary)
+            run.finish(exit_code=0 if summary is not None else 1)
+
+        self._try(end)
+        self._run = None
+
+    def _try(self, action: Callable[[Any], None]) -> None:
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except Exception as error:
+            self._run = None
+            self._note(
+                f"wandb failed and gets no more of this run: {_first_line(error)}; metrics.jsonl has everything"
+            )
+
+
+def _init(cfg: Config, folder: RunFolder, mode: Any, *, goes_on: bool) -> Any:
+    import wandb
+
+    settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
+    identity = folder.path / "wandb_id"
+    # Offline, each attempt is a run that can be synced. Online the run on the server goes on, unless it has steps
+    # that are to be done again: wandb would drop the new ones.
+    same = mode == "online" and goes_on and identity.exists()
+    run = wandb.init(
+        project=cfg.tracking.project,
+        group=cfg.tracking.group,
+        tags=list(cfg.tracking.tags) or None,
+        name=folder.path.name,
+        id=identity.read_text() if same else None,
+        resume="allow" if same else None,
+        dir=str(folder.path),
+        mode=mode,
+        config=settings,
+        settings={"init_timeout": float(SERVER_SECONDS)},
+    )
+    if mode == "online":
+        write_atomically(identity, run.id)
+    return run
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -1,0 +1,66 @@
+"""Every benchmark runs, at its smallest: what they measure at this size means nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .processes import REPOSITORY
+
+pytestmark = pytest.mark.e2e
+
+
+def run(*arguments: str, timeout: float = 240) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_step(tmp_path: Path) -> None:
+    told = run("-m", "benchmarks.step", "--steps", "1", "--rounds", "1", "--out", str(tmp_path))
+    [file] = tmp_path.glob("step-*.json")
+    report = json.loads(file.read_text())
+    assert report["step over bare (at most 1.5)"] > 0
+    assert report["tokens a step (both)"] == report["tokens a step (bare)"]  # the same seeds, the same tokens
+    assert "overhead share of a step" in told
+
+
+def test_cross_sampling() -> None:
+    told = run(
+        "benchmarks/cross_sampling.py", "--problems", "2", "--samples", "1", "--repeats", "1", "--single", "1"
+    )
+    assert json.loads(told.splitlines()[-1])
+
+
+def test_reward() -> None:
+    told = run("benchmarks/reward.py", "--count", "40", "--sample", "10", "--repeats", "1")
+    assert {json.loads(line)["measurement"] for line in told.splitlines()} >= {
+        "toy_step",
+        "throughput",
+        "hangs",
+    }
+
+
+def test_divergence(tmp_path: Path) -> None:
+    run("-m", "benchmarks.divergence", "--device", "cpu", "--tokens", "4", "--out", str(tmp_path))
+    assert list(tmp_path.glob("divergence_*.csv"))
+
+
+def test_record_compares_with_itself() -> None:
+    from benchmarks.record import compare, differences
+
+    record = {
+        "quickstart": {"train 1": {"loss": 0.5, "nan": float("nan")}},
+        "sweep": {"0": [1, 2]},
+        "about": {},
+    }
+    assert compare(record, record) == 0
+    other = {**record, "sweep": {"0": [1, 3]}}
+    assert compare(record, other) == 1
+    assert list(differences(record, other)) == [("sweep.0.1", 2, 3)]
