@@ -16,7 +16,7 @@ from vllm.v1.sample.logits_processor import LogitsProcessor as V1Processor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Processor
 
 
-class WholeDistribution(V1Processor, V2Processor):  # type: ignore[misc]
+class WholeDistribution(V1Processor, V2Processor):
     """Shifts logits to log-probs; one class because vLLM picks its model runner only after it has been given this.
 
     The V1 runner (CPU) applies it after the temperature. The V2 runner (GPU) applies it before, so there the
