@@ -61,6 +61,7 @@ class TrainingState:
     max_logprob_mismatch: float
     train_seconds: float
     eval_before: dict[str, float]  # accuracy per set before training
+    compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
 
 
 def step_name(step: int) -> str:

@@ -74,6 +74,8 @@ class RolloutConfig:
     samples_per_prompt: int = 16
     max_response_tokens: int = 64
     temperature: float = 1.0
+    # Truncation changes what is sampled. Rollout log-probs, ratios and the gate are those of the whole
+    # distribution at `temperature` all the same, so the update is biased by what truncation leaves out.
     top_p: float = 1.0
     top_k: int = -1  # -1: off
     staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
@@ -84,7 +86,7 @@ class RolloutConfig:
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
     start_deadline_seconds: float = 300.0
-    engine_args: dict[str, Any] = field(default_factory=dict)  # passed on to vLLM as they are
+    engine_args: dict[str, Any] = field(default_factory=dict)  # passed on to vLLM; CPU: no chunked prefill
 
 
 @dataclass

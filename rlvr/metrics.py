@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlvr.reward.verdict import Outcome
 from rlvr.types import Batch, Floats, RolloutBatch, StepStats
@@ -39,16 +40,22 @@ class PhaseClock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float] | None:
-    """Mean and largest |rollout log-prob - learner log-prob| over the tokens sampled from weights `version`.
+def compared_tokens(batch: Batch, version: int) -> NDArray[np.bool_]:
+    """[T] the tokens whose log-probs on both sides come from the weights `version`.
 
-    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. None where
-    that leaves no token to compare.
+    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. So are given
+    ones, which no engine sampled.
     """
-    fresh = (batch.weight_version == version)[batch.sequence_of_token]
-    if batch.signals.old_logp is None or not fresh.any():
+    scored = batch.signals.old_logp is not None
+    return (batch.weight_version == version)[batch.sequence_of_token] & scored
+
+
+def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float] | None:
+    """Mean and largest |rollout log-prob - learner log-prob| over the compared tokens; None if there are none."""
+    compared = compared_tokens(batch, version)
+    if batch.signals.old_logp is None or not compared.any():
         return None
-    gap = np.abs(batch.rollout_logp - batch.signals.old_logp)[fresh]
+    gap = np.abs(batch.rollout_logp - batch.signals.old_logp)[compared]
     return float(gap.mean()), float(gap.max())
 
 
@@ -101,6 +108,7 @@ def step_metrics(
         "micro_batches": float(stats.micro_batches),
         "tokens/trained": float(batch.tokens),
         "tokens/generated": float(rollout.generated_tokens),
+        "mismatch/compared_tokens": float(compared_tokens(batch, version).sum()),
     }
     if mismatch is not None:
         metrics |= {"mismatch/mean": mismatch[0], "mismatch/max": mismatch[1]}

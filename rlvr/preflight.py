@@ -56,5 +56,9 @@ def preflight(
     learner.push(0)
     after = check_mismatch(scored_batch(), 0, cfg.sync, note)
     note(
-        f"preflight at lr = 0: mean log-prob difference {before:.1e} before and {after:.1e} after the update"
+        f"preflight at lr = 0: mean log-prob difference {_shown(before)} before and {_shown(after)} after the update"
     )
+
+
+def _shown(mismatch: float | None) -> str:
+    return "not compared" if mismatch is None else f"{mismatch:.1e}"

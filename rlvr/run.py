@@ -47,10 +47,11 @@ class Summary:
     train_seconds: float  # the training loop, evaluation and checkpoints included
     setup_seconds: float  # from the start of the process to the first step
     tokens_generated: int  # sampled for training
-    max_logprob_mismatch: float  # largest step mean of |rollout - learner| log-probs
+    max_logprob_mismatch: float | None  # largest step mean of |rollout - learner|; None: none compared
     resumed_from: str | None
     versions: dict[str, str]
     folder: str
+    mismatch_compared_steps: int | None = None  # None: resumed from before they were counted
 
 
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})\.jsonl")

@@ -25,10 +25,11 @@ from rlvr.learner.group import LearnerGroup
 from rlvr.pause import listen_for_pause
 from rlvr.preflight import preflight
 from rlvr.reward.pool import GraderPool
-from rlvr.rollout.collect import collect
+from rlvr.rollout.collect import collect, truncation_note
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
 from rlvr.run import RunFolder, Summary, run_name
+from rlvr.sync.gate import comparison_note, largest_mismatch
 from rlvr.tracking import Tracker
 from rlvr.types import Group, RolloutBatch
 from rlvr.validate import validate
@@ -55,15 +56,17 @@ class Session:
     opened: float  # time.monotonic() when the loop could begin
 
     def advance(
-        self, state: TrainingState, step: int, rollout: RolloutBatch, mismatch: float
+        self, state: TrainingState, step: int, rollout: RolloutBatch, mismatch: float | None
     ) -> TrainingState:
-        """The state after a step."""
+        """The state after a step; `mismatch` is None where the gate had nothing to compare."""
+        compared = state.compared_steps
         return replace(
             state,
             step=step,
             data_position=rollout.data_position,
             tokens_generated=state.tokens_generated + rollout.generated_tokens,
-            max_logprob_mismatch=max(state.max_logprob_mismatch, mismatch),
+            max_logprob_mismatch=max(state.max_logprob_mismatch, mismatch or 0.0),
+            compared_steps=None if compared is None else compared + (mismatch is not None),
             train_seconds=self.start.train_seconds + time.monotonic() - self.opened,
         )
 
@@ -122,12 +125,15 @@ class Session:
             train_seconds=round(train_seconds, 2),
             setup_seconds=round(self.setup_seconds, 2),
             tokens_generated=state.tokens_generated,
-            max_logprob_mismatch=state.max_logprob_mismatch,
+            max_logprob_mismatch=largest_mismatch(state.max_logprob_mismatch, state.compared_steps),
             resumed_from=self.resumed_from,
             versions=self.versions,
             folder=str(self.folder.path),
+            mismatch_compared_steps=state.compared_steps,
         )
         self.folder.write_summary(summary)
+        if note := comparison_note(state.compared_steps, state.step):
+            self.tracker.note(note)
         self.tracker.close(asdict(summary))
         print(
             f"done: accuracy on {first.name} {summary.eval_accuracy_before:.3f} -> {first.accuracy:.3f} "
@@ -159,7 +165,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
     with ExitStack() as stack:
         tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
         stack.callback(tracker.close)
-        tracker.note(f"{plan}\n{cores}")
+        tracker.note("\n".join(filter(None, (str(plan), cores, truncation_note(cfg)))))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
         if cfg.sync.preflight:
             preflight(
@@ -193,7 +199,8 @@ def open_session(cfg: Config) -> Iterator[Session]:
 def _find_start(cfg: Config, folder: RunFolder) -> tuple[Path | None, TrainingState]:
     """The checkpoint to resume from, if any, and the state to begin with."""
     checkpoint = find_checkpoint(folder, cfg.run.resume)
-    start = TrainingState(0, 0, 0, 0.0, 0.0, {}) if checkpoint is None else load_state(checkpoint, cfg)
+    fresh = TrainingState(0, 0, 0, 0.0, 0.0, {}, compared_steps=0)
+    start = fresh if checkpoint is None else load_state(checkpoint, cfg)
     finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
     if start.step > cfg.steps or finished:
         raise ConfigError(

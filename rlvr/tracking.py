@@ -106,6 +106,8 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
         parts.append(f"JS p50/95/99 {marks}")
     if "mismatch/mean" in metrics:
         parts.append(f"mismatch {metrics['mismatch/mean']:.1e}")
+    elif metrics.get("mismatch/compared_tokens") == 0:
+        parts.append("mismatch not compared")
     parts.append(f"{metrics['rate/tokens_per_second']:.0f} tok/s")
     times = " ".join(
         f"{name} {metrics[f'seconds/{name}']:.2f}" for name in PHASES if f"seconds/{name}" in metrics

@@ -60,7 +60,7 @@ class Sample:
 
     id: str  # "<step>.<round>/<prompt id>/<index in group>", unique within a run
     token_ids: tuple[int, ...]  # sampled tokens, the end token included where there is one
-    logprobs: Floats  # [len(token_ids)] of the sampled tokens, under the engine's distribution
+    logprobs: Floats  # [len(token_ids)] at rollout.temperature, by the engine, not truncated
     text: str
     truncated: bool  # hit the response limit before an end token
     weight_version: int  # version of the policy weights that sampled every token of it

@@ -15,6 +15,7 @@ from rlvr.data.templates import TEMPLATES
 from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
 from rlvr.reward.extract import POLICIES
+from rlvr.rollout.engine import split_prompts
 from rlvr.types import SIGNALS, STEP_SIGNALS
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -310,7 +311,12 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if (cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0) and cfg.loss.rollout_correction is not None:
         found.append(
-            "loss.rollout_correction: rollout log-probs of truncated sampling (top_p < 1 or top_k) are not "
-            "comparable with the learner's; sample with top_p=1 top_k=-1"
+            "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
+            "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
         )
+    if not gpu_engines:
+        found += [
+            f"rollout.engine_args.{problem} (CPU engines prefill whole prompts)"
+            for problem in split_prompts(cfg.rollout.engine_args, cfg.model.max_length)
+        ]
     return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -136,12 +137,22 @@ def summary_table(runs: Sequence[Run]) -> str:
                     f"{_share(found['ci_low'])} to {_share(found['ci_high'])}",
                     f"{s['train_seconds'] / 60:.1f}",
                     f"{s['tokens_generated']:,}",
-                    "" if s["max_logprob_mismatch"] is None else f"{s['max_logprob_mismatch']:.1e}",
+                    _mismatch(s),
                 ]
             )
     return table(
         header, rows, "Runs. Accuracy on held-out problems before and after, interval clustered by problem."
     )
+
+
+def _mismatch(summary: Mapping[str, Any]) -> str:
+    """The largest mismatch of a run, and at how many steps it was compared if not at all of them."""
+    largest, compared, steps = (
+        summary.get(key) for key in ("max_logprob_mismatch", "mismatch_compared_steps", "steps")
+    )
+    if largest is None:
+        return "not compared"
+    return f"{largest:.1e}" + (f" (at {compared} of {steps} steps)" if compared not in (None, steps) else "")
 
 
 def identity_table(analysis: Analysis) -> str:

@@ -37,6 +37,18 @@ def training_sampling(cfg: Config) -> Sampling:
     return Sampling(r.temperature, r.top_p, r.top_k, r.max_response_tokens)
 
 
+def truncation_note(cfg: Config) -> str | None:
+    """What a run with truncated sampling says at its start."""
+    r = cfg.rollout
+    cuts = [f"rollout.top_p={r.top_p:g}"] * (r.top_p < 1) + [f"rollout.top_k={r.top_k}"] * (r.top_k > 0)
+    if not cuts or r.answers is not None:
+        return None
+    return (
+        f"truncated sampling ({', '.join(cuts)}): tokens are drawn from the truncated distribution; log-probs, "
+        "ratios and the mismatch gate are of the whole one, and the bias of that is not corrected"
+    )
+
+
 def respond(prompts: Sequence[Prompt], engines: EnginePool, cfg: Config, *, key: str) -> Sequence[Group]:
     """Responses to the prompts: sampled by the engines, or given (rollout.answers)."""
     n = cfg.rollout.samples_per_prompt

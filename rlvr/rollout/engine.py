@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class EngineSpec:
     max_concurrent: int
     enforce_eager: bool
     transfer_backend: str  # name in vLLM's weight-transfer factory
-    logprobs_mode: str  # raw_logprobs at temperature 1, else processed_logprobs
+    logprobs_mode: str  # vLLM's name, see `logprobs_mode`
     trust_remote_code: bool
     engine_args: dict[str, Any] = field(default_factory=dict)
 
@@ -99,6 +100,36 @@ def remove_rendezvous_file(worker: Any) -> None:
         Path(path).unlink(missing_ok=True)
 
 
+# Where vLLM takes log-probs over the whole vocabulary from when top_p or top_k truncate it.
+WHOLE_DISTRIBUTION = "rlvr.sync.vllm_logprobs:WholeDistribution"
+
+
+def logprobs_mode(temperature: float, top_p: float, top_k: int) -> str:
+    """The mode in which vLLM records log p(token) at the temperature, over the whole vocabulary.
+
+    That is what the learner computes. Truncation changes which tokens are sampled, not what is recorded of them.
+    """
+    if top_p < 1 or top_k > 0:
+        return "processed_logits"  # which `WHOLE_DISTRIBUTION` has turned into log-probs
+    return "raw_logprobs" if temperature == 1.0 else "processed_logprobs"
+
+
+def split_prompts(engine_args: Mapping[str, Any], max_length: int) -> list[str]:
+    """Which settings of rollout.engine_args would let vLLM prefill a prompt in pieces, which it cannot do on CPU.
+
+    It rewinds a seeded request's random numbers after each piece, and torch's CPU generators have no offset.
+    """
+    found = []
+    if engine_args.get("enable_chunked_prefill"):
+        found.append("enable_chunked_prefill=true: leave it out")
+    if threshold := engine_args.get("long_prefill_token_threshold"):
+        found.append(f"long_prefill_token_threshold={threshold}: leave it out")
+    budget = engine_args.get("max_num_batched_tokens")
+    if isinstance(budget, int) and budget < max_length:
+        found.append(f"max_num_batched_tokens={budget}: must be at least model.max_length={max_length}")
+    return found
+
+
 class RolloutEngine:
     """A vLLM engine with a weight version."""
 
@@ -131,7 +162,7 @@ class RolloutEngine:
             trust_remote_code=spec.trust_remote_code,
             weight_transfer_config=WeightTransferConfig(backend=spec.transfer_backend),
             seed=0,
-            **spec.engine_args,
+            **_further_arguments(spec),
         )
         if spec.device == "cpu":
             self._llm.collective_rpc(remove_rendezvous_file)
@@ -195,6 +226,16 @@ class RolloutEngine:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not reset its prefix cache: requests were still running")
         self.version = version
+
+
+def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
+    """The user's arguments for vLLM, with what the device and the recorded log-probs ask for."""
+    arguments = dict(spec.engine_args)
+    if spec.device == "cpu":  # whole prompts only, also when a preempted request is prefilled again
+        arguments["enable_chunked_prefill"] = False
+    if spec.logprobs_mode == "processed_logits":
+        arguments["logits_processors"] = [*arguments.get("logits_processors", ()), WHOLE_DISTRIBUTION]
+    return arguments
 
 
 def _generation(completion: Any) -> Generation:

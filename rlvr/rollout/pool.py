@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from rlvr.cluster import Placement, spawn, threads_per_actor, wait
 from rlvr.config import Config
 from rlvr.errors import DeadlineError
-from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
+from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling, logprobs_mode
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
 from rlvr.temp_folders import socket_folder
@@ -40,7 +40,7 @@ class EnginePool:
             max_concurrent=rollout.max_concurrent,
             enforce_eager=rollout.enforce_eager,
             transfer_backend=BACKENDS[choose_backend(cfg, device)[0]],
-            logprobs_mode="raw_logprobs" if rollout.temperature == 1.0 else "processed_logprobs",
+            logprobs_mode=logprobs_mode(rollout.temperature, rollout.top_p, rollout.top_k),
             trust_remote_code=cfg.model.trust_remote_code,
             engine_args=dict(rollout.engine_args),
         )

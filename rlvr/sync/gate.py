@@ -10,18 +10,18 @@ from rlvr.metrics import logprob_mismatch
 from rlvr.types import Batch
 
 
-def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[str], None]) -> float:
+def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[str], None]) -> float | None:
     """Compare both sides' log-probs of the tokens that weights `version` sampled.
 
-    Returns the mean absolute difference in nats; 0 where no token of the batch is that fresh (a run with
-    staleness compares at its first step and at every restart only).
+    Returns the mean absolute difference in nats; None where no token of the batch is that fresh (a run with
+    staleness compares at its first step and at every restart only) or sampled (given answers).
 
     Raises:
         MismatchError: the mean is above sync.mismatch_stop, or not a number.
     """
     mismatch = logprob_mismatch(batch, version)
     if mismatch is None:
-        return 0.0
+        return None
     mean, largest = mismatch
     report = (
         f"rollout and learner log-probs differ by {mean:.2e} on average (largest {largest:.2e}) on tokens of "
@@ -31,8 +31,25 @@ def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[
         raise MismatchError(
             f"{report}, above sync.mismatch_stop={cfg.mismatch_stop:g}. The engines do not run the learner's "
             "weights, or compute in another precision: check model.dtype, rollout.engine_args and the last "
-            "weight push. Truncated sampling (top_p, top_k) also shifts rollout log-probs."
+            "weight push."
         )
     if mean > cfg.mismatch_warn:
         warn(f"WARNING {report}, above sync.mismatch_warn={cfg.mismatch_warn:g}")
     return mean
+
+
+def largest_mismatch(largest: float, compared: int | None) -> float | None:
+    """The largest step mean of a run; None where no step was compared, and none is known to have been."""
+    return largest if compared or largest > 0 else None
+
+
+def comparison_note(compared: int | None, steps: int) -> str | None:
+    """What a run says at its end unless every step was compared; None: resumed from before steps were counted."""
+    if compared == steps:
+        return None
+    if compared is None:
+        return "how many steps compared rollout and learner log-probs is not known: the first checkpoint did not say"
+    return (
+        f"rollout and learner log-probs were compared at {compared} of {steps} steps: tokens of older weights "
+        "(rollout.staleness) and given answers (rollout.answers) have nothing to compare with"
+    )

@@ -34,7 +34,8 @@ def test_summary_and_files(whole_run: Path) -> None:
     assert summary["recipe"] == "dapo_divweight"
     assert summary["steps"] == 4
     assert summary["resumed_from"] is None
-    assert 0 <= summary["max_logprob_mismatch"] < 1e-3
+    assert 0 < summary["max_logprob_mismatch"] < 1e-3
+    assert summary["mismatch_compared_steps"] == 4
     assert 0 <= summary["eval_accuracy_before"] <= 1
     low, high = summary["eval_accuracy_ci95"]
     assert low <= summary["eval_accuracy_after"] <= high

@@ -33,7 +33,13 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead(tmp_path: Path) -> None:
     assert [r["step"] for r in steps] == [1, 2, 3, 4]
     assert max(r["sampling/staleness"] for r in steps) == 1  # the bound is used and kept
     assert steps[0]["mismatch/mean"] < 1e-3  # later tokens are older than the learner: nothing to compare
-    assert json.loads((tmp_path / "wide" / "summary.json").read_text())["tokens_generated"] > 0
+    compared = [r for r in steps if r["mismatch/compared_tokens"] > 0]
+    assert [r for r in steps if "mismatch/mean" in r] == compared
+    summary = json.loads((tmp_path / "wide" / "summary.json").read_text())
+    assert summary["mismatch_compared_steps"] == len(compared) < 4
+    assert summary["max_logprob_mismatch"] == max(r["mismatch/mean"] for r in compared)
+    assert f"log-probs were compared at {len(compared)} of 4 steps" in output
+    assert summary["tokens_generated"] > 0
 
 
 def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:

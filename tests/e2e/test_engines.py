@@ -1,0 +1,244 @@
+"""Real vLLM engines: what they record of truncated samples, and prompts beyond their token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from rlvr import cluster
+from rlvr.config import SyncConfig
+from rlvr.errors import MismatchError
+from rlvr.learner.packing import pack
+from rlvr.rollout.engine import (
+    EngineSpec,
+    GenerationRequest,
+    GenerationResult,
+    RolloutEngine,
+    Sampling,
+    logprobs_mode,
+)
+from rlvr.sync.gate import check_mismatch
+from rlvr.sync.vllm_gloo import BACKEND
+from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
+
+pytestmark = pytest.mark.e2e
+
+CONTEXT = 4800  # longer than vLLM's own token budget on CPU, 4096
+CACHE_MB = 2  # 8192 tokens, room for one full context and for some twenty of the prompts below
+WHOLE, VOCABULARY = (1.0, -1), 32
+
+
+@dataclass
+class Rig:
+    """One engine and the model that it runs, in float64."""
+
+    engine: Any
+    model: LlamaForCausalLM
+
+    def generate(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> list[GenerationResult]:
+        ref = self.engine.generate.remote(list(requests), sampling)
+        (answer,) = cluster.wait([ref], deadline_seconds=300, what="generation")
+        return answer[0]
+
+    def preemptions(self) -> int:
+        """How often requests have lost their place in the KV cache since the first call of this."""
+
+        def count(engine: Any) -> int:  # runs in the actor
+            scheduler = engine._llm.llm_engine.engine_core.engine_core.scheduler
+            if not hasattr(engine, "preempted"):
+                engine.preempted, preempt = [], scheduler._preempt_request
+
+                def counted(*args: Any, **kwargs: Any) -> Any:
+                    engine.preempted.append(args)
+                    return preempt(*args, **kwargs)
+
+                scheduler._preempt_request = counted
+            return len(engine.preempted)
+
+        (found,) = cluster.wait([self.engine.__ray_call__.remote(count)], deadline_seconds=60, what="count")
+        return found
+
+
+@pytest.fixture(scope="module")
+def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """A small random model with a tied head, on an engine with a small cache that is to sample with truncation."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = AutoTokenizer.from_pretrained("rlvr/data/base_model")
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
+            max_position_embeddings=CONTEXT,
+            tie_word_embeddings=True,
+            initializer_range=0.25,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    spec = EngineSpec(
+        model=str(folder),
+        dtype="float32",
+        max_length=CONTEXT,
+        tensor_parallel=1,
+        device="cpu",
+        memory_utilization=0.5,
+        kv_cache_mb=CACHE_MB,
+        max_concurrent=64,
+        enforce_eager=True,
+        transfer_backend=BACKEND,
+        logprobs_mode=logprobs_mode(0.7, top_p=0.7, top_k=-1),
+        trust_remote_code=False,
+    )
+    placement = cluster.Placement(
+        name="engine-0", gpus=0, threads=1, env={"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    )
+    engine = cluster.spawn(RolloutEngine, placement, spec)
+    cluster.wait([engine.ready.remote()], deadline_seconds=300, what="start of the engine")
+    return Rig(engine, model.double().eval())
+
+
+def requests_of(lengths: Sequence[int], samples: int = 2) -> list[GenerationRequest]:
+    """Prompts of random tokens."""
+    rng = np.random.default_rng(0)
+    return [
+        GenerationRequest(f"p{i}", tuple(rng.integers(3, VOCABULARY, length).tolist()), samples, seed=100 * i)
+        for i, length in enumerate(lengths)
+    ]
+
+
+def batch_of(requests: Sequence[GenerationRequest], results: Sequence[GenerationResult]) -> Batch:
+    """The responses as the learner gets them."""
+    return pack(
+        [
+            Group(
+                Prompt(Problem(request.key, "", "", "test"), request.prompt_ids),
+                tuple(
+                    Sample(
+                        f"{request.key}/{i}",
+                        tuple(g.token_ids.tolist()),
+                        g.logprobs,
+                        "",
+                        g.truncated,
+                        result.weight_version,
+                    )
+                    for i, g in enumerate(result.generations)
+                ),
+            )
+            for request, result in zip(requests, results, strict=True)
+        ]
+    )
+
+
+@torch.no_grad()
+def log_probs(model: LlamaForCausalLM, batch: Batch, temperature: float) -> list[torch.Tensor]:
+    """[response length, vocabulary] of every sequence, plainly computed."""
+    found = []
+    for ids, prompt in zip(batch.input_ids, batch.prompt_lengths, strict=True):
+        logits = model(torch.from_numpy(ids)[None], logits_to_keep=len(ids) - int(prompt) + 1).logits[0, :-1]
+        found.append(torch.log_softmax(logits / temperature, -1))
+    return found
+
+
+def scored(batch: Batch, rows: list[torch.Tensor]) -> Batch:
+    """The batch with the log-probs of its tokens."""
+    tokens = [
+        row.gather(-1, torch.from_numpy(ids[prompt:])[:, None])[:, 0].float().numpy()
+        for row, ids, prompt in zip(rows, batch.input_ids, batch.prompt_lengths, strict=True)
+    ]
+    return replace(batch, signals=TokenSignals(old_logp=np.concatenate(tokens)))
+
+
+def outside(rows: list[torch.Tensor], batch: Batch, top_p: float, top_k: int) -> int:
+    """How many of the tokens truncation should have kept out."""
+    count = 0
+    for row, ids, prompt in zip(rows, batch.input_ids, batch.prompt_lengths, strict=True):
+        for own, token in zip(row, ids[prompt:], strict=True):
+            above = own > own[token]
+            count += bool(above.sum() >= top_k > 0 or own[above].exp().sum() > top_p + 1e-5)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "top_k"),
+    [
+        (1.0, 0.7, -1),
+        (0.7, 0.7, -1),
+        (0.8, 0.9, -1),
+        (0.8, 1.0, 3),
+        (1.5, 0.5, -1),
+        (1.6, 0.3, -1),
+        (1.6, 0.9, 5),
+        (1.0, *WHOLE),
+        (0.7, *WHOLE),
+    ],
+)
+def test_truncated_samples_carry_the_log_probs_of_the_whole_distribution(
+    rig: Rig, temperature: float, top_p: float, top_k: int
+) -> None:
+    requests = requests_of([5, 20, 40], samples=8)
+    sampling = Sampling(temperature, top_p, top_k, max_tokens=40)
+    batch = batch_of(requests, rig.generate(requests, sampling))
+    rows = log_probs(rig.model, batch, temperature)
+    assert check_mismatch(scored(batch, rows), 0, SyncConfig(), pytest.fail) < 1e-5
+    assert outside(rows, batch, top_p, top_k) == 0
+    if (top_p, top_k) != WHOLE:
+        whole = batch_of(requests, rig.generate(requests, replace(sampling, top_p=1.0, top_k=-1)))
+        assert outside(log_probs(rig.model, whole, temperature), whole, top_p, top_k) > 0
+
+    final_norm = rig.model.model.norm.weight
+    with torch.no_grad():
+        final_norm.mul_(1.5)
+        faulty = scored(batch, log_probs(rig.model, batch, temperature))
+        final_norm.div_(1.5)
+    with pytest.raises(MismatchError, match=r"sync\.mismatch_stop=0\.1"):
+        check_mismatch(faulty, 0, SyncConfig(), lambda _: None)
+
+
+def test_evaluation_on_the_same_engine_is_greedy_at_temperature_0(rig: Rig) -> None:
+    requests = requests_of([5, 20, 40], samples=1)
+    results = rig.generate(requests, Sampling(0.0, 1.0, -1, max_tokens=20, logprobs=False))
+    batch = batch_of(
+        requests,
+        [replace(r, generations=(replace(r.generations[0], logprobs=np.zeros(20)),)) for r in results],
+    )
+    for row, ids, prompt in zip(
+        log_probs(rig.model, batch, 1.0), batch.input_ids, batch.prompt_lengths, strict=True
+    ):
+        assert row.argmax(-1).tolist() == ids[prompt:].tolist()
+
+
+def test_prompts_beyond_the_token_budget_and_preempted_requests(rig: Rig) -> None:
+    """50 prompts x 2 of several hundred tokens, and one longer than the budget that vLLM would choose."""
+    lengths = np.random.default_rng(1).integers(200, 700, 50).tolist()
+    requests = [*requests_of(lengths), replace(requests_of([4500])[0], key="long")]
+    sampling = Sampling(0.7, 0.9, -1, max_tokens=150)
+    before = rig.preemptions()
+    results = rig.generate(requests, sampling)
+    assert rig.preemptions() > before
+    batch = batch_of(requests, results)
+    assert (
+        check_mismatch(scored(batch, log_probs(rig.model, batch, 0.7)), 0, SyncConfig(), pytest.fail) < 1e-5
+    )
+
+    between = rig.preemptions()
+    for i in (0, 25, 49):  # alone, nothing is preempted: neither order nor preemption changes what is sampled
+        (alone,) = rig.generate(requests[i : i + 1], sampling)
+        assert [g.token_ids.tolist() for g in alone.generations] == [
+            g.token_ids.tolist() for g in results[i].generations
+        ]
+    assert rig.preemptions() == between
