@@ -69,7 +69,9 @@ def _await_start(cfg: Config, learner: LearnerGroup, engines: EnginePool) -> dic
     """Wait for both at once, so that what fails first is told first; returns the versions in use."""
     deadline = max(cfg.learner.start_deadline_seconds, cfg.rollout.start_deadline_seconds)
     answers = cluster.wait(
-        [*learner.starting, *engines.starting], deadline_seconds=deadline, what="start of learner and engines"
+        [*learner.starting, *engines.starting()],
+        deadline_seconds=deadline,
+        what="start of learner and engines",
     )
     return answers[0] | answers[-1]
 

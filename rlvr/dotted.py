@@ -37,12 +37,12 @@ def load_dotted(path: str, key: str) -> Any:
                 attribute,
             )
     if not module_name or not attribute:
-        raise ConfigError(f"{key}={path}: expected package.module:attribute")
+        raise ConfigError(f"{key}={path}: cannot be imported; expected package.module:attribute")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module does while it is imported
         raise ConfigError(
-            f"{key}={path}: the module {module_name} cannot be imported ({type(error).__name__}: {error}). It must be "
+            f"{key}={path}: cannot be imported ({type(error).__name__}: {error}). The module {module_name} must be "
             "importable: installed, on PYTHONPATH, or in the folder you start from."
         ) from error
     value: Any = module
@@ -56,5 +56,7 @@ def load_dotted(path: str, key: str) -> Any:
                 if near
                 else f"looked in {getattr(module, '__file__', module)}."
             )
-            raise ConfigError(f"{key}={path}: {module_name} has no {attribute}; {hint}") from error
+            raise ConfigError(
+                f"{key}={path}: cannot be imported: {module_name} has no {attribute}; {hint}"
+            ) from error
     return value

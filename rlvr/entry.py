@@ -71,7 +71,7 @@ def explain_key(key: str, line: CommandLine = TRAINING) -> str:
     """What to do about a key that does not exist."""
     known = known_keys(line.schema)
     if line.schema is Config and (hint := peer_hint(key)):
-        return f"{key}: there is no such key; {hint}."
+        return f"{key}: there is no such key; {hint}"
     near = difflib.get_close_matches(key, [*known, *line.short], n=3, cutoff=0.5)
     if not near:
         tail = key.rpartition(".")[2]

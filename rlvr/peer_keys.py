@@ -138,4 +138,4 @@ def peer_hint(key: str) -> str:
     if ours is None:
         return ""
     unit = f" ({UNITS[ours]})" if ours in UNITS else ""
-    return f"here that is {ours}{unit}"
+    return f"did you mean {ours}{unit}?"

@@ -49,7 +49,6 @@ class EnginePool:
         self.handles: list[Any] = [
             spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
         ]
-        self.starting = [h.ready.remote() for h in self.handles]  # done when an engine can generate
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:
@@ -68,10 +67,14 @@ class EnginePool:
         finally:
             self._lock.release()
 
+    def starting(self) -> list[Any]:
+        """One call for each engine, done when it can generate."""
+        return [h.ready.remote() for h in self.handles]
+
     def ready(self) -> dict[str, str]:
         """Wait until every engine can generate; returns the versions they run on."""
         deadline = self.cfg.rollout.start_deadline_seconds
-        return wait(self.starting, deadline_seconds=deadline, what="start of the rollout engines")[0]
+        return wait(self.starting(), deadline_seconds=deadline, what="start of the rollout engines")[0]
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
