@@ -49,7 +49,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
                 "rollout.dynamic_sampling=false."
             )
         with clock.phase("advantage"):
-            groups = group_advantage(rollout.groups, cfg.advantage.estimator)  # 4: one number per sample
+            groups = group_advantage(rollout.groups, cfg.advantage)  # 4: one number per sample
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
