@@ -153,6 +153,7 @@ def test_the_tracker_records_steps_and_evaluations(tmp_path: Path, capsys):
     assert evaluation["eval/held out/ci_high"] == 0.75
     assert evaluation["eval/held out/outcome/wrong"] == 16
     said = capsys.readouterr().out
+    assert "failed" not in said
     assert "JS p50/95/99 0.000/0.010/0.200" in said
     assert "held out: 0.500 (95% 0.250..0.750, 8 problems x 4)" in said
 
