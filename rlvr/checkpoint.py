@@ -36,6 +36,7 @@ FREE_KEYS = (
     "reward.workers",
     "reward.deadline_seconds",
     "reward.memory_mb",
+    "reward.max_failed",
     "rollout.deadline_seconds",
     "rollout.start_deadline_seconds",
     "rollout.memory_utilization",

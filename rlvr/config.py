@@ -98,6 +98,7 @@ class RewardConfig:
     memory_mb: int = 2048  # per worker
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # package.module:function, (gold, response) -> verdict; null: math-verify
+    max_failed: float = 0.1  # share of a step's, or an evaluation's, responses on which the verifier may fail
     correct: float = 1.0
     incorrect: float = 0.0
     truncated_can_be_correct: bool = False
@@ -110,7 +111,9 @@ class RewardConfig:
 class AdvantageConfig:
     """Group estimator and token-advantage plug-in."""
 
-    estimator: str = "grpo"  # grpo | dr_grpo | rloo | reinforce_pp
+    # grpo | dr_grpo | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples
+    estimator: str = "grpo"
+    ddof: int = 0  # grpo's standard deviation divides by n - ddof: 0, or 1 as TRL, verl and OpenRLHF have it
     token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or package.module:Class of your own
     options: dict[str, Any] = field(default_factory=dict)  # fields of the plug-in's dataclass
     normalize: bool = False  # scale the weights to mean one over the batch

@@ -33,5 +33,9 @@ class PausedError(RlvrError):
     """The run has written a checkpoint and stopped because it was asked to (SIGUSR1); it can be continued."""
 
 
+class VerifierError(RlvrError):
+    """The verifier failed on too large a share of the responses for its verdicts to be used."""
+
+
 class EmptyBatchError(RlvrError):
     """Dynamic sampling kept no group at all, so there is nothing to learn from."""

@@ -28,7 +28,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from rlvr.actors import open_engines
-from rlvr.analysis.accuracy import EvalResult, compare
+from rlvr.analysis.accuracy import EvalResult, compare, correctness
 from rlvr.analysis.evaluation_file import (
     FILE_NAME,
     SetSummary,
@@ -149,7 +149,7 @@ def result_of(report: EvalReport) -> EvalResult:
     return EvalResult(
         name=report.name,
         problem_ids=tuple(group.prompt.id for group in report.groups),
-        correct=np.array([[s.correct for s in row] for row in samples]),
+        correct=correctness([[None if s.failed else s.correct for s in row] for row in samples]),
         lengths=np.array([[len(s.token_ids) for s in row] for row in samples]),
         truncated=np.array([[s.truncated for s in row] for row in samples]),
         answers=tuple(tuple(s.verdict.extracted if s.verdict else None for s in row) for row in samples),

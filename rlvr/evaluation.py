@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import accuracy_ci95
+from rlvr.analysis.accuracy import accuracy_ci95, correctness
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.failures import check_failures, graded_pairs
+from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.pool import EnginePool
@@ -19,7 +20,7 @@ from rlvr.types import Group, Prompt
 
 @dataclass(frozen=True, slots=True)
 class EvalReport:
-    """avg@n on one set with a 95 % interval clustered by problem."""
+    """avg@n on one set with a 95 % interval clustered by problem; samples on which the verifier failed are missing."""
 
     name: str
     accuracy: float
@@ -46,16 +47,28 @@ def evaluate(
 def sample_and_grade(
     engines: EnginePool, graders: GraderPool, name: str, prompts: Sequence[Prompt], cfg: Config
 ) -> tuple[Group, ...]:
-    """Graded responses to prompts of one set; which ones are asked together does not change the seeds."""
+    """Graded responses to prompts of one set; which ones are asked together does not change the seeds.
+
+    Raises:
+        VerifierError: the verifier failed on more than reward.max_failed of them.
+    """
     limit = cfg.rollout.max_response_tokens
     sampling = Sampling(cfg.eval.temperature, cfg.eval.top_p, -1, limit, logprobs=False)
     groups = engines.generate(prompts, sampling, n=cfg.eval.samples_per_prompt, key=f"eval-{name}")
-    return score_groups(groups, graders, cfg.reward, limit)
+    scored = score_groups(groups, graders, cfg.reward, limit)
+    check_failures(
+        graded_pairs(scored),
+        cfg.reward,
+        where=f"evaluation on {name}",
+        kept=f"All of them, with the verifier's reasons, are in samples/{OFFENDERS_FILE} of the run.",
+        remedy="then go on with the same run.name (in training run.resume=auto).",
+    )
+    return scored
 
 
 def report(name: str, groups: Sequence[Group]) -> EvalReport:
     """The figures of one set from its graded responses."""
-    correct = np.asarray([[s.correct for s in g.samples] for g in groups])
+    correct = correctness([[None if s.failed else s.correct for s in g.samples] for g in groups])
     samples = [s for g in groups for s in g.samples]
     mean, low, high = accuracy_ci95(correct)
     outcomes: dict[str, int] = {}

@@ -76,19 +76,20 @@ def step_metrics(
     """All numbers of one training step whose batch was scored by weights `version`.
 
     `seconds/overhead` is the part of a synchronous step in which no actor worked (`busy_seconds`): grading,
-    Ray, packing and bookkeeping.
+    Ray, packing and bookkeeping. Rewards and accuracies are over the responses on which the verifier did not fail.
 
     `seconds/generate` and `seconds/reward` were spent collecting the batch, within `seconds/rollout` in a
     synchronous run and beside the learner otherwise.
     """
     samples = [s for g in rollout.groups for s in g.samples]
+    rewards = batch.reward[np.isfinite(batch.reward)]  # where the verifier failed there is none
     lengths = batch.response_lengths
     mismatch = logprob_mismatch(batch, version)
     metrics = {
-        "reward/mean": float(batch.reward.mean()),
-        "reward/std": float(batch.reward.std()),
-        "accuracy": float(np.mean([s.correct for g in rollout.groups + rollout.dropped for s in g.samples])),
-        "accuracy/kept": float(np.mean([s.correct for s in samples])),
+        "reward/mean": float(rewards.mean()),
+        "reward/std": float(rewards.std()),
+        "accuracy": float(np.mean([s.correct for s in rollout.samples if not s.failed])),
+        "accuracy/kept": float(np.mean([s.correct for s in samples if not s.failed])),
         "length/mean": float(lengths.mean()),
         "length/max": float(lengths.max()),
         "length/truncated": float(np.mean([s.truncated for s in samples])),
@@ -125,8 +126,7 @@ def step_metrics(
 
 
 def _outcomes(rollout: RolloutBatch) -> dict[str, float]:
-    samples = [s for g in rollout.groups + rollout.dropped for s in g.samples]
-    counts = Counter(s.verdict.outcome for s in samples if s.verdict is not None)
+    counts = Counter(s.verdict.outcome for s in rollout.samples if s.verdict is not None)
     return {f"outcome/{o.value}": float(counts[o]) for o in Outcome}
 
 

@@ -45,7 +45,7 @@ def preflight(
             prompts, training_sampling(cfg), n=cfg.rollout.samples_per_prompt, key="preflight"
         )
         scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
-        return learner.score(pack(group_advantage(scored, cfg.advantage.estimator)))
+        return learner.score(pack(group_advantage(scored, cfg.advantage)))
 
     learner.push(0)
     batch = scored_batch()

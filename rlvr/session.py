@@ -15,10 +15,17 @@ from omegaconf import OmegaConf
 from rlvr import cluster
 from rlvr.actors import start_actors
 from rlvr.advantage.token import TokenPlugin
-from rlvr.checkpoint import TrainingState, find_checkpoint, load_state, set_aside_later, step_name
+from rlvr.checkpoint import (
+    TrainingState,
+    find_checkpoint,
+    load_state,
+    save_checkpoint,
+    set_aside_later,
+    step_name,
+)
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet, PromptStream
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
 from rlvr.evaluation import EvalReport
 from rlvr.inputs import read_inputs
 from rlvr.learner.group import LearnerGroup
@@ -26,6 +33,7 @@ from rlvr.pause import listen_for_pause
 from rlvr.preflight import preflight
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
+from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, teaches_nothing
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
 from rlvr.run import RunFolder, Summary, run_name
@@ -87,13 +95,43 @@ class Session:
             with self.folder.writing():
                 self.folder.dump_samples(step_name(step), [*groups, *dropped])
 
-    def warn_if_short(self, step: int, rollout: RolloutBatch) -> None:
-        """Say so when dynamic sampling could not fill the batch."""
+    @contextmanager
+    def keeping(self, state: TrainingState) -> Iterator[None]:
+        """Write a checkpoint where responses that cannot be used end the run inside the block."""
+        try:
+            yield
+        except (VerifierError, EmptyBatchError):
+            if state.step > self.start.step:
+                save_checkpoint(self.folder, state, self.cfg, self.learner.save)
+            raise
+
+    def check_rollout(self, step: int, rollout: RolloutBatch, state: TrainingState) -> None:
+        """Stop where the responses of a step cannot be learned from; they, and what was learnt, are on disk then.
+
+        Says so where dynamic sampling could not fill the batch, and where every advantage is 0.
+
+        Raises:
+            VerifierError: the verifier failed on too many of them.
+            EmptyBatchError: dynamic sampling kept no group.
+        """
+        samples_file = self.folder.path / "samples" / f"{step_name(step)}.jsonl"
+        with self.keeping(state):
+            try:
+                refuse_unusable(step, rollout, self.cfg, samples_file)
+            except (VerifierError, EmptyBatchError):
+                with self.folder.writing():
+                    self.folder.dump_samples(samples_file.stem, [*rollout.groups, *rollout.dropped])
+                raise
         if rollout.short_of:
             self.tracker.note(
                 f"WARNING step {step}: dynamic sampling kept {len(rollout.groups)} of "
                 f"{self.cfg.data.prompts_per_step} groups after {rollout.rounds} rounds (acceptance "
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
+            )
+        if teaches_nothing(rollout, self.cfg):
+            self.tracker.note(
+                f"WARNING step {step}: no group's rewards differ, so the step teaches nothing; "
+                f"{seen(rollout.samples)}. Most likely: {remedies(rollout.samples, self.cfg)[0]}"
             )
 
     def finish(self, state: TrainingState, reports: Sequence[EvalReport]) -> Summary:

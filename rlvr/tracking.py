@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rlvr.config import Config
 from rlvr.evaluation import EvalReport
+from rlvr.reward.verdict import FAILURES
 from rlvr.run import RunFolder
 from rlvr.wandb_run import WandbRun
 
@@ -73,9 +74,11 @@ class Tracker:
                 f"eval/{r.name}/truncated": r.truncated,
             }
             row |= {f"eval/{r.name}/outcome/{k}": float(v) for k, v in r.outcomes.items()}
+            failed = sum(r.outcomes.get(outcome.value, 0) for outcome in FAILURES)
             self.note(
                 f"eval after {step} steps  {r.name}: {r.accuracy:.3f} (95% {r.ci_low:.3f}..{r.ci_high:.3f}, "
                 f"{r.problems} problems x {r.samples_per_problem}), length {r.mean_length:.1f}"
+                + (f", failed {failed}" if failed else "")
             )
         self._folder.append_metrics({"step": step, "kind": "eval", **row})
         self._wandb.log(row, step)
@@ -101,6 +104,9 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
         f"acc {metrics['accuracy']:.3f}",
         f"len {metrics['length/mean']:.1f}",
     ]
+    failed = sum(metrics.get(f"outcome/{outcome.value}", 0) for outcome in FAILURES)
+    if failed:
+        parts.append(f"failed {failed:.0f}")
     if "js_base/p50" in metrics:
         marks = "/".join(f"{metrics[f'js_base/p{p}']:.3f}" for p in (50, 95, 99))
         parts.append(f"JS p50/95/99 {marks}")

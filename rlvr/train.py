@@ -13,7 +13,7 @@ from rlvr.advantage.token import token_advantage
 from rlvr.checkpoint import TrainingState, save_checkpoint
 from rlvr.config import Config
 from rlvr.entry import hydra_entry
-from rlvr.errors import EmptyBatchError, PausedError
+from rlvr.errors import PausedError
 from rlvr.evaluation import EvalReport, evaluate
 from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
@@ -38,18 +38,9 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         progress, seed = (step - 1) / cfg.steps, derived_seed(cfg.seed, "step", step)
         with clock.phase("rollout"):
             rollout = s.source.next(step)  # 1-3: prompts, responses, rewards, dynamic sampling
-        s.warn_if_short(step, rollout)
-        if not rollout.groups:
-            if state.step > s.start.step:  # what has been learnt until now is not lost
-                save_checkpoint(s.folder, state, cfg, s.learner.save)
-            raise EmptyBatchError(
-                f"step {step}: none of {rollout.prompts_drawn} prompts gave answers that differ in correctness "
-                "(all right or all wrong). Raise rollout.max_rounds and continue with run.resume=auto, or start "
-                "again with harder or easier problems, more rollout.samples_per_prompt, or "
-                "rollout.dynamic_sampling=false."
-            )
+        s.check_rollout(step, rollout, state)  # a failing verifier, or no group to learn from
         with clock.phase("advantage"):
-            groups = group_advantage(rollout.groups, cfg.advantage.estimator)  # 4: one number per sample
+            groups = group_advantage(rollout.groups, cfg.advantage)  # 4: one number per sample
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
@@ -67,7 +58,8 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         s.dump(step, groups, rollout.dropped)
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:
-            run_evaluation(s, step)
+            with s.keeping(state):
+                run_evaluation(s, step)
         pausing = s.pause.is_set() and step < cfg.steps
         if pausing or step == cfg.steps or (cfg.run.save_every and step % cfg.run.save_every == 0):
             save_checkpoint(s.folder, state, cfg, s.learner.save)

@@ -65,13 +65,18 @@ class Sample:
     truncated: bool  # hit the response limit before an end token
     weight_version: int  # version of the policy weights that sampled every token of it
     verdict: Verdict | None = None
-    reward: float = float("nan")  # correctness plus shaping
-    in_loss: bool = True  # False: filtered out of the loss (overlong filtering)
+    reward: float = float("nan")  # correctness plus shaping; nan where the verifier failed
+    in_loss: bool = True  # False: out of the loss (overlong filtering, or the verifier failed)
     advantage: float = float("nan")  # one number per sample
 
     @property
     def correct(self) -> bool:
         return self.verdict is not None and self.verdict.correct
+
+    @property
+    def failed(self) -> bool:
+        """The verifier failed on it: neither right nor wrong, it counts in no mean and not in the loss."""
+        return self.verdict is not None and self.verdict.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class Group:
 
     prompt: Prompt
     samples: tuple[Sample, ...]
+
+    @property
+    def graded(self) -> tuple[Sample, ...]:
+        """The samples on which the verifier did not fail."""
+        return tuple(s for s in self.samples if not s.failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,11 @@ class RolloutBatch:
     def acceptance(self) -> float:
         """Share of generated prompts that dynamic sampling kept."""
         return self.prompts_kept / max(self.prompts_drawn, 1)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Every response of the step, those of dropped groups included."""
+        return tuple(s for g in self.groups + self.dropped for s in g.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +152,10 @@ class Batch:
     response_lengths: Ints  # [N]
     group_index: Ints  # [N] which group a sequence belongs to
     advantage: Floats  # [N] group advantage, one number per sample
-    reward: Floats  # [N]
-    in_loss: NDArray[np.bool_]  # [N] False where overlong filtering takes a sequence out of the loss
+    reward: Floats  # [N] nan where the verifier failed
+    in_loss: NDArray[
+        np.bool_
+    ]  # [N] False where overlong filtering or a failed verifier takes a sequence out of it
     rollout_logp: Floats  # [T] sampled token under the rollout engine
     weight_version: Ints  # [N]
     signals: TokenSignals = field(default_factory=TokenSignals)

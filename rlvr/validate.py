@@ -5,9 +5,10 @@ Everything here runs before a process is started. Each problem names the key, th
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
-from rlvr.advantage.group import ESTIMATORS
+from rlvr.advantage.group import ESTIMATORS, RENAMED, WITHOUT_GROUP
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.config import Config
@@ -27,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.on_overlap": ("warn", "refuse", "drop"),
     "reward.policy": tuple(POLICIES),
     "reward.overlong": ("off", "soft"),
-    "advantage.estimator": tuple(ESTIMATORS),
+    "advantage.estimator": (*ESTIMATORS, *RENAMED),
     "loss.objective": ("clip", "cispo", "nll"),
     "loss.ratio": ("token", "sequence"),
     "loss.aggregation": ("token_mean", "sequence_mean", "constant_length"),
@@ -123,6 +124,13 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     """
     if problems := _values(cfg):
         raise ConfigError("\n".join(problems))
+    if renamed := RENAMED.get(cfg.advantage.estimator):
+        logging.getLogger(__name__).warning(
+            "advantage.estimator=%s is the old name of %s, which normalises over samples; the published forms are "
+            "reinforce_pp_global and reinforce_pp_baseline",
+            cfg.advantage.estimator,
+            renamed,
+        )
     plugin = build_plugin(cfg.advantage.token, dict(cfg.advantage.options))
     if cfg.rollout.answers is not None:
         load_dotted(cfg.rollout.answers, "rollout.answers")
@@ -160,6 +168,10 @@ def _values(cfg: Config) -> list[str]:
         for key in SHARES
         if (value := _number(cfg, key)) is not None and not 0 < value <= 1
     ]
+    if not 0 <= cfg.reward.max_failed <= 1:
+        found.append(f"reward.max_failed={cfg.reward.max_failed}: must be a share, at least 0 and at most 1")
+    if cfg.advantage.ddof not in (0, 1):
+        found.append(f"advantage.ddof={cfg.advantage.ddof}: use 0 or 1")
     if cfg.rollout.top_k != -1 and cfg.rollout.top_k < 1:
         found.append(f"rollout.top_k={cfg.rollout.top_k}: must be at least 1, or -1 for off")
     betas = cfg.learner.betas
@@ -214,10 +226,11 @@ def _ratios(cfg: Config) -> list[str]:
             "would idle; lower it or raise data.prompts_per_step"
         )
     alone = cfg.rollout.samples_per_prompt == 1 and cfg.loss.objective != "nll"
-    if alone and cfg.advantage.estimator != "rloo":
+    if alone and cfg.advantage.estimator not in WITHOUT_GROUP:
         found.append(
             "rollout.samples_per_prompt=1: a group of one sample has no group baseline, its advantage would "
-            "always be 0; use at least 2, or advantage.estimator=rloo, which then is plain REINFORCE"
+            "always be 0; use at least 2, or advantage.estimator=rloo, which then is plain REINFORCE, or "
+            "reinforce_pp_global"
         )
     return found
 
@@ -265,6 +278,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             "advantage.normalize=true: this plug-in reads a signal that exists only inside the update, a "
             "micro-batch at a time, where the batch's mean weight is unknown; set it to false"
+        )
+    if cfg.advantage.ddof and cfg.advantage.estimator != "grpo":
+        found.append(
+            f"advantage.ddof={cfg.advantage.ddof} with advantage.estimator={cfg.advantage.estimator}: only grpo "
+            "divides by a group's standard deviation; set it to 0"
         )
     if cfg.loss.objective == "nll" and not isinstance(plugin, Uniform):
         found.append(

@@ -3,6 +3,9 @@
 Shapes: `P` problems, `n` samples of each. Samples of one problem resemble each other, so the problem, not the
 sample, is the unit of every interval and test here: it answers how the number would move with other problems
 of the same kind and other samples. Majority votes are in `rlvr.analysis.majority`.
+
+A sample on which the verifier failed is missing, not wrong (`correctness`): a problem's rate is over its other
+samples, and a problem without any is left out.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +24,7 @@ Bools = NDArray[np.bool_]
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 EXACT_FLIPS = 16  # up to so many differing problems, all 2^m sign patterns are enumerated
+FINEST = 2**40  # steps into which differences of rates are divided at most
 BLOCK = 1000  # bootstrap resamples and sign patterns held in memory at once
 
 
@@ -32,13 +37,14 @@ class EvalResult:
 
     name: str
     problem_ids: tuple[str, ...]  # P
-    correct: Bools  # [P, n]
+    correct: Bools | Doubles  # [P, n], see `correctness`
     lengths: NDArray[np.int64]  # [P, n] response tokens
     truncated: Bools  # [P, n] hit the response limit before an end token
     answers: tuple[tuple[str | None, ...], ...]  # P x n extracted answers, None where there was none
 
     def __post_init__(self) -> None:
-        shape = as_graded(self.correct).shape
+        as_graded(self.correct)
+        shape = self.correct.shape
         shapes = {
             "problem_ids": (len(self.problem_ids), shape[1]),
             "lengths": self.lengths.shape,
@@ -92,7 +98,8 @@ class LengthStats:
 
 def avg_at_k(correct: ArrayLike) -> float:
     """Return avg@k, the mean accuracy over problems and their k samples ([P, k])."""
-    return float(as_graded(correct).mean())
+    graded = as_graded(correct)
+    return float(graded.mean() if graded.dtype == np.bool_ else rates(graded).mean())
 
 
 def pass_at_k(correct: ArrayLike) -> Doubles:
@@ -100,13 +107,16 @@ def pass_at_k(correct: ArrayLike) -> Doubles:
 
     The chance that k of the n samples ([P, n]), drawn without replacement, hold a correct one:
     1 - C(n - c, k) / C(n, k), as a running product of ratios in [0, 1] (Chen et al. 2021, "Evaluating Large
-    Language Models Trained on Code", eq. 1).
+    Language Models Trained on Code", eq. 1). Where samples are missing n is the number of a problem's others, and
+    nan stands for k beyond it.
     """
     graded = as_graded(correct)
-    n = graded.shape[1]
-    drawn = np.arange(n)
-    wrong = n - graded.sum(axis=1, keepdims=True)
-    return 1.0 - np.cumprod(np.maximum(wrong - drawn, 0) / (n - drawn), axis=1)
+    missing = np.isnan(graded)
+    n = graded.shape[1] - missing.sum(axis=1, keepdims=True)
+    drawn = np.arange(graded.shape[1])
+    wrong = n - np.where(missing, 0, graded).astype(np.int64).sum(axis=1, keepdims=True)
+    ratios = np.maximum(wrong - drawn, 0) / np.maximum(n - drawn, 1)
+    return np.where(drawn < n, 1.0 - np.cumprod(ratios, axis=1), np.nan)
 
 
 def normal_interval(scores: ArrayLike) -> Estimate:
@@ -144,13 +154,13 @@ def wilson_interval(correct: ArrayLike) -> Estimate:
     Graubard 1998 for the effective size.)
     """
     graded = as_graded(correct)
-    rates = graded.mean(axis=1)
-    mean, problems = float(rates.mean()), len(rates)
+    shares, samples = rates(graded), int((~np.isnan(graded)).sum())
+    mean, problems = float(shares.mean()), len(shares)
     if mean in (0.0, 1.0) or problems == 1:
         size = float(problems)
     else:
-        variance = rates.var(ddof=1) / problems
-        size = min(mean * (1 - mean) / variance, graded.size) if variance > 0 else float(graded.size)
+        variance = shares.var(ddof=1) / problems
+        size = min(mean * (1 - mean) / variance, samples) if variance > 0 else float(samples)
     z2 = Z95**2
     centre = (mean + z2 / (2 * size)) / (1 + z2 / size)
     half = Z95 / (1 + z2 / size) * math.sqrt(mean * (1 - mean) / size + z2 / (4 * size**2))
@@ -185,9 +195,13 @@ def compare(
             f"one of them, such as {unpaired[0]!r}; evaluate both on the same problems"
         )
     other = second.correct[[place[name] for name in first.problem_ids]]
+    counts = [(~np.isnan(correct)).sum(axis=1) for correct in (first.correct, other)]
+    both = (counts[0] > 0) & (counts[1] > 0)
+    differences = rates(other[both]) - rates(first.correct[both])
     # Whole numbers, proportional to the differences: equal sums then compare as equal.
-    scaled = other.sum(axis=1) * first.correct.shape[1] - first.correct.sum(axis=1) * other.shape[1]
-    estimate = normal_interval(other.mean(axis=1) - first.correct.mean(axis=1))
+    common = min(math.lcm(*(int(n) for own in counts for n in np.unique(own[both]))), FINEST)
+    scaled = np.rint(differences * common).astype(np.int64)
+    estimate = normal_interval(differences)
     return Comparison(
         difference=estimate.mean,
         low=estimate.low,
@@ -217,7 +231,9 @@ def sign_flip_p_value(differences: ArrayLike, *, seed: int = 0, permutations: in
 
 def length_stats(result: EvalResult) -> LengthStats:
     """Return the response-length and truncation statistics of an evaluation."""
-    lengths, correct, truncated = result.lengths, result.correct, result.truncated
+    lengths, truncated = result.lengths, result.truncated
+    known = ~np.isnan(result.correct)
+    correct = known & (result.correct == 1)
 
     def mean(values: NDArray[np.generic]) -> float:
         return float(values.mean()) if values.size else float("nan")
@@ -228,20 +244,46 @@ def length_stats(result: EvalResult) -> LengthStats:
         p90=float(np.quantile(lengths, 0.9)),
         longest=int(lengths.max()),
         mean_correct=mean(lengths[correct]),
-        mean_wrong=mean(lengths[~correct]),
+        mean_wrong=mean(lengths[known & ~correct]),
         truncated=mean(truncated),
-        truncated_correct=mean(correct[truncated]),
+        truncated_correct=mean(correct[truncated & known]),
     )
 
 
-def as_graded(correct: ArrayLike) -> Bools:
-    """Return the correctness of samples as a bool array [P, n]; raises ValueError for anything else."""
+def correctness(rows: Sequence[Sequence[bool | int | None]]) -> Bools | Doubles:
+    """Return rows of right (true), wrong (false) and missing (None: the verifier failed) samples as an array [P, n].
+
+    Of bools where none is missing, else of 1, 0 and nan.
+    """
+    if any(value is None for row in rows for value in row):
+        return np.asarray([[math.nan if v is None else float(v) for v in row] for row in rows])
+    return np.asarray(rows, dtype=np.bool_)
+
+
+def as_graded(correct: ArrayLike) -> Bools | Doubles:
+    """Return the problems of [P, n] samples (as `correctness` gives them) that have a graded one.
+
+    Raises ValueError for anything else, and where no sample is left.
+    """
     graded = np.asarray(correct)
-    if graded.ndim != 2 or graded.size == 0 or graded.dtype != np.bool_:
+    if graded.ndim != 2 or graded.size == 0 or graded.dtype not in (np.bool_, np.float64):
         raise ValueError(
             f"correct is {graded.dtype} {graded.shape}; expected bool [problems, samples], not empty"
         )
-    return graded
+    if graded.dtype == np.bool_:
+        return graded
+    if not np.isin(graded[~np.isnan(graded)], (0.0, 1.0)).all():
+        raise ValueError("correct holds numbers other than 0, 1 and nan; expected bool, or those three")
+    left: Doubles = graded[~np.isnan(graded).all(axis=1)]
+    if not len(left):
+        raise ValueError("the verifier failed on every sample; expected a graded one")
+    return left
+
+
+def rates(graded: Bools | Doubles) -> Doubles:
+    """Return each problem's share of right answers ([P]) among its graded samples ([P, n])."""
+    shares: Doubles = np.nanmean(graded, axis=1)
+    return shares
 
 
 def _scores(scores: ArrayLike) -> Doubles:

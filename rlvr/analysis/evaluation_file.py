@@ -1,7 +1,8 @@
 """What an evaluation leaves behind: one record per set, and the file that holds them all.
 
 `evaluation.json` keeps every sample's correctness, length and answer, so that two evaluations can be compared
-problem by problem long after both have run.
+problem by problem long after both have run. `correct` is 1, 0, or null where the verifier failed: such a sample counts
+in no figure but lengths and truncation.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import EvalResult, LengthStats, accuracy_ci95, length_stats, pass_at_k
+from rlvr.analysis.accuracy import (
+    Bools,
+    Doubles,
+    EvalResult,
+    LengthStats,
+    accuracy_ci95,
+    correctness,
+    length_stats,
+    pass_at_k,
+)
 from rlvr.analysis.majority import majority_at_k
 from rlvr.errors import DataError
 
@@ -45,7 +55,7 @@ def summarise(result: EvalResult) -> SetSummary:
     """Return the figures of one evaluation set."""
     problems, n = result.correct.shape
     accuracy, low, high = accuracy_ci95(result.correct)
-    passes = pass_at_k(result.correct).mean(axis=0)
+    passes = pass_at_k(result.correct)
     return SetSummary(
         name=result.name,
         problems=problems,
@@ -53,10 +63,8 @@ def summarise(result: EvalResult) -> SetSummary:
         accuracy=accuracy,
         ci_low=low,
         ci_high=high,
-        pass_at={k: float(passes[k - 1]) for k in counts_up_to(n)},
-        majority_at={
-            k: float(majority_at_k(result.answers, result.correct, k).mean()) for k in counts_up_to(n)
-        },
+        pass_at={k: _mean(passes[:, k - 1]) for k in counts_up_to(n)},
+        majority_at={k: _mean(majority_at_k(result.answers, result.correct, k)) for k in counts_up_to(n)},
         lengths=length_stats(result),
     )
 
@@ -67,7 +75,7 @@ def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[E
         {
             "summary": _finite(asdict(summarise(result))),
             "problem_ids": list(result.problem_ids),
-            "correct": result.correct.astype(int).tolist(),
+            "correct": correctness_as_json(result.correct),
             "lengths": result.lengths.tolist(),
             "truncated": result.truncated.astype(int).tolist(),
             "answers": [list(row) for row in result.answers],
@@ -92,7 +100,7 @@ def read_evaluation(path: Path) -> dict[str, EvalResult]:
             EvalResult(
                 name=part["summary"]["name"],
                 problem_ids=tuple(part["problem_ids"]),
-                correct=np.asarray(part["correct"], dtype=np.bool_),
+                correct=correctness(part["correct"]),
                 lengths=np.asarray(part["lengths"], dtype=np.int64),
                 truncated=np.asarray(part["truncated"], dtype=np.bool_),
                 answers=tuple(tuple(row) for row in part["answers"]),
@@ -106,6 +114,17 @@ def read_evaluation(path: Path) -> dict[str, EvalResult]:
     ) as error:  # a user's file: bad JSON, missing or ill-shaped fields
         raise DataError(f"{file} is not an {FILE_NAME} of this project: {error!r}") from error
     return {result.name: result for result in results}
+
+
+def correctness_as_json(correct: Bools | Doubles) -> list[list[int | None]]:
+    """Rows of 1, 0 and null, which `correctness` reads back."""
+    return [[None if value != value else int(value) for value in row] for row in correct.tolist()]
+
+
+def _mean(values: Doubles) -> float:
+    """The mean over the problems that have the number; nan where none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _finite(figures: dict[str, Any]) -> dict[str, Any]:

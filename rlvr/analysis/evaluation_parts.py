@@ -39,6 +39,7 @@ def claim_settings(folder: RunFolder, cfg: Config) -> None:
         ConfigError: the folder holds parts of an evaluation with other settings.
     """
     now = {k: v for k, v in _container(cfg).items() if k not in FREE}
+    del now["reward"]["max_failed"]  # what may be raised to go on
     path = folder.path / "settings.json"
     if path.exists():
         changed = [f"{key} was {old!r}, is {new!r}" for key, old, new in differences(_read(path), now)]
@@ -105,7 +106,7 @@ def _sample(row: dict[str, Any]) -> Sample:
         truncated=row["truncated"],
         weight_version=row["weight_version"],
         verdict=verdict,
-        reward=row["reward"],
+        reward=float("nan") if row["reward"] is None else row["reward"],
         in_loss=row["in_loss"],
     )
 

@@ -19,10 +19,12 @@ def majority_at_k(answers: Sequence[Sequence[str | None]], correct: ArrayLike, k
 
     The expectation is over which k of the n samples vote and over ties, which are broken evenly. Samples
     without an answer (None) do not vote; without any vote the answer is wrong. Answers vote together if their
-    texts are equal; where equal texts were graded differently, their mean counts. Raises ValueError for k
+    texts are equal; where equal texts were graded differently, their mean counts. Samples on which the verifier
+    failed are left out, and nan stands for a problem with fewer than k others. Raises ValueError for k
     outside 1..n and for n > 1000. (Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reasoning".)
     """
-    graded = as_graded(correct)
+    as_graded(correct)
+    graded = np.asarray(correct)
     n = graded.shape[1]
     if not 1 <= k <= n <= MOST_VOTERS:
         raise ValueError(f"majority@{k} of {n} samples: expected 1 <= k <= n <= {MOST_VOTERS}")
@@ -31,7 +33,11 @@ def majority_at_k(answers: Sequence[Sequence[str | None]], correct: ArrayLike, k
     return np.array([_majority_of_one(row, right, k) for row, right in zip(answers, graded, strict=True)])
 
 
-def _majority_of_one(answers: Sequence[str | None], right: Bools, k: int) -> float:
+def _majority_of_one(answers: Sequence[str | None], right: Bools | Doubles, k: int) -> float:
+    known = ~np.isnan(right)
+    if known.sum() < k:
+        return math.nan
+    answers, right = [text for text, kept in zip(answers, known, strict=True) if kept], right[known]
     votes = Counter(answers)
     silent = votes.pop(None, 0)
     total = 0.0

@@ -26,10 +26,11 @@ def _without(name: str, *patterns: str) -> Callable[[Path], bool]:
 
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+is_checkpoint = _any("deepspeed/*_model_states.pt")  # of a training run, which analyses read as well
 KINDS = (
     Kind(
-        _any("deepspeed/*_model_states.pt"),
-        "a checkpoint of a training run, which only run.resume reads",
+        is_checkpoint,
+        "a checkpoint of a training run, which only run.resume and rlvr.analyze read",
         "evaluate or train on the run's exported policy (<run>/policy); a run that is not finished exports it once it "
         "has been continued with run.resume=auto to its end (steps may be lowered to where it stands)",
     ),

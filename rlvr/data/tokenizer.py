@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr.data.model_folders import complaint
+from rlvr.data.model_folders import complaint, is_checkpoint
 from rlvr.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")  # name or owner/name
 BUILTIN_FOLDER = Path(__file__).parent / "base_model"
 
 
-def model_folder(path: str) -> str:
+def model_folder(path: str, *, checkpoints: bool = False) -> str:
     """Return the folder of a local model, or a hub name unchanged; "builtin" is the model in the package.
 
-    Raises DataError for a local path that does not exist or holds something else than a model.
+    Raises DataError for a local path that does not exist or holds something else than a model; with `checkpoints` a
+    checkpoint of a training run will do.
     """
     if path == BUILTIN:
         if not (BUILTIN_FOLDER / "config.json").is_file():
@@ -31,7 +32,7 @@ def model_folder(path: str) -> str:
         return str(BUILTIN_FOLDER)
     local = Path(path).expanduser()
     if path and local.is_dir():
-        if problem := complaint(local):
+        if (problem := complaint(local)) and not (checkpoints and is_checkpoint(local)):
             raise DataError(problem)
         return str(local.absolute())  # actors may run in another folder
     first, *rest = path.split("/")

@@ -142,7 +142,7 @@ class Tally:
         if row.problem:
             self.bad_rows.append({"line": row.line, "id": row.id, "reason": row.problem})
             return
-        if verdict.outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
+        if verdict.failed:
             self.failed.append(_noted(row, verdict))
         self.slowest.append(_noted(row, verdict))
         self.slowest = sorted(self.slowest, key=lambda noted: -noted.seconds)[: self.keep_slowest]

@@ -23,7 +23,7 @@ from rlvr.reward.dispatch import Dispatcher
 from rlvr.reward.extract import policy_named
 from rlvr.reward.grader import GRADER_VERSION, grade_without_algebra
 from rlvr.reward.process import WorkerSettings
-from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.reward.verdict import GradeRequest, Verdict
 
 OFFENDERS_FILE = "offending_samples.jsonl"
 MIN_MEMORY_MB = 256  # a worker with sympy loaded is resident with about 100 MiB
@@ -105,7 +105,7 @@ class GraderPool:
                     f"sample {request.sample_id!r} was graded twice: this is a bug in the pool"
                 )
             verdicts[request.sample_id] = replace(verdict, sample_id=request.sample_id)
-            if verdict.outcome in (Outcome.TIMED_OUT, Outcome.FAILED):
+            if verdict.failed:
                 self._keep(request, verdict)
 
         with self._lock:
@@ -129,7 +129,7 @@ class GraderPool:
         if self.verifier is not None or len(request.response) > _IN_PROCESS_CHARS:
             return None
         verdict = grade_without_algebra(request.gold, request.response, policy=self.policy)
-        if verdict is not None and verdict.outcome is Outcome.FAILED:
+        if verdict is not None and verdict.failed:
             self._keep(request, verdict)
         return None if verdict is None else replace(verdict, sample_id=request.sample_id)
 

@@ -20,7 +20,8 @@ def score_groups(
     """Return the groups with verdict, reward and `in_loss` set on every sample.
 
     reward = correct or incorrect (configured) plus the overlong punishment; a truncated response does not
-    count as correct unless reward.truncated_can_be_correct.
+    count as correct unless reward.truncated_can_be_correct. Where the verifier failed nothing is known about the
+    answer: no reward (nan), not in the loss.
     """
     requests = [GradeRequest(s.id, g.prompt.problem.answer, s.text) for g in groups for s in g.samples]
     verdicts = graders.grade(requests)
@@ -45,7 +46,9 @@ def score_samples(
         reward = reward + soft_overlong_punishment(
             lengths, max_length=max_response_tokens, cache_length=cfg.overlong_cache
         )
-    in_loss = overlong_filter(truncated) if cfg.overlong_filter else np.ones(len(samples), dtype=np.bool_)
+    failed = np.asarray([v.failed for v in graded], dtype=np.bool_)
+    reward = np.where(failed, np.nan, reward)
+    in_loss = overlong_filter(truncated) & ~failed if cfg.overlong_filter else ~failed
     return tuple(
         replace(
             sample,

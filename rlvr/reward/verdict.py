@@ -5,13 +5,16 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What became of one answer; only CORRECT earns reward, and the four others are counted apart."""
+    """What became of one answer. The last two say nothing about the answer: such a sample counts as missing."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     NO_ANSWER = "no_answer"  # the response holds no answer in the form that the policy asks for
     TIMED_OUT = "timed_out"  # grading ran past the deadline and its worker was killed
     FAILED = "failed"  # grading crashed or passed the memory ceiling; the detail says which
+
+
+FAILURES = frozenset({Outcome.TIMED_OUT, Outcome.FAILED})  # of the verifier, not of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,8 @@ class Verdict:
     @property
     def correct(self) -> bool:
         return self.outcome is Outcome.CORRECT
+
+    @property
+    def failed(self) -> bool:
+        """The verifier failed, so nothing is known about the answer."""
+        return self.outcome in FAILURES

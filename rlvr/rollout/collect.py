@@ -9,6 +9,7 @@ from rlvr.config import Config
 from rlvr.data.stream import PromptStream
 from rlvr.dotted import load_dotted
 from rlvr.metrics import PhaseClock
+from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
@@ -18,9 +19,9 @@ from rlvr.types import Group, Prompt, RolloutBatch
 
 
 def has_signal(group: Group) -> bool:
-    """Whether the group's samples differ in correctness; if all are equal every advantage is 0
+    """Whether the group's graded samples differ in correctness; if all are equal every advantage is 0
     (DAPO's condition 0 < correct < n, arXiv 2503.14476, eq. 11)."""
-    return len({s.correct for s in group.samples}) > 1
+    return len({s.correct for s in group.graded}) > 1
 
 
 def next_draw(missing: int, kept: int, drawn: int, most: int) -> int:
@@ -74,7 +75,8 @@ def collect(
 
     Without dynamic sampling this is one round. With it, groups whose answers are all right or all wrong are
     dropped and replaced by further prompts, for at most rollout.max_rounds rounds; what is still missing
-    then is reported in `short_of` and training goes on with the partial batch.
+    then is reported in `short_of` and training goes on with the partial batch. A verifier that fails on more than
+    reward.max_failed of the responses so far ends the step early.
     """
     want = cfg.data.prompts_per_step
     rounds_allowed = cfg.rollout.max_rounds if cfg.rollout.dynamic_sampling else 1
@@ -94,6 +96,8 @@ def collect(
             (kept if keep else dropped).append(group)
         drawn += count
         rounds += 1
+        if too_many_failed([s for g in kept + dropped for s in g.samples], cfg.reward.max_failed):
+            break  # the step will be refused: another round would only take its time
     return RolloutBatch(
         groups=tuple(kept[:want]),
         dropped=tuple(dropped + kept[want:]),

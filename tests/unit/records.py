@@ -26,14 +26,15 @@ def sample(
     *,
     reward: float = 0.0,
     correct: bool | None = None,
+    failed: bool = False,
     advantage: float = float("nan"),
     truncated: bool = False,
     in_loss: bool = True,
     version: int = 0,
     logprobs: Sequence[float] | None = None,
 ) -> Sample:
-    """A response; with `correct` given it has been graded."""
-    outcome = Outcome.CORRECT if correct else Outcome.WRONG
+    """A response; with `correct` given it has been graded, with `failed` the verifier failed on it."""
+    outcome = Outcome.FAILED if failed else Outcome.CORRECT if correct else Outcome.WRONG
     return Sample(
         id=name,
         token_ids=tuple(tokens),
@@ -41,16 +42,20 @@ def sample(
         text=" ".join(map(str, tokens)),
         truncated=truncated,
         weight_version=version,
-        verdict=None if correct is None else Verdict(name, outcome, "1", "1", 0.0),
-        reward=reward,
-        in_loss=in_loss,
+        verdict=None if correct is None and not failed else Verdict(name, outcome, "1", "1", 0.0),
+        reward=float("nan") if failed else reward,
+        in_loss=in_loss and not failed,
         advantage=advantage,
     )
 
 
-def group(name: str, rewards: Sequence[float]) -> Group:
-    """A graded group with one sample for each reward; positive means correct."""
-    samples = tuple(sample(f"{name}/{i}", reward=r, correct=r > 0) for i, r in enumerate(rewards))
+def group(name: str, rewards: Sequence[float], lengths: Sequence[int] | None = None) -> Group:
+    """A graded group with one sample for each reward: positive means correct, nan that the verifier failed."""
+    tokens = [(4, 5)] * len(rewards) if lengths is None else [range(1, n + 1) for n in lengths]
+    samples = tuple(
+        sample(f"{name}/{i}", t, reward=r, correct=r > 0, failed=r != r)
+        for i, (r, t) in enumerate(zip(rewards, tokens, strict=True))
+    )
     return Group(prompt(name), samples)
 
 

@@ -55,27 +55,41 @@ class Engines:
 
 
 class Graders:
-    """Grades by the text, and answers in another order than it was asked."""
+    """Grades by the text, and answers in another order than it was asked; fails on the first `broken` of a prompt."""
+
+    def __init__(self, broken: int = 0) -> None:
+        self.broken = broken
 
     def grade(self, requests: Sequence[GradeRequest]) -> dict[str, Verdict]:
         assert len({r.sample_id for r in requests}) == len(requests)
         return {
             r.sample_id: Verdict(
-                r.sample_id, Outcome.CORRECT if r.response == "right" else Outcome.WRONG, None, "1", 0.0
+                r.sample_id,
+                Outcome.FAILED
+                if int(r.sample_id.rpartition("/")[2]) < self.broken
+                else Outcome.CORRECT
+                if r.response == "right"
+                else Outcome.WRONG,
+                None,
+                "1",
+                0.0,
             )
             for r in reversed(requests)
         }
 
 
-def run(right: Callable[[int], int], *, position: int = 0, **changes: int) -> tuple[RolloutBatch, Engines]:
+def run(
+    right: Callable[[int], int], *, position: int = 0, broken: int = 0, limit: float = 1.0, **changes: int
+) -> tuple[RolloutBatch, Engines]:
     """Collect a step of 4 prompts x 4 samples with dynamic sampling."""
     cfg = Config(recipe="test")
     cfg.data.prompts_per_step, cfg.rollout.samples_per_prompt = 4, 4
     cfg.rollout.dynamic_sampling, cfg.rollout.max_rounds = True, 3
     for name, value in changes.items():
         setattr(cfg.rollout, name, value)
+    cfg.reward.max_failed = limit
     engines = Engines(right)
-    batch = collect(engines, Graders(), Stream(), cfg, position=position, step=5)
+    batch = collect(engines, Graders(broken), Stream(), cfg, position=position, step=5)
     return batch, engines
 
 
@@ -132,6 +146,23 @@ def test_nothing_kept_is_an_empty_batch_not_an_endless_loop():
     assert batch.acceptance == 0
 
 
+def test_the_signal_is_that_of_the_graded_samples():
+    # Of four samples the first has failed: what differs only from it does not differ.
+    batch, _ = run(lambda i: {0: 1, 1: 2, 2: 4}.get(i, 0), broken=1, max_rounds=1)
+    assert ids(batch.groups) == [1]
+    assert ids(batch.dropped) == [0, 2, 3]
+    assert [s.failed for s in batch.groups[0].samples] == [True, False, False, False]
+
+
+def test_no_further_round_where_the_verifier_fails_too_often():
+    batch, engines = run(lambda i: 0, broken=1, limit=0.2)
+    assert len(engines.calls) == 1
+    _batch, engines = run(lambda i: 0, broken=1, limit=0.25)  # a quarter is allowed
+    assert len(engines.calls) == 3
+    _batch, engines = run(lambda i: 2, broken=4, limit=1.0)  # nothing at all was graded
+    assert len(engines.calls) == 1
+
+
 @given(
     pattern=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     rounds=st.integers(1, 5),
@@ -171,6 +202,9 @@ def test_signal_is_a_difference_in_correctness_not_in_reward():
     assert not has_signal(group("a", [1.0, 0.5]))  # both right, one punished for its length
     assert not has_signal(group("a", [0.0, 0.0]))
     assert not has_signal(group("a", [1.0]))
+    assert not has_signal(group("a", [1.0, float("nan")]))
+    assert not has_signal(group("a", [float("nan")] * 2))
+    assert has_signal(group("a", [1.0, float("nan"), 0.0]))
 
 
 def test_training_samples_as_configured():

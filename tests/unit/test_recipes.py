@@ -9,6 +9,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from rlvr.advantage.group import ESTIMATORS
 from rlvr.config import Config
 from rlvr.entry import known_keys, recipes_folder, register_schema
 from rlvr.validate import validate
@@ -77,7 +78,7 @@ def test_every_group_file_composes(path):
 
 @pytest.mark.parametrize("name", [p.stem for p in GROUP_FILES if p.parent.name == "advantage"])
 def test_every_advantage_validates_with_every_estimator(name):
-    for estimator in ("grpo", "dr_grpo", "rloo", "reinforce_pp"):
+    for estimator in ESTIMATORS:
         validate(compose(f"advantage={name}", f"advantage.estimator={estimator}"))
 
 

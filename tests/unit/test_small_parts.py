@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rlvr.cluster import Cluster, check_resources, threads_per_actor
@@ -16,11 +17,12 @@ from rlvr.learner.deepspeed_config import deepspeed_config
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.run import RunFolder
+from rlvr.run import RunFolder, sample_row
 from rlvr.sync import client as client_module
 from rlvr.sync.client import EngineClient
 from rlvr.tracking import Tracker
-from unit.records import sample
+from rlvr.types import Group
+from unit.records import prompt, sample
 
 # The cluster
 
@@ -69,7 +71,7 @@ def test_rewards_go_to_their_own_samples():
     cfg = Config(recipe="test").reward
     cfg.correct, cfg.incorrect = 2.0, -1.0
     samples = [sample(f"a/{i}", range(i + 1), truncated=i == 2) for i in range(4)]
-    verdicts = graded(Outcome.CORRECT, Outcome.TIMED_OUT, Outcome.CORRECT, Outcome.CORRECT)
+    verdicts = graded(Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.CORRECT)
     found = score_samples(samples, verdicts, cfg, 8)
     assert [s.reward for s in found] == [2, -1, -1, 2]  # the third is right, but truncated
     assert [s.correct for s in found] == [True, False, False, True]
@@ -77,6 +79,22 @@ def test_rewards_go_to_their_own_samples():
     assert all(s.in_loss for s in found)
     cfg.truncated_can_be_correct = True
     assert [s.reward for s in score_samples(samples, verdicts, cfg, 8)] == [2, -1, 2, 2]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
+def test_where_the_verifier_fails_nothing_is_rewarded_or_punished(outcome):
+    cfg = Config(recipe="test").reward
+    cfg.overlong, cfg.overlong_cache, cfg.overlong_filter = "soft", 4, True
+    samples = [sample("a/0", range(8)), sample("a/1", range(8), truncated=True), sample("a/2", range(2))]
+    found = score_samples(samples, graded(outcome, outcome, Outcome.CORRECT), cfg, 8)
+    assert np.isnan([s.reward for s in found]).tolist() == [True, True, False]
+    assert [s.in_loss for s in found] == [False, False, True]
+    assert [s.failed for s in found] == [True, True, False]
+    assert [s.verdict.outcome for s in found[:2]] == [outcome] * 2  # also where it was truncated
+    assert Group(prompt("a"), found).graded == found[2:]
+    row = sample_row(Group(prompt("a"), found), 0)
+    assert (row["reward"], row["verdict"], row["in_loss"]) == (None, outcome.value, False)
+    json.dumps(row, allow_nan=False)
 
 
 def test_soft_punishment_and_filter():
@@ -135,6 +153,7 @@ def test_the_tracker_records_steps_and_evaluations(tmp_path: Path, capsys):
     assert evaluation["eval/held out/ci_high"] == 0.75
     assert evaluation["eval/held out/outcome/wrong"] == 16
     said = capsys.readouterr().out
+    assert "failed" not in said
     assert "JS p50/95/99 0.000/0.010/0.200" in said
     assert "held out: 0.500 (95% 0.250..0.750, 8 problems x 4)" in said
 

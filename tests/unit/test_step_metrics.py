@@ -137,6 +137,24 @@ def test_signals_are_reported_by_percentile():
     assert "token_weight/mean" not in found
 
 
+def test_failed_samples_are_counted_and_in_no_mean():
+    def steps(*groups: Group) -> dict[str, float]:
+        batch = replace(pack(groups), signals=TokenSignals(old_logp=pack(groups).rollout_logp))
+        return step_metrics(rollout_of(groups), batch, STATS, PhaseClock(), version=3, busy_seconds=0.0)
+
+    first, second = two_groups()
+    bad = tuple(sample(f"a/{i}", [5, 6, 7, 8], failed=True, advantage=0.0, version=3) for i in (2, 3))
+    found, without = steps(replace(first, samples=first.samples + bad), second), steps(first, second)
+    for name in ("reward/mean", "reward/std", "accuracy", "accuracy/kept"):
+        assert found[name] == without[name]
+    assert (found["outcome/failed"], found["outcome/correct"], found["outcome/wrong"]) == (2, 2, 2)
+    assert (found["length/max"], found["tokens/trained"]) == (4, 16)  # responses all the same
+    assert all(np.isfinite(value) for value in found.values())
+    assert "failed 2" in step_line(1, 2, found | {"outcome/timed_out": 0.0}, "")
+    assert "failed 5" in step_line(1, 2, found | {"outcome/timed_out": 3.0}, "")
+    assert "failed" not in step_line(1, 2, without, "")
+
+
 def test_comparable_drops_exactly_what_a_clock_measured():
     rollout = rollout_of(two_groups(), seconds={"generate": 1.0})
     found = step_metrics(rollout, scored([0.0] * 8), STATS, PhaseClock(), version=3, busy_seconds=0.0)

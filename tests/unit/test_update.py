@@ -7,17 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rlvr.advantage.token import DivergenceWeight, TokenPlugin, TokenView, Uniform
+from rlvr.advantage.group import ESTIMATORS, group_advantage
+from rlvr.advantage.token import DivergenceWeight, TokenPlugin, TokenView, Uniform, token_advantage
 from rlvr.advantage.token.apply import PluginError
-from rlvr.config import LossConfig
-from rlvr.learner.packing import MicroBatch, aggregation_weights, plan_micro_batches
+from rlvr.config import AdvantageConfig, Config, LossConfig, RewardConfig
+from rlvr.learner.packing import MicroBatch, aggregation_weights, pack, plan_micro_batches
 from rlvr.learner.scoring import merge_scores, needed_signals, needs_base
 from rlvr.learner.update import UpdateContext, accumulate, totals
-from rlvr.types import Batch, TokenSignals
-from unit.records import VOCABULARY, random_batch
+from rlvr.reward.score import score_samples
+from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.types import Batch, Group, TokenSignals
+from unit.records import VOCABULARY, prompt, random_batch, sample
 
 CPU = torch.device("cpu")
 WIDE = 10_000  # a budget that holds any batch here
@@ -123,6 +126,67 @@ def test_sequences_outside_the_loss_leave_no_trace():
     )
     assert nothing[0]["loss"] == 0
     assert not nothing[1].any()
+
+
+AGGREGATIONS = ("token_mean", "sequence_mean", "constant_length")
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@settings(max_examples=25)
+@given(
+    outcomes=st.lists(
+        st.lists(
+            st.sampled_from([Outcome.CORRECT, Outcome.WRONG, Outcome.FAILED, Outcome.TIMED_OUT]), min_size=1
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    overlong=st.sampled_from(["off", "soft"]),
+    kl=st.sampled_from(["off", "k3"]),
+)
+def test_a_batch_with_failed_verdicts_learns_what_it_learns_without_them(
+    estimator, aggregation, outcomes, overlong, kl
+):
+    """From verdicts to gradients: samples on which the verifier failed leave no trace."""
+    cfg = Config(recipe="test")
+    cfg.reward = RewardConfig(incorrect=-0.5, overlong=overlong, overlong_cache=4)
+    cfg.advantage = AdvantageConfig(estimator=estimator)
+    cfg.loss = LossConfig(aggregation=aggregation, kl=kl, kl_coef=0.0 if kl == "off" else 0.1)
+    rng = np.random.default_rng(len(outcomes))
+    groups = []
+    for g, own in enumerate(outcomes):
+        samples = [
+            sample(f"{g}/{i}", rng.integers(1, VOCABULARY, rng.integers(1, 9))) for i in range(len(own))
+        ]
+        verdicts = {s.id: Verdict(s.id, o, None, "1", 0.0) for s, o in zip(samples, own, strict=True)}
+        groups.append(Group(prompt(str(g)), score_samples(samples, verdicts, cfg.reward, 8)))
+    # One that is left over of several stands for a group without a baseline, not for a group of one.
+    assume(all(len(g.graded) != 1 or len(g.samples) == 1 for g in groups))
+    without = [replace(g, samples=g.graded) for g in groups if g.graded]
+    assume(without)
+
+    mixed = near_policy(pack(group_advantage(groups, cfg.advantage)), Bigram())
+    alone = pack(group_advantage(without, cfg.advantage))
+    assert mixed.in_loss.tolist() == [o in (Outcome.CORRECT, Outcome.WRONG) for own in outcomes for o in own]
+    same = mixed.select(np.flatnonzero(mixed.in_loss))
+    alone = replace(alone, signals=same.signals, rollout_logp=same.rollout_logp)
+    np.testing.assert_array_equal(alone.advantage, same.advantage)
+    found, expected = (
+        update(
+            token_advantage(batch, Uniform(), normalize=True, progress=0.0, seed=0),
+            np.arange(batch.size),
+            cfg.loss,
+            Uniform(),
+            ranks=1,
+            budget=WIDE,
+        )
+        for batch in (mixed, alone)
+    )
+    assert np.isfinite(list(found[0].values())).all()
+    del found[0]["ratio_max"], expected[0]["ratio_max"]
+    assert found[0] == pytest.approx(expected[0], rel=1e-6, abs=1e-9)
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-6, atol=1e-9)
 
 
 def test_padding_micro_batches_count_nowhere():

@@ -1,38 +1,71 @@
-"""Group estimators: rewards of one prompt's samples [n] -> advantages [n]. One estimator a file."""
+"""Group estimators: rewards of the prompts' samples -> one advantage a sample. One estimator a file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rlvr.advantage.group.dr_grpo import dr_grpo
 from rlvr.advantage.group.grpo import grpo
-from rlvr.advantage.group.reinforce_pp import whiten
+from rlvr.advantage.group.reinforce_pp import (
+    reinforce_pp_baseline,
+    reinforce_pp_global,
+    reinforce_pp_samples,
+)
 from rlvr.advantage.group.rloo import rloo
-from rlvr.types import Floats, Group
+from rlvr.config import AdvantageConfig
+from rlvr.types import Floats, Group, Ints
 
-GroupEstimator = Callable[[Floats], Floats]
 
-ESTIMATORS: dict[str, GroupEstimator] = {
-    "grpo": grpo,
-    "dr_grpo": dr_grpo,
-    "rloo": rloo,
-    "reinforce_pp": dr_grpo,  # group baseline here, whitening over the batch below
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """What an estimator sees of one prompt: its samples on which the verifier did not fail, at least one."""
+
+    rewards: Floats  # [n]
+    lengths: Ints  # [n] response tokens
+    drawn: int  # samples of the prompt, those without a reward included
+
+
+Estimator = Callable[[Sequence[Rewarded], AdvantageConfig], list[Floats]]
+
+ESTIMATORS: dict[str, Estimator] = {
+    "grpo": lambda groups, cfg: [grpo(g.rewards, cfg.ddof) for g in groups],
+    "dr_grpo": lambda groups, cfg: [dr_grpo(g.rewards) for g in groups],
+    "rloo": lambda groups, cfg: [rloo(g.rewards, g.drawn) for g in groups],
+    "reinforce_pp_global": lambda groups, cfg: reinforce_pp_global(
+        [g.rewards for g in groups], [g.lengths for g in groups]
+    ),
+    "reinforce_pp_baseline": lambda groups, cfg: reinforce_pp_baseline(
+        [g.rewards for g in groups], [g.lengths for g in groups]
+    ),
+    "reinforce_pp_samples": lambda groups, cfg: reinforce_pp_samples([g.rewards for g in groups]),
 }
-WHITENED = frozenset({"reinforce_pp"})  # normalised over the whole batch instead of within the group
+RENAMED = {"reinforce_pp": "reinforce_pp_samples"}  # old name -> name
+WITHOUT_GROUP = frozenset({"rloo", "reinforce_pp_global"})  # learn from a single sample of a prompt
 
 
-def group_advantage(groups: Sequence[Group], estimator: str) -> tuple[Group, ...]:
-    """Return the groups with every sample's advantage set from the rewards of its group."""
-    per_group = [
-        ESTIMATORS[estimator](np.asarray([s.reward for s in g.samples], dtype=np.float32)) for g in groups
-    ]
-    if estimator in WHITENED:
-        per_group = whiten(per_group)
+def group_advantage(groups: Sequence[Group], cfg: AdvantageConfig) -> tuple[Group, ...]:
+    """Return the groups with every sample's advantage set from the rewards of its group, or of the batch.
+
+    Samples on which the verifier failed count nowhere; theirs is 0, and they are not in the loss.
+    """
+    estimator = ESTIMATORS[RENAMED.get(cfg.estimator, cfg.estimator)]
+    found = [g for g in groups if g.graded]
+    values = iter(np.concatenate(estimator([_rewarded(g) for g in found], cfg)) if found else ())
     return tuple(
         replace(
             group,
-            samples=tuple(replace(s, advantage=float(a)) for s, a in zip(group.samples, values, strict=True)),
+            samples=tuple(
+                replace(s, advantage=0.0 if s.failed else float(next(values))) for s in group.samples
+            ),
         )
-        for group, values in zip(groups, per_group, strict=True)
+        for group in groups
+    )
+
+
+def _rewarded(group: Group) -> Rewarded:
+    return Rewarded(
+        rewards=np.asarray([s.reward for s in group.graded], dtype=np.float32),
+        lengths=np.asarray([len(s.token_ids) for s in group.graded], dtype=np.int64),
+        drawn=len(group.samples),
     )

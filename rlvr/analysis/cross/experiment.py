@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import EvalResult, accuracy_ci95
+from rlvr.analysis.accuracy import EvalResult, accuracy_ci95, correctness
 from rlvr.analysis.cross.calibrate import Calibration, calibrate
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
@@ -17,7 +17,8 @@ from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.cross.statistics import Part, level_name
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.failures import check_failures
+from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.shaping import counts_as_correct
 from rlvr.reward.verdict import GradeRequest, Verdict
 from rlvr.types import Prompt
@@ -158,26 +159,36 @@ class Experiment:
             GradeRequest(sample_id, prompts[response.problem_id].problem.answer, text)
             for sample_id, response, text in zip(ids, written, texts, strict=True)
         ]
-        verdicts = [verdict for verdict in map(self._graders.grade(requests).get, ids) if verdict is not None]
+        by_id = self._graders.grade(requests)
+        verdicts = [by_id[sample_id] for sample_id in ids]
+        check_failures(
+            zip(requests, verdicts, strict=True),
+            self._inputs.reward,
+            where=name,
+            kept=f"All of them, with the verifier's reasons, are in {self._inputs.output / OFFENDERS_FILE}.",
+            remedy="then run the same command again.",
+        )
         truncated = np.asarray([response.truncated for response in written])
         correct = counts_as_correct(
             [verdict.correct for verdict in verdicts],
             truncated,
             truncated_can_be_correct=self._inputs.reward.truncated_can_be_correct,
         )
+        failed = np.asarray([verdict.failed for verdict in verdicts])
+        known = np.where(failed, np.asarray(None, dtype=object), correct)
         shape = (len(prompts), self._cfg.samples)
         answers = np.asarray([verdict.extracted for verdict in verdicts], dtype=object).reshape(shape)
         graded = EvalResult(
             name=name,
             problem_ids=tuple(prompts),
-            correct=correct.reshape(shape),
+            correct=correctness(known.reshape(shape).tolist()),
             lengths=np.asarray([len(response.token_ids) for response in written]).reshape(shape),
             truncated=truncated.reshape(shape),
             answers=tuple(tuple(row) for row in answers),
         )
         rows = [
-            _sample_row(prompts[response.problem_id], response, text, verdict, bool(right), keep_scores)
-            for response, text, verdict, right in zip(written, texts, verdicts, correct, strict=True)
+            _sample_row(prompts[response.problem_id], response, text, verdict, right, keep_scores)
+            for response, text, verdict, right in zip(written, texts, verdicts, known.tolist(), strict=True)
         ]
         return graded, rows
 
@@ -185,7 +196,10 @@ class Experiment:
 def describe(part: Part) -> str:
     """Return one part as the line that a person reads."""
     accuracy, low, high = accuracy_ci95(part.graded.correct)
+    failed = int(np.isnan(part.graded.correct).sum())
     figures = f"accuracy {accuracy:.3f} (95% {low:.3f}..{high:.3f})"
+    if failed:
+        figures += f", verifier failed on {failed} of {part.graded.correct.size}"
     if part.threshold is None:
         return f"{part.rule + ' alone':32}{figures}"
     rule = RULES[part.rule]
@@ -205,7 +219,7 @@ def _at(jobs: Sequence[Job], threshold: float) -> list[Job]:
 
 
 def _sample_row(
-    prompt: Prompt, response: Mixed, text: str, verdict: Verdict, correct: bool, keep_scores: bool
+    prompt: Prompt, response: Mixed, text: str, verdict: Verdict, correct: bool | None, keep_scores: bool
 ) -> dict[str, Any]:
     row = {
         "problem_id": prompt.id,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Comparison, EvalResult, accuracy_ci95, compare
+from rlvr.analysis.accuracy import Comparison, EvalResult, accuracy_ci95, avg_at_k, compare
 from rlvr.analysis.cross.calibrate import Calibration
 from rlvr.analysis.cross.rules import RULES
 
@@ -91,7 +91,7 @@ COLUMNS = tuple(field.name for field in fields(BudgetRow))
 def budget_row(part: Part, primary: Part, intervening: Part, js: Part | None) -> BudgetRow:
     """Return the figures of a part against both endpoints, and against the JS rule if it is a control."""
     accuracy, low, high = accuracy_ci95(part.graded.correct)
-    bottom, top = (float(end.graded.correct.mean()) for end in (primary, intervening))
+    bottom, top = (avg_at_k(end.graded.correct) for end in (primary, intervening))
     from_primary = compare(primary.graded, part.graded)
     from_intervening = compare(intervening.graded, part.graded)
     from_js: Comparison | None = compare(js.graded, part.graded) if js is not None else None

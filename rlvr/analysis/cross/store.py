@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import EvalResult
+from rlvr.analysis.accuracy import EvalResult, correctness
 from rlvr.analysis.cross.calibrate import Calibration
 from rlvr.analysis.cross.statistics import BudgetRow, Part, endpoint_summary, rows_as_csv
+from rlvr.analysis.evaluation_file import correctness_as_json
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.run import write_atomically
 
@@ -144,7 +145,7 @@ def _part_as_json(part: Part) -> dict[str, Any]:
         "switches": part.switches,
         "effective": part.effective,
         "problem_ids": list(graded.problem_ids),
-        "correct": graded.correct.astype(int).tolist(),
+        "correct": correctness_as_json(graded.correct),
         "lengths": graded.lengths.tolist(),
         "truncated": graded.truncated.astype(int).tolist(),
         "answers": [list(row) for row in graded.answers],
@@ -171,7 +172,7 @@ def _part(content: dict[str, Any]) -> Part:
         graded=EvalResult(
             name=content["name"],
             problem_ids=tuple(content["problem_ids"]),
-            correct=np.asarray(content["correct"], dtype=np.bool_),
+            correct=correctness(content["correct"]),
             lengths=np.asarray(content["lengths"], dtype=np.int64),
             truncated=np.asarray(content["truncated"], dtype=np.bool_),
             answers=tuple(tuple(row) for row in content["answers"]),

@@ -72,7 +72,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     Raises:
         ConfigError: it is not a causal LM, weights are missing, or its logits are not those of its head.
     """
-    folder, state = model_folder(path), None
+    folder, state = model_folder(path, checkpoints=True), None
     if is_training_checkpoint(folder):
         folder, state = _training_checkpoint(Path(folder))
     settings = {"trust_remote_code": cfg.trust_remote_code}

@@ -15,6 +15,8 @@ from rlvr.analysis.shift.storage import claim
 from rlvr.config import Config, LearnerConfig
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.reward.failures import check_failures, graded_pairs
+from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.run import RunFolder
@@ -29,7 +31,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) 
 
     Raises:
         ConfigError, DataError: the model or the data cannot be sampled from, or the folder holds others.
-        RlvrError: a file cannot be written, or an engine died.
+        RlvrError: a file cannot be written, an engine died, or the verifier failed too often.
     """
     model = models.of(trajectory)
     if is_training_checkpoint(model):
@@ -80,6 +82,13 @@ def _sample(
                 chunks[k], sampling, n=cfg.eval.samples_per_prompt, key=f"analyze-{trajectory}"
             )
             scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
+            check_failures(
+                graded_pairs(scored),
+                cfg.reward,
+                where=f"responses of the {trajectory}, file {k + 1} of {len(chunks)}",
+                kept=f"All of them, with the verifier's reasons, are in {out.path / 'samples' / OFFENDERS_FILE}.",
+                remedy="then give the same command again.",
+            )
             try:
                 out.dump_samples(f"{trajectory}-{k:05d}", scored)
             except OSError as error:

@@ -29,6 +29,7 @@ def describe(index: IndexSummary, chosen: Sequence[PolicyToScore]) -> str:
         for name in index.responses
     ]
     left_out = f"; {index.empty} without a token left out" if index.empty else ""
+    left_out += f"; {index.failed} on which the verifier failed left out" if index.failed else ""
     return (
         f"{' and '.join(counts)}{left_out}; scored with {', '.join(p.label for p in chosen)} in "
         f"{index.parts * len(chosen)} parts"

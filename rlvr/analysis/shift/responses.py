@@ -20,6 +20,8 @@ from rlvr.analysis.config import SelectConfig
 from rlvr.analysis.shift.columns import RESPONSE_COLUMNS, schema
 from rlvr.analysis.shift.storage import write_parquet
 from rlvr.errors import DataError
+from rlvr.reward.pool import OFFENDERS_FILE
+from rlvr.reward.verdict import FAILURES
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
 
@@ -50,6 +52,7 @@ class IndexSummary:
     correct: dict[str, int]
     empty: int  # responses without a token, left out
     digest: str  # of every id, reward and token
+    failed: int = 0  # responses on which the verifier failed, left out
 
 
 def response_files(patterns: Sequence[str]) -> list[Path]:
@@ -62,6 +65,8 @@ def response_files(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern).expanduser()
         matches = sorted(path.glob("*.jsonl")) if path.is_dir() else sorted(path.parent.glob(path.name))
+        if path.is_dir():  # a run keeps what its verifier failed on beside its samples
+            matches = [file for file in matches if file.name != OFFENDERS_FILE]
         if not matches:
             raise DataError(
                 f"responses: nothing at {path}; expected a .jsonl file, a folder of them, or a pattern"
@@ -88,7 +93,7 @@ def build_index(
 
     def tables() -> Iterator[pa.Table]:
         for trajectory, paths in files.items():
-            chosen = _select(counter.not_empty(_rows(paths, vocabulary)), select)
+            chosen = _select(counter.usable(_rows(paths, vocabulary)), select)
             for rows in _chunks(chosen, responses_per_part):
                 yield counter.table(trajectory, rows, tokenizer)
 
@@ -97,7 +102,8 @@ def build_index(
         if trajectory not in counter.responses:
             raise DataError(
                 f"no response of the {trajectory} model is selected from {', '.join(map(str, paths))} with "
-                f"select.verdict={select.verdict} ({counter.empty} empty ones left out); select others, or set "
+                f"select.verdict={select.verdict} ({counter.empty} empty ones and {counter.failed} on which the "
+                "verifier failed left out); select others, or set "
                 f"trajectory to the other model's"
             )
     return counter.summary()
@@ -123,17 +129,19 @@ class _Counter:
     """Numbers the responses and parts as they are written."""
 
     def __init__(self) -> None:
-        self.parts = self.empty = 0
+        self.parts = self.empty = self.failed = 0
         self.responses: dict[str, int] = {}
         self.tokens: dict[str, int] = {}
         self.correct: dict[str, int] = {}
         self.problems: dict[str, set[bytes]] = {}
         self._hash = hashlib.blake2b(digest_size=16)
 
-    def not_empty(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows that have a token to score."""
+    def usable(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows that are known to be right or wrong and have a token to score."""
         for row in rows:
-            if row["response_ids"]:
+            if row.get("verdict") in FAILURES:
+                self.failed += 1
+            elif row["response_ids"]:
                 yield row
             else:
                 self.empty += 1
@@ -193,6 +201,7 @@ class _Counter:
             self.correct,
             self.empty,
             self._hash.hexdigest(),
+            self.failed,
         )
 
 
@@ -223,13 +232,14 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
         raise DataError(
             f"{where}: a JSON {type(row).__name__}; expected an object with {', '.join(REQUIRED)}"
         )
-    missing = [name for name in REQUIRED if row.get(name) is None]
+    failed = row.get("verdict") in FAILURES  # such a row has no reward
+    missing = [name for name in REQUIRED if row.get(name) is None and not (failed and name == "reward")]
     if missing:
         raise DataError(
             f"{where}: field {', '.join(map(repr, missing))} is missing; a response needs "
             f"{', '.join(REQUIRED)}, as a run's samples/*.jsonl have them (ids are lists of token ids)"
         )
-    if isinstance(row["reward"], bool) or not isinstance(row["reward"], int | float):
+    if not failed and (isinstance(row["reward"], bool) or not isinstance(row["reward"], int | float)):
         raise DataError(f"{where}: reward is {row['reward']!r}; expected a number")
     for name in ("prompt_ids", "response_ids"):
         ids = row[name]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Bools, Estimate, accuracy_ci95, normal_interval
+from rlvr.analysis.accuracy import Estimate, accuracy_ci95, correctness, normal_interval
 from rlvr.analysis.seeds import LEVEL, PairedDifference, SeedMean, holm, paired_difference, seed_mean
 from rlvr.analysis.sweep.runs import Run
 from rlvr.errors import DataError
@@ -132,10 +132,11 @@ def pooled(runs: Sequence[Run], evaluation: str) -> dict[str, list[bool]] | None
 def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, float] | None:
     """Of the accuracy over all seeds' samples, with the problem as the unit."""
     graded = pooled(runs, evaluation)
-    if graded is None or len({len(row) for row in graded.values()}) > 1:
+    if graded is None:
         return None
-    correct: Bools = np.asarray(list(graded.values()), dtype=np.bool_)
-    _, low, high = accuracy_ci95(correct)
+    most = max(len(row) for row in graded.values())  # a problem has fewer where the verifier failed
+    padded = [[*row, *[None] * (most - len(row))] for row in graded.values()]
+    _, low, high = accuracy_ci95(correctness(padded))
     return low, high
 
 

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.errors import DataError, RlvrError
+from rlvr.reward.verdict import FAILURES
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
 UNREADABLE = (
@@ -187,7 +188,10 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 def _samples(
     job: Path, steps: int, accuracy: dict[str, float], notes: list[str]
 ) -> dict[str, dict[str, list[bool]]]:
-    """The graded samples of the last evaluation; a sample's id begins with the name of its set."""
+    """The graded samples of the last evaluation; a sample's id begins with the name of its set.
+
+    Samples on which the verifier failed are left out, as they are of the accuracy.
+    """
     file = job / "samples" / f"eval_{steps:06d}.jsonl"
     if not file.exists():
         notes.append(f"{job.name}: no {file.name}, so it has no interval over problems.")
@@ -198,17 +202,19 @@ def _samples(
         try:
             row = json.loads(line)
             chosen = next(name for name in by_length if row["sample_id"].startswith(f"eval-{name}/"))
-            found[chosen].setdefault(row["problem_id"], []).append(row["verdict"] == "correct")
+            if row["verdict"] not in FAILURES:
+                found[chosen].setdefault(row["problem_id"], []).append(row["verdict"] == "correct")
         except (ValueError, KeyError, TypeError, AttributeError, StopIteration):  # damaged or edited
             notes.append(
                 f"{job.name}: {file.name} line {number} cannot be read, so the run has no interval over problems."
             )
             return {}
     for name, problems in found.items():
-        verdicts = [verdict for row in problems.values() for verdict in row]
-        if abs(sum(verdicts) - accuracy[name] * len(verdicts)) > 0.01 or not verdicts:
+        count = sum(len(row) for row in problems.values())
+        mean = sum(sum(row) / len(row) for row in problems.values()) / max(len(problems), 1)
+        if abs(mean - accuracy[name]) * count > 0.01 or not count:
             notes.append(
-                f"{job.name}: the {len(verdicts)} samples of {name} in {file.name} do not give the accuracy of "
+                f"{job.name}: the {count} samples of {name} in {file.name} do not give the accuracy of "
                 "summary.json, so they are left out and the run has no interval over problems."
             )
             problems.clear()
