@@ -155,7 +155,7 @@ def test_the_signal_is_that_of_the_graded_samples():
 
 
 def test_no_further_round_where_the_verifier_fails_too_often():
-    batch, engines = run(lambda i: 0, broken=1, limit=0.2)
+    _batch, engines = run(lambda i: 0, broken=1, limit=0.2)
     assert len(engines.calls) == 1
     _batch, engines = run(lambda i: 0, broken=1, limit=0.25)  # a quarter is allowed
     assert len(engines.calls) == 3
