@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import os
 import re
 import time
@@ -27,7 +26,7 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.locks import try_lock
+from rlvr.locks import lock_folder
 from rlvr.types import Group
 
 
@@ -82,30 +81,21 @@ class RunFolder:
         try:
             for folder in (self.path, self.checkpoints, self.path / "samples"):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._claim()
+            self.claim()
             write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
             self._link_latest()
         except OSError as error:
             raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
 
-    def _claim(self) -> None:
-        if self._lock is not None:
-            return
-        file = (self.path / ".lock").open("a")
-        try:
-            if not try_lock(file):
-                file.close()
-                raise ConfigError(
-                    f"run.name={self.path.name}: another process is writing to {self.path}. Wait for it to end, or "
-                    "choose another run.name."
-                )
-        except OSError as error:
-            logging.getLogger(__name__).warning(
-                "%s: cannot be locked (%s); see to it that no other run has this name",
-                file.name,
-                error.strerror,
-            )
-        self._lock = file  # the operating system lets go of it when the process ends
+    def claim(self) -> None:
+        """Make the folder this process's to write to until it ends.
+
+        Raises:
+            ConfigError: another process is writing to it.
+            OSError: it cannot be made or written.
+        """
+        if self._lock is None:
+            self._lock = lock_folder(self.path, f"run.name={self.path.name}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
