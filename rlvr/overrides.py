@@ -12,7 +12,8 @@ RESERVED = ("null", "true", "false", "nan", "inf")  # words that stand for other
 
 def override(key: str, value: Any) -> str:
     """`key=value` in Hydra's grammar; the value is what YAML holds: null, a number, text, a list or a dictionary."""
-    return f"{key}={_written(value)}"
+    mark = "++" if isinstance(value, Mapping) else ""  # its keys may be new
+    return f"{mark}{key}={_written(value)}"
 
 
 def quoted(text: str) -> str:
