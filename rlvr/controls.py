@@ -15,10 +15,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.analysis.run_inputs import TrainedRun
-from rlvr.checkpoint import FREE_KEYS
 from rlvr.config import Config
 from rlvr.entry import TRAINING, compose, known_keys, parse_overrides, recipes_folder, register_schema
 from rlvr.errors import ConfigError
+from rlvr.resume import FREE_KEYS
 
 # Keys, and sections by their dot, that a control has from its own recipe: the algorithm, and its place on disk.
 OF_THE_RECIPE = (

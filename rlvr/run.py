@@ -3,6 +3,7 @@
 <root>/<name>/config.yaml            the whole configuration
               metrics.jsonl          one row a step, one row an evaluation
               samples/step_000001.jsonl   every response of a step
+              changes.jsonl          settings changed on the way: step, key, old, new
               checkpoints/step_000020/    see rlvr.checkpoint
               policy/                the final policy in Hugging Face format
               summary.json           of a finished run only
@@ -29,6 +30,21 @@ from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import lock_folder
 from rlvr.types import Group
 
+CHANGES = "changes.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting that a run was resumed with another value of."""
+
+    step: int  # the last with the old value
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.old} -> {self.new} after step {self.step}"
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -50,6 +66,7 @@ class Summary:
     resumed_from: str | None
     versions: dict[str, str]
     folder: str
+    changes: tuple[Change, ...] = ()  # of settings, on the way
 
 
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})\.jsonl")
@@ -160,6 +177,15 @@ class RunFolder:
                 set_aside(self.policy)
             set_aside(summary)
 
+    def write_changes(self, changes: Sequence[Change]) -> None:
+        """Replace the record of changed settings."""
+        path = self.path / CHANGES
+        with self.writing():
+            if changes:
+                write_atomically(path, "".join(json.dumps(asdict(change)) + "\n" for change in changes))
+            else:
+                path.unlink(missing_ok=True)
+
     def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
         """Write every response of the groups to samples/<name>.jsonl.
 
@@ -173,6 +199,17 @@ class RunFolder:
         """Write summary.json."""
         with self.writing():
             write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def read_changes(path: Path) -> tuple[Change, ...]:
+    """The record of changed settings, empty where there is none.
+
+    Raises:
+        OSError, ValueError, TypeError: it cannot be read, or is none.
+    """
+    if not path.exists():
+        return ()
+    return tuple(Change(**json.loads(line)) for line in path.read_text().splitlines())
 
 
 def sample_row(group: Group, index: int) -> dict[str, Any]:
