@@ -260,7 +260,7 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
     Of an unfinished run those that it could be resumed with, on the record: the jobs of a sweep are compared, so none
     changes on its way. What else differs it refuses itself.
     """
-    if not (finished or (folder / "config.yaml").exists()):
+    if not (finished or any((folder / "checkpoints").glob("step_*"))):
         return []
     try:
         saved, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.structured(cfg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,3 +122,30 @@ def test_killed_and_resumed_equals_never_killed(whole_run: Path, tmp_path: Path)
     for name in ("step_000003.jsonl", "step_000004.jsonl"):
         resumed = (tmp_path / "killed" / "samples" / name).read_text()
         assert resumed == (whole_run / "samples" / name).read_text()
+
+
+def test_going_on_with_another_learning_rate_is_on_the_record(whole_run: Path, tmp_path: Path) -> None:
+    """The same folder first with a cut checkpoint, which is named and not passed over."""
+    run = tmp_path / "whole"
+    shutil.copytree(whole_run, run, ignore=shutil.ignore_patterns("findings", "analysis", "report"))
+    weights = run / "checkpoints" / "step_000004" / "deepspeed" / "mp_rank_00_model_states.pt"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:1000])
+    arguments = (*SMALL, f"run.root={tmp_path}", "run.name=whole", "run.resume=auto", "steps=5")
+    code, output, _ = train(*arguments)
+    assert code == 1, output
+    assert f"CheckpointError: checkpoint {weights.parents[1]}: cannot be read" in output
+    assert f"run.resume={run / 'checkpoints' / 'step_000002'}" in output
+    assert "Traceback" not in output
+
+    weights.write_bytes(content)
+    code, output, again = train(*arguments, "learner.lr=5e-5")
+    assert code == 0, output
+    assert again.leaves_nothing()
+    change = {"step": 4, "key": "learner.lr", "old": 1e-4, "new": 5e-5}
+    assert "changed on the way: learner.lr 0.0001 -> 5e-05 after step 4" in output
+    assert [json.loads(line) for line in (run / "changes.jsonl").read_text().splitlines()] == [change]
+    assert json.loads((run / "summary.json").read_text())["changes"] == [change]
+    assert (run / "checkpoints" / "step_000005" / "changes.jsonl").exists()
+    rates = [r["learning_rate"] for r in rows(run) if r["kind"] == "train"]
+    assert rates == [1e-4] * 4 + [5e-5]
