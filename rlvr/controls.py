@@ -80,7 +80,7 @@ def require_same(control: TrainedRun, shared: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names what differs.
     """
-    expected = _of_recipe(control.cfg.recipe) | shared
+    expected = {**_of_recipe(control.cfg.recipe), **shared}
     free = tuple(key for key in FREE_KEYS if key != "steps")
     changed = [
         f"{key} was {value!r}, should be {expected[key]!r}"
