@@ -19,6 +19,7 @@ from rlvr.config import Config
 from rlvr.entry import TRAINING, compose, known_keys, parse_overrides, recipes_folder, register_schema
 from rlvr.errors import ConfigError
 from rlvr.resume import FREE_KEYS
+from rlvr.run import CHANGES, read_changes
 
 # Keys, and sections by their dot, that a control has from its own recipe: the algorithm, and its place on disk.
 OF_THE_RECIPE = (
@@ -60,6 +61,11 @@ def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
         raise ConfigError(
             f"run={run.folder}: its model is {model} on {train.path or train.name}; the controls are made for the "
             "built-in model and task. Train your own controls and compare them with rlvr.analyze and rlvr.report."
+        )
+    if changes := read_changes(run.folder / CHANGES):
+        raise ConfigError(
+            f"run={run.folder}: settings were changed on its way ({'; '.join(map(str, changes))}), which a control "
+            "would not follow. Train your own controls and compare them with rlvr.analyze and rlvr.report."
         )
     control, from_recipe = _of_recipe(recipe), _of_recipe(run.cfg.recipe)
     shared = {

@@ -43,6 +43,7 @@ from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.entry import CommandLine, check_keys, compose, parse_overrides, readable_errors
 from rlvr.locks import exclusive
+from rlvr.overrides import quoted
 from rlvr.reward.pool import GraderPool
 
 LISTS = ("data", "rules", "budgets", "thresholds")
@@ -195,7 +196,7 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key in LISTS and equals and not value.startswith("["):
-            parts = [part if _is_number(part) else _quoted(part) for part in value.split(",") if part]
+            parts = [part if _is_number(part) else quoted(part) for part in value.split(",") if part]
             argument = f"{key}=[{','.join(parts)}]"
         expanded.append(argument)
     return expanded
@@ -218,11 +219,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _quoted(value: str) -> str:
-    """A value as Hydra's override grammar reads it back unchanged."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def register_schema() -> None:

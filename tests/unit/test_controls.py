@@ -13,6 +13,7 @@ from rlvr.controls import require_same, shared_settings
 from rlvr.entry import TRAINING, check_overrides, compose, parse_overrides, register_schema
 from rlvr.errors import ConfigError
 from rlvr.overrides import override
+from rlvr.run import Change, RunFolder
 from rlvr.validate import validate
 
 
@@ -104,6 +105,11 @@ def test_what_cannot_be_carried_over_is_refused_by_name(tmp_path):
     for key in ("model.path=other/model", "data.train.path=arithmetic.jsonl", "data.train.name=gsm8k"):
         with pytest.raises(ConfigError, match=rf"{key.partition('=')[2]}.*built-in model and task"):
             shared_settings(run_of(tmp_path, key), "grpo_kl")
+    changed = run_of(tmp_path)
+    RunFolder(tmp_path, "run").write_changes([Change(20, "learner.lr", 1e-4, 5e-5)])
+    with pytest.raises(ConfigError, match=r"learner\.lr 0\.0001 -> 5e-05 after step 20"):
+        shared_settings(changed, "grpo_kl")
+    RunFolder(tmp_path, "run").write_changes([])
     supervised = run_of(tmp_path, "recipe=sft", "data.prompts_per_step=40")
     with pytest.raises(ConfigError, match=r"data\.prompts_per_step=40.*40 given answers.*grpo_kl"):
         shared_settings(supervised, "grpo_kl")
