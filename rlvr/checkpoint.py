@@ -139,14 +139,8 @@ def _defect(path: Path) -> str:
         return found
     try:
         _read(path)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        yaml.YAMLError,
-    ) as error:  # files on disk may be damaged
-        return str(error)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:  # a damaged file
+        return str(error) or type(error).__name__
     return ""
 
 
