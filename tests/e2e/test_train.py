@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .processes import REPOSITORY, SMALL, Training, rows, train
@@ -98,6 +99,13 @@ def test_findings_of_a_run(whole_run: Path) -> None:
         assert 0 <= moved <= 1 - near <= 1
     assert {c["direction"] for c in numbers["crossings"]} == {"forward", "reverse"}
     assert all(0 < c["effective"] <= c["share"] < 0.5 for c in numbers["crossings"])
+    run, control, supervised = (
+        OmegaConf.load(folder / "config.yaml")
+        for folder in (whole_run, whole_run / "findings" / "grpo_kl", whole_run / "findings" / "sft")
+    )
+    assert control.data == run.data  # 4 prompts a step, 8 held-out problems
+    assert supervised.data == OmegaConf.merge(run.data, {"prompts_per_step": 4 * 4})
+    assert control.eval == supervised.eval == run.eval
     table = (whole_run / "findings" / "findings.md").read_text()
     assert table in done.stdout
     assert (whole_run / "report" / "report.html").stat().st_size > 50_000
@@ -147,5 +155,5 @@ def test_going_on_with_another_learning_rate_is_on_the_record(whole_run: Path, t
     assert [json.loads(line) for line in (run / "changes.jsonl").read_text().splitlines()] == [change]
     assert json.loads((run / "summary.json").read_text())["changes"] == [change]
     assert (run / "checkpoints" / "step_000005" / "changes.jsonl").exists()
-    rates = [r["learning_rate"] for r in rows(run) if r["kind"] == "train"]
+    rates = [r["lr"] for r in rows(run) if r["kind"] == "train"]
     assert rates == [1e-4] * 4 + [5e-5]
