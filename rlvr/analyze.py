@@ -35,9 +35,10 @@ from rlvr.analysis.shift.models import Models, check_models
 from rlvr.analysis.shift.parts import TokenTexts, write_parts
 from rlvr.analysis.shift.report import Progress, analysis_json, describe, headline_lines
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
-from rlvr.analysis.shift.storage import claim, exclusive, token_file, write_text
+from rlvr.analysis.shift.storage import claim, token_file, write_text
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.entry import readable_errors
+from rlvr.locks import exclusive
 
 
 def analyze(cfg: AnalyzeConfig) -> Path:

@@ -1,9 +1,10 @@
 """Checkpoints: written whole or not at all, the last k kept, and found again by `resume`.
 
-A checkpoint is a folder `step_000020` with `state.json` (the driver's state), `config.yaml`, and
-`deepspeed/` (parameters, optimiser moments and RNG of every rank). It is built under a name that starts with
-a dot and renamed when complete, so every folder called step_* can be resumed from. On several nodes the run
-folder must lie on a shared file system.
+A checkpoint is a folder `step_000020` with `state.json` (the driver's state), `config.yaml`, `deepspeed/` (parameters,
+optimiser moments and RNG of every rank), `changes.jsonl` where settings were changed on the way, and `manifest.json`.
+It is built under a name that starts with a dot and renamed when complete, so every folder called step_* can be
+resumed from, unless its manifest says that it has been damaged since. On several nodes the run folder must lie on a
+shared file system.
 """
 
 from __future__ import annotations
@@ -20,36 +21,13 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.run import RunFolder, set_aside, write_atomically
-
-# Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
-# computed, or only for how long (steps), in how much memory or in which order sums are taken.
-FREE_KEYS = (
-    "steps",
-    "run.",
-    "tracking.",
-    "eval.every",
-    "cluster.",
-    "reward.workers",
-    "reward.deadline_seconds",
-    "reward.memory_mb",
-    "reward.max_failed",
-    "rollout.deadline_seconds",
-    "rollout.start_deadline_seconds",
-    "rollout.memory_utilization",
-    "rollout.kv_cache_mb",
-    "rollout.max_concurrent",
-    "learner.deadline_seconds",
-    "learner.start_deadline_seconds",
-    "learner.tokens_per_micro_batch",
-    "model.gradient_checkpointing",
-    "sync.",
-)
-# Keys that a run may resume with although they do change what is computed, for they are what mends it.
-REMEDIES = ("rollout.max_rounds",)
+from rlvr.manifest import NAME as MANIFEST
+from rlvr.manifest import damage, write_manifest
+from rlvr.resume import recorded_changes, refuse_changes
+from rlvr.run import CHANGES, Change, RunFolder, read_changes, set_aside, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +40,7 @@ class TrainingState:
     max_logprob_mismatch: float
     train_seconds: float
     eval_before: dict[str, float]  # accuracy per set before training
+    data: DataSeen | None = None  # None: of a checkpoint written before there was this field
     compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
 
 
@@ -89,6 +68,9 @@ def save_checkpoint(
         save_learner(str(draft.absolute()))  # its ranks may run in another folder
         write_atomically(draft / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
         write_atomically(draft / "state.json", json.dumps(asdict(state), indent=2))
+        if (folder.path / CHANGES).exists():
+            shutil.copyfile(folder.path / CHANGES, draft / CHANGES)
+        write_manifest(draft)
         _sync_tree(draft)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
@@ -126,8 +108,66 @@ def _sync_tree(folder: Path) -> None:
 
 
 def list_checkpoints(folder: RunFolder) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    return sorted(p for p in folder.checkpoints.glob("step_*") if (p / "state.json").exists())
+    """Checkpoints that were complete once, oldest first."""
+    return _in_folder(folder.checkpoints)
+
+
+def _in_folder(checkpoints: Path) -> list[Path]:
+    return sorted(p for p in checkpoints.glob("step_*") if _was_complete(p))
+
+
+def _was_complete(path: Path) -> bool:
+    return any((path / name).exists() for name in ("state.json", MANIFEST))  # either may be lost
+
+
+def damaged(path: Path, why: str) -> CheckpointError:
+    """The error of a checkpoint that cannot be gone on from; names the newest intact one before it."""
+    earlier = [p for p in _in_folder(path.parent) if p.name < path.name and not _defect(p)]
+    if not earlier:
+        return CheckpointError(
+            f"checkpoint {path}: cannot be read ({why}). There is no intact one before it: put its files back, or "
+            "start again under another run.name."
+        )
+    return CheckpointError(
+        f"checkpoint {path}: cannot be read ({why}). The one before it is intact: go on from there with "
+        f"run.resume={earlier[-1]}, or remove the damaged folder and use run.resume=auto."
+    )
+
+
+def _defect(path: Path) -> str:
+    """What is known against a checkpoint before its weights are loaded; empty if nothing is."""
+    if found := damage(path):
+        return found
+    try:
+        _read(path)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:  # a damaged file
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _read(path: Path) -> tuple[dict[Any, Any], TrainingState, tuple[Change, ...]]:
+    """Configuration, state and changes; raises for whatever they are not."""
+    saved = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
+    content = json.loads((path / "state.json").read_text())
+    if not isinstance(saved, dict) or not saved:
+        raise ValueError("config.yaml holds no configuration")
+    if not isinstance(content, dict):
+        raise ValueError("state.json holds no state")
+    if content.get("data") is not None:
+        content["data"] = data_seen(content["data"])
+    return saved, TrainingState(**content), read_changes(path / CHANGES)
+
+
+def restore(path: Path, load_learner: Callable[[str], None]) -> None:
+    """Have the learner take up its part of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be loaded; names the intact checkpoint before it.
+    """
+    try:
+        load_learner(str(path.absolute()))
+    except CheckpointError as error:
+        raise damaged(path, str(error)) from error
 
 
 def set_aside_later(folder: RunFolder, step: int) -> None:
@@ -154,7 +194,7 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
         found = list_checkpoints(folder)
         return found[-1] if found else None
     path = Path(resume)
-    if not (path / "state.json").exists():
+    if not _was_complete(path):
         raise ConfigError(
             f"run.resume={resume}: no checkpoint there (no state.json). Give a folder like "
             "runs/<name>/checkpoints/step_000020, or auto, or never."
@@ -163,42 +203,21 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
 
 
 def load_state(path: Path, cfg: Config) -> TrainingState:
-    """The driver's state of a checkpoint, after checking that the configuration still is the same.
+    """The driver's state of a checkpoint, after checking that it is whole and the configuration still is the same.
 
     Raises:
         ConfigError: a key that matters has changed since the checkpoint.
         CheckpointError: the checkpoint cannot be read.
     """
-    try:
-        saved = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
-        state = TrainingState(**json.loads((path / "state.json").read_text()))
-        if not isinstance(saved, dict) or not saved:
-            raise ValueError("config.yaml holds no configuration")
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
-    now = OmegaConf.to_container(OmegaConf.structured(cfg))
-    # What depends on the share of the run that is done would take another course with more steps.
-    own_plugin = cfg.advantage.token not in PLUGINS  # may read the progress
-    scheduled = (
-        own_plugin or cfg.learner.schedule != "constant" or cfg.advantage.options.get("alpha_end") is not None
-    )
-    free = tuple(key for key in FREE_KEYS if not (scheduled and key == "steps"))
-    changed = [
-        f"{key} was {old!r}, is {new!r}"
-        for key, old, new in differences(saved, now)
-        if not key.startswith(free + REMEDIES)
-    ]
-    if changed:
-        raise ConfigError(
-            f"resuming from {path} with another configuration: {'; '.join(changed)}. Put these back, or start a "
-            "new run from the exported policy (model.path=<run>/policy)."
-        )
+    if found := _defect(path):
+        raise damaged(path, found)
+    saved, state, _ = _read(path)
+    refuse_changes(path, saved, cfg)
     return state
 
 
-def differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted key, old value, new value) of every leaf in which two nested dictionaries differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(set(old) | set(new))
-        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{prefix}{k}.")]
-    return [] if old == new else [(prefix.rstrip("."), old, new)]
+def changes_until(path: Path, cfg: Config) -> tuple[Change, ...]:
+    """The changes of settings on the way to a checkpoint, and those with which the run now goes on from it."""
+    saved, state, before = _read(path)
+    now = recorded_changes(saved, cfg)
+    return (*before, *(Change(state.step, key, old, new) for key, old, new in now))

@@ -40,7 +40,9 @@ from rlvr.analysis.cross.inputs import Inputs, read_inputs
 from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.run_inputs import require_verifier
 from rlvr.entry import CommandLine, check_keys, compose, parse_overrides, readable_errors
+from rlvr.locks import exclusive
 from rlvr.overrides import quote_odd_values, quoted
 from rlvr.reward.pool import GraderPool
 
@@ -62,10 +64,15 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
     """Run every part that is not finished yet and write the figures of all; returns the rows of budgets.csv.
 
     Raises ConfigError or DataError before any model is loaded if the configuration, the models' vocabularies
-    or the data cannot be used, and RlvrError where the output cannot be written.
+    or the data cannot be used or another process is writing to the output, and RlvrError where it cannot be written.
     """
     check(cfg)
     inputs = read_inputs(cfg)
+    with exclusive(inputs.output):
+        return _all_parts(cfg, inputs)
+
+
+def _all_parts(cfg: CrossSampleConfig, inputs: Inputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
     done = {name: store.read(name) for name in part_names(cfg)}
     finished = [part for part in done.values() if part is not None]
@@ -75,6 +82,7 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
     versions["python"] = platform.python_version()
     if len(finished) == len(done):
         return _summarise(store, finished, cfg, versions)
+    require_verifier(inputs.reward)
     with _open_pool(cfg, inputs) as pool, _open_graders(cfg, inputs) as graders:
         experiment = Experiment(cfg, inputs, store, pool, graders)
         parts = [experiment.endpoint(end) for end in ENDPOINTS]

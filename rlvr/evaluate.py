@@ -5,12 +5,14 @@
 
 Every key of the training configuration works here as well; four short forms stand for the usual ones:
 
-    model=PATH       model.path, unless PATH is the name of a file in recipes/model
+    model=PATH       model.path, unless PATH is the name of a file in recipes/model; the folder of a training run
+                     stands for its policy
     data=A,B         data.eval: data sets by name, or a local file or folder as NAME:PATH
     n=32             eval.samples_per_prompt
     compare=FOLDER   an earlier evaluation, to be compared problem by problem
 
-The policy folder of a training run brings the run's template, lengths, precision and grading policy along.
+The policy of a training run is evaluated as the run itself does it: on its held-out sets, with its template, lengths,
+precision, sampling, verifier and grading rules, each unless the command names another.
 Writes <run.root>/<run.name>/evaluation.json, responses.parquet and samples/; with the same run.name an interrupted
 evaluation goes on after the problems that are done.
 """
@@ -23,9 +25,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from rlvr.actors import open_engines
 from rlvr.analysis.accuracy import EvalResult, compare, correctness
@@ -37,6 +39,7 @@ from rlvr.analysis.evaluation_file import (
     summarise,
 )
 from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, write_responses
+from rlvr.analysis.run_inputs import policy_of_run, require_verifier
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.sources import ARITHMETIC_HELD_OUT
@@ -46,31 +49,24 @@ from rlvr.entry import hydra_entry, recipes_folder
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.evaluation import EvalReport, sample_and_grade
 from rlvr.evaluation import report as report_of
-from rlvr.overrides import quoted
+from rlvr.overrides import override, quoted
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.run import RunFolder, write_atomically
 from rlvr.types import Group, Prompt
 from rlvr.validate import validate
 
-KEYS_OF_RUN = (
-    "model.dtype",
-    "model.max_length",
-    "data.template",
-    "data.max_prompt_tokens",
-    "rollout.max_response_tokens",
-    "reward.policy",
-)
 NAMED_SETS = (*CATALOG, ARITHMETIC_HELD_OUT)
 
 
 def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     """Return the command line with the short forms written out, and the evaluation to compare with.
 
-    Raises ConfigError for an unknown data set and for a short form without a value.
+    Raises ConfigError for an unknown data set, for a short form without a value, and for a run without a policy.
     """
     expanded: list[str] = []
-    earlier = None
+    of_run: dict[str, Any] = {}
+    earlier, own_sets = None, False
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key in ("model", "data", "n", "compare") and not value:
@@ -80,30 +76,28 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
         elif key == "n":
             expanded.append(f"eval.samples_per_prompt={value}")
         elif key == "model" and not _is_recipe("model", value):
-            expanded = [*_settings_of_run(Path(value)), *expanded, f"model.path={quoted(value)}"]
+            path, run = policy_of_run(value)
+            of_run = {} if run is None else run.judging()
+            expanded.append(f"model.path={quoted(path)}")
         elif key == "data" and not _is_recipe("data", value):
             expanded.append(f"data.eval=[{','.join(_source(part) for part in value.split(','))}]")
         else:
             expanded.append(argument)
-    return expanded, earlier
-
-
-def _settings_of_run(policy: Path) -> list[str]:
-    """Overrides that evaluate the policy of a training run as the run itself did; none for other models."""
-    config = policy.expanduser().parent / "config.yaml"
-    if policy.name != "policy" or not config.is_file():
-        return []
-    cfg = OmegaConf.load(config)
-    return [f"{key}={OmegaConf.select(cfg, key)}" for key in KEYS_OF_RUN]
+            own_sets = own_sets or key == "data"  # a recipe
+    if own_sets:
+        of_run.pop("data.eval", None)
+    # Those of the run come first: one's own word wins.
+    return [*(override(key, value) for key, value in of_run.items()), *expanded], earlier
 
 
 def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalResult, ...]:
     """Sample and grade `data.eval` with the model, print the figures and write them down.
 
     Raises ConfigError or DataError before anything is started if the configuration, the data or the earlier
-    evaluation cannot be used.
+    evaluation cannot be used, or another process is writing to the folder.
     """
     cfg = _without_training(cfg)
+    require_verifier(cfg.reward)
     validate(cfg)
     before = read_evaluation(earlier) if earlier else {}
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
@@ -226,14 +220,15 @@ def _without_training(cfg: Config) -> Config:
 def _create_folder(cfg: Config) -> RunFolder:
     name = cfg.run.name or f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(cfg.run.root), name)
+    try:
+        folder.claim()
+        (folder.path / "samples").mkdir(exist_ok=True)
+    except OSError as error:
+        raise RlvrError(f"folder {folder.path} cannot be written ({error})") from error
     if (folder.path / FILE_NAME).exists():
         raise ConfigError(
             f"run.name={name}: {folder.path} already holds an evaluation; choose another run.name"
         )
-    try:
-        (folder.path / "samples").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RlvrError(f"folder {folder.path} cannot be written ({error})") from error
     return folder
 
 
@@ -249,6 +244,8 @@ def _write(
         "max_length": cfg.model.max_length,
         "max_response_tokens": cfg.rollout.max_response_tokens,
         "policy": cfg.reward.policy,
+        "verifier": cfg.reward.verifier,
+        "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,
         "eval": asdict(cfg.eval),
     }
     write_atomically(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))

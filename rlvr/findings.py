@@ -9,8 +9,9 @@ directions with random positions as the control, writes the report, and puts the
     <run>/findings/findings.md      the table, and findings.json with the same numbers
     <run>/report/report.html
 
-Every part is skipped where it is finished, so an interrupted command goes on where it stopped. The controls
-are trained on the built-in task; the supervised one needs its worked answers.
+Every part is skipped where it is finished, so an interrupted command goes on where it stopped. A control is the
+run's configuration with only what its recipe changes (rlvr.controls). The controls are trained on the built-in
+task; the supervised one needs its worked answers.
 """
 
 from __future__ import annotations
@@ -25,23 +26,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from rlvr.analysis.run_inputs import read_run
+from rlvr.controls import require_same, shared_settings
 from rlvr.entry import readable_errors
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.overrides import override
 from rlvr.run import write_atomically
 
 CONTROLS = ("grpo_kl", "sft")
 BUDGETS = (0.02, 0.04, 0.1)
-# Keys of the run that a control shares with it; the rest is the control's recipe.
-SHARED = (
-    "seed",
-    "steps",
-    "learner.lr",
-    "learner.updates_per_step",
-    "cluster.cpus",
-    "cluster.threads_per_actor",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +128,18 @@ def _part(what: str, module: str, *arguments: str) -> None:
 
 
 def _train_control(recipe: str, run: Path, folder: Path) -> None:
+    shared = shared_settings(read_run(run), recipe)
     if (folder / "summary.json").exists():
+        require_same(read_run(folder), shared)
         return
-    cfg = OmegaConf.load(run / "config.yaml")
-    if cfg.model.path != "builtin" or cfg.data.train.name != "arithmetic":
-        raise ConfigError(
-            f"run={run}: its model is {cfg.model.path} on {cfg.data.train.name}; the controls are made for the "
-            "built-in model and task. Train your own controls and compare them with rlvr.analyze and rlvr.report."
-        )
-    shared = [f"{key}={_word(OmegaConf.select(cfg, key))}" for key in SHARED]
-    own = [f"recipe={recipe}", f"run.root={folder.parent}", f"run.name={recipe}", "run.resume=auto"]
-    _part(f"control {recipe}", "rlvr.train", *own, *shared, "tracking.wandb=off")
-
-
-def _word(value: Any) -> str:
-    return "null" if value is None else str(value)
+    given = [override(key, value) for key, value in shared.items()]
+    own = [
+        f"recipe={recipe}",
+        override("run.root", str(folder.parent)),
+        f"run.name={recipe}",
+        "run.resume=auto",
+    ]
+    _part(f"control {recipe}", "rlvr.train", *own, *given, "tracking.wandb=off")
 
 
 def _shift(folder: Path) -> Shift:

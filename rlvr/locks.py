@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
+
+from rlvr.errors import ConfigError, RlvrError
+
+log = logging.getLogger(__name__)
 
 
 def try_lock(file: IO[str] | int) -> bool:
@@ -17,3 +25,51 @@ def try_lock(file: IO[str] | int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def lock_folder(folder: Path, key: str) -> IO[str]:
+    """Make a folder this process's to write to, until the file that is returned closes.
+
+    `key` is the setting that named the folder, such as `run.name=mine`. Where the file system knows no locks a
+    warning says so.
+
+    Raises:
+        ConfigError: another process is writing there.
+        OSError: the folder cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / ".lock").open("a")
+    try:
+        free = try_lock(file)
+    except OSError as error:
+        log.warning(
+            "%s: cannot be locked (%s); see to it that no other process writes there",
+            file.name,
+            error.strerror,
+        )
+        return file
+    if not free:
+        file.close()
+        raise ConfigError(
+            f"{key}: another process is writing to {folder}. Wait for it to end, or choose another "
+            f"{key.partition('=')[0]}."
+        )
+    return file
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold an output folder, which is made if need be; the operating system lets go of it when a process dies.
+
+    Raises:
+        ConfigError: another process holds it.
+        RlvrError: it cannot be made.
+    """
+    try:
+        lock = lock_folder(folder, f"output={folder}")
+    except OSError as error:
+        raise RlvrError(
+            f"output={folder} cannot be made ({error}); name a folder that can be written"
+        ) from error
+    with lock:
+        yield

@@ -1,4 +1,4 @@
-"""The words of a command line before Hydra reads them: odd values quoted, placeholders of recipes demanded."""
+"""Hydra's override grammar: values written so that it reads them back, odd ones quoted, placeholders demanded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ from rlvr.errors import ConfigError
 
 _KEY = re.compile(r"(\+{0,2}[A-Za-z][\w./@-]*)=(.*)", re.DOTALL)
 PLACEHOLDER = "???"
+PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+RESERVED = ("null", "true", "false", "nan", "inf")  # words that stand for other values
 
 
 def quoted(value: str) -> str:
     """A value as Hydra's override grammar reads it back unchanged."""
     return "'" + re.sub(r"(\\+)(?='|$)", lambda run: run[0] * 2, value).replace("'", "\\'") + "'"
+
+
+def override(key: str, value: Any) -> str:
+    """`key=value` in Hydra's grammar; the value is what YAML holds: null, a number, text, a list or a dictionary."""
+    mark = "++" if isinstance(value, Mapping) else ""  # its keys may be new
+    return f"{mark}{key}={_written(value)}"
 
 
 def quote_odd_values(arguments: Sequence[str]) -> list[str]:
@@ -87,3 +95,17 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, value in node.items():
         yield from _leaves(value, f"{prefix}{name}.")
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value if PLAIN.fullmatch(value) and value.lower() not in RESERVED else quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_written(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return repr(value)

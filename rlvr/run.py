@@ -3,6 +3,7 @@
 <root>/<name>/config.yaml            the whole configuration
               metrics.jsonl          one row a step, one row an evaluation
               samples/step_000001.jsonl   every response of a step
+              changes.jsonl          settings changed on the way: step, key, old, new
               checkpoints/step_000020/    see rlvr.checkpoint
               policy/                the final policy in Hugging Face format
               summary.json           of a finished run only
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import os
 import re
 import time
@@ -27,8 +27,23 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.locks import try_lock
+from rlvr.locks import lock_folder
 from rlvr.types import Group
+
+CHANGES = "changes.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting that a run was resumed with another value of."""
+
+    step: int  # the last with the old value
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.old} -> {self.new} after step {self.step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ class Summary:
     versions: dict[str, str]
     folder: str
     mismatch_compared_steps: int | None = None  # None: resumed from before they were counted
+    changes: tuple[Change, ...] = ()  # of settings, on the way
 
 
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})\.jsonl")
@@ -83,30 +99,21 @@ class RunFolder:
         try:
             for folder in (self.path, self.checkpoints, self.path / "samples"):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._claim()
+            self.claim()
             write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
             self._link_latest()
         except OSError as error:
             raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
 
-    def _claim(self) -> None:
-        if self._lock is not None:
-            return
-        file = (self.path / ".lock").open("a")
-        try:
-            if not try_lock(file):
-                file.close()
-                raise ConfigError(
-                    f"run.name={self.path.name}: another process is writing to {self.path}. Wait for it to end, or "
-                    "choose another run.name."
-                )
-        except OSError as error:
-            logging.getLogger(__name__).warning(
-                "%s: cannot be locked (%s); see to it that no other run has this name",
-                file.name,
-                error.strerror,
-            )
-        self._lock = file  # the operating system lets go of it when the process ends
+    def claim(self) -> None:
+        """Make the folder this process's to write to until it ends.
+
+        Raises:
+            ConfigError: another process is writing to it.
+            OSError: it cannot be made or written.
+        """
+        if self._lock is None:
+            self._lock = lock_folder(self.path, f"run.name={self.path.name}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -171,6 +178,15 @@ class RunFolder:
                 set_aside(self.policy)
             set_aside(summary)
 
+    def write_changes(self, changes: Sequence[Change]) -> None:
+        """Replace the record of changed settings."""
+        path = self.path / CHANGES
+        with self.writing():
+            if changes:
+                write_atomically(path, "".join(json.dumps(asdict(change)) + "\n" for change in changes))
+            else:
+                path.unlink(missing_ok=True)
+
     def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
         """Write every response of the groups to samples/<name>.jsonl.
 
@@ -184,6 +200,17 @@ class RunFolder:
         """Write summary.json."""
         with self.writing():
             write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def read_changes(path: Path) -> tuple[Change, ...]:
+    """The record of changed settings, empty where there is none.
+
+    Raises:
+        OSError, ValueError, TypeError: it cannot be read, or is none.
+    """
+    if not path.exists():
+        return ()
+    return tuple(Change(**json.loads(line)) for line in path.read_text().splitlines())
 
 
 def sample_row(group: Group, index: int) -> dict[str, Any]:

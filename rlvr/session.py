@@ -17,26 +17,30 @@ from rlvr.actors import start_actors
 from rlvr.advantage.token import TokenPlugin
 from rlvr.checkpoint import (
     TrainingState,
+    changes_until,
     find_checkpoint,
     load_state,
+    restore,
     save_checkpoint,
     set_aside_later,
     step_name,
 )
 from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
 from rlvr.evaluation import EvalReport
-from rlvr.inputs import read_inputs
+from rlvr.inputs import Inputs, read_inputs
 from rlvr.learner.group import LearnerGroup
 from rlvr.pause import listen_for_pause
 from rlvr.preflight import preflight
+from rlvr.resume import check_data
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
 from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, teaches_nothing
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
-from rlvr.run import RunFolder, Summary, run_name
+from rlvr.run import Change, RunFolder, Summary, run_name
 from rlvr.sync.gate import comparison_note, largest_mismatch
 from rlvr.tracking import Tracker
 from rlvr.types import Group, RolloutBatch
@@ -59,6 +63,7 @@ class Session:
     pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
     start: TrainingState
     resumed_from: str | None
+    changes: tuple[Change, ...]  # of settings, since the start of the run
     versions: dict[str, str]
     setup_seconds: float
     opened: float  # time.monotonic() when the loop could begin
@@ -168,6 +173,7 @@ class Session:
             versions=self.versions,
             folder=str(self.folder.path),
             mismatch_compared_steps=state.compared_steps,
+            changes=self.changes,
         )
         self.folder.write_summary(summary)
         if note := comparison_note(state.compared_steps, state.step):
@@ -193,10 +199,12 @@ def open_session(cfg: Config) -> Iterator[Session]:
     plan, plugin = validate(cfg)
     inputs = read_inputs(cfg)
     folder = RunFolder(Path(cfg.run.root), run_name(cfg))
-    checkpoint, start = _find_start(cfg, folder)
+    checkpoint, start, notes = _find_start(cfg, folder, inputs)
     cfg, cores = settle_cores(cfg, checkpoint)
     folder.create(cfg)
+    changes = () if checkpoint is None else changes_until(checkpoint, cfg)
     folder.reopen(start.step)
+    folder.write_changes(changes)
     set_aside_later(folder, start.step)
     # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
     dropped = folder.rewind(-1 if checkpoint is None else start.step)
@@ -210,8 +218,10 @@ def open_session(cfg: Config) -> Iterator[Session]:
                 cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
             )
         if checkpoint is not None:
-            actors.learner.load(str(checkpoint.absolute()))
+            restore(checkpoint, actors.learner.load)
             tracker.note(f"resumed from {checkpoint} after step {start.step}")
+            for note in (*notes, *(f"changed on the way: {change}" for change in changes)):
+                tracker.note(note)
         actors.learner.push(start.step)
         source = _open_source(cfg, actors.engines, actors.graders, inputs.stream, start)
         stack.callback(source.close)
@@ -228,23 +238,29 @@ def open_session(cfg: Config) -> Iterator[Session]:
             pause=pause,
             start=start,
             resumed_from=None if checkpoint is None else str(checkpoint),
+            changes=changes,
             versions=actors.versions,
             setup_seconds=time.time() - psutil.Process().create_time(),
             opened=time.monotonic(),
         )
 
 
-def _find_start(cfg: Config, folder: RunFolder) -> tuple[Path | None, TrainingState]:
-    """The checkpoint to resume from, if any, and the state to begin with."""
+def _find_start(
+    cfg: Config, folder: RunFolder, inputs: Inputs
+) -> tuple[Path | None, TrainingState, list[str]]:
+    """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
+    seen = DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})
     checkpoint = find_checkpoint(folder, cfg.run.resume)
-    fresh = TrainingState(0, 0, 0, 0.0, 0.0, {}, compared_steps=0)
-    start = fresh if checkpoint is None else load_state(checkpoint, cfg)
+    if checkpoint is None:
+        return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, seen, compared_steps=0), []
+    start = load_state(checkpoint, cfg)
+    notes = check_data(checkpoint, start.data, seen, cfg)
     finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
     if start.step > cfg.steps or finished:
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
-    return checkpoint, start
+    return checkpoint, replace(start, data=seen), notes
 
 
 def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:

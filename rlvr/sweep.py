@@ -26,10 +26,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from rlvr.checkpoint import FREE_KEYS
 from rlvr.config import Config
 from rlvr.entry import known_keys, recipes_folder, typed
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.resume import FREE_KEYS, recorded_changes
 from rlvr.sweep_jobs import Task, run_tasks
 from rlvr.sweep_needs import job_need, machine_room
 from rlvr.sweep_slots import Need, Room, first_wave
@@ -95,19 +95,16 @@ class Sweep:
         current = HydraConfig.get()
         job = self.jobs[current.job.num]
         folder = self.folder / job.name
-        if (folder / "summary.json").exists():
-            try:
-                changed = changed_keys(folder, cfg)
-            except (OSError, yaml.YAMLError) as error:
-                changed = [f"its config.yaml cannot be read: {error}"]
-            if changed:
-                self.failed[job.name] = (
-                    f"its folder holds a finished run of another configuration ({'; '.join(changed)}); set "
-                    "hydra.sweep.dir to another folder"
-                )
-            else:
-                self.skipped.append(job.name)
-                print(f"{job.name}: finished before, not run again", flush=True)
+        finished = (folder / "summary.json").exists()
+        if changed := changed_keys(folder, cfg, finished=finished):
+            self.failed[job.name] = (
+                f"its folder holds {'a finished' if finished else 'an unfinished'} run of another configuration "
+                f"({'; '.join(changed)}); set hydra.sweep.dir to another folder"
+            )
+            return
+        if finished:
+            self.skipped.append(job.name)
+            print(f"{job.name}: finished before, not run again", flush=True)
             return
         own = [] if self.config_dir is None else ["--config-dir", self.config_dir]
         arguments = (*own, *job_arguments(job, self.folder, cfg))
@@ -257,9 +254,21 @@ def search_path(config_dir: str | None) -> list[str]:
     return [] if config_dir is None else [f"hydra.searchpath=[{quoted(str(Path(config_dir).resolve()))}]"]
 
 
-def changed_keys(folder: Path, cfg: Config) -> list[str]:
-    """Which keys that matter for the result differ between a finished run and this configuration."""
-    saved, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.structured(cfg)
+def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[str]:
+    """Which keys that matter for the result differ between a job's folder and this configuration.
+
+    Of an unfinished run those that it could be resumed with, on the record: the jobs of a sweep are compared, so none
+    changes on its way. What else differs it refuses itself.
+    """
+    if not (finished or any((folder / "checkpoints").glob("step_*"))):
+        return []
+    try:
+        saved, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.structured(cfg)
+    except (OSError, yaml.YAMLError) as error:
+        return [f"its config.yaml cannot be read: {error}"]
+    if not finished:
+        changes = recorded_changes(OmegaConf.to_container(saved), cfg)
+        return [f"{key} was {old}, is {new}" for key, old, new in changes]
     free = tuple(key for key in FREE_KEYS if key != "steps")
     keys = known_keys()
     leaves = [k for k in keys if not k.startswith(free) and not any(o.startswith(f"{k}.") for o in keys)]

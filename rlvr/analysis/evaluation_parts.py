@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
-from rlvr.checkpoint import differences
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.resume import differences
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.run import RunFolder, sample_row, write_atomically
 from rlvr.types import Group, Prompt, Sample

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlvr.config import DataConfig
 from rlvr.data.arithmetic import train_problem
+from rlvr.data.fingerprint import Fingerprint, fingerprint
 from rlvr.data.overlap import Overlap, settle_overlap
 from rlvr.data.sources import ARITHMETIC, BadRow, load_problems
 from rlvr.data.templates import takes_conversations, tokenize
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IDS_LISTED = 5
+ENDLESS_PROBED = 64  # prompts that tell an endless stream's seed and version
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class EvalSet:
     name: str
     prompts: tuple[Prompt, ...]
     left_out: LeftOut = LeftOut()
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What tells these prompts from others; computed anew each time."""
+        return fingerprint(self.prompts, len(self.prompts))
 
 
 class PromptSource(Protocol):
@@ -135,6 +142,11 @@ class PromptStream:
     def size(self) -> int | None:
         """Prompts of one epoch; None for an endless stream."""
         return self.source.size
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What tells this stream from others: the first epoch in its order, or the first prompts of an endless one."""
+        return fingerprint(self.take(0, self.size or ENDLESS_PROBED), self.size)
 
     def take(self, position: int, count: int) -> list[Prompt]:
         """Return prompts `position` to `position + count - 1`; depends on nothing else.

@@ -271,11 +271,21 @@ class Learner:
         """
         from rlvr.errors import CheckpointError
 
-        path, state = self.engine.load_checkpoint(folder, tag="deepspeed")
+        try:
+            path, state = self.engine.load_checkpoint(folder, tag="deepspeed")
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever torch and pickle make of a damaged file
+            raise CheckpointError(f"loading its weights failed: {type(error).__name__}: {error}") from error
         if path is None:
-            raise CheckpointError(f"{folder}: DeepSpeed found no checkpoint to load")
+            raise CheckpointError("DeepSpeed found no checkpoint to load")
         self.update = state["update"]
         torch.set_rng_state(state["torch_rng"])
+        # DeepSpeed and torch have put back the values of the checkpoint; a resumed run may have others.
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = self.cfg.learner.weight_decay
+        if hasattr(self.engine.optimizer, "clip_grad"):
+            self.engine.optimizer.clip_grad = self.engine.gradient_clipping()
 
     def export(self, folder: str) -> None:
         """Write the policy in Hugging Face format (rank 0 writes, all ranks help to gather).

@@ -16,9 +16,9 @@ import pytest
 from analyze_cases import config, save_model, write_responses
 
 from rlvr.analysis.config import ScoreConfig, SelectConfig
-from rlvr.analysis.shift.storage import exclusive
 from rlvr.analyze import analyze
 from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.locks import exclusive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -73,11 +73,11 @@ def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
     with pytest.raises(ConfigError, match="holds results of another configuration: responses was"):
         analyze(case(select=SelectConfig(problems=2)))
     assert (contents(whole), (whole / "responses.parquet").read_bytes()) == before
-    assert not list(whole.glob(".*"))
+    assert [p.name for p in whole.glob(".*")] == [".lock"]
 
 
 def test_two_analyses_do_not_write_into_one_folder(case, tmp_path):
-    with exclusive(tmp_path / "out"), pytest.raises(RlvrError, match="is being written by another process"):
+    with exclusive(tmp_path / "out"), pytest.raises(ConfigError, match="another process is writing to"):
         analyze(case())
     analyze(case())
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from rlvr.analysis.evaluation_file import read_evaluation
-from rlvr.config import Config
+from rlvr.analysis.run_inputs import read_run, require_verifier
+from rlvr.analysis.shift.inputs import with_run
+from rlvr.config import Config, SourceConfig
+from rlvr.entry import TRAINING, compose, parse_overrides, register_schema
 from rlvr.errors import ConfigError
-from rlvr.evaluate import expand_arguments
+from rlvr.evaluate import evaluate_model, expand_arguments
 
 
 def parsed(arguments):
@@ -102,3 +106,99 @@ def test_the_policy_of_a_run_is_evaluated_with_the_settings_of_the_run(tmp_path)
     assert {"model.max_length=512", "rollout.max_response_tokens=256"} <= set(expanded)
     assert expanded.index("data.template=chat") < expanded.index("data.template=plain")  # one's own word wins
     assert expand_arguments(["model=some/model"]) == (["model.path='some/model'"], None)
+
+
+@pytest.fixture
+def own_run(tmp_path, monkeypatch):
+    """A run that judges its policy in its own way throughout, its folder, and its verifier's module."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_rules.py").write_text("def parity(gold, response):\n    return len(response) % 2 == 0\n")
+    cfg = Config(recipe="test")
+    cfg.model = replace(cfg.model, dtype="bfloat16", max_length=96, trust_remote_code=True)
+    cfg.data.eval = [
+        SourceConfig(name="held", path=str(tmp_path / "it's here.jsonl"), answer="gold", limit=3)
+    ]
+    cfg.data.template, cfg.data.max_prompt_tokens, cfg.data.on_long_prompt = "chat", 40, "skip"
+    cfg.rollout.max_response_tokens = 50
+    cfg.reward = replace(
+        cfg.reward,
+        policy="strict",
+        verifier="own_rules:parity",
+        truncated_can_be_correct=True,
+        deadline_seconds=1.5,
+        memory_mb=512,
+        incorrect=-1.0,
+        overlong="soft",
+        workers=3,
+    )
+    cfg.eval = replace(cfg.eval, samples_per_prompt=2, temperature=0.6, top_p=0.9)
+    folder = tmp_path / "runs" / "mine"
+    for policy in (folder / "policy", folder / "checkpoints" / "step_000002" / "policy"):
+        policy.mkdir(parents=True)
+        (policy / "config.json").write_text("{}")
+        (policy.parent / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+    return cfg, folder
+
+
+def composed(arguments):
+    """The configuration of an evaluation's command line."""
+    register_schema()
+    cfg = OmegaConf.to_object(compose(parse_overrides(expand_arguments(arguments)[0]), TRAINING))
+    assert isinstance(cfg, Config)
+    return cfg
+
+
+@pytest.mark.parametrize(
+    "where", ["policy", ".", "checkpoints/step_000002/policy", "checkpoints/step_000002"]
+)
+def test_the_policy_of_a_run_is_judged_as_the_run_judged_it(own_run, where):
+    cfg, folder = own_run
+    got = composed([f"model={folder / where}"])
+    exported = folder / where if where.endswith("policy") else folder / where / "policy"
+    assert got.model == replace(cfg.model, path=str(exported))
+    assert got.data == cfg.data
+    assert got.rollout.max_response_tokens == 50
+    assert got.reward == replace(cfg.reward, overlong=got.reward.overlong, workers=1)  # read by training only
+    assert got.eval == cfg.eval
+    require_verifier(got.reward)
+
+
+def test_ones_own_word_wins_over_the_run(own_run):
+    _, folder = own_run
+    got = composed(
+        ["reward.verifier=null", f"model={folder}", "data=arithmetic_heldout", "n=5", "eval.top_p=1.0"]
+    )
+    assert got.reward.verifier is None
+    assert got.data.eval == [SourceConfig(name="arithmetic_heldout")]
+    assert (got.eval.samples_per_prompt, got.eval.temperature, got.eval.top_p) == (5, 0.6, 1.0)
+    assert composed([f"model={folder}", "data=arithmetic"]).data.eval == Config(recipe="x").data.eval
+
+
+def test_a_verifier_that_cannot_be_imported_is_named_before_anything_starts(own_run, tmp_path):
+    cfg, _ = own_run
+    for verifier, reason in (("nowhere:parity", "no module 'nowhere'"), ("nowhere.at.all:f", "nowhere")):
+        got = replace(cfg, reward=replace(cfg.reward, verifier=verifier))
+        got.run.root = str(tmp_path / "evaluations")
+        with pytest.raises(
+            ConfigError, match=rf"reward\.verifier={verifier}: .*{reason}.*folder that the run was"
+        ):
+            evaluate_model(got)
+    assert not (tmp_path / "evaluations").exists()
+
+
+def test_a_run_without_a_policy_is_named(own_run):
+    _, folder = own_run
+    (folder / "policy" / "config.json").unlink()
+    with pytest.raises(
+        ConfigError, match=r"model=.*mine: .*holds no policy.*run\.resume=auto run\.export=true"
+    ):
+        expand_arguments([f"model={folder}"])
+
+
+def test_analysis_and_cross_sampling_judge_by_the_same_configuration(own_run):
+    cfg, folder = own_run
+    run = read_run(folder)
+    assert run.cfg == cfg
+    shift = with_run(str(folder))
+    assert (shift.reward, shift.data, shift.eval) == (cfg.reward, cfg.data, cfg.eval)
+    assert shift.model == replace(cfg.model, path=str(folder / "policy"), base_path="builtin")

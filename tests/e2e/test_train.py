@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .processes import REPOSITORY, SMALL, Training, rows, train
@@ -98,6 +100,13 @@ def test_findings_of_a_run(whole_run: Path) -> None:
         assert 0 <= moved <= 1 - near <= 1
     assert {c["direction"] for c in numbers["crossings"]} == {"forward", "reverse"}
     assert all(0 < c["effective"] <= c["share"] < 0.5 for c in numbers["crossings"])
+    run, control, supervised = (
+        OmegaConf.load(folder / "config.yaml")
+        for folder in (whole_run, whole_run / "findings" / "grpo_kl", whole_run / "findings" / "sft")
+    )
+    assert control.data == run.data  # 4 prompts a step, 8 held-out problems
+    assert supervised.data == OmegaConf.merge(run.data, {"prompts_per_step": 4 * 4})
+    assert control.eval == supervised.eval == run.eval
     table = (whole_run / "findings" / "findings.md").read_text()
     assert table in done.stdout
     assert (whole_run / "report" / "report.html").stat().st_size > 50_000
@@ -122,3 +131,30 @@ def test_killed_and_resumed_equals_never_killed(whole_run: Path, tmp_path: Path)
     for name in ("step_000003.jsonl", "step_000004.jsonl"):
         resumed = (tmp_path / "killed" / "samples" / name).read_text()
         assert resumed == (whole_run / "samples" / name).read_text()
+
+
+def test_going_on_with_another_learning_rate_is_on_the_record(whole_run: Path, tmp_path: Path) -> None:
+    """The same folder first with a cut checkpoint, which is named and not passed over."""
+    run = tmp_path / "whole"
+    shutil.copytree(whole_run, run, ignore=shutil.ignore_patterns("findings", "analysis", "report"))
+    weights = run / "checkpoints" / "step_000004" / "deepspeed" / "mp_rank_00_model_states.pt"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:1000])
+    arguments = (*SMALL, f"run.root={tmp_path}", "run.name=whole", "run.resume=auto", "steps=5")
+    code, output, _ = train(*arguments)
+    assert code == 1, output
+    assert f"CheckpointError: checkpoint {weights.parents[1]}: cannot be read" in output
+    assert f"run.resume={run / 'checkpoints' / 'step_000002'}" in output
+    assert "Traceback" not in output
+
+    weights.write_bytes(content)
+    code, output, again = train(*arguments, "learner.lr=5e-5")
+    assert code == 0, output
+    assert again.leaves_nothing()
+    change = {"step": 4, "key": "learner.lr", "old": 1e-4, "new": 5e-5}
+    assert "changed on the way: learner.lr 0.0001 -> 5e-05 after step 4" in output
+    assert [json.loads(line) for line in (run / "changes.jsonl").read_text().splitlines()] == [change]
+    assert json.loads((run / "summary.json").read_text())["changes"] == [change]
+    assert (run / "checkpoints" / "step_000005" / "changes.jsonl").exists()
+    rates = [r["lr"] for r in rows(run) if r["kind"] == "train"]
+    assert rates == [1e-4] * 4 + [5e-5]

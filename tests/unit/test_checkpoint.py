@@ -11,18 +11,23 @@ import pytest
 
 from rlvr.checkpoint import (
     TrainingState,
+    changes_until,
     find_checkpoint,
     list_checkpoints,
     load_state,
+    restore,
     save_checkpoint,
     set_aside_later,
     step_name,
 )
 from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen, Fingerprint
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.run import RunFolder
+from rlvr.manifest import WHOLE_BYTES
+from rlvr.run import Change, RunFolder, read_changes
 
-STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125})
+SEEN = DataSeen(Fingerprint(12, "a", "b", "c"), {"held out": Fingerprint(3, "d", "e", "f")})
+STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125}, SEEN)
 
 
 @pytest.fixture
@@ -189,8 +194,8 @@ def test_step_names_sort_by_step():
     ("section", "key", "value"),
     [
         (None, "seed", 2),
-        ("learner", "lr", 1.0),
-        ("loss", "clip_high", 0.28),
+        ("learner", "betas", [0.9, 0.999]),  # Adam's moments depend on them
+        ("loss", "clip_high", 0.28),  # another aim
         ("rollout", "samples_per_prompt", 8),
         ("model", "path", "other"),
         ("learner", "workers", 2),
@@ -251,3 +256,126 @@ def test_state_of_another_version_is_an_error_of_its_own(folder, cfg):
     (path / "state.json").write_text(json.dumps({"step": 10}))
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_state(path, cfg)
+
+
+# Changes on the record
+
+
+def test_the_size_of_updates_may_change_on_the_record(folder, cfg):
+    path = save(folder, cfg, 10)
+    assert changes_until(path, cfg) == ()
+    now = {"lr": 3e-5, "schedule": "cosine", "warmup_updates": 5, "max_grad_norm": 0.5, "weight_decay": 0.01}
+    was = {key: getattr(cfg.learner, key) for key in now}
+    for key, value in now.items():
+        setattr(cfg.learner, key, value)
+    cfg.steps = 120  # under a schedule the learning rate depends on it
+    assert load_state(path, cfg) == STATE
+    changes = changes_until(path, cfg)
+    learner_keys = {f"learner.{key}": (was[key], value) for key, value in now.items()}
+    assert {c.key: (c.old, c.new) for c in changes} == {**learner_keys, "steps": (60, 120)}
+    assert {c.step for c in changes} == {10}
+
+    folder.write_changes(changes)
+    later = save(folder, cfg, 20)
+    assert changes_until(later, cfg) == changes  # nothing new
+    cfg.learner.lr = 1e-5
+    assert changes_until(later, cfg) == (*changes, Change(20, "learner.lr", 3e-5, 1e-5))
+    # Back before the changes they have not been.
+    folder.write_changes(changes_until(path, replace(cfg, steps=60, learner=replace(cfg.learner, **was))))
+    assert read_changes(folder.path / "changes.jsonl") == ()
+
+
+def test_more_steps_are_no_change_under_a_constant_rate(folder, cfg):
+    path = save(folder, cfg, 10)
+    cfg.steps = 120
+    assert changes_until(path, cfg) == ()
+
+
+def test_steps_stay_as_they_are_where_a_plug_in_reads_the_progress(folder, cfg):
+    cfg.advantage.options, cfg.learner.schedule = {"alpha_end": 1.0}, "linear"
+    path = save(folder, cfg, 10)
+    cfg.steps = 120
+    with pytest.raises(ConfigError, match="steps was 60, is 120"):
+        load_state(path, cfg)
+
+
+# Damage
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:3])
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("harm", [cut, zeroed, Path.unlink])
+@pytest.mark.parametrize(
+    "name", ["deepspeed/weights.pt", "state.json", "config.yaml", "changes.jsonl", "manifest.json"]
+)
+def test_a_damaged_checkpoint_names_the_intact_one_before_it(folder, cfg, name, harm):
+    cfg.run.keep_last = 3
+    folder.write_changes([Change(3, "learner.lr", 1.0, 2.0)])
+    intact, broken, last = (save(folder, cfg, step) for step in (10, 20, 30))
+    for path in (broken, last):
+        harm(path / name)
+    assert find_checkpoint(folder, "auto") == last  # it is not passed over in silence
+    if name == "manifest.json" and harm is Path.unlink:
+        assert load_state(last, cfg).step == 30  # as a checkpoint that was written before there were any
+        return
+    with pytest.raises(CheckpointError, match=rf"step_000030: cannot be read .*run\.resume={intact}"):
+        load_state(find_checkpoint(folder, str(last)), cfg)
+    assert load_state(intact, cfg).step == 10
+
+
+def test_without_an_intact_checkpoint_the_message_says_so(folder, cfg):
+    path = save(folder, cfg, 10)
+    (path / "deepspeed" / "weights.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"weights\.pt is missing\)\. There is no intact one before it"):
+        load_state(path, cfg)
+
+
+def test_large_files_are_known_by_their_ends(folder, cfg):
+    def large(target: str) -> None:
+        learner(target)
+        with (Path(target) / "deepspeed" / "weights.pt").open("wb") as file:
+            file.truncate(WHOLE_BYTES + 10)
+            file.seek(WHOLE_BYTES)
+            file.write(b"the end")
+
+    path = save(folder, cfg, 10, large)
+    assert load_state(path, cfg) == STATE
+    with (path / "deepspeed" / "weights.pt").open("r+b") as file:
+        file.seek(WHOLE_BYTES)
+        file.write(bytes(7))
+    with pytest.raises(CheckpointError, match=r"weights\.pt holds other content than was written"):
+        load_state(path, cfg)
+
+
+def test_weights_that_cannot_be_loaded_are_damage_too(folder, cfg):
+    """What the manifest cannot know: it is missing, or the damage lies in the middle of a large file."""
+    earlier, path = save(folder, cfg, 10), save(folder, cfg, 20)
+
+    def load(target: str) -> None:
+        assert target == str(path.absolute())
+        raise CheckpointError("loading its weights failed: EOFError: Ran out of input")
+
+    with pytest.raises(CheckpointError, match=rf"step_000020: .*EOFError.*run\.resume={earlier}"):
+        restore(path, load)
+
+
+def test_files_that_are_added_later_do_no_harm(folder, cfg):
+    path = save(folder, cfg, 10)
+    (path / "policy").mkdir()
+    (path / "policy" / "config.json").write_text("{}")
+    assert load_state(path, cfg) == STATE
+
+
+def test_a_checkpoint_of_an_earlier_version_is_loaded(folder, cfg):
+    path = save(folder, cfg, 10)
+    (path / "manifest.json").unlink()
+    content = json.loads((path / "state.json").read_text())
+    del content["data"]
+    (path / "state.json").write_text(json.dumps(content))
+    assert load_state(path, cfg) == replace(STATE, data=None)

@@ -96,6 +96,7 @@ def test_a_checkpoint_from_before_the_count_is_no_claim(tmp_path, recorded, larg
     content = json.loads((path / "state.json").read_text())
     del content["compared_steps"]
     (path / "state.json").write_text(json.dumps(content))
+    (path / "manifest.json").unlink()  # nor had it one
 
     state = course(None, None, start=load_state(path, cfg))
     assert state.compared_steps is None

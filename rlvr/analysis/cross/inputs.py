@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from rlvr.analysis.cross.config import CrossSampleConfig
+from rlvr.analysis.run_inputs import POLICY, TrainedRun, read_run
 from rlvr.config import Config, RewardConfig, SourceConfig
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer, model_folder
@@ -42,13 +40,13 @@ def read_inputs(cfg: CrossSampleConfig) -> Inputs:
 
     Raises ConfigError or DataError that name the key and the remedy; no weights have been read.
     """
-    run = None if cfg.run is None else _run_folder(cfg.run)
-    training = Config(recipe="none") if run is None else _training_config(run)
+    run = None if cfg.run is None else read_run(cfg.run)
+    training = Config(recipe="none") if run is None else run.cfg
     base, policy, output = cfg.base, cfg.policy, cfg.output
     if run is not None:
-        base = base or training.model.base_path or training.model.path
+        base = base or run.base
         policy = policy or str(_exported_policy(run))
-        output = output or str(run / "cross_sampling")
+        output = output or str(run.folder / "cross_sampling")
     if base is None or policy is None or output is None:
         missing = [key for key in ("base", "policy", "output") if getattr(cfg, key) is None]
         raise ConfigError(
@@ -83,36 +81,13 @@ def read_inputs(cfg: CrossSampleConfig) -> Inputs:
     )
 
 
-def _run_folder(path: str) -> Path:
-    folder = Path(path).expanduser()
-    if not (folder / "config.yaml").is_file():
+def _exported_policy(run: TrainedRun) -> Path:
+    if run.policy is None:
         raise ConfigError(
-            f"run={path}: no config.yaml there, so it is not the folder of a training run; give its folder, such as "
-            "run=runs/latest, or base=, policy= and output="
+            f"run={run.folder}: it holds no policy ({run.folder / POLICY} is missing): it has not finished, or ran "
+            "with run.export=false. Finish it with run.resume=auto and run.export=true, or name policy=FOLDER"
         )
-    return folder.resolve()  # `latest` may point elsewhere tomorrow
-
-
-def _training_config(run: Path) -> Config:
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(run / "config.yaml"))
-        config = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, OSError) as error:  # a file that a user may have edited
-        raise ConfigError(
-            f"run={run}: its config.yaml cannot be read ({error}); name base=, policy=, data= and output= instead"
-        ) from error
-    assert isinstance(config, Config)
-    return config
-
-
-def _exported_policy(run: Path) -> Path:
-    folder = run / "policy"
-    if not (folder / "config.json").is_file():
-        raise ConfigError(
-            f"run={run}: it holds no policy ({folder} is missing): it has not finished, or ran with run.export=false. "
-            "Finish it with run.resume=auto and run.export=true, or name policy=FOLDER"
-        )
-    return folder
+    return run.policy
 
 
 def _model(path: str, key: str) -> str:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.actors import open_engines
 from rlvr.analysis.config import AnalyzeConfig
+from rlvr.analysis.run_inputs import require_verifier
 from rlvr.analysis.shift.inputs import identity
 from rlvr.analysis.shift.models import Models, is_training_checkpoint
 from rlvr.analysis.shift.storage import claim
@@ -56,6 +57,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) 
     files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
     missing = [k for k, file in enumerate(files) if not file.exists()]
     if missing:
+        require_verifier(cfg.reward)
         print(
             f"{trajectory}: sampling {len(prompts)} problems x {n} with {model}; {len(missing)} of {len(files)} "
             "files to do",
@@ -132,7 +134,8 @@ def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
         "temperature": cfg.eval.temperature,
         "top_p": cfg.eval.top_p,
         "max_response_tokens": rollout.max_response_tokens,
-        "reward": [reward.policy, reward.verifier, reward.correct, reward.incorrect],
+        "reward": [reward.policy, reward.verifier, reward.correct, reward.incorrect]
+        + (["truncated_can_be_correct"] if reward.truncated_can_be_correct else []),
         "seed": cfg.seed,
         "problems_per_file": size,
     }

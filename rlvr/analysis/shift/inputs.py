@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.config import AnalyzeConfig
-from rlvr.config import Config
+from rlvr.analysis.run_inputs import POLICY, read_run
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
-FINAL = "policy"  # label of the last policy
+FINAL = POLICY  # label of the last policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +37,17 @@ def with_run(run: str | None) -> AnalyzeConfig:
     """
     if run is None:
         return AnalyzeConfig()
-    folder = Path(run).expanduser().resolve()  # `latest` may point elsewhere tomorrow
-    try:
-        trained = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(folder / "config.yaml"))
-    except (OSError, OmegaConfBaseException) as error:  # a user's folder
-        raise ConfigError(f"run={run}: {folder} is not the folder of a training run ({error})") from error
-    sections = {name: OmegaConf.select(trained, name) for name in SHARED_SECTIONS}
+    trained = read_run(run)
+    folder = trained.folder
+    sections = {name: OmegaConf.structured(getattr(trained.cfg, name)) for name in SHARED_SECTIONS}
     merged = OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections)
     cfg = OmegaConf.to_object(merged)
     assert isinstance(cfg, AnalyzeConfig)
     cfg.run = str(folder)
-    started_from = cfg.model.path
-    cfg.model.base_path = cfg.model.base_path or started_from
+    cfg.model.base_path = trained.base
     cfg.checkpoints = [str(path) for path in _checkpoints(folder)]
-    if (folder / "policy" / "config.json").is_file():
-        cfg.model.path = str(folder / "policy")
+    if trained.policy is not None:
+        cfg.model.path = str(trained.policy)
     elif cfg.checkpoints:
         cfg.model.path = cfg.checkpoints.pop()
     else:
@@ -61,7 +56,7 @@ def with_run(run: str | None) -> AnalyzeConfig:
         )
     evaluations = sorted((folder / "samples").glob("eval_*.jsonl"))
     cfg.responses = [str(path) for path in evaluations[1:][-1:]]
-    if cfg.model.base_path == started_from:  # the untrained policy is the base
+    if trained.base == trained.started_from:  # the untrained policy is the base
         cfg.base_responses = [str(path) for path in evaluations[:1] if path.stem == "eval_000000"]
     cfg.output = str(folder / "analysis")
     return cfg

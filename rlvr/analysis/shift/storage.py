@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.locks import try_lock
 from rlvr.run import write_atomically
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold an output folder, which is made if need be; the operating system lets go of it when a process dies.
-
-    Raises:
-        RlvrError: another process holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise RlvrError(
-            f"output={folder} cannot be made ({error}); name a folder that can be written"
-        ) from error
-    try:
-        if not try_lock(handle):
-            raise RlvrError(
-                f"output={folder} is being written by another process; wait for it, or choose another output"
-            )
-        yield
-    finally:
-        os.close(handle)
 
 
 def token_file(folder: Path, number: int) -> Path:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.analysis.sweep.runs import Run, listed
-from rlvr.checkpoint import FREE_KEYS
 from rlvr.errors import DataError
+from rlvr.resume import FREE_KEYS
 
 # differ from run to run without changing what is trained
 OWN_KEYS = ("seed", "run.", "tracking.", "cluster.jobs")

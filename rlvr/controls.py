@@ -1,0 +1,133 @@
+"""What a control shares with the run that it is compared with: everything but the algorithm.
+
+A control has the keys of the algorithm from its own recipe, and all others from the run. Reward shaping belongs to
+the algorithm as far as the run has it from its recipe (DAPO's), and is shared where the run set it itself.
+
+Both learn from as many answers a step. A supervised control has one given answer to a prompt in place of samples, so
+it gets a prompt for every answer of the run, and nothing that says how to sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr.analysis.run_inputs import TrainedRun
+from rlvr.config import Config
+from rlvr.entry import TRAINING, compose, known_keys, parse_overrides, recipes_folder, register_schema
+from rlvr.errors import ConfigError
+from rlvr.resume import FREE_KEYS
+from rlvr.run import CHANGES, read_changes
+
+# Keys, and sections by their dot, that a control has from its own recipe: the algorithm, and its place on disk.
+OF_THE_RECIPE = (
+    "recipe",
+    "advantage.",
+    "loss.",
+    "rollout.dynamic_sampling",
+    "rollout.answers",
+    "run.",
+    "tracking.",
+)
+SHAPING = (
+    "reward.correct",
+    "reward.incorrect",
+    "reward.overlong",
+    "reward.overlong_cache",
+    "reward.overlong_filter",
+)
+PROMPTS, SAMPLES = "data.prompts_per_step", "rollout.samples_per_prompt"
+CORRECTION = "loss.rollout_correction"  # belongs to how the run samples (staleness), not to its algorithm
+OF_SAMPLING = (
+    CORRECTION,
+    "rollout.temperature",
+    "rollout.top_p",
+    "rollout.top_k",
+    "rollout.staleness",
+    "rollout.max_rounds",
+)
+
+
+def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
+    """{dotted key: value} of the run that a control of this recipe needs besides its recipe.
+
+    Raises:
+        ConfigError: the run is not of the built-in model and task, or something cannot be carried over; by name.
+    """
+    model, train = run.cfg.model.path, run.cfg.data.train
+    if model != "builtin" or train.name != "arithmetic" or train.path is not None:
+        raise ConfigError(
+            f"run={run.folder}: its model is {model} on {train.path or train.name}; the controls are made for the "
+            "built-in model and task. Train your own controls and compare them with rlvr.analyze and rlvr.report."
+        )
+    if changes := read_changes(run.folder / CHANGES):
+        raise ConfigError(
+            f"run={run.folder}: settings were changed on its way ({'; '.join(map(str, changes))}), which a control "
+            "would not follow. Train your own controls and compare them with rlvr.analyze and rlvr.report."
+        )
+    control, from_recipe = _of_recipe(recipe), _of_recipe(run.cfg.recipe)
+    shared = {
+        key: value
+        for key, value in _leaves(run.cfg).items()
+        if (key == CORRECTION or not key.startswith(OF_THE_RECIPE))
+        and not (key in SHAPING and value == from_recipe.get(key))
+    }
+    if control["rollout.answers"] is not None:
+        shared = {key: value for key, value in shared.items() if key not in OF_SAMPLING}
+    shared |= _answers_per_step(run, control)
+    return {key: value for key, value in shared.items() if value != control[key]}
+
+
+def require_same(control: TrainedRun, shared: Mapping[str, Any]) -> None:
+    """Refuse a finished control that was not trained with its recipe and what it shares with the run.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    expected = {**_of_recipe(control.cfg.recipe), **shared}
+    free = tuple(key for key in FREE_KEYS if key != "steps")
+    changed = [
+        f"{key} was {value!r}, should be {expected[key]!r}"
+        for key, value in _leaves(control.cfg).items()
+        if not key.startswith(free) and value != expected.get(key, value)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{control.folder}: this control was not trained as the run was: {'; '.join(changed)}. Remove the folder, "
+            "and it is trained again."
+        )
+
+
+def _answers_per_step(run: TrainedRun, control: Mapping[str, Any]) -> dict[str, int]:
+    """Prompts and samples of a control that learns from as many answers a step as the run."""
+    prompts, samples = run.cfg.data.prompts_per_step, run.cfg.rollout.samples_per_prompt
+    if (run.cfg.rollout.answers is None) == (control["rollout.answers"] is None):
+        return {PROMPTS: prompts, SAMPLES: samples}
+    fewer, left = divmod(prompts * samples, control[SAMPLES])
+    if left or not fewer:
+        raise ConfigError(
+            f"run={run.folder}: {PROMPTS}={prompts} with {SAMPLES}={samples} are {prompts * samples} given answers a "
+            f"step, which the control {control['recipe']} cannot have with {control[SAMPLES]} samples a prompt. Train "
+            "your own controls and compare them with rlvr.analyze and rlvr.report."
+        )
+    return {PROMPTS: fewer, SAMPLES: control[SAMPLES]}
+
+
+def _of_recipe(recipe: str) -> dict[str, Any]:
+    """The settings of a recipe with nothing else said; empty for one that is not ours."""
+    if not (recipes_folder() / "recipe" / f"{recipe}.yaml").is_file():
+        return {}
+    register_schema()
+    composed = OmegaConf.to_object(compose(parse_overrides([f"recipe={recipe}"]), TRAINING))
+    assert isinstance(composed, Config)
+    return _leaves(composed)
+
+
+def _leaves(cfg: Config) -> dict[str, Any]:
+    """The values of all keys that are no sections; lists and dictionaries are values."""
+    tree, keys = OmegaConf.structured(cfg), known_keys()
+    leaves = [k for k in keys if not any(other.startswith(f"{k}.") for other in keys)]
+    values = {key: OmegaConf.select(tree, key) for key in leaves}
+    return {key: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for key, v in values.items()}

@@ -1,0 +1,116 @@
+"""Whether a run may go on from a checkpoint: with which settings, and on which data.
+
+Most settings must be as they were. Some change no number, some are the remedy for what stopped the run, and some may
+be changed on the record.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlvr.advantage.token.registry import PLUGINS
+from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen, what_changed
+from rlvr.errors import ConfigError
+
+# Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
+# computed, or only for how long (steps), in how much memory or in which order sums are taken.
+FREE_KEYS = (
+    "steps",
+    "run.",
+    "tracking.",
+    "eval.every",
+    "cluster.",
+    "reward.workers",
+    "reward.deadline_seconds",
+    "reward.memory_mb",
+    "reward.max_failed",
+    "rollout.deadline_seconds",
+    "rollout.start_deadline_seconds",
+    "rollout.memory_utilization",
+    "rollout.kv_cache_mb",
+    "rollout.max_concurrent",
+    "learner.deadline_seconds",
+    "learner.start_deadline_seconds",
+    "learner.tokens_per_micro_batch",
+    "model.gradient_checkpointing",
+    "sync.",
+)
+# Keys that a run may resume with although they do change what is computed, for they are what mends it.
+REMEDIES = ("rollout.max_rounds",)
+# Keys that a run may change on its way, on the record: how far an update goes, not what it aims at (that makes another
+# run) and nothing that the checkpoint's state depends on (as Adam's moments do on betas and eps).
+RECORDED = (
+    "learner.lr",
+    "learner.schedule",
+    "learner.warmup_updates",
+    "learner.max_grad_norm",
+    "learner.weight_decay",
+)
+
+
+def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
+    """Refuse a configuration with which a run may not go on from the checkpoint at `path`.
+
+    Raises:
+        ConfigError: a key that matters has changed since the checkpoint.
+    """
+    # What depends on the share of the run that is done would take another course with more steps.
+    own_plugin = cfg.advantage.token not in PLUGINS  # may read the progress
+    paced = own_plugin or cfg.advantage.options.get("alpha_end") is not None
+    free = tuple(key for key in FREE_KEYS if not (paced and key == "steps"))
+    changed = [
+        f"{key} was {old!r}, is {new!r}"
+        for key, old, new in differences(saved, _container(cfg))
+        if not key.startswith(free + REMEDIES) and key not in RECORDED
+    ]
+    if changed:
+        raise ConfigError(
+            f"resuming from {path} with another configuration: {'; '.join(changed)}. Put these back, or start a "
+            "new run from the exported policy (model.path=<run>/policy)."
+        )
+
+
+def recorded_changes(saved: Any, cfg: Config) -> list[tuple[str, Any, Any]]:
+    """(key, old, new) of what may change on the record; under a schedule the number of steps is part of it."""
+    before = saved.get("learner", {}).get("schedule", "constant")
+    scheduled = {before, cfg.learner.schedule} != {"constant"}
+    keys = (*RECORDED, "steps") if scheduled else RECORDED
+    return [found for found in differences(saved, _container(cfg)) if found[0] in keys]
+
+
+def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) -> list[str]:
+    """What there is to say about the data that a checkpoint saw, beside the data as it is now.
+
+    Raises:
+        ConfigError: the training data is not that which the run was trained on until here.
+    """
+    if before is None:
+        return [f"{path} does not say which data it was trained on: whether that has changed is not checked"]
+    if why := what_changed(before.training, now.training):
+        train = cfg.data.train
+        name = f"{train.name} ({train.path})" if train.path else train.name
+        raise ConfigError(
+            f"resuming from {path} with other training data: data.train {name}: {why}. Put the data back as it was, "
+            "or start a new run from the exported policy (model.path=<run>/policy)."
+        )
+    return [
+        f"WARNING data.eval {name}: {why} since {path}; accuracies before and after are of different problems"
+        for name, new in now.eval_sets.items()
+        if name in before.eval_sets and (why := what_changed(before.eval_sets[name], new))
+    ]
+
+
+def _container(cfg: Config) -> Any:
+    return OmegaConf.to_container(OmegaConf.structured(cfg))
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value) of every leaf in which two nested dictionaries differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{prefix}{k}.")]
+    return [] if old == new else [(prefix.rstrip("."), old, new)]
