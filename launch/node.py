@@ -11,6 +11,7 @@ import sys
 
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
 from rlvr.entry import readable_errors
+from rlvr.temporary import own_ray_folder
 
 
 def ray_command(*, node: str, head: bool, address: str, own_ip: str, cpus: str, gpus: str) -> list[str]:
@@ -20,20 +21,10 @@ def ray_command(*, node: str, head: bool, address: str, own_ip: str, cpus: str, 
     command += [f"--node-name={node}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
     if head:
         command += ["--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"]
-        command.append(f"--temp-dir={ray_folder()}")
+        command.append(f"--temp-dir={own_ray_folder(os.environ)}")
         # its default, 10001, is taken where another job's head shares the node
         return [*command, f"--ray-client-server-port={choose_port(host, None)}"]
     return [*command, f"--address={address}", f"--node-ip-address={own_ip}"]
-
-
-def ray_folder() -> str:
-    """Where Ray keeps sockets and logs on every node: a folder of the user's own.
-
-    In its default, /tmp/ray, a head overwrites a file that belongs to whoever was there first, and what it
-    leaves there when it is killed misleads a later `ray.init()`. A site's TMPDIR may be too long for the
-    paths of Ray's sockets (107 bytes), so only RAY_TMPDIR moves it.
-    """
-    return os.path.join(os.environ.get("RAY_TMPDIR") or "/tmp", f"ray-{os.getuid()}")
 
 
 def main() -> None:

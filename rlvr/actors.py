@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
 from rlvr.config import Config
+from rlvr.data.context import check_context
 from rlvr.data.tokenizer import model_folder
 from rlvr.inputs import Inputs
 from rlvr.learner.group import LearnerGroup
@@ -55,11 +56,11 @@ def start_actors(
         },
     )
     graders = stack.enter_context(open_graders(cfg, folder))
-    versions = _versions() | learner.ready() | engines.ready()
+    of_learner, of_engines = cluster.wait_together(learner.starting, engines.starting)
     learner.connect(engines.handles)
     backend, reason = choose_backend(cfg, device)
     tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
-    return Actors(engines, learner, graders, versions)
+    return Actors(engines, learner, graders, _versions() | of_learner[0] | of_engines[0])
 
 
 @contextmanager
@@ -67,6 +68,7 @@ def open_engines(
     cfg: Config, folder: RunFolder, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[EnginePool, GraderPool]]:
     """Engines and graders without a learner, for evaluation and analysis; ended again whatever happens."""
+    check_context(cfg.model)
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)

@@ -6,19 +6,25 @@ No other module imports ray. Actor classes are plain Python classes; their handl
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
 from rlvr.config import ClusterConfig, Config
-from rlvr.errors import ActorError, ConfigError, DeadlineError
+from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
+from rlvr.remote import guarded, in_words
+from rlvr.temporary import local_ray_folder
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,10 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
         }
+        folder, reason = local_ray_folder(os.environ)
+        if folder is not None:
+            log.warning(reason)
+            options["_temp_dir"] = folder
     else:
         options["address"] = cfg.address
     on_terminate = signal.getsignal(signal.SIGTERM)
@@ -148,11 +158,11 @@ def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:
 
 
 def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
-    """Place one actor; its constructor runs in the background, so wait for a first call before relying on it."""
+    """Place one actor; its constructor runs in the background, and if that fails the first call raises why."""
     import ray
 
     env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
-    remote: Any = ray.remote(actor_class).options(
+    remote: Any = ray.remote(guarded(actor_class)).options(
         num_cpus=1,
         num_gpus=placement.gpus,
         max_restarts=0,
@@ -161,61 +171,95 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
     return remote.remote(*args)
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls made together: how long they may take from when they are waited for, and what they do."""
+
+    refs: Sequence[Any]
+    deadline_seconds: float
+    what: str
+
+
 def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any]:
-    """Results of the calls, in order.
+    """Results of the calls, in order; raises as `wait_together` does."""
+    return wait_together(Calls(refs, deadline_seconds, what))[0]
+
+
+def wait_together(*calls: Calls) -> list[list[Any]]:
+    """Results of all the calls, in order; the first failure ends the wait.
 
     Raises:
         DeadlineError: some call was not done in time; the message has `what` and which calls are pending.
-        ActorError: an actor died. An exception raised inside an actor is raised here as it is.
+        ActorError: an actor died.
+        RlvrError: raised inside an actor, RemoteError for what a library or a user's code raised there.
     """
     import ray
 
-    pending_positions = {ref: position for position, ref in enumerate(refs)}
-    done: list[Any] = []
-    try:
-        done, pending = ray.wait(
-            list(refs), num_returns=len(refs), timeout=deadline_seconds, fetch_local=False
-        )
-        if pending:
-            ray.get(done)  # an error in a finished call explains more than the time-out does
-            stuck = sorted(pending_positions[ref] for ref in pending)
-            raise DeadlineError(
-                f"{what}: {len(pending)} of {len(refs)} calls (number {stuck}) not done within "
-                f"{deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
-                "deadline_seconds of that part of the configuration."
-            )
-        return ray.get(list(refs))
-    except ray.exceptions.RayTaskError as error:
-        if (lost := _lost_actor(done)) is not None:
-            raise _actor_error(what, lost) from lost
-        cause = error.cause
-        if isinstance(cause, Exception):
-            cause.add_note(f"(inside an actor, during: {what})")
-            raise cause from error
-        raise ActorError(f"{what}: {error}") from error
-    except ray.exceptions.RayActorError as error:
-        raise _actor_error(what, error) from error
+    begun = time.monotonic()
+    pending = {ref: call for call in calls for ref in call.refs}
+    results: dict[Any, Any] = {}
+    while pending:
+        next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
+        left = max(0.0, begun + next_due.deadline_seconds - time.monotonic())
+        done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
+        if not done:
+            raise _too_late(next_due, pending)
+        for ref in done:
+            what = pending.pop(ref).what
+            try:
+                results[ref] = ray.get(ref)
+            except ray.exceptions.RayError as error:
+                _raise_root(error, what, list(pending))
+    return [[results[ref] for ref in call.refs] for call in calls]
 
 
-def _actor_error(what: str, error: Exception) -> ActorError:
-    return ActorError(
-        f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of memory; "
-        "Ray's log folder, named at the start of the run, has its last words."
+def _too_late(call: Calls, pending: Collection[Any]) -> DeadlineError:
+    stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
+    return DeadlineError(
+        f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
+        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
+        "deadline_seconds of that part of the configuration."
     )
 
 
-def _lost_actor(refs: Sequence[Any]) -> Exception | None:
-    """The error of a call whose actor died, if there is one: others may have failed only because of that."""
+def _raise_root(first: Exception, what: str, pending: list[Any]) -> NoReturn:
+    """Raise what the first failure means, or the death of an actor where it only follows from that."""
     import ray
 
-    for ref in refs:
+    failures = [first]
+    done = ray.wait(pending, num_returns=len(pending), timeout=GRACE_SECONDS)[0] if pending else []
+    for ref in done:
         try:
             ray.get(ref)
-        except ray.exceptions.RayActorError as error:
-            return error
-        except Exception:
-            continue
-    return None
+        except ray.exceptions.RayError as error:
+            failures.append(error)
+    meanings = [(_meaning(failure, what), failure) for failure in failures]
+    deaths = [(error, failure) for error, failure in meanings if type(error) is ActorError]
+    error, failure = (deaths or meanings)[0]
+    raise error from failure
+
+
+def _meaning(error: Any, what: str) -> RlvrError:
+    """What an error of Ray means to a user."""
+    import ray
+
+    cause = error
+    while isinstance(cause, ray.exceptions.RayTaskError):
+        cause = cause.cause
+    if isinstance(cause, RlvrError):
+        cause.add_note(f"(inside an actor, during: {what})")
+        return cause
+    foreign = not isinstance(cause, ray.exceptions.RayError)  # a result that cannot be pickled, say
+    unprepared = isinstance(cause, ray.exceptions.RuntimeEnvSetupError)
+    lines = str(cause).strip().splitlines()
+    if getattr(cause, "actor_init_failed", False):  # before our constructor: a module that is not there, say
+        return RemoteError(f"{what}: an actor could not be set up ({lines[-1]})")
+    if foreign or unprepared:
+        return RemoteError(f"{what}: an actor failed with {in_words(cause)}")
+    return ActorError(
+        f"{what}: the process behind it died ({lines[0]}). Often it ran out of memory; "
+        "Ray's log folder, named at the start of the run, has its last words."
+    )
 
 
 def put(value: Any) -> Any:

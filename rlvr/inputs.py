@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.config import Config
+from rlvr.data.context import check_context
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.errors import ConfigError
@@ -30,6 +31,7 @@ def read_inputs(cfg: Config) -> Inputs:
     """
     room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
     try:
+        check_context(cfg.model)
         base_folder = model_folder(cfg.model.base_path or cfg.model.path)
         tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)

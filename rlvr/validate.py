@@ -47,6 +47,7 @@ AT_LEAST: dict[str, float] = {
     "rollout.max_rounds": 1,
     "rollout.staleness": 0,
     "rollout.max_concurrent": 1,
+    "rollout.kv_cache_mb": 1,
     "reward.workers": 1,
     "learner.workers": 1,
     "learner.updates_per_step": 1,

@@ -5,13 +5,16 @@ This module and `rlvr.sync` are the only places that import vLLM, and only once 
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from rlvr.rollout.engine_args import check_engine_args
+from rlvr.temporary import use_own_temporary_folder
 from rlvr.types import Floats, Ints
 
 
@@ -82,11 +85,15 @@ class RolloutEngine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        keep_files_apart()
         from vllm import LLM
         from vllm.config import WeightTransferConfig
+        from vllm.engine.arg_utils import EngineArgs
 
         from rlvr.sync import vllm_gloo
 
+        known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
+        check_engine_args(spec.engine_args, known)
         vllm_gloo.register()
         self.version = 0
         dtype: Any = spec.dtype
@@ -166,6 +173,17 @@ class RolloutEngine:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not reset its prefix cache: requests were still running")
         self.version = version
+
+
+def keep_files_apart() -> None:
+    """Have vLLM's rendezvous files and sockets in a temporary folder that goes with this process.
+
+    What torch compiles stays where later runs find it.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    cache_dir()  # settles TORCHINDUCTOR_CACHE_DIR, which else is below the temporary folder
+    use_own_temporary_folder()
 
 
 def _generation(completion: Any) -> Generation:

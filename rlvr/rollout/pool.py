@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.cluster import Placement, spawn, threads_per_actor, wait
+from rlvr.cluster import Calls, Placement, spawn, threads_per_actor, wait, wait_together
 from rlvr.config import Config
 from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling
@@ -48,6 +48,11 @@ class EnginePool:
         self.handles: list[Any] = [
             spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
         ]
+        self.starting = Calls(
+            [h.ready.remote() for h in self.handles],
+            deadline_seconds=rollout.start_deadline_seconds,
+            what="start of the rollout engines",
+        )
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:
@@ -68,9 +73,7 @@ class EnginePool:
 
     def ready(self) -> dict[str, str]:
         """Wait until every engine can generate; returns the versions they run on."""
-        refs = [h.ready.remote() for h in self.handles]
-        deadline = self.cfg.rollout.start_deadline_seconds
-        return wait(refs, deadline_seconds=deadline, what="start of the rollout engines")[0]
+        return wait_together(self.starting)[0][0]
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
