@@ -21,7 +21,7 @@ import psutil
 from rlvr.config import ClusterConfig, Config
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
 from rlvr.remote import guarded, in_words
-from rlvr.temporary import local_ray_folder
+from rlvr.temporary import local_ray_folder, replace_unsuitable
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
@@ -80,6 +80,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         if folder is not None:
             log.warning(reason)
             options["_temp_dir"] = folder
+        if moved := replace_unsuitable(os.environ):  # for Ray to hand it on to the actors
+            log.warning(moved)
     else:
         options["address"] = cfg.address
     on_terminate = signal.getsignal(signal.SIGTERM)

@@ -6,11 +6,16 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 SOCKET_BYTES = 107  # longest path of a Unix socket
 RAY_BYTES = len("/session_2026-01-31_23-59-59_999999_4194304/sockets/plasma_store")
 LIBRARY_BYTES = len("/rlvr-abcdefgh/01234567-89ab-cdef-0123-456789abcdef")  # vLLM names sockets by UUID
+
+CACHES = (
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+)  # which importing torch sets, to folders below TMPDIR
 
 
 def fits(folder: str, room: int) -> bool:
@@ -43,6 +48,25 @@ def local_ray_folder(environment: Mapping[str, str]) -> tuple[str | None, str]:
     return folder, (
         f"{name}={value} does not suit Ray's sockets: Ray keeps its files in {folder}. RAY_TMPDIR moves them to an "
         f"absolute path of at most {most} bytes, made of letters, digits and ./+-_"
+    )
+
+
+def replace_unsuitable(environment: MutableMapping[str, str]) -> str:
+    """Have TMPDIR be /tmp where sockets or compilers would fail in it; returns what to say about it, or "".
+
+    torch compiles without quoting paths, so that a space alone ends a run.
+    """
+    value = environment.get("TMPDIR", "/tmp")
+    if fits(value, LIBRARY_BYTES):
+        return ""
+    environment["TMPDIR"] = "/tmp"
+    below = os.path.abspath(value) + os.sep
+    for name in CACHES:
+        if environment.get(name, "").startswith(below):
+            environment[name] = os.path.join("/tmp", environment[name].removeprefix(below))
+    return (
+        f"TMPDIR={value} does not suit sockets and compilers (absolute paths of at most "
+        f"{SOCKET_BYTES - LIBRARY_BYTES} bytes, made of letters, digits and ./+-_): this run uses /tmp"
     )
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.temporary import RAY_BYTES, fits, local_ray_folder, own_ray_folder
+from rlvr.temporary import (
+    LIBRARY_BYTES,
+    RAY_BYTES,
+    fits,
+    local_ray_folder,
+    own_ray_folder,
+    replace_unsuitable,
+)
 
 MOST = 107 - RAY_BYTES  # of Ray's own folder
 OWN = f"/tmp/ray-{os.getuid()}"
@@ -46,6 +53,42 @@ def test_rays_folder_on_slurm():
     assert own_ray_folder({"TMPDIR": "/site"}) == OWN
     assert own_ray_folder({"RAY_TMPDIR": "/local"}) == f"/local/ray-{os.getuid()}"
     assert own_ray_folder({"RAY_TMPDIR": LONG}) == OWN
+
+
+@pytest.mark.parametrize(
+    ("value", "suits"),
+    [
+        (None, True),
+        ("/scratch/me", True),
+        ("/" + "x" * (106 - LIBRARY_BYTES), True),
+        ("/" + "x" * (107 - LIBRARY_BYTES), False),
+        ("/scratch/my files", False),
+        ("/scratch/50%", False),
+        ("relative", False),
+        ("", False),
+    ],
+)
+def test_a_temporary_folder_in_which_libraries_would_fail_is_replaced(value, suits):
+    environment = {"HOME": "/"} if value is None else {"HOME": "/", "TMPDIR": value}
+    before = dict(environment)
+    said = replace_unsuitable(environment)
+    assert environment == (before if suits else before | {"TMPDIR": "/tmp"})
+    assert said.startswith("" if suits else f"TMPDIR={value} does not suit")
+    assert suits == (said == "")
+
+
+def test_what_importing_torch_has_put_below_an_unsuitable_folder_moves_with_it():
+    environment = {
+        "TMPDIR": "/a b",
+        "TORCHINDUCTOR_CACHE_DIR": "/a b/torchinductor_me",
+        "TRITON_CACHE_DIR": "/home/me/triton",
+    }
+    replace_unsuitable(environment)
+    assert environment == {
+        "TMPDIR": "/tmp",
+        "TORCHINDUCTOR_CACHE_DIR": "/tmp/torchinductor_me",
+        "TRITON_CACHE_DIR": "/home/me/triton",
+    }
 
 
 def test_the_limit_is_that_of_the_system():
