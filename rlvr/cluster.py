@@ -236,9 +236,9 @@ def _raise_root(first: Exception, what: str, pending: list[Any]) -> NoReturn:
         except ray.exceptions.RayError as error:
             failures.append(error)
     meanings = [(_meaning(failure, what), failure) for failure in failures]
-    deaths = [(error, failure) for error, failure in meanings if type(error) is ActorError]
-    error, failure = (deaths or meanings)[0]
-    raise error from failure
+    deaths = [(meaning, failure) for meaning, failure in meanings if type(meaning) is ActorError]
+    meaning, failure = (deaths or meanings)[0]
+    raise meaning from failure
 
 
 def _meaning(error: Any, what: str) -> RlvrError:

@@ -175,6 +175,7 @@ def test_another_head_size_is_refused(run_folder: Path):
 
 def test_what_is_not_a_causal_model_is_refused(run_folder: Path, tmp_path: Path):
     BertConfig(architectures=["BertForMaskedLM"]).save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "model.safetensors").touch()
     message = refusal(run=str(run_folder), policy=str(tmp_path / "bert"))
     assert message.startswith("policy=")
     assert "BertForMaskedLM is not a causal language model" in message

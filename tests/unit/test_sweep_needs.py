@@ -78,6 +78,7 @@ def test_a_model_is_counted_by_its_weight_files(tmp_path: Path):
         ("pytorch_model.bin", 9999),
     ):
         (tmp_path / name).write_bytes(b"\0" * size)
+    (tmp_path / "config.json").write_text("{}")
     assert parameters(str(tmp_path)) == 1100
     (tmp_path / "config.json").write_text(json.dumps({"dtype": "bfloat16"}))
     assert parameters(str(tmp_path)) == 2200
