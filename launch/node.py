@@ -11,7 +11,7 @@ import sys
 
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
 from rlvr.entry import readable_errors
-from rlvr.temp_folders import own_ray_folder
+from rlvr.temporary import own_ray_folder, replace_unsuitable
 
 
 def ray_command(*, node: str, head: bool, address: str, own_ip: str, cpus: str, gpus: str) -> list[str]:
@@ -21,7 +21,7 @@ def ray_command(*, node: str, head: bool, address: str, own_ip: str, cpus: str, 
     command += [f"--node-name={node}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
     if head:
         command += ["--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"]
-        command.append(f"--temp-dir={own_ray_folder()}")
+        command.append(f"--temp-dir={own_ray_folder(os.environ)}")
         # its default, 10001, is taken where another job's head shares the node
         return [*command, f"--ray-client-server-port={choose_port(host, None)}"]
     return [*command, f"--address={address}", f"--node-ip-address={own_ip}"]
@@ -55,6 +55,8 @@ def main() -> None:
         cpus=os.environ["SLURM_CPUS_ON_NODE"],
         gpus=os.environ.get("SLURM_GPUS_ON_NODE", "0"),
     )
+    if moved := replace_unsuitable(os.environ):
+        print(f"{node}: {moved}")
     print(f"{node} ({own_ip}): {' '.join(command[1:])}", flush=True)
     os.execv(command[0], [*command, *arguments.ray_arg])
 

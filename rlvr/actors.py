@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
 from rlvr.config import Config
+from rlvr.data.context import check_context
 from rlvr.data.tokenizer import model_folder
 from rlvr.inputs import Inputs
 from rlvr.learner.group import LearnerGroup
@@ -42,10 +43,7 @@ def start_actors(
     stack.callback(cluster.shutdown)
     ray = cluster.start(cfg.cluster, actors=count)
     cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
-    tracker.note(
-        f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}"
-        + (f" ({ray.why_there})" if ray.why_there else "")
-    )
+    tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
         cfg,
@@ -58,22 +56,11 @@ def start_actors(
         },
     )
     graders = stack.enter_context(open_graders(cfg, folder))
-    versions = _versions() | _await_start(cfg, learner, engines)
+    of_learner, of_engines = cluster.wait_together(learner.starting, engines.starting)
     learner.connect(engines.handles)
     backend, reason = choose_backend(cfg, device)
     tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
-    return Actors(engines, learner, graders, versions)
-
-
-def _await_start(cfg: Config, learner: LearnerGroup, engines: EnginePool) -> dict[str, str]:
-    """Wait for both at once, so that what fails first is told first; returns the versions in use."""
-    deadline = max(cfg.learner.start_deadline_seconds, cfg.rollout.start_deadline_seconds)
-    answers = cluster.wait(
-        [*learner.starting, *engines.starting()],
-        deadline_seconds=deadline,
-        what="start of learner and engines",
-    )
-    return answers[0] | answers[-1]
+    return Actors(engines, learner, graders, _versions() | of_learner[0] | of_engines[0])
 
 
 @contextmanager
@@ -81,6 +68,7 @@ def open_engines(
     cfg: Config, folder: RunFolder, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[EnginePool, GraderPool]]:
     """Engines and graders without a learner, for evaluation and analysis; ended again whatever happens."""
+    check_context(cfg.model)
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)

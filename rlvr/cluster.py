@@ -6,23 +6,25 @@ No other module imports ray. Actor classes are plain Python classes; their handl
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
 from rlvr.config import ClusterConfig, Config
-from rlvr.errors import ActorError, ConfigError, DeadlineError
-from rlvr.guard import INSIDE, NAME, guarded
-from rlvr.temp_folders import local_ray_folder
+from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
+from rlvr.remote import guarded, in_words
+from rlvr.temporary import local_ray_folder, replace_unsuitable
 
-GRACE_SECONDS = 5.0  # for other calls to fail as well once one has
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,6 @@ class Cluster:
     cpus: float
     gpus: float
     nodes: int
-    why_there: str = ""  # the reason for another folder than Ray's usual one
 
 
 def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
@@ -66,7 +67,6 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    why_there = ""
     if local:
         cpus = cfg.cpus or os.cpu_count() or 1
         # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
@@ -76,9 +76,12 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
         }
-        folder, why_there = local_ray_folder()
+        folder, reason = local_ray_folder(os.environ)
         if folder is not None:
+            log.warning(reason)
             options["_temp_dir"] = folder
+        if moved := replace_unsuitable(os.environ):  # for Ray to hand it on to the actors
+            log.warning(moved)
     else:
         options["address"] = cfg.address
     on_terminate = signal.getsignal(signal.SIGTERM)
@@ -99,7 +102,6 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         nodes=len(ray.nodes()),
-        why_there=why_there,
     )
 
 
@@ -158,10 +160,10 @@ def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:
 
 
 def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
-    """Place one actor; its constructor runs in the background, so wait for a first call before relying on it."""
+    """Place one actor; its constructor runs in the background, and if that fails the first call raises why."""
     import ray
 
-    env = {"OMP_NUM_THREADS": str(placement.threads), NAME: placement.name, **placement.env}
+    env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
     remote: Any = ray.remote(guarded(actor_class)).options(
         num_cpus=1,
         num_gpus=placement.gpus,
@@ -171,66 +173,95 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
     return remote.remote(*args)
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls made together: how long they may take from when they are waited for, and what they do."""
+
+    refs: Sequence[Any]
+    deadline_seconds: float
+    what: str
+
+
 def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any]:
-    """Results of the calls, in order; the first call that fails ends the wait.
+    """Results of the calls, in order; raises as `wait_together` does."""
+    return wait_together(Calls(refs, deadline_seconds, what))[0]
+
+
+def wait_together(*calls: Calls) -> list[list[Any]]:
+    """Results of all the calls, in order; the first failure ends the wait.
 
     Raises:
         DeadlineError: some call was not done in time; the message has `what` and which calls are pending.
-        ActorError: a process died. An exception raised inside a process is raised here as it is.
+        ActorError: an actor died.
+        RlvrError: raised inside an actor, RemoteError for what a library or a user's code raised there.
     """
     import ray
 
-    end = time.monotonic() + deadline_seconds
+    begun = time.monotonic()
+    pending = {ref: call for call in calls for ref in call.refs}
     results: dict[Any, Any] = {}
-    pending = list(refs)
     while pending:
-        done, pending = ray.wait(
-            pending, num_returns=1, timeout=max(0.0, end - time.monotonic()), fetch_local=False
-        )
+        next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
+        left = max(0.0, begun + next_due.deadline_seconds - time.monotonic())
+        done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
         if not done:
-            stuck = [position for position, ref in enumerate(refs) if ref not in results]
-            raise DeadlineError(
-                f"{what}: {len(stuck)} of {len(refs)} calls (number {stuck}) not done within "
-                f"{deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
-                "deadline_seconds of that part of the configuration."
-            )
-        try:
-            results[done[0]] = ray.get(done[0])
-        except Exception as error:  # whatever it is, it is told below
-            raise _explained([error, *_errors_soon(pending)], what) from error
-    return [results[ref] for ref in refs]
+            raise _too_late(next_due, pending)
+        for ref in done:
+            what = pending.pop(ref).what
+            try:
+                results[ref] = ray.get(ref)
+            except ray.exceptions.RayError as error:
+                _raise_root(error, what, list(pending))
+    return [[results[ref] for ref in call.refs] for call in calls]
 
 
-def _errors_soon(pending: list[Any]) -> list[Exception]:
-    """What other calls raise shortly after one has: for the same reason, or as the reason, as a rank that died is."""
+def _too_late(call: Calls, pending: Collection[Any]) -> DeadlineError:
+    stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
+    return DeadlineError(
+        f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
+        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
+        "deadline_seconds of that part of the configuration."
+    )
+
+
+def _raise_root(first: Exception, what: str, pending: list[Any]) -> NoReturn:
+    """Raise what the first failure means, or the death of an actor where it only follows from that."""
     import ray
 
-    done, _ = ray.wait(pending, num_returns=len(pending), timeout=GRACE_SECONDS) if pending else ([], [])
-    errors: list[Exception] = []
+    failures = [first]
+    done = ray.wait(pending, num_returns=len(pending), timeout=GRACE_SECONDS)[0] if pending else []
     for ref in done:
         try:
             ray.get(ref)
-        except Exception as error:
-            errors.append(error)
-    return errors
+        except ray.exceptions.RayError as error:
+            failures.append(error)
+    meanings = [(_meaning(failure, what), failure) for failure in failures]
+    deaths = [(meaning, failure) for meaning, failure in meanings if type(meaning) is ActorError]
+    meaning, failure = (deaths or meanings)[0]
+    raise meaning from failure
 
 
-def _explained(errors: Sequence[Exception], what: str) -> Exception:
-    """The error to raise for calls that failed together: a lost process explains more than what it left behind."""
+def _meaning(error: Any, what: str) -> RlvrError:
+    """What an error of Ray means to a user."""
     import ray
 
-    for error in errors:
-        if isinstance(error, ray.exceptions.RayActorError):
-            return ActorError(
-                f"{what}: the process behind it died ({str(error).strip().splitlines()[0]}). Often it ran out of "
-                "memory; Ray's log folder, named at the start of the run, has its last words."
-            )
-    first = errors[0]
-    cause = first.cause if isinstance(first, ray.exceptions.RayTaskError) else first
-    if not isinstance(cause, Exception):
-        return ActorError(f"{what}: {first}")
-    cause.add_note(f"{INSIDE}{what})")
-    return cause
+    cause = error
+    while isinstance(cause, ray.exceptions.RayTaskError):
+        cause = cause.cause
+    if isinstance(cause, RlvrError):
+        cause.add_note(f"(inside an actor, during: {what})")
+        return cause
+    foreign = not isinstance(cause, ray.exceptions.RayError)  # a result that cannot be pickled, say
+    unprepared = isinstance(cause, ray.exceptions.RuntimeEnvSetupError)
+    lines = str(cause).strip().splitlines()
+    if getattr(cause, "actor_init_failed", False):  # before our constructor: a module that is not there, say
+        return RemoteError(f"{what}: an actor could not be set up ({lines[-1]})")
+    if foreign or unprepared:
+        return RemoteError(f"{what}: an actor failed with {in_words(cause)}")
+    return ActorError(
+        f"{what}: the process behind it died ({lines[0]}). Often it ran out of memory; "
+        "Ray's log folder, named at the start of the run, has its last words."
+    )
 
 
 def put(value: Any) -> Any:

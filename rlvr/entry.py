@@ -22,7 +22,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config import Config
 from rlvr.errors import ActorError, ConfigError, DeadlineError, PausedError, RlvrError
-from rlvr.guard import INSIDE
 from rlvr.overrides import check_placeholders, quote_odd_values
 from rlvr.peer_keys import peer_hint
 
@@ -253,25 +252,19 @@ class readable_errors:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, _interrupt)
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         # An interrupt inside a library can come out as that library's own error.
         if error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted.is_set()):
             print("\nstopped by the user", file=sys.stderr)
             sys.exit(130)
-        notes = getattr(error, "__notes__", [])
-        told = isinstance(error, RlvrError) or any(note.startswith(INSIDE) for note in notes)
-        if error is not None and told and not os.environ.get("RLVR_TRACEBACK"):
-            # A library's exception in a process of the run, too: its own words say more than where we waited for it.
-            shown = [
-                f"{type(error).__name__}: {error}",
-                *(note for note in notes if not note.startswith("Traceback")),
-            ]
-            print("\n" + "\n".join(shown), file=sys.stderr)
+        if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
+            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+            print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)
             print("(RLVR_TRACEBACK=1 shows where)", file=sys.stderr)
             sys.exit(exit_code(error))
 
 
-def exit_code(error: BaseException) -> int:
+def exit_code(error: RlvrError) -> int:
     """What a process that ends with this error exits with: 75 after a pause, 69 for a lost process, else 1."""
     if isinstance(error, PausedError):
         return EXIT_PAUSED

@@ -21,6 +21,14 @@ class ActorError(RlvrError):
     """A process of the run died, or no longer takes part."""
 
 
+class RemoteError(RlvrError, RuntimeError):
+    """A library, or code of the user's, failed inside an actor; the message has its own words."""
+
+
+class RemoteOSError(RemoteError, OSError):
+    """The same where the operating system refused: a full disk, say."""
+
+
 class MismatchError(RlvrError):
     """Rollout engine and learner disagree on log-probabilities beyond the configured limit."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
+from rlvr.data.context import check_context
 from rlvr.data.sources import load_problems
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
@@ -36,8 +37,8 @@ def read_inputs(cfg: Config) -> Inputs:
     """
     room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
     try:
+        check_context(cfg.model)
         base_folder = model_folder(cfg.model.base_path or cfg.model.path)
-        check_positions(cfg)
         tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
         check_verifier(cfg, eval_sets[0].prompts[0].problem)
@@ -104,42 +105,3 @@ def check_verifier(cfg: Config, problem: Problem | None) -> None:
             f"reward.verifier={cfg.reward.verifier}: tried on problem {problem.id} with its own answer "
             f"{problem.answer!r:.60}, it gave no verdict: {verdict.detail}"
         )
-
-
-def check_positions(cfg: Config) -> None:
-    """See that policy and base have positions for the whole context.
-
-    Raises:
-        ConfigError: model.max_length is beyond them, or a configuration cannot be read.
-    """
-    for key in ("path", "base_path"):
-        path = getattr(cfg.model, key)
-        if path is None:
-            continue
-        try:
-            config = AutoConfig.from_pretrained(
-                model_folder(path), trust_remote_code=cfg.model.trust_remote_code
-            )
-        except (ValueError, OSError) as error:  # a user's folder, or the hub
-            raise ConfigError(f"model.{key}={path}: its configuration cannot be read ({error})") from error
-        positions = longest_context(config)
-        if positions is not None and cfg.model.max_length > positions:
-            raise ConfigError(
-                f"model.max_length={cfg.model.max_length}: the model {path} has positions for {positions} tokens "
-                f"only; set model.max_length={positions} or less (and rollout.max_response_tokens and "
-                "data.max_prompt_tokens to what fits into it)"
-            )
-
-
-def longest_context(config: PretrainedConfig) -> int | None:
-    """Tokens that a model's positions reach, stretched by its rope scaling; None where it has no limit."""
-    text = config.get_text_config(decoder=True)  # multimodal models nest it
-    positions = getattr(text, "max_position_embeddings", None)
-    if not isinstance(positions, int):
-        return None
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    scaled = rope.get("factor") if isinstance(rope, dict) else None
-    if scaled is None:
-        return positions
-    original = rope.get("original_max_position_embeddings") or positions
-    return max(positions, int(original * scaled))

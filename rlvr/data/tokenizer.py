@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr.data.model_folders import complaint, is_checkpoint
+from rlvr.data.model_folders import is_training_checkpoint, why_no_model, why_no_tokenizer
 from rlvr.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,24 +20,34 @@ HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")  # name or owner/name
 BUILTIN_FOLDER = Path(__file__).parent / "base_model"
 
 
-def model_folder(path: str, *, checkpoints: bool = False) -> str:
+def model_folder(path: str, *, checkpoint: bool = False) -> str:
     """Return the folder of a local model, or a hub name unchanged; "builtin" is the model in the package.
 
-    Raises DataError for a local path that does not exist or holds something else than a model; with `checkpoints` a
-    checkpoint of a training run will do.
+    With `checkpoint`, that of a training run passes, too. Raises DataError for a local path that does not
+    exist, and for one that is no model in Hugging Face format, with how to make it one.
     """
+    folder = _found(path)
+    local = Path(folder)
+    passes = checkpoint and is_training_checkpoint(local)
+    if local.is_dir() and not passes and (instead := why_no_model(local)) is not None:
+        raise DataError(f"model {path}: {folder} is {instead}")
+    return folder
+
+
+def _found(path: str) -> str:
+    """The folder of a local path, or a hub name unchanged. Raises DataError for a path that does not exist."""
     if path == BUILTIN:
         if not (BUILTIN_FOLDER / "config.json").is_file():
             raise DataError(f"the built-in model is missing from {BUILTIN_FOLDER}: reinstall the package")
         return str(BUILTIN_FOLDER)
     local = Path(path).expanduser()
     if path and local.is_dir():
-        if (problem := complaint(local)) and not (checkpoints and is_checkpoint(local)):
-            raise DataError(problem)
         return str(local.absolute())  # actors may run in another folder
+    if local.is_file():
+        raise DataError(f"model {path}: {local.absolute()} is {why_no_model(local)}")
     first, *rest = path.split("/")
     under_a_folder = bool(rest) and Path(first).is_dir()
-    if not HUB_NAME.fullmatch(path) or local.is_file() or under_a_folder:
+    if not HUB_NAME.fullmatch(path) or under_a_folder:
         raise DataError(
             f"model folder {path!r} does not exist (looked in {local.resolve()}); expected 'builtin', a "
             "folder in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Math-1.5B"
@@ -54,12 +64,15 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
     """Load the tokenizer of a model path as `model_folder` understands it, with a padding token in any case.
 
     A tokenizer without one pads with its end token; that is safe because padding stands on the right and is
-    masked by length, never by token id. Raises DataError for a missing local path and for a tokenizer
-    without an end token.
+    masked by length, never by token id. Raises DataError for a missing local path, one without a tokenizer,
+    and a tokenizer without an end token.
     """
     from transformers import AutoTokenizer  # imports torch: keep it out of the data modules' import
 
-    folder = model_folder(path)
+    folder = _found(path)
+    local = Path(folder)
+    if local.is_dir() and (instead := why_no_tokenizer(local)) is not None:
+        raise DataError(f"model {path}: {folder} is {instead}")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer.eos_token_id is None:
         raise DataError(

@@ -66,11 +66,11 @@ class Learner:
         """Where the other ranks can meet this one."""
         return node_address(), free_port()
 
-    def start(self, master_address: str, master_port: int) -> dict[str, str]:
-        """Join the other ranks, load the models and build the optimiser; returns the versions in use."""
+    def start(self, master: tuple[str, int]) -> dict[str, str]:
+        """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use."""
         import deepspeed
 
-        self._join_group(master_address, master_port)
+        self._join_group(*master)
         torch.manual_seed(self.cfg.seed)
         policy = load_policy(self.cfg.model, self.spec.model_folder, self.cfg.rollout.temperature)
         learner = self.cfg.learner

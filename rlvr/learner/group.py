@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr.cluster import Placement, put, spawn, threads_per_actor, wait
+from rlvr.cluster import Calls, Placement, put, spawn, threads_per_actor, wait, wait_together
 from rlvr.config import Config
 from rlvr.learner.actor import Learner, LearnerSpec
 from rlvr.learner.scoring import merge_scores
@@ -31,18 +31,19 @@ class LearnerGroup:
             )
             for rank in range(world)
         ]
-
-        start_deadline = cfg.learner.start_deadline_seconds
-        [master] = self._call([self.handles[0].address.remote()], "start of learner rank 0", start_deadline)
-        self.starting = [h.start.remote(*master) for h in self.handles]
+        master = self.handles[0].address.remote()
+        self.starting = Calls(
+            [h.start.remote(master) for h in self.handles],
+            deadline_seconds=cfg.learner.start_deadline_seconds,
+            what="start of the learner",
+        )
 
     def _call(self, refs: Sequence[Any], what: str, deadline: float | None = None) -> list[Any]:
         return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
 
     def ready(self) -> dict[str, str]:
         """Wait until every rank holds its models; returns the versions they run on."""
-        deadline = self.cfg.learner.start_deadline_seconds
-        return self._call(self.starting, "start of the learner", deadline)[0]
+        return wait_together(self.starting)[0][0]
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Open the weight-transfer channel from rank 0 to the engines."""

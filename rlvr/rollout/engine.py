@@ -5,17 +5,17 @@ This module and `rlvr.sync` are the only places that import vLLM, and only once 
 
 from __future__ import annotations
 
-import difflib
+import inspect
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rlvr.errors import ConfigError
+from rlvr.rollout.engine_args import check_engine_args
+from rlvr.temporary import use_own_temporary_folder
 from rlvr.types import Floats, Ints
 
 
@@ -77,29 +77,6 @@ class GenerationResult:
     generations: tuple[Generation, ...]
 
 
-def check_arguments(given: dict[str, Any]) -> None:
-    """Refuse what vLLM does not know, before it starts.
-
-    Raises:
-        ConfigError: names the nearest arguments.
-    """
-    from vllm.engine.arg_utils import EngineArgs
-
-    known = [field.name for field in fields(EngineArgs)]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see vLLM's engine arguments."
-            raise ConfigError(f"rollout.engine_args.{name}: vLLM has no such argument; {hint}")
-
-
-def remove_rendezvous_file(worker: Any) -> None:
-    """Delete the file over which a worker on CPU has met its group: once the group exists nobody reads it."""
-    _, scheme, path = str(getattr(worker, "distributed_init_method", "")).partition("file://")
-    if scheme:
-        Path(path).unlink(missing_ok=True)
-
-
 # Where vLLM takes log-probs over the whole vocabulary from when top_p or top_k truncate it.
 WHOLE_DISTRIBUTION = "rlvr.sync.vllm_logprobs:WholeDistribution"
 
@@ -139,13 +116,16 @@ class RolloutEngine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        keep_files_apart()
         from vllm import LLM
         from vllm.config import WeightTransferConfig
+        from vllm.engine.arg_utils import EngineArgs
 
         from rlvr.sync import vllm_gloo
 
+        known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
+        check_engine_args(spec.engine_args, known)
         vllm_gloo.register()
-        check_arguments(spec.engine_args)
         self.version = 0
         dtype: Any = spec.dtype
         self._llm = LLM(
@@ -164,8 +144,6 @@ class RolloutEngine:
             seed=0,
             **_further_arguments(spec),
         )
-        if spec.device == "cpu":
-            self._llm.collective_rpc(remove_rendezvous_file)
 
     def ready(self) -> dict[str, str]:
         """Versions of what this engine runs on; returns once the engine can generate."""
@@ -236,6 +214,17 @@ def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
     if spec.logprobs_mode == "processed_logits":
         arguments["logits_processors"] = [*arguments.get("logits_processors", ()), WHOLE_DISTRIBUTION]
     return arguments
+
+
+def keep_files_apart() -> None:
+    """Have vLLM's rendezvous files and sockets in a temporary folder that goes with this process.
+
+    What torch compiles stays where later runs find it.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    cache_dir()  # settles TORCHINDUCTOR_CACHE_DIR, which else is below the temporary folder
+    use_own_temporary_folder()
 
 
 def _generation(completion: Any) -> Generation:

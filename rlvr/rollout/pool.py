@@ -9,13 +9,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.cluster import Placement, spawn, threads_per_actor, wait
+from rlvr.cluster import Calls, Placement, spawn, threads_per_actor, wait, wait_together
 from rlvr.config import Config
 from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling, logprobs_mode
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
-from rlvr.temp_folders import socket_folder
 from rlvr.types import Group, Prompt, Sample
 
 
@@ -49,6 +48,11 @@ class EnginePool:
         self.handles: list[Any] = [
             spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
         ]
+        self.starting = Calls(
+            [h.ready.remote() for h in self.handles],
+            deadline_seconds=rollout.start_deadline_seconds,
+            what="start of the rollout engines",
+        )
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:
@@ -67,14 +71,9 @@ class EnginePool:
         finally:
             self._lock.release()
 
-    def starting(self) -> list[Any]:
-        """One call for each engine, done when it can generate."""
-        return [h.ready.remote() for h in self.handles]
-
     def ready(self) -> dict[str, str]:
         """Wait until every engine can generate; returns the versions they run on."""
-        deadline = self.cfg.rollout.start_deadline_seconds
-        return wait(self.starting(), deadline_seconds=deadline, what="start of the rollout engines")[0]
+        return wait_together(self.starting)[0][0]
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
@@ -128,7 +127,7 @@ class EnginePool:
 
 
 def _placement(number: int, rollout: Any, threads: int) -> Placement:
-    env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_RPC_BASE_PATH": socket_folder()}
+    env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return Placement(
         name=f"engine-{number}",
         gpus=rollout.gpus_per_engine * rollout.tensor_parallel,

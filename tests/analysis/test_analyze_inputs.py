@@ -9,7 +9,14 @@ import pytest
 import torch
 from analyze_cases import END, config, save_model, write_responses
 from omegaconf import OmegaConf
-from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, Qwen2Config, T5Config
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
+    Qwen2Config,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from rlvr.analysis.config import AnalyzeConfig, ScoreConfig, SelectConfig
 from rlvr.analysis.shift.inputs import with_run
@@ -165,7 +172,8 @@ def bidirectional(folder):
 
 
 def encoder_decoder(folder):
-    T5Config(vocab_size=47, d_model=32, num_layers=1, d_kv=8, d_ff=32, num_heads=4).save_pretrained(folder)
+    config = T5Config(vocab_size=47, d_model=32, num_layers=1, d_kv=8, d_ff=32, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
 
 
 def classifier(folder):
@@ -203,7 +211,7 @@ def damaged(folder):
         (bidirectional, "outputs depend on tokens further right"),
         (encoder_decoder, "not a causal language model"),
         (classifier, r"not a causal language model: its files lack lm_head.weight"),
-        (nothing, "not a causal language model"),
+        (nothing, "without weights in Hugging Face format"),
         (damaged, "its logits are not finite"),
     ],
 )
@@ -215,7 +223,7 @@ def test_a_policy_that_is_not_a_causal_model(models, tmp_path, make, message):
     load_tokenizer("builtin").save_pretrained(folder)
     responses = write_responses(tmp_path / "r.jsonl", seed=3)
     cfg = config(models[0], folder, tmp_path / "out", responses=[str(responses)], trajectory="policy")
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         analyze(cfg)
 
 

@@ -1,6 +1,7 @@
 """Model paths and tokenizers, saved to disk and loaded as a run does."""
 
 import logging
+import shutil
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -59,7 +60,7 @@ def test_a_relative_path_under_an_existing_folder_is_not_taken_for_a_hub_name(tm
     (tmp_path / "runs").mkdir()
     with pytest.raises(DataError, match="does not exist"):
         model_folder("runs/policy")
-    (tmp_path / "runs" / "policy").mkdir()
+    shutil.copytree(BUILTIN_FOLDER, tmp_path / "runs" / "policy")
     assert model_folder("runs/policy") == str(tmp_path / "runs" / "policy")  # actors may run elsewhere
 
 

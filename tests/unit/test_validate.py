@@ -142,6 +142,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     (r"learner.betas=\[0.9, 1.0\]", {"learner__betas": [0.9, 1.0]}),
     ("loss.rollout_correction=0", {"loss__rollout_correction": 0.0}),
     ("rollout.memory_utilization=1.5", {"rollout__memory_utilization": 1.5}),
+    ("rollout.kv_cache_mb=0", {"rollout__kv_cache_mb": 0}),
     ("cluster.threads_per_actor=0", {"cluster__threads_per_actor": 0}),
     ("cluster.cpus=0", {"cluster__cpus": 0}),
 ]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rlvr.analysis.shift.models import is_training_checkpoint
 from rlvr.config import ModelConfig
+from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError
 
@@ -72,7 +72,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     Raises:
         ConfigError: it is not a causal LM, weights are missing, or its logits are not those of its head.
     """
-    folder, state = model_folder(path, checkpoints=True), None
+    folder, state = model_folder(path, checkpoint=True), None
     if is_training_checkpoint(folder):
         folder, state = _training_checkpoint(Path(folder))
     settings = {"trust_remote_code": cfg.trust_remote_code}

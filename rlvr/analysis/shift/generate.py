@@ -11,9 +11,10 @@ from rlvr.actors import open_engines
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.analysis.shift.inputs import identity
-from rlvr.analysis.shift.models import Models, is_training_checkpoint
+from rlvr.analysis.shift.models import Models
 from rlvr.analysis.shift.storage import claim
 from rlvr.config import Config, LearnerConfig
+from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.failures import check_failures, graded_pairs

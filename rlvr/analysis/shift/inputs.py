@@ -94,7 +94,7 @@ def policies(cfg: AnalyzeConfig) -> list[PolicyToScore]:
 
 def identity(path: str) -> dict[str, Any]:
     """What tells a model from another one at the same place: path, weight files, their sizes and dates."""
-    folder = Path(model_folder(path, checkpoints=True))
+    folder = Path(model_folder(path, checkpoint=True))
     if not folder.is_dir():
         return {"model": path}
     files = [p for p in sorted(folder.rglob("*")) if p.suffix in (".safetensors", ".bin", ".pt")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import PolicyToScore, policies
+from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.errors import ConfigError
 
@@ -42,11 +42,6 @@ def check_models(cfg: AnalyzeConfig) -> Models:
         if not is_training_checkpoint(policy.path):  # it has no tokenizer but the run's own
             check_same_tokens(base, tokenizer, policy.path, _tokenizer(cfg, policy.path))
     return Models(base, tuple(chosen), tokenizer, vocabulary, device)
-
-
-def is_training_checkpoint(path: str) -> bool:
-    """Whether a folder holds what DeepSpeed wrote during training, rather than a Hugging Face model."""
-    return (Path(path) / "state.json").is_file()
 
 
 def check_same_tokens(base: str, base_tokenizer: Any, policy: str, policy_tokenizer: Any) -> None:

@@ -1,0 +1,272 @@
+"""What reaches the user when something fails inside an actor: its own words, and which kind of failure it was."""
+
+from __future__ import annotations
+
+import glob
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from pydantic import BaseModel, field_validator
+
+from rlvr import cluster
+from rlvr.config import Config
+from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.entry import exit_code
+from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
+from rlvr.rollout.pool import EnginePool
+
+pytestmark = pytest.mark.e2e
+TESTS = Path(__file__).parents[1]
+SEARCH_PATH = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+
+
+class Locked(Exception):
+    """Cannot be pickled: it holds a lock."""
+
+    def __init__(self) -> None:
+        super().__init__("the scheduler is locked")
+        self.lock = threading.Lock()
+
+
+class WantsTwo(Exception):
+    """Cannot be unpickled: pickle calls it with the text alone."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text today")
+
+
+class OfAUser(RlvrError):
+    """Defined where the driver may not find it."""
+
+
+class Length(BaseModel):
+    length: int
+
+    @field_validator("length")
+    @classmethod
+    def fits(cls, value: int) -> int:
+        raise ValueError(f"length {value} is too much " + "for anybody " * 3)
+
+
+def because() -> None:
+    try:
+        raise KeyError("max_position_embeddings")
+    except KeyError as error:
+        raise RuntimeError("the model could not be set up") from error
+
+
+def deep(level: int) -> None:
+    deep(level + 1)
+
+
+FAILURES: dict[str, Any] = {
+    "cannot be pickled": lambda: (_ for _ in ()).throw(Locked()),
+    "cannot be unpickled": lambda: (_ for _ in ()).throw(WantsTwo("half the weights", 3)),
+    "wraps another": because,
+    "pydantic": lambda: Length(length=4096),
+    "exits": lambda: sys.exit(3),
+    "recursion": lambda: deep(0),
+    "megabytes": lambda: (_ for _ in ()).throw(ValueError("first\n" + "x" * 20_000_000 + "\nlast")),
+    "out of memory": lambda: torch.empty(1 << 60),
+    "mute": lambda: (_ for _ in ()).throw(Mute()),
+    "of a user": lambda: (_ for _ in ()).throw(OfAUser("mine")),
+    "many": lambda: (_ for _ in ()).throw(ExceptionGroup("two", [OSError("disk"), ValueError("x")])),
+}
+WORDS = {
+    "cannot be pickled": ("Locked: the scheduler is locked",),
+    "cannot be unpickled": ("WantsTwo: half the weights",),
+    "wraps another": (
+        "RuntimeError: the model could not be set up",
+        "because of KeyError",
+        "max_position_embeddings",
+    ),
+    "pydantic": ("ValidationError: length: Value error, length 4096 is too much",),
+    "exits": ("SystemExit: 3",),
+    "recursion": ("RecursionError",),
+    "megabytes": ("ValueError: first", "last"),
+    "out of memory": ("RuntimeError", "memory"),
+    "mute": ("Mute: (its text cannot be read)",),
+    "of a user": ("OfAUser: mine",),
+    "many": ("two (2 sub-exceptions)", "because of OSError: disk"),
+}
+
+
+class Fragile:
+    """Fails as it is told, when it is built or when it is called."""
+
+    def __init__(self, at_start: str | None = None) -> None:
+        if at_start is not None:
+            FAILURES[at_start]()
+
+    def fail(self, how: str) -> None:
+        FAILURES[how]()
+
+    def refuse(self) -> None:
+        raise ConfigError("rollout.engines=9: too many")
+
+    def disk(self) -> None:
+        raise OSError(28, "No space left on device", "/data/x")
+
+    def unsendable(self) -> Any:
+        return threading.Lock()
+
+    def sleep(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return "awake"
+
+    def after(self, other: Any) -> str:
+        return f"after {other}"
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def spawned(*args: Any, name: str = "engine-0") -> Any:
+    return cluster.spawn(Fragile, cluster.Placement(name, 0, 1, {"PYTHONPATH": SEARCH_PATH}), *args)
+
+
+def call(*refs: Any, deadline_seconds: float = 60) -> list[Any]:
+    return cluster.wait(refs, deadline_seconds=deadline_seconds, what="a test")
+
+
+@pytest.fixture(scope="module")
+def actor(ray_cluster: cluster.Cluster) -> Any:
+    return spawned()
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_call_that_fails(actor: Any, how: str) -> None:
+    with pytest.raises(RemoteError) as caught:
+        call(actor.fail.remote(how))
+    message = str(caught.value)
+    assert message.startswith("engine-0 failed with ")
+    assert all(word in message for word in WORDS[how]), message
+    assert "memory" not in message or how == "out of memory"
+    assert len(message) < 9_000
+    assert caught.value.__notes__ == ["(inside an actor, during: a test)"]
+    assert exit_code(caught.value) == 1
+    log = message.rpartition("(the traceback is in ")[2].rstrip(")")
+    assert f"line {FAILURES[how].__code__.co_firstlineno}" in Path(log).read_text() or how in (
+        "wraps another",
+        "recursion",
+    )
+    assert call(actor.after.remote("that")) == ["after that"]  # the actor goes on
+
+
+@pytest.mark.parametrize(
+    "how", ["cannot be pickled", "cannot be unpickled", "pydantic", "exits", "megabytes"]
+)
+def test_a_constructor_that_fails(ray_cluster: cluster.Cluster, how: str) -> None:
+    broken = spawned(how)
+    for _ in range(2):  # every call says so
+        with pytest.raises(RemoteError) as caught:
+            call(broken.pid.remote())
+        assert all(word in str(caught.value) for word in WORDS[how])
+        assert exit_code(caught.value) == 1
+    cluster.kill([broken])
+
+
+def test_our_own_errors_come_as_they_are(actor: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^rollout.engines=9: too many\n\(inside an actor, during: a test\)$"
+    ):
+        call(actor.refuse.remote())
+    with pytest.raises(RemoteError, match="No space left on device") as caught:
+        call(actor.disk.remote())
+    assert isinstance(caught.value, OSError)  # what the callers of export and checkpoint look for
+
+
+def test_a_result_that_cannot_be_sent(actor: Any) -> None:
+    with pytest.raises(RemoteError, match="cannot pickle"):
+        call(actor.unsendable.remote())
+
+
+def test_a_failed_call_fails_those_that_wait_for_its_result(actor: Any) -> None:
+    other = spawned(name="learner-1")
+    with pytest.raises(RemoteError, match="engine-0 failed with WantsTwo: half the weights"):
+        call(other.after.remote(actor.fail.remote("cannot be unpickled")))
+    cluster.kill([other])
+
+
+def test_the_first_failure_ends_the_wait(actor: Any) -> None:
+    slow = spawned(name="learner-0")
+    call(slow.pid.remote())
+    begun = time.monotonic()
+    with pytest.raises(RemoteError, match="failed with WantsTwo"):
+        cluster.wait_together(
+            cluster.Calls([slow.sleep.remote(50)], 60, "start of the learner"),
+            cluster.Calls([actor.fail.remote("cannot be unpickled")], 60, "start of the engines"),
+        )
+    assert time.monotonic() - begun < cluster.GRACE_SECONDS + 10
+    cluster.kill([slow])
+
+
+def test_each_group_of_calls_has_its_own_deadline(actor: Any) -> None:
+    slow = spawned(name="learner-0")
+    [[pid], [text]] = cluster.wait_together(
+        cluster.Calls([slow.pid.remote()], 60, "one"), cluster.Calls([actor.after.remote(1)], 60, "two")
+    )
+    assert (type(pid), text) == (int, "after 1")
+    with pytest.raises(
+        DeadlineError, match=r"two: 1 of 2 calls \(number \[1\]\) not done within 0.5 s"
+    ) as caught:
+        cluster.wait_together(
+            cluster.Calls([actor.sleep.remote(0)], 60, "one"),
+            cluster.Calls([actor.pid.remote(), slow.sleep.remote(20)], 0.5, "two"),
+        )
+    assert exit_code(caught.value) == 69
+    cluster.kill([slow])
+
+
+def test_a_process_that_dies_is_lost_and_not_refused(ray_cluster: cluster.Cluster) -> None:
+    victim, peer = spawned(name="learner-1"), spawned(name="learner-0")
+    [pid] = call(victim.pid.remote())
+    refs = [peer.fail.remote("cannot be unpickled"), victim.sleep.remote(50)]  # the peer complains first
+    time.sleep(1)
+    os.kill(pid, signal.SIGTERM)  # which Ray raises as SystemExit; test_bad_input has SIGKILL
+    with pytest.raises(ActorError, match="the process behind it died") as caught:
+        call(*refs)
+    assert exit_code(caught.value) == 69
+    cluster.kill([victim, peer])
+
+
+def test_an_engine_says_why_it_cannot_start(ray_cluster: cluster.Cluster) -> None:
+    cfg = Config(recipe="test")
+    cfg.model.max_length = 4096  # where a run of ours lets it pass; see test_context
+    pool = EnginePool(cfg, model_folder("builtin"), load_tokenizer("builtin"), "cpu")
+    with pytest.raises(
+        RemoteError, match=r"engine-0 failed with ValidationError: .*max_model_len \(4096\)"
+    ) as caught:
+        pool.ready()
+    assert exit_code(caught.value) == 1
+    cluster.kill(pool.handles)
+
+
+def test_an_engine_that_is_killed_leaves_no_files(ray_cluster: cluster.Cluster) -> None:
+    found = "/tmp/rlvr-*/vllm_dist_*"
+    before = set(glob.glob(found))
+    pool = EnginePool(Config(recipe="test"), model_folder("builtin"), load_tokenizer("builtin"), "cpu")
+    pool.ready()
+    files = {Path(file) for file in glob.glob(found)} - {Path(file) for file in before}
+    assert files, "vLLM makes its rendezvous file elsewhere now: see rlvr.rollout.engine.keep_files_apart"
+    for process in psutil.Process().children(recursive=True):
+        if process.environ().get("RLVR_ACTOR") == "engine-0":
+            process.kill()
+    end = time.monotonic() + 20
+    while any(file.parent.exists() for file in files):
+        assert time.monotonic() < end
+        time.sleep(0.1)
