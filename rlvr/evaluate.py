@@ -40,6 +40,7 @@ from rlvr.analysis.evaluation_file import (
 )
 from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, write_responses
 from rlvr.analysis.run_inputs import policy_of_run, require_verifier
+from rlvr.analysis.student import p_text
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.sources import ARITHMETIC_HELD_OUT
@@ -184,7 +185,7 @@ def print_comparison(before: Mapping[str, EvalResult], results: Sequence[EvalRes
             continue
         print(
             f"{now.name}: {moved.difference:+.3f} on the earlier evaluation "
-            f"(95% {moved.low:+.3f}..{moved.high:+.3f}), p = {moved.p_value:.3g}; "
+            f"(95% {moved.low:+.3f}..{moved.high:+.3f}), p {p_text(moved.p_value)}; "
             f"{moved.differing} of {moved.problems} problems differ"
         )
 

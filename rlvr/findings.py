@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run_inputs import read_run
+from rlvr.analysis.student import p_text
 from rlvr.controls import require_same, shared_settings
 from rlvr.entry import readable_errors
 from rlvr.errors import ConfigError, RlvrError
@@ -72,7 +73,7 @@ class Crossing:
     effective: float  # of tokens that came out differently
     accuracy: Interval
     random: Interval
-    p_random: float  # paired test of random against JS
+    p_random: float  # paired test of random against JS, corrected over all tests of cross-sampling (Holm)
 
 
 def main() -> None:
@@ -169,7 +170,7 @@ def _crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
             effective=float(row["effective_share"]),
             accuracy=_accuracy(row),
             random=_accuracy(by_key[direction, level, "random"]),
-            p_random=float(by_key[direction, level, "random"]["p_js"]),
+            p_random=float(by_key[direction, level, "random"]["p_js_holm"]),
         )
         for (direction, level, rule), row in by_key.items()
         if rule == "js"
@@ -198,11 +199,11 @@ def findings_table(
         "",
         f"Base alone {endpoints['base']}, policy alone {endpoints['policy']}.",
         "",
-        "| direction | switched (effective) | accuracy, JS rule | accuracy, random positions | p |",
+        "| direction | switched (effective) | accuracy, JS rule | accuracy, random positions | p (Holm) |",
         "| --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {c.direction} | {c.share:.1%} ({c.effective:.1%}) | {c.accuracy} | {c.random} | {c.p_random:.2g} |"
+        f"| {c.direction} | {c.share:.1%} ({c.effective:.1%}) | {c.accuracy} | {c.random} | {p_text(c.p_random)} |"
         for c in crossings
     ]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,6 @@ samples, and a problem without any is left out.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -19,13 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rlvr.analysis.student import t_quantile, two_sided
+
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
-EXACT_FLIPS = 16  # up to so many differing problems, all 2^m sign patterns are enumerated
-FINEST = 2**40  # steps into which differences of rates are divided at most
-BLOCK = 1000  # bootstrap resamples and sign patterns held in memory at once
+BLOCK = 1000  # bootstrap resamples held in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +117,8 @@ def pass_at_k(correct: ArrayLike) -> Doubles:
     return np.where(drawn < n, 1.0 - np.cumprod(ratios, axis=1), np.nan)
 
 
-def normal_interval(scores: ArrayLike) -> Estimate:
-    """Return the mean of per-problem scores ([P]) with its cluster-robust normal interval.
+def t_interval(scores: ArrayLike) -> Estimate:
+    """Return the mean of per-problem scores ([P]) with its cluster-robust interval: t with P - 1 degrees of freedom.
 
     The standard error is that of the mean of P clusters of equal size. Fits scores of any range, such as
     differences; for accuracies near 0 or 1 prefer `wilson_interval`. Raises ValueError for fewer than two
@@ -129,7 +127,11 @@ def normal_interval(scores: ArrayLike) -> Estimate:
     values = _scores(scores)
     if len(values) < 2:
         raise ValueError("a cluster-robust standard error needs at least two problems")
-    mean, half = float(values.mean()), Z95 * math.sqrt(values.var(ddof=1) / len(values))
+    return _by_t(float(values.mean()), math.sqrt(values.var(ddof=1) / len(values)), len(values) - 1)
+
+
+def _by_t(mean: float, error: float, df: int) -> Estimate:
+    half = t_quantile(0.975, df) * error
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -147,45 +149,47 @@ def bootstrap_interval(scores: ArrayLike, *, seed: int = 0, resamples: int = 10_
 
 
 def wilson_interval(correct: ArrayLike) -> Estimate:
-    """Return the accuracy of [P, n] samples with Wilson's interval at the effective sample size.
+    """Return the accuracy of [P, n] samples with Wilson's interval at the effective sample size, by t with P - 1.
 
-    The effective size is the number of independent samples that would have the cluster-robust variance, at
-    most P n; with all right or all wrong, where that variance says nothing, it is P. (Wilson 1927; Korn and
-    Graubard 1998 for the effective size.)
+    The effective size is that of independent samples with the same variance, P n / (1 + (n - 1) rho). The intraclass
+    correlation rho is estimated from the variance between problems and drawn towards 1, samples of a problem all
+    alike, as far as few problems tell of it: rho = (k rho^ + 1) / (k + 1), where k problems have a right answer, or a
+    wrong one, whichever are fewer. Where every answer is right or wrong k is 0 and the effective size P. (Wilson 1927;
+    Korn and Graubard 1998 for effective size and degrees of freedom; the drawing towards 1 is ours, see
+    docs/statistics.md.)
     """
     graded = as_graded(correct)
-    shares, samples = rates(graded), int((~np.isnan(graded)).sum())
-    mean, problems = float(shares.mean()), len(shares)
-    if mean in (0.0, 1.0) or problems == 1:
-        size = float(problems)
-    else:
-        variance = shares.var(ddof=1) / problems
-        size = min(mean * (1 - mean) / variance, samples) if variance > 0 else float(samples)
-    z2 = Z95**2
-    centre = (mean + z2 / (2 * size)) / (1 + z2 / size)
-    half = Z95 / (1 + z2 / size) * math.sqrt(mean * (1 - mean) / size + z2 / (4 * size**2))
+    shares, samples = rates(graded), (~np.isnan(graded)).sum(axis=1)
+    mean, problems, each = float(shares.mean()), len(shares), float(samples.mean())
+    telling = min(int((shares > 0).sum()), int((shares < 1).sum()))
+    rho = 1.0
+    if telling and problems > 1 and each > 1:
+        spread = float(shares.var(ddof=1)) / (mean * (1 - mean))
+        rho = min(1.0, max(0.0, (each * spread - 1) / (each - 1)))
+    rho = (telling * rho + 1) / (telling + 1)
+    size = problems * each / (1 + (each - 1) * rho)
+    z = t_quantile(0.975, max(problems - 1, 1))
+    centre = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
     return Estimate(mean, min(mean, max(0.0, centre - half)), max(mean, min(1.0, centre + half)))
 
 
 def accuracy_ci95(correct: ArrayLike) -> tuple[float, float, float]:
     """Return (mean, low, high) of the accuracy of [P, n] samples: `wilson_interval`, the project's default.
 
-    In simulated evaluations of 30 and 40 problems its coverage stayed nearest to 95 % for accuracies near 0
-    and 1, where the normal and the bootstrap interval are too short, or have no width at all when every
-    answer is wrong; elsewhere the three agree. It also never leaves [0, 1] and involves no chance.
+    In simulated evaluations it covers the accuracy on further problems at least 93 times in 100, also with 30 problems
+    of which most are hopeless (docs/statistics.md); it never leaves [0, 1] and involves no chance.
     """
     estimate = wilson_interval(correct)
     return estimate.mean, estimate.low, estimate.high
 
 
-def compare(
-    first: EvalResult, second: EvalResult, *, seed: int = 0, permutations: int = 10_000
-) -> Comparison:
+def compare(first: EvalResult, second: EvalResult) -> Comparison:
     """Compare two models on the same problems, paired by problem id; the numbers of samples may differ.
 
-    The interval is the normal one over per-problem differences. The p-value is of a sign-flip permutation
-    test: all sign patterns where at most 16 problems differ, else `permutations` random ones with the
-    observed one counted in (Phipson and Smyth 2010). Raises ValueError if the problems are not the same.
+    Interval and p-value are those of one test, the paired t-test over problems with P - 1 degrees of freedom. Problems
+    that all differ alike, or not at all, say nothing of the spread; it is then at least that of two problems which
+    differ by one sample each way. Raises ValueError if the problems are not the same, or fewer than two.
     """
     place = {name: row for row, name in enumerate(second.problem_ids)}
     unpaired = sorted(place.keys() ^ set(first.problem_ids))
@@ -198,35 +202,23 @@ def compare(
     counts = [(~np.isnan(correct)).sum(axis=1) for correct in (first.correct, other)]
     both = (counts[0] > 0) & (counts[1] > 0)
     differences = rates(other[both]) - rates(first.correct[both])
-    # Whole numbers, proportional to the differences: equal sums then compare as equal.
-    common = min(math.lcm(*(int(n) for own in counts for n in np.unique(own[both]))), FINEST)
-    scaled = np.rint(differences * common).astype(np.int64)
-    estimate = normal_interval(differences)
+    problems = len(differences)
+    if problems < 2:
+        raise ValueError(
+            f"{first.name!r} and {second.name!r} have {problems} problem in common; a test needs two"
+        )
+    least = 2 / max(int(count.max()) for count in counts) ** 2
+    squares = max(float(((differences - differences.mean()) ** 2).sum()), least)
+    error = math.sqrt(squares / (problems - 1) / problems)
+    estimate = _by_t(float(differences.mean()), error, problems - 1)
     return Comparison(
         difference=estimate.mean,
         low=estimate.low,
         high=estimate.high,
-        p_value=sign_flip_p_value(scaled, seed=seed, permutations=permutations),
-        problems=len(scaled),
-        differing=int(np.count_nonzero(scaled)),
+        p_value=two_sided(estimate.mean / error, problems - 1),
+        problems=problems,
+        differing=int(np.count_nonzero(differences)),
     )
-
-
-def sign_flip_p_value(differences: ArrayLike, *, seed: int = 0, permutations: int = 10_000) -> float:
-    """Return the two-sided p-value of the sum of integer paired differences ([P]) under random signs."""
-    moving = np.asarray(differences)
-    moving = moving[moving != 0]
-    observed = abs(int(moving.sum()))
-    if len(moving) <= EXACT_FLIPS:
-        patterns = itertools.product((-1, 1), repeat=len(moving))
-        sums = np.fromiter((np.dot(signs, moving) for signs in patterns), dtype=np.int64)
-        return float(np.mean(np.abs(sums) >= observed))
-    rng = np.random.default_rng(seed)
-    extreme = 0
-    for done in range(0, permutations, BLOCK):
-        signs = rng.choice((-1, 1), size=(min(BLOCK, permutations - done), len(moving)))
-        extreme += int(np.count_nonzero(np.abs(signs @ moving) >= observed))
-    return (1 + extreme) / (1 + permutations)
 
 
 def length_stats(result: EvalResult) -> LengthStats:

@@ -1,4 +1,4 @@
-"""Statistics over seeds: Student's t, paired differences, Holm's correction, how many seeds would be needed.
+"""Statistics over seeds: means, paired differences, and the smallest difference that the seeds could have shown.
 
 The seed is the unit here: it answers how the number would move with another run of the same training. How it would
 move with other problems is `rlvr.analysis.accuracy`.
@@ -7,16 +7,15 @@ move with other problems is `rlvr.analysis.accuracy`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rlvr.analysis.student import t_quantile, two_sided
+
 LEVEL = 0.05  # of every test, intervals are 95 %
-POWER = 0.8  # of the numbers of seeds asked for
-MOST_SEEDS = 10_000
+POWER = 0.8  # with which a difference counts as detectable
 ROUNDING = 1e-12  # differences of accuracies below this are none
 
 
@@ -39,33 +38,7 @@ class PairedDifference:
     high: float
     p_value: float  # two-sided paired t-test, see `paired_difference`; nan for fewer than two seeds
     seeds: int
-    needed: int | None  # seeds to find a difference of this size and spread; None if none is known to do
-
-
-def t_cdf(t: float, df: int) -> float:
-    """Return P(T <= t) of Student's t with whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
-    theta = math.atan2(abs(t), math.sqrt(df))
-    cos2, term, total = math.cos(theta) ** 2, 1.0, 1.0
-    # The finite series multiplies cos^2 by 2/3, 4/5 ... for odd df and by 1/2, 3/4 ... for even df.
-    for i in range(1, (df - 1) // 2 if df % 2 else df // 2):
-        term *= cos2 * (2 * i / (2 * i + 1) if df % 2 else (2 * i - 1) / (2 * i))
-        total += term
-    if df % 2:
-        series = math.sin(theta) * math.cos(theta) * total if df > 1 else 0.0
-        central = 2 / math.pi * (theta + series)
-    else:
-        central = math.sin(theta) * total
-    return 0.5 + math.copysign(central / 2, t)
-
-
-@cache
-def t_quantile(p: float, df: int) -> float:
-    """Return the t with P(T <= t) = p for 0 < p < 1, by bisection."""
-    low, high = -1e8, 1e8
-    for _ in range(120):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cdf(middle, df) < p else (low, middle)
-    return (low + high) / 2
+    detectable: float | None  # the smallest difference that these seeds find with 80 % power; None: not known
 
 
 def seed_mean(values: ArrayLike) -> SeedMean:
@@ -94,35 +67,22 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike) -> PairedDifferenc
     spread = float(differences.std(ddof=1))
     if spread < ROUNDING:
         p_value = 1.0 if abs(estimate.mean) < ROUNDING else 2.0 ** (1 - n)
+        # The same test's interval: no other difference is refuted until 2^(1 - n) is below the level.
+        wide = math.inf if 2.0 ** (1 - n) > LEVEL else 0.0
+        estimate = replace(estimate, low=estimate.mean - wide, high=estimate.mean + wide)
     else:
-        p_value = 2 * (1 - t_cdf(abs(estimate.mean) / spread * math.sqrt(n), n - 1))
-    needed = seeds_needed(estimate.mean, spread)
-    return PairedDifference(estimate.mean, estimate.low, estimate.high, p_value, n, needed)
+        p_value = two_sided(estimate.mean / spread * math.sqrt(n), n - 1)
+    detectable = detectable_difference(spread, n)
+    return PairedDifference(estimate.mean, estimate.low, estimate.high, p_value, n, detectable)
 
 
-def seeds_needed(difference: float, spread: float) -> int | None:
-    """Return the seeds with which a paired t-test finds this difference with 80 % power, None beyond 10 000.
+def detectable_difference(spread: float, seeds: int) -> float | None:
+    """Return the smallest difference that a paired t-test over so many seeds finds with 80 % power.
 
-    The smallest n with n >= ((t_{0.975, n-1} + t_{0.8, n-1}) spread / difference)^2. Spread is the standard
-    deviation of the paired differences; with a few seeds it is itself uncertain, so this is a rough guide.
+    (t_{0.975, n-1} + t_{0.8, n-1}) spread / sqrt(n). Spread is the standard deviation of the paired differences, not
+    their mean: power computed from the observed effect would only repeat the p-value (Hoenig and Heisey 2001). None for
+    a single seed, and where all differences are equal, which tells nothing of the spread.
     """
-    if abs(difference) < ROUNDING:
+    if seeds < 2 or spread < ROUNDING:
         return None
-    if spread < ROUNDING:
-        return math.ceil(1 - math.log2(LEVEL))  # of the sign test
-    for n in range(2, 101):
-        factor = t_quantile(1 - LEVEL / 2, n - 1) + t_quantile(POWER, n - 1)
-        if n >= (factor * spread / difference) ** 2:
-            return n
-    n = math.ceil((factor * spread / difference) ** 2)  # beyond 100 the quantiles hardly change
-    return n if n <= MOST_SEEDS else None
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for having made all these tests (Holm 1979); nan stays nan and counts not."""
-    order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    adjusted, largest = [math.nan] * len(p_values), 0.0
-    for rank, (p, i) in enumerate(order):
-        largest = max(largest, min(1.0, p * (len(order) - rank)))
-        adjusted[i] = largest
-    return adjusted
+    return (t_quantile(1 - LEVEL / 2, seeds - 1) + t_quantile(POWER, seeds - 1)) * spread / math.sqrt(seeds)

@@ -19,7 +19,8 @@ DIRECTIONS = {
 }
 COLUMNS = (
     "rule", "level", "share", "effective_share", "switches_per_response", "accuracy", "ci_low", "ci_high",
-    "difference_primary", "p_primary", "recovered_share", "difference_js", "p_js",
+    "difference_primary", "p_primary", "p_primary_holm", "recovered_share", "difference_js", "p_js",
+    "p_js_holm",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from rlvr.analysis.student import p_text
 from rlvr.reporting.html import Content, Markup, details, table, visible_token
 from rlvr.reporting.sources import Analysis, Cross, Row, Run, number
 
@@ -222,8 +223,8 @@ def budget_table(cross: Cross) -> str:
             _share(number(r["accuracy"])),
             f"{_share(number(r['ci_low']))} to {_share(number(r['ci_high']))}",
             _share(number(r["recovered_share"])),
-            _p(r["p_primary"]),
-            _p(r["p_js"]),
+            _p(r["p_primary_holm"]),
+            _p(r["p_js_holm"]),
         ]
         for r in cross.budgets
     ]
@@ -233,7 +234,7 @@ def budget_table(cross: Cross) -> str:
         header,
         rows,
         "Every budget. Effective: the primary model would have sampled another token. p: two-sided paired tests "
-        "against no switches, and of a control against the JS rule at the same budget.",
+        "against no switches, and of a control against the JS rule at the same budget, all corrected together (Holm).",
     )
     return f'<div class="budgets">{content}</div>'
 
@@ -286,6 +287,4 @@ def _range(row: Row, name: str, form: str) -> str:
 
 
 def _p(text: str) -> str:
-    if not text:
-        return ""
-    return f"{number(text):.3f}" if number(text) >= 0.001 else "< 0.001"
+    return p_text(number(text)) if text else ""

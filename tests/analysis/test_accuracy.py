@@ -6,10 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.proportion import proportion_confint
 
+from benchmarks.coverage import POPULATIONS, SKEWED, simulate
 from rlvr.analysis.accuracy import (
     EvalResult,
     accuracy_ci95,
@@ -17,9 +21,8 @@ from rlvr.analysis.accuracy import (
     bootstrap_interval,
     compare,
     length_stats,
-    normal_interval,
     pass_at_k,
-    sign_flip_p_value,
+    t_interval,
     wilson_interval,
 )
 from rlvr.analysis.majority import majority_at_k
@@ -133,16 +136,22 @@ def test_majority_refuses_what_does_not_fit():
 # ---- intervals
 
 
-def test_normal_interval_is_the_cluster_robust_one():
-    """The standard error equals the sandwich estimate over samples clustered by problem, with P / (P - 1)."""
+def test_t_interval_is_the_cluster_robust_one():
+    """Mean and interval are those of a regression on a constant with errors clustered by problem (statsmodels)."""
     rng = np.random.default_rng(0)
     correct = rng.random((12, 5)) < rng.random((12, 1))
-    residual = (correct - correct.mean()).sum(axis=1)  # score of each cluster
-    sandwich = math.sqrt(12 / 11 * (residual**2).sum()) / correct.size
-    estimate = normal_interval(correct.mean(axis=1))
-    assert estimate.mean == pytest.approx(correct.mean())
-    assert estimate.high - estimate.mean == pytest.approx(1.959963984540054 * sandwich)
-    assert estimate.mean - estimate.low == pytest.approx(1.959963984540054 * sandwich)
+    estimate = t_interval(correct.mean(axis=1))
+    clusters = np.repeat(np.arange(12), 5)
+    fitted = OLS(correct.ravel().astype(float), np.ones(60)).fit(
+        cov_type="cluster",
+        cov_kwds={"groups": clusters, "use_correction": False, "df_correction": True},
+        use_t=True,
+    )
+    # statsmodels leaves out the factor P / (P - 1) here; its t has P - 1 degrees of freedom.
+    half = float(fitted.bse[0]) * math.sqrt(12 / 11) * scipy.stats.t.ppf(0.975, 11)
+    assert estimate.mean == pytest.approx(float(fitted.params[0]))
+    assert estimate.high - estimate.mean == pytest.approx(half)
+    assert estimate.mean - estimate.low == pytest.approx(half)
 
 
 def test_clustering_widens_the_interval_of_samples_that_agree():
@@ -169,80 +178,103 @@ def test_the_default_interval_treats_right_and_wrong_alike(correct):
 
 
 def test_wilson_is_the_textbook_interval_for_one_sample_a_problem():
-    """31 of 100: the Wilson score interval is (0.2278, 0.4063), up to P / (P - 1) in the variance."""
+    """31 of 100, at the quantile of t with 99 degrees of freedom in place of the normal one (statsmodels)."""
     estimate = wilson_interval((np.arange(100) < 31)[:, None])
-    assert estimate.low == pytest.approx(0.2278, abs=5e-4)
-    assert estimate.high == pytest.approx(0.4063, abs=5e-4)
-    none = wilson_interval(np.zeros((30, 4), dtype=bool))
-    assert (none.low, none.high) == (0.0, pytest.approx(1.96**2 / (30 + 1.96**2), abs=1e-4))
+    alpha = 2 * scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, 99))
+    expected = proportion_confint(31, 100, alpha=alpha, method="wilson")
+    assert (estimate.low, estimate.high) == pytest.approx(expected)
+    none = wilson_interval(np.zeros((30, 4), dtype=bool))  # 30 problems, not 120 samples
+    alpha = 2 * scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, 29))
+    assert (none.low, none.high) == pytest.approx(proportion_confint(0, 30, alpha=alpha, method="wilson"))
 
 
-def test_bootstrap_agrees_with_the_normal_interval_for_many_problems():
+def test_bootstrap_agrees_with_the_t_interval_for_many_problems():
     scores = np.random.default_rng(3).random(400)
-    one, other = bootstrap_interval(scores, seed=1), normal_interval(scores)
+    one, other = bootstrap_interval(scores, seed=1), t_interval(scores)
     assert one.low == pytest.approx(other.low, abs=2e-3)
     assert one.high == pytest.approx(other.high, abs=2e-3)
     assert one == bootstrap_interval(scores, seed=1)
     assert one != bootstrap_interval(scores, seed=2)
 
 
-def test_the_default_interval_covers_rare_success_where_the_normal_one_does_not():
-    """30 problems, 4 samples: success rates vary over problems with mean 0.03."""
-    rng = np.random.default_rng(0)
-    rates = rng.beta(0.015, 0.485, size=(600, 30, 1))
-    covered = {"default": 0, "normal": 0}
-    for correct in rng.random((600, 30, 4)) < rates:
-        _, low, high = accuracy_ci95(correct)
-        normal = normal_interval(correct.mean(axis=1))
-        covered["default"] += low <= 0.03 <= high
-        covered["normal"] += normal.low <= 0.03 <= normal.high
-    assert covered["default"] / 600 > 0.92
-    assert covered["normal"] / 600 < 0.8
+def coverage(population: str, problems: int, samples: int, replicates: int = 2000) -> float:
+    """How often the interval holds the population's mean; see docs/statistics.md."""
+    return simulate(population, problems, samples, replicates=replicates, seed=0).coverage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("population", SKEWED)
+def test_the_default_interval_covers_skewed_rates_of_few_problems(population):
+    assert coverage(population, 30, 8) >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("population", POPULATIONS)
+@pytest.mark.parametrize(("problems", "samples"), [(10, 8), (40, 32), (200, 4)])
+def test_the_default_interval_covers_every_population(population, problems, samples):
+    assert coverage(population, problems, samples, replicates=800) >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("population", ["Beta(.03, .5)", "Beta(.03, 2)"])
+def test_many_problems_are_covered_as_before(population):
+    found = simulate(population, 200, 4, replicates=2000, seed=0)
+    assert 0.93 <= found.coverage <= 0.965
+    assert (
+        found.width < 1.1 * found.plain_width
+    )  # of the effective size alone, which falls short of 30 problems
+
+
+def test_the_default_interval_covers_rare_success_where_the_plain_one_does_not():
+    found = simulate("Beta(.03, .5)", 30, 8, replicates=300, seed=0)
+    assert found.coverage > 0.93
+    assert found.plain_coverage < 0.9
 
 
 # ---- paired comparison
 
 
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=8))
-def test_sign_flip_p_value_by_enumeration(differences):
-    observed = abs(sum(differences))
-    flips = [
-        abs(sum(sign * value for sign, value in zip(signs, differences, strict=True)))
-        for signs in itertools.product((-1, 1), repeat=len(differences))
-    ]
-    expected = np.mean([flip >= observed for flip in flips])
-    assert sign_flip_p_value(differences) == pytest.approx(expected)
-
-
-def test_random_flips_agree_with_the_exact_test():
-    """17 differing problems are drawn at random; the sum's distribution is binomial for unit differences."""
-    differences = [1] * 13 + [-1] * 4
-    exact = 2 * sum(math.comb(17, k) for k in range(13, 18)) / 2**17
-    assert sign_flip_p_value(differences, permutations=40_000) == pytest.approx(exact, rel=0.15)
-    assert sign_flip_p_value(differences, seed=1) == sign_flip_p_value(differences, seed=1)
-    assert sign_flip_p_value([5] * 40) == pytest.approx(1 / 10_001)
-
-
-def test_compare_pairs_by_problem_id():
+def test_compare_is_the_paired_t_test_over_problems():
     first = result([[0, 0], [1, 1], [0, 1], [0, 0]], "before")
     second = result([[1, 1, 1], [0, 0, 1], [1, 1, 1], [1, 1, 1]], "after", ids=["p/3", "p/2", "p/1", "p/0"])
     found = compare(first, second)
-    differences = np.array([1, 0, 1 / 3 - 1 / 2, 1])
-    assert found.difference == pytest.approx(differences.mean())
-    assert found.high - found.low == pytest.approx(2 * 1.959964 * differences.std(ddof=1) / 2, rel=1e-6)
+    before, after = [0, 1, 0.5, 0], [1, 1, 1 / 3, 1]
+    expected = scipy.stats.ttest_rel(after, before)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.difference == pytest.approx(np.mean(after) - np.mean(before))
     assert (found.problems, found.differing) == (4, 3)
-    assert (
-        found.p_value == 4 / 8
-    )  # of the signs of (1, 1, -1/6): both large ones alike, and the small one free
     mirrored = compare(second, first)
     assert mirrored.difference == pytest.approx(-found.difference)
-    assert mirrored.p_value == found.p_value
+    assert mirrored.p_value == pytest.approx(found.p_value)
 
 
-def test_equal_models_do_not_differ():
+@given(
+    st.integers(2, 8).flatmap(
+        lambda n: st.tuples(
+            *[st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=n, max_size=n)] * 2
+        )
+    )
+)
+def test_the_interval_holds_zero_exactly_where_the_test_does_not_reject(pair):
+    found = compare(result(pair[0]), result(pair[1]))
+    assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+    assert found.low < found.difference < found.high
+
+
+def test_equal_models_do_not_differ_by_more_than_a_sample_or_two():
     same = result([[1, 0], [0, 0], [1, 1]])
     found = compare(same, same)
-    assert (found.difference, found.low, found.high, found.p_value, found.differing) == (0, 0, 0, 1.0, 0)
+    assert (found.difference, found.p_value, found.differing) == (0, 1.0, 0)
+    assert found.high == -found.low
+    assert found.high == pytest.approx(scipy.stats.t.ppf(0.975, 2) * math.sqrt(2 / 4 / 2 / 3))
+    many = result([[1, 0, 1, 0]] * 100)
+    assert compare(many, many).high < 0.01
+
+
+def test_a_test_needs_two_problems():
+    with pytest.raises(ValueError, match="a test needs two"):
+        compare(result([[1]]), result([[0]]))
 
 
 def test_the_test_rejects_as_often_as_it_says():
@@ -312,4 +344,4 @@ def test_scores_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="one finite number per problem"):
         bootstrap_interval([[1.0]])
     with pytest.raises(ValueError, match="at least two problems"):
-        normal_interval([1.0])
+        t_interval([1.0])

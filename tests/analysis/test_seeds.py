@@ -6,10 +6,14 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
-from rlvr.analysis.seeds import holm, paired_difference, seed_mean, seeds_needed, t_cdf, t_quantile
+from rlvr.analysis.seeds import detectable_difference, paired_difference, seed_mean
+from rlvr.analysis.student import holm, p_text, t_cdf, t_quantile, two_sided
 
 
 @pytest.mark.parametrize(
@@ -69,16 +73,65 @@ def test_the_test_errs_as_often_as_it_says():
     assert 0.03 < np.mean(np.asarray(p_values) < 0.05) < 0.075
 
 
-def test_the_needed_seeds_give_the_promised_power():
-    n = seeds_needed(0.5, 0.5)
-    assert n == 10  # tables of the paired t-test at effect size 1: 10
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8), st.integers(0, 2**32 - 1))
+def test_paired_difference_is_scipys(values, seed):
+    other = np.asarray(values) + np.random.default_rng(seed).normal(size=len(values))
+    found, expected = paired_difference(values, other), scipy.stats.ttest_rel(values, other)
+    assert found.p_value == pytest.approx(expected.pvalue, abs=1e-9)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-6)
+
+
+@given(st.floats(-30, 30), st.integers(1, 200))
+def test_the_distribution_is_scipys(t, df):
+    assert t_cdf(t, df) == pytest.approx(scipy.stats.t.cdf(t, df), abs=1e-12)
+    assert two_sided(t, df) == pytest.approx(2 * scipy.stats.t.sf(abs(t), df), abs=1e-12)
+
+
+def test_equal_differences_have_the_interval_of_the_sign_test():
+    few = paired_difference([0.6, 0.7, 0.8], [0.5, 0.6, 0.7])
+    assert (few.p_value, few.low, few.high) == (0.25, -math.inf, math.inf)
+    many = paired_difference(np.arange(6) + 0.5, np.arange(6))
+    assert (many.p_value, many.low, many.high) == (2**-5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_detectable_difference_is_found_with_the_promised_power(seeds):
+    difference = detectable_difference(0.5, seeds)
+    power = TTestPower().power(difference / 0.5, nobs=seeds, alpha=0.05)
+    assert power == pytest.approx(0.8, abs=0.05)  # the sum of two quantiles is the usual approximation
     rng = np.random.default_rng(1)
-    found = [paired_difference(rng.normal(0.5, 0.5, n), np.zeros(n)).p_value < 0.05 for _ in range(500)]
-    assert 0.75 < np.mean(found) < 0.9
-    assert seeds_needed(0.01, 0.1) == pytest.approx(790, abs=20)
-    assert seeds_needed(0.0, 0.1) is None
-    assert seeds_needed(1e-6, 1.0) is None
-    assert seeds_needed(0.5, 0.0) == 6  # 2^-5 < 0.05 < 2^-4
+    found = [
+        paired_difference(rng.normal(difference, 0.5, seeds), np.zeros(seeds)).p_value < 0.05
+        for _ in range(600)
+    ]
+    assert np.mean(found) == pytest.approx(power, abs=0.06)
+
+
+def test_the_detectable_difference_does_not_depend_on_the_one_observed():
+    one, other = paired_difference([0.1, 0.2, 0.4], [0, 0, 0]), paired_difference([5.1, 5.2, 5.4], [0, 0, 0])
+    assert one.detectable == pytest.approx(other.detectable)
+    assert detectable_difference(0.5, 1) is None
+    assert detectable_difference(0.0, 5) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.5, "0.5"),
+        (0.01234, "0.0123"),
+        (1e-4, "<= 0.0001"),
+        (0.0, "<= 0.0001"),
+        (math.nan, "-"),
+        (None, "-"),
+    ],
+)
+def test_p_values_are_never_written_below_their_resolution(p, text):
+    assert p_text(p) == text
 
 
 def test_holm_by_hand():

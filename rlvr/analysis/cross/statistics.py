@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from rlvr.analysis.accuracy import Comparison, EvalResult, accuracy_ci95, avg_at_k, compare
 from rlvr.analysis.cross.calibrate import Calibration
 from rlvr.analysis.cross.rules import RULES
+from rlvr.analysis.student import holm
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,12 @@ class BudgetRow:
     p_js: float | None
     mean_length: float  # response tokens
     truncated_share: float  # of responses
+    p_primary_holm: float = math.nan  # the three p-values corrected together over all rows (Holm)
+    p_intervening_holm: float = math.nan
+    p_js_holm: float | None = None
 
 
+TESTS = ("p_primary", "p_intervening", "p_js")
 COLUMNS = tuple(field.name for field in fields(BudgetRow))
 
 
@@ -142,7 +148,19 @@ def budget_rows(parts: Sequence[Part]) -> list[BudgetRow]:
         names = ("base", "policy") if part.direction == "forward" else ("policy", "base")
         js = None if part.rule == "js" else js_parts.get((part.direction, part.level))
         rows.append(budget_row(part, ends[names[0]], ends[names[1]], js))
-    return rows
+    return corrected(rows)
+
+
+def corrected(rows: Sequence[BudgetRow]) -> list[BudgetRow]:
+    """Return the rows with their p-values corrected for having made all these tests."""
+    tests = [
+        (row, name) for row in range(len(rows)) for name in TESTS if getattr(rows[row], name) is not None
+    ]
+    adjusted = holm([getattr(rows[row], name) for row, name in tests])
+    fresh: list[dict[str, Any]] = [{} for _ in rows]
+    for (row, name), p in zip(tests, adjusted, strict=True):
+        fresh[row][f"{name}_holm"] = p
+    return [replace(row, **values) for row, values in zip(rows, fresh, strict=True)]
 
 
 def rows_as_csv(rows: Sequence[BudgetRow]) -> str:

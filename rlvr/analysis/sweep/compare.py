@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Estimate, accuracy_ci95, correctness, normal_interval
-from rlvr.analysis.seeds import LEVEL, PairedDifference, SeedMean, holm, paired_difference, seed_mean
+from rlvr.analysis.accuracy import Estimate, accuracy_ci95, correctness, t_interval
+from rlvr.analysis.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
+from rlvr.analysis.student import holm
 from rlvr.analysis.sweep.runs import Run
 from rlvr.errors import DataError
 
@@ -37,7 +38,7 @@ class Row:
         Estimate | None
     )  # the same difference with the problem as the unit; None as above, or unpaired
     pairs: tuple[tuple[int, float], ...]  # (seed, difference) of the common seeds
-    p_holm: float
+    p_holm: float  # corrected over all comparisons of the report
 
     @property
     def verdict(self) -> str:
@@ -52,10 +53,9 @@ class Row:
             )
         if self.p_holm < LEVEL:
             return "better" if self.gain.mean > 0 else "worse"
-        needed = (
-            "more than 10000" if self.gain.needed is None else f"about {max(self.gain.needed, LEAST_SEEDS)}"
-        )
-        return f"not told apart; a difference like this would need {needed} seeds"
+        if self.gain.detectable is None:
+            return "not told apart; the seeds do not differ enough to say what they could have shown"
+        return f"not told apart; these seeds could have shown a difference of {self.gain.detectable:.4f}"
 
 
 def choose_baseline(conditions: Sequence[str], named: str | None) -> str:
@@ -74,18 +74,22 @@ def choose_baseline(conditions: Sequence[str], named: str | None) -> str:
 def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
     """One row for each condition and evaluation set, set by set, the baseline first."""
     conditions = list(dict.fromkeys([baseline, *(run.condition for run in runs)]))
+    evaluations = list(dict.fromkeys(name for run in runs for name in run.accuracy))
+    by_evaluation = {
+        e: {c: {r.seed: r for r in runs if r.condition == c and e in r.accuracy} for c in conditions}
+        for e in evaluations
+    }
+    all_gains = {
+        (e, c): gain
+        for e, by_seed in by_evaluation.items()
+        for c in conditions
+        if c != baseline and (gain := _gain(by_seed[c], by_seed[baseline], e)) is not None
+    }
+    adjusted = dict(zip(all_gains, holm([gain.p_value for gain in all_gains.values()]), strict=True))
     rows = []
-    for evaluation in dict.fromkeys(name for run in runs for name in run.accuracy):
-        by_seed = {
-            c: {r.seed: r for r in runs if r.condition == c and evaluation in r.accuracy} for c in conditions
-        }
+    for evaluation, by_seed in by_evaluation.items():
         base = by_seed[baseline]
-        gains = {
-            c: gain
-            for c in conditions
-            if c != baseline and (gain := _gain(by_seed[c], base, evaluation)) is not None
-        }
-        adjusted = dict(zip(gains, holm([gain.p_value for gain in gains.values()]), strict=True))
+        gains = {c: gain for (e, c), gain in all_gains.items() if e == evaluation}
         rows += [
             Row(
                 condition=c,
@@ -96,7 +100,7 @@ def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
                 gain=gains.get(c),
                 problem_gain=_problem_gain(found, base, evaluation) if c in gains else None,
                 pairs=_pairs(found, base, evaluation) if c in gains else (),
-                p_holm=adjusted.get(c, math.nan),
+                p_holm=adjusted.get((evaluation, c), math.nan),
             )
             for c, found in by_seed.items()
             if found
@@ -141,13 +145,13 @@ def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, floa
 
 
 def _problem_gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> Estimate | None:
-    """The mean over problems of each problem's difference, with its normal interval; no resampling."""
+    """The mean over problems of each problem's difference, with its t-interval; no resampling."""
     common = sorted(runs.keys() & baseline.keys())
     first = pooled([runs[seed] for seed in common], evaluation)
     second = pooled([baseline[seed] for seed in common], evaluation)
     if first is None or second is None or first.keys() != second.keys() or len(first) < 2:
         return None
-    return normal_interval([float(np.mean(first[p]) - np.mean(second[p])) for p in first])
+    return t_interval([float(np.mean(first[p]) - np.mean(second[p])) for p in first])
 
 
 def ranking(rows: Sequence[Row], evaluation: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlvr.analysis.student import p_text
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, Row, compare_conditions
 from rlvr.analysis.sweep.runs import Run, Sweep, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
@@ -27,11 +28,11 @@ CURVE_COLUMNS = 8  # evaluated steps in a table
 HOW = (
     "Intervals are 95 %. Over seeds: Student's t of the runs' accuracies. Over problems: clustered by problem, all "
     "seeds' samples. Difference: accuracy less the baseline's. Over seeds it pairs equal seeds; p is of the paired "
-    "t-test with Holm's correction over the conditions of an evaluation set, and the verdict rests on it. Over "
+    "t-test with Holm's correction over all comparisons of the report, and the verdict rests on it. Over "
     "problems it is the mean of each problem's own difference, all samples of the common seeds counted, with the "
     "problem as the unit: it says how the difference of these very runs would move with other problems. No interval "
-    "covers both at once. Seeds needed: at which a test of this one difference alone, without Holm's correction, would "
-    "have 80 % power."
+    "covers both at once. What the seeds could have shown: the smallest difference that a test of this one comparison "
+    "alone, without Holm's correction, finds with 80 % power, given the spread of the paired differences."
 )
 
 
@@ -120,7 +121,7 @@ def _outcome(row: Row) -> tuple[str, ...]:
         "-" if gain is None else signed(gain.mean),
         "-" if gain is None else signed_interval(gain.low, gain.high),
         "-" if by_problem is None else signed_interval(by_problem.low, by_problem.high),
-        "-" if math.isnan(row.p_holm) else f"{row.p_holm:.3g}",
+        p_text(row.p_holm),
         row.verdict,
     )
 
