@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlvr.analysis.accuracy import Bools, Doubles, as_graded
+from rlvr.reward.answer import vote_key
 
 MOST_VOTERS = 1000  # beyond, binomial coefficients no longer fit a double
 
@@ -19,9 +20,10 @@ def majority_at_k(answers: Sequence[Sequence[str | None]], correct: ArrayLike, k
 
     The expectation is over which k of the n samples vote and over ties, which are broken evenly. Samples
     without an answer (None) do not vote; without any vote the answer is wrong. Answers vote together if their
-    texts are equal; where equal texts were graded differently, their mean counts. Samples on which the verifier
-    failed are left out, and nan stands for a problem with fewer than k others. Raises ValueError for k
-    outside 1..n and for n > 1000. (Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reasoning".)
+    texts are equal or they are the same number (1/2 and 0.5); where those were graded differently, their mean
+    counts. Samples on which the verifier failed are left out, and nan stands for a problem with fewer than k
+    others. Raises ValueError for k outside 1..n and for n > 1000. (Wang et al. 2023, "Self-Consistency Improves
+    Chain of Thought Reasoning".)
     """
     as_graded(correct)
     graded = np.asarray(correct)
@@ -37,7 +39,8 @@ def _majority_of_one(answers: Sequence[str | None], right: Bools | Doubles, k: i
     known = ~np.isnan(right)
     if known.sum() < k:
         return math.nan
-    answers, right = [text for text, kept in zip(answers, known, strict=True) if kept], right[known]
+    kept = [text for text, there in zip(answers, known, strict=True) if there]
+    answers, right = [None if text is None else vote_key(text) for text in kept], right[known]
     votes = Counter(answers)
     silent = votes.pop(None, 0)
     total = 0.0

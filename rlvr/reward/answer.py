@@ -6,6 +6,7 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 """
 
 import re
+from fractions import Fraction
 
 from rlvr.reward.notation import based_number, plain_numbers
 
@@ -48,6 +49,9 @@ _CURRENCY = re.compile(
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?text\s*\{\s*(?:\\?%|percent)\s*\}|\bpercent|\bper cent)\s*$", re.I)
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
+_RATIONAL = re.compile(
+    r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
+)
 _CHOICE_GOLD = re.compile(r"\(?([A-J])\)?[.:]?")
 _CHOICE_ANSWER = re.compile(
     r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]))", re.I
@@ -139,6 +143,32 @@ def integer_literal(answer: str) -> str | None:
         return None
     digits = match.group(2) or re.sub(r"[{},]", "", match.group(3))
     return digits if match.group(1) != "-" or digits == "0" else f"-{digits}"
+
+
+def number_value(answer: str) -> Fraction | None:
+    """The exact value of a cleaned answer that is nothing but a number: integer, decimal, fraction or percentage."""
+    body, is_percent = split_percent(answer)
+    whole = integer_literal(body)
+    if whole is not None:
+        value = Fraction(whole)
+    else:
+        found = _RATIONAL.fullmatch(body.replace(" ", ""))
+        if found is None:
+            return None
+        sign, top, bottom, plain, under, decimal = found.groups()
+        try:
+            value = Fraction(decimal or f"{top or plain}/{bottom or under}")
+        except ZeroDivisionError:
+            return None
+        value = -value if sign == "-" else value
+    return value / 100 if is_percent else value
+
+
+def vote_key(answer: str) -> str:
+    """What answers that vote together have in common: the value of a number, else the text."""
+    text = clean(answer)
+    value = number_value(text)
+    return text if value is None else f"={value}"
 
 
 def is_unevaluated(answer: str) -> bool:

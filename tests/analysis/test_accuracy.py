@@ -103,6 +103,16 @@ def test_majority_with_equal_texts_graded_differently(answers, data):
     assert majority_at_k([answers], correct[None], len(answers))[0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_answers_of_one_value_vote_together():
+    truth = np.array([[True, True, False, False]])
+    assert majority_at_k([("1/2", "0.5", "3", "3")], truth, 4)[0] == 0.5  # two votes each
+    assert (
+        majority_at_k([("1/2", "0.5", r"\frac{1}{2}", "3")], np.array([[True, True, True, False]]), 4)[0] == 1
+    )
+    assert majority_at_k([("50\\%", ".50", "1,000", "1000.0")], truth, 4)[0] == 0.5
+    assert majority_at_k([("a", "b", "c", "c")], truth, 4)[0] == 0  # other texts are other votes
+
+
 def test_majority_examples():
     answers = [["4", "4", "5"], ["4", "5", "4"], ["4", "5", None], [None, None, None]]
     correct = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
