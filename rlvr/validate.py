@@ -15,6 +15,8 @@ from rlvr.config import Config
 from rlvr.data.templates import TEMPLATES
 from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
+from rlvr.learner.loss import KL_ESTIMATORS, OBJECTIVES, RATIOS
+from rlvr.learner.packing import AGGREGATIONS
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
 from rlvr.types import SIGNALS, STEP_SIGNALS
@@ -29,10 +31,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reward.policy": tuple(POLICIES),
     "reward.overlong": ("off", "soft"),
     "advantage.estimator": (*ESTIMATORS, *RENAMED),
-    "loss.objective": ("clip", "cispo", "nll"),
-    "loss.ratio": ("token", "sequence"),
-    "loss.aggregation": ("token_mean", "sequence_mean", "constant_length"),
-    "loss.kl": ("off", "k1", "k2", "k3"),
+    "loss.objective": tuple(OBJECTIVES),
+    "loss.ratio": tuple(RATIOS),
+    "loss.aggregation": tuple(AGGREGATIONS),
+    "loss.kl": ("off", *KL_ESTIMATORS),
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),

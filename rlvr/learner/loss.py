@@ -6,6 +6,7 @@ global counts, so partial sums of micro-batches and ranks simply add up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,66 @@ def sequence_mean(values: Tensor, sequence: Tensor) -> Tensor:
     return (total / tokens)[index]
 
 
+def token_ratio(log_ratio: Tensor, sequence: Tensor) -> Tensor:
+    """r = pi / pi_old of the token."""
+    return torch.exp(log_ratio)
+
+
+def sequence_ratio(log_ratio: Tensor, sequence: Tensor) -> Tensor:
+    """r = exp(mean over the sequence of log pi - log pi_old), with the gradient of the token's own log-prob
+    (GSPO-token, arXiv 2507.18071, eq. 13)."""
+    mean = sequence_mean(log_ratio, sequence).detach()
+    return torch.exp(mean + log_ratio - log_ratio.detach())
+
+
+RATIOS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"token": token_ratio, "sequence": sequence_ratio}
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is maximised for each token [t], and on which tokens a bound of the ratio holds."""
+
+    surrogate: Callable[[LossInput, Tensor, Tensor], Tensor]  # (tokens, ratio, clipped ratio)
+    held: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (below, above, advantage) -> low, high
+
+
+def clip_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
+    """min(r A, clip(r) A) (PPO; DAPO, arXiv 2503.14476, eq. 8)."""
+    return torch.minimum(ratio * tokens.advantage, clipped * tokens.advantage)
+
+
+def cispo_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
+    """sg(clip(r)) A log pi (CISPO, arXiv 2506.13585, eq. 4)."""
+    return clipped.detach() * tokens.advantage * tokens.logp
+
+
+def nll_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
+    """log pi, advantages ignored: supervised learning on given answers."""
+    return tokens.logp
+
+
+def held_by_the_minimum(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+    """The minimum lets a bound hold on one side only."""
+    return below & (advantage < 0), above & (advantage > 0)
+
+
+def held_always(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+    """Both bounds hold whatever the advantage."""
+    return below, above
+
+
+def held_never(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+    """There are no bounds."""
+    return torch.zeros_like(below), torch.zeros_like(above)
+
+
+OBJECTIVES = {
+    "clip": Objective(clip_surrogate, held_by_the_minimum),
+    "cispo": Objective(cispo_surrogate, held_always),
+    "nll": Objective(nll_surrogate, held_never),
+}
+
+
 def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
     """Scalar: the sum over tokens of coefficient [t] x |log pi - log pi_old|, weighted as the surrogate is.
 
@@ -85,28 +146,15 @@ def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
 
 
 def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
-    """The clipped surrogate with its KL penalty, summed over the given tokens.
+    """The surrogate of OBJECTIVES over a ratio of RATIOS, with its KL penalty, summed over the given tokens.
 
-    - objective clip: -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) (PPO; DAPO, arXiv 2503.14476, eq. 8)
-    - objective nll: -log pi, advantages ignored: supervised learning on given answers
-    - objective cispo: -sg(clip(r)) A log pi (arXiv 2506.13585, eq. 4)
-    - ratio sequence: r = exp(mean over the sequence of log pi - log pi_old), with the gradient of the token's
-      own log-prob (GSPO-token, arXiv 2507.18071, eq. 13)
+    r is the ratio, clip(r) = clip(r, 1 - clip_low, 1 + clip_high).
     """
     log_ratio = (tokens.logp - tokens.old_logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    if cfg.ratio == "sequence":
-        mean = sequence_mean(log_ratio, tokens.sequence).detach()
-        ratio = torch.exp(mean + log_ratio - log_ratio.detach())
-    else:
-        ratio = torch.exp(log_ratio)
+    ratio = RATIOS[cfg.ratio](log_ratio, tokens.sequence)
     clipped = ratio.clamp(1 - cfg.clip_low, 1 + cfg.clip_high)
-    advantage = tokens.advantage
-    if cfg.objective == "nll":
-        surrogate = tokens.logp
-    elif cfg.objective == "cispo":
-        surrogate = clipped.detach() * advantage * tokens.logp
-    else:
-        surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+    objective = OBJECTIVES[cfg.objective]
+    surrogate = objective.surrogate(tokens, ratio, clipped)
     weight = tokens.weight
     if cfg.rollout_correction is not None:
         if tokens.rollout_logp is None:
@@ -123,11 +171,7 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         loss = loss + cfg.kl_coef * (penalty * weight).sum()
     share = weight if tokens.share is None else tokens.share
     with torch.no_grad():
-        low, high = ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high
-        if cfg.objective == "clip":  # the minimum lets a bound hold only on one side; CISPO's always holds
-            low, high = low & (advantage < 0), high & (advantage > 0)
-        elif cfg.objective == "nll":  # has no bounds
-            low, high = torch.zeros_like(low), torch.zeros_like(high)
+        low, high = objective.held(ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high, tokens.advantage)
         return LossTerms(
             loss=loss,
             clip_low=(low * share).sum(),

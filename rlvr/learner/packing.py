@@ -5,7 +5,7 @@ Shapes: `B` sequences and `L` padded length of a micro-batch, `t` response token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,6 +128,16 @@ def micro_batch(batch: Batch, rows: Ints) -> MicroBatch:
     return MicroBatch(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
 
 
+# (lengths [n], tokens in the loss, sequences in the loss, longest allowed response) -> weight of a token [n]
+AGGREGATIONS: dict[str, Callable[[Ints, int, int, int], np.ndarray]] = {
+    "token_mean": lambda lengths, tokens, sequences, longest: np.full(len(lengths), 1.0 / max(tokens, 1)),
+    "sequence_mean": lambda lengths, tokens, sequences, longest: 1.0 / (sequences * np.maximum(lengths, 1)),
+    "constant_length": lambda lengths, tokens, sequences, longest: np.full(
+        len(lengths), 1.0 / (sequences * longest)
+    ),
+}
+
+
 def aggregation_weights(lengths: Ints, in_loss: np.ndarray, kind: str, max_response: int) -> Floats:
     """[n] weight of every token of a sequence so that the loss is a plain weighted sum over tokens.
 
@@ -140,14 +150,10 @@ def aggregation_weights(lengths: Ints, in_loss: np.ndarray, kind: str, max_respo
     """
     counted = in_loss & (lengths > 0)
     sequences = max(int(counted.sum()), 1)
-    if kind == "token_mean":
-        weights = np.full(len(lengths), 1.0 / max(int(lengths[counted].sum()), 1))
-    elif kind == "sequence_mean":
-        weights = 1.0 / (sequences * np.maximum(lengths, 1))
-    elif kind == "constant_length":
-        weights = np.full(len(lengths), 1.0 / (sequences * max_response))
-    else:
-        raise ConfigError(f"loss.aggregation={kind}: use token_mean, sequence_mean or constant_length")
+    if kind not in AGGREGATIONS:
+        *others, last = AGGREGATIONS
+        raise ConfigError(f"loss.aggregation={kind}: use {', '.join(others)} or {last}")
+    weights = AGGREGATIONS[kind](lengths, int(lengths[counted].sum()), sequences, max_response)
     return np.where(counted, weights, 0.0).astype(np.float32)
 
 

@@ -53,7 +53,7 @@ def test_the_plug_in_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
     (tmp_path / "my_weights.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
-    plugin = build_plugin("my_weights.SurprisalWeight", {"strength": 0.4})
+    plugin = build_plugin("my_weights:SurprisalWeight", {"strength": 0.4})
     batch = token_advantage(small_batch(), plugin, normalize=False, progress=0.0, seed=0)
     expected = 1 + 0.4 * (np.asarray([0.0, 1.0, 2.5, 5.0, 5.0]) / 5 - 0.5)
     np.testing.assert_allclose(batch.token_weight, expected, rtol=1e-6)
