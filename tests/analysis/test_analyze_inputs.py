@@ -219,7 +219,6 @@ def test_a_policy_that_is_not_a_causal_model(models, tmp_path, make, message):
     folder = tmp_path / "strange"
     folder.mkdir()
     make(folder)
-    (folder / "model.safetensors").touch()
     load_tokenizer("builtin").save_pretrained(folder)
     responses = write_responses(tmp_path / "r.jsonl", seed=3)
     cfg = config(models[0], folder, tmp_path / "out", responses=[str(responses)], trajectory="policy")

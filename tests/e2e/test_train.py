@@ -90,7 +90,7 @@ def test_findings_of_a_run(whole_run: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     numbers = json.loads((whole_run / "findings" / "findings.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,6 +112,7 @@ class Remote:
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
         self.generate = self
+        self.ready = SimpleNamespace(remote=lambda: None)
 
     def remote(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> Answer:
         self.requests += requests
