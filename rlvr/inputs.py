@@ -12,6 +12,7 @@ from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
 from rlvr.data.sources import load_problems
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
+from rlvr.data.templates import takes_conversations
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import GraderPool
@@ -76,7 +77,11 @@ def check_without_engines(cfg: Config) -> list[str]:
     for source in (cfg.data.train, *cfg.data.eval):
         if source.path is not None:
             try:
-                load_problems(source, on_bad_row=cfg.data.on_bad_row)
+                load_problems(
+                    source,
+                    on_bad_row=cfg.data.on_bad_row,
+                    conversations=takes_conversations(cfg.data.template),
+                )
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from error
     return [f"{what} is on the hub: it is read when the run starts" for what in remote]
