@@ -25,13 +25,15 @@ def beta(mean: float, concentration: float) -> tuple[float, Rates]:
     return mean, lambda rng, problems: rng.beta(a, b, problems)
 
 
-def easy(share: float, rate: float) -> tuple[float, Rates]:
-    """A few easy problems, the rest hopeless."""
-    return share * rate, lambda rng, problems: np.where(rng.random(problems) < share, rate, 0.0)
+def easy(share: float, rate: float, hopeless: float = 0.0) -> tuple[float, Rates]:
+    """A few easy problems, the rest hopeless or nearly so."""
+    mean = share * rate + (1 - share) * hopeless
+    return mean, lambda rng, problems: np.where(rng.random(problems) < share, rate, hopeless)
 
 
 # Of case D6: rates near 0 that differ much between problems.
 SKEWED = {"Beta(.03, .5)": beta(0.03, 0.5), "Beta(.03, 2)": beta(0.03, 2), "5 % easy": easy(0.05, 0.9)}
+SKEWED |= {f"5 % easy, rest {h:g}": easy(0.05, 0.9, h) for h in (0.01, 0.02, 0.05)}
 POPULATIONS = SKEWED | {
     "5 % solved": easy(0.05, 1.0),
     "Beta(.1, .5)": beta(0.1, 0.5),

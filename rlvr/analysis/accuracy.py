@@ -152,21 +152,19 @@ def wilson_interval(correct: ArrayLike) -> Estimate:
     """Return the accuracy of [P, n] samples with Wilson's interval at the effective sample size, by t with P - 1.
 
     The effective size is that of independent samples with the same variance, P n / (1 + (n - 1) rho). The intraclass
-    correlation rho is estimated from the variance between problems and drawn towards 1, samples of a problem all
-    alike, as far as few problems tell of it: rho = (k rho^ + 1) / (k + 1), where k problems have a right answer, or a
-    wrong one, whichever are fewer. Where every answer is right or wrong k is 0 and the effective size P. (Wilson 1927;
-    Korn and Graubard 1998 for effective size and degrees of freedom; the drawing towards 1 is ours, see
+    correlation rho is estimated from the variance between problems, to which half a problem with all samples right and
+    half a problem with all wrong are added: few problems tell little of it, and then samples count as all alike.
+    (Wilson 1927; Korn and Graubard 1998 for effective size and degrees of freedom; the half problems are ours, see
     docs/statistics.md.)
     """
     graded = as_graded(correct)
     shares, samples = rates(graded), (~np.isnan(graded)).sum(axis=1)
     mean, problems, each = float(shares.mean()), len(shares), float(samples.mean())
-    telling = min(int((shares > 0).sum()), int((shares < 1).sum()))
     rho = 1.0
-    if telling and problems > 1 and each > 1:
-        spread = float(shares.var(ddof=1)) / (mean * (1 - mean))
-        rho = min(1.0, max(0.0, (each * spread - 1) / (each - 1)))
-    rho = (telling * rho + 1) / (telling + 1)
+    if each > 1:  # over the problems and half a problem all right, half a problem all wrong
+        middle = (float(shares.sum()) + 0.5) / (problems + 1)
+        spread = (float((shares**2).sum()) + 0.5 - (problems + 1) * middle**2) / problems
+        rho = min(1.0, max(0.0, (each * spread / (middle * (1 - middle)) - 1) / (each - 1)))
     size = problems * each / (1 + (each - 1) * rho)
     z = t_quantile(0.975, max(problems - 1, 1))
     centre = (mean + z**2 / (2 * size)) / (1 + z**2 / size)

@@ -223,8 +223,8 @@ def budget_table(cross: Cross) -> str:
             _share(number(r["accuracy"])),
             f"{_share(number(r['ci_low']))} to {_share(number(r['ci_high']))}",
             _share(number(r["recovered_share"])),
-            _p(r["p_primary_holm"]),
-            _p(r["p_js_holm"]),
+            _p(r.get("p_primary_holm", "")),
+            _p(r.get("p_js_holm", "")),
         ]
         for r in cross.budgets
     ]
