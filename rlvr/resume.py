@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from rlvr.advantage.group import RENAMED
 from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, what_changed
@@ -64,7 +65,7 @@ def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
     free = tuple(key for key in FREE_KEYS if not (paced and key == "steps"))
     changed = [
         f"{key} was {old!r}, is {new!r}"
-        for key, old, new in differences(saved, _container(cfg))
+        for key, old, new in differences(_of_today(saved), _of_today(_container(cfg)))
         if not key.startswith(free + REMEDIES) and key not in RECORDED
     ]
     if changed:
@@ -102,6 +103,13 @@ def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) 
         for name, new in now.eval_sets.items()
         if name in before.eval_sets and (why := what_changed(before.eval_sets[name], new))
     ]
+
+
+def _of_today(settings: dict[str, Any]) -> Any:
+    """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
+    filled = OmegaConf.merge(_container(Config(recipe="none")), settings)
+    filled.advantage.estimator = RENAMED.get(filled.advantage.estimator, filled.advantage.estimator)
+    return OmegaConf.to_container(filled)
 
 
 def _container(cfg: Config) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from rlvr.checkpoint import (
     TrainingState,
@@ -23,6 +24,7 @@ from rlvr.checkpoint import (
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, Fingerprint
 from rlvr.errors import CheckpointError, ConfigError
+from rlvr.manifest import NAME as MANIFEST
 from rlvr.manifest import WHOLE_BYTES
 from rlvr.run import Change, RunFolder, read_changes
 
@@ -237,6 +239,24 @@ def test_keys_that_change_no_number_are_free(folder, cfg, section, key, value):
     path = save(folder, cfg, 10)
     setattr(cfg if section is None else getattr(cfg, section), key, value)
     assert load_state(path, cfg) == STATE
+
+
+def test_a_checkpoint_of_an_earlier_version_lacks_keys_and_knows_old_names(folder, cfg):
+    cfg.advantage.estimator = "reinforce_pp"
+    path = save(folder, cfg, 10)
+    saved = OmegaConf.load(path / "config.yaml")
+    del saved.advantage.ddof, saved.reward.max_failed
+    OmegaConf.save(saved, path / "config.yaml")
+    (path / MANIFEST).unlink()  # it had none either
+    assert load_state(path, cfg) == STATE
+    cfg.advantage.estimator = "reinforce_pp_samples"  # what it is called now
+    assert load_state(path, cfg) == STATE
+    cfg.advantage.ddof = 1
+    with pytest.raises(ConfigError, match=r"advantage\.ddof was 0, is 1"):
+        load_state(path, cfg)
+    cfg.advantage.ddof, cfg.advantage.estimator = 0, "reinforce_pp_baseline"
+    with pytest.raises(ConfigError, match=r"advantage\.estimator was 'reinforce_pp_samples', is"):
+        load_state(path, cfg)
 
 
 @pytest.mark.parametrize("damage", ["state.json", "config.yaml"])
