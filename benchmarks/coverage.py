@@ -8,13 +8,12 @@ and the interval is asked whether it holds the population's mean: the accuracy o
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import accuracy_ci95
+from rlvr.analysis.accuracy import accuracy_ci95, wilson_bounds
 
 Rates = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -64,10 +63,7 @@ def plain_interval(correct: np.ndarray) -> tuple[float, float]:
         size = float(problems)
     else:
         size = min(mean * (1 - mean) / variance, correct.size) if variance > 0 else float(correct.size)
-    z = 1.959963984540054
-    centre = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
-    half = z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return wilson_bounds(mean, size, z=1.959963984540054)
 
 
 def simulate(population: str, problems: int, samples: int, *, replicates: int, seed: int) -> Coverage:

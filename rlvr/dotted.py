@@ -18,26 +18,29 @@ def is_dotted(name: str) -> bool:
     return ":" in name or "." in name
 
 
+def split_dotted(path: str) -> tuple[str, str]:
+    """Module and attribute of `package.module:attribute` or `package.module.attribute`; a part may be empty."""
+    if ":" in path:
+        module, _, attribute = path.partition(":")
+    else:
+        module, _, attribute = path.rpartition(".")
+    return module, attribute
+
+
 def load_dotted(path: str, key: str) -> Any:
     """Import `package.module:attribute`; `package.module.attribute` goes on working, with a note on how to write it.
 
     Raises:
         ConfigError: the module cannot be imported or has no such attribute; the message starts with `key`.
     """
-    module_name, colon, attribute = path.partition(":")
-    if not colon:
-        module_name, _, attribute = path.rpartition(".")
-        if module_name and attribute and path not in _noted:
-            _noted.add(path)
-            log.warning(
-                "%s=%s: write it as %s:%s, as all such keys are written now",
-                key,
-                path,
-                module_name,
-                attribute,
-            )
+    module_name, attribute = split_dotted(path)
     if not module_name or not attribute:
         raise ConfigError(f"{key}={path}: cannot be imported; expected package.module:attribute")
+    if ":" not in path and path not in _noted:
+        _noted.add(path)
+        log.warning(
+            "%s=%s: write it as %s:%s, as all such keys are written now", key, path, module_name, attribute
+        )
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module does while it is imported

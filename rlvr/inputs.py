@@ -63,18 +63,17 @@ def check_without_engines(cfg: Config) -> list[str]:
     Raises:
         ConfigError: data, template, tokenizer or verifier cannot work.
     """
-    remote = [f"model {cfg.model.path}"] if not is_local(cfg.model.path) else []
-    remote += (
-        [f"model {cfg.model.base_path}"] if cfg.model.base_path and not is_local(cfg.model.base_path) else []
-    )
+    sources = (cfg.data.train, *cfg.data.eval)
+    models = (cfg.model.path, cfg.model.base_path)
+    remote = [f"model {path}" for path in models if path and not is_local(path)]
     remote += [
-        f"data set {s.name}" for s in (cfg.data.train, *cfg.data.eval) if s.path is None and s.name in CATALOG
+        f"data set {source.name}" for source in sources if source.path is None and source.name in CATALOG
     ]
     if not remote:
         read_inputs(cfg)
         return []
     check_verifier(cfg, None)
-    for source in (cfg.data.train, *cfg.data.eval):
+    for source in sources:
         if source.path is not None:
             try:
                 load_problems(

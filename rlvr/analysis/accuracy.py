@@ -166,10 +166,15 @@ def wilson_interval(correct: ArrayLike) -> Estimate:
         spread = (float((shares**2).sum()) + 0.5 - (problems + 1) * middle**2) / problems
         rho = min(1.0, max(0.0, (each * spread / (middle * (1 - middle)) - 1) / (each - 1)))
     size = problems * each / (1 + (each - 1) * rho)
-    z = t_quantile(0.975, max(problems - 1, 1))
+    low, high = wilson_bounds(mean, size, t_quantile(0.975, max(problems - 1, 1)))
+    return Estimate(mean, min(mean, low), max(mean, high))
+
+
+def wilson_bounds(mean: float, size: float, z: float) -> tuple[float, float]:
+    """Return Wilson's bounds (1927) of a share `mean` of `size` independent samples, `z` standard errors wide."""
     centre = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
-    return Estimate(mean, min(mean, max(0.0, centre - half)), max(mean, min(1.0, centre + half)))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def accuracy_ci95(correct: ArrayLike) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.config import Config, RewardConfig
+from rlvr.dotted import split_dotted
 from rlvr.errors import ConfigError
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
@@ -128,7 +129,7 @@ def require_verifier(reward: RewardConfig) -> None:
     dotted = reward.verifier
     if dotted is None:
         return
-    module = dotted.partition(":")[0] if ":" in dotted else dotted.rpartition(".")[0]
+    module, _ = split_dotted(dotted)
     try:
         found = bool(module) and importlib.util.find_spec(module) is not None
         reason = f"there is no module {module!r} here"
