@@ -19,9 +19,10 @@ PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 RESERVED = ("null", "true", "false", "nan", "inf")  # words that stand for other values
 
 
-def quoted(value: str) -> str:
-    """A value as Hydra's override grammar reads it back unchanged."""
-    return "'" + re.sub(r"(\\+)(?='|$)", lambda run: run[0] * 2, value).replace("'", "\\'") + "'"
+def quoted(value: str, mark: str = "'") -> str:
+    """A value as Hydra's override grammar reads it back unchanged, in quotation marks of either kind."""
+    doubled = re.sub(rf"(\\+)(?={mark}|\Z)", lambda run: run[0] * 2, value)
+    return mark + doubled.replace(mark, f"\\{mark}") + mark
 
 
 def override(key: str, value: Any) -> str:

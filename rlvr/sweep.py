@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.entry import known_keys, recipes_folder, typed
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.overrides import quoted as quoted_with
 from rlvr.resume import FREE_KEYS, recorded_changes
 from rlvr.sweep_jobs import Task, run_tasks
 from rlvr.sweep_needs import job_need, machine_room
@@ -294,5 +295,5 @@ def job_arguments(job: Job, folder: Path, cfg: Config) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """A string in Hydra's override grammar."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string in Hydra's override grammar, in the double marks of job lines."""
+    return quoted_with(text, mark='"')

@@ -15,6 +15,7 @@ from rlvr.entry import explain_key, known_keys
 from rlvr.errors import ConfigError
 from rlvr.overrides import check_placeholders, quote_odd_values, quoted
 from rlvr.peer_keys import PEER_KEYS, UNITS, peer_hint
+from rlvr.sweep import quoted as job_quoted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ODD = [
@@ -37,6 +38,7 @@ def value_of(argument: str) -> object:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\x00"), min_size=1, max_size=30))
 def test_quoting_gives_the_value_back(value):
     assert value_of(f"key={quoted(value)}") == value
+    assert value_of(f"key={job_quoted(value)}") == value
 
 
 @pytest.mark.parametrize("value", ODD)
