@@ -71,7 +71,7 @@ def scored(learner: Learner, batch: Batch) -> Batch:
 def by_deepspeed(cfg: Config) -> list[dict[str, float]]:
     """For two updates: the logged norm, the norm that reached Adam's first moment, and how far parameters moved."""
     learner = Learner(spec_of(cfg), 0)
-    learner.start("127.0.0.1", PORT)
+    learner.start(("127.0.0.1", PORT))
     before = {name: value.float().clone() for name, value in learner.named_parameters()}
     found = []
     for step in range(2):
