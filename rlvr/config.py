@@ -35,9 +35,8 @@ class SourceConfig:
     name: str = MISSING  # arithmetic, gsm8k, math, math500, aime24, ... or a label for a local file
     path: str | None = None  # jsonl, parquet or csv file, or a folder of them; null: built in or from the hub
     split: str | None = None  # null: the training split in data.train, the test split in data.eval
-    question: str | None = (
-        None  # column names; null: the usual ones. A list of messages goes whole into template=chat
-    )
+    # Column names; null: the usual ones. A question that is a list of messages goes whole into template=chat.
+    question: str | None = None
     answer: str | None = None
     id: str | None = None
     limit: int | None = None  # use only the first so many problems
@@ -79,9 +78,8 @@ class RolloutConfig:
     top_p: float = 1.0
     top_k: int = -1  # -1: off
     staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
-    answers: str | None = (
-        None  # package.module:function, (problem, random) -> text: learn from these, sample nothing
-    )
+    # package.module:function, (problem, random) -> text: learn from these, sample nothing
+    answers: str | None = None
     dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
@@ -147,9 +145,8 @@ class LearnerConfig:
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     eps: float = 1e-8
     weight_decay: float = 0.0
-    max_grad_norm: float = (
-        1.0  # of the whole gradient; 0: no clipping. grad_norm in the metrics is the norm before it
-    )
+    # Of the whole gradient; 0: no clipping. grad_norm in the metrics is the norm before it.
+    max_grad_norm: float = 1.0
     schedule: str = "constant"  # constant | linear | cosine, each after the warm-up
     warmup_updates: int = 0
     deadline_seconds: float = 1800.0  # one scoring pass, one step, one checkpoint

@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 
 from rlvr.analysis.run_inputs import TrainedRun
 from rlvr.config import Config
-from rlvr.entry import TRAINING, compose, known_keys, parse_overrides, recipes_folder, register_schema
+from rlvr.entry import TRAINING, compose, leaf_keys, parse_overrides, recipes_folder, register_schema
 from rlvr.errors import ConfigError
-from rlvr.resume import FREE_KEYS
+from rlvr.resume import FREE_KEYS_OF_COMPARED
 from rlvr.run import CHANGES, read_changes
 
 # Keys, and sections by their dot, that a control has from its own recipe: the algorithm, and its place on disk.
@@ -87,11 +87,10 @@ def require_same(control: TrainedRun, shared: Mapping[str, Any]) -> None:
         ConfigError: names what differs.
     """
     expected = {**_of_recipe(control.cfg.recipe), **shared}
-    free = tuple(key for key in FREE_KEYS if key != "steps")
     changed = [
         f"{key} was {value!r}, should be {expected[key]!r}"
         for key, value in _leaves(control.cfg).items()
-        if not key.startswith(free) and value != expected.get(key, value)
+        if not key.startswith(FREE_KEYS_OF_COMPARED) and value != expected.get(key, value)
     ]
     if changed:
         raise ConfigError(
@@ -127,7 +126,6 @@ def _of_recipe(recipe: str) -> dict[str, Any]:
 
 def _leaves(cfg: Config) -> dict[str, Any]:
     """The values of all keys that are no sections; lists and dictionaries are values."""
-    tree, keys = OmegaConf.structured(cfg), known_keys()
-    leaves = [k for k in keys if not any(other.startswith(f"{k}.") for other in keys)]
-    values = {key: OmegaConf.select(tree, key) for key in leaves}
+    tree = OmegaConf.structured(cfg)
+    values = {key: OmegaConf.select(tree, key) for key in leaf_keys()}
     return {key: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for key, v in values.items()}

@@ -52,6 +52,12 @@ def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
     return keys
 
 
+def leaf_keys() -> list[str]:
+    """The keys of the training configuration that hold a value, a list or a free dictionary: all but the sections."""
+    keys = known_keys()
+    return [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
+
+
 @dataclass(frozen=True, slots=True)
 class CommandLine:
     """What the overrides of one program are checked against."""

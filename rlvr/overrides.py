@@ -65,9 +65,7 @@ def check_placeholders(choices: Mapping[str, Any], given: Sequence[str], folders
     """
     open_keys: dict[str, Path] = {}
     pairs = [argument.lstrip("+").partition("=")[::2] for argument in given]
-    set_keys = [
-        key for key, value in pairs if str(choices.get(key)) != value
-    ]  # without the choices themselves
+    set_keys = [key for key, value in pairs if str(choices.get(key)) != value]  # not the choices themselves
     for group, option in choices.items():
         file = next((path for f in folders if (path := f / group / f"{option}.yaml").is_file()), None)
         if file is None or group.startswith("hydra"):

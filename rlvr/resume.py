@@ -40,6 +40,8 @@ FREE_KEYS = (
     "model.gradient_checkpointing",
     "sync.",
 )
+# Those that may also differ between runs that are compared, and so have as many steps.
+FREE_KEYS_OF_COMPARED = tuple(key for key in FREE_KEYS if key != "steps")
 # Keys that a run may resume with although they do change what is computed, for they are what mends it.
 REMEDIES = ("rollout.max_rounds",)
 # Keys that a run may change on its way, on the record: how far an update goes, not what it aims at (that makes another

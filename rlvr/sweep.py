@@ -27,10 +27,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
-from rlvr.entry import known_keys, recipes_folder, typed
+from rlvr.entry import leaf_keys, recipes_folder, typed
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.overrides import quoted as quoted_with
-from rlvr.resume import FREE_KEYS, recorded_changes
+from rlvr.resume import FREE_KEYS_OF_COMPARED, recorded_changes
 from rlvr.sweep_jobs import Task, run_tasks
 from rlvr.sweep_needs import job_need, machine_room
 from rlvr.sweep_slots import Need, Room, first_wave
@@ -270,13 +270,11 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
     if not finished:
         changes = recorded_changes(OmegaConf.to_container(saved), cfg)
         return [f"{key} was {old}, is {new}" for key, old, new in changes]
-    free = tuple(key for key in FREE_KEYS if key != "steps")
-    keys = known_keys()
-    leaves = [k for k in keys if not k.startswith(free) and not any(o.startswith(f"{k}.") for o in keys)]
     return [
         f"{key} was {OmegaConf.select(saved, key)}, is {OmegaConf.select(now, key)}"
-        for key in leaves
-        if OmegaConf.select(saved, key) != OmegaConf.select(now, key)
+        for key in leaf_keys()
+        if not key.startswith(FREE_KEYS_OF_COMPARED)
+        and OmegaConf.select(saved, key) != OmegaConf.select(now, key)
     ]
 
 

@@ -12,10 +12,8 @@ SOCKET_BYTES = 107  # longest path of a Unix socket
 RAY_BYTES = len("/session_2026-01-31_23-59-59_999999_4194304/sockets/plasma_store")
 LIBRARY_BYTES = len("/rlvr-abcdefgh/01234567-89ab-cdef-0123-456789abcdef")  # vLLM names sockets by UUID
 
-CACHES = (
-    "TORCHINDUCTOR_CACHE_DIR",
-    "TRITON_CACHE_DIR",
-)  # which importing torch sets, to folders below TMPDIR
+# Importing torch sets these, to folders below TMPDIR.
+CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 
 def fits(folder: str, room: int) -> bool:

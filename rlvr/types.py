@@ -36,9 +36,8 @@ class Problem:
     question: str
     answer: str  # the gold answer, as the grader reads it
     source: str  # name of the data set
-    messages: tuple[
-        Message, ...
-    ] = ()  # where the question is more than one user turn, which `question` then spells out
+    # Where the question is more than one user turn, which `question` then spells out.
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +152,8 @@ class Batch:
     group_index: Ints  # [N] which group a sequence belongs to
     advantage: Floats  # [N] group advantage, one number per sample
     reward: Floats  # [N] nan where the verifier failed
-    in_loss: NDArray[
-        np.bool_
-    ]  # [N] False where overlong filtering or a failed verifier takes a sequence out of it
+    # [N] False where overlong filtering or a failed verifier takes a sequence out of it
+    in_loss: NDArray[np.bool_]
     rollout_logp: Floats  # [T] sampled token under the rollout engine
     weight_version: Ints  # [N]
     signals: TokenSignals = field(default_factory=TokenSignals)

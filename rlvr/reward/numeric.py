@@ -71,7 +71,7 @@ def _rounding(decimal: Any, exact: Any) -> float:
     """Half a unit of a decimal's last place where it may be the rounded other value; else 0."""
     from sympy import Float
 
-    if not decimal.has(Float) or exact.has(Float) or not isinstance(decimal, Float):
+    if not isinstance(decimal, Float) or exact.has(Float):
         return 0.0
     text = f"{float(decimal):.15g}"
     digits, _, exponent = text.partition("e")

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.analysis.sweep.runs import Run, listed
 from rlvr.errors import DataError
-from rlvr.resume import FREE_KEYS
+from rlvr.resume import FREE_KEYS_OF_COMPARED
 
 # differ from run to run without changing what is trained
 OWN_KEYS = ("seed", "run.", "tracking.", "cluster.jobs")
@@ -41,7 +41,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
         own = [run for run in runs if run.condition == condition]
         for key in _keys(own):
             values = _values(own, key)
-            if len(values) > 1 and not key.startswith((*OWN_KEYS, *_free())):
+            if len(values) > 1 and not key.startswith((*OWN_KEYS, *FREE_KEYS_OF_COMPARED)):
                 raise DataError(
                     f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
                     "move the folders that do not belong away, or run them again"
@@ -115,10 +115,6 @@ def _sizes(runs: Sequence[Run], notes: list[str]) -> dict[str, tuple[str, str]]:
 
 def _evaluated(runs: Sequence[Run], condition: str, name: str) -> bool:
     return any(name in run.accuracy for run in runs if run.condition == condition)
-
-
-def _free() -> tuple[str, ...]:
-    return tuple(key for key in FREE_KEYS if key != "steps")
 
 
 def _keys(runs: Sequence[Run]) -> list[str]:
