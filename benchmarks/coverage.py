@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import accuracy_ci95, wilson_bounds
+from rlvr.stats.accuracy import accuracy_ci95, wilson_bounds
 
 Rates = Callable[[np.random.Generator, int], np.ndarray]
 

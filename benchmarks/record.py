@@ -39,13 +39,11 @@ SHOWN = 20  # differences printed for each part
 def run_parts(folder: Path) -> None:
     """Run what is missing in the folder, each by the command that a user would give."""
     quickstart, sweep = folder / "quickstart", folder / "sweep"
-    train = ("rlvr.train", "tracking.wandb=off")
     if not (quickstart / "summary.json").exists():
-        _command(
-            *train, "recipe=dapo_divweight", "cluster.cpus=2", f"run.root={folder}", "run.name=quickstart"
-        )
+        place = (f"run.root={folder}", "run.name=quickstart")
+        _command("rlvr.train", "recipe=dapo_divweight", "cluster.cpus=2", "tracking.wandb=off", *place)
     if not (sweep / "report.csv").exists():
-        _command(*train, *SWEEP, f"hydra.sweep.dir={sweep}")
+        _command("rlvr.train", *SWEEP, "tracking.wandb=off", f"hydra.sweep.dir={sweep}")
         _command("rlvr.sweep_report", str(sweep), "--baseline", "recipe-dapo")
     if not (quickstart / "findings" / "findings.json").exists():
         _command("rlvr.findings", f"run={quickstart}")

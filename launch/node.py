@@ -10,8 +10,8 @@ import os
 import sys
 
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
-from rlvr.entry import readable_errors
-from rlvr.temporary import own_ray_folder, replace_unsuitable
+from rlvr.cli.exits import readable_errors
+from rlvr.cluster.temporary import own_ray_folder, replace_unsuitable
 
 
 def ray_command(*, node: str, head: bool, address: str, own_ip: str, cpus: str, gpus: str) -> list[str]:

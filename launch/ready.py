@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from rlvr import cluster
-from rlvr.entry import readable_errors
+from rlvr.cli.exits import readable_errors
 
 
 def main() -> None:

@@ -24,15 +24,17 @@ import hydra
 
 from launch.config import PREFIX, SlurmConfig, load_config
 from launch.script import Work, render
-from rlvr.analysis.sweep.runs import SLURM_FILES
+from rlvr.cli.compose import check_overrides, recipes_folder, register_schema, typed
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
+from rlvr.cli.planned import SLURM_FILES
+from rlvr.cli.shorthand import quote_odd_values
 from rlvr.cluster import run_gpus
 from rlvr.config import Config
-from rlvr.entry import check_overrides, readable_errors, recipes_folder, register_schema, typed
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.inputs import check_without_engines, distinct_inputs
-from rlvr.overrides import quote_odd_values
-from rlvr.run import write_atomically
-from rlvr.sweep import Sweep, changed_keys, job_arguments, plan_sweep, quoted, search_path
+from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.inputs import check_without_engines, distinct_inputs
+from rlvr.sweep.plan import Sweep, changed_keys
 from rlvr.validate import validate
 
 COMMAND_SECONDS = 60.0  # for sbatch and squeue to answer

@@ -21,12 +21,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
 from transformers.utils.logging import disable_progress_bar
 
-from rlvr.analysis.arguments import HYDRA_QUIET, NAME, check_arguments, expand_arguments
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
 from rlvr.analysis.shift.columns import FORMAT_VERSION
 from rlvr.analysis.shift.generate import generate
@@ -37,7 +34,9 @@ from rlvr.analysis.shift.report import Progress, analysis_json, describe, headli
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.storage import claim, token_file, write_text
 from rlvr.analysis.shift.summary import write_tables
-from rlvr.entry import readable_errors
+from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
+from rlvr.cli.entry import run_command
+from rlvr.cli.exits import readable_errors
 from rlvr.locks import exclusive
 
 
@@ -116,23 +115,15 @@ def _part_entry(folder: Path, path: Path) -> dict[str, Any]:
     }
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name=NAME)
-def _hydra_main(cfg: DictConfig) -> None:
-    typed = OmegaConf.to_object(cfg)
-    assert isinstance(typed, AnalyzeConfig)
-    with readable_errors():
-        analyze(typed)
-
-
 def main() -> None:
     """Entry point."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with readable_errors():
         arguments, run = expand_arguments(sys.argv[1:])
         check_arguments(arguments, run)
-    sys.argv[1:] = [*arguments, *HYDRA_QUIET]
+    sys.argv[1:] = arguments
     disable_progress_bar()  # of loading weights; ours shows parts
-    _hydra_main()
+    run_command(LINE, analyze)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
-
-from rlvr.errors import ConfigError, DataError, RlvrError
-from rlvr.overrides import quote_odd_values
+from rlvr.cli.compose import CommandLine
+from rlvr.cli.entry import check_command, run_command
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.shorthand import quote_odd_values
+from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
@@ -34,7 +33,7 @@ READER = "rlvr.reward.grader:read_gold"
 class AuditConfig:
     """Every key of the audit; times in seconds, sizes in MiB."""
 
-    file: str = MISSING  # jsonl
+    file: str | None = None  # jsonl; must be given
     output: str | None = None  # jsonl of verdicts, one per row; a summary goes beside it
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # package.module:function instead of our grader
@@ -51,37 +50,13 @@ class AuditConfig:
     show: int = 10  # rows printed of each kind of finding
 
 
-# Hydra writes no folder and no log file: the audit's only files are the ones that it was asked for.
-_HYDRA = {
-    "defaults": [
-        "audit_reward_schema",
-        {"override hydra/job_logging": "disabled"},
-        {"override hydra/hydra_logging": "disabled"},
-        "_self_",
-    ],
-    "hydra": {"run": {"dir": "."}, "output_subdir": None},
-}
-ConfigStore.instance().store(name="audit_reward_schema", node=AuditConfig)
-ConfigStore.instance().store(name="audit_reward", node=_HYDRA)
-
-
-@hydra.main(version_base="1.3", config_path=None, config_name="audit_reward")
-def main(config: Any) -> None:
-    """Entry point; a user's mistake is printed without a traceback and exits with 1."""
-    try:
-        if OmegaConf.is_missing(config, "file"):
-            raise ConfigError("no file named: expected file=PATH of a jsonl file, such as file=rows.jsonl")
-        settings = OmegaConf.to_object(config)
-        if not isinstance(settings, AuditConfig):
-            raise ConfigError(f"unexpected configuration of type {type(settings).__name__}")
-        audit(settings)
-    except RlvrError as error:
-        print(f"audit_reward: {error}", file=sys.stderr)
-        sys.exit(1)
+LINE = CommandLine(AuditConfig, "audit_reward", ("hydra",))
 
 
 def audit(config: AuditConfig) -> dict[str, Any]:
     """Grade the file, write verdicts and summary where asked to, print the findings; returns the summary."""
+    if config.file is None:
+        raise ConfigError("no file named: expected file=PATH of a jsonl file, such as file=rows.jsonl")
     source = Path(config.file)
     if not source.is_file():
         raise ConfigError(f"file={config.file}: no such file: expected a jsonl file of rows")
@@ -245,6 +220,13 @@ def _print_noted(title: str, findings: list[Noted], show: int) -> None:
         print(f"  line {noted.line} id {noted.id}: {noted.verdict} {milliseconds:.1f} ms {answer} {notes}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Entry point."""
     sys.argv[1:] = quote_odd_values(sys.argv[1:])
+    with readable_errors():
+        check_command(LINE, AuditConfig, sys.argv[1:])
+    run_command(LINE, audit)
+
+
+if __name__ == "__main__":
     main()

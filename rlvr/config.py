@@ -6,8 +6,8 @@ Times are seconds, sizes are tokens unless the name says otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
@@ -233,3 +233,20 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
     run: RunConfig = field(default_factory=RunConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
+    """Every dotted key of the typed configuration."""
+    keys, types = [], get_type_hints(schema)
+    for part in fields(schema):
+        name = f"{prefix}{part.name}"
+        keys.append(name)
+        if is_dataclass(types[part.name]):
+            keys += known_keys(types[part.name], f"{name}.")
+    return keys
+
+
+def leaf_keys() -> list[str]:
+    """The keys of the training configuration that hold a value, a list or a free dictionary: all but the sections."""
+    keys = known_keys()
+    return [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]

@@ -21,10 +21,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
-
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import Sampling
 from rlvr.analysis.cross.experiment import (
@@ -41,23 +37,15 @@ from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.run_inputs import require_verifier
-from rlvr.entry import CommandLine, check_keys, compose, parse_overrides, readable_errors
+from rlvr.cli.compose import CommandLine
+from rlvr.cli.entry import check_command, run_command
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.shorthand import quote_odd_values, quoted
 from rlvr.locks import exclusive
-from rlvr.overrides import quote_odd_values, quoted
 from rlvr.reward.pool import GraderPool
 
 LISTS = ("data", "rules", "budgets", "thresholds")
 LINE = CommandLine(CrossSampleConfig, "cross_sample", ("hydra",))
-# Hydra writes no folder and no log file: the only files are those in `output`.
-_HYDRA = {
-    "defaults": [
-        "cross_sample_schema",
-        {"override hydra/job_logging": "none"},
-        {"override hydra/hydra_logging": "none"},
-        "_self_",
-    ],
-    "hydra": {"run": {"dir": "."}, "output_subdir": None},
-}
 
 
 def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
@@ -202,17 +190,6 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Compose the configuration once before Hydra runs, to report a mistake in our words.
-
-    Raises ConfigError for a key that does not exist, naming the nearest ones, for a value of the wrong type and
-    for what is not KEY=VALUE.
-    """
-    parsed = parse_overrides(arguments)
-    check_keys(parsed, LINE)
-    compose(parsed, LINE)
-
-
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -221,27 +198,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def register_schema() -> None:
-    """Make the typed configuration known to Hydra."""
-    ConfigStore.instance().store(name="cross_sample_schema", node=CrossSampleConfig)
-    ConfigStore.instance().store(name="cross_sample", node=_HYDRA)
-
-
-@hydra.main(version_base="1.3", config_path=None, config_name="cross_sample")
-def _hydra_main(config: Any) -> None:
-    typed = OmegaConf.to_object(config)
-    assert isinstance(typed, CrossSampleConfig)
-    with readable_errors():
-        cross_sample(typed)
-
-
 def main() -> None:
     """Entry point."""
-    register_schema()
     sys.argv[1:] = quote_odd_values(expand_lists(sys.argv[1:]))
     with readable_errors():
-        check_arguments(sys.argv[1:])
-    _hydra_main()
+        check_command(LINE, CrossSampleConfig, sys.argv[1:])
+    run_command(LINE, cross_sample)
 
 
 if __name__ == "__main__":

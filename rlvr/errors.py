@@ -1,4 +1,4 @@
-"""The errors that a user is meant to read; entry points print them without a traceback (exit codes: rlvr.entry)."""
+"""The errors that a user is meant to read; entry points print them without a traceback (exit codes: rlvr.cli.exits)."""
 
 
 class RlvrError(Exception):

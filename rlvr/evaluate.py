@@ -25,12 +25,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from rlvr.actors import open_engines
-from rlvr.analysis.accuracy import EvalResult, compare, correctness
 from rlvr.analysis.evaluation_file import (
     FILE_NAME,
     SetSummary,
@@ -39,56 +36,23 @@ from rlvr.analysis.evaluation_file import (
     summarise,
 )
 from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, write_responses
-from rlvr.analysis.run_inputs import policy_of_run, require_verifier
-from rlvr.analysis.student import p_text
+from rlvr.analysis.run_inputs import require_verifier
+from rlvr.cli.entry import hydra_entry
+from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.config import Config
-from rlvr.data.catalog import CATALOG
-from rlvr.data.sources import ARITHMETIC_HELD_OUT
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer
-from rlvr.entry import hydra_entry, recipes_folder
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.evaluation import EvalReport, sample_and_grade
-from rlvr.evaluation import report as report_of
-from rlvr.overrides import override, quoted
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
-from rlvr.run import RunFolder, write_atomically
+from rlvr.runtime.actors import open_engines
+from rlvr.runtime.evaluation import EvalReport, sample_and_grade
+from rlvr.runtime.evaluation import report as report_of
+from rlvr.runtime.folder import RunFolder, write_atomically
+from rlvr.stats.accuracy import EvalResult, compare, correctness
+from rlvr.stats.student import p_text
 from rlvr.types import Group, Prompt
 from rlvr.validate import validate
-
-NAMED_SETS = (*CATALOG, ARITHMETIC_HELD_OUT)
-
-
-def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
-    """Return the command line with the short forms written out, and the evaluation to compare with.
-
-    Raises ConfigError for an unknown data set, for a short form without a value, and for a run without a policy.
-    """
-    expanded: list[str] = []
-    of_run: dict[str, Any] = {}
-    earlier, own_sets = None, False
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in ("model", "data", "n", "compare") and not value:
-            raise ConfigError(f"{argument!r} has no value; write {key}=VALUE")
-        if key == "compare":
-            earlier = Path(value).expanduser()
-        elif key == "n":
-            expanded.append(f"eval.samples_per_prompt={value}")
-        elif key == "model" and not _is_recipe("model", value):
-            path, run = policy_of_run(value)
-            of_run = {} if run is None else run.judging()
-            expanded.append(f"model.path={quoted(path)}")
-        elif key == "data" and not _is_recipe("data", value):
-            expanded.append(f"data.eval=[{','.join(_source(part) for part in value.split(','))}]")
-        else:
-            expanded.append(argument)
-            own_sets = own_sets or key == "data"  # a recipe
-    if own_sets:
-        of_run.pop("data.eval", None)
-    # Those of the run come first: one's own word wins.
-    return [*(override(key, value) for key, value in of_run.items()), *expanded], earlier
 
 
 def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalResult, ...]:
@@ -188,20 +152,6 @@ def print_comparison(before: Mapping[str, EvalResult], results: Sequence[EvalRes
             f"(95% {moved.low:+.3f}..{moved.high:+.3f}), p {p_text(moved.p_value)}; "
             f"{moved.differing} of {moved.problems} problems differ"
         )
-
-
-def _is_recipe(group: str, name: str) -> bool:
-    """A name in the recipe tree keeps its meaning, except that known data sets are sets here."""
-    return name not in NAMED_SETS and (recipes_folder() / group / f"{name}.yaml").is_file()
-
-
-def _source(part: str) -> str:
-    name, _, path = part.partition(":")
-    if not path and name not in NAMED_SETS:
-        raise ConfigError(
-            f"data={name}: unknown data set; use {', '.join(NAMED_SETS)}, or NAME:PATH for a local file or folder"
-        )
-    return f"{{name:{quoted(name)},path:{quoted(path)}}}" if path else f"{{name:{quoted(name)}}}"
 
 
 def _without_training(cfg: Config) -> Config:

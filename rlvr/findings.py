@@ -10,7 +10,7 @@ directions with random positions as the control, writes the report, and puts the
     <run>/report/report.html
 
 Every part is skipped where it is finished, so an interrupted command goes on where it stopped. A control is the
-run's configuration with only what its recipe changes (rlvr.controls). The controls are trained on the built-in
+run's configuration with only what its recipe changes (rlvr.cli.controls). The controls are trained on the built-in
 task; the supervised one needs its worked answers.
 """
 
@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run_inputs import read_run
-from rlvr.analysis.student import p_text
-from rlvr.controls import require_same, shared_settings
-from rlvr.entry import readable_errors
+from rlvr.cli.controls import require_same, shared_settings
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.shorthand import override
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.overrides import override
-from rlvr.run import write_atomically
+from rlvr.runtime.folder import write_atomically
+from rlvr.stats.student import p_text
 
 CONTROLS = ("grpo_kl", "sft")
 BUDGETS = (0.02, 0.04, 0.1)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from rlvr.entry import readable_errors
+from rlvr.cli.exits import readable_errors
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reporting.candidate_figures import candidate_figures
 from rlvr.reporting.canvas import Figure, render, slug
@@ -31,7 +31,7 @@ from rlvr.reporting.shift_figures import shift_figures
 from rlvr.reporting.sources import Run, read_run
 from rlvr.reporting.tokens import TokenPages, read_scores, select
 from rlvr.reporting.training_figures import training_figures
-from rlvr.run import write_atomically
+from rlvr.runtime.folder import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import find
 from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training_csv
-from rlvr.entry import readable_errors
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.planned import planned_jobs
 from rlvr.errors import RlvrError
-from rlvr.run import write_atomically
+from rlvr.runtime.folder import write_atomically
 
 
 def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[Path]]:
@@ -35,7 +36,7 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
         DataError: the folder holds no finished run, runs that cannot be read or compared, or no such baseline.
         RlvrError: the report cannot be written.
     """
-    sweep = read_sweep(folder)
+    sweep = read_sweep(folder, planned_jobs(folder))
     check_comparable(sweep.runs)
     found = find(sweep, choose_baseline(sweep.conditions, baseline))
     contents = {

@@ -10,15 +10,15 @@ from dataclasses import replace
 
 from rlvr.advantage.group import group_advantage
 from rlvr.advantage.token import token_advantage
-from rlvr.checkpoint import TrainingState, save_checkpoint
+from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
-from rlvr.entry import hydra_entry
 from rlvr.errors import PausedError
-from rlvr.evaluation import EvalReport, evaluate
 from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
+from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.evaluation import EvalReport, evaluate
+from rlvr.runtime.session import Session, open_session
 from rlvr.seeding import derived_seed
-from rlvr.session import Session, open_session
 from rlvr.sync.gate import check_mismatch
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import (
+from rlvr.errors import DataError
+from rlvr.stats.accuracy import (
     Bools,
     Doubles,
     EvalResult,
@@ -25,8 +26,7 @@ from rlvr.analysis.accuracy import (
     length_stats,
     pass_at_k,
 )
-from rlvr.analysis.majority import majority_at_k
-from rlvr.errors import DataError
+from rlvr.stats.majority import majority_at_k
 
 FILE_NAME = "evaluation.json"
 

@@ -20,9 +20,9 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.resume import differences
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.run import RunFolder, sample_row, write_atomically
+from rlvr.runtime.folder import RunFolder, sample_row, write_atomically
+from rlvr.runtime.resume import differences
 from rlvr.types import Group, Prompt, Sample
 
 PROBLEMS_PER_PART = 32  # sampled together and written together

@@ -10,9 +10,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr.analysis.student import p_text
 from rlvr.reporting.html import Content, Markup, details, table, visible_token
 from rlvr.reporting.sources import Analysis, Cross, Row, Run, number
+from rlvr.stats.student import p_text
 
 SHOWN_IDENTITIES = 15
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.errors import ConfigError, DataError
-from rlvr.run import RunFolder
+from rlvr.runtime.folder import RunFolder
 
 Row = dict[str, str]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
-from rlvr.temporary import use_own_temporary_folder
 from rlvr.types import Floats, Ints
 
 

@@ -14,7 +14,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.coverage import POPULATIONS, SKEWED, simulate
-from rlvr.analysis.accuracy import (
+from rlvr.stats.accuracy import (
     EvalResult,
     accuracy_ci95,
     avg_at_k,
@@ -25,7 +25,7 @@ from rlvr.analysis.accuracy import (
     t_interval,
     wilson_interval,
 )
-from rlvr.analysis.majority import majority_at_k
+from rlvr.stats.majority import majority_at_k
 
 graded = st.integers(1, 6).flatmap(
     lambda problems: st.integers(1, 7).flatmap(lambda n: arrays(np.bool_, (problems, n)))

@@ -14,7 +14,8 @@ from test_cross_models import SAMPLING, jobs, save_policy
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.statistics import COLUMNS
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
-from rlvr.cross_sample import check_arguments, cross_sample, expand_lists, register_schema
+from rlvr.cli.entry import check_command
+from rlvr.cross_sample import LINE, cross_sample, expand_lists
 from rlvr.data.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 
@@ -58,14 +59,14 @@ def test_lists_need_no_brackets():
     ],
 )
 def test_bad_arguments_are_explained(argument, words):
-    register_schema()
     with pytest.raises(ConfigError, match=words):
-        check_arguments(["run=runs/latest", argument])
+        check_command(LINE, CrossSampleConfig, ["run=runs/latest", argument])
 
 
 def test_hydras_own_arguments_pass():
-    register_schema()
-    check_arguments(["--cfg", "job", "-m", "hydra.verbose=true", "seed=1,2", "budgets=[0.1]"])
+    check_command(
+        LINE, CrossSampleConfig, ["--cfg", "job", "-m", "hydra.verbose=true", "seed=1,2", "budgets=[0.1]"]
+    )
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

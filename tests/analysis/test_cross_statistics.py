@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from rlvr.analysis.accuracy import EvalResult, accuracy_ci95, compare
 from rlvr.analysis.cross.statistics import COLUMNS, Part, budget_rows, rows_as_csv
+from rlvr.stats.accuracy import EvalResult, accuracy_ci95, compare
 
 PROBLEMS, SAMPLES = 12, 4
 

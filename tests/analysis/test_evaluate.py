@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from rlvr.analysis.evaluation_file import read_evaluation
 from rlvr.analysis.run_inputs import read_run, require_verifier
 from rlvr.analysis.shift.inputs import with_run
+from rlvr.cli.compose import TRAINING, compose, parse_overrides, register_schema
 from rlvr.config import Config, SourceConfig
-from rlvr.entry import TRAINING, compose, parse_overrides, register_schema
 from rlvr.errors import ConfigError
 from rlvr.evaluate import evaluate_model, expand_arguments
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from rlvr.analysis.accuracy import EvalResult, accuracy_ci95, compare, pass_at_k
 from rlvr.analysis.evaluation_file import (
     FILE_NAME,
     counts_up_to,
@@ -14,6 +13,7 @@ from rlvr.analysis.evaluation_file import (
     summarise,
 )
 from rlvr.errors import DataError
+from rlvr.stats.accuracy import EvalResult, accuracy_ci95, compare, pass_at_k
 
 
 def result(name, problems=5, n=6, seed=0):

@@ -17,9 +17,9 @@ from rlvr.analysis.evaluation_parts import (
 )
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.evaluation import report
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.run import RunFolder
+from rlvr.runtime.evaluation import report
+from rlvr.runtime.folder import RunFolder
 from rlvr.types import Group, Problem, Prompt, Sample
 
 PROMPTS = [

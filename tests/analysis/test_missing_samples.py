@@ -17,7 +17,24 @@ from hypothesis import strategies as st
 from sweep_cases import make_run
 from test_cross_statistics import BASE, JS, POLICY
 
-from rlvr.analysis.accuracy import (
+from rlvr.analysis.config import SelectConfig
+from rlvr.analysis.cross.decoder import Mixed
+from rlvr.analysis.cross.experiment import Experiment
+from rlvr.analysis.cross.statistics import budget_rows
+from rlvr.analysis.cross.store import Store
+from rlvr.analysis.evaluation_file import evaluation_as_json, read_evaluation, summarise
+from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts
+from rlvr.analysis.shift.responses import build_index, response_files
+from rlvr.analysis.sweep.compare import compare_conditions
+from rlvr.analysis.sweep.runs import read_sweep
+from rlvr.config import Config
+from rlvr.data.tokenizer import load_tokenizer
+from rlvr.errors import VerifierError
+from rlvr.evaluate import result_of
+from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.runtime.evaluation import report, sample_and_grade
+from rlvr.runtime.folder import RunFolder
+from rlvr.stats.accuracy import (
     EvalResult,
     accuracy_ci95,
     avg_at_k,
@@ -26,24 +43,7 @@ from rlvr.analysis.accuracy import (
     length_stats,
     pass_at_k,
 )
-from rlvr.analysis.config import SelectConfig
-from rlvr.analysis.cross.decoder import Mixed
-from rlvr.analysis.cross.experiment import Experiment
-from rlvr.analysis.cross.statistics import budget_rows
-from rlvr.analysis.cross.store import Store
-from rlvr.analysis.evaluation_file import evaluation_as_json, read_evaluation, summarise
-from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts
-from rlvr.analysis.majority import majority_at_k
-from rlvr.analysis.shift.responses import build_index, response_files
-from rlvr.analysis.sweep.compare import compare_conditions
-from rlvr.analysis.sweep.runs import read_sweep
-from rlvr.config import Config
-from rlvr.data.tokenizer import load_tokenizer
-from rlvr.errors import VerifierError
-from rlvr.evaluate import result_of
-from rlvr.evaluation import report, sample_and_grade
-from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.run import RunFolder
+from rlvr.stats.majority import majority_at_k
 from rlvr.types import Group, Problem, Prompt, Sample
 
 Rows = list[list[bool]]

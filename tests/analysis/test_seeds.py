@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from rlvr.analysis.seeds import detectable_difference, paired_difference, seed_mean
-from rlvr.analysis.student import holm, p_text, t_cdf, t_quantile, two_sided
+from rlvr.stats.seeds import detectable_difference, paired_difference, seed_mean
+from rlvr.stats.student import holm, p_text, t_cdf, t_quantile, two_sided
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from sweep_cases import PROBLEMS, make_run, make_sweep
 
-from rlvr.analysis.accuracy import EvalResult, compare
 from rlvr.analysis.sweep.compare import Row, choose_baseline, compare_conditions, ranking
 from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.tables import find, signed
 from rlvr.analysis.sweep.text import markdown, outcome_csv
 from rlvr.errors import DataError
+from rlvr.stats.accuracy import EvalResult, compare
 from rlvr.sweep_report import main
 
 

@@ -14,6 +14,7 @@ from rlvr.analysis.sweep.runs import flatten, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable, setup_of
 from rlvr.analysis.sweep.tables import find
 from rlvr.analysis.sweep.text import markdown
+from rlvr.cli.planned import planned_jobs
 from rlvr.errors import DataError
 
 
@@ -105,14 +106,14 @@ def test_jobs_that_never_started_are_named(tmp_path: Path) -> None:
         "hydra:\n  sweeper:\n    params:\n      recipe: dapo_high,dapo\n  overrides:\n    task:\n"
         "    - seed=1,2\n    - +sweep=mine\n"
     )
-    found = read_sweep(tmp_path)
+    found = read_sweep(tmp_path, planned_jobs(tmp_path))
     assert found.unfinished == ("recipe-dapo_high_seed-1",)
     assert found.not_started == ("recipe-dapo_high_seed-2", "recipe-dapo_seed-2")
     said = find(found, "recipe-dapo").notes
     assert said[0] == "Left out, not finished: recipe-dapo_high (seed 1)."
     assert said[1] == "Left out, not started: recipe-dapo_high (seed 2), recipe-dapo (seed 2)."
     plan.write_text("hydra: 3\n")
-    assert "multirun.yaml cannot be read" in read_sweep(tmp_path).notes[0]
+    assert "multirun.yaml cannot be read" in read_sweep(tmp_path, planned_jobs(tmp_path)).notes[0]
 
 
 def test_jobs_submitted_to_slurm_that_never_started_are_named(tmp_path: Path) -> None:
@@ -123,21 +124,21 @@ def test_jobs_submitted_to_slurm_that_never_started_are_named(tmp_path: Path) ->
     newer = tmp_path / "slurm_jobs-20260102-000000-1.jsonl"
     names = ("recipe-dapo_seed-1", "recipe-dapo_seed-2")
     newer.write_text("".join(f'{{"run_folder": "/x/{name}", "arguments": []}}\n' for name in names))
-    assert read_sweep(tmp_path).not_started == ("recipe-dapo_seed-2",)
+    assert read_sweep(tmp_path, planned_jobs(tmp_path)).not_started == ("recipe-dapo_seed-2",)
     newer.write_text("{}\n")
-    assert f"{newer.name} cannot be read" in read_sweep(tmp_path).notes[0]
+    assert f"{newer.name} cannot be read" in read_sweep(tmp_path, planned_jobs(tmp_path)).notes[0]
 
 
 def test_conditions_stand_in_the_order_of_the_sweep(tmp_path: Path) -> None:
     for condition in ("recipe-a_b", "recipe-a"):
         for seed in (2, 10):
             make_run(tmp_path, condition, seed, {"amc": 3})
-    names = [(run.condition, run.seed) for run in read_sweep(tmp_path).runs]
+    names = [(run.condition, run.seed) for run in read_sweep(tmp_path, planned_jobs(tmp_path)).runs]
     assert names == [("recipe-a", 2), ("recipe-a", 10), ("recipe-a_b", 2), ("recipe-a_b", 10)]
     (tmp_path / "multirun.yaml").write_text(
         "hydra:\n  sweeper:\n    params: null\n  overrides:\n    task: ['recipe=a_b,a', 'seed=10,2']\n"
     )
-    assert read_sweep(tmp_path).conditions == ["recipe-a_b", "recipe-a"]
+    assert read_sweep(tmp_path, planned_jobs(tmp_path)).conditions == ["recipe-a_b", "recipe-a"]
 
 
 def test_the_same_condition_and_seed_twice_is_refused(tmp_path: Path) -> None:
@@ -145,14 +146,14 @@ def test_the_same_condition_and_seed_twice_is_refused(tmp_path: Path) -> None:
     first.rename(tmp_path / "seed-1_recipe-dapo")
     make_run(tmp_path, "recipe-dapo", 1, {"amc": 4})
     with pytest.raises(DataError, match="recipe-dapo_seed-1 and seed-1_recipe-dapo are the same condition"):
-        read_sweep(tmp_path)
+        read_sweep(tmp_path, planned_jobs(tmp_path))
 
 
 def test_different_numbers_of_steps_are_refused_unless_swept(tmp_path: Path) -> None:
     make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
     make_run(tmp_path, "recipe-x", 1, {"amc": 3}, steps=5)
     with pytest.raises(DataError, match="steps: 5 in recipe-x_seed-1; 10 in recipe-dapo_seed-1"):
-        check_comparable(read_sweep(tmp_path).runs)
+        check_comparable(read_sweep(tmp_path, planned_jobs(tmp_path)).runs)
     swept = tmp_path / "swept"
     for steps in (5, 10):
         make_run(swept, f"steps-{steps}", 1, {"amc": 3}, steps=steps)
@@ -167,7 +168,7 @@ def test_unlike_runs_of_one_condition_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"recipe-dapo: its runs differ in learner\.lr: .*0\.5 in recipe-dapo_seed-2"
     ):
-        check_comparable(read_sweep(tmp_path).runs)
+        check_comparable(read_sweep(tmp_path, planned_jobs(tmp_path)).runs)
 
 
 def test_the_set_up_says_what_is_shared_and_what_differs(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_the_set_up_says_what_is_shared_and_what_differs(tmp_path: Path) -> None
     summary = json.loads((job / "summary.json").read_text())
     summary["versions"]["torch"] = "9"
     (job / "summary.json").write_text(json.dumps(summary))
-    runs = read_sweep(tmp_path).runs
+    runs = read_sweep(tmp_path, planned_jobs(tmp_path)).runs
     check_comparable(runs)
     setup = setup_of(runs)
     assert setup.different["advantage.options.alpha"] == {"recipe-a": "-", "recipe-b": "-2.0"}

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from sweep_cases import make_run
 
-from rlvr.analysis.seeds import t_quantile
 from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.tables import (
     bands,
@@ -22,6 +21,7 @@ from rlvr.analysis.sweep.tables import (
 )
 from rlvr.analysis.sweep.text import curves_csv, training_csv
 from rlvr.analysis.sweep.training import Curve, Point, curve, ending, first_step_at
+from rlvr.stats.seeds import t_quantile
 
 
 def test_a_band_is_the_t_interval_over_seeds(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoConfig, GPT2Config, LlamaConfig, MambaConfig
 from rlvr.config import Config, ModelConfig
 from rlvr.data.context import check_context, longest_context
 from rlvr.errors import ConfigError
-from rlvr.inputs import read_inputs
+from rlvr.runtime.inputs import read_inputs
 
 
 def llama(positions: int, **rope: Any) -> LlamaConfig:

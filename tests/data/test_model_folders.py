@@ -13,7 +13,7 @@ import torch.distributed.checkpoint as dcp
 from rlvr.config import Config, ModelConfig
 from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer, model_folder
 from rlvr.errors import ConfigError, DataError
-from rlvr.inputs import read_inputs
+from rlvr.runtime.inputs import read_inputs
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 CHECKPOINT = ("state.json", "config.yaml", "deepspeed/mp_rank_00_model_states.pt")

@@ -17,9 +17,9 @@ import torch
 from pydantic import BaseModel, field_validator
 
 from rlvr import cluster
+from rlvr.cli.exits import exit_code
 from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer, model_folder
-from rlvr.entry import exit_code
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
 from rlvr.rollout.pool import EnginePool
 

@@ -95,7 +95,7 @@ def test_a_process_that_dies_ends_the_run_with_its_name(tmp_path: Path, name: st
     [actor] = [p for p in run.survivors() if p.environ().get("RLVR_ACTOR") == name]
     actor.kill()
     code, output = run.wait(60)
-    assert code == 69, output  # another attempt may do better, see rlvr.entry
+    assert code == 69, output  # another attempt may do better, see rlvr.cli.exits
     assert "ActorError" in output
     assert "the process behind it died" in output
     assert "Traceback" not in output

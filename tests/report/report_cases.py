@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rlvr.analysis.accuracy import EvalResult
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
 from rlvr.analysis.cross.statistics import Part, budget_rows
 from rlvr.analysis.cross.store import Store
@@ -18,7 +17,8 @@ from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.storage import token_file, write_parquet, write_text
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.config import Config
-from rlvr.run import RunFolder, Summary
+from rlvr.runtime.folder import RunFolder, Summary
+from rlvr.stats.accuracy import EvalResult
 
 # Texts that would break a page that trusted them.
 TEXTS = (

@@ -6,7 +6,7 @@ import pytest
 
 from rlvr.config import Config, SourceConfig
 from rlvr.errors import ConfigError
-from rlvr.inputs import check_verifier, check_without_engines, distinct_inputs, read_inputs
+from rlvr.runtime.inputs import check_verifier, check_without_engines, distinct_inputs, read_inputs
 from rlvr.types import Problem
 from rlvr.validate import validate
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from rlvr.checkpoint import (
+from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen, Fingerprint
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.runtime.checkpoint import (
     TrainingState,
     changes_until,
     find_checkpoint,
@@ -21,12 +24,9 @@ from rlvr.checkpoint import (
     set_aside_later,
     step_name,
 )
-from rlvr.config import Config
-from rlvr.data.fingerprint import DataSeen, Fingerprint
-from rlvr.errors import CheckpointError, ConfigError
-from rlvr.manifest import NAME as MANIFEST
-from rlvr.manifest import WHOLE_BYTES
-from rlvr.run import Change, RunFolder, read_changes
+from rlvr.runtime.folder import Change, RunFolder, read_changes
+from rlvr.runtime.manifest import NAME as MANIFEST
+from rlvr.runtime.manifest import WHOLE_BYTES
 
 SEEN = DataSeen(Fingerprint(12, "a", "b", "c"), {"held out": Fingerprint(3, "d", "e", "f")})
 STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125}, SEEN)

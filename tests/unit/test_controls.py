@@ -8,12 +8,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.analysis.run_inputs import TrainedRun, read_run
+from rlvr.cli.compose import TRAINING, check_overrides, compose, parse_overrides, register_schema
+from rlvr.cli.controls import require_same, shared_settings
+from rlvr.cli.shorthand import override
 from rlvr.config import Config
-from rlvr.controls import require_same, shared_settings
-from rlvr.entry import TRAINING, check_overrides, compose, parse_overrides, register_schema
 from rlvr.errors import ConfigError
-from rlvr.overrides import override
-from rlvr.run import Change, RunFolder
+from rlvr.runtime.folder import Change, RunFolder
 from rlvr.validate import validate
 
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from rlvr.entry import check_overrides, explain_key, known_keys, register_schema
+from rlvr.cli.compose import check_overrides, explain_key, register_schema
+from rlvr.config import known_keys
 from rlvr.errors import ConfigError
 
 
@@ -98,7 +99,7 @@ def test_a_key_that_only_begins_like_a_free_one_is_unknown(argument):
 
 
 PROGRAM = """
-from rlvr.entry import hydra_entry
+from rlvr.cli.entry import hydra_entry
 from rlvr.errors import DataError
 
 def run(cfg):

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rlvr.analysis.accuracy import accuracy_ci95
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet
-from rlvr.evaluation import evaluate
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout import pool as pool_module
 from rlvr.rollout.engine import Generation, GenerationRequest, GenerationResult, Sampling
 from rlvr.rollout.pool import EnginePool
+from rlvr.runtime.evaluation import evaluate
 from rlvr.seeding import derived_seed
+from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.types import Group, Prompt
 from unit.records import prompt, sample
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rlvr.checkpoint import TrainingState, load_state, save_checkpoint
 from rlvr.config import Config, SyncConfig
 from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
@@ -17,10 +16,11 @@ from rlvr.reporting.sections import summary_table
 from rlvr.reporting.sources import Run
 from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.given import NOT_SAMPLED
-from rlvr.run import RunFolder, Summary
-from rlvr.session import Session
+from rlvr.runtime.checkpoint import TrainingState, load_state, save_checkpoint
+from rlvr.runtime.folder import RunFolder, Summary
+from rlvr.runtime.session import Session
+from rlvr.runtime.tracking import step_line
 from rlvr.sync.gate import check_mismatch, comparison_note, largest_mismatch
-from rlvr.tracking import step_line
 from rlvr.types import Batch, Group, StepStats, TokenSignals
 from unit.records import prompt, rollout_of, sample
 

@@ -25,9 +25,9 @@ from launch.node import ray_command
 from launch.outcome import Ending, first_step, newest_step, verdict
 from launch.process import JobError
 from launch.script import Work, render
-from rlvr.entry import EXIT_LOST, EXIT_PAUSED
+from rlvr.cli.exits import EXIT_LOST, EXIT_PAUSED
 from rlvr.errors import ConfigError, DeadlineError
-from rlvr.pause import listen_for_pause
+from rlvr.runtime.pause import listen_for_pause
 
 WORK = Work(
     name="rlvr-dapo",

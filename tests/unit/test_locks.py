@@ -19,7 +19,7 @@ from rlvr.data.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 from rlvr.evaluate import evaluate_model
 from rlvr.locks import lock_folder
-from rlvr.run import RunFolder
+from rlvr.runtime.folder import RunFolder
 
 HOLDER = """
 import sys, time

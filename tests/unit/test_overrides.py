@@ -11,11 +11,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.entry import explain_key, known_keys
+from rlvr.cli.compose import explain_key
+from rlvr.cli.multirun import quoted as job_quoted
+from rlvr.cli.peer_keys import PEER_KEYS, UNITS, peer_hint
+from rlvr.cli.shorthand import check_placeholders, quote_odd_values, quoted
+from rlvr.config import known_keys
 from rlvr.errors import ConfigError
-from rlvr.overrides import check_placeholders, quote_odd_values, quoted
-from rlvr.peer_keys import PEER_KEYS, UNITS, peer_hint
-from rlvr.sweep import quoted as job_quoted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ODD = [

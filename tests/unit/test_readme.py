@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from launch import slurm
 from launch.script import render
 from rlvr.advantage.token import build_plugin, token_advantage
+from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
 from rlvr.config import Config
-from rlvr.entry import check_overrides, recipes_folder, register_schema
 from rlvr.types import Batch, TokenSignals
 from rlvr.validate import validate
 

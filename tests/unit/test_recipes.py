@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.advantage.group import ESTIMATORS
-from rlvr.config import Config
-from rlvr.entry import known_keys, recipes_folder, register_schema
+from rlvr.cli.compose import recipes_folder, register_schema
+from rlvr.config import Config, known_keys
 from rlvr.validate import validate
 
 ROOT = recipes_folder()

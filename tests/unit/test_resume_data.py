@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.checkpoint import TrainingState, save_checkpoint
+from rlvr.cli.exits import exit_code
 from rlvr.config import Config, SourceConfig
 from rlvr.data.fingerprint import DataSeen
-from rlvr.entry import exit_code
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
-from rlvr.inputs import read_inputs
-from rlvr.resume import check_data
-from rlvr.run import RunFolder
-from rlvr.session import _find_start, open_session
+from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.inputs import read_inputs
+from rlvr.runtime.resume import check_data
+from rlvr.runtime.session import _find_start, open_session
 
 ROWS = [{"question": f"{i}+1=?", "answer": str(i + 1), "id": f"r{i}"} for i in range(6)]
 CHECKPOINT = Path("runs/mine/checkpoints/step_000020")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DeadlineError, RlvrError
-from rlvr.run import RunFolder, run_name, write_atomically
+from rlvr.runtime.folder import RunFolder, run_name, write_atomically
 from unit.records import group
 
 

@@ -12,15 +12,15 @@ import pytest
 from rlvr.cluster import Cluster, check_resources, threads_per_actor
 from rlvr.config import ClusterConfig, Config, LearnerConfig
 from rlvr.errors import ConfigError
-from rlvr.evaluation import EvalReport
 from rlvr.learner.deepspeed_config import deepspeed_config
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.run import RunFolder, sample_row
+from rlvr.runtime.evaluation import EvalReport
+from rlvr.runtime.folder import RunFolder, sample_row
+from rlvr.runtime.tracking import Tracker
 from rlvr.sync import client as client_module
 from rlvr.sync.client import EngineClient
-from rlvr.tracking import Tracker
 from rlvr.types import Group
 from unit.records import prompt, sample
 

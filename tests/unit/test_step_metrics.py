@@ -12,8 +12,8 @@ from rlvr.errors import MismatchError
 from rlvr.learner.packing import pack
 from rlvr.metrics import PERCENTILES, PhaseClock, comparable, logprob_mismatch, staleness, step_metrics
 from rlvr.reward.verdict import Outcome
+from rlvr.runtime.tracking import step_line
 from rlvr.sync.gate import check_mismatch
-from rlvr.tracking import step_line
 from rlvr.types import Batch, Group, StepStats, TokenSignals
 from unit.records import prompt, rollout_of, sample
 

@@ -11,12 +11,13 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
+from rlvr.cli.multirun import job_arguments, plan_sweep, queue
 from rlvr.config import Config
-from rlvr.entry import check_overrides, recipes_folder, register_schema
 from rlvr.errors import ConfigError
-from rlvr.sweep import Job, Sweep, SweepError, changed_keys, how_many, job_arguments, plan_sweep
-from rlvr.sweep_jobs import Task
-from rlvr.sweep_slots import Need, Room
+from rlvr.sweep.jobs import Task
+from rlvr.sweep.plan import Job, Sweep, SweepError, changed_keys, how_many
+from rlvr.sweep.slots import Need, Room
 
 SWEEPS = sorted(p.stem for p in (recipes_folder() / "sweep").glob("*.yaml"))
 
@@ -184,7 +185,7 @@ def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):
             (folder / "summary.json").write_text("{}")
             saved = OmegaConf.to_yaml(OmegaConf.structured(replace(now, steps=60 * seed)))
             (folder / "config.yaml").write_text(saved)
-        sweep.add(now)
+        queue(sweep, now)
     assert sweep.skipped == ["seed-1"]
     assert "seed-1: finished before" in capsys.readouterr().out
     assert sweep.failed == {
@@ -212,7 +213,7 @@ def test_a_finished_run_whose_configuration_is_lost_is_named(tmp_path, monkeypat
     (tmp_path / "seed-1" / "summary.json").write_text("{}")
     hydra_at = SimpleNamespace(job=SimpleNamespace(num=0))
     monkeypatch.setattr(HydraConfig, "get", lambda: hydra_at)
-    sweep.add(Config(recipe="dapo"))
+    queue(sweep, Config(recipe="dapo"))
     assert "its config.yaml cannot be read" in sweep.failed["seed-1"]
 
 

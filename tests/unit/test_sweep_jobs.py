@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rlvr.sweep_jobs import Task, last_words, run_tasks
-from rlvr.sweep_slots import Need, Room
+from rlvr.sweep.jobs import Task, last_words, run_tasks
+from rlvr.sweep.slots import Need, Room
 
 PROGRAM = """
 import os, sys, time
@@ -173,8 +173,8 @@ def test_last_words(output, words):
 STOPPED = """
 import signal, sys
 from pathlib import Path
-from rlvr import sweep_jobs
-from rlvr.sweep_slots import Need, Room
+from rlvr.sweep import jobs as sweep_jobs
+from rlvr.sweep.slots import Need, Room
 
 def interrupt(number, frame):
     raise KeyboardInterrupt

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from rlvr.config import ClusterConfig, Config, LearnerConfig, ModelConfig, RolloutConfig
-from rlvr.sweep_needs import job_need, machine_room, memory_mb, parameters, visible_gpus
+from rlvr.sweep.needs import job_need, machine_room, memory_mb, parameters, visible_gpus
 
-QUICKSTART_MB, TWO_OF_EACH_MB = 2535, 3082  # measured, see rlvr/sweep_needs.py
+QUICKSTART_MB, TWO_OF_EACH_MB = 2535, 3082  # measured, see rlvr/sweep/needs.py
 
 
 def config(**parts: object) -> Config:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.sweep_slots import Need, Place, Room, devices_for, first_wave, place, side_by_side, why_not
+from rlvr.sweep.slots import Need, Place, Room, devices_for, first_wave, place, side_by_side, why_not
 
 ROOM = Room(cores=4, memory_mb=1000, gpus=("0", "2", "GPU-x"))
 needs = st.builds(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.temporary import (
+from rlvr.cluster.temporary import (
     LIBRARY_BYTES,
     RAY_BYTES,
     fits,
@@ -107,7 +107,7 @@ def test_the_limit_is_that_of_the_system():
 
 PROGRAM = """
 import os, signal, subprocess, sys, tempfile
-from rlvr.temporary import use_own_temporary_folder
+from rlvr.cluster.temporary import use_own_temporary_folder
 folder = use_own_temporary_folder()
 assert tempfile.gettempdir() == folder
 subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkstemp(prefix='child')"], check=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rlvr.config import Config
-from rlvr.run import RunFolder
-from rlvr.tracking import Tracker
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.tracking import Tracker
 
 
 @pytest.fixture

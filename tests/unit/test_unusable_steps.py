@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from rlvr.checkpoint import TrainingState
 from rlvr.config import Config
 from rlvr.errors import EmptyBatchError, RlvrError, VerifierError
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.rollout.diagnose import diagnose, remedies
-from rlvr.run import RunFolder
-from rlvr.session import Session
+from rlvr.runtime.checkpoint import TrainingState
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.session import Session
 from rlvr.types import Group, RolloutBatch, Sample
 from unit.records import prompt, rollout_of, sample
 

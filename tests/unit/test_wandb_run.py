@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlvr.config import Config
-from rlvr.run import RunFolder
-from rlvr.wandb_run import WandbRun, wandb_mode
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.wandb_run import WandbRun, wandb_mode
 
 VARIABLES = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED")
 
@@ -47,7 +47,7 @@ def test_wandbs_variables_rule(environment, setting, variables, mode):
 def test_without_a_server_the_run_goes_on_offline(environment, tmp_path: Path):
     environment.setenv("WANDB_API_KEY", "0" * 40)
     environment.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-    environment.setattr("rlvr.wandb_run.SERVER_SECONDS", 4)
+    environment.setattr("rlvr.runtime.wandb_run.SERVER_SECONDS", 4)
     folder = RunFolder(tmp_path, "alone")
     folder.path.mkdir()
     notes: list[str] = []

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import EvalResult, accuracy_ci95, correctness
 from rlvr.analysis.cross.calibrate import Calibration, calibrate
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
@@ -21,6 +20,7 @@ from rlvr.reward.failures import check_failures
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.shaping import counts_as_correct
 from rlvr.reward.verdict import GradeRequest, Verdict
+from rlvr.stats.accuracy import EvalResult, accuracy_ci95, correctness
 from rlvr.types import Prompt
 
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is

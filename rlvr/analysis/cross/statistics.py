@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Comparison, EvalResult, accuracy_ci95, avg_at_k, compare
 from rlvr.analysis.cross.calibrate import Calibration
 from rlvr.analysis.cross.rules import RULES
-from rlvr.analysis.student import holm
+from rlvr.stats.accuracy import Comparison, EvalResult, accuracy_ci95, avg_at_k, compare
+from rlvr.stats.student import holm
 
 
 @dataclass(frozen=True, slots=True)

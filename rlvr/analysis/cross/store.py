@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.accuracy import EvalResult, correctness
 from rlvr.analysis.cross.calibrate import Calibration
 from rlvr.analysis.cross.statistics import BudgetRow, Part, endpoint_summary, rows_as_csv
 from rlvr.analysis.evaluation_file import correctness_as_json
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.run import write_atomically
+from rlvr.runtime.folder import write_atomically
+from rlvr.stats.accuracy import EvalResult, correctness
 
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
 SUMMARY = "cross_sampling.json"

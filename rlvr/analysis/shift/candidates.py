@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Estimate
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.columns import OVERLAP_KS
 from rlvr.analysis.shift.profiles import from_bins
 from rlvr.analysis.shift.sparsity import Cells
 from rlvr.analysis.shift.tally import Tally, TokenPart, flat, ratio
+from rlvr.stats.accuracy import Estimate
 
 GROUPS = ("all", "moved")
 RANK_EDGES = np.asarray([1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1001, math.inf])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.actors import open_engines
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.analysis.shift.inputs import identity
@@ -21,7 +20,8 @@ from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
-from rlvr.run import RunFolder
+from rlvr.runtime.actors import open_engines
+from rlvr.runtime.folder import RunFolder
 from rlvr.types import Prompt
 from rlvr.validate import validate
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Doubles
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.sparsity import Cells
 from rlvr.analysis.shift.tally import Tally, TokenPart, flat, ratio
+from rlvr.stats.accuracy import Doubles
 
 
 class Identities:

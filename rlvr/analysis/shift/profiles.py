@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Doubles
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.sections import SECTIONS
 from rlvr.analysis.shift.sparsity import Cells
 from rlvr.analysis.shift.tally import Tally, TokenPart, flat, ratio
+from rlvr.stats.accuracy import Doubles
 
 RELATIVE_BINS = 20
 # One token a bin at first, then four bins an octave.

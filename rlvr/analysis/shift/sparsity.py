@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Doubles, Estimate
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.tally import Tally, TokenPart, flat, interval, ratio
+from rlvr.stats.accuracy import Doubles, Estimate
 
 MEASURES = ("js", "js_top_p")
 THRESHOLD_MEASURES = (*MEASURES, "kl_policy_base", "kl_base_policy")

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.run import write_atomically
+from rlvr.runtime.folder import write_atomically
 
 
 def token_file(folder: Path, number: int) -> Path:

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr.analysis.accuracy import Estimate
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.candidates import Mass, Overlap, Rank
 from rlvr.analysis.shift.columns import OVERLAP_KS
@@ -26,6 +25,7 @@ from rlvr.analysis.shift.tables import KEY, TABLES
 from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
 from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
 from rlvr.errors import DataError
+from rlvr.stats.accuracy import Estimate
 
 BUILDERS = (
     Sparsity, Thresholds, Evolution, Position, JsEntropy, Outcome, Overlap, Rank, Mass, Truncation,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlvr.analysis.accuracy import Doubles, Estimate
+from rlvr.stats.accuracy import Doubles, Estimate
 
 Ints = NDArray[np.int64]
 

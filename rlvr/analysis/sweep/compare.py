@@ -1,8 +1,8 @@
 """Accuracy after training, condition against baseline: over seeds and over problems. Pure.
 
 Two questions, two units. Would another run of the same training say the same? There the seed is the unit
-(`rlvr.analysis.seeds`), equal seeds are paired and the verdict rests on it. Would other problems of the same kind say
-the same of these very runs? There the problem is the unit (`rlvr.analysis.accuracy`): all samples of all common
+(`rlvr.stats.seeds`), equal seeds are paired and the verdict rests on it. Would other problems of the same kind say
+the same of these very runs? There the problem is the unit (`rlvr.stats.accuracy`): all samples of all common
 seeds count for their problem.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import Estimate, accuracy_ci95, correctness, t_interval
-from rlvr.analysis.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
-from rlvr.analysis.student import holm
 from rlvr.analysis.sweep.runs import Run
 from rlvr.errors import DataError
+from rlvr.stats.accuracy import Estimate, accuracy_ci95, correctness, t_interval
+from rlvr.stats.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
+from rlvr.stats.student import holm
 
 LEAST_SEEDS = 3  # fewer give no idea of the spread over seeds, so nothing is ranked
 BASELINES = ("recipe-dapo", "recipe-dapo_advantage-uniform")  # tried in this order where none is named

@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rlvr.errors import DataError, RlvrError
+from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, YAMLError
 )  # fmt: skip
-HYDRAS_FILE = "multirun.yaml"  # what the last command wrote: where it ran the jobs itself,
-SLURM_FILES = "slurm_jobs-*.jsonl"  # and where it submitted them (launch)
 LISTED = 5  # line numbers and the like spelled out in a note
 
 
@@ -50,6 +46,14 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """The jobs of a sweep's last command in their order, as far as they are known."""
+
+    jobs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # why they are not
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """What a folder holds."""
 
@@ -65,8 +69,8 @@ class Sweep:
         return list(dict.fromkeys(run.condition for run in self.runs))
 
 
-def read_sweep(folder: Path) -> Sweep:
-    """Read the finished runs of a sweep and the names of the other jobs.
+def read_sweep(folder: Path, planned: Planned | None = None) -> Sweep:
+    """Read the finished runs of a sweep and the names of the other jobs; `planned` are those of its last command.
 
     Raises:
         DataError: there is no such folder or no finished run in it, the summary or configuration of a run cannot be
@@ -85,9 +89,9 @@ def read_sweep(folder: Path) -> Sweep:
         raise DataError(
             f"{folder}: holds no finished run (no */summary.json, {len(jobs)} started); give the folder of a sweep"
         )
-    notes: list[str] = []
-    planned = planned_jobs(folder, notes)
-    place = {name: i for i, name in enumerate(planned)}
+    planned = planned or Planned()
+    notes = list(planned.notes)
+    place = {name: i for i, name in enumerate(planned.jobs)}
     runs = sorted(
         (_read_run(job, notes) for job in finished),
         key=lambda run: (place.get(run.name, len(place)), run.condition, run.seed),
@@ -102,37 +106,9 @@ def read_sweep(folder: Path) -> Sweep:
         name=folder.resolve().name,
         runs=tuple(runs),
         unfinished=tuple(job.name for job in jobs if job not in finished),
-        not_started=tuple(name for name in planned if name not in {job.name for job in jobs}),
+        not_started=tuple(name for name in planned.jobs if name not in {job.name for job in jobs}),
         notes=tuple(notes),
     )
-
-
-def planned_jobs(folder: Path, notes: list[str]) -> tuple[str, ...]:
-    """The names of the jobs of the sweep's last command, run here or submitted to SLURM; none without its file."""
-    files = sorted([*folder.glob(HYDRAS_FILE), *folder.glob(SLURM_FILES)], key=lambda p: p.stat().st_mtime)
-    if not files:
-        return ()
-    try:
-        return _jobs_of_hydra(files[-1]) if files[-1].name == HYDRAS_FILE else _jobs_of_slurm(files[-1])
-    except (RlvrError, HydraException, *UNREADABLE) as error:  # of another version, or edited
-        notes.append(
-            f"{files[-1].name} cannot be read ({type(error).__name__}), so jobs that never started are not known."
-        )
-        return ()
-
-
-def _jobs_of_hydra(file: Path) -> tuple[str, ...]:
-    from rlvr.sweep import expand  # the runner of sweeps, which knows how jobs are named
-
-    hydra = OmegaConf.load(file).hydra
-    params = {str(key): value for key, value in (hydra.sweeper.params or {}).items()}
-    lines = [f"{key}={value}" for key, value in params.items()] + list(hydra.overrides.task)
-    overrides = [o for o in OverridesParser.create().parse_overrides(lines) if not o.is_hydra_override()]
-    return tuple(job.name for job in expand(overrides, frozenset(params)))
-
-
-def _jobs_of_slurm(file: Path) -> tuple[str, ...]:
-    return tuple(Path(json.loads(line)["run_folder"]).name for line in file.read_text().splitlines())
 
 
 def _read_run(job: Path, notes: list[str]) -> Run:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.analysis.sweep.runs import Run, listed
 from rlvr.errors import DataError
-from rlvr.resume import FREE_KEYS_OF_COMPARED
+from rlvr.runtime.resume import FREE_KEYS_OF_COMPARED
 
 # differ from run to run without changing what is trained
 OWN_KEYS = ("seed", "run.", "tracking.", "cluster.jobs")

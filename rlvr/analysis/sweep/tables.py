@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.analysis.student import p_text
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, Row, compare_conditions
 from rlvr.analysis.sweep.runs import Run, Sweep, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
@@ -23,6 +22,7 @@ from rlvr.analysis.sweep.training import (
     ending,
     first_step_at,
 )
+from rlvr.stats.student import p_text
 
 CURVE_COLUMNS = 8  # evaluated steps in a table
 HOW = (

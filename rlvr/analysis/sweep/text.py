@@ -8,8 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rlvr.analysis.accuracy import Estimate
-from rlvr.analysis.seeds import PairedDifference, SeedMean
 from rlvr.analysis.sweep.compare import Row, ranking
 from rlvr.analysis.sweep.tables import (
     HOW,
@@ -24,6 +22,8 @@ from rlvr.analysis.sweep.tables import (
     weight_table,
 )
 from rlvr.analysis.sweep.training import DIVERGENCE, ENTROPY, WEIGHT
+from rlvr.stats.accuracy import Estimate
+from rlvr.stats.seeds import PairedDifference, SeedMean
 
 _NO_GAIN = PairedDifference(math.nan, math.nan, math.nan, math.nan, 0, None)
 _NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)

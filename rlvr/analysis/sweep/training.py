@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.analysis.seeds import SeedMean, seed_mean
 from rlvr.analysis.sweep.compare import LEAST_SEEDS
 from rlvr.analysis.sweep.runs import Run
 from rlvr.metrics import PERCENTILES, WEIGHT_PERCENTILES
+from rlvr.stats.seeds import SeedMean, seed_mean
 
 MARKS = ("mean", *(f"p{p}" for p in PERCENTILES))
 DIVERGENCE = tuple(f"js_base/{mark}" for mark in MARKS)

@@ -2,7 +2,7 @@
 
 Shapes: `P` problems, `n` samples of each. Samples of one problem resemble each other, so the problem, not the
 sample, is the unit of every interval and test here: it answers how the number would move with other problems
-of the same kind and other samples. Majority votes are in `rlvr.analysis.majority`.
+of the same kind and other samples. Majority votes are in `rlvr.stats.majority`.
 
 A sample on which the verifier failed is missing, not wrong (`correctness`): a problem's rate is over its other
 samples, and a problem without any is left out.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlvr.analysis.student import t_quantile, two_sided
+from rlvr.stats.student import t_quantile, two_sided
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from rlvr.sweep_slots import Need, Place, Room, place, side_by_side
+from rlvr.sweep.slots import Need, Place, Room, place, side_by_side
 
 STOP_SECONDS = 120.0  # what the runs together may take to close their engines before they are killed
 LOG_NAME = "console.log"

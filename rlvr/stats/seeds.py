@@ -1,7 +1,7 @@
 """Statistics over seeds: means, paired differences, and the smallest difference that the seeds could have shown.
 
 The seed is the unit here: it answers how the number would move with another run of the same training. How it would
-move with other problems is `rlvr.analysis.accuracy`.
+move with other problems is `rlvr.stats.accuracy`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlvr.analysis.student import t_quantile, two_sided
+from rlvr.stats.student import t_quantile, two_sided
 
 LEVEL = 0.05  # of every test, intervals are 95 %
 POWER = 0.8  # with which a difference counts as detectable

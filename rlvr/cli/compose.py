@@ -1,36 +1,25 @@
-"""How `python -m rlvr.X` starts: Hydra with our schema and recipes, and errors that a user can act on."""
+"""Configurations composed from recipes and overrides, and mistakes in either named in our words."""
 
 from __future__ import annotations
 
 import difflib
-import logging
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.config import Config
-from rlvr.errors import ActorError, ConfigError, DeadlineError, PausedError, RlvrError
-from rlvr.overrides import check_placeholders, quote_odd_values
-from rlvr.peer_keys import peer_hint
+from rlvr.cli.peer_keys import peer_hint
+from rlvr.cli.shorthand import check_placeholders
+from rlvr.config import Config, known_keys
+from rlvr.errors import ConfigError
 
-if TYPE_CHECKING:
-    from rlvr.sweep import Sweep
-
-EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
-EXIT_LOST = 69  # EX_UNAVAILABLE: a process died or did not answer; another attempt may do better
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 # Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
 FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval")
 
@@ -39,23 +28,6 @@ def recipes_folder() -> Path:
     """Where the Hydra tree lies: beside the package in a checkout, inside it in an installed wheel."""
     inside = PACKAGE / "recipes"
     return inside if inside.is_dir() else PACKAGE.parent / "recipes"
-
-
-def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
-    """Every dotted key of the typed configuration."""
-    keys, types = [], get_type_hints(schema)
-    for field in fields(schema):
-        name = f"{prefix}{field.name}"
-        keys.append(name)
-        if is_dataclass(types[field.name]):
-            keys += known_keys(types[field.name], f"{name}.")
-    return keys
-
-
-def leaf_keys() -> list[str]:
-    """The keys of the training configuration that hold a value, a list or a free dictionary: all but the sections."""
-    keys = known_keys()
-    return [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +152,7 @@ def typed(overrides: Sequence[str]) -> Config:
         own = composed.hydra
         with open_dict(composed):
             del composed["hydra"]
-        _check_composed(own)
+        check_composed(own)
         config = OmegaConf.to_object(composed)
     except HydraException as error:
         raise ConfigError(str(error.__cause__ or error)) from error
@@ -190,7 +162,7 @@ def typed(overrides: Sequence[str]) -> Config:
     return config
 
 
-def _check_composed(own: Any) -> None:
+def check_composed(own: Any) -> None:
     """Demand what the chosen recipes leave open; `own` is Hydra's part of a composed configuration.
 
     Raises:
@@ -211,75 +183,3 @@ def group_values(override: Override) -> list[str]:
 def register_schema() -> None:
     """Make the typed configuration known to Hydra under the name that recipes/train.yaml starts from."""
     ConfigStore.instance().store(name="schema", node=Config)
-
-
-def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) -> Callable[[], None]:
-    """Turn a function of the typed configuration into the `main` of `python -m rlvr.X`.
-
-    With `sweep_module`, the name of that module, a sweep runs each job as a process of it (see rlvr.sweep).
-    """
-    sweep: Sweep | None = None
-
-    @hydra.main(version_base="1.3", config_path=str(recipes_folder()), config_name="train")
-    def hydra_main(cfg: DictConfig) -> None:
-        typed = OmegaConf.to_object(cfg)
-        assert isinstance(typed, Config)
-        with readable_errors():
-            _check_composed(HydraConfig.get())
-            action = run if sweep is None else sweep.add
-            action(typed)
-
-    def main() -> None:
-        nonlocal sweep
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-        register_schema()
-        sys.argv[1:] = quote_odd_values(sys.argv[1:])
-        with readable_errors():
-            check_overrides(sys.argv[1:])
-            if sweep_module is not None:
-                from rlvr.sweep import plan_sweep
-
-                sweep = plan_sweep(sys.argv[1:], sweep_module)
-                if sweep is not None:
-                    sweep.claim()
-        hydra_main()
-        if sweep is not None:
-            with readable_errors():
-                sweep.finish()
-
-    return main
-
-
-class readable_errors:
-    """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130."""
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, _interrupt)
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        # An interrupt inside a library can come out as that library's own error.
-        if error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted.is_set()):
-            print("\nstopped by the user", file=sys.stderr)
-            sys.exit(130)
-        if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
-            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
-            print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)
-            print("(RLVR_TRACEBACK=1 shows where)", file=sys.stderr)
-            sys.exit(exit_code(error))
-
-
-def exit_code(error: RlvrError) -> int:
-    """What a process that ends with this error exits with: 75 after a pause, 69 for a lost process, else 1."""
-    if isinstance(error, PausedError):
-        return EXIT_PAUSED
-    return EXIT_LOST if isinstance(error, ActorError | DeadlineError) else 1
-
-
-_interrupted = threading.Event()
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    _interrupted.set()
-    raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
-from rlvr.run import RunFolder, write_atomically
+from rlvr.runtime.folder import RunFolder, write_atomically
 
 SERVER_SECONDS = 20  # for the server to answer when a run begins; wandb's own limit is 90
 _MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}

@@ -14,14 +14,14 @@ from rlvr.advantage.token import TokenPlugin
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.tokenizer import model_folder
-from rlvr.inputs import Inputs
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
-from rlvr.run import RunFolder
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.inputs import Inputs
+from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend
-from rlvr.tracking import Tracker
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.accuracy import accuracy_ci95, correctness
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet
 from rlvr.reward.failures import check_failures, graded_pairs
@@ -15,6 +14,7 @@ from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.pool import EnginePool
+from rlvr.stats.accuracy import accuracy_ci95, correctness
 from rlvr.types import Group, Prompt
 
 

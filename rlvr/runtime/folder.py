@@ -4,7 +4,7 @@
               metrics.jsonl          one row a step, one row an evaluation
               samples/step_000001.jsonl   every response of a step
               changes.jsonl          settings changed on the way: step, key, old, new
-              checkpoints/step_000020/    see rlvr.checkpoint
+              checkpoints/step_000020/    see rlvr.runtime.checkpoint
               policy/                the final policy in Hugging Face format
               summary.json           of a finished run only
               abandoned_*            what a run left that goes on, or back to an earlier checkpoint

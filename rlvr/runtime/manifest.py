@@ -10,7 +10,7 @@ import json
 from hashlib import blake2b
 from pathlib import Path
 
-from rlvr.run import write_atomically
+from rlvr.runtime.folder import write_atomically
 
 NAME = "manifest.json"
 WHOLE_BYTES = 64 << 20

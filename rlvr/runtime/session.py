@@ -13,9 +13,19 @@ import psutil
 from omegaconf import OmegaConf
 
 from rlvr import cluster
-from rlvr.actors import start_actors
 from rlvr.advantage.token import TokenPlugin
-from rlvr.checkpoint import (
+from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen
+from rlvr.data.stream import EvalSet, PromptStream
+from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
+from rlvr.learner.group import LearnerGroup
+from rlvr.reward.pool import GraderPool
+from rlvr.rollout.collect import collect, truncation_note
+from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, teaches_nothing
+from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
+from rlvr.runtime.actors import start_actors
+from rlvr.runtime.checkpoint import (
     TrainingState,
     changes_until,
     find_checkpoint,
@@ -25,24 +35,14 @@ from rlvr.checkpoint import (
     set_aside_later,
     step_name,
 )
-from rlvr.config import Config
-from rlvr.data.fingerprint import DataSeen
-from rlvr.data.stream import EvalSet, PromptStream
-from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
-from rlvr.evaluation import EvalReport
-from rlvr.inputs import Inputs, read_inputs
-from rlvr.learner.group import LearnerGroup
-from rlvr.pause import listen_for_pause
-from rlvr.preflight import preflight
-from rlvr.resume import check_data
-from rlvr.reward.pool import GraderPool
-from rlvr.rollout.collect import collect, truncation_note
-from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, teaches_nothing
-from rlvr.rollout.pool import EnginePool
-from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
-from rlvr.run import Change, RunFolder, Summary, run_name
+from rlvr.runtime.evaluation import EvalReport
+from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
+from rlvr.runtime.inputs import Inputs, read_inputs
+from rlvr.runtime.pause import listen_for_pause
+from rlvr.runtime.preflight import preflight
+from rlvr.runtime.resume import check_data
+from rlvr.runtime.tracking import Tracker
 from rlvr.sync.gate import comparison_note, largest_mismatch
-from rlvr.tracking import Tracker
 from rlvr.types import Group, RolloutBatch
 from rlvr.validate import validate
 

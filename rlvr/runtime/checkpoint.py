@@ -24,10 +24,10 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.manifest import NAME as MANIFEST
-from rlvr.manifest import damage, write_manifest
-from rlvr.resume import recorded_changes, refuse_changes
-from rlvr.run import CHANGES, Change, RunFolder, read_changes, set_aside, write_atomically
+from rlvr.runtime.folder import CHANGES, Change, RunFolder, read_changes, set_aside, write_atomically
+from rlvr.runtime.manifest import NAME as MANIFEST
+from rlvr.runtime.manifest import damage, write_manifest
+from rlvr.runtime.resume import recorded_changes, refuse_changes
 
 
 @dataclass(frozen=True, slots=True)

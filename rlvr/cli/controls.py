@@ -15,11 +15,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.analysis.run_inputs import TrainedRun
-from rlvr.config import Config
-from rlvr.entry import TRAINING, compose, leaf_keys, parse_overrides, recipes_folder, register_schema
+from rlvr.cli.compose import TRAINING, compose, parse_overrides, recipes_folder, register_schema
+from rlvr.config import Config, leaf_keys
 from rlvr.errors import ConfigError
-from rlvr.resume import FREE_KEYS_OF_COMPARED
-from rlvr.run import CHANGES, read_changes
+from rlvr.runtime.folder import CHANGES, read_changes
+from rlvr.runtime.resume import FREE_KEYS_OF_COMPARED
 
 # Keys, and sections by their dot, that a control has from its own recipe: the algorithm, and its place on disk.
 OF_THE_RECIPE = (

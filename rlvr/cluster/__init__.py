@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 
 import psutil
 
+from rlvr.cluster.remote import guarded, in_words
+from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig, Config
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
-from rlvr.remote import guarded, in_words
-from rlvr.temporary import local_ray_folder, replace_unsuitable
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rlvr.config import Config
-from rlvr.evaluation import EvalReport
 from rlvr.reward.verdict import FAILURES
-from rlvr.run import RunFolder
-from rlvr.wandb_run import WandbRun
+from rlvr.runtime.evaluation import EvalReport
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.wandb_run import WandbRun
 
 PHASES = ("generate", "reward", "score", "update", "push")
 

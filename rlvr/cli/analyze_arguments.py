@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import with_run
-from rlvr.entry import CommandLine, check_keys, compose, parse_overrides
+from rlvr.cli.compose import CommandLine, check_keys, compose, parse_overrides
+from rlvr.cli.entry import register_command
+from rlvr.cli.evaluate_arguments import expand_arguments as expand_data
+from rlvr.cli.shorthand import quote_odd_values, quoted
 from rlvr.errors import ConfigError
-from rlvr.evaluate import expand_arguments as expand_data
-from rlvr.overrides import quote_odd_values, quoted
 
-NAME = "analyze"
-HYDRA_QUIET = (
-    "hydra.run.dir=.",
-    "hydra.output_subdir=null",
-    "hydra/job_logging=none",
-    "hydra/hydra_logging=none",
-)
 PATHS = {"base": "model.base_path", "policy": "model.path", "run": "run", "output": "output"}
 LISTS = ("checkpoints", "responses", "base_responses")
 QUESTIONS = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--hydra-help"}  # answered without a policy
-LINE = CommandLine(AnalyzeConfig, NAME, ("hydra", "rollout.engine_args", "data.eval"), short=tuple(PATHS))
+LINE = CommandLine(
+    AnalyzeConfig, "analyze", ("hydra", "rollout.engine_args", "data.eval"), short=tuple(PATHS)
+)
 
 
 def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
@@ -62,7 +57,7 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
     Raises:
         ConfigError: an unknown key, a value of the wrong type, no pair of models, or a folder that is not a run.
     """
-    ConfigStore.instance().store(name=NAME, node=OmegaConf.structured(with_run(run)))
+    register_command(LINE, OmegaConf.structured(with_run(run)))
     parsed = parse_overrides(arguments)
     check_keys(parsed, LINE)
     given = {override.key_or_group for override in parsed}

@@ -1,0 +1,111 @@
+"""How `python -m rlvr.X` starts: Hydra with our schema and recipes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from rlvr.cli.compose import (
+    CommandLine,
+    check_composed,
+    check_keys,
+    check_overrides,
+    compose,
+    parse_overrides,
+    recipes_folder,
+    register_schema,
+)
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.shorthand import quote_odd_values
+from rlvr.config import Config
+
+if TYPE_CHECKING:
+    from rlvr.sweep.plan import Sweep
+
+
+def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) -> Callable[[], None]:
+    """Turn a function of the typed configuration into the `main` of `python -m rlvr.X`.
+
+    With `sweep_module`, the name of that module, a sweep runs each job as a process of it (see rlvr.sweep).
+    """
+    sweep: Sweep | None = None
+
+    @hydra.main(version_base="1.3", config_path=str(recipes_folder()), config_name="train")
+    def hydra_main(cfg: DictConfig) -> None:
+        typed = OmegaConf.to_object(cfg)
+        assert isinstance(typed, Config)
+        with readable_errors():
+            check_composed(HydraConfig.get())
+            if sweep is None:
+                run(typed)
+            else:
+                from rlvr.cli.multirun import queue
+
+                queue(sweep, typed)
+
+    def main() -> None:
+        nonlocal sweep
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        register_schema()
+        sys.argv[1:] = quote_odd_values(sys.argv[1:])
+        with readable_errors():
+            check_overrides(sys.argv[1:])
+            if sweep_module is not None:
+                from rlvr.cli.multirun import plan_sweep
+
+                sweep = plan_sweep(sys.argv[1:], sweep_module)
+                if sweep is not None:
+                    sweep.claim()
+        hydra_main()
+        if sweep is not None:
+            with readable_errors():
+                sweep.finish()
+
+    return main
+
+
+def register_command(line: CommandLine, node: Any) -> None:
+    """Make a command's configuration known to Hydra, which writes no folder and no log file for it."""
+    quiet = {
+        "defaults": [
+            f"{line.name}_schema",
+            {"override hydra/job_logging": "none"},
+            {"override hydra/hydra_logging": "none"},
+            "_self_",
+        ],
+        "hydra": {"run": {"dir": "."}, "output_subdir": None},
+    }
+    ConfigStore.instance().store(name=f"{line.name}_schema", node=node)
+    ConfigStore.instance().store(name=line.name, node=quiet)
+
+
+def check_command(line: CommandLine, node: Any, arguments: Sequence[str]) -> DictConfig:
+    """Register a command's configuration and compose it once before Hydra does, to report mistakes in our words.
+
+    Raises:
+        ConfigError: a key that does not exist, naming the nearest, a value of the wrong type, or no KEY=VALUE.
+    """
+    register_command(line, node)
+    parsed = parse_overrides(arguments)
+    check_keys(parsed, line)
+    return compose(parsed, line)
+
+
+def run_command(line: CommandLine, run: Callable[[Any], object]) -> None:
+    """Compose the registered configuration of a command from sys.argv and run it, or answer --help and --cfg."""
+
+    @hydra.main(version_base="1.3", config_path=None, config_name=line.name)
+    def hydra_main(cfg: DictConfig) -> None:
+        with readable_errors():
+            typed = OmegaConf.to_object(cfg)
+            assert isinstance(typed, line.schema)
+            run(typed)
+
+    hydra_main()

@@ -1,0 +1,49 @@
+"""How a command ends: errors that a user can act on in one message, and the exit code that each of them has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from rlvr.errors import ActorError, DeadlineError, PausedError, RlvrError
+
+EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
+EXIT_LOST = 69  # EX_UNAVAILABLE: a process died or did not answer; another attempt may do better
+
+
+class readable_errors:
+    """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130."""
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _interrupt)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        # An interrupt inside a library can come out as that library's own error.
+        if error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted.is_set()):
+            print("\nstopped by the user", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
+            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+            print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)
+            print("(RLVR_TRACEBACK=1 shows where)", file=sys.stderr)
+            sys.exit(exit_code(error))
+
+
+def exit_code(error: RlvrError) -> int:
+    """What a process that ends with this error exits with: 75 after a pause, 69 for a lost process, else 1."""
+    if isinstance(error, PausedError):
+        return EXIT_PAUSED
+    return EXIT_LOST if isinstance(error, ActorError | DeadlineError) else 1
+
+
+_interrupted = threading.Event()
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Statistics of verdicts: intervals, paired comparisons, majority votes."""
