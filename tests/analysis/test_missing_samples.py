@@ -11,11 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from analyze_cases import VOCABULARY, write_responses
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_cases import make_run
-from test_cross_statistics import BASE, JS, POLICY
 
 from rlvr.analysis.config import SelectConfig
 from rlvr.analysis.cross.decoder import Mixed
@@ -45,6 +42,9 @@ from rlvr.stats.accuracy import (
 )
 from rlvr.stats.majority import majority_at_k
 from rlvr.types import Group, Problem, Prompt, Sample
+from tests.helpers.analyze_cases import VOCABULARY, write_responses
+from tests.helpers.cross_parts import BASE, JS, POLICY
+from tests.helpers.sweep_cases import make_run
 
 Rows = list[list[bool]]
 ROWS = st.integers(2, 5).flatmap(

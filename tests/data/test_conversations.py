@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from tokenizers_made_here import byte_tokenizer
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import as_text
@@ -14,6 +13,7 @@ from rlvr.data.stream import build_eval_sets, build_training_stream
 from rlvr.data.templates import render_messages, tokenize
 from rlvr.errors import DataError
 from rlvr.types import Message, Problem
+from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

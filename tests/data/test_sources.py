@@ -3,7 +3,6 @@
 import builtins
 import csv
 import json
-from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -22,8 +21,7 @@ from rlvr.data.catalog import (
 )
 from rlvr.data.sources import load_problems
 from rlvr.errors import DataError
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+from tests.helpers.paths import SHARED_DATA
 
 
 def write_jsonl(path, rows):
@@ -341,7 +339,7 @@ def test_without_the_datasets_library_the_error_names_the_extra(monkeypatch):
     ("name", "file", "count"), [("aime24", "aime24", 30), ("amc23", "amc23", 40), ("gsm8k", "gsm8k_600", 600)]
 )
 def test_real_files(name, file, count):
-    path = SHARED / f"{file}.jsonl"
+    path = SHARED_DATA / f"{file}.jsonl"
     if not path.is_file():
         pytest.skip(f"{path} is absent")
     loaded = load_problems(SourceConfig(name=name, path=str(path)))

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +15,7 @@ from rlvr.data.arithmetic import train_problem
 from rlvr.data.stream import EpochSource, PromptStream, build_eval_sets, build_training_stream
 from rlvr.errors import DataError
 from rlvr.types import Problem, Prompt
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+from tests.helpers.paths import SHARED_DATA
 
 
 @pytest.fixture(scope="module")
@@ -180,11 +178,13 @@ def test_unusable_seeds_are_refused(tokenizer):
 
 
 def test_real_files_make_a_stream_and_sets(tokenizer):
-    if not (SHARED / "gsm8k_600.jsonl").is_file():
-        pytest.skip(f"{SHARED} is absent")
+    if not (SHARED_DATA / "gsm8k_600.jsonl").is_file():
+        pytest.skip(f"{SHARED_DATA} is absent")
     cfg = DataConfig(
-        train=SourceConfig(name="gsm8k", path=str(SHARED / "gsm8k_600.jsonl")),
-        eval=[SourceConfig(name=name, path=str(SHARED / f"{name}.jsonl")) for name in ("aime24", "amc23")],
+        train=SourceConfig(name="gsm8k", path=str(SHARED_DATA / "gsm8k_600.jsonl")),
+        eval=[
+            SourceConfig(name=name, path=str(SHARED_DATA / f"{name}.jsonl")) for name in ("aime24", "amc23")
+        ],
         template="dapo_plain",
         max_prompt_tokens=4096,
         on_overlap="refuse",

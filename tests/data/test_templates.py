@@ -2,12 +2,12 @@
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from tokenizers_made_here import byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.data.templates import TEMPLATES, render, tokenize
 from rlvr.errors import DataError
 from rlvr.types import Problem
+from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 QUESTION = "What is $1+1$?"
 CHAT = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"

@@ -6,7 +6,11 @@ import math
 
 import pytest
 import torch
-from divergence_cases import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlvr.divergence import WANTS, DistStats, dist_stats
+from tests.helpers.divergence_cases import (
     BACKENDS,
     DEVICE,
     INF,
@@ -18,10 +22,6 @@ from divergence_cases import (
     close_pair,
     stacked,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from rlvr.divergence import WANTS, DistStats, dist_stats
 
 pytestmark = [
     pytest.mark.parametrize("backend", BACKENDS),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.paths import REPOSITORY
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_benchmark_on_a_cpu(tmp_path: Path) -> None:
         "--out",
         str(tmp_path),
     ]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY)
     assert run.returncode == 0, run.stderr[-2000:]
     assert "CPU reference, JS: times faster than the plain formula" in run.stdout
     assert "not measured: no CUDA device" in run.stdout
@@ -39,7 +39,7 @@ def test_benchmark_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_gpu_script_is_valid_and_refuses_a_machine_without_a_gpu() -> None:
-    script = ROOT / "benchmarks" / "divergence" / "run_on_gpu.sh"
+    script = REPOSITORY / "benchmarks" / "divergence" / "run_on_gpu.sh"
     assert subprocess.run(["bash", "-n", str(script)], timeout=30).returncode == 0
     import torch
 

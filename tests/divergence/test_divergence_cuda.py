@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from divergence_cases import DEVICE, assert_like_oracle, close_pair
 
 from rlvr.divergence import dist_stats
 from rlvr.divergence.record import Request, Rows
+from tests.helpers.divergence_cases import DEVICE, assert_like_oracle, close_pair
 
 pytest.importorskip("triton")
 

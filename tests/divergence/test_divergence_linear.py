@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from divergence_cases import BACKENDS, DEVICE, assert_like_oracle
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlvr.divergence import WANTS, DistStats, dist_stats, linear, linear_dist_stats
+from tests.helpers.divergence_cases import BACKENDS, DEVICE, assert_like_oracle
 
 # The Triton interpreter computes with numpy, which reports the infinities that the kernel makes on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

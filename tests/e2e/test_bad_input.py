@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from .processes import SMALL, Training, train
+from tests.helpers.processes import SMALL, Training, train
 
 pytestmark = pytest.mark.e2e
 

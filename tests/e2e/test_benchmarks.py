@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import REPOSITORY
+from tests.helpers.processes import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 

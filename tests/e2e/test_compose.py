@@ -23,8 +23,7 @@ import pytest
 import yaml
 
 from rlvr.cluster import free_port
-
-from .processes import MARK, REPOSITORY, SMALL, marked
+from tests.helpers.processes import MARK, REPOSITORY, SMALL, marked
 
 pytestmark = pytest.mark.e2e
 

@@ -8,73 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig
 
 from rlvr import cluster
-from rlvr.advantage.token import build_plugin, token_advantage
-from rlvr.config import ClusterConfig, Config
+from rlvr.advantage.token import token_advantage
+from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
-from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model import load_policy
 from rlvr.learner.packing import aggregation_weights, micro_batch, mini_batches
 from rlvr.learner.schedule import learning_rate
-from rlvr.learner.scoring import needed_signals
 from rlvr.types import Batch
-
-from .models import tied_model
+from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
+from tests.helpers.models import tied_model
 
 pytestmark = pytest.mark.e2e
-
-PLUGIN = build_plugin("divergence", {"signal": "js_base"})
-
-
-def config(**learner: object) -> Config:
-    cfg = Config(recipe="test", steps=2, cluster=ClusterConfig(threads_per_actor=1))
-    cfg.learner.updates_per_step = 2
-    cfg.learner.lr = 3e-4
-    cfg.learner.start_deadline_seconds = 120
-    for name, value in learner.items():
-        setattr(cfg.learner, name, value)
-    return cfg
-
-
-def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin") -> Batch:
-    """Ragged sequences of random tokens, one of them outside the loss."""
-    rng = np.random.default_rng(seed)
-    vocabulary = AutoConfig.from_pretrained(model_folder(folder)).vocab_size
-    prompts = rng.integers(3, 9, sequences)
-    responses = rng.integers(1, 30, sequences)
-    in_loss = np.ones(sequences, dtype=bool)
-    in_loss[3] = False
-    tokens = int(responses.sum())
-    return Batch(
-        input_ids=tuple(rng.integers(3, vocabulary, p + r) for p, r in zip(prompts, responses, strict=True)),
-        prompt_lengths=prompts,
-        response_lengths=responses,
-        group_index=np.arange(sequences) // 4,
-        advantage=rng.normal(size=sequences).astype(np.float32),
-        reward=rng.integers(0, 2, sequences).astype(np.float32),
-        in_loss=in_loss,
-        rollout_logp=rng.normal(size=tokens).astype(np.float32),
-        weight_version=np.zeros(sequences, dtype=np.int64),
-    )
-
-
-def learner_group(cfg: Config, folder: str = "builtin") -> LearnerGroup:
-    folder = model_folder(folder)
-    group = LearnerGroup(
-        cfg,
-        {
-            "model_folder": folder,
-            "base_folder": folder,
-            "signals": needed_signals(PLUGIN, cfg.loss),
-            "plugin": PLUGIN,
-            "device": "cpu",
-        },
-    )
-    group.ready()
-    return group
 
 
 def two_steps(

@@ -15,8 +15,7 @@ from rlvr.data.tokenizer import model_folder
 from rlvr.errors import CheckpointError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.model import load_policy
-
-from .test_learner import PLUGIN, config, learner_group, random_batch
+from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
 
 pytestmark = pytest.mark.e2e
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .processes import MARK, REPOSITORY, SMALL, marked, rows
-from .slurm_cluster import missing, slurm, slurm_cluster
+from tests.helpers.processes import MARK, REPOSITORY, SMALL, marked, rows
+from tests.helpers.slurm_cluster import missing, slurm, slurm_cluster
 
 pytestmark = [
     pytest.mark.e2e,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import SMALL, Training, rows, train
+from tests.helpers.processes import SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
 

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from .processes import REPOSITORY, SMALL, Training, rows, train
+from tests.helpers.processes import REPOSITORY, SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
 

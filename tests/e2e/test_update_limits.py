@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from .processes import REPOSITORY
+from tests.helpers.processes import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +22,7 @@ COMBINATIONS = [
 def probed() -> dict[str, dict[str, list[dict[str, float]]]]:
     names = [f"{stage},{dtype},{limit}" for stage, dtype, limit in COMBINATIONS]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.update_probe", *names],
+        [sys.executable, "-m", "tests.helpers.update_probe", *names],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-from .processes import SMALL, rows, train
+from tests.helpers.processes import SMALL, rows, train
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import REPOSITORY, SMALL
+from tests.helpers.processes import REPOSITORY, SMALL
 
 pytestmark = pytest.mark.e2e
 

@@ -6,15 +6,13 @@ import random
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.reward.grader import GRADER_VERSION, grade
 from rlvr.reward.verdict import Outcome
-
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+from tests.helpers.paths import SHARED_DATA
 
 
 def boxed(gold: str, answer: str, policy: str = "last_box") -> Outcome:
@@ -146,7 +144,7 @@ def test_importing_the_pool_loads_no_heavy_module():
 
 
 def shared_rows(name: str) -> list[dict]:
-    path = SHARED / name
+    path = SHARED_DATA / name
     if not path.is_file():
         pytest.skip(f"{name} is not in the shared data folder beside the checkout")
     return [json.loads(line) for line in path.read_text().splitlines()]

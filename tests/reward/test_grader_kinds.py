@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from rlvr.reward.grader import grade, read_gold
 from rlvr.reward.verdict import Outcome
+from tests.helpers.paths import SHARED
 
-CASES = Path(__file__).parents[2].parent / "shared" / "cases" / "trials.jsonl"
+CASES = SHARED / "cases" / "trials.jsonl"
 
 EQUAL = {
     "scientific": [

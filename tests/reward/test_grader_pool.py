@@ -15,7 +15,7 @@ from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 
-OBEY = "misbehaving_verifiers:obey"
+OBEY = "tests.helpers.misbehaving_verifiers:obey"
 
 
 def pool_of(workers=2, deadline=1.0, memory=400, **settings):
@@ -157,7 +157,7 @@ def test_a_stopped_worker_does_not_hold_the_pool():
 
 def test_results_of_a_verifier_are_read_strictly():
     names = ["half", "low", "one", "yes", "nan", "two", "none", "text", "verdict", "unknown", "odd"]
-    with pool_of(verifier="misbehaving_verifiers:scores") as pool:
+    with pool_of(verifier="tests.helpers.misbehaving_verifiers:scores") as pool:
         verdicts = pool.grade([GradeRequest(name, "g", name) for name in names])
     correct, wrong, failed = ["half", "one", "yes"], ["low", "odd"], ["nan", "two", "none", "text", "unknown"]
     expected = dict.fromkeys(correct, "correct") | dict.fromkeys(wrong, "wrong") | {"verdict": "no_answer"}
@@ -175,10 +175,13 @@ def test_results_of_a_verifier_are_read_strictly():
         ({"deadline": 0}, "deadline_seconds=0"),
         ({"memory": 10}, "memory_mb=10"),
         ({"policy": "first"}, "unknown grading policy"),
-        ({"verifier": "misbehaving_verifiers:absent"}, "cannot be loaded in a worker: .*has no absent"),
+        (
+            {"verifier": "tests.helpers.misbehaving_verifiers:absent"},
+            "cannot be loaded in a worker: .*has no absent",
+        ),
         ({"verifier": "no_such_module:f"}, "ModuleNotFoundError"),
         ({"verifier": "just_a_name"}, "package.module:attribute"),
-        ({"verifier": "misbehaving_verifiers:HOARD"}, "cannot be called"),
+        ({"verifier": "tests.helpers.misbehaving_verifiers:HOARD"}, "cannot be called"),
     ],
 )
 def test_bad_settings_are_refused_at_the_start(settings, message):
@@ -277,7 +280,7 @@ def test_one_percent_of_hangs_costs_little_more_than_their_deadlines():
     count, workers, deadline = 2000, 2, 1.0
     requests = [GradeRequest(str(i), "x", "x") for i in range(count)]
     hanging = [GradeRequest(str(i), "x", "hang" if i % 100 == 50 else "x") for i in range(count)]
-    with pool_of(workers, deadline, verifier="misbehaving_verifiers:burn") as pool:
+    with pool_of(workers, deadline, verifier="tests.helpers.misbehaving_verifiers:burn") as pool:
         pool.grade(requests[:200])
         started = time.perf_counter()
         pool.grade(requests)

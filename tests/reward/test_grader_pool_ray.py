@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.reward.verdict import GradeRequest
+from tests.helpers.paths import REPOSITORY
 
 
 def running(pid: int) -> bool:
@@ -34,7 +35,7 @@ def test_pool_in_a_threaded_ray_actor():
         def pids(self) -> list[int]:
             return self.pool.worker_pids
 
-    root = str(Path(__file__).parents[2])
+    root = str(REPOSITORY)
     ray.init(
         address="local",  # not the cluster whose address a killed head has left in Ray's folder
         num_cpus=1,

@@ -1,0 +1,69 @@
+"""Thresholds: as quantiles of scores, and as found by the pilot on mixed responses."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlvr.analysis.cross.calibrate import TOLERANCE, calibrate, threshold_for
+from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, MixedDecoder
+from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(st.lists(st.integers(-500, 500), min_size=1, max_size=50, unique=True), st.floats(0, 1))
+def test_a_threshold_is_exceeded_by_its_share(scores, share):
+    above = np.asarray(scores) / 7 > threshold_for(np.asarray(scores) / 7, share)
+    assert abs(above.sum() - share * len(scores)) <= 0.5
+
+
+def test_scores_that_differ_by_rounding_are_not_split():
+    assert threshold_for([1.0, 2.0, 3.0, 4.0], 0.25) == 3.5
+    cluster = 0.3 * (1 + 1e-7 * np.arange(6))
+    scores = [0.9, 0.8, *cluster, 0.1, 0.05]
+    assert threshold_for(scores, 0.4) == pytest.approx((0.8 + cluster[-1]) / 2)
+    assert threshold_for(scores, 0.7) == pytest.approx((0.3 + 0.1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "direction"),
+    [("js", "forward"), ("js", "reverse"), ("entropy", "forward"), ("earliest", "reverse")],
+)
+def test_the_pilot_reaches_the_budget(rule, direction):
+    pair = (base_model(), policy_model())
+    decoder = MixedDecoder(*(pair if direction == "forward" else pair[::-1]), SAMPLING, 128)
+    pilot = jobs(24, 4, PURE_PRIMARY)
+    targets = [0.05, 0.15]
+    found = calibrate(lambda todo: decoder.run(todo, rule), pilot, targets, rounds=5)
+    for target, calibration in zip(targets, found, strict=True):
+        assert calibration.target == target
+        assert calibration.share == pytest.approx(target, rel=2 * TOLERANCE)
+        written = decoder.run(jobs(24, 4, calibration.threshold), rule)
+        tokens = sum(len(response.token_ids) for response in written)
+        assert calibration.tokens == tokens
+        assert sum(len(response.switched) for response in written) == round(calibration.share * tokens)
+    assert found[0].threshold > found[1].threshold
+
+
+def test_a_share_that_jumps_is_met_as_nearly_as_it_can_be():
+    """Scores that shift with the threshold itself: the search ends and keeps the best candidate."""
+    rng = np.random.default_rng(0)
+    tried = []
+
+    def decode(todo):
+        threshold = todo[0].threshold
+        tried.append(threshold)
+        scores = rng.uniform(0, 1, 1000) ** (0.5 if threshold < 0.5 else 2.0)
+        empty = np.zeros(0, dtype=np.int64)
+        return [Mixed("p", 0, np.zeros(1000, np.int64), empty, empty, scores, False)]
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=6)
+    assert found.threshold in tried
+    assert len(tried) <= 8
+    assert 0 < found.share < 1
+
+
+def test_no_round_left_is_one_check():
+    decoder = MixedDecoder(base_model(), policy_model(), SAMPLING, 64)
+    (found,) = calibrate(lambda todo: decoder.run(todo, "js"), jobs(8, 2, PURE_PRIMARY), [0.001], rounds=0)
+    assert found.rounds == 1

@@ -1,0 +1,279 @@
+"""The decoder against a plain recomputation: one token at a time, whole prefix, float64, textbook formulas."""
+
+import copy
+import functools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, Job, MixedDecoder
+from rlvr.analysis.cross.noise import Stream, sample_key, uniforms
+from rlvr.analysis.cross.slots import SlotModel
+from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model, tiny
+
+THRESHOLDS = {"js": 0.02, "random": 0.8, "entropy": 0.5, "earliest": -2.5}
+
+
+def decode(todo, rule="js", batch=16, sampling=SAMPLING, pair=None):
+    primary, intervening = pair or (base_model(), policy_model())
+    return MixedDecoder(primary, intervening, sampling, batch).run(todo, rule)
+
+
+def same_responses(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert (a.problem_id, a.sample, a.truncated) == (b.problem_id, b.sample, b.truncated)
+        for name in ("token_ids", "switched", "effective"):
+            assert getattr(a, name).tolist() == getattr(b, name).tolist(), name
+
+
+@functools.cache
+def in_float64(which: str):
+    return copy.deepcopy(base_model() if which == "base" else policy_model()).double()
+
+
+def softmax(logits, temperature, top_p=1.0):
+    """Probabilities of one row; with top_p, of its nucleus."""
+    p = np.exp((logits - logits.max()) / temperature)
+    p /= p.sum()
+    if top_p < 1:
+        order = np.argsort(-p)
+        kept = order[: int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1]
+        p = np.where(np.isin(np.arange(len(p)), kept), p, 0)
+        p /= p.sum()
+    return p
+
+
+def js(p, q):
+    m = (p + q) / 2
+    terms = [a[a > 0] @ np.log(a[a > 0] / m[a > 0]) for a in (p, q)]
+    return sum(terms) / 2
+
+
+def inverse_cdf(p, u):
+    total = 0.0
+    for token, mass in enumerate(p):
+        total += mass
+        if total > u:
+            return token
+    raise AssertionError("the distribution ended below u")
+
+
+@torch.inference_mode()
+def recompute(job, rule, sampling=SAMPLING):
+    """The response of one job: (token_ids, switched, effective, scores)."""
+    ids, key = (
+        list(job.prompt_ids),
+        np.asarray([sample_key(sampling.seed, job.problem_id, job.sample)], np.uint64),
+    )
+    tokens, switched, effective, scores = [], [], [], []
+    for t in range(sampling.max_tokens):
+        rows = [in_float64(name)(torch.tensor([ids])).logits[0, -1].numpy() for name in ("base", "policy")]
+        p, q = (softmax(row, sampling.temperature) for row in rows)
+        u = uniforms(key, np.asarray([t]), Stream.TOKEN)[0]
+        score = {
+            "js": lambda p=p, q=q, rows=rows: (
+                js(p, q)
+                if sampling.js_top_p is None
+                else js(*(softmax(row, sampling.temperature, sampling.js_top_p) for row in rows))
+            ),
+            "random": lambda t=t: uniforms(key, np.asarray([t]), Stream.SWITCH)[0],
+            "entropy": lambda p=p: -(p[p > 0] @ np.log(p[p > 0])),
+            "earliest": lambda t=t: -t - uniforms(key, np.asarray([0]), Stream.SWITCH)[0],
+        }[rule]()
+        own, other = (inverse_cdf(softmax(row, sampling.temperature, sampling.top_p), u) for row in rows)
+        switch = score > job.threshold
+        token = other if switch else own
+        tokens.append(token)
+        scores.append(score)
+        ids.append(token)
+        if switch:
+            switched.append(t)
+            if own != other:
+                effective.append(t)
+        if token in sampling.stop_ids:
+            break
+    return tokens, switched, effective, scores
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("js", {}),
+        ("js", {"temperature": 0.7, "top_p": 0.9}),
+        ("js", {"js_top_p": 0.7}),
+        ("random", {}),
+        ("entropy", {"temperature": 1.3}),
+        ("earliest", {}),
+    ],
+)
+def test_responses_equal_a_plain_recomputation(rule, changes):
+    sampling = replace(SAMPLING, **changes)
+    todo = jobs(6, 2, THRESHOLDS[rule])
+    switches = effective = 0
+    for job, got in zip(todo, decode(todo, rule, batch=5, sampling=sampling), strict=True):
+        tokens, switched, differing, scores = recompute(job, rule, sampling)
+        assert got.token_ids.tolist() == tokens
+        assert got.switched.tolist() == switched
+        assert got.effective.tolist() == differing
+        np.testing.assert_allclose(got.scores, scores, rtol=2e-4, atol=2e-6)
+        switches += len(switched)
+        effective += len(differing)
+    assert switches > effective > 0  # the comparison saw both kinds of switch
+
+
+@pytest.mark.parametrize("kind", ["builtin", "llama", "gpt2"])
+def test_cached_logits_equal_uncached_ones(kind):
+    """Rows of different lengths arrive, leave and move; each logit row equals the one without a cache."""
+    model = base_model() if kind == "builtin" else tiny(kind)
+    rng = np.random.default_rng(0)
+    slots = SlotModel(model, 6)
+    rows = []
+
+    def arrive(lengths):
+        prompts = [tuple(rng.integers(2, 47, length).tolist()) for length in lengths]
+        slots.admit(prompts, len(rows))
+        rows.extend(list(prompt) for prompt in prompts)
+
+    def advance():
+        last = torch.tensor([row[-1] for row in rows])
+        got = slots.step(last, torch.tensor([len(row) - 1 for row in rows]))
+        with torch.inference_mode():
+            for row, logits in zip(rows, got, strict=True):
+                torch.testing.assert_close(
+                    logits, model(torch.tensor([row])).logits[0, -1], rtol=0, atol=1e-4
+                )
+                row.append(int(rng.integers(2, 47)))
+
+    arrive([3, 9, 1, 5])
+    for _ in range(3):
+        advance()
+    slots.move(torch.tensor([3]), torch.tensor([1]))  # rows 1 and 2 end; row 3 moves into the gap
+    rows[:] = [rows[0], rows[3]]
+    advance()
+    arrive([12, 2, 2, 1])
+    for _ in range(70):  # past the first allocation of columns
+        advance()
+
+
+def test_padding_on_the_left_gives_the_same_logits():
+    """The decoder pads on the right; a batch padded on the left under a mask agrees with it."""
+    prompts = sorted({job.prompt_ids for job in jobs(30, 1, 0.0)}, key=len)
+    prompts = [prompts[0], prompts[-1], *prompts[5:8]]
+    width = max(map(len, prompts))
+    assert min(map(len, prompts)) < width
+    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    slots = SlotModel(base_model(), len(prompts))
+    slots.admit(prompts, 0)
+    got = slots.step(
+        torch.tensor([prompt[-1] for prompt in prompts]),
+        torch.tensor([len(prompt) - 1 for prompt in prompts]),
+    )
+    with torch.inference_mode():
+        padded = base_model()(ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
+    torch.testing.assert_close(got, padded.logits[:, -1], rtol=0, atol=1e-4)
+
+
+def test_padding_of_prompts_changes_nothing():
+    """A short prompt decodes the same beside a long one as alone."""
+    by_length = sorted(jobs(40, 1, 0.02), key=lambda job: len(job.prompt_ids))
+    short, long = by_length[:3], by_length[-3:]
+    assert len(long[0].prompt_ids) > len(short[-1].prompt_ids)
+    same_responses(decode([*long, *short])[3:], decode(short, batch=2))
+
+
+def test_a_prompt_of_one_token_needs_no_prefill():
+    todo = [Job("one", k, (5,), 0.02) for k in range(3)]
+    for job, got in zip(todo, decode(todo), strict=True):
+        assert got.token_ids.tolist() == recompute(job, "js")[0]
+
+
+def test_every_position_above_zero_is_the_intervening_model():
+    ends = decode(jobs(12, 2, PURE_INTERVENING))
+    zero = decode(jobs(12, 2, 0.0))
+    alone = decode(jobs(12, 2, PURE_PRIMARY), pair=(policy_model(), base_model()))
+    for a, b, c in zip(ends, zero, alone, strict=True):
+        assert a.token_ids.tolist() == b.token_ids.tolist() == c.token_ids.tolist()
+        assert len(a.switched) == len(a.token_ids)
+
+
+def test_above_ln_2_nothing_switches():
+    pure = decode(jobs(12, 2, PURE_PRIMARY))
+    same_responses(decode(jobs(12, 2, math.log(2) + 1e-6)), pure)
+    same_responses(decode(jobs(12, 2, PURE_PRIMARY), "random"), pure)
+    assert all(len(response.switched) == 0 for response in pure)
+    intervening = decode(jobs(12, 2, PURE_INTERVENING))
+    assert any(a.token_ids.tolist() != b.token_ids.tolist() for a, b in zip(pure, intervening, strict=True))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 200])
+def test_batches_do_not_change_responses(batch):
+    todo = jobs(12, 3, 0.02)
+    same_responses(decode(todo, batch=batch), decode(todo, batch=16))
+
+
+def test_models_in_float64_give_the_same_responses():
+    pair = (in_float64("base"), in_float64("policy"))
+    same_responses(decode(jobs(8, 2, 0.02), pair=pair), decode(jobs(8, 2, 0.02)))
+
+
+def test_order_and_selection_do_not_change_responses():
+    todo = jobs(12, 3, 0.02)
+    whole = decode(todo)
+    order = np.random.default_rng(1).permutation(len(todo))
+    same_responses(decode([todo[i] for i in order], batch=7), [whole[i] for i in order])
+    same_responses(decode(todo[10:14]), whole[10:14])
+
+
+def test_jobs_may_have_thresholds_of_their_own():
+    low, high = jobs(6, 2, 0.01), jobs(6, 2, 0.05)
+    together = decode([*low, *high])
+    same_responses(together[: len(low)], decode(low))
+    same_responses(together[len(low) :], decode(high))
+
+
+def test_a_switch_between_equal_models_has_no_effect():
+    todo = jobs(10, 2, 0.5)
+    pair = (base_model(), copy.deepcopy(base_model()))
+    mixed = decode(todo, "random", pair=pair)
+    assert sum(len(response.switched) for response in mixed) > 50
+    assert all(len(response.effective) == 0 for response in mixed)
+    pure = decode(jobs(10, 2, PURE_PRIMARY), pair=pair)
+    assert [r.token_ids.tolist() for r in mixed] == [r.token_ids.tolist() for r in pure]
+
+
+def test_the_first_effective_switch_is_where_the_response_leaves_the_primary():
+    pure, mixed = decode(jobs(30, 3, PURE_PRIMARY)), decode(jobs(30, 3, 0.01))
+    left = 0
+    for own, response in zip(pure, mixed, strict=True):
+        first = int(response.effective[0]) if len(response.effective) else None
+        assert response.token_ids[:first].tolist() == own.token_ids[:first].tolist()
+        if first is not None:
+            assert response.token_ids[first] != own.token_ids[first]
+            left += 1
+    assert left > 5
+
+
+def test_the_earliest_rule_switches_a_prefix():
+    for response in decode(jobs(20, 2, -2.5), "earliest"):
+        n = len(response.token_ids)
+        assert response.switched.tolist() in ([*range(min(2, n))], [*range(min(3, n))])
+    for response in decode(jobs(5, 2, -4.0), "earliest"):
+        assert response.switched.tolist() == [*range(min(4, len(response.token_ids)))]
+
+
+def test_a_response_ends_at_the_limit():
+    got = decode(jobs(10, 2, 0.02), sampling=replace(SAMPLING, max_tokens=12))
+    whole = decode(jobs(10, 2, 0.02))
+    for short, long in zip(got, whole, strict=True):
+        assert short.token_ids.tolist() == long.token_ids[:12].tolist()
+        assert short.truncated == (len(long.token_ids) > 12)
+    assert {response.truncated for response in got} == {True, False}
+
+
+def test_no_job_is_no_response():
+    assert decode([]) == []

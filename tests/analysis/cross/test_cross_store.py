@@ -1,0 +1,74 @@
+"""The output folder: parts are kept whole, found again, and never mixed with those of other settings."""
+
+import json
+import resource
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rlvr.analysis.cross.calibrate import Calibration
+from rlvr.analysis.cross.statistics import budget_rows
+from rlvr.analysis.cross.store import Store
+from rlvr.errors import ConfigError, RlvrError
+from tests.helpers.cross_parts import BASE, JS, POLICY
+
+SETTINGS = {"seed": 1, "samples": 4}
+PART = replace(JS, calibration=Calibration(0.05, 0.1, 0.051, 700, 3))
+
+
+def test_a_part_is_read_as_it_was_written(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    assert store.read(PART.name) is None
+    store.write_part(PART, [{"problem_id": "p0", "switched": [3]}])
+    found = Store(tmp_path, SETTINGS).read(PART.name)
+    assert replace(found, graded=PART.graded) == PART
+    np.testing.assert_array_equal(found.graded.correct, PART.graded.correct)
+    assert found.graded.answers == PART.graded.answers
+    samples = (tmp_path / "samples" / f"{PART.name}.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in samples] == [{"problem_id": "p0", "switched": [3]}]
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    Store(tmp_path, SETTINGS)
+    with pytest.raises(ConfigError, match=r"other settings \(seed changed\).*another output"):
+        Store(tmp_path, SETTINGS | {"seed": 2})
+
+
+def test_the_summary_holds_endpoints_and_counts(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    parts = [BASE, POLICY, PART]
+    store.write_summary(parts, budget_rows(parts), {"seed": 1}, {"torch": "2"})
+    summary = json.loads((tmp_path / "cross_sampling.json").read_text())
+    assert summary["endpoints"]["base"]["accuracy"] == BASE.graded.correct.mean()
+    assert summary["gap"] == pytest.approx(POLICY.graded.correct.mean() - BASE.graded.correct.mean())
+    assert summary["counts"] == {"problems": 12, "samples_per_problem": 4, "parts": 3, "tokens": 3600}
+    assert summary["calibrations"][PART.name]["share"] == 0.051
+    assert summary["settings"] == SETTINGS
+    assert len((tmp_path / "budgets.csv").read_text().splitlines()) == 2
+
+
+def test_a_disk_that_is_full_gives_one_error_and_keeps_what_is_there(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(PART, [{"problem_id": "p0"}])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # a longer file cannot be written
+    try:
+        with pytest.raises(
+            RlvrError, match=r"other.jsonl cannot be written \(File too large\).*same command"
+        ):
+            store.write_part(replace(PART, name="other"), [{"text": "x" * 10_000}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert store.read("other") is None
+    assert store.read(PART.name) is not None
+    assert [file.name for file in (tmp_path / "samples").iterdir()] == [f"{PART.name}.jsonl"]
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(PART, [])
+    file = tmp_path / "parts" / f"{PART.name}.json"
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(RlvrError, match=rf"{file}.*damaged.*delete it"):
+        store.read(PART.name)

@@ -1,0 +1,113 @@
+"""Running the training command as a user would, and finding what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.helpers.paths import REPOSITORY
+
+MARK = "RLVR_TEST_RUN"
+# Small enough for seconds, large enough for every stage to have work.
+SMALL = (
+    "steps=4",
+    "data.prompts_per_step=4",
+    "rollout.samples_per_prompt=4",
+    "learner.updates_per_step=2",
+    "data.eval=[{name:arithmetic_heldout,limit:8}]",
+    "eval.samples_per_prompt=2",
+    "eval.every=2",
+    "cluster.threads_per_actor=1",
+    "tracking.wandb=off",
+    "rollout.kv_cache_mb=64",
+)
+
+
+def marked(mark: str, also: Callable[[psutil.Process], bool] = lambda process: True) -> list[psutil.Process]:
+    """Living processes with this mark in their environment of which `also` holds."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+            if ours and also(process):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@dataclass
+class Training:
+    """A started `python -m rlvr.train`; all its descendants carry the same mark in their environment."""
+
+    arguments: Sequence[str]
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.mark = uuid.uuid4().hex
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rlvr.train", *self.arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, MARK: self.mark, **self.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait(self, timeout: float = 240) -> tuple[int, str]:
+        """Exit code and everything printed."""
+        output, _ = self.process.communicate(timeout=timeout)
+        return self.process.returncode, output
+
+    def wait_for(self, path: Path, timeout: float = 200) -> None:
+        """Return once the file or folder exists; fails if the run ends first."""
+        end = time.monotonic() + timeout
+        while not path.exists():
+            assert self.process.poll() is None, f"ended early:\n{self.process.stdout.read()}"
+            assert time.monotonic() < end, f"{path} did not appear within {timeout} s"
+            time.sleep(0.05)
+
+    def survivors(self) -> list[psutil.Process]:
+        """Living processes that this run started."""
+        return marked(self.mark)
+
+    def leaves_nothing(self, timeout: float = 30) -> bool:
+        """Whether all its processes are gone within the time; ends what is left, by process id."""
+        end = time.monotonic() + timeout
+        while self.survivors() and time.monotonic() < end:
+            time.sleep(0.2)
+        left = self.survivors()
+        for process in left:
+            process.kill()
+        return not left
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the driver alone."""
+        self.process.send_signal(number)
+
+
+def train(*arguments: str, timeout: float = 240, **env: str) -> tuple[int, str, Training]:
+    """Run to the end."""
+    run = Training(arguments, env)
+    code, output = run.wait(timeout)
+    return code, output, run
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    """metrics.jsonl without what depends on the clock."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if not k.startswith(("seconds/", "rate/"))}
+        for line in lines
+    ]

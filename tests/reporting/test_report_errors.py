@@ -1,0 +1,107 @@
+"""What the report refuses, and how it says so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.report import ReportOptions, parse, report
+from tests.helpers.report_cases import write_analysis, write_cross, write_training
+
+pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return write_training(tmp_path_factory.mktemp("errors"), "whole")
+
+
+def test_refusals(run, tmp_path):
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        report(ReportOptions(runs=(tmp_path / "nowhere",)))
+    with pytest.raises(ConfigError, match=r"nothing to report .* Expected metrics\.jsonl"):
+        report(ReportOptions(runs=(tmp_path,)))
+    with pytest.raises(ConfigError, match="name the folder of a run"):
+        report(ReportOptions())
+    with pytest.raises(ConfigError, match="output= is missing"):
+        report(ReportOptions(runs=(run, write_training(tmp_path, "two"))))
+    with pytest.raises(ConfigError, match="more than once"):
+        report(ReportOptions(runs=(run, run), output=tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("summary.json", "{", "not JSON"),
+        ("analysis/analysis.json", '{"format_version": "0"}', "this version reads"),
+        (
+            "analysis/analysis.json",
+            '{"format_version": "1"}',
+            "config, versions, headline, token_files is missing",
+        ),
+        ("analysis/tokens/part-00002.parquet", "not parquet", "cannot be read"),
+        ("analysis/tables/rank.csv", None, "missing"),
+        ("cross_sampling/cross_sampling.json", "[]", "a JSON object was expected"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, file, content, message):
+    folder = write_training(tmp_path, "broken")
+    write_analysis(folder / "analysis")
+    write_cross(folder / "cross_sampling")
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_text(content)
+    with pytest.raises(DataError, match=re.escape(message)) as found:
+        report(ReportOptions(runs=(folder,)))
+    assert Path(file).name in str(found.value)
+
+
+def test_the_command_line(tmp_path):
+    options = parse(["runs/a", "runs/b", "output=out", "divergent=3", "seed=7"])
+    assert options.runs == (Path("runs/a"), Path("runs/b"))
+    assert (options.output, options.divergent, options.random, options.seed) == (Path("out"), 3, 40, 7)
+    odd = tmp_path / "seed=1"
+    odd.mkdir()
+    assert parse([str(odd)]).runs == (odd,)
+    with pytest.raises(ConfigError, match="did you mean divergent"):
+        parse(["divergant=3"])
+    with pytest.raises(ConfigError, match="whole number"):
+        parse(["divergent=many"])
+    with pytest.raises(ConfigError, match="output needs a folder"):
+        parse(["output="])
+
+
+def test_a_bad_folder_is_one_clear_message(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "rlvr.report", str(tmp_path / "nowhere")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "ConfigError" in done.stderr
+    assert "there is no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_matplotlib_it_says_what_to_install(run, tmp_path):
+    program = (
+        "import sys\nsys.modules['matplotlib'] = None\nfrom rlvr.report import main\n"
+        f"sys.argv = ['report', {str(run)!r}, {f'output={tmp_path}'!r}]\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "pip install matplotlib" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RlvrError, match="cannot be written"):
+        report(ReportOptions(runs=(run,), output=tmp_path / "file" / "out"))

@@ -1,0 +1,123 @@
+"""The page about a sweep: self-contained, every figure with its numbers, and no wider than a phone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rlvr.sweep_report import sweep_report
+from tests.helpers.sweep_cases import make_run, make_sweep
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("matplotlib", reason="the page draws with matplotlib, which is not installed")
+
+FRAME = """<!doctype html><body><iframe src="probed.html" style="border:0;width:{width}px;height:800px"></iframe>
+<script>addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});</script>"""
+PROBE = """<script>addEventListener("error", (event) => { window.failed = event.message; });</script>"""
+REPORT = """<script>
+addEventListener("load", () => {
+  const inside = (node) => node.parentElement.closest(".scroll, pre, nav, svg, .unseen, [hidden]");
+  for (const node of document.querySelectorAll("details")) node.open = true;
+  const width = document.documentElement.clientWidth;
+  const ground = () => getComputedStyle(document.body).backgroundColor, before = ground();
+  document.getElementById("theme").click();
+  setTimeout(() => parent.postMessage(JSON.stringify({
+    failed: window.failed ?? null,
+    width,
+    scrollWidth: document.documentElement.scrollWidth,
+    wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
+      .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
+    changed: before !== ground(),
+    empty: [...document.querySelectorAll(".save .scroll")].filter((node) => !node.querySelector("td")).length,
+  }), "*"), 200);
+});
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    folder = make_sweep(tmp_path_factory.mktemp("sweep"))
+    for seed in (1, 2):  # too few, without a divergence, and with a name that a page must not trust
+        make_run(folder, "recipe-<b>&x", seed, {"aime24": 4}, js=None)
+    _, files = sweep_report(folder, "recipe-dapo")
+    return next(file for file in files if file.suffix == ".html")
+
+
+def test_the_page_is_one_file_with_every_figure(page: Path) -> None:
+    text = page.read_text()
+    assert not re.findall(r'(?:src|href)="(?!#)', text)
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+    assert "<b>&x" not in text
+    found = set(re.findall(r'<figure id="figure-([^"]+)"', text))
+    training = {"accuracy", "reward", "length", "entropy", "weight"}
+    others = {"recipe-dapo_high", "recipe-dapo_other", "recipe--b--x"}
+    assert found == (
+        {"difference_aime24", "eval_aime24", "divergence_recipe-dapo"}
+        | training
+        | {f"{kind}_{name}" for kind in ("eval_aime24", "accuracy") for name in others}
+        | {f"divergence_{name}" for name in others if "b" not in name.split("-")}
+    )
+    numbers = json.loads(re.search(r'id="figure-data">(.*?)</script>', text, flags=re.S)[1])
+    assert numbers.keys() == found
+    difference = numbers["difference_aime24"].splitlines()
+    assert difference[0] == "condition,what,difference,low,high"
+    assert sum(line.startswith("recipe-dapo_high,seed ") for line in difference) == 4
+    assert any(line.startswith("recipe-dapo_high,over problems,0.225") for line in difference)
+
+
+def test_the_page_says_what_the_markdown_says(page: Path) -> None:
+    text = html.unescape(page.read_text())
+    assert "with the baseline are needed: recipe-<b>&x (2)." in text
+    assert "recipe-<b>&x (0 of 2 runs): tracking.signals=[js_base] records it" in text
+    assert "10 problems, 2 samples of each" in text
+    assert "from the smallest to the largest run" in text
+
+
+def test_the_same_folder_gives_the_same_page(page: Path) -> None:
+    before = page.read_bytes()
+    sweep_report(page.parent, "recipe-dapo")
+    assert page.read_bytes() == before
+
+
+def test_one_run_alone_has_a_page(tmp_path: Path) -> None:
+    job = make_run(tmp_path, "recipe-dapo", 1, {"amc": 3}, js=None)
+    (job / "metrics.jsonl").unlink()
+    text, files = sweep_report(tmp_path)
+    assert "there is nothing to compare" in text
+    page = next(file for file in files if file.suffix == ".html").read_text()
+    assert "There is no condition to set against the baseline" in page
+    assert "no metrics.jsonl" in page
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here: the page is not tried in a browser")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_works_and_fits(page: Path, tmp_path: Path, width: int) -> None:
+    probed = page.read_text().replace("<main>", PROBE + "<main>").replace("</body>", REPORT)
+    (tmp_path / "probed.html").write_text(probed)
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    flags = (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", f"--window-size={width + 20},820",
+    )  # fmt: skip
+    done = subprocess.run(
+        [BROWSER, *flags, "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    found = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert found, f"the page reported nothing: {done.stderr[-2000:]}"
+    seen = json.loads(html.unescape(found[1]))
+    assert seen["failed"] is None
+    assert seen["wide"] == []
+    assert seen["scrollWidth"] <= seen["width"] <= width
+    assert seen["changed"]
+    assert seen["empty"] == 0

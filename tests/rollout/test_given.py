@@ -1,0 +1,72 @@
+"""Given answers: the tokens of a written text instead of sampled ones, the same in every run of a seed."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from rlvr.errors import ConfigError
+from rlvr.learner.packing import pack
+from rlvr.metrics import logprob_mismatch
+from rlvr.rollout.given import NOT_SAMPLED, given_groups
+from rlvr.types import Group, Problem
+from tests.helpers.records import prompt
+
+
+class Letters:
+    """One token a letter; 0 ends a text."""
+
+    eos_token_id = 0
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        return [ord(letter) for letter in text]
+
+
+def write(problem: Problem, numbers: random.Random) -> str:
+    """The problem's name and a random number."""
+    return f"{problem.id}={numbers.randrange(10**6)}"
+
+
+def given(key: str = "3.0", seed: int = 1, room: int = 20) -> list[Group]:
+    """Two answers to each of two prompts."""
+    prompts = [prompt("a"), prompt("b")]
+    return given_groups(prompts, write, Letters(), n=2, key=key, seed=seed, max_response_tokens=room)
+
+
+def test_answers_end_with_the_end_token():
+    groups = given()
+    assert [g.prompt.id for g in groups] == ["a", "b"]
+    for group in groups:
+        for sample in group.samples:
+            assert sample.token_ids == (*map(ord, sample.text), 0)
+            assert not sample.truncated
+            assert sample.weight_version == NOT_SAMPLED
+            assert len(sample.logprobs) == len(sample.token_ids)
+    names = [s.id for g in groups for s in g.samples]
+    assert names == ["3.0/a/0", "3.0/a/1", "3.0/b/0", "3.0/b/1"]
+
+
+def test_answers_are_a_function_of_key_and_seed():
+    def texts(groups: list[Group]) -> list[str]:
+        return [s.text for g in groups for s in g.samples]
+
+    assert texts(given()) == texts(given())
+    assert len(set(texts(given()))) == 4
+    assert texts(given()) != texts(given(key="4.0"))
+    assert texts(given()) != texts(given(seed=2))
+
+
+def test_an_answer_that_does_not_fit_is_refused_by_name():
+    with pytest.raises(
+        ConfigError, match=r"rollout\.max_response_tokens=3: the given answer to a has \d+ tokens"
+    ):
+        given(room=3)
+
+
+def test_given_tokens_are_never_compared_with_the_engine():
+    batch = pack(given())
+    assert not np.any(batch.weight_version >= 0)
+    assert logprob_mismatch(batch, version=0) is None
