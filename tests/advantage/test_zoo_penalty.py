@@ -129,8 +129,8 @@ class OptionOfThatName:
 
 def test_a_penalty_cannot_wait_for_the_update():
     with pytest.raises(ConfigError, match="once for the whole batch, but it requires kl_old"):
-        build_plugin("unit.test_zoo_penalty.Late", {})
-    assert not has_penalty(build_plugin("unit.test_zoo_penalty.OptionOfThatName", {}))
+        build_plugin("tests.advantage.test_zoo_penalty.Late", {})
+    assert not has_penalty(build_plugin("tests.advantage.test_zoo_penalty.OptionOfThatName", {}))
     assert [name for name in PLUGINS if has_penalty(build_plugin(name, {}))] == ["kl_cov"]
 
 
