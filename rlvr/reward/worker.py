@@ -47,7 +47,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
     libc = ctypes.CDLL(None, use_errno=True)
-    if settings["verifier"] is None:
+    if settings["verifier"] is None or settings["verifier"].startswith(f"{grader.__name__}:"):
         grader.warm_up()
     gc.collect()
     gc.freeze()  # keeps the shared pages shared in the forks

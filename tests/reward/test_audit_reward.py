@@ -51,7 +51,7 @@ def test_verdicts_in_the_order_of_the_rows_and_bad_rows_by_line(tmp_path):
     ]
     write(tmp_path / "rows.jsonl", rows)
     result = run(
-        tmp_path, "file=rows.jsonl", "output=out/verdicts.jsonl", "deadline_seconds=4", "save_folder=kept"
+        tmp_path, "file=rows.jsonl", "output=out/verdicts.jsonl", "deadline_seconds=1", "save_folder=kept"
     )
     found = verdicts(tmp_path / "out" / "verdicts.jsonl")
     assert [row["id"] for row in found] == [
