@@ -1,0 +1,200 @@
+"""The verifier for programs: the response's code, run against the row's tests in a jail.
+
+`reward.verifier=rlvr.reward.python_tests:verify`, with the column of tests as the answer. Tests are one of
+
+- Python with asserts (MBPP, HumanEval): text, or a list of such texts. A function `check(candidate)` in them is
+  called with the program's function `entry_point`, or with the last one that it defines.
+- inputs and outputs (APPS, TACO, DeepCoder): `{"inputs": [...], "outputs": [...]}`, of a script, or with `fn_name` of
+  a function.
+
+Every test has to pass. What the program does wrong, endless loops and forbidden calls included, is a wrong answer;
+tests that cannot be run are a failure.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr.reward.sandbox import warden
+from rlvr.reward.verdict import Outcome, Verdict
+
+_FENCE = re.compile(r"```[ \t]*(?:python|py|python3)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_SHOWN = 200  # characters of a reason
+LIMITS = warden.Limits()
+
+
+class UnusableTestsError(ValueError):
+    """The row's tests cannot be read or run, whatever the program is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of one row: asserts as source texts, or pairs of input and output."""
+
+    asserts: tuple[str, ...] = ()
+    pairs: tuple[tuple[Any, Any], ...] = ()
+    function: str | None = None  # that takes the inputs, or that `check` is called with
+
+
+def verify(tests: str, response: str, limits: warden.Limits = LIMITS) -> Verdict:
+    """Run the response's last program against the tests.
+
+    Raises:
+        UnusableTestsError: the tests cannot be read or run.
+        JailError: programs cannot be run safely on this machine.
+    """
+    suite = read_tests(tests)
+    program = last_program(response)
+    if program is None:
+        return Verdict("", Outcome.NO_ANSWER, None, None, 0.0, "no program in the response")
+    try:
+        _run(suite, program, limits)
+    except (UnusableTestsError, warden.JailError):
+        raise
+    except AssertionError as error:
+        return _wrong(program, f"a test does not hold: {error}")
+    except Exception as error:  # the program may raise anything
+        return _wrong(program, f"{type(error).__name__}: {error}")
+    return Verdict("", Outcome.CORRECT, program, None, 0.0, "")
+
+
+def read_tests(text: str) -> Suite:
+    """The tests in a cell of a data set: source, or JSON of one of the other forms.
+
+    Raises:
+        UnusableTestsError: it is none of them, or holds no test.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = text
+    if isinstance(content, dict) and "inputs" in content and "outputs" in content:
+        inputs, outputs = content["inputs"], content["outputs"]
+        if not (isinstance(inputs, list) and isinstance(outputs, list) and len(inputs) == len(outputs) > 0):
+            raise UnusableTestsError(
+                "inputs and outputs must be lists of one length, with at least one entry"
+            )
+        return Suite(pairs=tuple(zip(inputs, outputs, strict=True)), function=content.get("fn_name"))
+    function = None
+    if isinstance(content, dict):
+        function = content.get("entry_point")
+        content = content.get("tests", content.get("test", content.get("test_list")))
+    parts = [content] if isinstance(content, str) else content
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+        raise UnusableTestsError(
+            "expected Python with asserts, a list of such texts, or {'inputs': [...], 'outputs': [...]}; the cell "
+            f"begins with {text[:60]!r}"
+        )
+    for part in parts:
+        try:
+            tree = ast.parse(part)
+        except SyntaxError as error:
+            raise UnusableTestsError(f"a test is no Python: {error}; it begins with {part[:60]!r}") from error
+        if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
+            raise UnusableTestsError(
+                f"a test without an assert passes whatever the program does: {part[:60]!r}"
+            )
+    return Suite(asserts=tuple(parts), function=function)
+
+
+def last_program(response: str) -> str | None:
+    """The last fenced block of a response, or all of it where that is a program; None without one."""
+    blocks = [found for found in _FENCE.findall(response) if found.strip()]
+    if blocks:
+        return str(blocks[-1])
+    try:
+        tree = ast.parse(response)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    kinds = (
+        ast.FunctionDef,
+        ast.ClassDef,
+        ast.Import,
+        ast.ImportFrom,
+        ast.Assign,
+        ast.For,
+        ast.While,
+        ast.Call,
+    )
+    return response if any(isinstance(node, kinds) for node in ast.walk(tree)) else None
+
+
+@functools.cache
+def _warden() -> warden.Warden:
+    return warden.Warden()  # ends with the grading process
+
+
+def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
+    if suite.pairs and suite.function is None:
+        for given, expected in suite.pairs:
+            with _warden().program(limits) as cell:
+                wanted, written = (
+                    list(_lines(text)) for text in (_text(expected), cell.script(program, _text(given)))
+                )
+            assert written == wanted, f"on {_text(given)[:60]!r} it writes {' / '.join(written)[:60]!r}"
+        return
+    with _warden().program(limits) as cell:
+        names = cell.load(program)
+        if suite.pairs:
+            function = _function(names, suite.function)
+            for arguments, expected in suite.pairs:
+                found = function(*arguments)
+                found = list(found) if type(found) is tuple else found
+                assert found == expected, f"of {str(arguments)[:60]} it makes {str(found)[:60]}"
+        for test in suite.asserts:
+            _run_asserts(test, names, suite.function)
+
+
+def _run_asserts(test: str, names: dict[str, Any], entry_point: str | None) -> None:
+    scope: dict[str, Any] = {
+        "__name__": "tests",
+        **{n: v for n, v in names.items() if n not in _builtin_names()},
+    }
+    if entry_point is not None:
+        scope[entry_point] = _function(names, entry_point)
+    try:
+        exec(compile(test, "<tests>", "exec"), scope)
+        if callable(check := scope.get("check")) and not isinstance(check, warden.Remote):
+            check(_function(names, entry_point))
+    except TypeError as error:
+        if "cannot be handed to a program in a jail" in str(error):
+            raise UnusableTestsError(f"{error}; the test begins with {test[:60]!r}") from error
+        raise
+
+
+@functools.cache
+def _builtin_names() -> frozenset[str]:
+    import builtins
+
+    return frozenset(dir(builtins))  # what a test means by `len` is not the program's to say
+
+
+def _function(names: dict[str, Any], wanted: str | None) -> Any:
+    """The program's function of this name, also as a method of the class Solution; without a name the last one."""
+    if wanted is not None and wanted in names:
+        return names[wanted]
+    if wanted is not None and "Solution" in names:
+        return getattr(names["Solution"](), wanted)
+    remotes = [value for value in names.values() if isinstance(value, warden.Remote)]
+    if wanted is None and remotes:
+        return remotes[-1]
+    raise AssertionError(f"the program defines no {wanted or 'function'}")
+
+
+def _text(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """What counts of an output: its lines without white space at their ends, and without empty ones at the end."""
+    yield from (line.rstrip() for line in text.rstrip().splitlines())
+
+
+def _wrong(program: str, reason: str) -> Verdict:
+    return Verdict("", Outcome.WRONG, program, None, 0.0, reason[:_SHOWN])

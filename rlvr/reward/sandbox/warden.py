@@ -1,0 +1,254 @@
+"""The trusted side of a jail: starts it, gives it one program after the other, and uses what they define.
+
+Tests run here. A name that the program defines is a `Remote` in them, and calling it sends the arguments in and a
+plain value back; so a program sees neither the tests nor what they expect, and cannot pass them by leaving early.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr.errors import RlvrError
+from rlvr.reward.sandbox import kernel, values
+
+_SCRIPT = Path(__file__).with_name("jail.py")
+
+
+class JailError(RlvrError):
+    """The jail itself does not work, which says nothing about a program."""
+
+
+class ProgramEnded(Exception):
+    """The program's process is gone, or broke the rules: it cannot pass."""
+
+
+class OutOfTime(ProgramEnded):
+    """The program took longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one program may use."""
+
+    seconds: float = 4.0  # from its start to the last answer, computing or not
+    memory_bytes: int = 512 << 20  # beyond what Python itself has
+    file_bytes: int = 16 << 20
+    output_bytes: int = 4 << 20
+
+
+class Warden:
+    """One process that forks a jailed one for each program; ends with the thread that made it, or by `close`.
+
+    Raises:
+        JailError: the kernel lacks what a jail is made of.
+    """
+
+    def __init__(self) -> None:
+        if reason := kernel.missing():
+            raise JailError(
+                f"programs cannot be run safely here: {reason}. Grade such a task on a machine that has it, or with a "
+                "verifier of your own (reward.verifier=package.module:function) that asks another service."
+            )
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(_SCRIPT), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self._orders = ours
+
+    def close(self) -> None:
+        """End the jail's process."""
+        self._orders.close()
+        self._process.kill()
+        self._process.wait()
+
+    @contextlib.contextmanager
+    def program(self, limits: Limits) -> Iterator[Cell]:
+        """A fresh process for one program; gone with its folder at the end of the block."""
+        with tempfile.TemporaryDirectory(prefix="rlvr-jail-") as folder, contextlib.ExitStack() as stack:
+            requests, replies = os.pipe(), os.pipe()
+            for descriptor in (requests[1], replies[0]):
+                stack.callback(os.close, descriptor)
+            order = {
+                "folder": folder,
+                "memory_bytes": limits.memory_bytes,
+                "cpu_seconds": int(limits.seconds) + 1,
+                "file_bytes": limits.file_bytes,
+                "output_bytes": limits.output_bytes,
+            }
+            try:
+                socket.send_fds(self._orders, [json.dumps(order).encode()], [requests[0], replies[1]])
+                pid = int(self._orders.recv(32))
+            except (OSError, ValueError) as error:
+                raise JailError(f"the jail's process is gone ({error})") from error
+            finally:
+                os.close(requests[0])
+                os.close(replies[1])
+            try:
+                yield Cell(requests[1], replies[0], time.monotonic() + limits.seconds)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
+                self._orders.recv(32)
+
+
+class Cell:
+    """One program in its process."""
+
+    def __init__(self, requests: int, replies: int, deadline: float) -> None:
+        self._requests, self._replies, self._deadline = requests, replies, deadline
+        self._waiting = b""
+        os.set_blocking(requests, False)
+        # Without a network of its own (a kernel that gives none to this user) the filter of calls refuses sockets.
+        self.own_network = bool(json.loads(self._line())["network"])
+
+    def load(self, text: str) -> dict[str, Remote]:
+        """Run the program as a module; what it defines, by name.
+
+        Raises:
+            Exception: what the program raised.
+            ProgramEnded: it ended its process, or was too slow.
+        """
+        names = self._ask("load", text)
+        if not isinstance(names, list):
+            raise ProgramEnded("the program answered in the jail's place")
+        found = {}
+        for name in names:
+            if isinstance(name, str) and name.isidentifier():
+                value = self._ask("name", name)
+                found[name] = value
+        return found
+
+    def script(self, text: str, given: str) -> str:
+        """What the program writes on an input; raises as `load`."""
+        return str(self._ask("script", text, given))
+
+    def call(self, number: int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """A call of something inside; lists and dictionaries among the arguments take what it made of them."""
+        answer = self._ask("call", number, list(arguments), named)
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], list)):
+            raise ProgramEnded("the program answered in the jail's place")
+        for before, after in zip(arguments, answer[1], strict=False):
+            if type(before) is list and type(after) is list:
+                before[:] = after
+            elif type(before) in (dict, set) and type(after) is type(before):
+                before.clear()
+                before.update(after)
+        return answer[0]
+
+    def ask_of(self, order: str, *arguments: Any) -> Any:
+        """An attribute of something inside, or a built-in function of it."""
+        return self._ask(order, *arguments)
+
+    def _ask(self, order: str, *arguments: Any) -> Any:
+        message = {"order": order, "arguments": values.dump(list(arguments), _number_of)}
+        self._send(values.to_line(message))
+        try:
+            answer = json.loads(self._line())
+            if "value" in answer:
+                return values.load(answer["value"], self._remote)
+            (name,), text = answer["raised"], str(answer["text"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ProgramEnded(f"the program wrote into the jail's answers ({error})") from error
+        raise _exception(name, text)
+
+    def _remote(self, number: int) -> Remote:
+        return Remote(self, number)
+
+    def _send(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            _, ready, _ = select.select([], [self._requests], [], self._left())
+            if not ready:
+                raise OutOfTime("the program took longer than it may")
+            try:
+                rest = rest[os.write(self._requests, rest) :]
+            except BrokenPipeError as error:
+                raise ProgramEnded("the program ended its process") from error
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._waiting:
+            ready, _, _ = select.select([self._replies], [], [], self._left())
+            if not ready:
+                raise OutOfTime("the program took longer than it may")
+            piece = os.read(self._replies, 1 << 16)
+            if not piece:
+                raise ProgramEnded("the program ended its process")
+            self._waiting += piece
+            if len(self._waiting) > 2 * values.LARGEST:
+                raise ProgramEnded("the program answered with more than a message may have")
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line
+
+    def _left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+
+class Remote:
+    """Something inside a jail, as tests use it: called, looked into, gone through; equal to nothing but itself."""
+
+    __slots__ = ("_cell", "_number")
+
+    def __init__(self, cell: Cell, number: int) -> None:
+        object.__setattr__(self, "_cell", cell)
+        object.__setattr__(self, "_number", number)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._cell.call(self._number, arguments, named)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._cell.ask_of("attribute", self._number, name)
+
+    def __len__(self) -> int:
+        return int(self._cell.ask_of("apply", "len", [self]))
+
+    def __iter__(self) -> Iterator[Any]:
+        steps = self._cell.ask_of("apply", "iter", [self])
+        while True:
+            try:
+                yield self._cell.ask_of("apply", "next", [steps])
+            except StopIteration:
+                return
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._cell.call(self.__getattr__("__getitem__")._number, (key,), {})
+
+    def __contains__(self, value: Any) -> bool:
+        return any(part == value for part in self)
+
+    def __str__(self) -> str:
+        return str(self._cell.ask_of("apply", "str", [self]))
+
+    def __repr__(self) -> str:
+        return str(self._cell.ask_of("apply", "repr", [self]))
+
+
+def _number_of(value: Any) -> int:
+    if isinstance(value, Remote):
+        return int(value._number)
+    raise TypeError(f"a {type(value).__name__} cannot be handed to a program in a jail: plain values only")
+
+
+def _exception(name: Any, text: str) -> Exception:
+    kind = getattr(builtins, str(name), Exception)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with contextlib.suppress(TypeError):  # UnicodeError and its like want more than a text
+            return kind(text)
+        return ValueError(f"{name}: {text}")
+    return ProgramEnded(f"the program raised {name}: {text}")  # SystemExit and KeyboardInterrupt end no test

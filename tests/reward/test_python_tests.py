@@ -1,0 +1,319 @@
+"""Programs against tests: what passes, what is wrong, what cannot be graded, and what no program gets away with."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import time
+from pathlib import Path
+
+import hypothesis.strategies as st
+import psutil
+import pytest
+from hypothesis import given
+
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.python_tests import UnusableTestsError, last_program, verify
+from rlvr.reward.sandbox import kernel, values
+from rlvr.reward.sandbox.warden import JailError, Limits, Warden
+from rlvr.reward.verdict import GradeRequest
+
+pytestmark = pytest.mark.skipif(bool(kernel.missing()), reason=f"no jail here: {kernel.missing()}")
+ADD = "def add(a, b):\n    return a + b\n"
+THREE = "assert add(1, 2) == 3"
+
+
+def outcome(tests: str | dict | list, program: str, **limits: float) -> tuple[str, str]:
+    """Verdict and reason for a program."""
+    text = tests if isinstance(tests, str) else json.dumps(tests)
+    found = verify(text, f"Here it is:\n```python\n{program}\n```", Limits(**limits))
+    return str(found.outcome), found.detail
+
+
+@pytest.mark.parametrize(
+    ("tests", "program"),
+    [
+        (THREE, ADD),
+        ([THREE, "assert add('a', 'b') == 'ab'"], ADD),
+        ("assert add([1], [2]) == [1, 2]\nassert add((1,), (2,)) == (1, 2)\nassert {add(1, 1): 0} == {2: 0}", ADD),
+        ({"test": "def check(candidate):\n    assert candidate(1, 2) == 3", "entry_point": "add"}, ADD),
+        ("def check(candidate):\n    assert candidate(1, 2) == 3", ADD),
+        ({"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"}, ADD),
+        (
+            {"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"},
+            "class Solution:\n    def add(self, a, b):\n        return a + b",
+        ),
+        (
+            {"inputs": ["1 2\n", "3 4"], "outputs": ["3", "7 \n"]},
+            "import sys\nprint(sum(map(int, sys.stdin.read().split())))\nsys.exit(0)",
+        ),
+        ("assert list(count(3)) == [0, 1, 2]", "def count(n):\n    yield from range(n)"),
+        ("values = [3, 1]\norder(values)\nassert values == [1, 3]", "def order(values):\n    values.sort()"),
+        ("p = Point(1, 2)\nassert p.norm() == 5 and p.x == 1", "class Point:\n    def __init__(self, x, y):\n"
+         "        self.x = x\n    def norm(self):\n        return 5"),
+        ("try:\n    f()\n    assert False\nexcept ValueError as e:\n    assert 'odd' in str(e)",
+         "def f():\n    raise ValueError('odd')"),
+        ("import math\nassert math.isnan(f(float('inf')))", "def f(x):\n    return x - x"),
+        ("assert f(b'a', 2 + 1j, {1}, None, True) == (b'a', 2 + 1j, {1}, None, True)", "def f(*all):\n    return all"),
+        ("assert f('x')", "def f(name):\n    open('own', 'w').write(name)\n    return open('own').read() == name"),
+    ],
+)  # fmt: skip
+def test_programs_that_pass(tests, program):
+    assert outcome(tests, program) == ("correct", "")
+
+
+@pytest.mark.parametrize(
+    ("tests", "program", "reason"),
+    [
+        ("assert add(1, 2) == 4, 'so much'", ADD, "a test does not hold: so much"),
+        ([THREE, "assert add(1, 1) == 3"], ADD, "does not hold"),
+        (THREE, "def add(a, b:\n    return", "SyntaxError"),
+        (THREE, "def other(a, b):\n    return 3", "NameError"),
+        ({"inputs": [[1, 2]], "outputs": [4], "fn_name": "add"}, ADD, r"of \[1, 2\] it makes 3"),
+        ({"inputs": [[1, 2]], "outputs": [3], "fn_name": "sub"}, ADD, "the program defines no sub"),
+        ({"inputs": ["5"], "outputs": ["6"]}, "print(input())", "on '5' it writes '5'"),
+        ({"inputs": ["5"], "outputs": ["5"]}, "print(5)\nprint(5)", "it writes '5 / 5'"),
+        (THREE, "def add(a, b):\n    return add(a, b)", "RecursionError"),
+    ],
+)
+def test_programs_that_are_wrong_say_why(tests, program, reason):
+    found, detail = outcome(tests, program)
+    assert found == "wrong"
+    assert re.search(reason, detail), detail
+
+
+ATTACKS = {
+    "leaves": "import sys\nsys.exit(0)",
+    "leaves when called": "import sys\ndef add(a, b):\n    sys.exit(0)",
+    "leaves at once": "import os\nos._exit(0)",
+    "kills itself": "import os, signal\ndef add(a, b):\n    os.kill(os.getpid(), signal.SIGKILL)",
+    "never ends": "def add(a, b):\n    while True:\n        pass",
+    "sleeps": "import time\ndef add(a, b):\n    time.sleep(60)\n    return 3",
+    "never ends loading": "while True:\n    pass",
+    "fork bomb": "import os\ndef add(a, b):\n    while True:\n        os.fork()",
+    "fork bomb loading": "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
+    "thread bomb": "import threading, time\ndef add(a, b):\n    for _ in range(100000):\n"
+    "        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n    return 3",
+    "takes all memory": "def add(a, b):\n    held = bytearray(10 << 30)\n    return 3",
+    "takes memory bit by bit": "def add(a, b):\n    held = []\n    while True:\n        held += [bytes(1 << 20)]",
+    "endless output": "def add(a, b):\n    return 'x' * (1 << 26)",
+    "deep answer": "def add(a, b):\n    x = []\n    for _ in range(100000):\n        x = [x]\n    return x",
+    "opens a socket": "import socket\ndef add(a, b):\n    socket.create_connection(('127.0.0.1', 22))\n    return 3",
+    "makes a socket": "import socket\ndef add(a, b):\n    socket.socket(socket.AF_UNIX)\n    return 3",
+    "starts a program": "import subprocess\ndef add(a, b):\n    subprocess.run(['true'])\n    return 3",
+    "by os.system": "import os\ndef add(a, b):\n    assert os.system('true') == 0\n    return 3",
+    "writes outside": "def add(a, b):\n    open('/tmp/rlvr-was-here', 'w')\n    return 3",
+    "removes outside": "import os\ndef add(a, b):\n    os.rmdir('..')\n    return 3",
+    "writes to devices": "def add(a, b):\n    open('/dev/shm/rlvr-was-here', 'w')\n    return 3",
+    "fills the disk": "def add(a, b):\n    with open('big', 'wb') as f:\n        for _ in range(1000):\n"
+    "            f.write(bytes(1 << 20))\n    return 3",
+    "reads data sets": f"def add(a, b):\n    open({str(Path(__file__).resolve())!r})\n    return 3",
+    "reads other processes": "import os\ndef add(a, b):\n    open(f'/proc/{os.getppid()}/mem', 'rb')\n    return 3",
+    "lists processes": "import os\ndef add(a, b):\n    os.listdir('/proc')\n    return 3",
+    "stops its parent": "import os, signal\ndef add(a, b):\n    os.kill(os.getppid(), signal.SIGSTOP)\n    return 3",
+    "equal to all": "class Any:\n    def __eq__(self, other):\n        return True\ndef add(a, b):\n    return Any()",
+    "a number equal to all": "class Any(int):\n    def __eq__(self, other):\n        return True\n"
+    "def add(a, b):\n    return Any(7)",
+    "replaces assert's error": "import builtins\nbuiltins.AssertionError = type('Quiet', (Exception,), {})\n"
+    "def add(a, b):\n    return 4",
+    "redefines what tests use": "def abs(x):\n    return 0\ndef isinstance(x, y):\n    return True\n"
+    "def add(a, b):\n    return 4",
+    "forges answers": "import os\nfor number in range(3, 64):\n    try:\n"
+    "        os.write(number, b'{\"value\": true}\\n' * 9)\n    except OSError:\n        pass\n"
+    "def add(a, b):\n    return 4",
+    "writes nonsense": "import os\nfor number in range(3, 64):\n    try:\n        os.write(number, b'\\xff' * 9999)\n"
+    "    except OSError:\n        pass\ndef add(a, b):\n    return 4",
+    "an error that cannot be shown": "class Odd(Exception):\n    def __str__(self):\n        raise Odd\n"
+    "def add(a, b):\n    raise Odd",
+}  # fmt: skip
+NEARLY = "import builtins\nassert isinstance(add(1, 2), int) and abs(add(1, 2) - 3) < 0.5 and add(1, 2) == 3"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_attack_is_correct(attack):
+    before = set(psutil.pids())
+    found, detail = outcome(NEARLY, ATTACKS[attack], seconds=1.5)
+    assert found == "wrong", (found, detail)
+    assert not Path("/tmp/rlvr-was-here").exists()
+    assert not Path("/dev/shm/rlvr-was-here").exists()
+    left = [p for p in set(psutil.pids()) - before if psutil.pid_exists(p) and "jail.py" in _command(p)]
+    assert len(left) <= 1, "only the process that forks the jails may be there"
+    assert outcome(THREE, ADD)[0] == "correct", "the next program has a jail as good as new"
+
+
+def _command(pid: int) -> str:
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+
+
+def test_neither_tests_nor_expected_values_are_in_the_jail():
+    """Everything that a program can reach of its process, searched for a number that only the tests hold."""
+    program = (
+        "import gc, sys\n"
+        "def leak(x):\n"
+        "    frame, seen = sys._getframe(), []\n"
+        "    while frame:\n"
+        "        seen += [repr(frame.f_locals), repr(frame.f_globals)]\n"
+        "        frame = frame.f_back\n"
+        "    seen += [repr(o) for o in gc.get_objects() if type(o) in (dict, list, tuple)]\n"
+        "    start, found = 0, False\n"
+        "    for line in open('/proc/self/maps'):\n"
+        "        if 'rw' not in line or 'vv' in line:\n"
+        "            continue\n"
+        "        low, high = (int(n, 16) for n in line.split()[0].split('-'))\n"
+        "        try:\n"
+        "            with open('/proc/self/mem', 'rb') as memory:\n"
+        "                memory.seek(low)\n"
+        "                content = memory.read(high - low)\n"
+        "        except (OSError, MemoryError):\n"
+        "            continue\n"
+        "        at = content.find(b'86753')\n"
+        "        while at >= 0 and not found:\n"
+        "            found = content[at + 5 : at + 7] == b'09' and content[at + 7 : at + 10] == b'421'\n"
+        "            at = content.find(b'86753', at + 1)\n"
+        "    return found or any(text[text.find('86753') + 5 :].startswith('094') for text in seen)\n"
+    )  # fmt: skip
+    tests = "assert leak(1) is not True\nassert leak(2) != 8675309421"
+    assert outcome(tests, program, seconds=20)[0] == "correct"
+    assert outcome("assert leak(8675309421) is True", program, seconds=20)[0] == "correct", (
+        "the search finds nothing"
+    )
+
+
+def test_the_environment_is_empty_and_the_folder_gone(monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "do not tell")
+    program = "import os\ndef look():\n    return dict(os.environ), os.getcwd(), os.listdir()"
+    found = {}
+    with Warden().program(Limits()) as cell:
+        found["names"] = cell.load(program)
+        environment, folder, files = found["names"]["look"]()
+    assert "SECRET_TOKEN" not in environment
+    assert files == []
+    assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize(
+    ("tests", "reason"),
+    [
+        ("", "expected Python with asserts|without an assert"),
+        ("assert add(1, ", "a test is no Python"),
+        ("add(1, 2)", "without an assert passes whatever"),
+        ("[]", "expected Python with asserts"),
+        ("[1, 2]", "expected Python with asserts"),
+        ('{"inputs": [1], "outputs": []}', "lists of one length"),
+        ("assert add(1, lambda: 2) == 3", "cannot be handed to a program"),
+    ],
+)
+def test_tests_that_cannot_be_run_are_no_wrong_answer(tests, reason):
+    with pytest.raises(UnusableTestsError, match=reason):
+        outcome(tests, ADD)
+
+
+@pytest.mark.parametrize(
+    ("response", "program"),
+    [
+        ("```python\nx = 1\n```", "x = 1\n"),
+        ("```py\nx = 1\n```\nor rather\n```\ny = 2\n```", "y = 2\n"),
+        ("def f():\n    return 1", "def f():\n    return 1"),
+        ("I cannot do that", None),
+        ("42", None),
+        ("", None),
+        ("```python\n\n```", None),
+    ],
+)
+def test_the_last_program_counts(response, program):
+    assert last_program(response) == program
+    if program is None:
+        assert str(verify(THREE, response).outcome) == "no_answer"
+
+
+def test_a_pool_of_graders_runs_programs_and_leaves_none():
+    with GraderPool(
+        workers=2, deadline_seconds=20, memory_mb=1024, verifier="rlvr.reward.python_tests:verify"
+    ) as pool:
+        answers = [f"```\n{ADD}```", "```\nwhile True:\n    pass\n```", "none", f"```\n{ADD}```"]
+        golds = [THREE, THREE, THREE, "add(1, 2)"]
+        requests = [
+            GradeRequest(str(i), gold, answer)
+            for i, (gold, answer) in enumerate(zip(golds, answers, strict=True))
+        ]
+        verdicts = pool.grade(requests)
+        assert [str(verdicts[str(i)].outcome) for i in range(4)] == [
+            "correct",
+            "wrong",
+            "no_answer",
+            "failed",
+        ]
+        assert "without an assert" in verdicts["3"].detail
+        jails = [
+            p for p in psutil.process_iter(["cmdline"]) if "jail.py" in " ".join(p.info["cmdline"] or ())
+        ]
+    deadline = time.monotonic() + 10
+    mine = [p for p in jails if p.is_running() and p.ppid() in {1, *pool.worker_pids}]
+    while any(p.is_running() for p in mine):
+        assert time.monotonic() < deadline, "a jail outlived its grader"
+        time.sleep(0.05)
+
+
+def test_a_machine_without_the_means_is_refused_openly(monkeypatch):
+    monkeypatch.setattr(kernel, "missing", lambda: "the kernel has no Landlock")
+    with pytest.raises(
+        JailError, match=r"cannot be run safely here: the kernel has no Landlock.*reward\.verifier"
+    ):
+        Warden()
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+    | st.complex_numbers(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.tuples(inner, inner)
+    | st.dictionaries(st.integers() | st.text() | st.tuples(st.text()), inner, max_size=3)
+    | st.sets(st.integers() | st.text(), max_size=3),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(plain)
+def test_plain_values_pass_as_they_are(value):
+    line = values.to_line(values.dump(value, lambda thing: pytest.fail(f"{thing!r} is plain")))
+    found = values.load(json.loads(line), lambda number: pytest.fail(f"{number} stays inside"))
+    assert (type(found), found) == (type(value), value)
+
+
+def test_values_without_a_plain_form():
+    assert math.isnan(values.load(values.dump(math.nan, int), int))
+    assert values.dump(test_plain_values_pass_as_they_are, lambda thing: 7) == {"$": "inside", "is": 7}
+    for odd in (
+        {"$": "dict", "is": 3},
+        {"$": "tuple"},
+        {"$": "code", "is": "x"},
+        {"no": "mark"},
+        {"$": "inside", "is": "1"},
+    ):
+        with pytest.raises(ValueError, match="no value"):
+            values.load(odd, lambda number: number)
+    with pytest.raises(ValueError, match="more than a message may have"):
+        values.to_line("x" * values.LARGEST)
+
+
+@pytest.mark.slow
+def test_twenty_programs_a_second():
+    """As a ratio to what one bare Python process costs, for other work shares the cores."""
+    import subprocess
+    import sys
+
+    verify(THREE, f"```\n{ADD}```")
+    started = time.perf_counter()
+    for _ in range(20):
+        assert verify(THREE, f"```\n{ADD}```").correct
+    ours = (time.perf_counter() - started) / 20
+    started = time.perf_counter()
+    for _ in range(5):
+        subprocess.run([sys.executable, "-I", "-c", "pass"], check=True)
+    bare = (time.perf_counter() - started) / 5
+    assert ours < max(0.05, 1.5 * bare)
