@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-import kernel  # noqa: E402
-import values  # noqa: E402
+import kernel
+import values
 
 MODULE = "program"
 STACK_BYTES = 8 << 20
