@@ -18,7 +18,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
@@ -32,11 +31,12 @@ from rlvr.analysis.cross.experiment import (
     ordered_rules,
     part_names,
 )
-from rlvr.analysis.cross.inputs import Inputs, read_inputs
+from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
 from rlvr.analysis.cross.records import BudgetRow, Part
 from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.models import identity
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.cli.compose import CommandLine
 from rlvr.cli.entry import check_command, run_command
@@ -61,7 +61,7 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
         return _all_parts(cfg, inputs)
 
 
-def _all_parts(cfg: CrossSampleConfig, inputs: Inputs) -> list[BudgetRow]:
+def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
     done = {name: store.read(name) for name in part_names(cfg)}
     finished = [part for part in done.values() if part is not None]
@@ -87,7 +87,7 @@ def _all_parts(cfg: CrossSampleConfig, inputs: Inputs) -> list[BudgetRow]:
     return rows
 
 
-def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
+def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
     """What the responses depend on: results are kept as long as none of it changes.
 
     Batch, actors and threads are not part of it, nor are the budgets: each budget is a result of its own.
@@ -95,8 +95,8 @@ def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
     problems = [[p.id, p.problem.answer, list(p.token_ids)] for p in inputs.prompts]
     return {
         "format": FORMAT,
-        "base": _weights(inputs.base),
-        "policy": _weights(inputs.policy),
+        "base": identity(inputs.base),
+        "policy": identity(inputs.policy),
         "dtype": inputs.dtype,
         "sets": inputs.sets,
         "problems": hashlib.sha256(repr(problems).encode()).hexdigest()[:16],
@@ -116,23 +116,7 @@ def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _weights(model: str) -> dict[str, str]:
-    """A local model by its weight files, a hub model by its name."""
-    files = sorted(Path(model).glob("*.safetensors")) + sorted(Path(model).glob("*.bin"))
-    return {file.name: _digest(file) for file in files} or {"hub": model}
-
-
-def _digest(file: Path) -> str:
-    """A file's size with a hash of its first and last MiB: training moves every weight, and copies stay equal."""
-    size = file.stat().st_size
-    with file.open("rb") as content:
-        ends = content.read(1 << 20)
-        content.seek(max(0, size - (1 << 20)))
-        ends += content.read()
-    return f"{size}-{hashlib.sha256(ends).hexdigest()[:16]}"
-
-
-def _open_pool(cfg: CrossSampleConfig, inputs: Inputs) -> DecodePool:
+def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
     sampling = Sampling(
         temperature=cfg.temperature,
         top_p=cfg.top_p,
@@ -160,7 +144,7 @@ def _open_pool(cfg: CrossSampleConfig, inputs: Inputs) -> DecodePool:
     )
 
 
-def _open_graders(cfg: CrossSampleConfig, inputs: Inputs) -> GraderPool:
+def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:
     return GraderPool(
         workers=cfg.grading_workers,
         deadline_seconds=inputs.reward.deadline_seconds,

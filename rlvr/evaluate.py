@@ -28,14 +28,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rlvr.analysis.evaluation_file import (
+from rlvr.analysis.evaluation.file import (
     FILE_NAME,
     SetSummary,
     evaluation_as_json,
     read_evaluation,
     summarise,
 )
-from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, write_responses
+from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts, write_responses
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,34 @@ class TrainedRun:
         exported = self.folder / POLICY
         return exported if (exported / "config.json").is_file() else None
 
+    def exported(self, key: str, otherwise: str = "") -> Path:
+        """The exported policy; `key` is the setting that named the run, `otherwise` what may be done instead.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.policy is None:
+            raise ConfigError(
+                f"{key}: {self.folder} belongs to a training run, but holds no policy in Hugging Face format: the run "
+                "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true"
+                f"{otherwise}"
+            )
+        return self.policy
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints, oldest first, without the one that is the exported policy; their policy if exported."""
+        found = sorted(
+            p for p in (self.folder / "checkpoints").glob("step_*") if (p / "state.json").is_file()
+        )
+        summary = self.folder / "summary.json"
+        last = json.loads(summary.read_text())["steps"] if summary.is_file() else None
+        earlier = [p for p in found if int(p.name.removeprefix("step_")) != last]
+        return [p / POLICY if (p / POLICY / "config.json").is_file() else p for p in earlier]
+
+    def evaluations(self) -> list[Path]:
+        """The graded responses of every evaluation, the earliest first."""
+        return sorted((self.folder / "samples").glob("eval_*.jsonl"))
+
     def judging(self) -> dict[str, Any]:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""
         content = OmegaConf.to_container(OmegaConf.structured(self.cfg))
@@ -109,11 +138,7 @@ def policy_of_run(path: str) -> tuple[str, TrainedRun | None]:
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file() and not (folder / "config.json").is_file():
         run = read_run(folder)
-        if run.policy is None:
-            raise ConfigError(
-                f"model={path}: {folder} belongs to a training run, but holds no policy in Hugging Face format: the "
-                "run has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true"
-            )
+        run.exported(f"model={path}")
         return str(Path(path) / POLICY), run
     if folder.name == POLICY and (folder.parent / "config.yaml").is_file():
         return path, read_run(folder.parent)

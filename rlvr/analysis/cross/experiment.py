@@ -11,7 +11,7 @@ import numpy as np
 from rlvr.analysis.cross.calibrate import calibrate
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
-from rlvr.analysis.cross.inputs import Inputs
+from rlvr.analysis.cross.inputs import CrossInputs
 from rlvr.analysis.cross.records import Calibration, Part, level_name
 from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.cross.store import Store
@@ -66,7 +66,7 @@ class Experiment:
     """Runs what the store does not have yet."""
 
     def __init__(
-        self, cfg: CrossSampleConfig, inputs: Inputs, store: Store, pool: DecodePool, graders: GraderPool
+        self, cfg: CrossSampleConfig, inputs: CrossInputs, store: Store, pool: DecodePool, graders: GraderPool
     ) -> None:
         self._cfg, self._inputs, self._store, self._pool, self._graders = cfg, inputs, store, pool, graders
         self._jobs = _jobs(inputs.prompts, cfg.samples)

@@ -8,10 +8,10 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
+from rlvr.analysis.models import identity
 from rlvr.analysis.run_inputs import require_verifier
-from rlvr.analysis.shift.inputs import identity
-from rlvr.analysis.shift.models import Models
-from rlvr.analysis.shift.storage import claim
+from rlvr.analysis.shift.inputs import ModelsToCompare
+from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config, LearnerConfig
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
@@ -26,7 +26,7 @@ from rlvr.types import Prompt
 from rlvr.validate import validate
 
 
-def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) -> list[Path]:
+def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsToCompare) -> list[Path]:
     """Write `eval.samples_per_prompt` graded responses to every problem of `data.eval`; returns the files.
 
     Files that an earlier, interrupted run has finished are kept as they are.
@@ -54,7 +54,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) 
     size = max(1, 4 * cfg.rollout.engines * cfg.rollout.max_concurrent // n)
     chunks = [prompts[k : k + size] for k in range(0, len(prompts), size)]
     out = RunFolder(folder.parent, folder.name)
-    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size))
+    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size), f"output={folder}")
     files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
     missing = [k for k, file in enumerate(files) if not file.exists()]
     if missing:
@@ -126,6 +126,7 @@ def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
     """What decides which responses are sampled and how they are graded."""
     rollout, reward = cfg.rollout, cfg.reward
     return {
+        IDENTITY: "content",
         "model": identity(model),
         "dtype": cfg.model.dtype,
         "data.eval": [asdict(source) for source in cfg.data.eval],

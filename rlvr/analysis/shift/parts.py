@@ -13,22 +13,27 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
-from rlvr.analysis.shift.causal_lm import CausalLm, check_same_vocabulary, load_causal_lm
+from rlvr.analysis.models import CausalLm, load_causal_lm
 from rlvr.analysis.shift.columns import TOKEN_COLUMNS
-from rlvr.analysis.shift.models import Models
+from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.shift.score import Scores, score_part
 from rlvr.analysis.shift.sections import sections
-from rlvr.analysis.shift.storage import token_file, write_parquet
+from rlvr.analysis.store import write_parquet
 from rlvr.analysis.tables import schema
 
 RESPONSE_FIELDS = ("response", "problem_id", "trajectory", "reward", "correct")  # repeated for every token
 
 
+def token_file(folder: Path, number: int) -> Path:
+    """Path of a part of the token table."""
+    return folder / "tokens" / f"part-{number:05d}.parquet"
+
+
 def write_parts(
     cfg: AnalyzeConfig,
     folder: Path,
-    models: Models,
+    models: ModelsToCompare,
     report: Callable[[int, int, int], None],
 ) -> None:
     """Score every part that is not there yet; `report` gets (parts done, parts, tokens of this one).
@@ -48,7 +53,6 @@ def write_parts(
             continue
         base = base or load_causal_lm(models.base, cfg.model, models.device)
         policy = load_causal_lm(chosen.path, cfg.model, models.device)
-        check_same_vocabulary(base, policy)
         for n in missing:
             responses = read_part(index, n)
             scores = score_part(policy, base, responses, cfg.score)

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import SelectConfig
 from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
-from rlvr.analysis.shift.storage import write_parquet
+from rlvr.analysis.store import write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
 from rlvr.reward.pool import OFFENDERS_FILE

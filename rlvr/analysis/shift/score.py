@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlvr.analysis.config import ScoreConfig
-from rlvr.analysis.shift.causal_lm import CausalLm
+from rlvr.analysis.models import CausalLm
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS
 from rlvr.analysis.shift.responses import Response
 from rlvr.divergence import dist_stats

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.analysis.config import TablesConfig
@@ -17,12 +16,11 @@ from rlvr.analysis.shift.identities import Identities, ShownTokens
 from rlvr.analysis.shift.profiles import JsEntropy, Outcome, Position
 from rlvr.analysis.shift.sections import SECTIONS
 from rlvr.analysis.shift.sparsity import Cells, Evolution, Sparsity, Thresholds
-from rlvr.analysis.shift.storage import write_text
 from rlvr.analysis.shift.tables import COLUMNS_OF_TABLES, TABLES
 from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
 from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
+from rlvr.analysis.store import reading, write_text
 from rlvr.analysis.tables import as_csv, table_of
-from rlvr.errors import DataError
 from rlvr.stats.accuracy import Estimate
 
 BUILDERS = (
@@ -59,13 +57,9 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None =
     """
     unit = UNIT_COLUMN[cfg.unit]
     wanted = [*FLOATS, *WHOLE, "section"] if names is None else list(names)
-    try:
+    with reading(path):
         file = pq.ParquetFile(path)
         table = file.read(columns=[*wanted, unit])
-    except (pa.ArrowException, OSError) as error:  # somebody may have touched the file since it was written
-        raise DataError(
-            f"{path} cannot be read ({error}); remove it and give the same command again"
-        ) from error
     columns = {}
     for name in wanted:
         if name == "section":

@@ -159,7 +159,7 @@ def test_the_command_writes_its_files_and_skips_what_is_finished(tmp_path: Path)
     assert again.stdout.count("[kept]") == 18
     other = command(start, *arguments, "seed=2")
     assert other.returncode == 1
-    assert "other settings (seed changed)" in other.stderr
+    assert "other settings: seed was 1, is 2" in other.stderr
 
 
 def check_samples(file: Path, row: dict[str, str]) -> None:
