@@ -29,7 +29,7 @@ from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
 from rlvr.analysis.shift.parts import TokenTexts, token_file, write_parts
-from rlvr.analysis.shift.report import Progress, analysis_json, describe, headline_lines
+from rlvr.analysis.shift.report import analysis_json, describe, headline_lines
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.analysis.store import IDENTITY, claim, write_text
@@ -59,7 +59,7 @@ def analyze(cfg: AnalyzeConfig) -> Path:
         print(describe(index, models.policies), flush=True)
 
         # 3  scores, part by part
-        write_parts(cfg, folder, models, Progress())
+        write_parts(cfg, folder, models)
 
         # 4  tables, from the parts
         parts = [token_file(folder, k) for k in range(index.parts * len(models.policies))]

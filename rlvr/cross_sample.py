@@ -37,6 +37,7 @@ from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.models import identity
+from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.cli.compose import CommandLine
 from rlvr.cli.entry import check_command, run_command
@@ -72,8 +73,12 @@ def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     if len(finished) == len(done):
         return _summarise(store, finished, cfg, versions)
     require_verifier(inputs.reward)
-    with _open_pool(cfg, inputs) as pool, _open_graders(cfg, inputs) as graders:
-        experiment = Experiment(cfg, inputs, store, pool, graders)
+    with (
+        _open_pool(cfg, inputs) as pool,
+        _open_graders(cfg, inputs) as graders,
+        PartsDone("cross-sampling", len(done), len(finished)) as progress,
+    ):
+        experiment = Experiment(cfg, inputs, store, pool, graders, progress.done)
         parts = [experiment.endpoint(end) for end in ENDPOINTS]
         for direction in directions(cfg):
             targets = {level: level.budget for level in levels(cfg)}

@@ -29,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RlvrError: it cannot be written.
     """
-    with _writing(path):
+    with writing(path):
         write_atomically(path, text)
 
 
@@ -40,7 +40,7 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
         RlvrError: it cannot be written (a full disk, say); nothing half-written is left behind.
     """
     draft = path.with_name(f".{path.name}.draft")
-    with _writing(path):
+    with writing(path):
         with draft.open("wb") as file:
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 for table in tables:
@@ -51,7 +51,12 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do where a file cannot be written; the draft of `write_atomically` goes in any case.
+
+    Raises:
+        RlvrError: names the file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield

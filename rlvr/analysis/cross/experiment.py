@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,17 @@ class Experiment:
     """Runs what the store does not have yet."""
 
     def __init__(
-        self, cfg: CrossSampleConfig, inputs: CrossInputs, store: Store, pool: DecodePool, graders: GraderPool
+        self,
+        cfg: CrossSampleConfig,
+        inputs: CrossInputs,
+        store: Store,
+        pool: DecodePool,
+        graders: GraderPool,
+        say: Callable[[str], None] = print,
     ) -> None:
+        """`say` gets the line of every part that is finished."""
         self._cfg, self._inputs, self._store, self._pool, self._graders = cfg, inputs, store, pool, graders
+        self._say = say
         self._jobs = _jobs(inputs.prompts, cfg.samples)
         self._pilot = _jobs(inputs.prompts[: cfg.pilot_problems], min(cfg.pilot_samples, cfg.samples))
 
@@ -147,7 +155,7 @@ class Experiment:
             graded=graded,
         )
         self._store.write_part(part, samples)
-        print(describe(part), flush=True)
+        self._say(describe(part))
         return part
 
     def _grade(

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from omegaconf import OmegaConf
 
+from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_text
 from rlvr.config import Config
 from rlvr.reward.verdict import Outcome, Verdict
@@ -48,18 +49,21 @@ def groups_in_parts(
 ) -> tuple[Group, ...]:
     """The graded responses to all prompts of a set: read where a part is on disk, else sampled and written."""
     safe_name = re.sub(r"[^\w.-]", "_", name)
+    files = {
+        folder.path / "parts" / f"{safe_name}-{start:06d}.jsonl": prompts[start : start + PROBLEMS_PER_PART]
+        for start in range(0, len(prompts), PROBLEMS_PER_PART)
+    }
     done: list[Group] = []
-    for start in range(0, len(prompts), PROBLEMS_PER_PART):
-        chosen = prompts[start : start + PROBLEMS_PER_PART]
-        path = folder.path / "parts" / f"{safe_name}-{start:06d}.jsonl"
-        if path.exists():
-            done += _read_part(path, chosen)
-            continue
-        groups = respond(chosen)
-        rows = [sample_row(group, i) for group in groups for i in range(len(group.samples))]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-        done += groups
-        print(f"{name}: {len(done)} of {len(prompts)} problems", flush=True)
+    with PartsDone(f"evaluating on {name}", len(files), sum(file.exists() for file in files)) as progress:
+        for file, chosen in files.items():
+            if file.exists():
+                done += _read_part(file, chosen)
+                continue
+            groups = respond(chosen)
+            rows = [sample_row(group, i) for group in groups for i in range(len(group.samples))]
+            write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+            done += groups
+            progress.done(f"{name}: {len(done)} of {len(prompts)} problems")
     return tuple(done)
 
 

@@ -9,13 +9,14 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import identity
+from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.analysis.shift.inputs import ModelsToCompare
-from rlvr.analysis.store import IDENTITY, claim
+from rlvr.analysis.store import IDENTITY, claim, writing
 from rlvr.config import Config, LearnerConfig
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.score import score_groups
@@ -79,7 +80,11 @@ def _sample(
     sampling = Sampling(
         cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
     )
-    with open_engines(cfg, out, tokenizer) as (engines, graders):
+    known = len(chunks) - len(missing)
+    with (
+        open_engines(cfg, out, tokenizer) as (engines, graders),
+        PartsDone(f"sampling the {trajectory}", len(chunks), known) as progress,
+    ):
         for done, k in enumerate(missing, start=1):
             groups = engines.generate(
                 chunks[k], sampling, n=cfg.eval.samples_per_prompt, key=f"analyze-{trajectory}"
@@ -92,14 +97,10 @@ def _sample(
                 kept=f"All of them, with the verifier's reasons, are in {out.path / 'samples' / OFFENDERS_FILE}.",
                 remedy="then give the same command again.",
             )
-            try:
-                out.dump_samples(f"{trajectory}-{k:05d}", scored)
-            except OSError as error:
-                raise RlvrError(
-                    f"{out.path / 'samples'}: cannot be written ({error}). Finished files are kept: free some "
-                    "space and give the same command again."
-                ) from error
-            print(f"{trajectory}: sampled file {done} of {len(missing)}", flush=True)
+            name = f"{trajectory}-{k:05d}"
+            with writing(out.path / "samples" / f"{name}.jsonl"):
+                out.dump_samples(name, scored)
+            progress.done(f"{trajectory}: sampled file {done} of {len(missing)}")
 
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:

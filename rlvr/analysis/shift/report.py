@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -34,26 +33,6 @@ def describe(index: IndexSummary, chosen: Sequence[PolicyToScore]) -> str:
         f"{' and '.join(counts)}{left_out}; scored with {', '.join(p.label for p in chosen)} in "
         f"{index.parts * len(chosen)} parts"
     )
-
-
-class Progress:
-    """One line for every part, with the time that is left."""
-
-    def __init__(self) -> None:
-        self._last = self._began = time.monotonic()
-        self._first_done: int | None = None
-
-    def __call__(self, done: int, parts: int, tokens: int) -> None:
-        now = time.monotonic()
-        seconds, self._last = now - self._last, now
-        if self._first_done is None:
-            self._first_done = done - 1
-        left = (now - self._began) / (done - self._first_done) * (parts - done)
-        print(
-            f"part {done}/{parts}: {tokens} tokens in {seconds:.1f} s, {tokens / seconds:.0f} a second; "
-            f"about {left:.0f} s left",
-            flush=True,
-        )
 
 
 def headline_lines(headlines: Sequence[Headline], cfg: TablesConfig) -> list[str]:
