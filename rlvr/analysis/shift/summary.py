@@ -13,18 +13,23 @@ from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.candidates import Mass, Overlap, Rank
 from rlvr.analysis.shift.columns import OVERLAP_KS
 from rlvr.analysis.shift.identities import Identities, ShownTokens
-from rlvr.analysis.shift.profiles import JsEntropy, Outcome, Position
+from rlvr.analysis.shift.profiles import ByOutcome, JsEntropy, Position
 from rlvr.analysis.shift.sections import SECTIONS
-from rlvr.analysis.shift.sparsity import Cells, Evolution, Sparsity, Thresholds
+from rlvr.analysis.shift.sparsity import (
+    Evolution,
+    Sparsity,
+    Thresholds,
+    Truncation,
+    TruncationAgreement,
+)
 from rlvr.analysis.shift.tables import COLUMNS_OF_TABLES, TABLES
-from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
-from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
+from rlvr.analysis.shift.tally import Cells, TokenPart, poisson_weights
 from rlvr.analysis.store import reading, write_text
 from rlvr.analysis.tables import as_csv, table_of
 from rlvr.stats.accuracy import Estimate
 
 BUILDERS = (
-    Sparsity, Thresholds, Evolution, Position, JsEntropy, Outcome, Overlap, Rank, Mass, Truncation,
+    Sparsity, Thresholds, Evolution, Position, JsEntropy, ByOutcome, Overlap, Rank, Mass, Truncation,
     TruncationAgreement, Identities,
 )  # fmt: skip
 FLOATS = (
@@ -119,11 +124,11 @@ def write_tables(
 
 def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Headline:
     by_name = {builder.name: builder for builder in chosen}
-    sums, rank, mass = by_name["evolution"].sums, by_name["rank"], by_name["mass"]
+    means, rank, mass = by_name["evolution"].means, by_name["rank"], by_name["mass"]
     figures = {
-        "mean_js": ratio(sums["js"], 1, sums["js"], 0),
+        "mean_js": means["js"].mean(0),
         "share_moved": by_name["thresholds"].share_above("js", cfg.moved_above),
-        "mean_js_top_p": ratio(sums["js_top_p"], 1, sums["js_top_p"], 0),
+        "mean_js_top_p": means["js_top_p"].mean(0),
         "share_moved_top_p": by_name["thresholds"].share_above("js_top_p", cfg.moved_above),
         "share_near_zero": by_name["sparsity"].near_zero(),
         "moved_overlap_2": by_name["overlap"].at("moved", 2),
@@ -131,4 +136,4 @@ def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Head
         "moved_policy_top_within_base_rank_3": rank.below("policy_in_base", "moved", 4),
         "moved_policy_top_base_prob_below_0.01": mass.below("policy_in_base", "moved", 0.01),
     }
-    return Headline(*key, int(sums["js"].total[0]), figures)
+    return Headline(*key, int(means["js"].count.total[0]), figures)

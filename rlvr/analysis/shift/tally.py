@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from rlvr.stats.accuracy import Doubles, Estimate
 
 Ints = NDArray[np.int64]
+Cells = tuple[object, ...]  # of a row of a table
 
 LEFT_BY_ONE_UNIT = 0.75  # between 1 - 1/e and 1 - 1/e^2
 
@@ -102,3 +103,35 @@ def interval(replicates: Doubles) -> tuple[float, float]:
 def flat(*estimates: Estimate) -> tuple[float, ...]:
     """Estimates as table cells."""
     return tuple(value for e in estimates for value in (e.mean, e.low, e.high))
+
+
+class Means:
+    """Counts, and means of some values, in bins."""
+
+    def __init__(self, bins: int, values: int) -> None:
+        self.count = Tally(bins)
+        self.sums = tuple(Tally(bins) for _ in range(values))
+
+    def add(self, part: TokenPart, index: NDArray[Any], *values: ArrayLike) -> None:
+        """Add values [T] each to the bins `index` [T]; a negative index leaves a token out."""
+        self.count.add(part, index)
+        for tally, own in zip(self.sums, values, strict=True):
+            tally.add(part, index, own)
+
+    def mean(self, place: int, value: int = 0) -> Estimate:
+        """The mean of a value in a bin."""
+        return ratio(self.sums[value], place, self.count, place)
+
+    def cells(self, place: int) -> Cells:
+        """The count and every mean of a bin."""
+        return int(self.count.total[place]), *flat(*(self.mean(place, k) for k in range(len(self.sums))))
+
+
+def from_bins(edges: Doubles, values: Doubles) -> Ints:
+    """Bin i holds the values in [edges[i], edges[i + 1])."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
+def at_most_bins(edges: Doubles, values: Doubles) -> Ints:
+    """Bin i holds the values in (edges[i - 1], edges[i]]; the last one whatever is larger or nan."""
+    return np.searchsorted(edges, values, side="left")

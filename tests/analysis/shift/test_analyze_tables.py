@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.analysis.config import TablesConfig
-from rlvr.analysis.shift.profiles import from_bins
-from rlvr.analysis.shift.sparsity import at_most_bins
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.analysis.shift.tables import TABLES
-from rlvr.analysis.shift.tally import Tally, TokenPart, poisson_weights, ratio
+from rlvr.analysis.shift.tally import Tally, TokenPart, at_most_bins, from_bins, poisson_weights, ratio
 from rlvr.analyze import analyze
 from tests.helpers.analyze_cases import config, save_model, save_shifted, write_responses
 
