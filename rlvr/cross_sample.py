@@ -21,16 +21,8 @@ from importlib.metadata import version
 from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
-from rlvr.analysis.cross.decoder import Sampling
-from rlvr.analysis.cross.experiment import (
-    ENDPOINTS,
-    Experiment,
-    describe,
-    directions,
-    levels,
-    ordered_rules,
-    part_names,
-)
+from rlvr.analysis.cross.decoder import MixedSampling
+from rlvr.analysis.cross.experiment import Experiment, describe, planned
 from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
 from rlvr.analysis.cross.records import BudgetRow, Part
 from rlvr.analysis.cross.statistics import budget_rows
@@ -64,30 +56,23 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
 
 def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
-    done = {name: store.read(name) for name in part_names(cfg)}
-    finished = [part for part in done.values() if part is not None]
+    keys = planned(cfg)
+    finished = [part for key in keys if (part := store.read(key.name)) is not None]
     for part in finished:
         print(f"{describe(part)} [kept]")
     versions = {name: version(name) for name in ("rlvr", "torch", "transformers", "ray", "math-verify")}
     versions["python"] = platform.python_version()
-    if len(finished) == len(done):
+    if len(finished) == len(keys):
         return _summarise(store, finished, cfg, versions)
     require_verifier(inputs.reward)
     with (
         _open_pool(cfg, inputs) as pool,
         _open_graders(cfg, inputs) as graders,
-        PartsDone("cross-sampling", len(done), len(finished)) as progress,
+        PartsDone("cross-sampling", len(keys), len(finished)) as progress,
     ):
         experiment = Experiment(cfg, inputs, store, pool, graders, progress.done)
-        parts = [experiment.endpoint(end) for end in ENDPOINTS]
-        for direction in directions(cfg):
-            targets = {level: level.budget for level in levels(cfg)}
-            for rule in ordered_rules(cfg):
-                found = experiment.parts(direction, rule, targets)
-                parts += found.values()
-                rows = _summarise(store, parts, cfg, versions)
-                if rule == "js":
-                    targets = {level: part.share for level, part in found.items()}
+        for parts in experiment.run(keys):
+            rows = _summarise(store, parts, cfg, versions)
     print(f"{len(rows)} budgets in {inputs.output}/budgets.csv, responses in {inputs.output}/samples")
     return rows
 
@@ -122,7 +107,7 @@ def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
 
 
 def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
-    sampling = Sampling(
+    sampling = MixedSampling(
         temperature=cfg.temperature,
         top_p=cfg.top_p,
         js_top_p=cfg.js_top_p,

@@ -22,7 +22,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from rlvr.analysis.evaluation.file import (
     summarise,
 )
 from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts, write_responses
-from rlvr.analysis.run_inputs import require_verifier
+from rlvr.analysis.run_inputs import require_verifier, without_training
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.config import Config
@@ -61,7 +61,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
     Raises ConfigError or DataError before anything is started if the configuration, the data or the earlier
     evaluation cannot be used, or another process is writing to the folder.
     """
-    cfg = _without_training(cfg)
+    cfg = without_training(cfg)
     require_verifier(cfg.reward)
     validate(cfg)
     before = read_evaluation(earlier) if earlier else {}
@@ -152,20 +152,6 @@ def print_comparison(before: Mapping[str, EvalResult], results: Sequence[EvalRes
             f"(95% {moved.low:+.3f}..{moved.high:+.3f}), p {p_text(moved.p_value)}; "
             f"{moved.differing} of {moved.problems} problems differ"
         )
-
-
-def _without_training(cfg: Config) -> Config:
-    """The configuration with the parts that only training reads set so that they are always consistent."""
-    learner = replace(
-        cfg.learner,
-        workers=1,
-        updates_per_step=1,
-        gpus_per_worker=cfg.rollout.gpus_per_engine,
-        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
-    )
-    data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
-    reward = replace(cfg.reward, overlong="off", overlong_filter=False)
-    return replace(cfg, learner=learner, data=data, reward=reward, rollout=replace(cfg.rollout, staleness=0))
 
 
 def _create_folder(cfg: Config) -> RunFolder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,20 @@ def policy_of_run(path: str) -> tuple[str, TrainedRun | None]:
     if folder.name == POLICY and (folder.parent / "config.yaml").is_file():
         return path, read_run(folder.parent)
     return path, None
+
+
+def without_training(cfg: Config) -> Config:
+    """The configuration with the parts that only training reads set so that they are always consistent."""
+    learner = replace(
+        cfg.learner,
+        workers=1,
+        updates_per_step=1,
+        gpus_per_worker=cfg.rollout.gpus_per_engine,
+        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
+    )
+    data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
+    reward = replace(cfg.reward, overlong="off", overlong_filter=False)
+    return replace(cfg, learner=learner, data=data, reward=reward, rollout=replace(cfg.rollout, staleness=0))
 
 
 def require_verifier(reward: RewardConfig) -> None:

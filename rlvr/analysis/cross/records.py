@@ -30,7 +30,7 @@ class Part:
     budget: float | None  # share of tokens asked for; None: a threshold was given, or an endpoint
     eps: float | None  # the JS threshold given instead of a budget, also of the controls that match it
     target: float | None  # share of tokens that the calibration aimed at
-    threshold: float | None  # switched where the rule's score is greater; None for an endpoint
+    threshold: float | None  # switched where the rule's value is greater; None for an endpoint
     calibration: Calibration | None  # None where the threshold needed no pilot
     tokens: int  # of all responses
     switches: int
@@ -44,6 +44,26 @@ class Part:
     @property
     def level(self) -> str:
         return level_name(self.budget, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class PartKey:
+    """Which responses are meant: an endpoint, or a direction and rule with a budget or a given JS threshold."""
+
+    direction: str
+    rule: str
+    budget: float | None = None
+    eps: float | None = None
+
+    @property
+    def level(self) -> str:
+        return level_name(self.budget, self.eps)
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        of_level = "" if self.direction == "endpoint" else f"-{self.level}"
+        return f"{self.direction}-{self.rule}{of_level}"
 
 
 def level_name(budget: float | None, eps: float | None) -> str:

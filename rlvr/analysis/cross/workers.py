@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rlvr import cluster
-from rlvr.analysis.cross.decoder import Job, Mixed, MixedDecoder, Sampling
+from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.config import ClusterConfig
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import load_lm
@@ -27,7 +27,7 @@ class WorkerSpec:
     dtype: str
     trust_remote_code: bool
     device: str
-    sampling: Sampling
+    sampling: MixedSampling
     batch: int
 
 
@@ -45,7 +45,7 @@ class DecodeWorker:
 
         return {"torch": torch.__version__, "transformers": transformers.__version__}
 
-    def decode(self, direction: str, rule: str, jobs: Sequence[Job]) -> list[Mixed]:
+    def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
         pair = (self._base, self._policy) if direction == "forward" else (self._policy, self._base)
         return MixedDecoder(*pair, self._spec.sampling, self._spec.batch).run(jobs, rule)
@@ -124,7 +124,7 @@ class DecodePool:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def decode(self, direction: str, rule: str, jobs: Sequence[Job]) -> list[Mixed]:
+    def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs; one problem's responses stay with one actor.
 
         Raises DeadlineError or ActorError where an actor is stuck or dies.

@@ -10,18 +10,15 @@ from transformers import PreTrainedTokenizerBase
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.run_inputs import require_verifier
+from rlvr.analysis.run_inputs import require_verifier, without_training
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim, writing
-from rlvr.config import Config, LearnerConfig
+from rlvr.config import Config
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
-from rlvr.reward.failures import check_failures, graded_pairs
-from rlvr.reward.pool import OFFENDERS_FILE
-from rlvr.reward.score import score_groups
-from rlvr.rollout.engine import Sampling
 from rlvr.runtime.actors import open_engines
+from rlvr.runtime.evaluation import graded_responses
 from rlvr.runtime.folder import RunFolder
 from rlvr.types import Prompt
 from rlvr.validate import validate
@@ -77,49 +74,41 @@ def _sample(
     chunks: list[list[Prompt]],
     missing: list[int],
 ) -> None:
-    sampling = Sampling(
-        cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
-    )
     known = len(chunks) - len(missing)
     with (
         open_engines(cfg, out, tokenizer) as (engines, graders),
         PartsDone(f"sampling the {trajectory}", len(chunks), known) as progress,
     ):
         for done, k in enumerate(missing, start=1):
-            groups = engines.generate(
-                chunks[k], sampling, n=cfg.eval.samples_per_prompt, key=f"analyze-{trajectory}"
-            )
-            scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
-            check_failures(
-                graded_pairs(scored),
-                cfg.reward,
+            groups = graded_responses(
+                engines,
+                graders,
+                chunks[k],
+                cfg,
+                key=f"analyze-{trajectory}",
                 where=f"responses of the {trajectory}, file {k + 1} of {len(chunks)}",
-                kept=f"All of them, with the verifier's reasons, are in {out.path / 'samples' / OFFENDERS_FILE}.",
+                samples_folder=str(out.path / "samples"),
                 remedy="then give the same command again.",
             )
             name = f"{trajectory}-{k:05d}"
             with writing(out.path / "samples" / f"{name}.jsonl"):
-                out.dump_samples(name, scored)
+                out.dump_samples(name, groups)
             progress.done(f"{trajectory}: sampled file {done} of {len(missing)}")
 
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:
-    """A configuration for the engines and graders, with what only training reads set to what always fits."""
-    learner = LearnerConfig(
-        updates_per_step=1,
-        gpus_per_worker=cfg.rollout.gpus_per_engine,
-        tokens_per_micro_batch=max(LearnerConfig().tokens_per_micro_batch, cfg.model.max_length),
-    )
-    return Config(
-        recipe="analyze",
-        seed=cfg.seed,
-        model=replace(cfg.model, path=model, base_path=None),
-        data=replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines)),
-        rollout=replace(cfg.rollout, staleness=0),
-        reward=replace(cfg.reward, overlong="off", overlong_filter=False),
-        learner=learner,
-        eval=cfg.eval,
-        cluster=cfg.cluster,
+    """A configuration for the engines and graders."""
+    return without_training(
+        Config(
+            recipe="analyze",
+            seed=cfg.seed,
+            model=replace(cfg.model, path=model, base_path=None),
+            data=cfg.data,
+            rollout=cfg.rollout,
+            reward=cfg.reward,
+            eval=cfg.eval,
+            cluster=cfg.cluster,
+        )
     )
 
 
