@@ -28,7 +28,7 @@ from rlvr.analysis.config import AnalyzeConfig, validate_analysis
 from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
-from rlvr.analysis.shift.parts import TokenTexts, token_file, write_parts
+from rlvr.analysis.shift.parts import TokenTexts, part_metadata, token_file, write_parts
 from rlvr.analysis.shift.report import analysis_json, describe, headline_lines
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.summary import write_tables
@@ -109,7 +109,7 @@ def _settings(cfg: AnalyzeConfig, models: ModelsToCompare, index: IndexSummary) 
 
 def _part_entry(folder: Path, path: Path) -> dict[str, Any]:
     file = pq.ParquetFile(path)
-    metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+    metadata = part_metadata(file)
     return {
         "file": str(path.relative_to(folder)),
         "checkpoint": metadata["checkpoint"],

@@ -13,11 +13,9 @@ Writes budgets.csv, cross_sampling.json and every response; started again, it sk
 from __future__ import annotations
 
 import hashlib
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
@@ -31,6 +29,7 @@ from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run_inputs import require_verifier
+from rlvr.analysis.store import versions_of
 from rlvr.cli.compose import CommandLine
 from rlvr.cli.entry import check_command, run_command
 from rlvr.cli.exits import readable_errors
@@ -60,8 +59,7 @@ def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     finished = [part for key in keys if (part := store.read(key.name)) is not None]
     for part in finished:
         print(f"{describe(part)} [kept]")
-    versions = {name: version(name) for name in ("rlvr", "torch", "transformers", "ray", "math-verify")}
-    versions["python"] = platform.python_version()
+    versions = versions_of("rlvr", "torch", "transformers", "ray", "math-verify")
     if len(finished) == len(keys):
         return _summarise(store, finished, cfg, versions)
     require_verifier(inputs.reward)

@@ -37,8 +37,10 @@ from rlvr.analysis.evaluation.file import (
 )
 from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts, write_responses
 from rlvr.analysis.run_inputs import require_verifier, without_training
+from rlvr.analysis.store import write_text
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
+from rlvr.cli.exits import readable_errors
 from rlvr.config import Config
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer
@@ -48,7 +50,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.evaluation import EvalReport, sample_and_grade
 from rlvr.runtime.evaluation import report as report_of
-from rlvr.runtime.folder import RunFolder, write_atomically
+from rlvr.runtime.folder import RunFolder
 from rlvr.stats.accuracy import EvalResult, compare, correctness
 from rlvr.stats.student import p_text
 from rlvr.types import Group, Prompt
@@ -185,16 +187,13 @@ def _write(
         "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,
         "eval": asdict(cfg.eval),
     }
-    write_atomically(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))
+    write_text(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))
 
 
 def main() -> None:
     """Entry point."""
-    try:
+    with readable_errors():
         sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
-    except ConfigError as error:
-        print(f"ConfigError: {error}", file=sys.stderr)
-        sys.exit(1)
 
     def run(cfg: Config) -> None:
         evaluate_model(cfg, earlier=earlier)

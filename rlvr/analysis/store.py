@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,11 @@ def write_text(path: Path, text: str) -> None:
     """
     with writing(path):
         write_atomically(path, text)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a file of one JSON object a line at once; raises as `write_text` does."""
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
@@ -82,6 +89,16 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path}: damaged ({error!r}); delete it and run the same command again: it is computed again"
         ) from error
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """The installed versions of packages, and Python's."""
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def known_number(value: float) -> float | None:
+    """The value, or None for nan, which JSON does not have."""
+    return None if value != value else value
 
 
 def claim(path: Path, settings: Mapping[str, Any], key: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from rlvr.analysis.cross.records import BudgetRow, Calibration, Part
 from rlvr.analysis.cross.statistics import endpoint_summary, rows_as_csv
 from rlvr.analysis.evaluation.file import result_from_json, samples_as_json
-from rlvr.analysis.store import claim, reading, write_text
+from rlvr.analysis.store import claim, reading, write_rows, write_text
 
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
 SUMMARY = "cross_sampling.json"
@@ -51,10 +51,9 @@ class Store:
 
     def write_part(self, part: Part, samples: Sequence[dict[str, Any]]) -> None:
         """Keep a finished part: first its responses, then the figures that make it count as finished."""
-        lines = "".join(json.dumps(sample) + "\n" for sample in samples)
-        write_text(self.folder / "samples" / f"{part.name}.jsonl", lines)
+        write_rows(self.folder / "samples" / f"{part.name}.jsonl", samples)
         content = {"fingerprint": self.fingerprint, **_part_as_json(part)}
-        write_text(self.folder / "parts" / f"{part.name}.json", json.dumps(content) + "\n")
+        write_rows(self.folder / "parts" / f"{part.name}.json", [content])
 
     def write_summary(
         self,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr.analysis.store import known_number
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import (
     Doubles,
@@ -135,6 +136,6 @@ def _mean(values: Doubles) -> float:
 def _finite(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures with null for nan, which JSON does not have: a mean over no response."""
     return {
-        name: _finite(value) if isinstance(value, dict) else None if value != value else value
+        name: _finite(value) if isinstance(value, dict) else known_number(value)
         for name, value in figures.items()
     }

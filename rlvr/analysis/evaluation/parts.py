@@ -18,7 +18,7 @@ import pyarrow as pa
 from omegaconf import OmegaConf
 
 from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.store import claim, reading, write_parquet, write_text
+from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.folder import RunFolder, sample_row
@@ -61,7 +61,7 @@ def groups_in_parts(
                 continue
             groups = respond(chosen)
             rows = [sample_row(group, i) for group in groups for i in range(len(group.samples))]
-            write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+            write_rows(file, rows)
             done += groups
             progress.done(f"{name}: {len(done)} of {len(prompts)} problems")
     return tuple(done)

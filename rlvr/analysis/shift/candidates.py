@@ -9,7 +9,7 @@ import numpy as np
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.columns import OVERLAP_KS
-from rlvr.analysis.shift.tally import Cells, Means, Tally, TokenPart, flat, from_bins, ratio
+from rlvr.analysis.shift.tally import BinSums, Cells, Means, TokenPart, flat, from_bins, ratio
 from rlvr.stats.accuracy import Estimate
 
 GROUPS = ("all", "moved")
@@ -61,7 +61,7 @@ class _Binned:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.moved_above = cfg.moved_above
-        self.tallies = {(d, g): Tally(len(self.edges) - 1) for d in DIRECTIONS for g in GROUPS}
+        self.tallies = {(d, g): BinSums(len(self.edges) - 1) for d in DIRECTIONS for g in GROUPS}
 
     def add(self, part: TokenPart) -> None:
         for group, mask in _groups(part, self.moved_above).items():

@@ -31,6 +31,11 @@ def token_file(folder: Path, number: int) -> Path:
     return folder / "tokens" / f"part-{number:05d}.parquet"
 
 
+def part_metadata(file: pq.ParquetFile) -> dict[str, str]:
+    """What a part says of itself: checkpoint, trajectory, models, temperature, nucleus."""
+    return {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+
+
 def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> None:
     """Score every part that is not there yet, and say how far it is.
 

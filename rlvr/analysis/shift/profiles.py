@@ -9,7 +9,7 @@ import numpy as np
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.sections import SECTIONS
-from rlvr.analysis.shift.tally import Cells, Means, Tally, TokenPart, flat, from_bins, ratio
+from rlvr.analysis.shift.tally import BinSums, Cells, Means, TokenPart, flat, from_bins, ratio
 
 RELATIVE_BINS = 20
 # One token a bin at first, then four bins an octave.
@@ -67,7 +67,7 @@ class JsEntropy:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.size = (len(ENTROPY_EDGES) - 1, len(JS_EDGES) - 1)
-        self.tallies = {side: Tally(self.size[0] * self.size[1]) for side in ("base", "policy")}
+        self.tallies = {side: BinSums(self.size[0] * self.size[1]) for side in ("base", "policy")}
 
     def add(self, part: TokenPart) -> None:
         across = from_bins(JS_EDGES, part["js"])

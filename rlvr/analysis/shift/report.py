@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
@@ -14,6 +12,7 @@ from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.summary import Headline
 from rlvr.analysis.shift.tables import TABLES
+from rlvr.analysis.store import known_number, versions_of
 from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.stats.accuracy import Estimate
 
@@ -64,7 +63,7 @@ def analysis_json(
     content = {
         "format_version": FORMAT_VERSION,
         "config": asdict(cfg),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions_of(*PACKAGES),
         "responses": asdict(index),
         "token_files": list(parts),
         "headline": [
@@ -73,7 +72,11 @@ def analysis_json(
                 "trajectory": h.trajectory,
                 "tokens": h.tokens,
                 "figures": {
-                    name: {"value": _number(e.mean), "low": _number(e.low), "high": _number(e.high)}
+                    name: {
+                        "value": known_number(e.mean),
+                        "low": known_number(e.low),
+                        "high": known_number(e.high),
+                    }
                     for name, e in h.figures.items()
                 },
             }
@@ -82,7 +85,3 @@ def analysis_json(
         "tables": {name: table.meaning for name, table in TABLES.items()},
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value

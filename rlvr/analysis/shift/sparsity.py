@@ -9,9 +9,9 @@ import numpy as np
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.tally import (
+    BinSums,
     Cells,
     Means,
-    Tally,
     TokenPart,
     at_most_bins,
     flat,
@@ -38,7 +38,7 @@ class Sparsity:
     name = "sparsity"
 
     def __init__(self, cfg: TablesConfig) -> None:
-        self.tallies = {m: Tally(len(CURVE) + 1) for m in MEASURES}
+        self.tallies = {m: BinSums(len(CURVE) + 1) for m in MEASURES}
 
     def add(self, part: TokenPart) -> None:
         for measure, tally in self.tallies.items():
@@ -67,7 +67,7 @@ class Thresholds:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.edges = _thresholds(cfg)
-        self.tallies = {m: Tally(len(self.edges) + 1) for m in THRESHOLD_MEASURES}
+        self.tallies = {m: BinSums(len(self.edges) + 1) for m in THRESHOLD_MEASURES}
 
     def add(self, part: TokenPart) -> None:
         for measure, tally in self.tallies.items():
@@ -93,7 +93,7 @@ class Evolution:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.moved_above = cfg.moved_above
-        self.fine = {m: Tally(len(FINE) + 1) for m in MEASURES}
+        self.fine = {m: BinSums(len(FINE) + 1) for m in MEASURES}
         self.means = {m: Means(1, 2) for m in MEASURES}  # of the measure, of whether it moved
 
     def add(self, part: TokenPart) -> None:
@@ -146,7 +146,7 @@ class TruncationAgreement:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.edges = _thresholds(cfg)
-        self.tallies = [Tally(4) for _ in self.edges]  # neither, only exact, only top_p, both
+        self.tallies = [BinSums(4) for _ in self.edges]  # neither, only exact, only top_p, both
 
     def add(self, part: TokenPart) -> None:
         for edge, tally in zip(self.edges, self.tallies, strict=True):

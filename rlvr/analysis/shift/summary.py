@@ -13,6 +13,7 @@ from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.candidates import Mass, Overlap, Rank
 from rlvr.analysis.shift.columns import OVERLAP_KS
 from rlvr.analysis.shift.identities import Identities, ShownTokens
+from rlvr.analysis.shift.parts import part_metadata
 from rlvr.analysis.shift.profiles import ByOutcome, JsEntropy, Position
 from rlvr.analysis.shift.sections import SECTIONS
 from rlvr.analysis.shift.sparsity import (
@@ -74,7 +75,7 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None =
             values = table[name].to_numpy()
             columns[name] = values.astype(np.float64) if name in FLOATS else values
     units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
-    metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+    metadata = part_metadata(file)
     return TokenPart(
         metadata["checkpoint"],
         metadata["trajectory"],

@@ -46,7 +46,7 @@ def poisson_weights(units: Sequence[str], replicates: int, seed: int) -> Doubles
     return rows
 
 
-class Tally:
+class BinSums:
     """Sums in n bins, and the same sums under every replicate's weights."""
 
     def __init__(self, bins: int) -> None:
@@ -64,15 +64,15 @@ class Tally:
         self.total += sums.sum(axis=0)
         self.replicates = self.replicates + part.weights.T @ sums
 
-    def cumulative(self) -> Tally:
+    def cumulative(self) -> BinSums:
         """The sums up to and including each bin."""
-        summed = Tally(self.bins)
+        summed = BinSums(self.bins)
         summed.total = self.total.cumsum()
         summed.replicates = np.cumsum(self.replicates, axis=1)
         return summed
 
 
-def ratio(top: Tally, top_bin: int | slice, bottom: Tally, bottom_bin: int | slice) -> Estimate:
+def ratio(top: BinSums, top_bin: int | slice, bottom: BinSums, bottom_bin: int | slice) -> Estimate:
     """The quotient of two sums with its 95 % percentile interval; nan where the denominator is 0."""
 
     def quotient(a: ArrayLike, b: ArrayLike) -> Doubles:
@@ -109,8 +109,8 @@ class Means:
     """Counts, and means of some values, in bins."""
 
     def __init__(self, bins: int, values: int) -> None:
-        self.count = Tally(bins)
-        self.sums = tuple(Tally(bins) for _ in range(values))
+        self.count = BinSums(bins)
+        self.sums = tuple(BinSums(bins) for _ in range(values))
 
     def add(self, part: TokenPart, index: NDArray[Any], *values: ArrayLike) -> None:
         """Add values [T] each to the bins `index` [T]; a negative index leaves a token out."""
