@@ -39,7 +39,7 @@ def claim_settings(folder: RunFolder, cfg: Config) -> None:
     """
     content = OmegaConf.to_container(OmegaConf.structured(cfg))
     assert isinstance(content, dict)
-    now = {key: value for key, value in content.items() if key not in FREE}
+    now = {str(key): value for key, value in content.items() if key not in FREE}
     del now["reward"]["max_failed"]  # what may be raised to go on
     claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
 
