@@ -7,7 +7,6 @@ with: parts of two computations are never mixed.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, DataError, RlvrError
-from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.folder import replacing, write_atomically
 from rlvr.runtime.resume import differences
 
 IDENTITY = "models_known_by"  # key of a claim: what tells one model from another in it
@@ -46,20 +45,18 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
     Raises:
         RlvrError: it cannot be written (a full disk, say); nothing half-written is left behind.
     """
-    draft = path.with_name(f".{path.name}.draft")
-    with writing(path):
-        with draft.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                for table in tables:
-                    writer.write_table(table, row_group_size=max(1, table.num_rows))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+    with (
+        writing(path),
+        replacing(path, "wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say what to do where a file cannot be written; the draft of `write_atomically` goes in any case.
+    """Make a file's folder, and say what to do where the file cannot be written.
 
     Raises:
         RlvrError: names the file.
@@ -72,8 +69,6 @@ def writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({error.strerror or error}). Finished parts are kept: free some space, or make "
             "the folder writable, and run the same command again."
         ) from error
-    finally:
-        path.with_name(f".{path.name}.draft").unlink(missing_ok=True)
 
 
 @contextmanager
