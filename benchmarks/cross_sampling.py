@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlvr.analysis.cross.decoder import Job, MixedDecoder, Sampling
+from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.data.arithmetic import held_out, step_by_step, train_problem
@@ -49,16 +49,16 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     tokenizer = load_tokenizer("builtin")
     base, policy = build_models(tokenizer)
-    sampling = Sampling(1.0, 1.0, None, 64, (tokenizer.eos_token_id,), seed=1)
+    sampling = MixedSampling(1.0, 1.0, None, 64, (tokenizer.eos_token_id,), seed=1)
     problems = held_out(arguments.problems)
     jobs = [
-        Job(problem.id, k, tuple(tokenizer(problem.question).input_ids), EPS)
+        ResponseJob(problem.id, k, tuple(tokenizer(problem.question).input_ids), EPS)
         for problem in problems
         for k in range(arguments.samples)
     ]
     few = jobs[:: max(1, len(jobs) // arguments.single)][: arguments.single]
 
-    def slots(todo: list[Job]) -> list[list[int]]:
+    def slots(todo: list[ResponseJob]) -> list[list[int]]:
         written = MixedDecoder(base, policy, sampling, arguments.batch).run(todo, "js")
         return [response.token_ids.tolist() for response in written]
 
@@ -99,7 +99,7 @@ def main() -> None:
     print(json.dumps({"median_tokens_per_second": medians, "median_ratio": ratios, **vars(arguments)}))
 
 
-def open_actors(policy, tokenizer, sampling: Sampling, arguments: argparse.Namespace) -> DecodePool:
+def open_actors(policy, tokenizer, sampling: MixedSampling, arguments: argparse.Namespace) -> DecodePool:
     """Actors with the built-in base and this policy."""
     with tempfile.TemporaryDirectory() as folder:
         policy.save_pretrained(folder)
@@ -125,7 +125,7 @@ def build_models(tokenizer, steps: int = 30):
 
 
 @torch.inference_mode()
-def plain_loops(base, policy, jobs: list[Job], how: Sampling, batch: int) -> list[list[int]]:
+def plain_loops(base, policy, jobs: list[ResponseJob], how: MixedSampling, batch: int) -> list[list[int]]:
     """Cross-sampling as one would first write it: batches in turn, prompts padded on the left, no cache."""
     written = []
     for start in range(0, len(jobs), batch):

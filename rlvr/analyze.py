@@ -25,15 +25,15 @@ import pyarrow.parquet as pq
 from transformers.utils.logging import disable_progress_bar
 
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
-from rlvr.analysis.shift.columns import FORMAT_VERSION
+from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
-from rlvr.analysis.shift.inputs import identity
-from rlvr.analysis.shift.models import Models, check_models
-from rlvr.analysis.shift.parts import TokenTexts, write_parts
-from rlvr.analysis.shift.report import Progress, analysis_json, describe, headline_lines
+from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
+from rlvr.analysis.shift.parts import TokenTexts, part_metadata, token_file, write_parts
+from rlvr.analysis.shift.report import analysis_json, describe, headline_lines
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
-from rlvr.analysis.shift.storage import claim, token_file, write_text
 from rlvr.analysis.shift.summary import write_tables
+from rlvr.analysis.store import IDENTITY, claim, write_text
+from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
@@ -48,7 +48,7 @@ def analyze(cfg: AnalyzeConfig) -> Path:
         RlvrError: a file cannot be written; finished parts are kept.
     """
     validate_analysis(cfg)
-    models = check_models(cfg)
+    models = find_models(cfg)
     folder = Path(cfg.output or "").expanduser().absolute()
     with exclusive(folder):
         # 1  responses: read, or generated where none are given
@@ -59,7 +59,7 @@ def analyze(cfg: AnalyzeConfig) -> Path:
         print(describe(index, models.policies), flush=True)
 
         # 3  scores, part by part
-        write_parts(cfg, folder, models, Progress())
+        write_parts(cfg, folder, models)
 
         # 4  tables, from the parts
         parts = [token_file(folder, k) for k in range(index.parts * len(models.policies))]
@@ -71,29 +71,32 @@ def analyze(cfg: AnalyzeConfig) -> Path:
     return folder
 
 
-def _responses(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) -> list[Path]:
+def _responses(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsToCompare) -> list[Path]:
     given = cfg.given_responses(trajectory)
     return response_files(given) if given else generate(cfg, folder, trajectory, models)
 
 
-def _index(cfg: AnalyzeConfig, folder: Path, files: dict[str, list[Path]], models: Models) -> IndexSummary:
+def _index(
+    cfg: AnalyzeConfig, folder: Path, files: dict[str, list[Path]], models: ModelsToCompare
+) -> IndexSummary:
     """Write responses.parquet, unless the folder holds the parts of other responses or settings."""
     draft = folder / ".responses.new.parquet"
     try:
         index = build_index(
             draft, files, cfg.select, cfg.score.responses_per_part, models.tokenizer, models.vocabulary
         )
-        claim(folder / "claim.json", _settings(cfg, models, index))
+        claim(folder / "claim.json", _settings(cfg, models, index), f"output={folder}")
         draft.replace(folder / "responses.parquet")
     finally:
         draft.unlink(missing_ok=True)
     return index
 
 
-def _settings(cfg: AnalyzeConfig, models: Models, index: IndexSummary) -> dict[str, Any]:
+def _settings(cfg: AnalyzeConfig, models: ModelsToCompare, index: IndexSummary) -> dict[str, Any]:
     """What decides the token table; parts of two analyses are never mixed."""
     return {
         "format_version": FORMAT_VERSION,
+        IDENTITY: "content",
         "base": identity(models.base),
         "policies": [[policy.label, identity(policy.path)] for policy in models.policies],
         "responses": index.digest,
@@ -106,7 +109,7 @@ def _settings(cfg: AnalyzeConfig, models: Models, index: IndexSummary) -> dict[s
 
 def _part_entry(folder: Path, path: Path) -> dict[str, Any]:
     file = pq.ParquetFile(path)
-    metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+    metadata = part_metadata(file)
     return {
         "file": str(path.relative_to(folder)),
         "checkpoint": metadata["checkpoint"],

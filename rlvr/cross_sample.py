@@ -13,30 +13,23 @@ Writes budgets.csv, cross_sampling.json and every response; started again, it sk
 from __future__ import annotations
 
 import hashlib
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
-from rlvr.analysis.cross.decoder import Sampling
-from rlvr.analysis.cross.experiment import (
-    ENDPOINTS,
-    Experiment,
-    describe,
-    directions,
-    levels,
-    ordered_rules,
-    part_names,
-)
-from rlvr.analysis.cross.inputs import Inputs, read_inputs
-from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
+from rlvr.analysis.cross.decoder import MixedSampling
+from rlvr.analysis.cross.experiment import Experiment, describe, planned
+from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
+from rlvr.analysis.cross.records import BudgetRow, Part
+from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.models import identity
+from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run_inputs import require_verifier
+from rlvr.analysis.store import versions_of
 from rlvr.cli.compose import CommandLine
 from rlvr.cli.entry import check_command, run_command
 from rlvr.cli.exits import readable_errors
@@ -60,33 +53,29 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
         return _all_parts(cfg, inputs)
 
 
-def _all_parts(cfg: CrossSampleConfig, inputs: Inputs) -> list[BudgetRow]:
+def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
-    done = {name: store.read(name) for name in part_names(cfg)}
-    finished = [part for part in done.values() if part is not None]
+    keys = planned(cfg)
+    finished = [part for key in keys if (part := store.read(key.name)) is not None]
     for part in finished:
         print(f"{describe(part)} [kept]")
-    versions = {name: version(name) for name in ("rlvr", "torch", "transformers", "ray", "math-verify")}
-    versions["python"] = platform.python_version()
-    if len(finished) == len(done):
+    versions = versions_of("rlvr", "torch", "transformers", "ray", "math-verify")
+    if len(finished) == len(keys):
         return _summarise(store, finished, cfg, versions)
     require_verifier(inputs.reward)
-    with _open_pool(cfg, inputs) as pool, _open_graders(cfg, inputs) as graders:
-        experiment = Experiment(cfg, inputs, store, pool, graders)
-        parts = [experiment.endpoint(end) for end in ENDPOINTS]
-        for direction in directions(cfg):
-            targets = {level: level.budget for level in levels(cfg)}
-            for rule in ordered_rules(cfg):
-                found = experiment.parts(direction, rule, targets)
-                parts += found.values()
-                rows = _summarise(store, parts, cfg, versions)
-                if rule == "js":
-                    targets = {level: part.share for level, part in found.items()}
+    with (
+        _open_pool(cfg, inputs) as pool,
+        _open_graders(cfg, inputs) as graders,
+        PartsDone("cross-sampling", len(keys), len(finished)) as progress,
+    ):
+        experiment = Experiment(cfg, inputs, store, pool, graders, progress.done)
+        for parts in experiment.run(keys):
+            rows = _summarise(store, parts, cfg, versions)
     print(f"{len(rows)} budgets in {inputs.output}/budgets.csv, responses in {inputs.output}/samples")
     return rows
 
 
-def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
+def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
     """What the responses depend on: results are kept as long as none of it changes.
 
     Batch, actors and threads are not part of it, nor are the budgets: each budget is a result of its own.
@@ -94,8 +83,8 @@ def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
     problems = [[p.id, p.problem.answer, list(p.token_ids)] for p in inputs.prompts]
     return {
         "format": FORMAT,
-        "base": _weights(inputs.base),
-        "policy": _weights(inputs.policy),
+        "base": identity(inputs.base),
+        "policy": identity(inputs.policy),
         "dtype": inputs.dtype,
         "sets": inputs.sets,
         "problems": hashlib.sha256(repr(problems).encode()).hexdigest()[:16],
@@ -115,24 +104,8 @@ def settings_of(cfg: CrossSampleConfig, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _weights(model: str) -> dict[str, str]:
-    """A local model by its weight files, a hub model by its name."""
-    files = sorted(Path(model).glob("*.safetensors")) + sorted(Path(model).glob("*.bin"))
-    return {file.name: _digest(file) for file in files} or {"hub": model}
-
-
-def _digest(file: Path) -> str:
-    """A file's size with a hash of its first and last MiB: training moves every weight, and copies stay equal."""
-    size = file.stat().st_size
-    with file.open("rb") as content:
-        ends = content.read(1 << 20)
-        content.seek(max(0, size - (1 << 20)))
-        ends += content.read()
-    return f"{size}-{hashlib.sha256(ends).hexdigest()[:16]}"
-
-
-def _open_pool(cfg: CrossSampleConfig, inputs: Inputs) -> DecodePool:
-    sampling = Sampling(
+def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
+    sampling = MixedSampling(
         temperature=cfg.temperature,
         top_p=cfg.top_p,
         js_top_p=cfg.js_top_p,
@@ -159,7 +132,7 @@ def _open_pool(cfg: CrossSampleConfig, inputs: Inputs) -> DecodePool:
     )
 
 
-def _open_graders(cfg: CrossSampleConfig, inputs: Inputs) -> GraderPool:
+def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:
     return GraderPool(
         workers=cfg.grading_workers,
         deadline_seconds=inputs.reward.deadline_seconds,

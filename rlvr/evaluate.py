@@ -22,23 +22,25 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from rlvr.analysis.evaluation_file import (
+from rlvr.analysis.evaluation.file import (
     FILE_NAME,
     SetSummary,
     evaluation_as_json,
     read_evaluation,
     summarise,
 )
-from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, write_responses
-from rlvr.analysis.run_inputs import require_verifier
+from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts, write_responses
+from rlvr.analysis.run_inputs import require_verifier, without_training
+from rlvr.analysis.store import write_text
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
+from rlvr.cli.exits import readable_errors
 from rlvr.config import Config
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer
@@ -48,7 +50,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.evaluation import EvalReport, sample_and_grade
 from rlvr.runtime.evaluation import report as report_of
-from rlvr.runtime.folder import RunFolder, write_atomically
+from rlvr.runtime.folder import RunFolder
 from rlvr.stats.accuracy import EvalResult, compare, correctness
 from rlvr.stats.student import p_text
 from rlvr.types import Group, Prompt
@@ -61,7 +63,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
     Raises ConfigError or DataError before anything is started if the configuration, the data or the earlier
     evaluation cannot be used, or another process is writing to the folder.
     """
-    cfg = _without_training(cfg)
+    cfg = without_training(cfg)
     require_verifier(cfg.reward)
     validate(cfg)
     before = read_evaluation(earlier) if earlier else {}
@@ -154,20 +156,6 @@ def print_comparison(before: Mapping[str, EvalResult], results: Sequence[EvalRes
         )
 
 
-def _without_training(cfg: Config) -> Config:
-    """The configuration with the parts that only training reads set so that they are always consistent."""
-    learner = replace(
-        cfg.learner,
-        workers=1,
-        updates_per_step=1,
-        gpus_per_worker=cfg.rollout.gpus_per_engine,
-        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
-    )
-    data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
-    reward = replace(cfg.reward, overlong="off", overlong_filter=False)
-    return replace(cfg, learner=learner, data=data, reward=reward, rollout=replace(cfg.rollout, staleness=0))
-
-
 def _create_folder(cfg: Config) -> RunFolder:
     name = cfg.run.name or f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(cfg.run.root), name)
@@ -199,16 +187,13 @@ def _write(
         "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,
         "eval": asdict(cfg.eval),
     }
-    write_atomically(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))
+    write_text(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))
 
 
 def main() -> None:
     """Entry point."""
-    try:
+    with readable_errors():
         sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
-    except ConfigError as error:
-        print(f"ConfigError: {error}", file=sys.stderr)
-        sys.exit(1)
 
     def run(cfg: Config) -> None:
         evaluate_model(cfg, earlier=earlier)

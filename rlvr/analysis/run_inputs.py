@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,34 @@ class TrainedRun:
         exported = self.folder / POLICY
         return exported if (exported / "config.json").is_file() else None
 
+    def exported(self, key: str, otherwise: str = "") -> Path:
+        """The exported policy; `key` is the setting that named the run, `otherwise` what may be done instead.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.policy is None:
+            raise ConfigError(
+                f"{key}: {self.folder} belongs to a training run, but holds no policy in Hugging Face format: the run "
+                "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true"
+                f"{otherwise}"
+            )
+        return self.policy
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints, oldest first, without the one that is the exported policy; their policy if exported."""
+        found = sorted(
+            p for p in (self.folder / "checkpoints").glob("step_*") if (p / "state.json").is_file()
+        )
+        summary = self.folder / "summary.json"
+        last = json.loads(summary.read_text())["steps"] if summary.is_file() else None
+        earlier = [p for p in found if int(p.name.removeprefix("step_")) != last]
+        return [p / POLICY if (p / POLICY / "config.json").is_file() else p for p in earlier]
+
+    def evaluations(self) -> list[Path]:
+        """The graded responses of every evaluation, the earliest first."""
+        return sorted((self.folder / "samples").glob("eval_*.jsonl"))
+
     def judging(self) -> dict[str, Any]:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""
         content = OmegaConf.to_container(OmegaConf.structured(self.cfg))
@@ -109,15 +138,25 @@ def policy_of_run(path: str) -> tuple[str, TrainedRun | None]:
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file() and not (folder / "config.json").is_file():
         run = read_run(folder)
-        if run.policy is None:
-            raise ConfigError(
-                f"model={path}: {folder} belongs to a training run, but holds no policy in Hugging Face format: the "
-                "run has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true"
-            )
+        run.exported(f"model={path}")
         return str(Path(path) / POLICY), run
     if folder.name == POLICY and (folder.parent / "config.yaml").is_file():
         return path, read_run(folder.parent)
     return path, None
+
+
+def without_training(cfg: Config) -> Config:
+    """The configuration with the parts that only training reads set so that they are always consistent."""
+    learner = replace(
+        cfg.learner,
+        workers=1,
+        updates_per_step=1,
+        gpus_per_worker=cfg.rollout.gpus_per_engine,
+        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
+    )
+    data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
+    reward = replace(cfg.reward, overlong="off", overlong_filter=False)
+    return replace(cfg, learner=learner, data=data, reward=reward, rollout=replace(cfg.rollout, staleness=0))
 
 
 def require_verifier(reward: RewardConfig) -> None:

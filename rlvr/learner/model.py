@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlvr.config import ModelConfig
 from rlvr.divergence import linear_dist_stats
 from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import load_lm, read_config
 from rlvr.learner.packing import MicroBatch
 
 HeadUse = Callable[[Tensor, Tensor], Any]  # (hidden states [t, H], head [V, H]) -> anything
@@ -103,31 +103,20 @@ def load_policy(cfg: ModelConfig, folder: str, temperature: float) -> PolicyMode
     Raises:
         ConfigError: not a causal LM, a head with a bias or an output transform, or flash-attn missing.
     """
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=cfg.trust_remote_code)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"model.path={cfg.path}: its configuration cannot be read ({error})") from error
+    key = f"model.path={cfg.path}"
+    config = read_config(key, folder, cfg.trust_remote_code)
     text = config.get_text_config(decoder=True)  # multimodal models nest it
     for name in UNSUPPORTED_OUTPUT:
         if getattr(text, name, None) not in (None, 1.0):
             raise ConfigError(
-                f"model.path={cfg.path}: its configuration sets {name}; models that transform their logits "
+                f"{key}: its configuration sets {name}; models that transform their logits "
                 "after the head are not supported"
             )
-    try:
-        lm = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, cfg.dtype),
-            attn_implementation=cfg.attention,
-            trust_remote_code=cfg.trust_remote_code,
-        )
-    except (ValueError, ImportError, OSError) as error:
-        raise ConfigError(
-            f"model.path={cfg.path}: cannot be loaded as a causal language model with "
-            f"model.attention={cfg.attention} ({error})"
-        ) from error
+    lm = load_lm(
+        key, folder, dtype=cfg.dtype, attention=cfg.attention, trust_remote_code=cfg.trust_remote_code
+    )
     if getattr(lm.get_output_embeddings(), "bias", None) is not None:
-        raise ConfigError(f"model.path={cfg.path}: its output head has a bias, which is not supported")
+        raise ConfigError(f"{key}: its output head has a bias, which is not supported")
     if cfg.gradient_checkpointing:
         lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return PolicyModel(lm, temperature)

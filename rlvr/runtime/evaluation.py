@@ -52,16 +52,44 @@ def sample_and_grade(
     Raises:
         VerifierError: the verifier failed on more than reward.max_failed of them.
     """
+    return graded_responses(
+        engines,
+        graders,
+        prompts,
+        cfg,
+        key=f"eval-{name}",
+        where=f"evaluation on {name}",
+        samples_folder="the run's samples",
+        remedy="then go on with the same run.name (in training run.resume=auto).",
+    )
+
+
+def graded_responses(
+    engines: EnginePool,
+    graders: GraderPool,
+    prompts: Sequence[Prompt],
+    cfg: Config,
+    *,
+    key: str,
+    where: str,
+    samples_folder: str,
+    remedy: str,
+) -> tuple[Group, ...]:
+    """Sample `eval.samples_per_prompt` responses to each prompt and grade them; `key` seeds their random numbers.
+
+    Raises:
+        VerifierError: the verifier failed on too many; `where`, `samples_folder` and `remedy` complete the sentence.
+    """
     limit = cfg.rollout.max_response_tokens
     sampling = Sampling(cfg.eval.temperature, cfg.eval.top_p, -1, limit, logprobs=False)
-    groups = engines.generate(prompts, sampling, n=cfg.eval.samples_per_prompt, key=f"eval-{name}")
+    groups = engines.generate(prompts, sampling, n=cfg.eval.samples_per_prompt, key=key)
     scored = score_groups(groups, graders, cfg.reward, limit)
     check_failures(
         graded_pairs(scored),
         cfg.reward,
-        where=f"evaluation on {name}",
-        kept=f"All of them, with the verifier's reasons, are in samples/{OFFENDERS_FILE} of the run.",
-        remedy="then go on with the same run.name (in training run.resume=auto).",
+        where=where,
+        kept=f"All of them, with the verifier's reasons, are in {samples_folder}/{OFFENDERS_FILE}.",
+        remedy=remedy,
     )
     return scored
 

@@ -253,11 +253,24 @@ def set_aside(path: Path) -> None:
     os.replace(path, next(target for name in names if not (target := path.with_name(name)).exists()))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content so that a reader, or a crash, sees the old or the new one, never a part."""
+@contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """A file to write that takes the place of `path` when all is written, and is gone where something fails.
+
+    A reader, or a crash, sees the old or the new content, never a part.
+    """
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w") as file:
+    try:
+        with draft.open(mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content at once, see `replacing`."""
+    with replacing(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)

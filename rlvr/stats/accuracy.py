@@ -117,14 +117,14 @@ def pass_at_k(correct: ArrayLike) -> Doubles:
     return np.where(drawn < n, 1.0 - np.cumprod(ratios, axis=1), np.nan)
 
 
-def t_interval(scores: ArrayLike) -> Estimate:
-    """Return the mean of per-problem scores ([P]) with its cluster-robust interval: t with P - 1 degrees of freedom.
+def t_interval(of_problems: ArrayLike) -> Estimate:
+    """Return the mean of per-problem values ([P]) with its cluster-robust interval: t with P - 1 degrees of freedom.
 
-    The standard error is that of the mean of P clusters of equal size. Fits scores of any range, such as
+    The standard error is that of the mean of P clusters of equal size. Fits values of any range, such as
     differences; for accuracies near 0 or 1 prefer `wilson_interval`. Raises ValueError for fewer than two
     problems.
     """
-    values = _scores(scores)
+    values = _per_problem(of_problems)
     if len(values) < 2:
         raise ValueError("a cluster-robust standard error needs at least two problems")
     return _by_t(float(values.mean()), math.sqrt(values.var(ddof=1) / len(values)), len(values) - 1)
@@ -135,9 +135,9 @@ def _by_t(mean: float, error: float, df: int) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def bootstrap_interval(scores: ArrayLike, *, seed: int = 0, resamples: int = 10_000) -> Estimate:
-    """Return the mean of per-problem scores ([P]) with the percentile interval of resampled problems."""
-    values = _scores(scores)
+def bootstrap_interval(of_problems: ArrayLike, *, seed: int = 0, resamples: int = 10_000) -> Estimate:
+    """Return the mean of per-problem values ([P]) with the percentile interval of resampled problems."""
+    values = _per_problem(of_problems)
     rng = np.random.default_rng(seed)
     even = np.full(len(values), 1 / len(values))
     blocks = [min(BLOCK, resamples - done) for done in range(0, resamples, BLOCK)]
@@ -281,8 +281,10 @@ def rates(graded: Bools | Doubles) -> Doubles:
     return shares
 
 
-def _scores(scores: ArrayLike) -> Doubles:
-    values = np.asarray(scores, dtype=np.float64)
+def _per_problem(of_problems: ArrayLike) -> Doubles:
+    values = np.asarray(of_problems, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(f"scores are {values.shape}; expected one finite number per problem, [P]")
+        raise ValueError(
+            f"values of problems are {values.shape}; expected one finite number per problem, [P]"
+        )
     return values

@@ -13,7 +13,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from rlvr.analysis.cross.decoder import Job, Sampling
+from rlvr.analysis.cross.decoder import MixedSampling, ResponseJob
 from rlvr.data.arithmetic import held_out, step_by_step, train_problem
 from rlvr.data.build_base import answer_loss
 from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
@@ -21,7 +21,7 @@ from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
 TOKENIZER = load_tokenizer("builtin")
 
 
-SAMPLING = Sampling(
+SAMPLING = MixedSampling(
     temperature=1.0,
     top_p=1.0,
     js_top_p=None,
@@ -59,10 +59,10 @@ def save_policy(folder: Path) -> Path:
     return folder
 
 
-def jobs(problems: int, samples: int, threshold: float) -> list[Job]:
+def jobs(problems: int, samples: int, threshold: float) -> list[ResponseJob]:
     """Responses to held-out problems; their prompts differ in length."""
     return [
-        Job(p.id, k, tuple(TOKENIZER(p.question).input_ids), threshold)
+        ResponseJob(p.id, k, tuple(TOKENIZER(p.question).input_ids), threshold)
         for p in held_out(problems)
         for k in range(samples)
     ]

@@ -26,7 +26,7 @@ PURE_PRIMARY, PURE_INTERVENING = math.inf, -math.inf  # thresholds of the two en
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class MixedSampling:
     """How both models sample."""
 
     temperature: float
@@ -38,13 +38,13 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ResponseJob:
     """One response to write."""
 
     problem_id: str
     sample: int
     prompt_ids: tuple[int, ...]
-    threshold: float  # the intervening model samples where the rule's score is greater
+    threshold: float  # the intervening model samples where the rule's value is greater
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Mixed:
     token_ids: NDArray[np.int64]  # [t] with the end token where there is one
     switched: NDArray[np.int64]  # positions sampled by the intervening model
     effective: NDArray[np.int64]  # of those, where the primary would have sampled another token
-    scores: NDArray[np.float64]  # [t] the rule's score at every position
+    values: NDArray[np.float64]  # [t] the rule's value at every position
     truncated: bool  # reached max_tokens without an end token
 
 
@@ -64,14 +64,14 @@ class MixedDecoder:
     """Writes responses with a primary and an intervening model that share a vocabulary."""
 
     def __init__(
-        self, primary: torch.nn.Module, intervening: torch.nn.Module, sampling: Sampling, batch: int
+        self, primary: torch.nn.Module, intervening: torch.nn.Module, sampling: MixedSampling, batch: int
     ) -> None:
         self._models = (SlotModel(primary, batch), SlotModel(intervening, batch))
         self._sampling = sampling
         self._batch = batch
         self._stop = np.asarray(sampling.stop_ids, dtype=np.int64)
 
-    def run(self, jobs: Sequence[Job], rule: str) -> list[Mixed]:
+    def run(self, jobs: Sequence[ResponseJob], rule: str) -> list[Mixed]:
         """Write all responses under a rule of `RULES`, in the order of the jobs."""
         rows = _Rows(self._batch, self._sampling.max_tokens)
         written: dict[int, Mixed] = {}
@@ -102,11 +102,11 @@ class MixedDecoder:
         intervening = intervening.to(primary.device)
         keys, index = rows.key[:n], rows.count[:n]
         at = Positions(primary, intervening, keys, index, how.temperature, how.js_top_p)
-        score = RULES[rule].score(at)
+        value = RULES[rule].value(at)
         uniform = torch.from_numpy(uniforms(keys, index, Stream.TOKEN)).to(primary.device)
         own = sample_tokens(primary, uniform, how.temperature, how.top_p)
         other = sample_tokens(intervening, uniform, how.temperature, how.top_p)
-        rows.append(own, other, score)
+        rows.append(own, other, value)
 
 
 class _Rows:
@@ -123,10 +123,10 @@ class _Rows:
         self.tokens = np.zeros((batch, max_tokens), dtype=np.int64)
         self.switched = np.zeros((batch, max_tokens), dtype=np.bool_)
         self.effective = np.zeros((batch, max_tokens), dtype=np.bool_)
-        self.scores = np.zeros((batch, max_tokens))
+        self.values = np.zeros((batch, max_tokens))
         self._stopped = np.zeros(0, dtype=np.bool_)  # [n] rows whose last token ends the response
 
-    def admit(self, jobs: Sequence[Job], first_job: int, seed: int) -> None:
+    def admit(self, jobs: Sequence[ResponseJob], first_job: int, seed: int) -> None:
         part = slice(self.n, self.n + len(jobs))
         self.job[part] = np.arange(first_job, first_job + len(jobs))
         self.key[part] = [sample_key(seed, job.problem_id, job.sample) for job in jobs]
@@ -136,12 +136,12 @@ class _Rows:
         self.count[part] = 0
         self.n += len(jobs)
 
-    def append(self, own: Tensor, other: Tensor, score: Tensor) -> None:
-        """Take the intervening model's token where the score is above the row's threshold."""
+    def append(self, own: Tensor, other: Tensor, value: Tensor) -> None:
+        """Take the intervening model's token where the rule's value is above the row's threshold."""
         n = self.n
         at = np.arange(n), self.count[:n]
-        self.scores[at] = score.cpu().numpy()
-        switched = self.scores[at] > self.threshold[:n]
+        self.values[at] = value.cpu().numpy()
+        switched = self.values[at] > self.threshold[:n]
         own_ids, other_ids = own.cpu().numpy(), other.cpu().numpy()
         self.last[:n] = np.where(switched, other_ids, own_ids)
         self.tokens[at] = self.last[:n]
@@ -156,7 +156,7 @@ class _Rows:
         self._stopped = np.isin(self.last[: self.n], stop_ids)
         return full | self._stopped
 
-    def take(self, row: int, jobs: Sequence[Job]) -> Mixed:
+    def take(self, row: int, jobs: Sequence[ResponseJob]) -> Mixed:
         """The finished response in a row."""
         job, count = jobs[self.job[row]], self.count[row]
         return Mixed(
@@ -165,7 +165,7 @@ class _Rows:
             token_ids=self.tokens[row, :count].copy(),
             switched=np.flatnonzero(self.switched[row, :count]),
             effective=np.flatnonzero(self.effective[row, :count]),
-            scores=self.scores[row, :count].copy(),
+            values=self.values[row, :count].copy(),
             truncated=not bool(self._stopped[row]),
         )
 
@@ -175,7 +175,7 @@ class _Rows:
         target = np.flatnonzero(ended[:left])
         source = left + np.flatnonzero(~ended[left:])
         per_row = (self.job, self.key, self.threshold, self.last, self.position, self.count)
-        for values in (*per_row, self.tokens, self.switched, self.effective, self.scores):
-            values[target] = values[source]
+        for column in (*per_row, self.tokens, self.switched, self.effective, self.values):
+            column[target] = column[source]
         self.n = left
         return source, target

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.cross.calibrate import Calibration, calibrate
+from rlvr.analysis.cross.calibrate import calibrate
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
-from rlvr.analysis.cross.inputs import Inputs
+from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, ResponseJob
+from rlvr.analysis.cross.inputs import CrossInputs
+from rlvr.analysis.cross.records import Calibration, Part, PartKey
 from rlvr.analysis.cross.rules import RULES
-from rlvr.analysis.cross.statistics import Part, level_name
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool
 from rlvr.reward.failures import check_failures
@@ -26,102 +27,103 @@ from rlvr.types import Prompt
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One budget, or one given JS threshold."""
+def planned(cfg: CrossSampleConfig) -> list[PartKey]:
+    """Every part of the experiment, in the order in which they are computed.
 
-    budget: float | None
-    eps: float | None
-
-    def part_name(self, direction: str, rule: str) -> str:
-        return f"{direction}-{rule}-{level_name(self.budget, self.eps)}"
-
-
-def levels(cfg: CrossSampleConfig) -> list[Level]:
-    """The levels of a configuration, in its order."""
+    The JS rule comes first in each direction: the controls match the share that it achieved.
+    """
+    directions = ("forward", "reverse") if cfg.direction == "both" else (cfg.direction,)
+    rules = sorted(cfg.rules, key=lambda rule: rule != "js")
     if cfg.thresholds:
-        return [Level(None, eps) for eps in cfg.thresholds]
-    return [Level(budget, None) for budget in cfg.budgets]
-
-
-def directions(cfg: CrossSampleConfig) -> tuple[str, ...]:
-    """The directions of a configuration."""
-    return ("forward", "reverse") if cfg.direction == "both" else (cfg.direction,)
-
-
-def ordered_rules(cfg: CrossSampleConfig) -> list[str]:
-    """The rules of a configuration, the JS rule first: the controls match the share that it achieved."""
-    return sorted(cfg.rules, key=lambda rule: rule != "js")
-
-
-def part_names(cfg: CrossSampleConfig) -> list[str]:
-    """Every part of the experiment, in the order in which they are computed."""
-    names = [f"endpoint-{end}" for end in ENDPOINTS]
-    for direction in directions(cfg):
-        names += [level.part_name(direction, rule) for rule in ordered_rules(cfg) for level in levels(cfg)]
-    return names
+        levels: list[tuple[float | None, float | None]] = [(None, eps) for eps in cfg.thresholds]
+    else:
+        levels = [(budget, None) for budget in cfg.budgets]
+    endpoints = [PartKey("endpoint", end) for end in ENDPOINTS]
+    return endpoints + [PartKey(d, rule, *level) for d in directions for rule in rules for level in levels]
 
 
 class Experiment:
     """Runs what the store does not have yet."""
 
     def __init__(
-        self, cfg: CrossSampleConfig, inputs: Inputs, store: Store, pool: DecodePool, graders: GraderPool
+        self,
+        cfg: CrossSampleConfig,
+        inputs: CrossInputs,
+        store: Store,
+        pool: DecodePool,
+        graders: GraderPool,
+        say: Callable[[str], None] = print,
     ) -> None:
+        """`say` gets the line of every part that is finished."""
         self._cfg, self._inputs, self._store, self._pool, self._graders = cfg, inputs, store, pool, graders
+        self._say = say
         self._jobs = _jobs(inputs.prompts, cfg.samples)
         self._pilot = _jobs(inputs.prompts[: cfg.pilot_problems], min(cfg.pilot_samples, cfg.samples))
 
+    def run(self, keys: Sequence[PartKey]) -> Iterator[list[Part]]:
+        """Compute the parts in their order; gives all parts so far whenever a rule is complete."""
+        parts: list[Part] = []
+        achieved: dict[tuple[str, str], float] = {}  # direction, level -> share that the JS rule switched
+        for (direction, rule), own in groupby(keys, key=lambda key: (key.direction, key.rule)):
+            if direction == "endpoint":
+                parts.append(self.endpoint(rule))
+                continue
+            found = self._of_rule(list(own), achieved)
+            if rule == "js":
+                achieved |= {(direction, part.level): part.share for part in found}
+            parts += found
+            yield list(parts)
+
     def endpoint(self, end: str) -> Part:
         """The responses of one model alone."""
-        name = f"endpoint-{end}"
-        found = self._store.read(name)
+        key = PartKey("endpoint", end)
+        found = self._store.read(key.name)
         if found is not None:
             return found
         written = self._pool.decode(ENDPOINTS[end], "random", _at(self._jobs, PURE_PRIMARY))
-        return self._finish(name, "endpoint", end, Level(None, None), None, None, None, written)
+        return self._finish(key, None, None, None, written)
 
-    def parts(self, direction: str, rule: str, targets: dict[Level, float | None]) -> dict[Level, Part]:
-        """The responses of a rule at every level; a target of None means that the level's eps is the threshold."""
-        found = {level: self._store.read(level.part_name(direction, rule)) for level in targets}
-        missing = [level for level, part in found.items() if part is None]
-        settings = self._thresholds(direction, rule, {level: targets[level] for level in missing})
-        for level in missing:
-            threshold, calibration = settings[level]
-            written = self._pool.decode(direction, rule, _at(self._jobs, threshold))
-            name = level.part_name(direction, rule)
-            found[level] = self._finish(
-                name, direction, rule, level, targets[level], threshold, calibration, written
-            )
-        return {level: part for level, part in found.items() if part is not None}
+    def _of_rule(self, keys: Sequence[PartKey], achieved: Mapping[tuple[str, str], float]) -> list[Part]:
+        """The responses of one rule in one direction at every level."""
+        found = {key: self._store.read(key.name) for key in keys}
+        targets = {
+            key: achieved.get((key.direction, key.level), key.budget)
+            for key, part in found.items()
+            if part is None
+        }
+        for key, (threshold, calibration) in self._thresholds(targets).items():
+            written = self._pool.decode(key.direction, key.rule, _at(self._jobs, threshold))
+            found[key] = self._finish(key, targets[key], threshold, calibration, written)
+        return [part for part in found.values() if part is not None]
 
     def _thresholds(
-        self, direction: str, rule: str, targets: dict[Level, float | None]
-    ) -> dict[Level, tuple[float, Calibration | None]]:
-        known: dict[Level, tuple[float, Calibration | None]] = {}
-        for level, target in targets.items():
+        self, targets: Mapping[PartKey, float | None]
+    ) -> dict[PartKey, tuple[float, Calibration | None]]:
+        """The thresholds that switch the target shares; a target of None means that eps is the threshold."""
+        known: dict[PartKey, tuple[float, Calibration | None]] = {}
+        wanted: dict[PartKey, float] = {}
+        for key, target in targets.items():
             if target is None:
-                assert level.eps is not None
-                known[level] = (level.eps, None)
-            elif rule == "random":
-                known[level] = (1.0 - target, None)  # exact without a pilot
-        wanted = [(level, target) for level, target in targets.items() if level not in known]
+                assert key.eps is not None
+                known[key] = (key.eps, None)
+            elif key.rule == "random":
+                known[key] = (1.0 - target, None)  # exact without a pilot
+            else:
+                wanted[key] = target
         if wanted:
+            first = next(iter(wanted))
             found = calibrate(
-                lambda jobs: self._pool.decode(direction, rule, jobs),
+                lambda jobs: self._pool.decode(first.direction, first.rule, jobs),
                 self._pilot,
-                [target for _, target in wanted if target is not None],
+                list(wanted.values()),
                 self._cfg.pilot_rounds,
             )
-            known |= {level: (c.threshold, c) for (level, _), c in zip(wanted, found, strict=True)}
-        return known
+            known |= {key: (c.threshold, c) for key, c in zip(wanted, found, strict=True)}
+        return {key: known[key] for key in targets}
 
     def _finish(
         self,
-        name: str,
-        direction: str,
-        rule: str,
-        level: Level,
+        key: PartKey,
         target: float | None,
         threshold: float | None,
         calibration: Calibration | None,
@@ -131,13 +133,13 @@ class Experiment:
         texts = self._inputs.tokenizer.batch_decode(
             [response.token_ids.tolist() for response in written], skip_special_tokens=True
         )
-        graded, samples = self._grade(name, written, texts, keep_scores=rule in ("js", "entropy"))
+        graded, samples = self._grade(key.name, written, texts, keep_values=key.rule in ("js", "entropy"))
         part = Part(
-            name=name,
-            direction=direction,
-            rule=rule,
-            budget=level.budget,
-            eps=level.eps,
+            name=key.name,
+            direction=key.direction,
+            rule=key.rule,
+            budget=key.budget,
+            eps=key.eps,
             target=target,
             threshold=threshold,
             calibration=calibration,
@@ -147,11 +149,11 @@ class Experiment:
             graded=graded,
         )
         self._store.write_part(part, samples)
-        print(describe(part), flush=True)
+        self._say(describe(part))
         return part
 
     def _grade(
-        self, name: str, written: Sequence[Mixed], texts: Sequence[str], *, keep_scores: bool
+        self, name: str, written: Sequence[Mixed], texts: Sequence[str], *, keep_values: bool
     ) -> tuple[EvalResult, list[dict[str, Any]]]:
         prompts = {prompt.id: prompt for prompt in self._inputs.prompts}
         ids = [f"{name}/{response.problem_id}/{response.sample}" for response in written]
@@ -187,7 +189,7 @@ class Experiment:
             answers=tuple(tuple(row) for row in answers),
         )
         rows = [
-            _sample_row(prompts[response.problem_id], response, text, verdict, right, keep_scores)
+            _sample_row(prompts[response.problem_id], response, text, verdict, right, keep_values)
             for response, text, verdict, right in zip(written, texts, verdicts, known.tolist(), strict=True)
         ]
         return graded, rows
@@ -210,16 +212,20 @@ def describe(part: Part) -> str:
     )
 
 
-def _jobs(prompts: Sequence[Prompt], samples: int) -> list[Job]:
-    return [Job(prompt.id, k, prompt.token_ids, PURE_PRIMARY) for prompt in prompts for k in range(samples)]
+def _jobs(prompts: Sequence[Prompt], samples: int) -> list[ResponseJob]:
+    return [
+        ResponseJob(prompt.id, k, prompt.token_ids, PURE_PRIMARY)
+        for prompt in prompts
+        for k in range(samples)
+    ]
 
 
-def _at(jobs: Sequence[Job], threshold: float) -> list[Job]:
-    return [Job(job.problem_id, job.sample, job.prompt_ids, threshold) for job in jobs]
+def _at(jobs: Sequence[ResponseJob], threshold: float) -> list[ResponseJob]:
+    return [replace(job, threshold=threshold) for job in jobs]
 
 
 def _sample_row(
-    prompt: Prompt, response: Mixed, text: str, verdict: Verdict, correct: bool | None, keep_scores: bool
+    prompt: Prompt, response: Mixed, text: str, verdict: Verdict, correct: bool | None, keep_values: bool
 ) -> dict[str, Any]:
     row = {
         "problem_id": prompt.id,
@@ -236,6 +242,6 @@ def _sample_row(
         "verdict": verdict.outcome.value,
         "extracted": verdict.extracted,
     }
-    if keep_scores:
-        row["scores"] = [float(f"{score:.9g}") for score in response.scores]  # as exact as fp32
+    if keep_values:
+        row["scores"] = [float(f"{value:.9g}") for value in response.values]  # as exact as fp32
     return row

@@ -1,6 +1,6 @@
-"""Switch rules: each gives every position a score, and the intervening model samples where score > threshold.
+"""Switch rules: each gives every position a value, and the intervening model samples where value > threshold.
 
-To add a rule, write its score and add it to `RULES`. With one form for all of them, one calibration finds the
+To add a rule, write its value and add it to `RULES`. With one form for all of them, one calibration finds the
 threshold of any rule for any budget.
 """
 
@@ -32,14 +32,14 @@ class Positions:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How positions are scored, and what its threshold means to a reader."""
+    """What it gives a position, and what its threshold means to a reader."""
 
-    score: Callable[[Positions], Tensor]  # [n] float64
+    value: Callable[[Positions], Tensor]  # [n] float64
     setting: Callable[[float], float]  # threshold -> the number reported
     unit: str  # of the reported number
 
 
-def js_score(at: Positions) -> Tensor:
+def js_value(at: Positions) -> Tensor:
     """JS(primary, intervening) in nats at the sampling temperature (arXiv 2603.22446)."""
     name = "js" if at.js_top_p is None else "js_top_p"
     stats = dist_stats(
@@ -53,19 +53,19 @@ def js_score(at: Positions) -> Tensor:
     return getattr(stats, name).double()
 
 
-def entropy_score(at: Positions) -> Tensor:
+def entropy_value(at: Positions) -> Tensor:
     """The entropy of the primary model, in nats."""
     stats = dist_stats(at.primary, want=("entropy_p",), temperature=at.temperature, validate=False)
     assert stats.entropy_p is not None
     return stats.entropy_p.double()
 
 
-def random_score(at: Positions) -> Tensor:
+def random_value(at: Positions) -> Tensor:
     """A uniform number: above the threshold 1 - r with probability r, at every position alike."""
     return torch.from_numpy(uniforms(at.keys, at.index, Stream.SWITCH)).to(at.primary.device)
 
 
-def earliest_score(at: Positions) -> Tensor:
+def earliest_value(at: Positions) -> Tensor:
     """-(position + u), u one uniform number for the whole response.
 
     Above -k at the first floor(k) positions, and at the next one with probability k - floor(k).
@@ -75,8 +75,8 @@ def earliest_score(at: Positions) -> Tensor:
 
 
 RULES: dict[str, Rule] = {
-    "js": Rule(js_score, lambda threshold: threshold, "nats"),
-    "random": Rule(random_score, lambda threshold: 1.0 - threshold, "probability of a switch"),
-    "entropy": Rule(entropy_score, lambda threshold: threshold, "nats"),
-    "earliest": Rule(earliest_score, lambda threshold: -threshold, "positions"),
+    "js": Rule(js_value, lambda threshold: threshold, "nats"),
+    "random": Rule(random_value, lambda threshold: 1.0 - threshold, "probability of a switch"),
+    "entropy": Rule(entropy_value, lambda threshold: threshold, "nats"),
+    "earliest": Rule(earliest_value, lambda threshold: -threshold, "positions"),
 }

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from rlvr import cluster
-from rlvr.analysis.cross.decoder import Job, Mixed, MixedDecoder, Sampling
+from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.config import ClusterConfig
 from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import load_lm
 
 START_DEADLINE_SECONDS = 600.0  # both models loaded in every actor
 
@@ -26,7 +27,7 @@ class WorkerSpec:
     dtype: str
     trust_remote_code: bool
     device: str
-    sampling: Sampling
+    sampling: MixedSampling
     batch: int
 
 
@@ -35,8 +36,8 @@ class DecodeWorker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
-        self._base = load_model("base", spec.base, spec)
-        self._policy = load_model("policy", spec.policy, spec)
+        self._base = _load("base", spec.base, spec)
+        self._policy = _load("policy", spec.policy, spec)
 
     def ready(self) -> dict[str, str]:
         """Versions of what this worker runs on; returns once both models are loaded."""
@@ -44,29 +45,21 @@ class DecodeWorker:
 
         return {"torch": torch.__version__, "transformers": transformers.__version__}
 
-    def decode(self, direction: str, rule: str, jobs: Sequence[Job]) -> list[Mixed]:
+    def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
         pair = (self._base, self._policy) if direction == "forward" else (self._policy, self._base)
         return MixedDecoder(*pair, self._spec.sampling, self._spec.batch).run(jobs, rule)
 
 
-def load_model(key: str, folder: str, spec: WorkerSpec) -> Any:
-    """Load a causal LM for inference.
-
-    Raises ConfigError that names the key where the weights cannot be loaded.
-    """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, spec.dtype),
-            attn_implementation="sdpa",
-            trust_remote_code=spec.trust_remote_code,
-        )
-    except (ValueError, ImportError, OSError) as error:  # a user's folder
-        raise ConfigError(f"{key}={folder}: cannot be loaded as a causal language model ({error})") from error
-    return model.eval().to(spec.device)
+def _load(key: str, folder: str, spec: WorkerSpec) -> Any:
+    lm = load_lm(
+        f"{key}={folder}",
+        folder,
+        dtype=spec.dtype,
+        attention="sdpa",
+        trust_remote_code=spec.trust_remote_code,
+    )
+    return lm.eval().to(spec.device)
 
 
 class DecodePool:
@@ -131,7 +124,7 @@ class DecodePool:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def decode(self, direction: str, rule: str, jobs: Sequence[Job]) -> list[Mixed]:
+    def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs; one problem's responses stay with one actor.
 
         Raises DeadlineError or ActorError where an actor is stuck or dies.

@@ -9,9 +9,7 @@ import numpy as np
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.columns import OVERLAP_KS
-from rlvr.analysis.shift.profiles import from_bins
-from rlvr.analysis.shift.sparsity import Cells
-from rlvr.analysis.shift.tally import Tally, TokenPart, flat, ratio
+from rlvr.analysis.shift.tally import BinSums, Cells, Means, TokenPart, flat, from_bins, ratio
 from rlvr.stats.accuracy import Estimate
 
 GROUPS = ("all", "moved")
@@ -37,33 +35,22 @@ class Overlap:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.moved_above = cfg.moved_above
-        size = len(OVERLAP_KS)
-        self.count, self.shared, self.identical = ({g: Tally(size) for g in GROUPS} for _ in range(3))
+        self.means = {group: Means(len(OVERLAP_KS), 2) for group in GROUPS}  # shared / k, identical
 
     def add(self, part: TokenPart) -> None:
         for group, mask in _groups(part, self.moved_above).items():
             for place, k in enumerate(OVERLAP_KS):
                 common = part[f"overlap_{k}"]
-                index = np.where(mask, place, -1)
-                self.count[group].add(part, index)
-                self.shared[group].add(part, index, common / k)
-                self.identical[group].add(part, np.where(common == k, index, -1))
+                self.means[group].add(part, np.where(mask, place, -1), common / k, common == k)
 
     def rows(self) -> Iterator[Cells]:
-        for group in GROUPS:
+        for group, means in self.means.items():
             for place, k in enumerate(OVERLAP_KS):
-                yield group, k, int(self.count[group].total[place]), *flat(*self._estimates(group, place))
-
-    def _estimates(self, group: str, place: int) -> tuple[Estimate, Estimate]:
-        count = self.count[group]
-        return (
-            ratio(self.shared[group], place, count, place),
-            ratio(self.identical[group], place, count, place),
-        )
+                yield group, k, *means.cells(place)
 
     def at(self, group: str, k: int) -> Estimate:
         """The mean overlap of one k."""
-        return self._estimates(group, OVERLAP_KS.index(k))[0]
+        return self.means[group].mean(OVERLAP_KS.index(k))
 
 
 class _Binned:
@@ -74,7 +61,7 @@ class _Binned:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.moved_above = cfg.moved_above
-        self.tallies = {(d, g): Tally(len(self.edges) - 1) for d in DIRECTIONS for g in GROUPS}
+        self.tallies = {(d, g): BinSums(len(self.edges) - 1) for d in DIRECTIONS for g in GROUPS}
 
     def add(self, part: TokenPart) -> None:
         for group, mask in _groups(part, self.moved_above).items():

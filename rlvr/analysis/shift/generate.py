@@ -8,25 +8,23 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
-from rlvr.analysis.run_inputs import require_verifier
-from rlvr.analysis.shift.inputs import identity
-from rlvr.analysis.shift.models import Models
-from rlvr.analysis.shift.storage import claim
-from rlvr.config import Config, LearnerConfig
+from rlvr.analysis.models import identity
+from rlvr.analysis.progress import PartsDone
+from rlvr.analysis.run_inputs import require_verifier, without_training
+from rlvr.analysis.shift.inputs import ModelsToCompare
+from rlvr.analysis.store import IDENTITY, claim, writing
+from rlvr.config import Config
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
-from rlvr.errors import ConfigError, RlvrError
-from rlvr.reward.failures import check_failures, graded_pairs
-from rlvr.reward.pool import OFFENDERS_FILE
-from rlvr.reward.score import score_groups
-from rlvr.rollout.engine import Sampling
+from rlvr.errors import ConfigError
 from rlvr.runtime.actors import open_engines
+from rlvr.runtime.evaluation import graded_responses
 from rlvr.runtime.folder import RunFolder
 from rlvr.types import Prompt
 from rlvr.validate import validate
 
 
-def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) -> list[Path]:
+def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsToCompare) -> list[Path]:
     """Write `eval.samples_per_prompt` graded responses to every problem of `data.eval`; returns the files.
 
     Files that an earlier, interrupted run has finished are kept as they are.
@@ -54,7 +52,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: Models) 
     size = max(1, 4 * cfg.rollout.engines * cfg.rollout.max_concurrent // n)
     chunks = [prompts[k : k + size] for k in range(0, len(prompts), size)]
     out = RunFolder(folder.parent, folder.name)
-    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size))
+    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size), f"output={folder}")
     files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
     missing = [k for k, file in enumerate(files) if not file.exists()]
     if missing:
@@ -76,49 +74,41 @@ def _sample(
     chunks: list[list[Prompt]],
     missing: list[int],
 ) -> None:
-    sampling = Sampling(
-        cfg.eval.temperature, cfg.eval.top_p, -1, cfg.rollout.max_response_tokens, logprobs=False
-    )
-    with open_engines(cfg, out, tokenizer) as (engines, graders):
+    known = len(chunks) - len(missing)
+    with (
+        open_engines(cfg, out, tokenizer) as (engines, graders),
+        PartsDone(f"sampling the {trajectory}", len(chunks), known) as progress,
+    ):
         for done, k in enumerate(missing, start=1):
-            groups = engines.generate(
-                chunks[k], sampling, n=cfg.eval.samples_per_prompt, key=f"analyze-{trajectory}"
-            )
-            scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
-            check_failures(
-                graded_pairs(scored),
-                cfg.reward,
+            groups = graded_responses(
+                engines,
+                graders,
+                chunks[k],
+                cfg,
+                key=f"analyze-{trajectory}",
                 where=f"responses of the {trajectory}, file {k + 1} of {len(chunks)}",
-                kept=f"All of them, with the verifier's reasons, are in {out.path / 'samples' / OFFENDERS_FILE}.",
+                samples_folder=str(out.path / "samples"),
                 remedy="then give the same command again.",
             )
-            try:
-                out.dump_samples(f"{trajectory}-{k:05d}", scored)
-            except OSError as error:
-                raise RlvrError(
-                    f"{out.path / 'samples'}: cannot be written ({error}). Finished files are kept: free some "
-                    "space and give the same command again."
-                ) from error
-            print(f"{trajectory}: sampled file {done} of {len(missing)}", flush=True)
+            name = f"{trajectory}-{k:05d}"
+            with writing(out.path / "samples" / f"{name}.jsonl"):
+                out.dump_samples(name, groups)
+            progress.done(f"{trajectory}: sampled file {done} of {len(missing)}")
 
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:
-    """A configuration for the engines and graders, with what only training reads set to what always fits."""
-    learner = LearnerConfig(
-        updates_per_step=1,
-        gpus_per_worker=cfg.rollout.gpus_per_engine,
-        tokens_per_micro_batch=max(LearnerConfig().tokens_per_micro_batch, cfg.model.max_length),
-    )
-    return Config(
-        recipe="analyze",
-        seed=cfg.seed,
-        model=replace(cfg.model, path=model, base_path=None),
-        data=replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines)),
-        rollout=replace(cfg.rollout, staleness=0),
-        reward=replace(cfg.reward, overlong="off", overlong_filter=False),
-        learner=learner,
-        eval=cfg.eval,
-        cluster=cfg.cluster,
+    """A configuration for the engines and graders."""
+    return without_training(
+        Config(
+            recipe="analyze",
+            seed=cfg.seed,
+            model=replace(cfg.model, path=model, base_path=None),
+            data=cfg.data,
+            rollout=cfg.rollout,
+            reward=cfg.reward,
+            eval=cfg.eval,
+            cluster=cfg.cluster,
+        )
     )
 
 
@@ -126,6 +116,7 @@ def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
     """What decides which responses are sampled and how they are graded."""
     rollout, reward = cfg.rollout, cfg.reward
     return {
+        IDENTITY: "content",
         "model": identity(model),
         "dtype": cfg.model.dtype,
         "data.eval": [asdict(source) for source in cfg.data.eval],

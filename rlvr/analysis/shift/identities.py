@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from rlvr.analysis.config import TablesConfig
-from rlvr.analysis.shift.sparsity import Cells
-from rlvr.analysis.shift.tally import Tally, TokenPart, flat, ratio
+from rlvr.analysis.shift.tally import Cells, Means, TokenPart, flat
 from rlvr.stats.accuracy import Doubles
 
 
@@ -68,31 +67,27 @@ class ShownTokens:
         self.first, self.ids = first, first.shown()
         self.place = np.full(len(first.largest), -1)
         self.place[self.ids] = np.arange(len(self.ids))
-        self.count, self.js, self.moved = (Tally(len(self.ids)) for _ in range(3))
+        self.means = Means(len(self.ids), 2)  # of JS, of whether it moved
 
     def add(self, part: TokenPart) -> None:
         if not len(self.ids):
             return
-        index = self.place[part["token_id"]]
-        self.count.add(part, index)
-        self.js.add(part, index, part["js"])
-        self.moved.add(part, np.where(part["js"] > self.first.cfg.moved_above, index, -1))
+        moved = part["js"] > self.first.cfg.moved_above
+        self.means.add(part, self.place[part["token_id"]], part["js"], moved)
 
     def rows(self, text: Callable[[int], str]) -> Iterator[Cells]:
         count, total, squares, moved = self.first.sums
         all_moved = moved.sum()
         for place, token in enumerate(self.ids):
-            mean = ratio(self.js, place, self.count, place)
-            share = ratio(self.moved, place, self.count, place)
             variance = squares[token] / count[token] - (total[token] / count[token]) ** 2
             yield (
                 int(token),
                 json.dumps(text(int(token)), ensure_ascii=False),
                 int(count[token]),
-                *flat(mean),
+                *flat(self.means.mean(place)),
                 math.sqrt(max(variance, 0.0)),
                 float(self.first.largest[token]),
                 int(moved[token]),
-                *flat(share),
+                *flat(self.means.mean(place, 1)),
                 float(moved[token] / all_moved) if all_moved else math.nan,
             )

@@ -1,29 +1,43 @@
-"""What `run=FOLDER` stands for, and which models an analysis compares."""
+"""What `run=FOLDER` stands for, and which models an analysis compares, checked without loading their weights."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import torch
 from omegaconf import OmegaConf
+from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
+from rlvr.analysis.models import check_same_vocabulary, read_model
 from rlvr.analysis.run_inputs import POLICY, read_run
-from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
-FINAL = POLICY  # label of the last policy
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyToScore:
     """One policy: the final one, or an earlier checkpoint."""
 
-    label: str  # value of the column `checkpoint`
+    label: str  # value of the column `checkpoint`; of the final one POLICY
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsToCompare:
+    """A base, the policies that are compared with it, and what they share."""
+
+    base: str
+    policies: tuple[PolicyToScore, ...]  # checkpoints first, the policy last
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: int  # rows of the output head; some models have more than their tokenizer has tokens
+    device: str  # cpu or cuda
+
+    def of(self, trajectory: str) -> str:
+        """The model that writes a trajectory's responses."""
+        return self.base if trajectory == "base" else self.policies[-1].path
 
 
 def with_run(run: str | None) -> AnalyzeConfig:
@@ -38,65 +52,58 @@ def with_run(run: str | None) -> AnalyzeConfig:
     if run is None:
         return AnalyzeConfig()
     trained = read_run(run)
-    folder = trained.folder
     sections = {name: OmegaConf.structured(getattr(trained.cfg, name)) for name in SHARED_SECTIONS}
-    merged = OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections)
-    cfg = OmegaConf.to_object(merged)
+    cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections))
     assert isinstance(cfg, AnalyzeConfig)
-    cfg.run = str(folder)
+    cfg.run = str(trained.folder)
     cfg.model.base_path = trained.base
-    cfg.checkpoints = [str(path) for path in _checkpoints(folder)]
+    cfg.checkpoints = [str(path) for path in trained.checkpoints()]
     if trained.policy is not None:
         cfg.model.path = str(trained.policy)
     elif cfg.checkpoints:
         cfg.model.path = cfg.checkpoints.pop()
     else:
         raise ConfigError(
-            f"run={run}: {folder} has neither a policy folder nor a checkpoint; let it train on"
+            f"run={run}: {trained.folder} has neither a policy folder nor a checkpoint; let it train on"
         )
-    evaluations = sorted((folder / "samples").glob("eval_*.jsonl"))
+    evaluations = trained.evaluations()
     cfg.responses = [str(path) for path in evaluations[1:][-1:]]
     if trained.base == trained.started_from:  # the untrained policy is the base
         cfg.base_responses = [str(path) for path in evaluations[:1] if path.stem == "eval_000000"]
-    cfg.output = str(folder / "analysis")
+    cfg.output = str(trained.folder / "analysis")
     return cfg
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """The run's checkpoints, oldest first, without the one that is the exported policy."""
-    found = sorted(p for p in (folder / "checkpoints").glob("step_*") if (p / "state.json").is_file())
-    summary = folder / "summary.json"
-    last = json.loads(summary.read_text())["steps"] if summary.is_file() else None
-    exported = [p / FINAL if (p / FINAL / "config.json").is_file() else p for p in found]
-    return [e for p, e in zip(found, exported, strict=True) if int(p.name.removeprefix("step_")) != last]
-
-
-def policies(cfg: AnalyzeConfig) -> list[PolicyToScore]:
-    """The checkpoints, oldest first, and the policy.
+def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:
+    """Find the models and their tokenizer.
 
     Raises:
-        ConfigError: two of them have the same name.
+        ConfigError: a model or device that is not there, or models that do not share a vocabulary.
     """
-    named = []
-    for path in cfg.checkpoints:
-        folder = Path(path)
-        named.append(PolicyToScore(folder.parent.name if folder.name == FINAL else folder.name, path))
-    named.append(PolicyToScore(FINAL, cfg.model.path))
-    labels = [p.label for p in named]
+    chosen = _policies(cfg)
+    device, trust = _device(cfg), cfg.model.trust_remote_code
+    base = read_model("base", cfg.model.base_path or cfg.model.path, trust_remote_code=trust)
+    for policy in chosen:
+        key = "policy" if policy is chosen[-1] else "checkpoints"
+        check_same_vocabulary(base, read_model(key, policy.path, trust_remote_code=trust, checkpoint=True))
+    return ModelsToCompare(base.path, tuple(chosen), base.tokenizer, base.vocabulary, device)
+
+
+def _policies(cfg: AnalyzeConfig) -> list[PolicyToScore]:
+    """The checkpoints, oldest first, and the policy."""
+    folders = [Path(path) for path in cfg.checkpoints]
+    labels = [folder.parent.name if folder.name == POLICY else folder.name for folder in folders] + [POLICY]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise ConfigError(
             f"checkpoints: {', '.join(twice)} more than once; the last part of each path is its name in the "
             "tables, so give folders with different names"
         )
-    return named
+    return [PolicyToScore(*pair) for pair in zip(labels, [*cfg.checkpoints, cfg.model.path], strict=True)]
 
 
-def identity(path: str) -> dict[str, Any]:
-    """What tells a model from another one at the same place: path, weight files, their sizes and dates."""
-    folder = Path(model_folder(path, checkpoint=True))
-    if not folder.is_dir():
-        return {"model": path}
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix in (".safetensors", ".bin", ".pt")]
-    stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    return {"model": str(folder.resolve()), "weights": [list(s) for s in stats]}
+def _device(cfg: AnalyzeConfig) -> str:
+    available = torch.cuda.is_available()
+    if cfg.score.device == "cuda" and not available:
+        raise ConfigError("score.device=cuda: torch finds no CUDA device here; use score.device=cpu")
+    return "cuda" if available and cfg.score.device != "cpu" else "cpu"

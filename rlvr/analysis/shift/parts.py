@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,57 +13,68 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
-from rlvr.analysis.shift.causal_lm import CausalLm, check_same_vocabulary, load_causal_lm
-from rlvr.analysis.shift.columns import TOKEN_COLUMNS, schema
-from rlvr.analysis.shift.models import Models
+from rlvr.analysis.models import CausalLm, load_causal_lm
+from rlvr.analysis.progress import PartsDone
+from rlvr.analysis.shift.columns import TOKEN_COLUMNS
+from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.shift.responses import Response, read_part
-from rlvr.analysis.shift.score import Scores, score_part
+from rlvr.analysis.shift.score import ScoredColumns, score_part
 from rlvr.analysis.shift.sections import sections
-from rlvr.analysis.shift.storage import token_file, write_parquet
+from rlvr.analysis.store import write_parquet
+from rlvr.analysis.tables import schema
 
 RESPONSE_FIELDS = ("response", "problem_id", "trajectory", "reward", "correct")  # repeated for every token
 
 
-def write_parts(
-    cfg: AnalyzeConfig,
-    folder: Path,
-    models: Models,
-    report: Callable[[int, int, int], None],
-) -> None:
-    """Score every part that is not there yet; `report` gets (parts done, parts, tokens of this one).
+def token_file(folder: Path, number: int) -> Path:
+    """Path of a part of the token table."""
+    return folder / "tokens" / f"part-{number:05d}.parquet"
+
+
+def part_metadata(file: pq.ParquetFile) -> dict[str, str]:
+    """What a part says of itself: checkpoint, trajectory, models, temperature, nucleus."""
+    return {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+
+
+def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> None:
+    """Score every part that is not there yet, and say how far it is.
 
     Raises:
-        ConfigError: the models cannot be compared.
+        ConfigError: a model cannot be loaded.
         RlvrError: a part cannot be written; earlier parts are kept.
     """
     index = pq.ParquetFile(folder / "responses.parquet")
     parts = index.num_row_groups
+    total = parts * len(models.policies)
+    missing = [k for k in range(total) if not token_file(folder, k).exists()]
     base: CausalLm | None = None
-    tokenizer = models.tokenizer
-    texts = TokenTexts(tokenizer)
-    for place, chosen in enumerate(models.policies):
-        missing = [n for n in range(parts) if not token_file(folder, place * parts + n).exists()]
-        if not missing:
-            continue
-        base = base or load_causal_lm(models.base, cfg.model, models.device)
-        policy = load_causal_lm(chosen.path, cfg.model, models.device)
-        check_same_vocabulary(base, policy)
-        for n in missing:
-            responses = read_part(index, n)
-            scores = score_part(policy, base, responses, cfg.score)
-            table = token_table(responses, scores, chosen.label, tokenizer, texts)
-            metadata = {
-                "checkpoint": chosen.label,
-                "trajectory": responses[0].trajectory,
-                "policy": chosen.path,
-                "base": models.base,
-                "temperature": str(cfg.score.temperature),
-                "top_p": str(cfg.score.top_p),
-            }
-            path = token_file(folder, place * parts + n)
-            write_parquet(path, [table], schema(TOKEN_COLUMNS, **metadata))
-            report(place * parts + n + 1, parts * len(models.policies), table.num_rows)
-        del policy
+    texts = TokenTexts(models.tokenizer)
+    with PartsDone("scoring", total, total - len(missing)) as progress:
+        for place, chosen in enumerate(models.policies):
+            own = [k for k in missing if k // parts == place]
+            if not own:
+                continue
+            base = base or load_causal_lm(models.base, cfg.model, models.device)
+            policy = load_causal_lm(chosen.path, cfg.model, models.device)
+            for k in own:
+                responses = read_part(index, k % parts)
+                columns = score_part(policy, base, responses, cfg.score)
+                table = token_table(responses, columns, chosen.label, models.tokenizer, texts)
+                metadata = {
+                    "checkpoint": chosen.label,
+                    "trajectory": responses[0].trajectory,
+                    "policy": chosen.path,
+                    "base": models.base,
+                    "temperature": str(cfg.score.temperature),
+                    "top_p": str(cfg.score.top_p),
+                }
+                write_parquet(token_file(folder, k), [table], schema(TOKEN_COLUMNS, **metadata))
+                seconds = progress.seconds()
+                progress.done(
+                    f"part {k + 1}/{total}: {table.num_rows} tokens in {seconds:.1f} s, "
+                    f"{table.num_rows / seconds:.0f} a second"
+                )
+            del policy
 
 
 class TokenTexts:
@@ -89,7 +100,7 @@ class TokenTexts:
 
 def token_table(
     responses: Sequence[Response],
-    scores: Scores,
+    scored: ScoredColumns,
     checkpoint: str,
     tokenizer: PreTrainedTokenizerBase,
     texts: TokenTexts,
@@ -101,14 +112,14 @@ def token_table(
         return [value for r, n in zip(responses, counts, strict=True) for value in [getattr(r, field)] * n]
 
     columns: dict[str, Any] = {name: spread(name) for name in RESPONSE_FIELDS}
-    columns |= {name: values for name, values in scores.items() if values.ndim == 1}
+    columns |= {name: values for name, values in scored.items() if values.ndim == 1}
     columns["checkpoint"] = [checkpoint] * sum(counts)
     columns["position"] = np.concatenate([np.arange(n) for n in counts])
     columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
     columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
-    columns["token"] = texts.array(scores["token_id"])
+    columns["token"] = texts.array(scored["token_id"])
     for side in ("policy", "base"):
-        ids, probs = scores[f"{side}_ids"], scores[f"{side}_probs"]
+        ids, probs = scored[f"{side}_ids"], scored[f"{side}_probs"]
         size = ids.shape[1]
         columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
         columns[f"{side}_texts"] = _lists(texts.array(ids.ravel()).dictionary_decode(), size)

@@ -9,9 +9,7 @@ import numpy as np
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.sections import SECTIONS
-from rlvr.analysis.shift.sparsity import Cells
-from rlvr.analysis.shift.tally import Tally, TokenPart, flat, ratio
-from rlvr.stats.accuracy import Doubles
+from rlvr.analysis.shift.tally import BinSums, Cells, Means, TokenPart, flat, from_bins, ratio
 
 RELATIVE_BINS = 20
 # One token a bin at first, then four bins an octave.
@@ -34,7 +32,7 @@ class Position:
             "from_end": len(ABSOLUTE_EDGES),
             "section": len(SECTIONS),
         }
-        self.tallies = {axis: _Means(size) for axis, size in sizes.items()}
+        self.means = {axis: Means(size, 3) for axis, size in sizes.items()}
 
     def add(self, part: TokenPart) -> None:
         start, end = part["position"], part["from_end"]
@@ -45,37 +43,21 @@ class Position:
             "from_end": np.searchsorted(ABSOLUTE_EDGES, end, side="right") - 1,
             "section": part["section"],
         }
+        moved = part["js"] > self.moved_above
         for axis, bins in index.items():
-            self.tallies[axis].add(part, bins, self.moved_above)
+            self.means[axis].add(part, bins, part["js"], moved, part["entropy_base"])
 
     def rows(self) -> Iterator[Cells]:
         relative = np.linspace(0.0, 1.0, RELATIVE_BINS + 1)
         absolute = np.append(ABSOLUTE_EDGES, math.nan)
-        for axis, means in self.tallies.items():
+        for axis, means in self.means.items():
             for place in np.flatnonzero(means.count.total):
                 if axis == "section":
                     name, edges = SECTIONS[place], (math.nan, math.nan)
                 else:
                     of = relative if axis == "relative" else absolute
                     name, edges = "", (of[place], of[place + 1])
-                yield axis, name, *edges, *means.cells(place)
-
-
-class _Means:
-    """Count, mean JS, share moved and mean base entropy in bins."""
-
-    def __init__(self, bins: int) -> None:
-        self.count, self.js, self.moved, self.entropy = (Tally(bins) for _ in range(4))
-
-    def add(self, part: TokenPart, bins: np.ndarray, moved_above: float) -> None:
-        self.count.add(part, bins)
-        self.js.add(part, bins, part["js"])
-        self.moved.add(part, np.where(part["js"] > moved_above, bins, -1))
-        self.entropy.add(part, bins, part["entropy_base"])
-
-    def cells(self, place: int) -> Cells:
-        means = (ratio(tally, place, self.count, place) for tally in (self.js, self.moved, self.entropy))
-        return int(self.count.total[place]), *flat(*means)
+                yield axis, name, *edges, *means.cells(int(place))
 
 
 class JsEntropy:
@@ -85,7 +67,7 @@ class JsEntropy:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.size = (len(ENTROPY_EDGES) - 1, len(JS_EDGES) - 1)
-        self.tallies = {side: Tally(self.size[0] * self.size[1]) for side in ("base", "policy")}
+        self.tallies = {side: BinSums(self.size[0] * self.size[1]) for side in ("base", "policy")}
 
     def add(self, part: TokenPart) -> None:
         across = from_bins(JS_EDGES, part["js"])
@@ -102,23 +84,18 @@ class JsEntropy:
                 yield side, *edges, int(tally.total[place]), *share
 
 
-class Outcome:
+class ByOutcome:
     """Correct responses against wrong ones."""
 
     name = "outcome"
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.moved_above = cfg.moved_above
-        self.means = _Means(2)
+        self.means = Means(2, 2)
 
     def add(self, part: TokenPart) -> None:
-        self.means.add(part, np.where(part["correct"], 0, 1), self.moved_above)
+        self.means.add(part, np.where(part["correct"], 0, 1), part["js"], part["js"] > self.moved_above)
 
     def rows(self) -> Iterator[Cells]:
         for place, outcome in enumerate(("correct", "wrong")):
-            yield outcome, *self.means.cells(place)[:7]
-
-
-def from_bins(edges: Doubles, values: Doubles) -> np.ndarray:
-    """Bin i holds the values in [edges[i], edges[i + 1])."""
-    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+            yield outcome, *self.means.cells(place)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import platform
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
-from rlvr.analysis.shift.columns import FORMAT_VERSION
 from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.summary import Headline
 from rlvr.analysis.shift.tables import TABLES
+from rlvr.analysis.store import known_number, versions_of
+from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.stats.accuracy import Estimate
 
 PACKAGES = ("rlvr", "torch", "transformers", "pyarrow", "numpy")
@@ -34,26 +32,6 @@ def describe(index: IndexSummary, chosen: Sequence[PolicyToScore]) -> str:
         f"{' and '.join(counts)}{left_out}; scored with {', '.join(p.label for p in chosen)} in "
         f"{index.parts * len(chosen)} parts"
     )
-
-
-class Progress:
-    """One line for every part, with the time that is left."""
-
-    def __init__(self) -> None:
-        self._last = self._began = time.monotonic()
-        self._first_done: int | None = None
-
-    def __call__(self, done: int, parts: int, tokens: int) -> None:
-        now = time.monotonic()
-        seconds, self._last = now - self._last, now
-        if self._first_done is None:
-            self._first_done = done - 1
-        left = (now - self._began) / (done - self._first_done) * (parts - done)
-        print(
-            f"part {done}/{parts}: {tokens} tokens in {seconds:.1f} s, {tokens / seconds:.0f} a second; "
-            f"about {left:.0f} s left",
-            flush=True,
-        )
 
 
 def headline_lines(headlines: Sequence[Headline], cfg: TablesConfig) -> list[str]:
@@ -85,7 +63,7 @@ def analysis_json(
     content = {
         "format_version": FORMAT_VERSION,
         "config": asdict(cfg),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions_of(*PACKAGES),
         "responses": asdict(index),
         "token_files": list(parts),
         "headline": [
@@ -94,7 +72,11 @@ def analysis_json(
                 "trajectory": h.trajectory,
                 "tokens": h.tokens,
                 "figures": {
-                    name: {"value": _number(e.mean), "low": _number(e.low), "high": _number(e.high)}
+                    name: {
+                        "value": known_number(e.mean),
+                        "low": known_number(e.low),
+                        "high": known_number(e.high),
+                    }
                     for name, e in h.figures.items()
                 },
             }
@@ -103,7 +85,3 @@ def analysis_json(
         "tables": {name: table.meaning for name, table in TABLES.items()},
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import SelectConfig
-from rlvr.analysis.shift.columns import RESPONSE_COLUMNS, schema
-from rlvr.analysis.shift.storage import write_parquet
+from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
+from rlvr.analysis.store import write_parquet
+from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.verdict import FAILURES
@@ -103,8 +106,7 @@ def build_index(
             raise DataError(
                 f"no response of the {trajectory} model is selected from {', '.join(map(str, paths))} with "
                 f"select.verdict={select.verdict} ({counter.empty} empty ones and {counter.failed} on which the "
-                "verifier failed left out); select others, or set "
-                f"trajectory to the other model's"
+                "verifier failed left out); select others, or set trajectory to the other model's"
             )
     return counter.summary()
 
@@ -113,16 +115,8 @@ def read_part(index: pq.ParquetFile, part: int) -> list[Response]:
     """The responses of one part."""
     names = list(Response.__dataclass_fields__)
     rows = index.read_row_group(part, columns=names).to_pylist()
-    return [
-        Response(
-            **{
-                **row,
-                "prompt_ids": tuple(row["prompt_ids"]),
-                "response_ids": tuple(row["response_ids"]),
-            }
-        )
-        for row in rows
-    ]
+    ids = ("prompt_ids", "response_ids")
+    return [Response(**row | {name: tuple(row[name]) for name in ids}) for row in rows]
 
 
 class _Counter:
@@ -130,9 +124,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self.parts = self.empty = self.failed = 0
-        self.responses: dict[str, int] = {}
-        self.tokens: dict[str, int] = {}
-        self.correct: dict[str, int] = {}
+        self.responses, self.tokens, self.correct = (Counter[str]() for _ in range(3))  # by trajectory
         self.problems: dict[str, set[bytes]] = {}
         self._hash = hashlib.blake2b(digest_size=16)
 
@@ -150,18 +142,17 @@ class _Counter:
         self, trajectory: str, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
     ) -> pa.Table:
         """The rows of one part."""
-        first = sum(self.responses.values())
-        columns: dict[str, list[Any]] = {c.name: [] for c in RESPONSE_COLUMNS}
-        for offset, row in enumerate(rows):
+        table = []
+        for number, row in enumerate(rows, start=self.responses.total()):
             text = row.get("response")
             if text is None:
                 text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
             values = {
-                "response": first + offset,
+                "response": number,
                 "part": self.parts,
                 "trajectory": trajectory,
                 "problem_id": str(row["problem_id"]),
-                "sample_id": str(row.get("sample_id", first + offset)),
+                "sample_id": str(row.get("sample_id", number)),
                 "source": row["_file"],
                 "question": row.get("question"),
                 "answer": row.get("answer"),
@@ -173,16 +164,15 @@ class _Counter:
                 "prompt_ids": row["prompt_ids"],
                 "response_ids": row["response_ids"],
             }
-            for name, value in values.items():
-                columns[name].append(value)
+            table.append(values)
             self._count(trajectory, values)
         self.parts += 1
-        return pa.table(columns, schema=schema(RESPONSE_COLUMNS))
+        return pa.Table.from_pylist(table, schema=schema(RESPONSE_COLUMNS))
 
     def _count(self, trajectory: str, values: dict[str, Any]) -> None:
-        self.responses[trajectory] = self.responses.get(trajectory, 0) + 1
-        self.tokens[trajectory] = self.tokens.get(trajectory, 0) + values["tokens"]
-        self.correct[trajectory] = self.correct.get(trajectory, 0) + values["correct"]
+        self.responses[trajectory] += 1
+        self.tokens[trajectory] += values["tokens"]
+        self.correct[trajectory] += values["correct"]
         key = hashlib.blake2b(values["problem_id"].encode(), digest_size=8).digest()
         self.problems.setdefault(trajectory, set()).add(key)
         identity = [
@@ -192,16 +182,15 @@ class _Counter:
         self._hash.update(json.dumps(identity).encode())
 
     def summary(self) -> IndexSummary:
-        problems = {name: len(keys) for name, keys in self.problems.items()}
         return IndexSummary(
-            self.parts,
-            self.responses,
-            problems,
-            self.tokens,
-            self.correct,
-            self.empty,
-            self._hash.hexdigest(),
-            self.failed,
+            parts=self.parts,
+            responses=dict(self.responses),
+            problems={name: len(keys) for name, keys in self.problems.items()},
+            tokens=dict(self.tokens),
+            correct=dict(self.correct),
+            empty=self.empty,
+            digest=self._hash.hexdigest(),
+            failed=self.failed,
         )
 
 
@@ -273,11 +262,5 @@ def _select(rows: Iterator[dict[str, Any]], select: SelectConfig) -> Iterator[di
 
 
 def _chunks(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    chunk: list[dict[str, Any]] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+    while chunk := list(islice(rows, size)):
         yield chunk

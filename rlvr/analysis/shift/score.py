@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlvr.analysis.config import ScoreConfig
-from rlvr.analysis.shift.causal_lm import CausalLm
+from rlvr.analysis.models import CausalLm
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS
 from rlvr.analysis.shift.responses import Response
 from rlvr.divergence import dist_stats
 from rlvr.learner.packing import budget_split
 
-Scores = dict[str, NDArray[np.generic]]  # column name -> [T] or [T, CANDIDATES]
+ScoredColumns = dict[str, NDArray[np.generic]]  # column name -> [T] or [T, CANDIDATES]
 
 # Our columns -> names of the divergence call.
 STATISTIC = {
@@ -43,12 +43,14 @@ ROW_BUFFERS = (
 )
 
 
-def score_part(policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig) -> Scores:
+def score_part(
+    policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig
+) -> ScoredColumns:
     """The scores of every response token, response after response."""
     lengths = np.asarray([len(r.prompt_ids) + len(r.response_ids) for r in responses])
     counts = np.asarray([len(r.response_ids) for r in responses])
     starts = np.cumsum(counts) - counts
-    out: Scores = {}
+    out: ScoredColumns = {}
     budget = max(cfg.tokens_per_micro_batch, int(lengths.max()))  # one long response may stand alone
     for rows in budget_split(lengths, budget):
         chosen = [responses[i] for i in rows]
@@ -60,7 +62,9 @@ def score_part(policy: CausalLm, base: CausalLm, responses: Sequence[Response], 
     return out
 
 
-def _score_batch(policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig) -> Scores:
+def _score_batch(
+    policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig
+) -> ScoredColumns:
     sequences = [r.prompt_ids + r.response_ids for r in responses]
     ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.int64)
     for place, sequence in enumerate(sequences):
@@ -81,7 +85,7 @@ def _score_batch(policy: CausalLm, base: CausalLm, responses: Sequence[Response]
 @torch.inference_mode()
 def _score_tokens(
     policy: CausalLm, base: CausalLm, hidden_p: Tensor, hidden_q: Tensor, target: Tensor, cfg: ScoreConfig
-) -> Scores:
+) -> ScoredColumns:
     """The scores of t tokens from the hidden states [t, H] that predict them."""
     x, y = policy.head.logits(hidden_p), base.head.logits(hidden_q)
     stats = dist_stats(x, y, target, want=WANT, temperature=cfg.temperature, top_p=cfg.top_p)

@@ -1,4 +1,4 @@
-"""How sparse the shift is: distribution function, shares above thresholds, percentiles."""
+"""How sparse the shift is, and how truncating to the nucleus distorts it: distribution, thresholds, percentiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from rlvr.analysis.config import TablesConfig
-from rlvr.analysis.shift.tally import Tally, TokenPart, flat, interval, ratio
+from rlvr.analysis.shift.tally import (
+    BinSums,
+    Cells,
+    Means,
+    TokenPart,
+    at_most_bins,
+    flat,
+    from_bins,
+    interval,
+    ratio,
+)
 from rlvr.stats.accuracy import Doubles, Estimate
 
 MEASURES = ("js", "js_top_p")
@@ -17,12 +27,9 @@ NEAR_ZERO = 0.01  # JS up to which a position counts as unmoved in the headline 
 CURVE = np.unique(np.concatenate([[0.0, NEAR_ZERO], np.geomspace(1e-6, math.log(2), 60)]))
 FINE = np.concatenate([[0.0], np.geomspace(1e-12, math.log(2), 4096)])  # neighbours 0.7 % apart
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
-Cells = tuple[object, ...]
-
-
-def at_most_bins(edges: Doubles, values: Doubles) -> np.ndarray:
-    """Bin i holds the values in (edges[i - 1], edges[i]]; the last one whatever is larger or nan."""
-    return np.searchsorted(edges, values, side="left")
+TRUNCATION = np.asarray(
+    [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, math.inf]
+)
 
 
 class Sparsity:
@@ -31,7 +38,7 @@ class Sparsity:
     name = "sparsity"
 
     def __init__(self, cfg: TablesConfig) -> None:
-        self.tallies = {m: Tally(len(CURVE) + 1) for m in MEASURES}
+        self.tallies = {m: BinSums(len(CURVE) + 1) for m in MEASURES}
 
     def add(self, part: TokenPart) -> None:
         for measure, tally in self.tallies.items():
@@ -49,26 +56,28 @@ class Sparsity:
         return ratio(self.tallies["js"], slice(place + 1), self.tallies["js"], slice(None))
 
 
+def _thresholds(cfg: TablesConfig) -> Doubles:
+    return np.sort(np.asarray([*{*cfg.thresholds, cfg.moved_above}]))
+
+
 class Thresholds:
     """Shares strictly above each threshold."""
 
     name = "thresholds"
 
     def __init__(self, cfg: TablesConfig) -> None:
-        self.edges = np.sort(np.asarray([*{*cfg.thresholds, cfg.moved_above}]))
-        self.tallies = {m: Tally(len(self.edges) + 1) for m in THRESHOLD_MEASURES}
+        self.edges = _thresholds(cfg)
+        self.tallies = {m: BinSums(len(self.edges) + 1) for m in THRESHOLD_MEASURES}
 
     def add(self, part: TokenPart) -> None:
         for measure, tally in self.tallies.items():
             tally.add(part, at_most_bins(self.edges, part[measure]))
 
     def rows(self) -> Iterator[Cells]:
-        everything = slice(None)
         for measure, tally in self.tallies.items():
             for place, edge in enumerate(self.edges):
-                above = slice(place + 1, None)
-                counts = (int(tally.total.sum()), int(tally.total[above].sum()))
-                yield measure, edge, *counts, *flat(ratio(tally, above, tally, everything))
+                counts = (int(tally.total.sum()), int(tally.total[place + 1 :].sum()))
+                yield measure, edge, *counts, *flat(self.share_above(measure, edge))
 
     def share_above(self, measure: str, threshold: float) -> Estimate:
         """The share of one of the thresholds."""
@@ -84,23 +93,20 @@ class Evolution:
 
     def __init__(self, cfg: TablesConfig) -> None:
         self.moved_above = cfg.moved_above
-        self.fine = {m: Tally(len(FINE) + 1) for m in MEASURES}
-        self.sums = {m: Tally(3) for m in MEASURES}  # tokens, sum, moved
+        self.fine = {m: BinSums(len(FINE) + 1) for m in MEASURES}
+        self.means = {m: Means(1, 2) for m in MEASURES}  # of the measure, of whether it moved
 
     def add(self, part: TokenPart) -> None:
         for measure in MEASURES:
             values = part[measure]
             self.fine[measure].add(part, at_most_bins(FINE, values))
-            zeros = np.zeros(len(values))
-            self.sums[measure].add(part, zeros)
-            self.sums[measure].add(part, zeros + 1, values)
-            self.sums[measure].add(part, np.where(values > self.moved_above, 2, -1))
+            everywhere = np.zeros(len(values), dtype=np.int64)
+            self.means[measure].add(part, everywhere, values, values > self.moved_above)
 
     def rows(self) -> Iterator[Cells]:
         for measure in MEASURES:
-            sums = self.sums[measure]
-            yield measure, "mean", *flat(ratio(sums, 1, sums, 0))
-            yield measure, "share_moved", *flat(ratio(sums, 2, sums, 0))
+            yield measure, "mean", *flat(self.means[measure].mean(0))
+            yield measure, "share_moved", *flat(self.means[measure].mean(0, 1))
             summed = self.fine[measure].cumulative()
             for percent in PERCENTILES:
                 value = _quantile(summed.total[None], percent)[0]
@@ -113,3 +119,42 @@ def _quantile(cumulative: Doubles, percent: float) -> Doubles:
     place = (cumulative < total * (percent / 100.0)).sum(axis=1)
     values = np.append(FINE, np.nan)[np.minimum(place, len(FINE))]
     return np.where(total[:, 0] == 0, np.nan, values)
+
+
+class Truncation:
+    """Exact and truncated JS side by side: means in bins of the exact value."""
+
+    name = "truncation"
+
+    def __init__(self, cfg: TablesConfig) -> None:
+        self.means = Means(len(TRUNCATION) - 1, 4)
+
+    def add(self, part: TokenPart) -> None:
+        exact, truncated = part["js"], part["js_top_p"]
+        difference = truncated - exact
+        self.means.add(part, from_bins(TRUNCATION, exact), exact, truncated, difference, np.abs(difference))
+
+    def rows(self) -> Iterator[Cells]:
+        for place in np.flatnonzero(self.means.count.total):
+            yield *TRUNCATION[place : place + 2], *self.means.cells(int(place))
+
+
+class TruncationAgreement:
+    """Whether both values exceed a threshold together."""
+
+    name = "truncation_agreement"
+
+    def __init__(self, cfg: TablesConfig) -> None:
+        self.edges = _thresholds(cfg)
+        self.tallies = [BinSums(4) for _ in self.edges]  # neither, only exact, only top_p, both
+
+    def add(self, part: TokenPart) -> None:
+        for edge, tally in zip(self.edges, self.tallies, strict=True):
+            tally.add(part, (part["js"] > edge) + 2 * (part["js_top_p"] > edge))
+
+    def rows(self) -> Iterator[Cells]:
+        for edge, tally in zip(self.edges, self.tallies, strict=True):
+            neither, exact, top_p, both = (int(count) for count in tally.total)
+            agreement = ratio(tally, slice(0, None, 3), tally, slice(None))
+            recall = ratio(tally, 3, tally, slice(1, None, 2))
+            yield edge, int(tally.total.sum()), both, exact, top_p, neither, *flat(agreement, recall)

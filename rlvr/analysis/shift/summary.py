@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.candidates import Mass, Overlap, Rank
 from rlvr.analysis.shift.columns import OVERLAP_KS
 from rlvr.analysis.shift.identities import Identities, ShownTokens
-from rlvr.analysis.shift.profiles import JsEntropy, Outcome, Position
+from rlvr.analysis.shift.parts import part_metadata
+from rlvr.analysis.shift.profiles import ByOutcome, JsEntropy, Position
 from rlvr.analysis.shift.sections import SECTIONS
-from rlvr.analysis.shift.sparsity import Cells, Evolution, Sparsity, Thresholds
-from rlvr.analysis.shift.storage import write_text
-from rlvr.analysis.shift.tables import KEY, TABLES
-from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
-from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
-from rlvr.errors import DataError
+from rlvr.analysis.shift.sparsity import (
+    Evolution,
+    Sparsity,
+    Thresholds,
+    Truncation,
+    TruncationAgreement,
+)
+from rlvr.analysis.shift.tables import COLUMNS_OF_TABLES, TABLES
+from rlvr.analysis.shift.tally import Cells, TokenPart, poisson_weights
+from rlvr.analysis.store import reading, write_text
+from rlvr.analysis.tables import as_csv, table_of
 from rlvr.stats.accuracy import Estimate
 
 BUILDERS = (
-    Sparsity, Thresholds, Evolution, Position, JsEntropy, Outcome, Overlap, Rank, Mass, Truncation,
+    Sparsity, Thresholds, Evolution, Position, JsEntropy, ByOutcome, Overlap, Rank, Mass, Truncation,
     TruncationAgreement, Identities,
 )  # fmt: skip
 FLOATS = (
@@ -39,6 +41,7 @@ WHOLE = (
     "position", "from_end", "token_id", "correct", "top_policy_rank_base", "top_base_rank_policy",
     *(f"overlap_{k}" for k in OVERLAP_KS),
 )  # fmt: skip
+DIGITS = 9  # significant ones of the numbers in the tables
 UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
 
 
@@ -60,13 +63,9 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None =
     """
     unit = UNIT_COLUMN[cfg.unit]
     wanted = [*FLOATS, *WHOLE, "section"] if names is None else list(names)
-    try:
+    with reading(path):
         file = pq.ParquetFile(path)
         table = file.read(columns=[*wanted, unit])
-    except (pa.ArrowException, OSError) as error:  # somebody may have touched the file since it was written
-        raise DataError(
-            f"{path} cannot be read ({error}); remove it and give the same command again"
-        ) from error
     columns = {}
     for name in wanted:
         if name == "section":
@@ -76,7 +75,7 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None =
             values = table[name].to_numpy()
             columns[name] = values.astype(np.float64) if name in FLOATS else values
     units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
-    metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
+    metadata = part_metadata(file)
     return TokenPart(
         metadata["checkpoint"],
         metadata["trajectory"],
@@ -110,45 +109,27 @@ def write_tables(
             rows[builder.name] += [(*key, *cells) for cells in builder.rows()]
         rows["tokens"] += [(*key, *cells) for cells in shown[key].rows(text)]
     for name, table in TABLES.items():
-        header = [column for column, _, _ in (*KEY, *table.columns)]
-        write_text(folder / "tables" / f"{name}.csv", _csv(header, rows[name]))
-    write_text(
-        folder / "tables" / "columns.csv", _csv(["table", "column", "unit", "meaning"], _documentation())
-    )
+        text_of_table = as_csv(table_of(table.columns, rows[name]), digits=DIGITS)
+        write_text(folder / "tables" / f"{name}.csv", text_of_table)
+    documentation = [
+        cells
+        for name, table in TABLES.items()
+        for cells in (
+            (name, "", "", table.meaning),
+            *((name, c.name, c.unit, c.meaning) for c in table.columns),
+        )
+    ]
+    write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, documentation)))
     return [_headline(key, chosen, cfg) for key, chosen in builders.items()]
-
-
-def _documentation() -> Iterator[Cells]:
-    for name, table in TABLES.items():
-        yield name, "", "", table.meaning
-        for column in (*KEY, *table.columns):
-            yield name, *column
-
-
-def _csv(header: Sequence[str], rows: Iterable[Cells]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        if len(row) != len(header):
-            raise RuntimeError(f"a row of {len(row)} cells under {len(header)} columns: {header}")
-        writer.writerow([_cell(value) for value in row])
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) else format(float(value), ".9g")
-    return value
 
 
 def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Headline:
     by_name = {builder.name: builder for builder in chosen}
-    sums, rank, mass = by_name["evolution"].sums, by_name["rank"], by_name["mass"]
+    means, rank, mass = by_name["evolution"].means, by_name["rank"], by_name["mass"]
     figures = {
-        "mean_js": ratio(sums["js"], 1, sums["js"], 0),
+        "mean_js": means["js"].mean(0),
         "share_moved": by_name["thresholds"].share_above("js", cfg.moved_above),
-        "mean_js_top_p": ratio(sums["js_top_p"], 1, sums["js_top_p"], 0),
+        "mean_js_top_p": means["js_top_p"].mean(0),
         "share_moved_top_p": by_name["thresholds"].share_above("js_top_p", cfg.moved_above),
         "share_near_zero": by_name["sparsity"].near_zero(),
         "moved_overlap_2": by_name["overlap"].at("moved", 2),
@@ -156,4 +137,4 @@ def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Head
         "moved_policy_top_within_base_rank_3": rank.below("policy_in_base", "moved", 4),
         "moved_policy_top_base_prob_below_0.01": mass.below("policy_in_base", "moved", 0.01),
     }
-    return Headline(*key, int(sums["js"].total[0]), figures)
+    return Headline(*key, int(means["js"].count.total[0]), figures)

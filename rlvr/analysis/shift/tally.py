@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from rlvr.stats.accuracy import Doubles, Estimate
 
 Ints = NDArray[np.int64]
+Cells = tuple[object, ...]  # of a row of a table
 
 LEFT_BY_ONE_UNIT = 0.75  # between 1 - 1/e and 1 - 1/e^2
 
@@ -45,7 +46,7 @@ def poisson_weights(units: Sequence[str], replicates: int, seed: int) -> Doubles
     return rows
 
 
-class Tally:
+class BinSums:
     """Sums in n bins, and the same sums under every replicate's weights."""
 
     def __init__(self, bins: int) -> None:
@@ -63,15 +64,15 @@ class Tally:
         self.total += sums.sum(axis=0)
         self.replicates = self.replicates + part.weights.T @ sums
 
-    def cumulative(self) -> Tally:
+    def cumulative(self) -> BinSums:
         """The sums up to and including each bin."""
-        summed = Tally(self.bins)
+        summed = BinSums(self.bins)
         summed.total = self.total.cumsum()
         summed.replicates = np.cumsum(self.replicates, axis=1)
         return summed
 
 
-def ratio(top: Tally, top_bin: int | slice, bottom: Tally, bottom_bin: int | slice) -> Estimate:
+def ratio(top: BinSums, top_bin: int | slice, bottom: BinSums, bottom_bin: int | slice) -> Estimate:
     """The quotient of two sums with its 95 % percentile interval; nan where the denominator is 0."""
 
     def quotient(a: ArrayLike, b: ArrayLike) -> Doubles:
@@ -102,3 +103,35 @@ def interval(replicates: Doubles) -> tuple[float, float]:
 def flat(*estimates: Estimate) -> tuple[float, ...]:
     """Estimates as table cells."""
     return tuple(value for e in estimates for value in (e.mean, e.low, e.high))
+
+
+class Means:
+    """Counts, and means of some values, in bins."""
+
+    def __init__(self, bins: int, values: int) -> None:
+        self.count = BinSums(bins)
+        self.sums = tuple(BinSums(bins) for _ in range(values))
+
+    def add(self, part: TokenPart, index: NDArray[Any], *values: ArrayLike) -> None:
+        """Add values [T] each to the bins `index` [T]; a negative index leaves a token out."""
+        self.count.add(part, index)
+        for tally, own in zip(self.sums, values, strict=True):
+            tally.add(part, index, own)
+
+    def mean(self, place: int, value: int = 0) -> Estimate:
+        """The mean of a value in a bin."""
+        return ratio(self.sums[value], place, self.count, place)
+
+    def cells(self, place: int) -> Cells:
+        """The count and every mean of a bin."""
+        return int(self.count.total[place]), *flat(*(self.mean(place, k) for k in range(len(self.sums))))
+
+
+def from_bins(edges: Doubles, values: Doubles) -> Ints:
+    """Bin i holds the values in [edges[i], edges[i + 1])."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
+def at_most_bins(edges: Doubles, values: Doubles) -> Ints:
+    """Bin i holds the values in (edges[i - 1], edges[i]]; the last one whatever is larger or nan."""
+    return np.searchsorted(edges, values, side="left")

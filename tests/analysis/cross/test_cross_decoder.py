@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, Job, MixedDecoder
+from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, MixedDecoder, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, uniforms
 from rlvr.analysis.cross.slots import SlotModel
 from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model, tiny
@@ -119,7 +119,7 @@ def test_responses_equal_a_plain_recomputation(rule, changes):
         assert got.token_ids.tolist() == tokens
         assert got.switched.tolist() == switched
         assert got.effective.tolist() == differing
-        np.testing.assert_allclose(got.scores, scores, rtol=2e-4, atol=2e-6)
+        np.testing.assert_allclose(got.values, scores, rtol=2e-4, atol=2e-6)
         switches += len(switched)
         effective += len(differing)
     assert switches > effective > 0  # the comparison saw both kinds of switch
@@ -187,7 +187,7 @@ def test_padding_of_prompts_changes_nothing():
 
 
 def test_a_prompt_of_one_token_needs_no_prefill():
-    todo = [Job("one", k, (5,), 0.02) for k in range(3)]
+    todo = [ResponseJob("one", k, (5,), 0.02) for k in range(3)]
     for job, got in zip(todo, decode(todo), strict=True):
         assert got.token_ids.tolist() == recompute(job, "js")[0]
 

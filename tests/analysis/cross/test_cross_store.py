@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlvr.analysis.cross.calibrate import Calibration
+from rlvr.analysis.cross.records import Calibration
 from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.errors import ConfigError, RlvrError
@@ -31,7 +31,7 @@ def test_a_part_is_read_as_it_was_written(tmp_path):
 
 def test_other_settings_are_refused_by_name(tmp_path):
     Store(tmp_path, SETTINGS)
-    with pytest.raises(ConfigError, match=r"other settings \(seed changed\).*another output"):
+    with pytest.raises(ConfigError, match=r"other settings: seed was 1, is 2.*another output"):
         Store(tmp_path, SETTINGS | {"seed": 2})
 
 

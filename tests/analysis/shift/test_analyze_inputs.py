@@ -155,7 +155,7 @@ def test_differing_vocabularies_are_refused(models, tmp_path):
     vocabulary["+"], vocabulary["-"] = vocabulary["-"], vocabulary["+"]
     file.write_text(json.dumps(words))
     cfg = config(base, renamed, tmp_path / "out2", responses=[str(responses)], trajectory="policy")
-    with pytest.raises(ConfigError, match=r"have different vocabularies: '\+' is 12 in the first and 13"):
+    with pytest.raises(ConfigError, match=r"do not share a vocabulary: '\+' is 12 in the first and 13"):
         analyze(cfg)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,10 +69,22 @@ def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
     changed = ScoreConfig(responses_per_part=5, tokens_per_micro_batch=64, device="cpu", top_p=0.9)
     with pytest.raises(ConfigError, match=r"score.top_p was 0.7, is 0.9.*another output"):
         analyze(case(score=changed))
-    with pytest.raises(ConfigError, match="holds results of another configuration: responses was"):
+    with pytest.raises(ConfigError, match="holds results of other settings: responses was"):
         analyze(case(select=SelectConfig(problems=2)))
     assert (contents(whole), (whole / "responses.parquet").read_bytes()) == before
     assert [p.name for p in whole.glob(".*")] == [".lock"]
+
+
+def test_models_are_known_by_content_and_not_by_place_or_date(case, models, tmp_path):
+    whole = analyze(case())
+    kept = {path: path.stat().st_mtime_ns for path in (whole / "tokens").iterdir()}
+    cfg = case()
+    cfg.model.path = str(shutil.copytree(models[1], tmp_path / "copy"))
+    analyze(cfg)
+    assert {path: path.stat().st_mtime_ns for path in (whole / "tokens").iterdir()} == kept
+    save_model(tmp_path / "copy", seed=5)
+    with pytest.raises(ConfigError, match="holds results of other settings: policies was"):
+        analyze(cfg)
 
 
 def test_two_analyses_do_not_write_into_one_folder(case, tmp_path):
@@ -132,7 +145,7 @@ def test_a_damaged_part_is_named_and_can_be_scored_again(case):
     expected = contents(whole)
     second = whole / "tokens" / "part-00001.parquet"
     second.write_bytes(second.read_bytes()[:1000])
-    with pytest.raises(DataError, match=r"part-00001.parquet cannot be read.*remove it"):
+    with pytest.raises(DataError, match=r"part-00001.parquet: damaged.*delete it"):
         analyze(case())
     second.unlink()
     analyze(case())

@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.analysis.config import TablesConfig
-from rlvr.analysis.shift.profiles import from_bins
-from rlvr.analysis.shift.sparsity import at_most_bins
 from rlvr.analysis.shift.summary import write_tables
-from rlvr.analysis.shift.tables import KEY, TABLES
-from rlvr.analysis.shift.tally import Tally, TokenPart, poisson_weights, ratio
+from rlvr.analysis.shift.tables import TABLES
+from rlvr.analysis.shift.tally import BinSums, TokenPart, at_most_bins, from_bins, poisson_weights, ratio
 from rlvr.analyze import analyze
 from tests.helpers.analyze_cases import config, save_model, save_shifted, write_responses
 
@@ -70,7 +68,7 @@ def test_every_table_has_its_documented_columns(done):
     out, tables, _ = done
     for name, table in TABLES.items():
         assert tables[name], name
-        header = [column for column, _, _ in (*KEY, *table.columns)]
+        header = [column.name for column in table.columns]
         assert list(tables[name][0]) == header
     documented = {
         (line["table"], line["column"]) for line in csv.DictReader((out / "tables/columns.csv").open())
@@ -275,7 +273,7 @@ def test_replicates_do_not_depend_on_how_tokens_are_cut_into_parts():
     rng = np.random.default_rng(0)
     values, units = rng.random(200), rng.integers(0, 7, 200)
     names = [f"p{u}" for u in range(7)]
-    whole, split = (Tally(3) for _ in range(2))
+    whole, split = (BinSums(3) for _ in range(2))
     weights = poisson_weights(names, 50, seed=1)
     whole.add(part(values, units, weights), np.floor(values * 3), values)
     for chunk in np.array_split(np.arange(200), 9):
@@ -293,7 +291,7 @@ def test_the_interval_is_that_of_resampled_problems():
     chances = rng.beta(1, 4, problems)
     units = rng.integers(0, problems, 6000)
     moved = (rng.random(6000) < chances[units]).astype(int)
-    tally = Tally(2)
+    tally = BinSums(2)
     tally.add(part(moved, units, poisson_weights([str(u) for u in range(problems)], 4000, seed=2)), moved)
     estimate = ratio(tally, 1, tally, slice(None))
     counts = np.bincount(units, minlength=problems)
@@ -320,7 +318,7 @@ def test_values_on_an_edge_fall_on_the_documented_side(values):
 def test_one_problem_gives_no_interval():
     for problems, known in ((1, False), (2, True)):
         names = [f"p{u}" for u in range(problems)]
-        tally = Tally(2)
+        tally = BinSums(2)
         bins = np.arange(20) % 3 % 2
         tally.add(part(bins, np.arange(20) % problems, poisson_weights(names, 200, seed=0)), bins)
         estimate = ratio(tally, 1, tally, slice(None))

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlvr.analysis.config import ScoreConfig
-from rlvr.analysis.shift.causal_lm import load_causal_lm
+from rlvr.analysis.models import load_causal_lm
 from rlvr.analysis.shift.columns import TOKEN_COLUMNS
 from rlvr.analysis.shift.sections import sections
 from rlvr.analyze import analyze

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
+from rlvr.analysis.progress import PartsDone
+from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
-from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.runtime.folder import RunFolder, sample_row, write_atomically
-from rlvr.runtime.resume import differences
+from rlvr.runtime.folder import RunFolder, sample_row
 from rlvr.types import Group, Prompt, Sample
 
 PROBLEMS_PER_PART = 32  # sampled together and written together
@@ -38,32 +37,11 @@ def claim_settings(folder: RunFolder, cfg: Config) -> None:
     Raises:
         ConfigError: the folder holds parts of an evaluation with other settings.
     """
-    now = {k: v for k, v in _container(cfg).items() if k not in FREE}
+    content = OmegaConf.to_container(OmegaConf.structured(cfg))
+    assert isinstance(content, dict)
+    now = {str(key): value for key, value in content.items() if key not in FREE}
     del now["reward"]["max_failed"]  # what may be raised to go on
-    path = folder.path / "settings.json"
-    if path.exists():
-        changed = [f"{key} was {old!r}, is {new!r}" for key, old, new in differences(_read(path), now)]
-        if changed:
-            raise ConfigError(
-                f"run.name={folder.path.name}: holds parts of an evaluation with other settings: "
-                f"{'; '.join(changed)}. Choose another run.name, or put these back to go on with it."
-            )
-    (folder.path / "parts").mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(now, indent=2) + "\n")
-
-
-def _container(cfg: Config) -> dict[str, Any]:
-    # Through JSON, so that what is compared later has the types that JSON gives back.
-    return json.loads(json.dumps(OmegaConf.to_container(OmegaConf.structured(cfg))))
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:  # a file on disk may have been damaged
-        raise RlvrError(
-            f"{path}: cannot be read ({error}); remove it to sample its responses again"
-        ) from error
+    claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
 
 
 def groups_in_parts(
@@ -71,29 +49,29 @@ def groups_in_parts(
 ) -> tuple[Group, ...]:
     """The graded responses to all prompts of a set: read where a part is on disk, else sampled and written."""
     safe_name = re.sub(r"[^\w.-]", "_", name)
+    files = {
+        folder.path / "parts" / f"{safe_name}-{start:06d}.jsonl": prompts[start : start + PROBLEMS_PER_PART]
+        for start in range(0, len(prompts), PROBLEMS_PER_PART)
+    }
     done: list[Group] = []
-    for start in range(0, len(prompts), PROBLEMS_PER_PART):
-        chosen = prompts[start : start + PROBLEMS_PER_PART]
-        path = folder.path / "parts" / f"{safe_name}-{start:06d}.jsonl"
-        if path.exists():
-            done += _read_part(path, chosen)
-            continue
-        groups = respond(chosen)
-        rows = [sample_row(group, i) for group in groups for i in range(len(group.samples))]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
-        done += groups
-        print(f"{name}: {len(done)} of {len(prompts)} problems", flush=True)
+    with PartsDone(f"evaluating on {name}", len(files), sum(file.exists() for file in files)) as progress:
+        for file, chosen in files.items():
+            if file.exists():
+                done += _read_part(file, chosen)
+                continue
+            groups = respond(chosen)
+            rows = [sample_row(group, i) for group in groups for i in range(len(group.samples))]
+            write_rows(file, rows)
+            done += groups
+            progress.done(f"{name}: {len(done)} of {len(prompts)} problems")
     return tuple(done)
 
 
-def _read_part(path: Path, prompts: Sequence[Prompt]) -> Iterator[Group]:
-    try:
+def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
+    with reading(path):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         of_problem = {p.id: [r for r in rows if r["problem_id"] == p.id] for p in prompts}
-        for prompt in prompts:
-            yield Group(prompt, tuple(_sample(row) for row in of_problem[prompt.id]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RlvrError(f"{path}: damaged ({error}); remove it to sample its responses again") from error
+        return [Group(prompt, tuple(_sample(row) for row in of_problem[prompt.id])) for prompt in prompts]
 
 
 def _sample(row: dict[str, Any]) -> Sample:
@@ -119,6 +97,5 @@ def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]
         for group in groups
         for i in range(len(group.samples))
     ]
-    draft = folder.path / ".responses.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), draft)
-    draft.replace(folder.path / "responses.parquet")
+    table = pa.Table.from_pylist(rows)
+    write_parquet(folder.path / "responses.parquet", [table], table.schema)

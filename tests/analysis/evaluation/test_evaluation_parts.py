@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr.analysis.evaluation_parts import (
+from rlvr.analysis.evaluation.parts import (
     PROBLEMS_PER_PART,
     claim_settings,
     groups_in_parts,

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from rlvr.analysis.store import known_number
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import (
-    Bools,
     Doubles,
     EvalResult,
     LengthStats,
@@ -74,11 +74,7 @@ def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[E
     sets = [
         {
             "summary": _finite(asdict(summarise(result))),
-            "problem_ids": list(result.problem_ids),
-            "correct": correctness_as_json(result.correct),
-            "lengths": result.lengths.tolist(),
-            "truncated": result.truncated.astype(int).tolist(),
-            "answers": [list(row) for row in result.answers],
+            **samples_as_json(result),
         }
         for result in results
     ]
@@ -96,17 +92,7 @@ def read_evaluation(path: Path) -> dict[str, EvalResult]:
         raise DataError(f"{file} does not exist; expected the folder or the {FILE_NAME} of an evaluation")
     try:
         content = json.loads(file.read_text())
-        results = [
-            EvalResult(
-                name=part["summary"]["name"],
-                problem_ids=tuple(part["problem_ids"]),
-                correct=correctness(part["correct"]),
-                lengths=np.asarray(part["lengths"], dtype=np.int64),
-                truncated=np.asarray(part["truncated"], dtype=np.bool_),
-                answers=tuple(tuple(row) for row in part["answers"]),
-            )
-            for part in content["sets"]
-        ]
+        results = [result_from_json(part["summary"]["name"], part) for part in content["sets"]]
     except (
         KeyError,
         TypeError,
@@ -116,9 +102,29 @@ def read_evaluation(path: Path) -> dict[str, EvalResult]:
     return {result.name: result for result in results}
 
 
-def correctness_as_json(correct: Bools | Doubles) -> list[list[int | None]]:
-    """Rows of 1, 0 and null, which `correctness` reads back."""
-    return [[None if value != value else int(value) for value in row] for row in correct.tolist()]
+def samples_as_json(result: EvalResult) -> dict[str, Any]:
+    """The samples of a result as `result_from_json` reads them; correct is 1, 0 or null."""
+    return {
+        "problem_ids": list(result.problem_ids),
+        "correct": [
+            [None if value != value else int(value) for value in row] for row in result.correct.tolist()
+        ],
+        "lengths": result.lengths.tolist(),
+        "truncated": result.truncated.astype(int).tolist(),
+        "answers": [list(row) for row in result.answers],
+    }
+
+
+def result_from_json(name: str, content: dict[str, Any]) -> EvalResult:
+    """Read the samples of a result; raises KeyError, TypeError or ValueError for what is none."""
+    return EvalResult(
+        name=name,
+        problem_ids=tuple(content["problem_ids"]),
+        correct=correctness(content["correct"]),
+        lengths=np.asarray(content["lengths"], dtype=np.int64),
+        truncated=np.asarray(content["truncated"], dtype=np.bool_),
+        answers=tuple(tuple(row) for row in content["answers"]),
+    )
 
 
 def _mean(values: Doubles) -> float:
@@ -130,6 +136,6 @@ def _mean(values: Doubles) -> float:
 def _finite(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures with null for nan, which JSON does not have: a mean over no response."""
     return {
-        name: _finite(value) if isinstance(value, dict) else None if value != value else value
+        name: _finite(value) if isinstance(value, dict) else known_number(value)
         for name, value in figures.items()
     }

@@ -1,0 +1,249 @@
+"""The models that are compared: what is known of them without their weights, and how they are loaded to score.
+
+Shapes: `B` sequences, `L` padded length, `t` response tokens, `H` hidden size, `V` vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from rlvr.config import ModelConfig
+from rlvr.data.model_folders import is_training_checkpoint
+from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.errors import ConfigError, DataError
+from rlvr.learner.causal_lm import load_lm, read_config
+
+PROBE_TOKENS = 8
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the probe's logits, relative to the largest
+END_BYTES = 1 << 20  # of a weight file that its digest reads at both ends
+
+
+@dataclass(frozen=True)  # without slots, so that the tokenizer is kept once it has been read
+class ModelFiles:
+    """A model as far as it is known without its weights."""
+
+    key: str  # the setting that named it
+    path: str  # as it was named
+    folder: str  # its files in Hugging Face format; of a training checkpoint those of the model the run started from
+    config: Any  # of the decoder, in transformers' form
+    architectures: tuple[str, ...]
+    trust_remote_code: bool
+    own_code: bool  # its class comes with its files
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the output head; some models have more than their tokenizer has tokens."""
+        return int(self.config.vocab_size)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Its tokenizer; raises ConfigError where it cannot be loaded."""
+        try:
+            return load_tokenizer(self.folder, self.trust_remote_code)
+        except (ValueError, OSError, KeyError, TypeError) as error:  # whatever a user's folder holds
+            raise ConfigError(
+                f"{self.key}={self.path}: its tokenizer cannot be loaded ({error}); save the tokenizer into that folder"
+            ) from error
+
+
+def read_model(key: str, path: str, *, trust_remote_code: bool, checkpoint: bool = False) -> ModelFiles:
+    """Read a folder, a hub name or "builtin", with `checkpoint` also a checkpoint of a training run.
+
+    Raises:
+        ConfigError: it is no model, or has no configuration of a decoder that can be read.
+    """
+    named = f"{key}={path}"
+    try:
+        folder = model_folder(path, checkpoint=checkpoint)
+        if is_training_checkpoint(folder):
+            folder = _started_from(Path(folder))
+    except DataError as error:
+        raise ConfigError(f"{named}: {error}") from error
+    config = read_config(named, folder, trust_remote_code)
+    decoder = config.get_text_config(decoder=True)  # multimodal models nest it
+    if getattr(decoder, "vocab_size", None) is None:
+        raise ConfigError(f"{named}: not a causal language model: its configuration has no vocab_size")
+    own_code = trust_remote_code and bool(getattr(config, "auto_map", None))
+    architectures = tuple(config.architectures or ())
+    return ModelFiles(key, path, folder, decoder, architectures, trust_remote_code, own_code)
+
+
+def check_same_vocabulary(base: ModelFiles, policy: ModelFiles) -> None:
+    """Refuse two models that do not give every id the same meaning, or not to equally many.
+
+    Raises:
+        ConfigError: names both, and a token that differs.
+    """
+    first, second = base.tokenizer.get_vocab(), policy.tokenizer.get_vocab()
+    if first != second:
+        token = min(
+            (t for t in first.keys() | second.keys() if first.get(t) != second.get(t)),
+            key=lambda t: (first.get(t, second.get(t, 0)), t),
+        )
+        raise ConfigError(
+            f"{base.key} {base.path} ({len(first)} tokens) and {policy.key} {policy.path} ({len(second)} tokens) do "
+            f"not share a vocabulary: {token!r} is {first.get(token, 'unknown')} in the first and "
+            f"{second.get(token, 'unknown')} in the second. Give two models that share a tokenizer, such as a policy "
+            "and the base that it was trained from."
+        )
+    if base.vocabulary != policy.vocabulary:
+        raise ConfigError(
+            f"{base.key} {base.path} has {base.vocabulary} output tokens, {policy.key} {policy.path} has "
+            f"{policy.vocabulary}: their distributions cannot be compared. Give two models with the same vocabulary, "
+            "or pad one of them with resize_token_embeddings."
+        )
+
+
+def identity(path: str) -> dict[str, str]:
+    """What tells a model from another: its weight files by content, wherever they lie; a hub model by its name."""
+    folder = Path(model_folder(path, checkpoint=True))
+    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
+    files = files or sorted(folder.glob("deepspeed/mp_rank_*_model_states.pt"))
+    return {str(file.relative_to(folder)): _digest(file) for file in files} or {"hub": path}
+
+
+def _digest(file: Path) -> str:
+    """A file's size with a hash of its first and last MiB: training moves every weight, and copies stay equal."""
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        ends = content.read(END_BYTES)
+        content.seek(max(0, size - END_BYTES))
+        ends += content.read()
+    return f"{size}-{hashlib.sha256(ends).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What turns hidden states into logits: scale x hidden weight^T + bias, then cap tanh(. / cap)."""
+
+    weight: Tensor  # [V, H]
+    bias: Tensor | None  # [V]
+    scale: float
+    cap: float | None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[t, V] logits in fp32 for hidden states [t, H]."""
+        if hidden.dtype == torch.float32 or hidden.device.type != "cuda":
+            logits = torch.mm(hidden.float(), self.weight.t())
+        else:  # bf16 logits would be their own noise floor, so the GEMM of half-precision inputs writes fp32
+            logits = torch.mm(hidden, self.weight.t(), out_dtype=torch.float32)
+        if self.bias is not None:
+            logits += self.bias.float()
+        if self.scale != 1.0:
+            logits *= self.scale
+        return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class CausalLm:
+    """A model that only scores."""
+
+    name: str
+    lm: Any  # a transformers model: its hidden states come from lm.base_model
+    head: Head
+
+    @property
+    def vocabulary(self) -> int:
+        return self.head.weight.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    @torch.inference_mode()
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """[B, L, H] final hidden states; right padding needs no mask under causal attention."""
+        return self.lm.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+
+def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
+    """Load a folder, a hub name, "builtin", or a checkpoint of a training run.
+
+    Raises:
+        ConfigError: it is not a causal LM, weights are missing, or its logits are not those of its head.
+    """
+    folder, state = model_folder(path, checkpoint=True), None
+    if is_training_checkpoint(folder):
+        state = _checkpoint_weights(Path(folder))
+        folder = _started_from(Path(folder))
+    lm = load_lm(
+        f"model {path}",
+        folder,
+        dtype=cfg.dtype,
+        attention=cfg.attention,
+        trust_remote_code=cfg.trust_remote_code,
+    )
+    if state is not None:
+        lm.load_state_dict(state)
+    lm.to(device).eval().requires_grad_(False)
+    model = CausalLm(path, lm, _head(path, lm))
+    _check(model)
+    return model
+
+
+def _started_from(checkpoint: Path) -> str:
+    """The folder of the model that the run of a checkpoint started from."""
+    return model_folder(OmegaConf.load(checkpoint / "config.yaml").model.path)
+
+
+def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
+    file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
+    stage = OmegaConf.load(checkpoint / "config.yaml").learner.zero_stage
+    if not file.is_file() or stage == 3:
+        raise ConfigError(
+            f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {stage}); export it in Hugging Face "
+            "format and name that folder"
+        )
+    # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
+    saved = torch.load(file, map_location="cpu", weights_only=False)["module"]
+    return {name.removeprefix("lm."): value for name, value in saved.items()}
+
+
+def _head(path: str, lm: Any) -> Head:
+    linear = lm.get_output_embeddings()
+    if linear is None or not hasattr(linear, "weight"):
+        raise ConfigError(f"model {path}: has no output head over a vocabulary, so it is not a causal LM")
+    text = lm.config.get_text_config(decoder=True)  # multimodal models nest it
+    scale = float(getattr(text, "logit_scale", None) or 1.0)  # Cohere
+    scale /= float(getattr(text, "logits_scaling", None) or 1.0)  # Granite
+    weight = linear.weight.detach()
+    return Head(
+        # A CPU has no GEMM of mixed dtypes.
+        weight=weight.float() if weight.device.type == "cpu" else weight,
+        bias=None if getattr(linear, "bias", None) is None else linear.bias.detach(),
+        scale=scale,
+        cap=getattr(text, "final_logit_softcapping", None),  # Gemma
+    )
+
+
+@torch.inference_mode()
+def _check(model: CausalLm) -> None:
+    """Compare our logits with the model's own, and look for attention to the right."""
+    ids = torch.arange(PROBE_TOKENS, device=model.device).remainder_(model.vocabulary)[None]
+    try:
+        own = model.lm(input_ids=ids, use_cache=False).logits[0].float()
+        ours = model.head.logits(model.hidden(ids)[0])
+        changed = ids.clone()
+        changed[0, -1] = (changed[0, -1] + 1) % model.vocabulary
+        after = model.lm(input_ids=changed, use_cache=False).logits[0].float()
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # an architecture we do not know
+        raise ConfigError(f"model {model.name}: does not score text as a causal LM does ({error})") from error
+    allowed = TOLERANCE[model.lm.dtype] * float(own.abs().max())
+    if float((own[:-1] - after[:-1]).abs().max()) > allowed:
+        raise ConfigError(f"model {model.name}: not a causal LM: its outputs depend on tokens further right")
+    if not bool(torch.isfinite(own).all()):
+        raise ConfigError(f"model {model.name}: its logits are not finite; the weights are damaged")
+    if float((own - ours).abs().max()) > allowed:
+        raise ConfigError(
+            f"model {model.name}: its logits are not its head applied to its hidden states; it transforms them in "
+            "a way that the analysis does not know"
+        )

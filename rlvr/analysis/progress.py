@@ -1,0 +1,55 @@
+"""How far a long command is: a bar at the bottom of a terminal, and a line for every part that is finished."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class PartsDone:
+    """Counts parts of a known number; use it as a context.
+
+    The time left is at the pace of the parts done here, not of those found finished.
+    """
+
+    def __init__(self, what: str, total: int, done: int = 0) -> None:
+        self._total, self._done, self._found = total, done, done
+        self._last = self._began = time.monotonic()
+        self._console = Console(highlight=False, soft_wrap=True)
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not sys.stdout.isatty())
+        self._task = self._bar.add_task("", total=total, completed=done, left="")
+
+    def __enter__(self) -> PartsDone:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def seconds(self) -> float:
+        """Seconds since the last part."""
+        return time.monotonic() - self._last
+
+    def note(self, text: str) -> None:
+        """A line for the reader."""
+        self._console.print(text, markup=False)
+        self._console.file.flush()
+
+    def done(self, text: str) -> None:
+        """One more part is finished; says so with the time that is left."""
+        self._done += 1
+        self._last = time.monotonic()
+        pace = (self._last - self._began) / (self._done - self._found)
+        left = f"about {pace * (self._total - self._done):.0f} s left"
+        self.note(f"{text}; {left}")
+        self._bar.update(self._task, completed=self._done, left=left)
