@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlvr.analysis.sweep.runs import Run
+from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import Estimate, accuracy_ci95, correctness, t_interval
 from rlvr.stats.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
@@ -25,7 +25,7 @@ BASELINES = ("recipe-dapo", "recipe-dapo_advantage-uniform")  # tried in this or
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ConditionResult:
     """One condition on one evaluation set."""
 
     condition: str
@@ -71,7 +71,7 @@ def choose_baseline(conditions: Sequence[str], named: str | None) -> str:
     raise DataError(f"--baseline {named or '(not given)'}: name one of {', '.join(conditions)}")
 
 
-def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
+def compare_conditions(runs: Sequence[FinishedRun], baseline: str) -> list[ConditionResult]:
     """One row for each condition and evaluation set, set by set, the baseline first."""
     conditions = list(dict.fromkeys([baseline, *(run.condition for run in runs)]))
     evaluations = list(dict.fromkeys(name for run in runs for name in run.accuracy))
@@ -91,7 +91,7 @@ def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
         base = by_seed[baseline]
         gains = {c: gain for (e, c), gain in all_gains.items() if e == evaluation}
         rows += [
-            Row(
+            ConditionResult(
                 condition=c,
                 evaluation=evaluation,
                 is_baseline=c == baseline,
@@ -108,7 +108,9 @@ def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
     return rows
 
 
-def _gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> PairedDifference | None:
+def _gain(
+    runs: dict[int, FinishedRun], baseline: dict[int, FinishedRun], evaluation: str
+) -> PairedDifference | None:
     common = sorted(runs.keys() & baseline.keys())
     if not common:
         return None
@@ -118,14 +120,16 @@ def _gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> Pa
     )
 
 
-def _pairs(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> tuple[tuple[int, float], ...]:
+def _pairs(
+    runs: dict[int, FinishedRun], baseline: dict[int, FinishedRun], evaluation: str
+) -> tuple[tuple[int, float], ...]:
     return tuple(
         (seed, runs[seed].accuracy[evaluation] - baseline[seed].accuracy[evaluation])
         for seed in sorted(runs.keys() & baseline.keys())
     )
 
 
-def pooled(runs: Sequence[Run], evaluation: str) -> dict[str, list[bool]] | None:
+def pooled(runs: Sequence[FinishedRun], evaluation: str) -> dict[str, list[bool]] | None:
     """Every problem's graded samples of all the runs; None if a run has none or was given other problems."""
     tables = [run.correct.get(evaluation, {}) for run in runs]
     if not tables or not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
@@ -133,7 +137,7 @@ def pooled(runs: Sequence[Run], evaluation: str) -> dict[str, list[bool]] | None
     return {problem: [c for table in tables for c in table[problem]] for problem in tables[0]}
 
 
-def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, float] | None:
+def _problem_interval(runs: Sequence[FinishedRun], evaluation: str) -> tuple[float, float] | None:
     """Of the accuracy over all seeds' samples, with the problem as the unit."""
     graded = pooled(runs, evaluation)
     if graded is None:
@@ -144,7 +148,9 @@ def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, floa
     return low, high
 
 
-def _problem_gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> Estimate | None:
+def _problem_gain(
+    runs: dict[int, FinishedRun], baseline: dict[int, FinishedRun], evaluation: str
+) -> Estimate | None:
     """The mean over problems of each problem's difference, with its t-interval; no resampling."""
     common = sorted(runs.keys() & baseline.keys())
     first = pooled([runs[seed] for seed in common], evaluation)
@@ -154,7 +160,7 @@ def _problem_gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: st
     return t_interval([float(np.mean(first[p]) - np.mean(second[p])) for p in first])
 
 
-def ranking(rows: Sequence[Row], evaluation: str) -> str:
+def ranking(rows: Sequence[ConditionResult], evaluation: str) -> str:
     """Which conditions differ from the baseline, or why nothing is said about it."""
     compared = [row for row in rows if row.evaluation == evaluation and not row.is_baseline]
     counts = {row.condition: row.gain.seeds if row.gain else 0 for row in compared}

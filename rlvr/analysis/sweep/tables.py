@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.analysis.sweep.compare import LEAST_SEEDS, Row, compare_conditions
-from rlvr.analysis.sweep.runs import Run, Sweep, by_condition, listed
+from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions, ranking
+from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.sweep.training import (
     DIVERGENCE,
@@ -16,12 +16,13 @@ from rlvr.analysis.sweep.training import (
     WEIGHT_MARKS,
     Cost,
     Curve,
-    Ending,
+    FinalMetrics,
     cost,
     curve,
     ending,
     first_step_at,
 )
+from rlvr.analysis.text_tables import TextTable
 from rlvr.stats.student import p_text
 
 CURVE_COLUMNS = 8  # evaluated steps in a table
@@ -37,24 +38,15 @@ HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Text cells; the first column names the row."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything that is reported about a sweep."""
 
-    sweep: Sweep
+    sweep: SweepFolder
     baseline: str
     conditions: tuple[str, ...]  # the baseline first
-    rows: tuple[Row, ...]
+    rows: tuple[ConditionResult, ...]
     setup: Setup
-    endings: tuple[Ending, ...]
+    endings: tuple[FinalMetrics, ...]
     costs: tuple[Cost, ...]
 
     @property
@@ -76,12 +68,12 @@ class Findings:
         """A metric of a condition over steps."""
         return curve(self.sweep.runs, condition, metric)
 
-    def runs(self, condition: str) -> list[Run]:
+    def runs(self, condition: str) -> list[FinishedRun]:
         """The runs of a condition."""
         return [run for run in self.sweep.runs if run.condition == condition]
 
 
-def find(sweep: Sweep, baseline: str) -> Findings:
+def find(sweep: SweepFolder, baseline: str) -> Findings:
     """Compare the conditions of a sweep."""
     conditions = tuple(dict.fromkeys([baseline, *sweep.conditions]))
     return Findings(
@@ -95,14 +87,56 @@ def find(sweep: Sweep, baseline: str) -> Findings:
     )
 
 
-def outcome_table(found: Findings, evaluation: str) -> Table:
+@dataclass(frozen=True, slots=True)
+class OutcomeTables:
+    """What is shown of one evaluation set."""
+
+    evaluation: str
+    outcome: TextTable
+    ranking: str  # which conditions differ from the baseline; several lines
+    curve: TextTable | None  # None if no run logged it
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTables:
+    """Every table of the report, the same in Markdown and on the page."""
+
+    outcomes: tuple[OutcomeTables, ...]
+    divergence: TextTable
+    weight: TextTable
+    cost: TextTable
+    different: TextTable | None  # the settings in which the conditions differ, if there are any
+    versions: TextTable
+
+
+def sweep_tables(found: Findings) -> SweepTables:
+    """The tables of the report."""
+    return SweepTables(
+        outcomes=tuple(
+            OutcomeTables(e, outcome_table(found, e), ranking(found.rows, e), curve_table(found, e))
+            for e in found.evaluations
+        ),
+        divergence=divergence_table(found),
+        weight=weight_table(found),
+        cost=cost_table(found),
+        different=difference_table(found),
+        versions=versions_table(found),
+    )
+
+
+def shared_settings(found: Findings) -> list[str]:
+    """The settings that all runs have in common, one line each."""
+    return [f"{key}: {value}" for key, value in found.setup.shared.items()]
+
+
+def outcome_table(found: Findings, evaluation: str) -> TextTable:
     """Accuracy after training and the difference to the baseline."""
     problems, samples = found.setup.sizes[evaluation]
     header = (
         "condition", "seeds", "accuracy", "over seeds", "over problems", "difference", "over seeds", "over problems",
         "p (Holm)", "verdict",
     )  # fmt: skip
-    return Table(
+    return TextTable(
         header,
         tuple(_outcome(row) for row in found.rows if row.evaluation == evaluation),
         f"Accuracy after training on {evaluation}, {problems} problems, {samples} samples of each a run, against "
@@ -110,7 +144,7 @@ def outcome_table(found: Findings, evaluation: str) -> Table:
     )
 
 
-def _outcome(row: Row) -> tuple[str, ...]:
+def _outcome(row: ConditionResult) -> tuple[str, ...]:
     mean, gain, by_problem = row.seeds, row.gain, row.problem_gain
     return (
         row.condition,
@@ -126,7 +160,7 @@ def _outcome(row: Row) -> tuple[str, ...]:
     )
 
 
-def curve_table(found: Findings, evaluation: str) -> Table | None:
+def curve_table(found: Findings, evaluation: str) -> TextTable | None:
     """Held-out accuracy at some of the evaluated steps; None if no run logged it."""
     metric = f"eval/{evaluation}/accuracy"
     curves = [found.curve(c, metric) for c in found.conditions]
@@ -147,16 +181,16 @@ def curve_table(found: Findings, evaluation: str) -> Table | None:
         if target is None
         else f" Reached at: the first evaluated step with the baseline's last mean, {target.mean:.4f}."
     )
-    return Table(
+    return TextTable(
         ("condition", *(f"step {step}" for step in shown), "reached at"),
         tuple(rows),
         f"Accuracy on {evaluation} by step, mean over seeds.{level}",
     )
 
 
-def divergence_table(found: Findings) -> Table:
+def divergence_table(found: Findings) -> TextTable:
     """Percentiles of the divergence at the end of training."""
-    return Table(
+    return TextTable(
         ("condition", "seeds", "mean", "p50", "p90", "p95", "p99"),
         tuple((e.condition, _seeds(e, DIVERGENCE[0]), *_values(e, DIVERGENCE)) for e in found.endings),
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
@@ -164,9 +198,9 @@ def divergence_table(found: Findings) -> Table:
     )
 
 
-def weight_table(found: Findings) -> Table:
+def weight_table(found: Findings) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
-    return Table(
+    return TextTable(
         ("condition", "weight mean", *WEIGHT_MARKS[1:], "entropy mean"),
         tuple((e.condition, *_values(e, WEIGHT), *_values(e, (ENTROPY,))) for e in found.endings),
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
@@ -174,11 +208,11 @@ def weight_table(found: Findings) -> Table:
     )
 
 
-def _values(found: Ending, metrics: Sequence[str]) -> tuple[str, ...]:
+def _values(found: FinalMetrics, metrics: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{found.values[m].mean:.3g}" if m in found.values else "-" for m in metrics)
 
 
-def _seeds(found: Ending, metric: str) -> str:
+def _seeds(found: FinalMetrics, metric: str) -> str:
     return str(found.values[metric].seeds) if metric in found.values else "0"
 
 
@@ -193,13 +227,13 @@ def _unlogged(found: Findings, signal: str) -> str:
     return f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[{signal}] records it."
 
 
-def cost_table(found: Findings) -> Table:
+def cost_table(found: Findings) -> TextTable:
     """Wall time and tokens."""
     header = (
         "condition", "runs", "training, s a run", "start, s a run", "tokens a run", "tokens/s", "all runs, h",
         "all tokens",
     )  # fmt: skip
-    return Table(
+    return TextTable(
         header,
         (*(_cost(one) for one in found.costs), _total(found.costs)),
         "Wall time and tokens sampled for training. Training includes evaluation and checkpoints; start is from the "
@@ -233,12 +267,12 @@ def _total(costs: Sequence[Cost]) -> tuple[str, ...]:
     return ("all", str(sum(c.runs for c in costs)), "", "", "", "", f"{hours:.2f}", f"{tokens:,}")
 
 
-def difference_table(found: Findings) -> Table | None:
+def difference_table(found: Findings) -> TextTable | None:
     """The settings in which the conditions differ; None if there are none."""
     different = found.setup.different
     if not different:
         return None
-    return Table(
+    return TextTable(
         ("setting", *found.conditions),
         tuple((key, *(values.get(c, "-") for c in found.conditions)) for key, values in different.items()),
         f"Settings in which conditions differ. The other {len(found.setup.shared)} are the same in all runs, apart "
@@ -246,12 +280,12 @@ def difference_table(found: Findings) -> Table | None:
     )
 
 
-def versions_table(found: Findings) -> Table:
+def versions_table(found: Findings) -> TextTable:
     """Versions of the packages; a column for each set of versions."""
     versions = found.setup.versions
     names = sorted({name for packages, _ in versions for name in packages})
     heads = ["all runs"] if len(versions) == 1 else [listed(list(runs)) for _, runs in versions]
-    return Table(
+    return TextTable(
         ("package", *heads),
         tuple((name, *(packages.get(name, "-") for packages, _ in versions)) for name in names),
         "Versions.",

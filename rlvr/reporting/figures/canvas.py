@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from markupsafe import Markup
+
+from rlvr.analysis.tables import as_csv
 from rlvr.errors import ConfigError
-from rlvr.reporting.colours import ROLES, SERIES, ramp
+from rlvr.reporting.theme import ROLES, SERIES, ramp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +24,8 @@ PNG_DPI = 200
 BAND_ALPHA = 0.16
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (8, 3)))
-Cell = str | int | float
+THIN = {"color": ROLES["muted"].light, "lw": 0.9}  # of a line to compare with
+SMALL = {"color": ROLES["muted"].light, "fontsize": 10.5}  # of words beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +35,51 @@ class Figure:
     name: str  # of its files
     title: str
     caption: str  # what is measured, in which unit, from how many samples, how to read it
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    numbers: pa.Table
     draw: Callable[[Axes], None]
     height: float = HEIGHT  # inches
+    digits: int | None = None  # significant digits of the numbers in the file; None: all
 
-    def as_csv(self) -> str:
-        """The numbers drawn."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
-        return text.getvalue()
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure as a page shows it."""
+
+    name: str
+    title: str
+    caption: str
+    svg: Markup  # follows the theme
+    csv: str  # the numbers drawn
+
+
+def numbers(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pa.Table:
+    """The numbers of a figure, row by row; None where there is none."""
+    kept = [*rows]
+    return pa.table(dict(zip(columns, zip(*kept, strict=True) if kept else [()] * len(columns), strict=True)))
+
+
+def draw_line(
+    axes: Axes,
+    place: int,
+    points: pa.Table,
+    x: str,
+    y: str,
+    label: str,
+    *,
+    band: tuple[str, str] | None = None,
+    alpha: float = BAND_ALPHA,
+    **style: Any,
+) -> None:
+    """The line of the series at that place: column y over column x, and a band between the two columns of its ends.
+
+    Colour and dashes are the series' own; `style` is matplotlib's and may replace the dashes.
+    """
+    across = points[x].to_numpy()
+    if band is not None:
+        low, high = (points[end].to_numpy() for end in band)
+        axes.fill_between(across, low, high, color=colour(place), alpha=alpha, linewidth=0)
+    own = {"color": colour(place), "ls": dash(place), "label": label}
+    axes.plot(across, points[y].to_numpy(), **(own | style))
 
 
 def slug(name: str) -> str:
@@ -76,26 +113,18 @@ def marker(index: int) -> str:
     return MARKERS[(index + index // len(SERIES)) % len(MARKERS)]
 
 
-def render(figure: Figure, folder: Path) -> str:
-    """Write `<name>.svg`, `.png` and `.csv` into the folder and return the SVG for the page.
+def render(figure: Figure, folder: Path | None = None) -> Drawn:
+    """The figure for a page; with a folder it is saved there as `<name>.svg`, `.png` and `.csv` too.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    png = folder / f"{figure.name}.png"
-    svg = _drawn(figure, png)
-    (folder / f"{figure.name}.svg").write_text(svg)
-    (folder / f"{figure.name}.csv").write_text(figure.as_csv())
-    return inline_svg(svg, figure.name)
-
-
-def render_inline(figure: Figure) -> str:
-    """The SVG for the page alone, without files.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    return inline_svg(_drawn(figure), figure.name)
+    svg = _drawn(figure, None if folder is None else folder / f"{figure.name}.png")
+    text = as_csv(figure.numbers, digits=figure.digits)
+    if folder is not None:
+        (folder / f"{figure.name}.svg").write_text(svg)
+        (folder / f"{figure.name}.csv").write_text(text)
+    return Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, figure.name), text)
 
 
 def _drawn(figure: Figure, png: Path | None = None) -> str:
@@ -103,7 +132,8 @@ def _drawn(figure: Figure, png: Path | None = None) -> str:
     with plt.rc_context(_style()):
         canvas, axes = plt.subplots(figsize=(WIDTH, figure.height))
         figure.draw(axes)
-        _headroom(axes)
+        axes.margins(x=0.02)
+        axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         if png is not None:
@@ -112,7 +142,7 @@ def _drawn(figure: Figure, png: Path | None = None) -> str:
     return text.getvalue()
 
 
-def inline_svg(svg: str, name: str) -> str:
+def inline_svg(svg: str, name: str) -> Markup:
     """The SVG as part of an HTML page: no prolog, own ids, and colours that follow the theme.
 
     Every colour of ROLES and of the ramp becomes its CSS variable.
@@ -125,7 +155,7 @@ def inline_svg(svg: str, name: str) -> str:
     body = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", body)
     for variable, value in _variables():
         body = body.replace(value, f"var(--{variable})")
-    return body
+    return Markup(body)
 
 
 def legend(axes: Axes, columns: int = 2) -> None:
@@ -140,23 +170,6 @@ def legend(axes: Axes, columns: int = 2) -> None:
             handlelength=2.2,
             columnspacing=1.4,
         )
-
-
-def band(
-    axes: Axes,
-    x: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    index: int,
-    alpha: float = BAND_ALPHA,
-) -> None:
-    """A 95 % band in the colour of a series."""
-    axes.fill_between(x, low, high, color=colour(index), alpha=alpha, linewidth=0)
-
-
-def _headroom(axes: Axes) -> None:
-    axes.margins(x=0.02)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _variables() -> list[tuple[str, str]]:

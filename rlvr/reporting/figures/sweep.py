@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlvr.analysis.sweep.compare import Row
+import pyarrow as pa
+
+from rlvr.analysis.sweep.compare import ConditionResult
 from rlvr.analysis.sweep.tables import Findings, bands
 from rlvr.analysis.sweep.training import Curve
-from rlvr.reporting.canvas import (
+from rlvr.reporting.figures.canvas import (
     BAND_ALPHA,
     HEIGHT,
-    Cell,
     Figure,
-    band,
     colour,
-    dash,
+    draw_line,
     legend,
     marker,
+    numbers,
     slug,
     whole_steps,
 )
-from rlvr.reporting.colours import ROLES
+from rlvr.reporting.sources import where
+from rlvr.reporting.theme import ROLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,7 @@ DIFFERENCE_HEIGHT = 0.52  # inches of a condition
 LONG = 14  # characters of a label above which a legend has one column
 CROWD = 3  # conditions above which bands are fainter, so that they do not hide one another
 MARKED = 12  # points up to which each is marked
+POINT = ("step", "mean", "low", "high", "seeds")
 LABELS = {
     "js_base/p99": "99 %",
     "js_base/p95": "95 %",
@@ -93,7 +96,7 @@ def label(condition: str) -> str:
     return condition.removeprefix("recipe-")
 
 
-def held_out(found: Findings, evaluation: str) -> Measure:
+def held_out(evaluation: str) -> Measure:
     """The accuracy on an evaluation set as a measure."""
     return Measure(
         f"eval_{slug(evaluation)}",
@@ -104,23 +107,22 @@ def held_out(found: Findings, evaluation: str) -> Measure:
     )
 
 
-def overview(found: Findings, measure: Measure) -> Figure | None:
-    """A measure of all conditions; None where no run logged it."""
-    return _curves(found, measure, found.conditions, measure.name, measure.title)
+def overview(found: Findings, measures: Sequence[Measure]) -> Iterator[Figure]:
+    """Each measure of all conditions, where a run logged it."""
+    for measure in measures:
+        if any(found.curve(condition, measure.metric).points for condition in found.conditions):
+            yield _curves(found, measure, found.conditions, measure.name, measure.title)
 
 
 def one_by_one(found: Findings, measures: Sequence[Measure]) -> Iterator[Figure]:
     """Condition by condition, each measure over that of the baseline; a measure has the same axes everywhere."""
-    limits = {m.name: _limits([found.curve(c, m.metric) for c in found.conditions]) for m in measures}
     for condition in found.conditions:
         for measure in measures:
             if condition == found.baseline or not found.curve(condition, measure.metric).points:
                 continue
             name, title = f"{measure.name}_{slug(condition)}", f"{label(condition)}: {measure.title.lower()}"
-            pair = (found.baseline, condition)
-            figure = _curves(found, measure, pair, name, title, limits[measure.name])
-            if figure is not None:
-                yield figure
+            limits = _limits([found.curve(c, measure.metric) for c in found.conditions])
+            yield _curves(found, measure, (found.baseline, condition), name, title, limits)
 
 
 def _curves(
@@ -130,49 +132,41 @@ def _curves(
     name: str,
     title: str,
     limits: tuple[float, float] | None = None,
-) -> Figure | None:
+) -> Figure:
     curves = [found.curve(condition, measure.metric) for condition in conditions]
-    places = {c: found.conditions.index(c) for c in conditions}
-    curves = [one for one in curves if one.points]
-    if not curves:
-        return None
-    alpha = BAND_ALPHA if len(curves) <= CROWD else BAND_ALPHA / 2
-    columns = 1 if any(len(label(one.condition)) > LONG for one in curves) else 2
+    drawn = _points("condition", {one.condition: one for one in curves if one.points})
+    shown = [one.condition for one in curves if one.points]
+    columns = 1 if any(len(label(condition)) > LONG for condition in shown) else 2
 
     def draw(axes: Axes) -> None:
-        for one in curves:
-            place, steps = places[one.condition], [p.step for p in one.points]
-            marks = marker(place) if len(steps) <= MARKED else None
-            band(axes, steps, [p.low for p in one.points], [p.high for p in one.points], place, alpha)
-            axes.plot(
-                steps,
-                [p.mean for p in one.points],
-                color=colour(place),
-                ls=dash(place),
-                marker=marks,
-                label=label(one.condition),
-            )
-        axes.set_ylabel(measure.unit)
-        if limits is not None:
-            axes.set_ylim(*limits)
+        alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
+        for condition in shown:
+            place, own = found.conditions.index(condition), where(drawn, condition=condition)
+            _draw_seeds(axes, place, own, label(condition), alpha, marked=len(own) <= MARKED)
+        axes.set(ylabel=measure.unit, ylim=limits)
         whole_steps(axes)
         legend(axes, columns)
 
-    lines = math.ceil(len(curves) / columns)
     return Figure(
         name,
         title,
         f"{measure.what} Mean over seeds. {bands(found, conditions)}",
-        ("condition", "step", "mean", "low", "high", "seeds"),
-        tuple(_rows(curves)),
+        drawn,
         draw,
-        HEIGHT + ROW_HEIGHT * max(0, lines - 1),
+        HEIGHT + ROW_HEIGHT * max(0, math.ceil(len(shown) / columns) - 1),
     )
 
 
-def _rows(curves: Sequence[Curve]) -> Iterator[tuple[Cell, ...]]:
-    for one in curves:
-        yield from ((one.condition, p.step, p.mean, p.low, p.high, p.seeds) for p in one.points)
+def _points(first: str, curves: dict[str, Curve]) -> pa.Table:
+    rows = ((name, *astuple(point)) for name, one in curves.items() for point in one.points)
+    return numbers((first, *POINT), rows)
+
+
+def _draw_seeds(
+    axes: Axes, place: int, own: pa.Table, name: str, alpha: float = BAND_ALPHA, *, marked: bool = False
+) -> None:
+    marks = marker(place) if marked else None
+    draw_line(axes, place, own, "step", "mean", name, band=("low", "high"), alpha=alpha, marker=marks)
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
@@ -205,49 +199,36 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
         "baseline. Upper bar: 95 % t-interval over seeds, which one seed does not have. Lower bar: 95 % interval over "
         "problems, which takes these runs as given. Neither is corrected for the number of conditions; the p-values "
         "in the table are.",
-        ("condition", "what", "difference", "low", "high"),
-        tuple(line for row in rows for line in _difference_rows(row)),
+        numbers(
+            ("condition", "what", "difference", "low", "high"),
+            (line for row in rows for line in _difference_rows(row)),
+        ),
         draw,
         1.5 + DIFFERENCE_HEIGHT * len(rows),
     )
 
 
-def _difference(axes: Axes, place: float, row: Row, *, first: bool) -> None:
-    gain, by_problem = row.gain, row.problem_gain
-    assert gain is not None
-    axes.plot(
-        [value for _, value in row.pairs],
-        [place + 0.2] * len(row.pairs),
-        ls="",
-        marker="o",
-        ms=4.5,
-        mfc="none",
-        color=ROLES["muted"].light,
-        label="a seed" if first else None,
-    )
-    half = gain.high - gain.mean if math.isfinite(gain.high) else 0.0
-    style: dict[str, Any] = {"capsize": 3.0, "lw": 1.8}
-    axes.errorbar(
-        gain.mean, place, xerr=half, fmt="o", color=colour(0), label="over seeds" if first else None, **style
-    )
-    if by_problem is not None:
-        half = by_problem.high - by_problem.mean
-        text = "over problems" if first else None
-        axes.errorbar(by_problem.mean, place - 0.2, xerr=half, fmt="s", color=colour(1), label=text, **style)
+def _difference(axes: Axes, place: float, row: ConditionResult, *, first: bool) -> None:
+    def bar(found: Any, y: float, index: int, mark: str, text: str) -> None:
+        half = found.high - found.mean if math.isfinite(found.high) else 0.0
+        style: dict[str, Any] = {"fmt": mark, "color": colour(index), "capsize": 3.0, "lw": 1.8}
+        axes.errorbar(found.mean, y, xerr=half, label=text if first else None, **style)
 
-
-def _difference_rows(row: Row) -> Iterator[tuple[Cell, ...]]:
-    for seed, value in row.pairs:
-        yield (row.condition, f"seed {seed}", value, "", "")
-    if row.gain is not None:
-        yield (row.condition, "over seeds", row.gain.mean, *_finite(row.gain.low, row.gain.high))
+    values = [value for _, value in row.pairs]
+    style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
+    axes.plot(values, [place + 0.2] * len(values), label="a seed" if first else None, **style)
+    bar(row.gain, place, 0, "o", "over seeds")
     if row.problem_gain is not None:
-        estimate = row.problem_gain
-        yield (row.condition, "over problems", estimate.mean, estimate.low, estimate.high)
+        bar(row.problem_gain, place - 0.2, 1, "s", "over problems")
 
 
-def _finite(*values: float) -> tuple[Cell, ...]:
-    return tuple(value if math.isfinite(value) else "" for value in values)
+def _difference_rows(row: ConditionResult) -> Iterator[tuple[object, ...]]:
+    for seed, value in row.pairs:
+        yield row.condition, f"seed {seed}", value, None, None
+    for what, found in (("over seeds", row.gain), ("over problems", row.problem_gain)):
+        if found is not None:
+            ends = (end if math.isfinite(end) else None for end in (found.low, found.high))
+            yield row.condition, what, found.mean, *ends
 
 
 def divergence(found: Findings) -> Iterator[Figure]:
@@ -255,23 +236,20 @@ def divergence(found: Findings) -> Iterator[Figure]:
     drawn = {c: [found.curve(c, metric) for metric in LABELS] for c in found.conditions}
     limits = _limits([one for curves in drawn.values() for one in curves])
     for condition, curves in drawn.items():
-        if any(one.points for one in curves):
-            yield _percentiles(found, condition, [one for one in curves if one.points], limits)
+        logged = {one.metric: one for one in curves if one.points}
+        if logged and limits is not None:
+            yield _percentiles(found, condition, logged, (max(0.0, limits[0]), limits[1]))
 
 
 def _percentiles(
-    found: Findings, condition: str, curves: Sequence[Curve], limits: tuple[float, float] | None
+    found: Findings, condition: str, curves: dict[str, Curve], limits: tuple[float, float]
 ) -> Figure:
+    drawn = _points("metric", curves)
+
     def draw(axes: Axes) -> None:
-        for i, one in enumerate(curves):
-            steps = [p.step for p in one.points]
-            band(axes, steps, [p.low for p in one.points], [p.high for p in one.points], i)
-            axes.plot(
-                steps, [p.mean for p in one.points], color=colour(i), ls=dash(i), label=LABELS[one.metric]
-            )
-        axes.set_ylabel("JS(policy, base) [nats]")
-        if limits is not None:
-            axes.set_ylim(max(0.0, limits[0]), limits[1])
+        for i, metric in enumerate(curves):
+            _draw_seeds(axes, i, where(drawn, metric=metric), LABELS[metric])
+        axes.set(ylabel="JS(policy, base) [nats]", ylim=limits)
         whole_steps(axes)
         legend(axes, 3)
 
@@ -280,8 +258,7 @@ def _percentiles(
         f"{label(condition)}: divergence from the base",
         "Exact over the vocabulary, at most ln 2 = 0.693, over the tokens trained on, before each update: mean over "
         f"seeds of each run's mean and percentiles. {bands(found, [condition])}",
-        ("metric", "step", "mean", "low", "high", "seeds"),
-        tuple((one.metric, p.step, p.mean, p.low, p.high, p.seeds) for one in curves for p in one.points),
+        drawn,
         draw,
         HEIGHT + ROW_HEIGHT,
     )

@@ -1,0 +1,199 @@
+"""The tables and main figures of a run's page, as text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from rlvr.analysis.text_tables import TextTable
+from rlvr.reporting.pages.render import Fact, visible_token
+from rlvr.reporting.sources import Analysis, Cross, ReportedRun, known, where
+from rlvr.stats.student import p_text
+
+SHOWN_IDENTITIES = 15
+HEADLINES = {
+    "share_moved": "of tokens moved (JS > {:g})",
+    "share_near_zero": "of tokens at JS ≤ 0.01",
+    "moved_policy_top_within_base_rank_3": "of the policy's favourites are in the base's top 3, where moved",
+}
+
+
+def facts(run: ReportedRun) -> Iterator[Fact]:
+    """The main figures of a run: accuracy, how sparse the shift is, how much of the gap few tokens recover."""
+    for name, found in (run.summary or {}).get("eval_sets", {}).items():
+        yield Fact(
+            f"{100 * found['before']:.1f} → {share(found['after'])}",
+            f"accuracy on {name}, before and after",
+            f"95 %: {_ends(found)}",
+        )
+    if run.analysis is not None:
+        whose = run.analysis.trajectories[0]
+        for key, label in HEADLINES.items():
+            if (headline := run.analysis.figure(key, whose)) is not None:
+                value, low, high = map(share, headline)
+                note = f"95 %: {low} to {high}; {whose}'s responses"
+                yield Fact(value, label.format(run.analysis.moved_above), note)
+    if run.cross is not None:
+        rows = known(where(run.cross.budgets, direction="forward", rule="js"), "recovered_share").to_pylist()
+        if rows:
+            best = max(rows, key=lambda r: (r["recovered_share"], -r["share"]))
+            yield Fact(
+                share(best["recovered_share"]),
+                f"of the gap recovered by {share(best['share'])} policy tokens",
+                f"accuracy {share(best['accuracy'])}, 95 %: {_ends(best)}",
+            )
+
+
+def summary_table(runs: Sequence[ReportedRun]) -> TextTable:
+    """One row a run, from summary.json and the last evaluation."""
+    header = (
+        "run",
+        "recipe",
+        "seed",
+        "steps",
+        "set",
+        "before",
+        "after",
+        "95 %",
+        "minutes",
+        "tokens",
+        "mismatch",
+    )
+    rows: list[tuple[str, ...]] = []
+    for run in runs:
+        s = run.summary
+        if s is None:
+            rows.append((run.name, "not finished", *[""] * (len(header) - 2)))
+            continue
+        start = (run.name, s["recipe"], str(s["seed"]), str(s["steps"]))
+        end = (f"{s['train_seconds'] / 60:.1f}", f"{s['tokens_generated']:,}", _mismatch(s))
+        for name, found in s["eval_sets"].items():
+            rows.append((*start, name, share(found["before"]), share(found["after"]), _ends(found), *end))
+    caption = "Runs. Accuracy on held-out problems before and after, interval clustered by problem."
+    return TextTable(header, tuple(rows), caption)
+
+
+def _mismatch(summary: Mapping[str, Any]) -> str:
+    """The largest mismatch of a run, and at how many steps it was compared if not at all of them."""
+    largest, compared, steps = map(summary.get, ("max_logprob_mismatch", "mismatch_compared_steps", "steps"))
+    if largest is None:
+        return "not compared"
+    return f"{largest:.1e}" + (f" (at {compared} of {steps} steps)" if compared not in (None, steps) else "")
+
+
+def identity_table(analysis: Analysis) -> TextTable | None:
+    """The token identities that moved most; None if there are none."""
+    trajectory = analysis.trajectories[0]
+    found = analysis.rows("tokens", trajectory=trajectory).slice(0, SHOWN_IDENTITIES).to_pylist()
+    if not found:
+        return None
+    rows = tuple(
+        (
+            Markup('<span class="token">{}</span>').format(visible_token(json.loads(r["token"]))),
+            f"{r['count']:.0f}",
+            f"{r['mean_js']:.3f}",
+            _range(r, "mean_js", "{:.3f}"),
+            f"{r['max_js']:.3f}",
+            Markup('<span class="bar" style="--v:{:.3f}"></span> {}').format(
+                r["share_moved"], share(r["share_moved"])
+            ),
+        )
+        for r in found
+    )
+    context = analysis.rows("context", trajectory=trajectory, of="js").to_pylist()
+    explained = share(context[0]["explained_adjusted"]) if context else ""
+    said = (
+        f"Identity alone explains {explained} of the variance of JS (epsilon squared)." if explained else ""
+    )
+    return TextTable(
+        ("token", "occurrences", "mean JS", "95 %", "largest", "moved"),
+        rows,
+        f"Token identities with the largest mean divergence on the {trajectory}'s responses [nats]. Moved at some "
+        f"occurrences and not at others: the context decides. {said}",
+    )
+
+
+def outcome_table(analysis: Analysis) -> TextTable:
+    """Divergence of correct and of wrong responses."""
+    rows = tuple(
+        (
+            f"{r['outcome']}, written by the {r['trajectory']}",
+            f"{r['tokens']:,.0f}",
+            f"{r['mean_js']:.4f}",
+            _range(r, "mean_js", "{:.4f}"),
+            share(r["share_moved"]),
+            _range(r, "share_moved", "{:.1%}"),
+        )
+        for r in analysis.rows("outcome").to_pylist()
+        if r["tokens"]
+    )
+    return TextTable(
+        ("responses", "tokens", "mean JS", "95 %", "moved", "95 %"),
+        rows,
+        "Right and wrong responses: mean exact divergence [nats] and share of moved tokens.",
+    )
+
+
+def budget_table(cross: Cross) -> TextTable:
+    """Every budget of cross-sampling."""
+    rows = tuple(
+        (
+            r["direction"],
+            r["rule"],
+            share(r["share"]),
+            share(r["effective_share"]),
+            f"{r['switches_per_response']:.2f}",
+            share(r["accuracy"]),
+            _ends(r),
+            share(r["recovered_share"]),
+            *("" if math.isnan(p) else p_text(p) for p in (r["p_primary_holm"], r["p_js_holm"])),
+        )
+        for r in cross.budgets.to_pylist()
+    )
+    header = ("direction", "rule", "switched", "effective", "a response", "accuracy", "95 %", "of the gap",
+              "p: no switches", "p: JS rule")  # fmt: skip
+    return TextTable(
+        header,
+        rows,
+        "Every budget. Effective: the primary model would have sampled another token. p: two-sided paired tests "
+        "against no switches, and of a control against the JS rule at the same budget, all corrected together (Holm).",
+    )
+
+
+def versions_table(runs: Sequence[ReportedRun]) -> TextTable | None:
+    """Versions of every package that took part, by run and command; None if no run has any."""
+    columns: dict[str, dict[str, str]] = {}
+    for run in runs:
+        prefix = f"{run.name}: " if len(runs) > 1 else ""
+        if run.summary is not None:
+            columns[f"{prefix}train"] = run.summary["versions"]
+        if run.analysis is not None:
+            columns[f"{prefix}analyze"] = run.analysis.content["versions"]
+        if run.cross is not None:
+            columns[f"{prefix}cross_sample"] = run.cross.content["versions"]
+    packages = sorted({name for versions in columns.values() for name in versions})
+    if not packages:
+        return None
+    rows = ((name, *(versions.get(name, "") for versions in columns.values())) for name in packages)
+    return TextTable(("package", *columns), tuple(rows), "Versions")
+
+
+def share(value: float | None) -> str:
+    """A share in per cent; empty where it is not known."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:.1f}\u202f%"
+
+
+def _ends(found: Mapping[str, float]) -> str:
+    return f"{share(found['ci_low'])} to {share(found['ci_high'])}"
+
+
+def _range(row: Mapping[str, float], name: str, form: str) -> str:
+    """The interval of a column; a dash where one problem alone gives none."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if math.isnan(low + high):
+        return "–"
+    return f"{form.format(low)} to {form.format(high)}".replace("%", "\u202f%")
