@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 from transformers.utils.logging import disable_progress_bar
 
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
-from rlvr.analysis.shift.columns import FORMAT_VERSION
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import identity
 from rlvr.analysis.shift.models import Models, check_models
@@ -34,6 +33,7 @@ from rlvr.analysis.shift.report import Progress, analysis_json, describe, headli
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.storage import claim, token_file, write_text
 from rlvr.analysis.shift.summary import write_tables
+from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors

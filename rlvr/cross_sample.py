@@ -33,7 +33,8 @@ from rlvr.analysis.cross.experiment import (
     part_names,
 )
 from rlvr.analysis.cross.inputs import Inputs, read_inputs
-from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
+from rlvr.analysis.cross.records import BudgetRow, Part
+from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.run_inputs import require_verifier

@@ -16,7 +16,6 @@ task; the supervised one needs its worked answers.
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -26,7 +25,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.run_inputs import read_run
+from rlvr.analysis.tables import read_csv
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.shorthand import override
@@ -160,17 +161,16 @@ def _shift(folder: Path) -> Shift:
 
 def _crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
     folder = run / "cross_sampling"
-    with (folder / "budgets.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(folder / "budgets.csv", BUDGET_COLUMNS).to_pylist()
     by_key = {(row["direction"], row["level"], row["rule"]): row for row in rows}
     crossings = [
         Crossing(
             direction=direction,
-            share=float(row["share"]),
-            effective=float(row["effective_share"]),
+            share=row["share"],
+            effective=row["effective_share"],
             accuracy=_accuracy(row),
             random=_accuracy(by_key[direction, level, "random"]),
-            p_random=float(by_key[direction, level, "random"]["p_js_holm"]),
+            p_random=by_key[direction, level, "random"]["p_js_holm"],
         )
         for (direction, level, rule), row in by_key.items()
         if rule == "js"
@@ -180,7 +180,7 @@ def _crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
 
 
 def _accuracy(row: Mapping[str, Any]) -> Interval:
-    return Interval(float(row["accuracy"]), float(row["ci_low"]), float(row["ci_high"]))
+    return Interval(row["accuracy"], row["ci_low"], row["ci_high"])
 
 
 def findings_table(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlvr.analysis.cross.statistics import Part
+from rlvr.analysis.cross.records import Part
 from rlvr.stats.accuracy import EvalResult
 
 PROBLEMS, SAMPLES = 12, 4

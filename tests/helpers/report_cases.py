@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
-from rlvr.analysis.cross.statistics import Part, budget_rows
+from rlvr.analysis.cross.records import Part
+from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import Store
-from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS, RESPONSE_COLUMNS, TOKEN_COLUMNS, schema
+from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS, RESPONSE_COLUMNS, TOKEN_COLUMNS
 from rlvr.analysis.shift.report import analysis_json
 from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.storage import token_file, write_parquet, write_text
 from rlvr.analysis.shift.summary import write_tables
+from rlvr.analysis.tables import schema
 from rlvr.config import Config
 from rlvr.runtime.folder import RunFolder, Summary
 from rlvr.stats.accuracy import EvalResult

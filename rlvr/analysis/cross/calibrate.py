@@ -13,22 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
+from rlvr.analysis.cross.records import Calibration
 
 TOLERANCE = 0.03  # relative error of the pilot's share at which a threshold is accepted
 SAME_SCORE = 1e-4  # relative difference up to which two scores count as one: well above fp32 rounding
 
 Decode = Callable[[Sequence[Job]], list[Mixed]]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """A threshold and what the pilot made of it."""
-
-    target: float  # share of tokens
-    threshold: float
-    share: float  # of the pilot's tokens that were switched
-    tokens: int  # of the pilot
-    rounds: int  # pilots written with thresholds of this target
 
 
 def threshold_for(scores: ArrayLike, share: float) -> float:

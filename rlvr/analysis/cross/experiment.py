@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.cross.calibrate import Calibration, calibrate
+from rlvr.analysis.cross.calibrate import calibrate
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Job, Mixed
 from rlvr.analysis.cross.inputs import Inputs
+from rlvr.analysis.cross.records import Calibration, Part, level_name
 from rlvr.analysis.cross.rules import RULES
-from rlvr.analysis.cross.statistics import Part, level_name
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool
 from rlvr.reward.failures import check_failures

@@ -5,93 +5,18 @@ Shapes: P problems, n samples of each. The problem is the unit of every interval
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, replace
 from typing import Any
 
-import numpy as np
-
-from rlvr.analysis.cross.calibrate import Calibration
+from rlvr.analysis.cross.records import BUDGET_COLUMNS, BudgetRow, Part
 from rlvr.analysis.cross.rules import RULES
-from rlvr.stats.accuracy import Comparison, EvalResult, accuracy_ci95, avg_at_k, compare
+from rlvr.analysis.tables import as_csv, table_of
+from rlvr.stats.accuracy import Comparison, accuracy_ci95, avg_at_k, compare
 from rlvr.stats.student import holm
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One finished set of responses: an endpoint, or a direction, rule and budget."""
-
-    name: str  # of its files
-    direction: str  # forward | reverse | endpoint
-    rule: str  # a name in RULES; of an endpoint: base | policy
-    budget: float | None  # share of tokens asked for; None: a threshold was given, or an endpoint
-    eps: float | None  # the JS threshold given instead of a budget, also of the controls that match it
-    target: float | None  # share of tokens that the calibration aimed at
-    threshold: float | None  # switched where the rule's score is greater; None for an endpoint
-    calibration: Calibration | None  # None where the threshold needed no pilot
-    tokens: int  # of all responses
-    switches: int
-    effective: int  # switches at which the primary would have sampled another token
-    graded: EvalResult  # [P, n]
-
-    @property
-    def share(self) -> float:
-        return self.switches / self.tokens
-
-    @property
-    def level(self) -> str:
-        return level_name(self.budget, self.eps)
-
-
-def level_name(budget: float | None, eps: float | None) -> str:
-    """Return the name of a budget, or of a given threshold."""
-    return f"eps{eps:g}" if budget is None else f"{budget:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetRow:
-    """One row of budgets.csv; differences are of the row's accuracy less the other's, on the same problems."""
-
-    direction: str  # forward: policy switches into base; reverse: base into policy
-    rule: str
-    level: str  # the budget asked for, or eps<threshold>: rows of one direction and level belong together
-    target_share: float | None  # what the calibration aimed at; empty where the threshold was given
-    threshold: float  # js, entropy: nats; random: probability of a switch; earliest: positions
-    problems: int
-    responses: int
-    tokens: int
-    switches: int
-    share: float  # switches / tokens
-    effective_switches: int
-    effective_share: float  # effective switches / tokens
-    switches_per_response: float
-    effective_per_response: float
-    accuracy: float
-    ci_low: float  # 95 %, clustered by problem
-    ci_high: float
-    difference_primary: float  # from the endpoint without switches
-    difference_primary_low: float
-    difference_primary_high: float
-    p_primary: float
-    difference_intervening: float  # from the endpoint that switches everywhere
-    difference_intervening_low: float
-    difference_intervening_high: float
-    p_intervening: float
-    recovered_share: float | None  # (accuracy - primary) / (intervening - primary); empty without a gap
-    difference_js: float | None  # controls: from the JS rule at the same budget; empty for JS itself
-    p_js: float | None
-    mean_length: float  # response tokens
-    truncated_share: float  # of responses
-    p_primary_holm: float = math.nan  # the three p-values corrected together over all rows (Holm)
-    p_intervening_holm: float = math.nan
-    p_js_holm: float | None = None
-
-
 TESTS = ("p_primary", "p_intervening", "p_js")
-COLUMNS = tuple(field.name for field in fields(BudgetRow))
+DIGITS = 10  # significant ones of the numbers in budgets.csv
 
 
 def budget_row(part: Part, primary: Part, intervening: Part, js: Part | None) -> BudgetRow:
@@ -165,12 +90,7 @@ def corrected(rows: Sequence[BudgetRow]) -> list[BudgetRow]:
 
 def rows_as_csv(rows: Sequence[BudgetRow]) -> str:
     """Return the text of budgets.csv; an empty cell means that there is no such number."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in COLUMNS])
-    return text.getvalue()
+    return as_csv(table_of(BUDGET_COLUMNS, map(astuple, rows)), digits=DIGITS)
 
 
 def endpoint_summary(part: Part) -> dict[str, Any]:
@@ -184,9 +104,3 @@ def endpoint_summary(part: Part) -> dict[str, Any]:
         "mean_length": float(part.graded.lengths.mean()),
         "truncated_share": float(part.graded.truncated.mean()),
     }
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    return f"{value:.10g}" if isinstance(value, float | np.floating) else value

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.cross.calibrate import Calibration
-from rlvr.analysis.cross.statistics import BudgetRow, Part, endpoint_summary, rows_as_csv
+from rlvr.analysis.cross.records import BudgetRow, Calibration, Part
+from rlvr.analysis.cross.statistics import endpoint_summary, rows_as_csv
 from rlvr.analysis.evaluation_file import correctness_as_json
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.runtime.folder import write_atomically

@@ -5,24 +5,12 @@ The parquet files carry these descriptions in their schema metadata.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pyarrow as pa
+
+from rlvr.analysis.tables import Column
 
 OVERLAP_KS = (1, 2, 3, 5, 10)  # sizes of the compared candidate sets
 CANDIDATES = 5  # most likely tokens of both models that are kept for every position
-FORMAT_VERSION = "1"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    meaning: str
 
 
 def _ids() -> pa.DataType:
@@ -103,11 +91,3 @@ TOKEN_COLUMNS = (
     Column("base_texts", pa.list_(pa.string()), "text", "their texts"),
     Column("base_probs", pa.list_(pa.float32()), "probability", "their probabilities under the base"),
 )
-
-
-def schema(columns: Sequence[Column], **metadata: str) -> pa.Schema:
-    """The arrow schema of the columns, each with its unit and meaning as field metadata."""
-    return pa.schema(
-        [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in columns],
-        metadata={"format_version": FORMAT_VERSION, **metadata},
-    )

@@ -14,12 +14,13 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.causal_lm import CausalLm, check_same_vocabulary, load_causal_lm
-from rlvr.analysis.shift.columns import TOKEN_COLUMNS, schema
+from rlvr.analysis.shift.columns import TOKEN_COLUMNS
 from rlvr.analysis.shift.models import Models
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.shift.score import Scores, score_part
 from rlvr.analysis.shift.sections import sections
 from rlvr.analysis.shift.storage import token_file, write_parquet
+from rlvr.analysis.tables import schema
 
 RESPONSE_FIELDS = ("response", "problem_id", "trajectory", "reward", "correct")  # repeated for every token
 

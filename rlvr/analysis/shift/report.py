@@ -11,11 +11,11 @@ from importlib.metadata import version
 from typing import Any
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
-from rlvr.analysis.shift.columns import FORMAT_VERSION
 from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.summary import Headline
 from rlvr.analysis.shift.tables import TABLES
+from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.stats.accuracy import Estimate
 
 PACKAGES = ("rlvr", "torch", "transformers", "pyarrow", "numpy")

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import SelectConfig
-from rlvr.analysis.shift.columns import RESPONSE_COLUMNS, schema
+from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
 from rlvr.analysis.shift.storage import write_parquet
+from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.verdict import FAILURES

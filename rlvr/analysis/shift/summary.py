@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +18,10 @@ from rlvr.analysis.shift.profiles import JsEntropy, Outcome, Position
 from rlvr.analysis.shift.sections import SECTIONS
 from rlvr.analysis.shift.sparsity import Cells, Evolution, Sparsity, Thresholds
 from rlvr.analysis.shift.storage import write_text
-from rlvr.analysis.shift.tables import KEY, TABLES
+from rlvr.analysis.shift.tables import COLUMNS_OF_TABLES, TABLES
 from rlvr.analysis.shift.tally import TokenPart, poisson_weights, ratio
 from rlvr.analysis.shift.truncation import Truncation, TruncationAgreement
+from rlvr.analysis.tables import as_csv, table_of
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import Estimate
 
@@ -39,6 +37,7 @@ WHOLE = (
     "position", "from_end", "token_id", "correct", "top_policy_rank_base", "top_base_rank_policy",
     *(f"overlap_{k}" for k in OVERLAP_KS),
 )  # fmt: skip
+DIGITS = 9  # significant ones of the numbers in the tables
 UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
 
 
@@ -110,36 +109,18 @@ def write_tables(
             rows[builder.name] += [(*key, *cells) for cells in builder.rows()]
         rows["tokens"] += [(*key, *cells) for cells in shown[key].rows(text)]
     for name, table in TABLES.items():
-        header = [column for column, _, _ in (*KEY, *table.columns)]
-        write_text(folder / "tables" / f"{name}.csv", _csv(header, rows[name]))
-    write_text(
-        folder / "tables" / "columns.csv", _csv(["table", "column", "unit", "meaning"], _documentation())
-    )
+        text_of_table = as_csv(table_of(table.columns, rows[name]), digits=DIGITS)
+        write_text(folder / "tables" / f"{name}.csv", text_of_table)
+    documentation = [
+        cells
+        for name, table in TABLES.items()
+        for cells in (
+            (name, "", "", table.meaning),
+            *((name, c.name, c.unit, c.meaning) for c in table.columns),
+        )
+    ]
+    write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, documentation)))
     return [_headline(key, chosen, cfg) for key, chosen in builders.items()]
-
-
-def _documentation() -> Iterator[Cells]:
-    for name, table in TABLES.items():
-        yield name, "", "", table.meaning
-        for column in (*KEY, *table.columns):
-            yield name, *column
-
-
-def _csv(header: Sequence[str], rows: Iterable[Cells]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        if len(row) != len(header):
-            raise RuntimeError(f"a row of {len(row)} cells under {len(header)} columns: {header}")
-        writer.writerow([_cell(value) for value in row])
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) else format(float(value), ".9g")
-    return value
 
 
 def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Headline:

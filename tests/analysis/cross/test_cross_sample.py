@@ -11,7 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.analysis.cross.statistics import COLUMNS
+from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.cli.entry import check_command
 from rlvr.cross_sample import LINE, cross_sample, expand_lists
@@ -135,7 +135,7 @@ def test_the_command_writes_its_files_and_skips_what_is_finished(tmp_path: Path)
     assert list(start.iterdir()) == []  # nothing beside the output
 
     rows = list(csv.DictReader((out / "budgets.csv").open()))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == tuple(column.name for column in BUDGET_COLUMNS)
     assert [(r["direction"], r["rule"], r["level"]) for r in rows] == [
         (direction, rule, level)
         for direction in ("forward", "reverse")

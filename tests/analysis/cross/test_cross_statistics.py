@@ -5,7 +5,8 @@ import io
 
 import pytest
 
-from rlvr.analysis.cross.statistics import COLUMNS, budget_rows, rows_as_csv
+from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.cross.statistics import budget_rows, rows_as_csv
 from rlvr.stats.accuracy import accuracy_ci95, compare
 from tests.helpers.cross_parts import BASE, JS, POLICY, part
 
@@ -57,7 +58,7 @@ def test_the_file_has_a_cell_for_every_column():
     rows = budget_rows([BASE, POLICY, JS, RANDOM, REVERSE])
     read = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
     assert len(read) == 3
-    assert tuple(read[0]) == COLUMNS
+    assert tuple(read[0]) == tuple(column.name for column in BUDGET_COLUMNS)
     assert read[0]["difference_js"] == ""
     assert read[2]["target_share"] == ""
     assert read[2]["level"] == "eps0.2"

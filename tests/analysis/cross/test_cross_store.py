@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlvr.analysis.cross.calibrate import Calibration
+from rlvr.analysis.cross.records import Calibration
 from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.errors import ConfigError, RlvrError

@@ -14,7 +14,7 @@ from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.profiles import from_bins
 from rlvr.analysis.shift.sparsity import at_most_bins
 from rlvr.analysis.shift.summary import write_tables
-from rlvr.analysis.shift.tables import KEY, TABLES
+from rlvr.analysis.shift.tables import TABLES
 from rlvr.analysis.shift.tally import Tally, TokenPart, poisson_weights, ratio
 from rlvr.analyze import analyze
 from tests.helpers.analyze_cases import config, save_model, save_shifted, write_responses
@@ -70,7 +70,7 @@ def test_every_table_has_its_documented_columns(done):
     out, tables, _ = done
     for name, table in TABLES.items():
         assert tables[name], name
-        header = [column for column, _, _ in (*KEY, *table.columns)]
+        header = [column.name for column in table.columns]
         assert list(tables[name][0]) == header
     documented = {
         (line["table"], line["column"]) for line in csv.DictReader((out / "tables/columns.csv").open())
