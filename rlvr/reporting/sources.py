@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlvr.analysis.cross.statistics import BudgetRow
-from rlvr.analysis.tables import Column, columns_of, number, read_csv, text
+from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.shift.tables import TABLES
+from rlvr.analysis.tables import read_csv
 from rlvr.errors import ConfigError, DataError
 from rlvr.runtime.folder import RunFolder
 
@@ -21,10 +21,6 @@ ANALYSIS_TABLES = (
     "sparsity", "evolution", "position", "js_entropy", "overlap", "rank", "mass", "tokens", "truncation", "outcome",
     "context",
 )  # fmt: skip
-TEXTS = {
-    "checkpoint", "trajectory", "measure", "statistic", "axis", "bin", "entropy_of", "group", "direction", "token",
-    "of", "outcome",
-}  # fmt: skip
 CROSS_FORMAT = 1
 ANALYSIS_FORMAT = "1"
 
@@ -144,15 +140,18 @@ def _analysis(folder: Path) -> Analysis | None:
     )
     if found is None:
         return None
-    tables = found[0] / "tables"
-    return Analysis(*found, {name: _table(tables / f"{name}.csv") for name in ANALYSIS_TABLES})
+    folder, content = found
+    read = {
+        name: read_csv(folder / "tables" / f"{name}.csv", TABLES[name].columns) for name in ANALYSIS_TABLES
+    }
+    return Analysis(folder, content, read)
 
 
 def _cross(folder: Path) -> Cross | None:
     found = _result(
         folder, "cross_sampling", "format", CROSS_FORMAT, ("config", "versions", "endpoints", "counts")
     )
-    return None if found is None else Cross(*found, read_csv(found[0] / "budgets.csv", columns_of(BudgetRow)))
+    return None if found is None else Cross(*found, read_csv(found[0] / "budgets.csv", BUDGET_COLUMNS))
 
 
 def _result(
@@ -188,19 +187,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise DataError(f"{path}: a JSON object was expected, found {type(content).__name__}")
     return content
-
-
-def _table(path: Path) -> pa.Table:
-    """A table of an analysis; a count becomes a number."""
-    return read_csv(path, [_column(name) for name in _header(path)])
-
-
-def _column(name: str) -> Column:
-    return text(name, "", "") if name in TEXTS else number(name, "", "")
-
-
-def _header(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return next(csv.reader(file), [])

@@ -38,6 +38,7 @@ class Figure:
     numbers: pa.Table
     draw: Callable[[Axes], None]
     height: float = HEIGHT  # inches
+    legend: int = 2  # columns; there is none for a single line
     digits: int | None = None  # significant digits of the numbers in the file; None: all
 
 
@@ -72,14 +73,13 @@ def draw_line(
 ) -> None:
     """The line of the series at that place: column y over column x, and a band between the two columns of its ends.
 
-    Colour and dashes are the series' own; `style` is matplotlib's and may replace the dashes.
+    Colour, dashes and marker are the series' own; `style` is matplotlib's and may replace them.
     """
     across = points[x].to_numpy()
     if band is not None:
         low, high = (points[end].to_numpy() for end in band)
         axes.fill_between(across, low, high, color=colour(place), alpha=alpha, linewidth=0)
-    own = {"color": colour(place), "ls": dash(place), "label": label}
-    axes.plot(across, points[y].to_numpy(), **(own | style))
+    axes.plot(across, points[y].to_numpy(), label=label, **(own_style(place) | style))
 
 
 def slug(name: str) -> str:
@@ -95,22 +95,18 @@ def whole_steps(axes: Axes) -> None:
     axes.set_xlabel("step")
 
 
-def colour(index: int) -> str:
-    """The light colour of the series of that number; they repeat after six."""
-    return ROLES[SERIES[index % len(SERIES)]].light
+def colour(place: int) -> str:
+    """The light colour of the series at that place; they repeat after six."""
+    return ROLES[SERIES[place % len(SERIES)]].light
 
 
-def dash(index: int) -> Any:
-    """The dashes of the series of that number, so that no series is told by colour alone.
+def own_style(place: int) -> dict[str, Any]:
+    """Colour, dashes and marker of the series at that place, so that none is told by colour alone.
 
-    They shift by one with every round of the colours: 36 series are told apart.
+    Dashes and markers shift by one with every round of the colours: 36 series are told apart.
     """
-    return DASHES[(index + index // len(SERIES)) % len(DASHES)]
-
-
-def marker(index: int) -> str:
-    """The marker of the series of that number; they shift as the dashes do."""
-    return MARKERS[(index + index // len(SERIES)) % len(MARKERS)]
+    shifted = (place + place // len(SERIES)) % len(DASHES)
+    return {"color": colour(place), "ls": DASHES[shifted], "marker": MARKERS[shifted]}
 
 
 def render(figure: Figure, folder: Path | None = None) -> Drawn:
@@ -132,6 +128,8 @@ def _drawn(figure: Figure, png: Path | None = None) -> str:
     with plt.rc_context(_style()):
         canvas, axes = plt.subplots(figsize=(WIDTH, figure.height))
         figure.draw(axes)
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            axes.legend(ncols=figure.legend, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
         axes.margins(x=0.02)
         axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
@@ -150,31 +148,12 @@ def inline_svg(svg: str, name: str) -> Markup:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
     body = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", body).replace("xlink:href", "href")
-    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
-    body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    for size in ("width", "height"):
+        body = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    for variable, value in _variables():
-        body = body.replace(value, f"var(--{variable})")
+    for variable, role in {**ROLES, **{f"d{level}": role for level, role in enumerate(ramp())}}.items():
+        body = body.replace(role.light, f"var(--{variable})")
     return Markup(body)
-
-
-def legend(axes: Axes, columns: int = 2) -> None:
-    """A legend above the axes, without a frame."""
-    handles, _ = axes.get_legend_handles_labels()
-    if len(handles) > 1:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.0),
-            ncols=columns,
-            borderaxespad=0.2,
-            handlelength=2.2,
-            columnspacing=1.4,
-        )
-
-
-def _variables() -> list[tuple[str, str]]:
-    shades = [(f"d{level}", role.light) for level, role in enumerate(ramp())]
-    return [(name, role.light) for name, role in ROLES.items()] + shades
 
 
 def _pyplot() -> Any:
@@ -191,32 +170,29 @@ def _pyplot() -> Any:
 
 
 def _style() -> dict[str, Any]:
-    ink, muted, line = ROLES["ink"].light, ROLES["muted"].light, ROLES["line"].light
+    muted = (
+        "axes.edgecolor",
+        "axes.labelcolor",
+        *(f"{x}tick.{of}" for x in "xy" for of in ("color", "labelcolor")),
+    )
     return {
         "svg.fonttype": "none",
         "svg.hashsalt": "rlvr",
         "font.family": "DejaVu Sans",
-        "font.size": 11.5,
-        "axes.labelsize": 11.5,
-        "xtick.labelsize": 11,
-        "ytick.labelsize": 11,
-        "legend.fontsize": 11,
-        "legend.frameon": False,
-        "figure.facecolor": ROLES["card"].light,
+        **dict.fromkeys(("font.size", "axes.labelsize"), 11.5),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 11),
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor"), ROLES["card"].light),
+        **dict.fromkeys(muted, ROLES["muted"].light),
+        "text.color": ROLES["ink"].light,
         "figure.constrained_layout.use": True,
-        "axes.facecolor": ROLES["card"].light,
-        "axes.edgecolor": muted,
-        "axes.labelcolor": muted,
+        "legend.frameon": False,
+        "legend.handlelength": 2.2,
+        "legend.columnspacing": 1.4,
         "axes.linewidth": 0.8,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "grid.color": line,
+        "grid.color": ROLES["line"].light,
         "grid.linewidth": 0.7,
-        "xtick.color": muted,
-        "ytick.color": muted,
-        "xtick.labelcolor": muted,
-        "ytick.labelcolor": muted,
-        "text.color": ink,
         "lines.linewidth": 1.8,
         "lines.markersize": 5,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, draw_line, legend, marker
+from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, draw_line
 from rlvr.reporting.sources import Cross, where
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ def _figure(cross: Cross, direction: str, rows: pa.Table) -> Figure:
             points = {of: [ends[primary][of], *own[of].to_pylist()] for of in ("accuracy", *BAND)}
             points["switched"] = [0.0, *(100 * share for share in own["share"].to_pylist())]
             label = RULE_LABELS.get(rule, rule)
-            draw_line(axes, i, pa.table(points), "switched", "accuracy", label, band=BAND, marker=marker(i))
+            draw_line(axes, i, pa.table(points), "switched", "accuracy", label, band=BAND)
         widest = max(100 * max(rows["share"].to_pylist()), 1.0)
         axes.set(xlabel="tokens switched [%]", ylabel="accuracy", xlim=(0, 1.04 * widest), ylim=(0, 1.06))
-        legend(axes)
 
     problems, responses = rows["problems"][0].as_py(), rows["responses"][0].as_py()
     what = "recover the policy's accuracy" if direction == "forward" else "destroy the policy's accuracy"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, colour, dash, draw_line, legend, marker
+from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, colour, draw_line, own_style
 from rlvr.reporting.sources import Analysis, known, where
 from rlvr.reporting.theme import ROLES, ramp
 
@@ -18,27 +18,22 @@ if TYPE_CHECKING:
 
 WRITER = {"policy": "policy's responses", "base": "base's responses"}
 PERCENTILES = {"mean": "mean", "p90": "90 %", "p95": "95 %", "p99": "99 %"}
+DIGITS = 10  # of the numbers in the files, one more than the tables have
 MEASURES = {"js": "exact", "js_top_p": "top-p"}
 
 
 def shift_figures(a: Analysis) -> Iterator[Figure]:
     """Sparsity, evolution, position and entropy; overlap, rank and mass of the candidates; truncation."""
-    yield sparsity(a)
+    yield _sparsity(a)
     if len(a.checkpoints) > 1:
-        yield evolution(a)
-    yield along(a, "relative", "Along the response", "share of the response before the token")
-    yield along(a, "from_start", "The first tokens", "tokens of the response before the token")
-    yield entropy_grid(a)
-    yield overlap(a)
-    yield rank(a)
-    yield mass(a)
-    yield truncation(a)
-
-
-def _figure(
-    name: str, title: str, caption: str, rows: pa.Table, columns: Sequence[str], draw: Callable[[Axes], None]
-) -> Figure:
-    return Figure(name, title, caption, rows.select(columns), draw, digits=10)
+        yield _evolution(a)
+    yield _along(a, "relative", "Along the response", "share of the response before the token")
+    yield _along(a, "from_start", "The first tokens", "tokens of the response before the token")
+    yield _entropy_grid(a)
+    yield _overlap(a)
+    yield _rank(a)
+    yield _mass(a)
+    yield _truncation(a)
 
 
 def _interval(name: str) -> tuple[str, str]:
@@ -54,8 +49,7 @@ def _sample(a: Analysis) -> str:
     return " and ".join(f"{a.tokens(t):,} tokens of the {WRITER[t]}" for t in a.trajectories)
 
 
-def sparsity(a: Analysis) -> Figure:
-    """The distribution function of the divergence, exact and truncated."""
+def _sparsity(a: Analysis) -> Figure:
     rows = a.rows("sparsity")
 
     def draw(axes: Axes) -> None:
@@ -64,28 +58,27 @@ def sparsity(a: Analysis) -> Figure:
             for j, (measure, label) in enumerate(MEASURES.items()):
                 own = where(above, trajectory=trajectory, measure=measure)
                 band = _interval("share") if measure == "js" else None
-                draw_line(axes, i, own, "at_most", "share", f"{trajectory}, {label}", band=band, ls=dash(j))
+                style = {"ls": own_style(j)["ls"], "marker": None}
+                draw_line(axes, i, own, "at_most", "share", f"{trajectory}, {label}", band=band, **style)
         axes.axvline(a.moved_above, **THIN)
         axes.text(a.moved_above, 0.03, "moved → ", ha="right", **SMALL)
         axes.set(xscale="log", ylim=(0, 1.02))
         axes.set(xlabel="JS(policy, base) [nats]", ylabel="share of positions up to it")
-        legend(axes)
 
     top_p = a.content["config"]["score"]["top_p"]
-    return _figure(
+    return Figure(
         "sparsity",
         "How sparse the shift is",
         "Share of positions whose divergence is at most the value below. A curve that starts high: most positions "
         f"did not move. Exact over the vocabulary, and on nuclei truncated at top-p {top_p:g}. {_sample(a)}. "
         f"{_bands(a)}",
-        rows,
-        ("trajectory", "measure", "at_most", "share", *_interval("share")),
+        rows.select(("trajectory", "measure", "at_most", "share", *_interval("share"))),
         draw,
+        digits=DIGITS,
     )
 
 
-def evolution(a: Analysis) -> Figure:
-    """Mean and percentiles over checkpoints."""
+def _evolution(a: Analysis) -> Figure:
     trajectory = a.trajectories[0]
     found = where(a.tables["evolution"], measure="js", trajectory=trajectory)
     rows = pa.concat_tables(where(found, checkpoint=c) for c in a.checkpoints)
@@ -94,28 +87,25 @@ def evolution(a: Analysis) -> Figure:
         x = list(range(len(a.checkpoints)))
         for i, (statistic, label) in enumerate(PERCENTILES.items()):
             own = where(rows, statistic=statistic).append_column("place", pa.array(x))
-            draw_line(axes, i, own, "place", "value", label, band=_interval("value"), marker=marker(i))
+            draw_line(axes, i, own, "place", "value", label, band=_interval("value"))
         short = [c.removeprefix("step_").lstrip("0") or c for c in a.checkpoints]
         shown = x if len(x) <= 8 else [round(k * (len(x) - 1) / 7) for k in range(8)]
         axes.set_xticks(shown, [short[k] for k in shown])
-        axes.set(xlabel="checkpoint (step)", ylabel="JS(policy, base) [nats]")
-        axes.set_ylim(bottom=0)
-        legend(axes)
+        axes.set(xlabel="checkpoint (step)", ylabel="JS(policy, base) [nats]", ylim=(0, None))
 
-    return _figure(
+    return Figure(
         "evolution",
         "Over the checkpoints",
         "Mean and percentiles of the exact divergence over positions, every checkpoint on the same responses "
         f"({a.tokens(trajectory):,} tokens of the {WRITER[trajectory]}). Upper percentiles that rise fastest mean "
         f"that the change concentrates. {_bands(a)}",
-        rows,
-        ("checkpoint", "trajectory", "statistic", "value", *_interval("value")),
+        rows.select(("checkpoint", "trajectory", "statistic", "value", *_interval("value"))),
         draw,
+        digits=DIGITS,
     )
 
 
-def along(a: Analysis, axis: str, title: str, label: str) -> Figure:
-    """Mean divergence by position."""
+def _along(a: Analysis, axis: str, title: str, label: str) -> Figure:
     rows = a.rows("position", axis=axis)
     rows = rows.filter(pc.less(rows["from"], 48.0 if axis == "from_start" else 1.0))
     middle = pc.divide(pc.add(rows["from"], rows["to"]), 2.0) if axis == "relative" else rows["from"]
@@ -125,24 +115,21 @@ def along(a: Analysis, axis: str, title: str, label: str) -> Figure:
         for i, trajectory in enumerate(a.trajectories):
             own, band = where(placed, trajectory=trajectory), _interval("mean_js")
             name = f"by the {trajectory}"
-            draw_line(axes, i, own, "place", "mean_js", name, band=band, marker=marker(i), ms=4)
-        axes.set(xlabel=label, ylabel="mean JS [nats]")
-        axes.set_ylim(bottom=0)
-        legend(axes)
+            draw_line(axes, i, own, "place", "mean_js", name, band=band, ms=4)
+        axes.set(xlabel=label, ylabel="mean JS [nats]", ylim=(0, None))
 
-    return _figure(
+    return Figure(
         f"position_{axis}",
         title,
         f"Mean exact divergence by position, {_sample(a)}. {_bands(a)} Bins with few tokens have wide ones; the table "
         "has the counts.",
-        rows,
-        ("trajectory", "from", "to", "tokens", "mean_js", *_interval("mean_js")),
+        rows.select(("trajectory", "from", "to", "tokens", "mean_js", *_interval("mean_js"))),
         draw,
+        digits=DIGITS,
     )
 
 
-def entropy_grid(a: Analysis) -> Figure:
-    """Token counts on the plane of entropy and divergence."""
+def _entropy_grid(a: Analysis) -> Figure:
     trajectory = a.trajectories[0]
     rows = a.rows("js_entropy", trajectory=trajectory, entropy_of="base")
     edges = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # shares at which the next shade starts
@@ -160,21 +147,20 @@ def entropy_grid(a: Analysis) -> Figure:
         axes.set(xscale="log", yscale="log", xlim=(low["entropy"], 16.0), ylim=(low["js"], 1.0))
         axes.set(xlabel="entropy of the base [nats]", ylabel="JS(policy, base) [nats]")
 
-    return _figure(
+    return Figure(
         "js_entropy",
         "Divergence against entropy",
         f"Where the {a.tokens(trajectory):,} tokens of the {WRITER[trajectory]} lie. The stronger the shade, the more "
         "tokens: below 0.01 %, then from 0.01, 0.1, 0.3, 1, 3 and 10 % of all tokens per cell. Above the "
         "line: moved. The leftmost column and the lowest row also hold whatever is smaller. Moved tokens over a "
         "wide range of entropy mean that divergence is not a proxy of entropy.",
-        rows,
-        ("trajectory", "entropy_from", "entropy_to", "js_from", "js_to", "tokens", "share"),
+        rows.select(("trajectory", "entropy_from", "entropy_to", "js_from", "js_to", "tokens", "share")),
         draw,
+        digits=DIGITS,
     )
 
 
-def overlap(a: Analysis) -> Figure:
-    """Overlap of the candidate sets by size."""
+def _overlap(a: Analysis) -> Figure:
     trajectory = a.trajectories[0]
     rows = a.rows("overlap", trajectory=trajectory)
 
@@ -183,22 +169,20 @@ def overlap(a: Analysis) -> Figure:
             own = known(where(rows, group=group), "overlap")
             if len(own):
                 x = list(range(len(own)))
-                style = {"color": colour(i), "ls": dash(i), "marker": marker(i), "capsize": 2}
-                _whiskers(axes, x, own, "overlap", label=f"{group} positions", **style)
-                axes.set_xticks(x, [f"{k:.0f}" for k in own["k"].to_pylist()])
+                _whiskers(axes, x, own, "overlap", label=f"{group} positions", capsize=2, **own_style(i))
+                axes.set_xticks(x, own["k"].to_pylist())
         axes.set(xlabel="k: size of both candidate sets", ylabel="share in common", ylim=(0, 1.05))
-        legend(axes)
 
     # Each row counts all the positions of its group.
     moved = max(where(rows, group="moved")["tokens"].to_pylist(), default=0)
-    return _figure(
+    return Figure(
         "overlap",
         "Do the two models consider the same tokens?",
-        f"Mean share of the k most likely tokens that policy and base have in common: {moved:,.0f} moved "
+        f"Mean share of the k most likely tokens that policy and base have in common: {moved:,} moved "
         f"positions (JS > {a.moved_above:g}) against all, on the {WRITER[trajectory]}. {_bands(a)}",
-        rows,
-        ("group", "k", "tokens", "overlap", *_interval("overlap"), "identical"),
+        rows.select(("group", "k", "tokens", "overlap", *_interval("overlap"), "identical")),
         draw,
+        digits=DIGITS,
     )
 
 
@@ -207,8 +191,7 @@ def _whiskers(axes: Axes, x: Sequence[int], rows: pa.Table, name: str, **style: 
     axes.errorbar(x, value, [value - low, high - value], elinewidth=1, **style)
 
 
-def rank(a: Analysis) -> Figure:
-    """Rank in the base of the policy's favourite."""
+def _rank(a: Analysis) -> Figure:
     rows = _favourites(a, "rank")
 
     def draw(axes: Axes) -> None:
@@ -219,19 +202,18 @@ def rank(a: Analysis) -> Figure:
         _whiskers(axes, range(len(own)), own, "share", fmt="none", ecolor=ROLES["ink"].light)
         axes.set_xlabel("rank in the base of the policy's top token")
 
-    return _figure(
+    return Figure(
         "rank",
         "Was the new favourite likely before?",
         f"{_moved(a, rows)} Rank 1: the favourite did not change. Mass on the first ranks means that training reorders "
         f"candidates rather than finding new ones. {_bands(a)}",
-        rows,
-        ("rank_from", "rank_to", "tokens", "share", *_interval("share"), "share_within"),
+        rows.select(("rank_from", "rank_to", "tokens", "share", *_interval("share"), "share_within")),
         draw,
+        digits=DIGITS,
     )
 
 
-def mass(a: Analysis) -> Figure:
-    """Probability in the base of the policy's favourite."""
+def _mass(a: Analysis) -> Figure:
     rows = _favourites(a, "mass")
 
     def draw(axes: Axes) -> None:
@@ -244,13 +226,13 @@ def mass(a: Analysis) -> Figure:
         _bars(axes, heights, ticks)
         axes.set_xlabel("base's probability of the policy's top token (from)")
 
-    return _figure(
+    return Figure(
         "mass",
         "How probable was the new favourite?",
         f"{_moved(a, rows)} Little mass below 0.01 means that hardly any favourite is new.",
-        rows,
-        ("prob_from", "prob_to", "tokens", "share", *_interval("share"), "share_below"),
+        rows.select(("prob_from", "prob_to", "tokens", "share", *_interval("share"), "share_below")),
         draw,
+        digits=DIGITS,
     )
 
 
@@ -262,7 +244,7 @@ def _favourites(a: Analysis, table: str) -> pa.Table:
 
 def _moved(a: Analysis, rows: pa.Table) -> str:
     moved = sum(rows["tokens"].to_pylist())
-    return f"{moved:,.0f} moved positions (JS > {a.moved_above:g}) of the {WRITER[a.trajectories[0]]}."
+    return f"{moved:,} moved positions (JS > {a.moved_above:g}) of the {WRITER[a.trajectories[0]]}."
 
 
 def _bars(axes: Axes, heights: Sequence[float], ticks: Sequence[str]) -> None:
@@ -273,25 +255,37 @@ def _bars(axes: Axes, heights: Sequence[float], ticks: Sequence[str]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def truncation(a: Analysis) -> Figure:
-    """Truncated against exact divergence."""
+def _truncation(a: Analysis) -> Figure:
     rows = a.rows("truncation")
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 0.69], [0, 0.69], label="equal", **THIN)
         for i, trajectory in enumerate(a.trajectories):
             own, band = where(rows, trajectory=trajectory), _interval("mean_js_top_p")
-            draw_line(axes, i, own, "mean_js", "mean_js_top_p", trajectory, band=band, marker=marker(i))
-        axes.set(xlabel="exact JS, mean of the bin [nats]", ylabel="top-p JS, mean of the bin [nats]")
-        axes.set_ylim(bottom=0)
-        legend(axes, columns=3)
+            draw_line(axes, i, own, "mean_js", "mean_js_top_p", trajectory, band=band)
+        axes.set(
+            xlabel="exact JS, mean of the bin [nats]",
+            ylabel="top-p JS, mean of the bin [nats]",
+            ylim=(0, None),
+        )
 
-    return _figure(
+    return Figure(
         "truncation",
         "What truncation does to the divergence",
         "Positions binned by the exact value; above the line truncation overstates, below it hides. "
         f"{_sample(a)}. {_bands(a)}",
-        rows,
-        ("trajectory", "js_from", "js_to", "tokens", "mean_js", "mean_js_top_p", *_interval("mean_js_top_p")),
+        rows.select(
+            (
+                "trajectory",
+                "js_from",
+                "js_to",
+                "tokens",
+                "mean_js",
+                "mean_js_top_p",
+                *_interval("mean_js_top_p"),
+            )
+        ),
         draw,
+        legend=3,
+        digits=DIGITS,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,12 +18,11 @@ from rlvr.reporting.figures.canvas import (
     Figure,
     colour,
     draw_line,
-    legend,
-    marker,
     numbers,
     slug,
     whole_steps,
 )
+from rlvr.reporting.figures.training import Panel
 from rlvr.reporting.sources import where
 from rlvr.reporting.theme import ROLES
 
@@ -35,7 +34,7 @@ DIFFERENCE_HEIGHT = 0.52  # inches of a condition
 LONG = 14  # characters of a label above which a legend has one column
 CROWD = 3  # conditions above which bands are fainter, so that they do not hide one another
 MARKED = 12  # points up to which each is marked
-POINT = ("step", "mean", "low", "high", "seeds")
+BAND = ("low", "high")
 LABELS = {
     "js_base/p99": "99 %",
     "js_base/p95": "95 %",
@@ -45,46 +44,41 @@ LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A metric that is drawn over steps."""
-
-    name: str  # of the figures' files
-    metric: str
-    title: str
-    unit: str
-    what: str
-
-
 TRAINING = (
-    Measure(
-        "accuracy",
+    Panel(
         "accuracy",
         "Accuracy on training prompts",
         "share of right answers",
+        {"accuracy": "mean"},
         "All samples of a step, by the weights before its update.",
     ),
-    Measure(
+    Panel(
         "reward",
-        "reward/mean",
         "Reward",
         "mean reward",
+        {"reward/mean": "mean"},
         "Mean over the samples trained on, shaping included. Dynamic sampling, where it is on, drops groups that "
         "are all right or all wrong.",
     ),
-    Measure("length", "length/mean", "Length of responses", "tokens", "Mean of the samples trained on."),
-    Measure(
+    Panel(
+        "length",
+        "Length of responses",
+        "tokens",
+        {"length/mean": "mean"},
+        "Mean of the samples trained on.",
+    ),
+    Panel(
         "entropy",
-        "entropy/mean",
         "Entropy of the policy",
         "entropy [nats]",
+        {"entropy/mean": "mean"},
         "Over the whole vocabulary, mean over the tokens of the batch.",
     ),
-    Measure(
+    Panel(
         "weight",
-        "token_weight/mean",
         "Weight of the tokens",
         "mean weight",
+        {"token_weight/mean": "mean"},
         "What the plug-in multiplied each token's advantage with, mean over the tokens of the batch; 1 leaves a "
         "token as it is. Percentiles are in the table of the end of training.",
     ),
@@ -96,77 +90,60 @@ def label(condition: str) -> str:
     return condition.removeprefix("recipe-")
 
 
-def held_out(evaluation: str) -> Measure:
-    """The accuracy on an evaluation set as a measure."""
-    return Measure(
+def held_out(evaluation: str) -> Panel:
+    """The accuracy on an evaluation set."""
+    return Panel(
         f"eval_{slug(evaluation)}",
-        f"eval/{evaluation}/accuracy",
         f"Held-out accuracy: {evaluation}",
         "accuracy",
+        {f"eval/{evaluation}/accuracy": "mean"},
         "Problems that are not trained on.",
     )
 
 
-def overview(found: Findings, measures: Sequence[Measure]) -> Iterator[Figure]:
-    """Each measure of all conditions, where a run logged it."""
-    for measure in measures:
-        if any(found.curve(condition, measure.metric).points for condition in found.conditions):
-            yield _curves(found, measure, found.conditions, measure.name, measure.title)
+def overview(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
+    """Each panel with all conditions, where a run logged its metric."""
+    for panel in panels:
+        if any(found.curve(condition, panel.main).points for condition in found.conditions):
+            yield _conditions(found, panel, found.conditions)
 
 
-def one_by_one(found: Findings, measures: Sequence[Measure]) -> Iterator[Figure]:
-    """Condition by condition, each measure over that of the baseline; a measure has the same axes everywhere."""
+def one_by_one(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
+    """Condition by condition, each panel over that of the baseline; a panel has the same axes everywhere."""
     for condition in found.conditions:
-        for measure in measures:
-            if condition == found.baseline or not found.curve(condition, measure.metric).points:
-                continue
-            name, title = f"{measure.name}_{slug(condition)}", f"{label(condition)}: {measure.title.lower()}"
-            limits = _limits([found.curve(c, measure.metric) for c in found.conditions])
-            yield _curves(found, measure, (found.baseline, condition), name, title, limits)
+        for panel in panels:
+            if condition != found.baseline and found.curve(condition, panel.main).points:
+                name, title = f"{panel.name}_{slug(condition)}", f"{label(condition)}: {panel.title.lower()}"
+                limits = _limits([found.curve(c, panel.main) for c in found.conditions])
+                one = replace(panel, name=name, title=title)
+                yield _conditions(found, one, (found.baseline, condition), limits)
 
 
-def _curves(
-    found: Findings,
-    measure: Measure,
-    conditions: Sequence[str],
-    name: str,
-    title: str,
-    limits: tuple[float, float] | None = None,
+def _conditions(
+    found: Findings, panel: Panel, conditions: Sequence[str], limits: tuple[float, float] | None = None
 ) -> Figure:
-    curves = [found.curve(condition, measure.metric) for condition in conditions]
-    drawn = _points("condition", {one.condition: one for one in curves if one.points})
-    shown = [one.condition for one in curves if one.points]
+    curves = {c: found.curve(c, panel.main) for c in conditions}
+    shown = [c for c, curve in curves.items() if curve.points]
+    drawn = _points("condition", curves)
     columns = 1 if any(len(label(condition)) > LONG for condition in shown) else 2
 
     def draw(axes: Axes) -> None:
         alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
         for condition in shown:
             place, own = found.conditions.index(condition), where(drawn, condition=condition)
-            _draw_seeds(axes, place, own, label(condition), alpha, marked=len(own) <= MARKED)
-        axes.set(ylabel=measure.unit, ylim=limits)
+            style = {} if len(own) <= MARKED else {"marker": None}
+            draw_line(axes, place, own, "step", "mean", label(condition), band=BAND, alpha=alpha, **style)
+        axes.set(ylabel=panel.unit, ylim=limits)
         whole_steps(axes)
-        legend(axes, columns)
 
-    return Figure(
-        name,
-        title,
-        f"{measure.what} Mean over seeds. {bands(found, conditions)}",
-        drawn,
-        draw,
-        HEIGHT + ROW_HEIGHT * max(0, math.ceil(len(shown) / columns) - 1),
-    )
+    caption = f"{panel.caption} Mean over seeds. {bands(found, conditions)}"
+    height = HEIGHT + ROW_HEIGHT * max(0, math.ceil(len(shown) / columns) - 1)
+    return Figure(panel.name, panel.title, caption, drawn, draw, height, legend=columns)
 
 
-def _points(first: str, curves: dict[str, Curve]) -> pa.Table:
-    rows = ((name, *astuple(point)) for name, one in curves.items() for point in one.points)
-    return numbers((first, *POINT), rows)
-
-
-def _draw_seeds(
-    axes: Axes, place: int, own: pa.Table, name: str, alpha: float = BAND_ALPHA, *, marked: bool = False
-) -> None:
-    marks = marker(place) if marked else None
-    draw_line(axes, place, own, "step", "mean", name, band=("low", "high"), alpha=alpha, marker=marks)
+def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
+    rows = ((name, *astuple(point)) for name, curve in curves.items() for point in curve.points)
+    return numbers((first, "step", "mean", *BAND, "seeds"), rows)
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
@@ -190,7 +167,6 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
         axes.set_yticks([-i for i in range(len(rows))], [label(row.condition) for row in rows])
         axes.set(xlabel="difference of accuracy", ylim=(-len(rows) + 0.45, 0.55))
         axes.grid(axis="y", visible=False)
-        legend(axes, 1)
 
     return Figure(
         f"difference_{slug(evaluation)}",
@@ -205,6 +181,7 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
         ),
         draw,
         1.5 + DIFFERENCE_HEIGHT * len(rows),
+        legend=1,
     )
 
 
@@ -242,16 +219,16 @@ def divergence(found: Findings) -> Iterator[Figure]:
 
 
 def _percentiles(
-    found: Findings, condition: str, curves: dict[str, Curve], limits: tuple[float, float]
+    found: Findings, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
 ) -> Figure:
     drawn = _points("metric", curves)
 
     def draw(axes: Axes) -> None:
         for i, metric in enumerate(curves):
-            _draw_seeds(axes, i, where(drawn, metric=metric), LABELS[metric])
+            own = where(drawn, metric=metric)
+            draw_line(axes, i, own, "step", "mean", LABELS[metric], band=BAND, marker=None)
         axes.set(ylabel="JS(policy, base) [nats]", ylim=limits)
         whole_steps(axes)
-        legend(axes, 3)
 
     return Figure(
         f"divergence_{slug(condition)}",
@@ -261,4 +238,5 @@ def _percentiles(
         drawn,
         draw,
         HEIGHT + ROW_HEIGHT,
+        legend=3,
     )

@@ -5,25 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from rlvr.reporting.figures.canvas import (
-    Figure,
-    draw_line,
-    legend,
-    marker,
-    numbers,
-    slug,
-    whole_steps,
-)
+from rlvr.reporting.figures.canvas import Figure, draw_line, numbers, slug, whole_steps
 from rlvr.reporting.sources import ReportedRun, where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LONG = 200  # steps from which a line is drawn thinner
+WEIGHT_MARKS = {"mean": "mean", "99 %": "p99", "median": "p50", "1 %": "p1"}
+BAND = ("ci_low", "ci_high")
+Lines = dict[tuple[str, str], list[tuple[int, float]]]  # label and metric -> steps and values
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +31,11 @@ class Panel:
     metrics: dict[str, str]  # name in metrics.jsonl -> label; the main one first
     caption: str
     log: bool = False
+
+    @property
+    def main(self) -> str:
+        """The metric that is drawn where there is room for one."""
+        return next(iter(self.metrics))
 
 
 PANELS = (
@@ -59,10 +59,7 @@ PANELS = (
         "train_weight",
         "Weight of the tokens",
         "weight",
-        {
-            f"token_weight/{mark}": label
-            for mark, label in {"mean": "mean", "p99": "99 %", "p50": "median", "p1": "1 %"}.items()
-        },
+        {f"token_weight/{mark}": label for label, mark in WEIGHT_MARKS.items()},
         "What the token-advantage plug-in multiplied each token's advantage with: mean and percentiles over the "
         "tokens of the batch. 1 leaves a token as it is.",
     ),
@@ -119,7 +116,7 @@ def training_figures(runs: Sequence[ReportedRun]) -> Iterator[Figure]:
         yield held_out(name, runs)
     for panel in PANELS:
         if lines := _lines(panel, runs):
-            yield _panel_figure(panel, lines)
+            yield _figure(panel, lines)
 
 
 def evaluated_sets(run: ReportedRun) -> list[str]:
@@ -130,26 +127,24 @@ def evaluated_sets(run: ReportedRun) -> list[str]:
 
 def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
     """Held-out accuracy with its interval, one line a run."""
-    band = ("ci_low", "ci_high")
-    marks = [f"eval/{name}/{part}" for part in ("accuracy", *band)]
+    marks = [f"eval/{name}/{part}" for part in ("accuracy", *BAND)]
     rows = ((r.name, e["step"], *(e[m] for m in marks)) for r in runs for e in r.evals if marks[0] in e)
-    drawn = numbers(("run", "step", "accuracy", *band), rows)
+    drawn = numbers(("run", "step", "accuracy", *BAND), rows)
 
     def draw(axes: Axes) -> None:
         for i, run in enumerate(runs):
-            own = where(drawn, run=run.name)
-            if len(own):
-                draw_line(axes, i, own, "step", "accuracy", run.name, band=band, marker=marker(i))
+            if len(own := where(drawn, run=run.name)):
+                draw_line(axes, i, own, "step", "accuracy", run.name, band=BAND)
         axes.set(ylabel="accuracy", ylim=(0, 1.02))
         whole_steps(axes)
-        legend(axes)
 
     counted = sorted({_counted(run, name) for run in runs})
+    samples = " to ".join(str(n) for n in dict.fromkeys((counted[0], counted[-1])))
     return Figure(
         f"eval_{slug(name)}",
         f"Held-out accuracy: {name}",
-        f"Share of right answers among {' to '.join(map(str, dict.fromkeys((counted[0], counted[-1]))))} responses to "
-        "problems that are not trained on. Band: 95 % interval, clustered by problem.",
+        f"Share of right answers among {samples} responses to problems that are not trained on. Band: 95 % interval, "
+        "clustered by problem.",
         drawn,
         draw,
     )
@@ -160,33 +155,35 @@ def _counted(run: ReportedRun, name: str) -> int:
     return max((int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals), default=0)
 
 
-def _lines(panel: Panel, runs: Sequence[ReportedRun]) -> dict[tuple[str, str], list[tuple[int, Any]]]:
-    """Steps and values by label and metric, without those that have none or only repeat the first metric."""
-    if len(runs) == 1:
-        wanted = [(runs[0], metric, label) for metric, label in panel.metrics.items()]
-    else:
-        wanted = [(run, next(iter(panel.metrics)), run.name) for run in runs]
+def _lines(panel: Panel, runs: Sequence[ReportedRun]) -> Lines:
+    """Without those that have no points or only repeat the first metric."""
+    several = len(runs) > 1
+    metrics = {panel.main: ""} if several else panel.metrics
     lines = {
-        (label, metric): [(row["step"], row[metric]) for row in run.train if metric in row]
-        for run, metric, label in wanted
+        (run.name if several else label, metric): [
+            (row["step"], row[metric]) for row in run.train if metric in row
+        ]
+        for run in runs
+        for metric, label in metrics.items()
     }
-    main, first = next(iter(lines.items()))
-    return {key: points for key, points in lines.items() if points and (key[1] == main[1] or points != first)}
+    first = next(iter(lines.values()))
+    return {
+        key: points for key, points in lines.items() if points and (key[1] == panel.main or points != first)
+    }
 
 
-def _panel_figure(panel: Panel, lines: dict[tuple[str, str], list[tuple[int, Any]]]) -> Figure:
-    drawn = numbers(
-        ("line", "metric", "step", "value"),
-        ((*key, *point) for key, points in lines.items() for point in points),
-    )
-    lowest, highest = (pc.min_max(drawn["value"])[end].as_py() for end in ("min", "max"))
+def _figure(panel: Panel, lines: Lines) -> Figure:
+    labels, metrics = [label for label, _ in lines], {metric for _, metric in lines}
+    rows = ((*key, *point) for key, points in lines.items() for point in points)
+    drawn = numbers(("line", "metric", "step", "value"), rows)
+    lowest, highest = pc.min_max(drawn["value"]).as_py().values()
 
     def draw(axes: Axes) -> None:
-        for i, (label, _) in enumerate(lines):
+        for i, label in enumerate(labels):
             own = where(drawn, line=label)
             if panel.log:
-                values = pc.if_else(pc.greater(own["value"], 0), own["value"], math.nan)
-                own = own.set_column(own.column_names.index("value"), "value", values)
+                seen = pc.if_else(pc.greater(own["value"], 0), own["value"], math.nan)
+                own = own.drop_columns("value").append_column("value", seen)
             style = {"lw": 1.8 if len(own) < LONG else 1.1, "marker": "." if len(own) == 1 else ""}
             draw_line(axes, i, own, "step", "value", label, **style)
         axes.set(ylabel=panel.unit)
@@ -195,16 +192,8 @@ def _panel_figure(panel: Panel, lines: dict[tuple[str, str], list[tuple[int, Any
             axes.set_yscale("log")
         elif not panel.log and lowest >= 0:
             axes.set_ylim(bottom=0)
-        legend(axes, columns=3 if len(lines) == 3 and one_run else 2)
 
-    metrics = {metric for _, metric in lines}
-    one_run = next(iter(lines))[0] == next(iter(panel.metrics.values()))
-    return Figure(
-        panel.name,
-        panel.title,
-        panel.caption
-        + ("" if len(metrics) > 1 else f" Drawn: {min(metrics)}.")
-        + f" {max(map(len, lines.values()))} steps.",
-        drawn,
-        draw,
-    )
+    only = "" if len(metrics) > 1 else f" Drawn: {min(metrics)}."
+    caption = f"{panel.caption}{only} {max(map(len, lines.values()))} steps."
+    three = len(labels) == 3 and labels[0] == panel.metrics[panel.main]
+    return Figure(panel.name, panel.title, caption, drawn, draw, legend=3 if three else 2)
