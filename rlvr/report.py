@@ -26,9 +26,8 @@ from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.figures.training import training_figures
-from rlvr.reporting.pages.run import Material, chosen_text, page
+from rlvr.reporting.pages.run import DrawnRun, page
 from rlvr.reporting.sources import ReportedRun, read_run
-from rlvr.reporting.theme import LEVEL_EDGES
 from rlvr.reporting.tokens import TokenPages, read_scores, select
 from rlvr.runtime.folder import write_atomically
 
@@ -76,23 +75,26 @@ def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) 
 
     # 1  figures, drawn and saved
     training = drawn(training_figures(runs))
-    shift = tuple(drawn(shift_figures(run.analysis) if run.analysis else (), run) for run in runs)
-    cross = tuple(drawn(cross_figures(run.cross) if run.cross else (), run) for run in runs)
+    own = [
+        DrawnRun(
+            run,
+            shift=drawn(shift_figures(run.analysis) if run.analysis else (), run),
+            cross=drawn(cross_figures(run.cross) if run.cross else (), run),
+        )
+        for run in runs
+    ]
 
     # 2  token pages
-    pages = TokenPages()
+    tokens = TokenPages()
     for run in runs:
         if run.analysis is not None:
             scores = read_scores(run.analysis)
             pairs = select(scores, options.divergent, options.random, options.seed)
-            pages.add(run.name, run.analysis, pairs, scores, options.tokens)
-    analysed = sum(run.analysis is not None for run in runs)
-    tokens = pages.content(LEVEL_EDGES) if analysed else None
-    chosen = chosen_text(pages.pairs, analysed) if analysed else ""
+            tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
 
     # 3  the page
     target = folder / "report.html"
-    write_atomically(target, page(Material(runs, training, shift, cross, tokens, chosen)))
+    write_atomically(target, page(own, training, tokens))
     return target
 
 

@@ -87,6 +87,12 @@ class ReportedRun:
     analysis: Analysis | None
     cross: Cross | None
 
+    def command(self, module: str, below: str) -> str:
+        """The command that makes a missing part; of two models where the folder is not that of a run."""
+        if self.config:
+            return f"rlvr.{module} run={self.folder}"
+        return f"rlvr.{module} base=BASE policy=POLICY output={self.folder / below}"
+
 
 def read_run(path: Path) -> ReportedRun:
     """Read a run folder, or the output folder of an analysis or of cross-sampling alone.

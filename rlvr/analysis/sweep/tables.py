@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions, ranking
+from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions
 from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.sweep.training import (
@@ -84,43 +84,6 @@ def find(sweep: SweepFolder, baseline: str) -> Findings:
         setup=setup_of(sweep.runs),
         endings=tuple(ending(sweep.runs, c) for c in conditions),
         costs=tuple(cost(sweep.runs, c) for c in conditions),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeTables:
-    """What is shown of one evaluation set."""
-
-    evaluation: str
-    outcome: TextTable
-    ranking: str  # which conditions differ from the baseline; several lines
-    curve: TextTable | None  # None if no run logged it
-
-
-@dataclass(frozen=True, slots=True)
-class SweepTables:
-    """Every table of the report, the same in Markdown and on the page."""
-
-    outcomes: tuple[OutcomeTables, ...]
-    divergence: TextTable
-    weight: TextTable
-    cost: TextTable
-    different: TextTable | None  # the settings in which the conditions differ, if there are any
-    versions: TextTable
-
-
-def sweep_tables(found: Findings) -> SweepTables:
-    """The tables of the report."""
-    return SweepTables(
-        outcomes=tuple(
-            OutcomeTables(e, outcome_table(found, e), ranking(found.rows, e), curve_table(found, e))
-            for e in found.evaluations
-        ),
-        divergence=divergence_table(found),
-        weight=weight_table(found),
-        cost=cost_table(found),
-        different=difference_table(found),
-        versions=versions_table(found),
     )
 
 

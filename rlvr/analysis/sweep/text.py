@@ -8,10 +8,12 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from rlvr.analysis.sweep.compare import ConditionResult
-from rlvr.analysis.sweep.tables import HOW, Findings, shared_settings, sweep_tables
+from rlvr.analysis.sweep import tables
+from rlvr.analysis.sweep.compare import ConditionResult, ranking
+from rlvr.analysis.sweep.tables import Findings
 from rlvr.analysis.sweep.training import DIVERGENCE, ENTROPY, WEIGHT
 from rlvr.analysis.tables import as_csv
+from rlvr.analysis.text_tables import TextTable
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 
@@ -22,22 +24,27 @@ CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGH
 
 def markdown(found: Findings) -> str:
     """The report as Markdown."""
-    steps, tables = " or ".join(str(n) for n in found.setup.steps), sweep_tables(found)
-    lines = [f"# {found.sweep.name}", "", f"Baseline: {found.baseline}. {steps} steps. {HOW}"]
+    steps = " or ".join(str(n) for n in found.setup.steps)
+    lines = [f"# {found.sweep.name}", "", f"Baseline: {found.baseline}. {steps} steps. {tables.HOW}"]
     if found.notes:
         lines += ["", "Missing or unlike:", "", *(f"- {note}" for note in found.notes)]
-    for part in tables.outcomes:
-        lines += ["", f"## {part.evaluation}", "", *part.outcome.as_markdown(), "", part.ranking]
-        if part.curve is not None:
-            lines += ["", *part.curve.as_markdown()]
-    lines += ["", "## Divergence, weight, entropy", "", *tables.divergence.as_markdown()]
-    lines += ["", *tables.weight.as_markdown(), "", "## Time and tokens", "", *tables.cost.as_markdown()]
-    lines += ["", "## Set-up"]
-    for table in (tables.different, tables.versions):
-        if table is not None:
-            lines += ["", *table.as_markdown()]
-    lines += ["", "Settings of all runs:", "", "```", *shared_settings(found), "```"]
+    for evaluation in found.evaluations:
+        lines += ["", f"## {evaluation}", *_table(tables.outcome_table(found, evaluation))]
+        lines += ["", ranking(found.rows, evaluation), *_table(tables.curve_table(found, evaluation))]
+    lines += ["", "## Divergence, weight, entropy", *_table(tables.divergence_table(found))]
+    lines += [
+        *_table(tables.weight_table(found)),
+        "",
+        "## Time and tokens",
+        *_table(tables.cost_table(found)),
+    ]
+    lines += ["", "## Set-up", *_table(tables.difference_table(found)), *_table(tables.versions_table(found))]
+    lines += ["", "Settings of all runs:", "", "```", *tables.shared_settings(found), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _table(table: TextTable | None) -> list[str]:
+    return [] if table is None else ["", *table.as_markdown()]
 
 
 def outcome_csv(rows: Sequence[ConditionResult]) -> str:

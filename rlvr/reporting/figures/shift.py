@@ -40,6 +40,10 @@ def _interval(name: str) -> tuple[str, str]:
     return f"{name}_low", f"{name}_high"
 
 
+def _with_ends(name: str) -> tuple[str, str, str]:
+    return name, *_interval(name)
+
+
 def _bands(a: Analysis) -> str:
     tables = a.content["config"]["tables"]
     return f"Bands and whiskers: 95 % intervals, {tables['bootstrap']} bootstrap draws of {tables['unit']}s."

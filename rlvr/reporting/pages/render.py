@@ -30,11 +30,16 @@ class Fact:
 
 
 def document(
-    template: str, title: str, drawn: Sequence[Drawn], *, tokens: dict[str, Any] | None = None, **content: Any
+    template: str,
+    title: str,
+    figures: Sequence[Drawn],
+    *,
+    tokens: dict[str, Any] | None = None,
+    **content: Any,
 ) -> str:
     """A self-contained HTML file: no request leaves it, and a content security policy says so to the browser.
 
-    `drawn` are the figures in it, whose numbers go along; `tokens` is what the script of the token pages reads.
+    The numbers of the `figures` in it go along; `tokens` is what the script of the token pages reads.
     """
     style = _source("style.css")
     for theme in ("light", "dark"):
@@ -43,7 +48,7 @@ def document(
     return page.render(
         title=title,
         style=Markup(style),
-        figure_data=embedded_json("figure-data", {figure.name: figure.csv for figure in drawn}),
+        figure_data=embedded_json("figure-data", {figure.name: figure.csv for figure in figures}),
         token_data=embedded_json("token-data", tokens),
         **content,
     )

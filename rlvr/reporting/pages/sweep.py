@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rlvr.analysis.sweep.tables import HOW, Findings, shared_settings, sweep_tables
+from rlvr.analysis.sweep import tables
+from rlvr.analysis.sweep.compare import ranking
+from rlvr.analysis.sweep.tables import Findings
 from rlvr.reporting.figures.canvas import Drawn, Figure, render
 from rlvr.reporting.figures.sweep import TRAINING, differences, divergence, held_out, one_by_one, overview
 from rlvr.reporting.pages.render import Fact, document
@@ -29,13 +31,12 @@ def sweep_page(found: Findings) -> str:
         several=False,
         facts=_facts(found),
         found=found,
-        tables=sweep_tables(found),
-        how=HOW,
+        tables=tables,
+        ranking=ranking,
         differences=result,
         curves=curves,
         single=single,
         divergence=shift,
-        settings="\n".join(shared_settings(found)),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
+from omegaconf import OmegaConf
 
 from rlvr.analysis.text_tables import TextTable
 from rlvr.reporting.pages.render import Fact, visible_token
@@ -20,6 +21,18 @@ HEADLINES = {
     "share_near_zero": "of tokens at JS ≤ 0.01",
     "moved_policy_top_within_base_rank_3": "of the policy's favourites are in the base's top 3, where moved",
 }
+
+
+def lead(run: ReportedRun) -> str:
+    """One sentence on what was run."""
+    s = run.summary
+    if s is None:
+        unfinished = "This run has no summary.json: it has not finished, or it is an analysis alone."
+        return unfinished if run.train else ""
+    return (
+        f"{s['recipe']} on {s['data']}, model {s['model']}, seed {s['seed']}: {s['steps']} steps in "
+        f"{s['train_seconds'] / 60:.1f} min, {s['tokens_generated']:,} tokens sampled."
+    )
 
 
 def facts(run: ReportedRun) -> Iterator[Fact]:
@@ -164,22 +177,27 @@ def budget_table(cross: Cross) -> TextTable:
     )
 
 
+def configs(runs: Sequence[ReportedRun]) -> Iterator[tuple[str, str]]:
+    """The configurations as they were run, each with its name."""
+    for run in runs:
+        if run.config:
+            yield f"{run.name}: training, config.yaml", run.config
+        for what, part in (("analysis", run.analysis), ("cross-sampling", run.cross)):
+            if part is not None:
+                yield f"{run.name}: {what}", OmegaConf.to_yaml(OmegaConf.create(part.content["config"]))
+
+
 def versions_table(runs: Sequence[ReportedRun]) -> TextTable | None:
     """Versions of every package that took part, by run and command; None if no run has any."""
     columns: dict[str, dict[str, str]] = {}
     for run in runs:
+        parts = {"train": run.summary, "analyze": run.analysis and run.analysis.content,
+                 "cross_sample": run.cross and run.cross.content}  # fmt: skip
         prefix = f"{run.name}: " if len(runs) > 1 else ""
-        if run.summary is not None:
-            columns[f"{prefix}train"] = run.summary["versions"]
-        if run.analysis is not None:
-            columns[f"{prefix}analyze"] = run.analysis.content["versions"]
-        if run.cross is not None:
-            columns[f"{prefix}cross_sample"] = run.cross.content["versions"]
+        columns |= {f"{prefix}{name}": part["versions"] for name, part in parts.items() if part is not None}
     packages = sorted({name for versions in columns.values() for name in versions})
-    if not packages:
-        return None
     rows = ((name, *(versions.get(name, "") for versions in columns.values())) for name in packages)
-    return TextTable(("package", *columns), tuple(rows), "Versions")
+    return TextTable(("package", *columns), tuple(rows), "Versions") if packages else None
 
 
 def share(value: float | None) -> str:
