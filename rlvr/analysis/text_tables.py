@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,11 @@ class TextTable:
             "",
             *("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines),
         ]
+
+
+def text_table(
+    caption: str, rows: Iterable[Record], *columns: tuple[str, Callable[[Record], str]]
+) -> TextTable:
+    """A table with a row for each record; a column is its head and what it shows of a record."""
+    cells = tuple(tuple(show(row) for _, show in columns) for row in rows)
+    return TextTable(tuple(head for head, _ in columns), cells, caption)

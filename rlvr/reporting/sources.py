@@ -21,8 +21,6 @@ ANALYSIS_TABLES = (
     "sparsity", "evolution", "position", "js_entropy", "overlap", "rank", "mass", "tokens", "truncation", "outcome",
     "context",
 )  # fmt: skip
-CROSS_FORMAT = 1
-ANALYSIS_FORMAT = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,50 +135,43 @@ def known(table: pa.Table, name: str) -> pa.Table:
 
 
 def _analysis(folder: Path) -> Analysis | None:
-    found = _result(
-        folder,
-        "analysis",
-        "format_version",
-        ANALYSIS_FORMAT,
-        ("config", "versions", "headline", "token_files"),
-    )
-    if found is None:
+    keys = ("config", "versions", "headline", "token_files")
+    if (found := _result(folder, "analysis", {"format_version": "1"}, keys)) is None:
         return None
-    folder, content = found
-    read = {
-        name: read_csv(folder / "tables" / f"{name}.csv", TABLES[name].columns) for name in ANALYSIS_TABLES
-    }
-    return Analysis(folder, content, read)
+    place, content = found
+    files = {name: place / "tables" / f"{name}.csv" for name in ANALYSIS_TABLES}
+    return Analysis(
+        place, content, {name: read_csv(file, TABLES[name].columns) for name, file in files.items()}
+    )
 
 
 def _cross(folder: Path) -> Cross | None:
-    found = _result(
-        folder, "cross_sampling", "format", CROSS_FORMAT, ("config", "versions", "endpoints", "counts")
-    )
-    return None if found is None else Cross(*found, read_csv(found[0] / "budgets.csv", BUDGET_COLUMNS))
+    keys = ("config", "versions", "endpoints", "counts")
+    if (found := _result(folder, "cross_sampling", {"format": 1}, keys)) is None:
+        return None
+    place, content = found
+    return Cross(place, content, read_csv(place / "budgets.csv", BUDGET_COLUMNS))
 
 
 def _result(
-    folder: Path, name: str, version: str, expected: object, keys: Sequence[str]
+    folder: Path, name: str, version: dict[str, object], keys: Sequence[str]
 ) -> tuple[Path, dict[str, Any]] | None:
     """The folder of `<name>.json`, in the run's or by itself, and its content; None if there is none."""
-    for place in (folder / name, folder):
-        file = place / f"{name}.json"
-        content = _json(file)
-        if content is None:
-            continue
-        if content.get(version) != expected:
+    place = next((place for place in (folder / name, folder) if (place / f"{name}.json").is_file()), None)
+    if place is None:
+        return None
+    file = place / f"{name}.json"
+    content = _json(file) or {}
+    for key, expected in version.items():
+        if (found := content.get(key)) != expected:
             raise DataError(
-                f"{file}: format {content.get(version)!r}, but this version reads {expected!r}; write it again with "
-                "this version"
+                f"{file}: format {found!r}, but this version reads {expected!r}; write it again with this version"
             )
-        missing = [key for key in keys if key not in content]
-        if missing:
-            raise DataError(
-                f"{file}: {', '.join(missing)} is missing; it was cut short or edited: write it again"
-            )
-        return place, content
-    return None
+    if missing := [key for key in keys if key not in content]:
+        raise DataError(
+            f"{file}: {', '.join(missing)} is missing; it was cut short or edited: write it again"
+        )
+    return place, content
 
 
 def _json(path: Path) -> dict[str, Any] | None:

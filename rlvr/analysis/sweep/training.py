@@ -46,6 +46,10 @@ class FinalMetrics:
     condition: str
     values: dict[str, SeedMean]  # metric -> mean over seeds; without those that no run logged
 
+    def seeds(self, metric: str) -> int:
+        """How many runs logged the metric."""
+        return self.values[metric].seeds if metric in self.values else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 from omegaconf import OmegaConf
 
-from rlvr.analysis.text_tables import TextTable
+from rlvr.analysis.text_tables import TextTable, text_table
 from rlvr.reporting.pages.render import Fact, visible_token
 from rlvr.reporting.sources import Analysis, Cross, ReportedRun, known, where
 from rlvr.stats.student import p_text
@@ -104,77 +104,63 @@ def identity_table(analysis: Analysis) -> TextTable | None:
     found = analysis.rows("tokens", trajectory=trajectory).slice(0, SHOWN_IDENTITIES).to_pylist()
     if not found:
         return None
-    rows = tuple(
-        (
-            Markup('<span class="token">{}</span>').format(visible_token(json.loads(r["token"]))),
-            f"{r['count']:.0f}",
-            f"{r['mean_js']:.3f}",
-            _range(r, "mean_js", "{:.3f}"),
-            f"{r['max_js']:.3f}",
-            Markup('<span class="bar" style="--v:{:.3f}"></span> {}').format(
-                r["share_moved"], share(r["share_moved"])
-            ),
-        )
-        for r in found
-    )
     context = analysis.rows("context", trajectory=trajectory, of="js").to_pylist()
     explained = share(context[0]["explained_adjusted"]) if context else ""
     said = (
         f"Identity alone explains {explained} of the variance of JS (epsilon squared)." if explained else ""
     )
-    return TextTable(
-        ("token", "occurrences", "mean JS", "95 %", "largest", "moved"),
-        rows,
+    token, meter = (
+        Markup('<span class="token">{}</span>'),
+        Markup('<span class="bar" style="--v:{:.3f}"></span> {}'),
+    )
+    return text_table(
         f"Token identities with the largest mean divergence on the {trajectory}'s responses [nats]. Moved at some "
         f"occurrences and not at others: the context decides. {said}",
+        found,
+        ("token", lambda r: token.format(visible_token(json.loads(r["token"])))),
+        ("occurrences", lambda r: str(r["count"])),
+        ("mean JS", lambda r: f"{r['mean_js']:.3f}"),
+        ("95 %", lambda r: _range(r, "mean_js", "{:.3f}")),
+        ("largest", lambda r: f"{r['max_js']:.3f}"),
+        ("moved", lambda r: meter.format(r["share_moved"], share(r["share_moved"]))),
     )
 
 
 def outcome_table(analysis: Analysis) -> TextTable:
     """Divergence of correct and of wrong responses."""
-    rows = tuple(
-        (
-            f"{r['outcome']}, written by the {r['trajectory']}",
-            f"{r['tokens']:,.0f}",
-            f"{r['mean_js']:.4f}",
-            _range(r, "mean_js", "{:.4f}"),
-            share(r["share_moved"]),
-            _range(r, "share_moved", "{:.1%}"),
-        )
-        for r in analysis.rows("outcome").to_pylist()
-        if r["tokens"]
-    )
-    return TextTable(
-        ("responses", "tokens", "mean JS", "95 %", "moved", "95 %"),
-        rows,
+    return text_table(
         "Right and wrong responses: mean exact divergence [nats] and share of moved tokens.",
+        [r for r in analysis.rows("outcome").to_pylist() if r["tokens"]],
+        ("responses", lambda r: f"{r['outcome']}, written by the {r['trajectory']}"),
+        ("tokens", lambda r: f"{r['tokens']:,}"),
+        ("mean JS", lambda r: f"{r['mean_js']:.4f}"),
+        ("95 %", lambda r: _range(r, "mean_js", "{:.4f}")),
+        ("moved", lambda r: share(r["share_moved"])),
+        ("95 %", lambda r: _range(r, "share_moved", "{:.1%}")),
     )
 
 
 def budget_table(cross: Cross) -> TextTable:
     """Every budget of cross-sampling."""
-    rows = tuple(
-        (
-            r["direction"],
-            r["rule"],
-            share(r["share"]),
-            share(r["effective_share"]),
-            f"{r['switches_per_response']:.2f}",
-            share(r["accuracy"]),
-            _ends(r),
-            share(r["recovered_share"]),
-            *("" if math.isnan(p) else p_text(p) for p in (r["p_primary_holm"], r["p_js_holm"])),
-        )
-        for r in cross.budgets.to_pylist()
-    )
-    header = ("direction", "rule", "switched", "effective", "a response", "accuracy", "95 %", "of the gap",
-              "p: no switches", "p: JS rule")  # fmt: skip
-    return TextTable(
-        header,
-        rows,
+    return text_table(
         "Every budget. Effective: the primary model would have sampled another token. p: two-sided paired tests "
         "against no switches, and of a control against the JS rule at the same budget, all corrected together (Holm).",
+        cross.budgets.to_pylist(),
+        ("direction", lambda r: r["direction"]),
+        ("rule", lambda r: r["rule"]),
+        ("switched", lambda r: share(r["share"])),
+        ("effective", lambda r: share(r["effective_share"])),
+        ("a response", lambda r: f"{r['switches_per_response']:.2f}"),
+        ("accuracy", lambda r: share(r["accuracy"])),
+        ("95 %", _ends),
+        ("of the gap", lambda r: share(r["recovered_share"])),
+        ("p: no switches", lambda r: _p(r["p_primary_holm"])),
+        ("p: JS rule", lambda r: _p(r["p_js_holm"])),
     )
+
+
+def _p(value: float) -> str:
+    return "" if math.isnan(value) else p_text(value)
 
 
 def configs(runs: Sequence[ReportedRun]) -> Iterator[tuple[str, str]]:
