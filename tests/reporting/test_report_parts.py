@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
+from rlvr.analysis.tables import as_csv
 from rlvr.analysis.text_tables import TextTable
+from rlvr.reporting.figures.canvas import numbers
 from rlvr.reporting.pages.render import embedded_json, environment, visible_token
 from rlvr.reporting.theme import (
     LEVEL_EDGES,
@@ -146,6 +149,17 @@ def test_tables_escape_their_cells():
     assert {tag for tag, _ in page.tags} == {"p", "div", "table", "thead", "tbody", "tr", "th", "td"}
     assert "&amp;" in page.text
     assert "<i>" in page.text
+
+
+def test_a_name_that_a_template_needs_and_nobody_gave_is_an_error():
+    with pytest.raises(UndefinedError, match="sections"):
+        environment().get_template("base.html").render(title="t", style="", several=False, heading="")
+
+
+def test_the_numbers_of_a_figure_leave_the_unknown_empty():
+    drawn = numbers(("name", "value"), [("a", 0.1), ("b,c", None)])
+    assert as_csv(drawn) == 'name,value\na,0.1\n"b,c",\n'
+    assert as_csv(numbers(("name", "value"), [])) == "name,value\n"
 
 
 def score(number: int, trajectory: str, problem: str, mean: float) -> Score:

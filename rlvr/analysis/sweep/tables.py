@@ -167,8 +167,11 @@ def weight_table(found: Findings) -> TextTable:
 
 def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[FinalMetrics], str]]]:
     """Columns of the mean at the end of training, by their heads."""
-    for head, metric in metrics.items():
-        yield head, lambda one, m=metric: f"{one.values[m].mean:.3g}" if m in one.values else "-"
+
+    def column(metric: str) -> Callable[[FinalMetrics], str]:
+        return lambda one: f"{one.values[metric].mean:.3g}" if metric in one.values else "-"
+
+    return ((head, column(metric)) for head, metric in metrics.items())
 
 
 def _unlogged(found: Findings, signal: str) -> str:

@@ -24,8 +24,8 @@ PNG_DPI = 200
 BAND_ALPHA = 0.16
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (8, 3)))
-THIN = {"color": ROLES["muted"].light, "lw": 0.9}  # of a line to compare with
-SMALL = {"color": ROLES["muted"].light, "fontsize": 10.5}  # of words beside it
+THIN: dict[str, Any] = {"color": ROLES["muted"].light, "lw": 0.9}  # of a line to compare with
+SMALL: dict[str, Any] = {"color": ROLES["muted"].light, "fontsize": 10.5}  # of words beside it
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def _sparsity(a: Analysis) -> Figure:
             for j, (measure, label) in enumerate(MEASURES.items()):
                 own = where(above, trajectory=trajectory, measure=measure)
                 band = _interval("share") if measure == "js" else None
-                style = {"ls": own_style(j)["ls"], "marker": None}
+                style: dict[str, Any] = {"ls": own_style(j)["ls"], "marker": None}
                 draw_line(axes, i, own, "at_most", "share", f"{trajectory}, {label}", band=band, **style)
         axes.axvline(a.moved_above, **THIN)
         axes.text(a.moved_above, 0.03, "moved → ", ha="right", **SMALL)

@@ -131,7 +131,7 @@ def _conditions(
         alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
         for condition in shown:
             place, own = found.conditions.index(condition), where(drawn, condition=condition)
-            style = {} if len(own) <= MARKED else {"marker": None}
+            style: dict[str, Any] = {} if len(own) <= MARKED else {"marker": None}
             draw_line(axes, place, own, "step", "mean", label(condition), band=BAND, alpha=alpha, **style)
         axes.set(ylabel=panel.unit, ylim=limits)
         whole_steps(axes)

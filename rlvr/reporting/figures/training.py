@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
@@ -184,7 +184,10 @@ def _figure(panel: Panel, lines: Lines) -> Figure:
             if panel.log:
                 seen = pc.if_else(pc.greater(own["value"], 0), own["value"], math.nan)
                 own = own.drop_columns("value").append_column("value", seen)
-            style = {"lw": 1.8 if len(own) < LONG else 1.1, "marker": "." if len(own) == 1 else ""}
+            style: dict[str, Any] = {
+                "lw": 1.8 if len(own) < LONG else 1.1,
+                "marker": "." if len(own) == 1 else "",
+            }
             draw_line(axes, i, own, "step", "value", label, **style)
         axes.set(ylabel=panel.unit)
         whole_steps(axes)

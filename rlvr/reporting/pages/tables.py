@@ -177,8 +177,11 @@ def versions_table(runs: Sequence[ReportedRun]) -> TextTable | None:
     """Versions of every package that took part, by run and command; None if no run has any."""
     columns: dict[str, dict[str, str]] = {}
     for run in runs:
-        parts = {"train": run.summary, "analyze": run.analysis and run.analysis.content,
-                 "cross_sample": run.cross and run.cross.content}  # fmt: skip
+        parts = {
+            "train": run.summary,
+            "analyze": run.analysis.content if run.analysis else None,
+            "cross_sample": run.cross.content if run.cross else None,
+        }
         prefix = f"{run.name}: " if len(runs) > 1 else ""
         columns |= {f"{prefix}{name}": part["versions"] for name, part in parts.items() if part is not None}
     packages = sorted({name for versions in columns.values() for name in versions})
