@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.reporting.candidate_figures import candidate_figures
-from rlvr.reporting.canvas import Figure, render, slug
-from rlvr.reporting.colours import LEVEL_EDGES
-from rlvr.reporting.cross_figures import cross_figures
-from rlvr.reporting.page import Drawn, Material, page
-from rlvr.reporting.shift_figures import shift_figures
-from rlvr.reporting.sources import Run, read_run
+from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
+from rlvr.reporting.figures.cross import cross_figures
+from rlvr.reporting.figures.shift import shift_figures
+from rlvr.reporting.figures.training import training_figures
+from rlvr.reporting.pages.run import DrawnRun, page
+from rlvr.reporting.sources import ReportedRun, read_run
 from rlvr.reporting.tokens import TokenPages, read_scores, select
-from rlvr.reporting.training_figures import training_figures
 from rlvr.runtime.folder import write_atomically
 
 
@@ -67,57 +65,40 @@ def report(options: ReportOptions) -> Path:
         raise RlvrError(f"output={folder}: cannot be written ({error})") from error
 
 
-def _write(folder: Path, runs: tuple[Run, ...], options: ReportOptions) -> Path:
+def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) -> Path:
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
 
-    def drawn(found: Sequence[Figure]) -> tuple[Drawn, ...]:
-        return tuple(Drawn(figure, render(figure, figures)) for figure in found)
+    def drawn(found: Iterable[Figure], run: ReportedRun | None = None) -> tuple[Drawn, ...]:
+        prefix = f"{slug(run.name)}_" if run is not None and len(runs) > 1 else ""
+        return tuple(render(replace(figure, name=prefix + figure.name), figures) for figure in found)
 
     # 1  figures, drawn and saved
-    prefix = {run.name: f"{slug(run.name)}_" if len(runs) > 1 else "" for run in runs}
-    training = drawn([*training_figures(runs)])
-    shift = tuple(drawn(_analysis_figures(run, prefix[run.name])) for run in runs)
-    cross = tuple(drawn([*cross_figures(r.cross, prefix[r.name])] if r.cross else []) for r in runs)
+    training = drawn(training_figures(runs))
+    own = [
+        DrawnRun(
+            run,
+            shift=drawn(shift_figures(run.analysis) if run.analysis else (), run),
+            cross=drawn(cross_figures(run.cross) if run.cross else (), run),
+        )
+        for run in runs
+    ]
 
     # 2  token pages
-    pages = TokenPages()
+    tokens = TokenPages()
     for run in runs:
         if run.analysis is not None:
             scores = read_scores(run.analysis)
             pairs = select(scores, options.divergent, options.random, options.seed)
-            pages.add(run.name, run.analysis, pairs, scores, options.tokens)
-    analysed = sum(run.analysis is not None for run in runs)
-    tokens = pages.content(LEVEL_EDGES) if analysed else None
+            tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
 
     # 3  the page
     target = folder / "report.html"
-    write_atomically(target, page(Material(runs, training, shift, cross, tokens, _chosen(pages, analysed))))
+    write_atomically(target, page(own, training, tokens))
     return target
 
 
-def _chosen(pages: TokenPages, analysed: int) -> str:
-    """How the responses of the token pages were chosen, in words and numbers."""
-    divergent = sum(pair["why"] == "divergent" for pair in pages.pairs)
-    paired = any(pair["partner"] is not None for pair in pages.pairs)
-    units, where = ("pairs", " in either response") if paired else ("responses", "")
-    beside = (
-        "Each pair is a response of the policy and one of the base to the same problem. " if paired else ""
-    )
-    return (
-        f"{divergent} {units} with the largest mean divergence{where}, and {len(pages.pairs) - divergent} drawn at "
-        f"random from the rest{', run by run' if analysed > 1 else ''}. {beside}Both models score every "
-        "token after the same prefix; the shade is the divergence of their next-token distributions there."
-    )
-
-
-def _analysis_figures(run: Run, prefix: str) -> list[Figure]:
-    if run.analysis is None:
-        return []
-    return [*shift_figures(run.analysis, prefix), *candidate_figures(run.analysis, prefix)]
-
-
-def _check_names(runs: Sequence[Run]) -> None:
+def _check_names(runs: Sequence[ReportedRun]) -> None:
     names = [slug(run.name) for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

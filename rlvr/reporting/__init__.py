@@ -1,1 +1,1 @@
-"""The HTML report of a run: figures, tables and pages of coloured tokens in one file."""
+"""Reports: what a folder holds (sources), its figures, its token pages and the pages of HTML around them."""

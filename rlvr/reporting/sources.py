@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.shift.tables import TABLES
+from rlvr.analysis.tables import read_csv
 from rlvr.errors import ConfigError, DataError
 from rlvr.runtime.folder import RunFolder
-
-Row = dict[str, str]
 
 ANALYSIS_TABLES = (
     "sparsity", "evolution", "position", "js_entropy", "overlap", "rank", "mass", "tokens", "truncation", "outcome",
     "context",
 )  # fmt: skip
-CROSS_FORMAT = 1
-ANALYSIS_FORMAT = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Analysis:
 
     folder: Path
     content: dict[str, Any]  # analysis.json
-    tables: dict[str, list[Row]]  # name -> rows of tables/<name>.csv
+    tables: dict[str, pa.Table]  # name -> tables/<name>.csv
 
     @property
     def moved_above(self) -> float:
@@ -50,10 +50,9 @@ class Analysis:
         """Positions scored on the responses of a model."""
         return next(e["tokens"] for e in self.content["headline"] if e["trajectory"] == trajectory)
 
-    def rows(self, table: str, **wanted: str) -> list[Row]:
-        """The rows of a table whose columns have these values; of the final policy unless one is named."""
-        wanted = {"checkpoint": self.checkpoints[-1], **wanted}
-        return [r for r in self.tables[table] if all(r[key] == value for key, value in wanted.items())]
+    def rows(self, table: str, **wanted: str) -> pa.Table:
+        """The rows of a table whose columns have these values, of the final policy."""
+        return where(self.tables[table], checkpoint=self.checkpoints[-1], **wanted)
 
     def figure(self, name: str, trajectory: str) -> tuple[float, float, float] | None:
         """A headline figure of the final policy: value, lower and upper end; None where there is no number."""
@@ -70,11 +69,11 @@ class Cross:
 
     folder: Path
     content: dict[str, Any]  # cross_sampling.json
-    budgets: list[Row]  # rows of budgets.csv
+    budgets: pa.Table  # budgets.csv
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReportedRun:
     """One folder of the report; what is not there is empty or None."""
 
     name: str
@@ -86,8 +85,14 @@ class Run:
     analysis: Analysis | None
     cross: Cross | None
 
+    def command(self, module: str, below: str) -> str:
+        """The command that makes a missing part; of two models where the folder is not that of a run."""
+        if self.config:
+            return f"rlvr.{module} run={self.folder}"
+        return f"rlvr.{module} base=BASE policy=POLICY output={self.folder / below}"
 
-def read_run(path: Path) -> Run:
+
+def read_run(path: Path) -> ReportedRun:
     """Read a run folder, or the output folder of an analysis or of cross-sampling alone.
 
     Raises:
@@ -98,15 +103,16 @@ def read_run(path: Path) -> Run:
     if not folder.is_dir():
         raise ConfigError(f"{path}: there is no such folder; name the folder of a run, such as runs/latest")
     rows = RunFolder(folder.parent, folder.name).read_metrics()
-    run = Run(
+    config = folder / "config.yaml"
+    run = ReportedRun(
         name=folder.name,
         folder=folder,
         train=[row for row in rows if row.get("kind") == "train"],
         evals=[row for row in rows if row.get("kind") == "eval"],
-        config=_text(folder / "config.yaml"),
+        config=config.read_text() if config.is_file() else "",
         summary=_json(folder / "summary.json"),
-        analysis=_analysis(_holding(folder, "analysis", "analysis.json")),
-        cross=_cross(_holding(folder, "cross_sampling", "cross_sampling.json")),
+        analysis=_analysis(folder),
+        cross=_cross(folder),
     )
     if not (run.train or run.evals or run.analysis or run.cross):
         raise ConfigError(
@@ -116,60 +122,56 @@ def read_run(path: Path) -> Run:
     return run
 
 
-def number(text: str) -> float:
-    """A cell of a table; nan where it is empty."""
-    return float(text) if text else math.nan
+def where(table: pa.Table, **wanted: str) -> pa.Table:
+    """The rows whose columns have these values."""
+    for name, value in wanted.items():
+        table = table.filter(pc.equal(table[name], value))
+    return table
 
 
-def column(rows: Sequence[Row], name: str) -> list[float]:
-    """A column of a table as numbers; nan where a cell is empty."""
-    return [number(row[name]) for row in rows]
+def known(table: pa.Table, name: str) -> pa.Table:
+    """The rows that have a number in this column."""
+    return table.filter(pc.is_finite(table[name]))
 
 
-def _holding(folder: Path, below: str, file: str) -> Path | None:
-    for candidate in (folder / below, folder):
-        if (candidate / file).is_file():
-            return candidate
-    return None
-
-
-def _analysis(folder: Path | None) -> Analysis | None:
-    if folder is None:
+def _analysis(folder: Path) -> Analysis | None:
+    keys = ("config", "versions", "headline", "token_files")
+    if (found := _result(folder, "analysis", {"format_version": "1"}, keys)) is None:
         return None
-    file = folder / "analysis.json"
-    content = _json(file)
-    assert content is not None
-    _check_format(file, content.get("format_version"), ANALYSIS_FORMAT)
-    _require(file, content, ("config", "versions", "headline", "token_files"))
+    place, content = found
+    files = {name: place / "tables" / f"{name}.csv" for name in ANALYSIS_TABLES}
     return Analysis(
-        folder, content, {name: _csv(folder / "tables" / f"{name}.csv") for name in ANALYSIS_TABLES}
+        place, content, {name: read_csv(file, TABLES[name].columns) for name, file in files.items()}
     )
 
 
-def _cross(folder: Path | None) -> Cross | None:
-    if folder is None:
+def _cross(folder: Path) -> Cross | None:
+    keys = ("config", "versions", "endpoints", "counts")
+    if (found := _result(folder, "cross_sampling", {"format": 1}, keys)) is None:
         return None
-    file = folder / "cross_sampling.json"
-    content = _json(file)
-    assert content is not None
-    _check_format(file, content.get("format"), CROSS_FORMAT)
-    _require(file, content, ("config", "versions", "endpoints", "counts"))
-    return Cross(folder, content, _csv(folder / "budgets.csv"))
+    place, content = found
+    return Cross(place, content, read_csv(place / "budgets.csv", BUDGET_COLUMNS))
 
 
-def _check_format(file: Path, found: object, expected: object) -> None:
-    if found != expected:
-        raise DataError(
-            f"{file}: format {found!r}, but this version reads {expected!r}; write it again with this version"
-        )
-
-
-def _require(file: Path, content: dict[str, Any], keys: Sequence[str]) -> None:
-    missing = [key for key in keys if key not in content]
-    if missing:
+def _result(
+    folder: Path, name: str, version: dict[str, object], keys: Sequence[str]
+) -> tuple[Path, dict[str, Any]] | None:
+    """The folder of `<name>.json`, in the run's or by itself, and its content; None if there is none."""
+    place = next((place for place in (folder / name, folder) if (place / f"{name}.json").is_file()), None)
+    if place is None:
+        return None
+    file = place / f"{name}.json"
+    content = _json(file) or {}
+    for key, expected in version.items():
+        if (found := content.get(key)) != expected:
+            raise DataError(
+                f"{file}: format {found!r}, but this version reads {expected!r}; write it again with this version"
+            )
+    if missing := [key for key in keys if key not in content]:
         raise DataError(
             f"{file}: {', '.join(missing)} is missing; it was cut short or edited: write it again"
         )
+    return place, content
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -182,14 +184,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise DataError(f"{path}: a JSON object was expected, found {type(content).__name__}")
     return content
-
-
-def _csv(path: Path) -> list[Row]:
-    if not path.is_file():
-        raise DataError(f"{path}: missing; run the command that writes its folder again")
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _text(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""

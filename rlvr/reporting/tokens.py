@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -83,21 +85,13 @@ def read_scores(analysis: Analysis) -> list[Score]:
     scores = []
     for file in _token_files(analysis):
         table = _read(file, ["response", "trajectory", "problem_id", "js"])
-        response, js = table["response"].to_numpy(), table["js"].to_numpy()
-        trajectories, problems = table["trajectory"].to_pylist(), table["problem_id"].to_pylist()
-        for number in np.unique(response):
-            own = np.flatnonzero(response == number)
-            values, first = js[own], int(own[0])
+        responses, js = table["response"].to_numpy(), table["js"].to_numpy()
+        for number, first in zip(*np.unique(responses, return_index=True), strict=True):
+            values = js[responses == number]
+            whose, problem = (table[name][int(first)].as_py() for name in ("trajectory", "problem_id"))
             moved = int((values > analysis.moved_above).sum())
             scores.append(
-                Score(
-                    int(number),
-                    trajectories[first],
-                    problems[first],
-                    float(values.mean()),
-                    float(values.max()),
-                    moved,
-                )
+                Score(int(number), whose, problem, float(values.mean()), float(values.max()), moved)
             )
     return scores
 
@@ -128,12 +122,12 @@ class TokenPages:
                 {
                     "run": run,
                     "number": number,
-                    **{name: _plain(entry[name]) for name in RESPONSE_FIELDS},
-                    "mean_js": _round(score.mean_js),
-                    "max_js": _round(score.max_js),
+                    **{name: _finite(entry[name]) for name in RESPONSE_FIELDS},
+                    "mean_js": _compact(score.mean_js),
+                    "max_js": _compact(score.max_js),
                     "moved": score.moved,
                     "moved_above": analysis.moved_above,
-                    "shown": [self._token(token) for token in tokens],
+                    "shown": [[self._cell(token[name]) for name in TOKEN_FIELDS] for token in tokens],
                 }
             )
         for pair in pairs:
@@ -142,43 +136,46 @@ class TokenPages:
 
     def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
+        texts, fields = list(self.texts), TOKEN_FIELDS
         return {
             "edges": list(edges),
-            "fields": TOKEN_FIELDS,
-            "texts": list(self.texts),
+            "fields": fields,
+            "texts": texts,
             "responses": self.responses,
             "pairs": self.pairs,
         }
 
-    def _token(self, token: dict[str, Any]) -> list[Any]:
-        row: list[Any] = []
-        for name in TOKEN_FIELDS:
-            value = token[name]
-            if name == "token":
-                row.append(self._text(value))
-            elif name.endswith("_texts"):
-                row.append([self._text(text) for text in value])
-            elif name.endswith("_probs"):
-                row.append([_round(p) for p in value])
-            else:
-                row.append(_round(value))
-        return row
+    def chosen(self, analyses: int) -> str:
+        """How the responses were chosen from so many analyses, in words and numbers."""
+        divergent = sum(pair["why"] == "divergent" for pair in self.pairs)
+        paired = any(pair["partner"] is not None for pair in self.pairs)
+        units, where = ("pairs", " in either response") if paired else ("responses", "")
+        beside = (
+            "Each pair is a response of the policy and one of the base to the same problem. "
+            if paired
+            else ""
+        )
+        return (
+            f"{divergent} {units} with the largest mean divergence{where}, and {len(self.pairs) - divergent} drawn at "
+            f"random from the rest{', run by run' if analyses > 1 else ''}. {beside}Both models score every "
+            "token after the same prefix; the shade is the divergence of their next-token distributions there."
+        )
 
-    def _text(self, text: str) -> int:
-        return self.texts.setdefault(text, len(self.texts))
+    def _cell(self, value: Any) -> Any:
+        """A text as its place in the table of texts, a number as the page shows it."""
+        if isinstance(value, list):
+            return [self._cell(one) for one in value]
+        return self.texts.setdefault(value, len(self.texts)) if isinstance(value, str) else _compact(value)
 
 
 def _rows(
     analysis: Analysis, numbers: set[int], limit: int
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
-    about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS])
-    entries = {row["response"]: row for row in _of(about, numbers).to_pylist()}
+    about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS], numbers)
+    entries = {row["response"]: row for row in about.to_pylist()}
     for file in _token_files(analysis):
-        present = numbers & set(_read(file, ["response"])["response"].unique().to_pylist())
-        if not present:
-            continue
-        table = _of(_read(file, ["response", "position", *TOKEN_FIELDS]), present)
+        table = _read(file, ["response", "position", *TOKEN_FIELDS], numbers)
         tokens: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in table.filter(pc.less(table["position"], limit)).to_pylist():
             tokens[row["response"]].append(row)
@@ -186,14 +183,16 @@ def _rows(
             yield number, entries[number], own
 
 
-def _token_files(analysis: Analysis) -> list[Any]:
+def _token_files(analysis: Analysis) -> list[Path]:
     final = analysis.checkpoints[-1]
     return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == final]
 
 
-def _read(path: Any, columns: Sequence[str]) -> Any:
+def _read(path: Path, columns: Sequence[str], numbers: set[int] | None = None) -> pa.Table:
+    """Columns of a parquet file, of all responses or of those with these numbers."""
+    chosen = None if numbers is None else pc.field("response").isin(sorted(numbers))
     try:
-        return pq.read_table(path, columns=list(columns))
+        return pq.read_table(path, columns=list(columns), filters=chosen)
     except (
         OSError,
         ValueError,
@@ -201,16 +200,10 @@ def _read(path: Any, columns: Sequence[str]) -> Any:
         raise DataError(f"{path}: cannot be read ({error}); run the analysis again") from error
 
 
-def _of(table: Any, numbers: Iterable[int]) -> Any:
-    import pyarrow as pa
-
-    return table.filter(pc.is_in(table["response"], value_set=pa.array(sorted(numbers), pa.int64())))
-
-
-def _round(value: float) -> float | None:
+def _compact(value: float) -> float | None:
     """Four significant digits: what the page shows; None for nan, which JSON lacks."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-def _plain(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
-from rlvr.reporting.colours import (
+from rlvr.analysis.tables import as_csv
+from rlvr.analysis.text_tables import TextTable
+from rlvr.reporting.figures.canvas import numbers
+from rlvr.reporting.pages.render import embedded_json, environment, visible_token
+from rlvr.reporting.theme import (
     LEVEL_EDGES,
     LEVELS,
     MIN_TEXT_CONTRAST,
@@ -25,7 +30,6 @@ from rlvr.reporting.colours import (
     ramp,
     text_on,
 )
-from rlvr.reporting.html import embedded_json, table, visible_token
 from rlvr.reporting.tokens import Pair, Score, select
 
 THEMES = ("light", "dark")
@@ -100,28 +104,28 @@ class _Text(HTMLParser):
 
 def parsed(markup: str) -> _Text:
     parser = _Text()
-    parser.feed(markup)
+    parser.feed(str(markup))
     parser.close()
     return parser
 
 
 @given(st.text())
 def test_a_token_becomes_spans_and_text_only(text):
-    page = parsed(visible_token(text).html)
+    page = parsed(visible_token(text))
     assert {tag for tag, _ in page.tags} <= {"span"}
     assert all(attrs.keys() == {"class"} for _, attrs in page.tags)
 
 
 @given(st.text(st.sampled_from("ab<>&\"' \n7é"), min_size=1))
 def test_a_readable_token_copies_as_it_is(text):
-    assert parsed(visible_token(text).html).text == text
+    assert parsed(visible_token(text)).text == text
 
 
 def test_what_cannot_be_seen_is_named():
-    assert "U+202E" in visible_token("\u202e").html
-    assert "U+0000" in visible_token("\0").html
-    assert "\u202e" not in visible_token("\u202e").html
-    assert "empty" in visible_token("").html
+    assert "U+202E" in visible_token("\u202e")
+    assert "U+0000" in visible_token("\0")
+    assert "\u202e" not in visible_token("\u202e")
+    assert "empty" in visible_token("")
 
 
 @given(
@@ -140,10 +144,22 @@ def test_numbers_that_json_lacks_are_refused():
 
 
 def test_tables_escape_their_cells():
-    page = parsed(table(("<b>", "y"), [("<i>", "&amp;")], "<u>"))
+    shown = TextTable(("<b>", "y"), (("<i>", "&amp;"),), "<u>")
+    page = parsed(environment().get_template("parts.html").module.table(shown))
     assert {tag for tag, _ in page.tags} == {"p", "div", "table", "thead", "tbody", "tr", "th", "td"}
     assert "&amp;" in page.text
     assert "<i>" in page.text
+
+
+def test_a_name_that_a_template_needs_and_nobody_gave_is_an_error():
+    with pytest.raises(UndefinedError, match="sections"):
+        environment().get_template("base.html").render(title="t", style="", several=False, heading="")
+
+
+def test_the_numbers_of_a_figure_leave_the_unknown_empty():
+    drawn = numbers(("name", "value"), [("a", 0.1), ("b,c", None)])
+    assert as_csv(drawn) == 'name,value\na,0.1\n"b,c",\n'
+    assert as_csv(numbers(("name", "value"), [])) == "name,value\n"
 
 
 def score(number: int, trajectory: str, problem: str, mean: float) -> Score:
@@ -184,5 +200,6 @@ def test_the_base_leads_where_the_policy_has_nothing():
 def test_package_files_are_in_the_package():
     import rlvr.reporting
 
-    folder = Path(rlvr.reporting.__file__).parent
-    assert {p.name for p in folder.iterdir()} >= {"page.html", "page.css", "page.js", "tokens.js"}
+    folder = Path(rlvr.reporting.__file__).parent / "templates"
+    names = {"base.html", "parts.html", "run.html", "sweep.html", "style.css", "page.js", "tokens.js"}
+    assert {p.name for p in folder.iterdir()} == names

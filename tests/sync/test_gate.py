@@ -12,8 +12,8 @@ import pytest
 from rlvr.config import Config, SyncConfig
 from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
-from rlvr.reporting.sections import summary_table
-from rlvr.reporting.sources import Run
+from rlvr.reporting.pages.tables import summary_table
+from rlvr.reporting.sources import ReportedRun
 from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.given import NOT_SAMPLED
 from rlvr.runtime.checkpoint import TrainingState, load_state, save_checkpoint
@@ -136,8 +136,8 @@ def test_the_report_shows_how_often_it_compared(tmp_path, fields, shown):
     )
     del summary["mismatch_compared_steps"]
     summary["eval_sets"] = {"held": {"before": 0.3, "after": 0.9, "ci_low": 0.8, "ci_high": 1.0}}
-    page = summary_table([Run("mine", tmp_path, [], [], "", summary | fields, None, None)])
-    assert f">{shown}<" in page
+    page = summary_table([ReportedRun("mine", tmp_path, [], [], "", summary | fields, None, None)])
+    assert page.rows[0][-1] == shown
 
 
 # Truncated sampling

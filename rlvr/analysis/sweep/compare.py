@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlvr.analysis.sweep.runs import Run
+from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import Estimate, accuracy_ci95, correctness, t_interval
 from rlvr.stats.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
@@ -22,10 +22,11 @@ from rlvr.stats.student import holm
 
 LEAST_SEEDS = 3  # fewer give no idea of the spread over seeds, so nothing is ranked
 BASELINES = ("recipe-dapo", "recipe-dapo_advantage-uniform")  # tried in this order where none is named
+BySeed = dict[int, FinishedRun]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ConditionResult:
     """One condition on one evaluation set."""
 
     condition: str
@@ -34,11 +35,10 @@ class Row:
     seeds: SeedMean
     problems: tuple[float, float] | None  # interval clustered by problem; None if samples were not kept
     gain: PairedDifference | None  # over the baseline; None for itself and without a common seed
-    problem_gain: (
-        Estimate | None
-    )  # the same difference with the problem as the unit; None as above, or unpaired
+    # The same difference with the problem as the unit; None as above, or unpaired.
+    problem_gain: Estimate | None
     pairs: tuple[tuple[int, float], ...]  # (seed, difference) of the common seeds
-    p_holm: float  # corrected over all comparisons of the report
+    p_holm: float = math.nan  # corrected over all comparisons of the report
 
     @property
     def verdict(self) -> str:
@@ -71,61 +71,47 @@ def choose_baseline(conditions: Sequence[str], named: str | None) -> str:
     raise DataError(f"--baseline {named or '(not given)'}: name one of {', '.join(conditions)}")
 
 
-def compare_conditions(runs: Sequence[Run], baseline: str) -> list[Row]:
+def compare_conditions(runs: Sequence[FinishedRun], baseline: str) -> list[ConditionResult]:
     """One row for each condition and evaluation set, set by set, the baseline first."""
     conditions = list(dict.fromkeys([baseline, *(run.condition for run in runs)]))
     evaluations = list(dict.fromkeys(name for run in runs for name in run.accuracy))
-    by_evaluation = {
-        e: {c: {r.seed: r for r in runs if r.condition == c and e in r.accuracy} for c in conditions}
-        for e in evaluations
-    }
-    all_gains = {
-        (e, c): gain
-        for e, by_seed in by_evaluation.items()
-        for c in conditions
-        if c != baseline and (gain := _gain(by_seed[c], by_seed[baseline], e)) is not None
-    }
-    adjusted = dict(zip(all_gains, holm([gain.p_value for gain in all_gains.values()]), strict=True))
-    rows = []
-    for evaluation, by_seed in by_evaluation.items():
-        base = by_seed[baseline]
-        gains = {c: gain for (e, c), gain in all_gains.items() if e == evaluation}
-        rows += [
-            Row(
-                condition=c,
-                evaluation=evaluation,
-                is_baseline=c == baseline,
-                seeds=seed_mean([run.accuracy[evaluation] for run in found.values()]),
-                problems=_problem_interval(list(found.values()), evaluation),
-                gain=gains.get(c),
-                problem_gain=_problem_gain(found, base, evaluation) if c in gains else None,
-                pairs=_pairs(found, base, evaluation) if c in gains else (),
-                p_holm=adjusted.get((evaluation, c), math.nan),
-            )
-            for c, found in by_seed.items()
-            if found
-        ]
+    rows = [
+        _result(condition, own, base, evaluation, is_baseline=condition == baseline)
+        for evaluation in evaluations
+        for base in [_by_seed(runs, baseline, evaluation)]
+        for condition in conditions
+        if (own := _by_seed(runs, condition, evaluation))
+    ]
+    tested = [i for i, row in enumerate(rows) if row.gain is not None]
+    adjusted = holm([row.gain.p_value for row in rows if row.gain is not None])
+    for i, p_value in zip(tested, adjusted, strict=True):
+        rows[i] = replace(rows[i], p_holm=p_value)
     return rows
 
 
-def _gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> PairedDifference | None:
-    common = sorted(runs.keys() & baseline.keys())
-    if not common:
-        return None
-    return paired_difference(
-        [runs[seed].accuracy[evaluation] for seed in common],
-        [baseline[seed].accuracy[evaluation] for seed in common],
+def _by_seed(runs: Sequence[FinishedRun], condition: str, evaluation: str) -> BySeed:
+    return {run.seed: run for run in runs if run.condition == condition and evaluation in run.accuracy}
+
+
+def _result(
+    condition: str, own: BySeed, base: BySeed, evaluation: str, *, is_baseline: bool
+) -> ConditionResult:
+    common = [] if is_baseline else sorted(own.keys() & base.keys())
+    mine, theirs = ([runs[seed] for seed in common] for runs in (own, base))
+    first, second = ([run.accuracy[evaluation] for run in found] for found in (mine, theirs))
+    return ConditionResult(
+        condition=condition,
+        evaluation=evaluation,
+        is_baseline=is_baseline,
+        seeds=seed_mean([run.accuracy[evaluation] for run in own.values()]),
+        problems=_problem_interval([*own.values()], evaluation),
+        gain=paired_difference(first, second) if common else None,
+        problem_gain=_problem_gain(mine, theirs, evaluation) if common else None,
+        pairs=tuple((seed, a - b) for seed, a, b in zip(common, first, second, strict=True)),
     )
 
 
-def _pairs(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> tuple[tuple[int, float], ...]:
-    return tuple(
-        (seed, runs[seed].accuracy[evaluation] - baseline[seed].accuracy[evaluation])
-        for seed in sorted(runs.keys() & baseline.keys())
-    )
-
-
-def pooled(runs: Sequence[Run], evaluation: str) -> dict[str, list[bool]] | None:
+def pooled(runs: Sequence[FinishedRun], evaluation: str) -> dict[str, list[bool]] | None:
     """Every problem's graded samples of all the runs; None if a run has none or was given other problems."""
     tables = [run.correct.get(evaluation, {}) for run in runs]
     if not tables or not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
@@ -133,7 +119,7 @@ def pooled(runs: Sequence[Run], evaluation: str) -> dict[str, list[bool]] | None
     return {problem: [c for table in tables for c in table[problem]] for problem in tables[0]}
 
 
-def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, float] | None:
+def _problem_interval(runs: Sequence[FinishedRun], evaluation: str) -> tuple[float, float] | None:
     """Of the accuracy over all seeds' samples, with the problem as the unit."""
     graded = pooled(runs, evaluation)
     if graded is None:
@@ -144,17 +130,17 @@ def _problem_interval(runs: Sequence[Run], evaluation: str) -> tuple[float, floa
     return low, high
 
 
-def _problem_gain(runs: dict[int, Run], baseline: dict[int, Run], evaluation: str) -> Estimate | None:
+def _problem_gain(
+    runs: Sequence[FinishedRun], baseline: Sequence[FinishedRun], evaluation: str
+) -> Estimate | None:
     """The mean over problems of each problem's difference, with its t-interval; no resampling."""
-    common = sorted(runs.keys() & baseline.keys())
-    first = pooled([runs[seed] for seed in common], evaluation)
-    second = pooled([baseline[seed] for seed in common], evaluation)
+    first, second = pooled(runs, evaluation), pooled(baseline, evaluation)
     if first is None or second is None or first.keys() != second.keys() or len(first) < 2:
         return None
     return t_interval([float(np.mean(first[p]) - np.mean(second[p])) for p in first])
 
 
-def ranking(rows: Sequence[Row], evaluation: str) -> str:
+def ranking(rows: Sequence[ConditionResult], evaluation: str) -> str:
     """Which conditions differ from the baseline, or why nothing is said about it."""
     compared = [row for row in rows if row.evaluation == evaluation and not row.is_baseline]
     counts = {row.condition: row.gain.seeds if row.gain else 0 for row in compared}

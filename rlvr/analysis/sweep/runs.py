@@ -26,7 +26,7 @@ LISTED = 5  # line numbers and the like spelled out in a note
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class FinishedRun:
     """One finished run of a sweep."""
 
     name: str  # of its folder
@@ -54,11 +54,11 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepFolder:
     """What a folder holds."""
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     unfinished: tuple[str, ...]  # jobs that were started and have no summary
     not_started: tuple[str, ...]  # jobs of the sweep without a folder
     notes: tuple[str, ...]  # what is missing or damaged, one sentence each
@@ -69,7 +69,7 @@ class Sweep:
         return list(dict.fromkeys(run.condition for run in self.runs))
 
 
-def read_sweep(folder: Path, planned: Planned | None = None) -> Sweep:
+def read_sweep(folder: Path, planned: Planned | None = None) -> SweepFolder:
     """Read the finished runs of a sweep and the names of the other jobs; `planned` are those of its last command.
 
     Raises:
@@ -102,7 +102,7 @@ def read_sweep(folder: Path, planned: Planned | None = None) -> Sweep:
         raise DataError(
             f"{folder}: {' and '.join(same)} are the same condition with the same seed; move one of them away"
         )
-    return Sweep(
+    return SweepFolder(
         name=folder.resolve().name,
         runs=tuple(runs),
         unfinished=tuple(job.name for job in jobs if job not in finished),
@@ -111,13 +111,13 @@ def read_sweep(folder: Path, planned: Planned | None = None) -> Sweep:
     )
 
 
-def _read_run(job: Path, notes: list[str]) -> Run:
+def _read_run(job: Path, notes: list[str]) -> FinishedRun:
     try:
         summary = json.loads((job / "summary.json").read_text())
         seed, steps = int(summary["seed"]), int(summary["steps"])
         accuracy = {name: float(values["after"]) for name, values in summary["eval_sets"].items()}
         train, evals = _metrics(job, steps, notes)
-        return Run(
+        return FinishedRun(
             name=job.name,
             condition=condition_of(job.name, seed),
             seed=seed,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.analysis.sweep.runs import Run, listed
+from rlvr.analysis.sweep.runs import FinishedRun, listed
 from rlvr.errors import DataError
 from rlvr.runtime.resume import FREE_KEYS_OF_COMPARED
 
@@ -27,7 +27,7 @@ class Setup:
     notes: tuple[str, ...]
 
 
-def check_comparable(runs: Sequence[Run]) -> None:
+def check_comparable(runs: Sequence[FinishedRun]) -> None:
     """Refuse runs that cannot be averaged or compared.
 
     An accuracy after 30 steps against one after 60 compares steps, not conditions, and a mean over runs of different
@@ -55,7 +55,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
         )
 
 
-def setup_of(runs: Sequence[Run]) -> Setup:
+def setup_of(runs: Sequence[FinishedRun]) -> Setup:
     """What the runs share, where the conditions differ, and what to bear in mind."""
     shared, different, notes = {}, {}, []
     for key in _keys(runs):
@@ -94,7 +94,7 @@ def shown(value: Any) -> str:
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _sizes(runs: Sequence[Run], notes: list[str]) -> dict[str, tuple[str, str]]:
+def _sizes(runs: Sequence[FinishedRun], notes: list[str]) -> dict[str, tuple[str, str]]:
     sizes = {}
     for name in dict.fromkeys(name for run in runs for name in run.accuracy):
         tables = [run.correct[name] for run in runs if name in run.correct]
@@ -113,15 +113,15 @@ def _sizes(runs: Sequence[Run], notes: list[str]) -> dict[str, tuple[str, str]]:
     return sizes
 
 
-def _evaluated(runs: Sequence[Run], condition: str, name: str) -> bool:
+def _evaluated(runs: Sequence[FinishedRun], condition: str, name: str) -> bool:
     return any(name in run.accuracy for run in runs if run.condition == condition)
 
 
-def _keys(runs: Sequence[Run]) -> list[str]:
+def _keys(runs: Sequence[FinishedRun]) -> list[str]:
     return list(dict.fromkeys(key for run in runs for key in run.settings))
 
 
-def _values(runs: Sequence[Run], key: str) -> dict[str, list[str]]:
+def _values(runs: Sequence[FinishedRun], key: str) -> dict[str, list[str]]:
     """Every value of a key and the runs that have it."""
     values: dict[str, list[str]] = {}
     for run in runs:

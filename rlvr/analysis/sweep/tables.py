@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from rlvr.analysis.sweep.compare import LEAST_SEEDS, Row, compare_conditions
-from rlvr.analysis.sweep.runs import Run, Sweep, by_condition, listed
+from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions
+from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.sweep.training import (
     DIVERGENCE,
     ENTROPY,
+    MARKS,
     WEIGHT,
     WEIGHT_MARKS,
     Cost,
     Curve,
-    Ending,
+    FinalMetrics,
     cost,
     curve,
     ending,
     first_step_at,
 )
+from rlvr.analysis.text_tables import TextTable, text_table
+from rlvr.stats.accuracy import Estimate
+from rlvr.stats.seeds import PairedDifference
 from rlvr.stats.student import p_text
 
 CURVE_COLUMNS = 8  # evaluated steps in a table
@@ -37,24 +41,15 @@ HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Text cells; the first column names the row."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything that is reported about a sweep."""
 
-    sweep: Sweep
+    sweep: SweepFolder
     baseline: str
     conditions: tuple[str, ...]  # the baseline first
-    rows: tuple[Row, ...]
+    rows: tuple[ConditionResult, ...]
     setup: Setup
-    endings: tuple[Ending, ...]
+    endings: tuple[FinalMetrics, ...]
     costs: tuple[Cost, ...]
 
     @property
@@ -76,12 +71,12 @@ class Findings:
         """A metric of a condition over steps."""
         return curve(self.sweep.runs, condition, metric)
 
-    def runs(self, condition: str) -> list[Run]:
+    def runs(self, condition: str) -> list[FinishedRun]:
         """The runs of a condition."""
         return [run for run in self.sweep.runs if run.condition == condition]
 
 
-def find(sweep: Sweep, baseline: str) -> Findings:
+def find(sweep: SweepFolder, baseline: str) -> Findings:
     """Compare the conditions of a sweep."""
     conditions = tuple(dict.fromkeys([baseline, *sweep.conditions]))
     return Findings(
@@ -95,38 +90,32 @@ def find(sweep: Sweep, baseline: str) -> Findings:
     )
 
 
-def outcome_table(found: Findings, evaluation: str) -> Table:
+def shared_settings(found: Findings) -> list[str]:
+    """The settings that all runs have in common, one line each."""
+    return [f"{key}: {value}" for key, value in found.setup.shared.items()]
+
+
+def outcome_table(found: Findings, evaluation: str) -> TextTable:
     """Accuracy after training and the difference to the baseline."""
     problems, samples = found.setup.sizes[evaluation]
-    header = (
-        "condition", "seeds", "accuracy", "over seeds", "over problems", "difference", "over seeds", "over problems",
-        "p (Holm)", "verdict",
-    )  # fmt: skip
-    return Table(
-        header,
-        tuple(_outcome(row) for row in found.rows if row.evaluation == evaluation),
+    return text_table(
         f"Accuracy after training on {evaluation}, {problems} problems, {samples} samples of each a run, against "
         f"{found.baseline}.",
+        [row for row in found.rows if row.evaluation == evaluation],
+        ("condition", lambda row: row.condition),
+        ("seeds", lambda row: str(row.seeds.seeds)),
+        ("accuracy", lambda row: f"{row.seeds.mean:.4f}"),
+        ("over seeds", lambda row: _interval(row.seeds.low, row.seeds.high)),
+        ("over problems", lambda row: "-" if row.problems is None else _interval(*row.problems)),
+        ("difference", lambda row: "-" if row.gain is None else signed(row.gain.mean)),
+        ("over seeds", lambda row: _signed_interval(row.gain)),
+        ("over problems", lambda row: _signed_interval(row.problem_gain)),
+        ("p (Holm)", lambda row: p_text(row.p_holm)),
+        ("verdict", lambda row: row.verdict),
     )
 
 
-def _outcome(row: Row) -> tuple[str, ...]:
-    mean, gain, by_problem = row.seeds, row.gain, row.problem_gain
-    return (
-        row.condition,
-        str(mean.seeds),
-        f"{mean.mean:.4f}",
-        interval(mean.low, mean.high),
-        "-" if row.problems is None else interval(*row.problems),
-        "-" if gain is None else signed(gain.mean),
-        "-" if gain is None else signed_interval(gain.low, gain.high),
-        "-" if by_problem is None else signed_interval(by_problem.low, by_problem.high),
-        p_text(row.p_holm),
-        row.verdict,
-    )
-
-
-def curve_table(found: Findings, evaluation: str) -> Table | None:
+def curve_table(found: Findings, evaluation: str) -> TextTable | None:
     """Held-out accuracy at some of the evaluated steps; None if no run logged it."""
     metric = f"eval/{evaluation}/accuracy"
     curves = [found.curve(c, metric) for c in found.conditions]
@@ -135,137 +124,117 @@ def curve_table(found: Findings, evaluation: str) -> Table | None:
         return None
     last = len(steps) - 1
     shown = sorted({steps[round(i * last / (CURVE_COLUMNS - 1))] for i in range(CURVE_COLUMNS)})
-    target = curves[0].points[-1] if curves[0].points else None
+    target = curves[0].points[-1].mean if curves[0].points else math.nan
     rows = []
     for one in curves:
-        means = {point.step: point.mean for point in one.points}
-        reached = None if target is None else first_step_at(one, target.mean)
-        cells = [f"{means[step]:.4f}" if step in means else "-" for step in shown]
+        means = {point.step: f"{point.mean:.4f}" for point in one.points}
+        reached = first_step_at(one, target)
+        cells = (means.get(step, "-") for step in shown)
         rows.append((one.condition, *cells, "-" if reached is None else str(reached)))
-    level = (
-        ""
-        if target is None
-        else f" Reached at: the first evaluated step with the baseline's last mean, {target.mean:.4f}."
-    )
-    return Table(
+    level = f" Reached at: the first evaluated step with the baseline's last mean, {target:.4f}."
+    return TextTable(
         ("condition", *(f"step {step}" for step in shown), "reached at"),
         tuple(rows),
-        f"Accuracy on {evaluation} by step, mean over seeds.{level}",
+        f"Accuracy on {evaluation} by step, mean over seeds.{level if curves[0].points else ''}",
     )
 
 
-def divergence_table(found: Findings) -> Table:
+def divergence_table(found: Findings) -> TextTable:
     """Percentiles of the divergence at the end of training."""
-    return Table(
-        ("condition", "seeds", "mean", "p50", "p90", "p95", "p99"),
-        tuple((e.condition, _seeds(e, DIVERGENCE[0]), *_values(e, DIVERGENCE)) for e in found.endings),
+    return text_table(
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
         f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
+        found.endings,
+        ("condition", lambda one: one.condition),
+        ("seeds", lambda one: str(one.seeds(DIVERGENCE[0]))),
+        *_late_means(dict(zip(MARKS, DIVERGENCE, strict=True))),
     )
 
 
-def weight_table(found: Findings) -> Table:
+def weight_table(found: Findings) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
-    return Table(
-        ("condition", "weight mean", *WEIGHT_MARKS[1:], "entropy mean"),
-        tuple((e.condition, *_values(e, WEIGHT), *_values(e, (ENTROPY,))) for e in found.endings),
+    names = {
+        "weight mean" if mark == "mean" else mark: m for mark, m in zip(WEIGHT_MARKS, WEIGHT, strict=True)
+    }
+    return text_table(
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",
+        found.endings,
+        ("condition", lambda one: one.condition),
+        *_late_means(names | {"entropy mean": ENTROPY}),
     )
 
 
-def _values(found: Ending, metrics: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{found.values[m].mean:.3g}" if m in found.values else "-" for m in metrics)
+def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[FinalMetrics], str]]]:
+    """Columns of the mean at the end of training, by their heads."""
 
+    def column(metric: str) -> Callable[[FinalMetrics], str]:
+        return lambda one: f"{one.values[metric].mean:.3g}" if metric in one.values else "-"
 
-def _seeds(found: Ending, metric: str) -> str:
-    return str(found.values[metric].seeds) if metric in found.values else "0"
+    return ((head, column(metric)) for head, metric in metrics.items())
 
 
 def _unlogged(found: Findings, signal: str) -> str:
-    counts = {
-        e.condition: e.values[f"{signal}/mean"].seeds if f"{signal}/mean" in e.values else 0
-        for e in found.endings
-    }
-    lacking = [f"{c} ({n} of {len(found.runs(c))} runs)" for c, n in counts.items() if n < len(found.runs(c))]
+    counts = [(e.condition, e.seeds(f"{signal}/mean"), len(found.runs(e.condition))) for e in found.endings]
+    lacking = [f"{condition} ({n} of {runs} runs)" for condition, n, runs in counts if n < runs]
     if not lacking:
         return ""
     return f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[{signal}] records it."
 
 
-def cost_table(found: Findings) -> Table:
+def cost_table(found: Findings) -> TextTable:
     """Wall time and tokens."""
-    header = (
-        "condition", "runs", "training, s a run", "start, s a run", "tokens a run", "tokens/s", "all runs, h",
-        "all tokens",
-    )  # fmt: skip
-    return Table(
-        header,
-        (*(_cost(one) for one in found.costs), _total(found.costs)),
+    resumed = sum(run.resumed for condition in found.conditions for run in found.runs(condition))
+    note = f" Resumed, {resumed} of the runs: of these only the last start is counted, and no step that was done twice."
+    table = text_table(
         "Wall time and tokens sampled for training. Training includes evaluation and checkpoints; start is from the "
         "process to the first step; tokens/s are of the training time; all runs: start and training of every run, "
-        f"one after another.{_resumed(found)}",
+        f"one after another.{note if resumed else ''}",
+        found.costs,
+        ("condition", lambda one: one.condition),
+        ("runs", lambda one: str(one.runs)),
+        ("training, s a run", lambda one: f"{one.train_seconds.mean:.1f}"),
+        ("start, s a run", lambda one: f"{one.setup_seconds.mean:.1f}"),
+        ("tokens a run", lambda one: f"{one.tokens.mean:,.0f}"),
+        ("tokens/s", lambda one: f"{one.tokens_per_second:,.0f}"),
+        ("all runs, h", lambda one: f"{one.total_seconds / 3600:.2f}"),
+        ("all tokens", lambda one: f"{one.total_tokens:,}"),
     )
+    runs, hours = sum(c.runs for c in found.costs), sum(c.total_seconds for c in found.costs) / 3600
+    tokens = sum(c.total_tokens for c in found.costs)
+    total = ("all", str(runs), "", "", "", "", f"{hours:.2f}", f"{tokens:,}")
+    return replace(table, rows=(*table.rows, total))
 
 
-def _resumed(found: Findings) -> str:
-    resumed = sum(run.resumed for condition in found.conditions for run in found.runs(condition))
-    if not resumed:
-        return ""
-    return f" Resumed, {resumed} of the runs: of these only the last start is counted, and no step that was done twice."
-
-
-def _cost(one: Cost) -> tuple[str, ...]:
-    return (
-        one.condition,
-        str(one.runs),
-        f"{one.train_seconds.mean:.1f}",
-        f"{one.setup_seconds.mean:.1f}",
-        f"{one.tokens.mean:,.0f}",
-        f"{one.tokens_per_second:,.0f}",
-        f"{one.total_seconds / 3600:.2f}",
-        f"{one.total_tokens:,}",
-    )
-
-
-def _total(costs: Sequence[Cost]) -> tuple[str, ...]:
-    hours, tokens = sum(c.total_seconds for c in costs) / 3600, sum(c.total_tokens for c in costs)
-    return ("all", str(sum(c.runs for c in costs)), "", "", "", "", f"{hours:.2f}", f"{tokens:,}")
-
-
-def difference_table(found: Findings) -> Table | None:
+def difference_table(found: Findings) -> TextTable | None:
     """The settings in which the conditions differ; None if there are none."""
     different = found.setup.different
-    if not different:
-        return None
-    return Table(
-        ("setting", *found.conditions),
-        tuple((key, *(values.get(c, "-") for c in found.conditions)) for key, values in different.items()),
+    rows = ((key, *(values.get(c, "-") for c in found.conditions)) for key, values in different.items())
+    caption = (
         f"Settings in which conditions differ. The other {len(found.setup.shared)} are the same in all runs, apart "
-        "from seed, run.*, tracking.* and cluster.jobs.",
+        "from seed, run.*, tracking.* and cluster.jobs."
     )
+    return TextTable(("setting", *found.conditions), tuple(rows), caption) if different else None
 
 
-def versions_table(found: Findings) -> Table:
+def versions_table(found: Findings) -> TextTable:
     """Versions of the packages; a column for each set of versions."""
     versions = found.setup.versions
-    names = sorted({name for packages, _ in versions for name in packages})
     heads = ["all runs"] if len(versions) == 1 else [listed(list(runs)) for _, runs in versions]
-    return Table(
-        ("package", *heads),
-        tuple((name, *(packages.get(name, "-") for packages, _ in versions)) for name in names),
-        "Versions.",
-    )
+    names = sorted({name for packages, _ in versions for name in packages})
+    rows = ((name, *(packages.get(name, "-") for packages, _ in versions)) for name in names)
+    return TextTable(("package", *heads), tuple(rows), "Versions.")
 
 
-def interval(low: float, high: float) -> str:
+def _interval(low: float, high: float) -> str:
     """An interval as text; unknown where one value alone gives none."""
     return f"{low:.4f}..{high:.4f}" if math.isfinite(low) else "unknown"
 
 
-def signed_interval(low: float, high: float) -> str:
-    """The interval of a difference."""
-    return f"{signed(low)}..{signed(high)}" if math.isfinite(low) else "unknown"
+def _signed_interval(found: PairedDifference | Estimate | None) -> str:
+    if found is None:
+        return "-"
+    return f"{signed(found.low)}..{signed(found.high)}" if math.isfinite(found.low) else "unknown"
 
 
 def signed(value: float) -> str:

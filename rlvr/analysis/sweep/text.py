@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rlvr.analysis.sweep.compare import Row, ranking
-from rlvr.analysis.sweep.tables import (
-    HOW,
-    Findings,
-    Table,
-    cost_table,
-    curve_table,
-    difference_table,
-    divergence_table,
-    outcome_table,
-    versions_table,
-    weight_table,
-)
+import pyarrow as pa
+
+from rlvr.analysis.sweep import tables
+from rlvr.analysis.sweep.compare import ConditionResult, ranking
+from rlvr.analysis.sweep.tables import Findings
 from rlvr.analysis.sweep.training import DIVERGENCE, ENTROPY, WEIGHT
+from rlvr.analysis.tables import as_csv
+from rlvr.analysis.text_tables import TextTable
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 
@@ -33,50 +25,42 @@ CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGH
 def markdown(found: Findings) -> str:
     """The report as Markdown."""
     steps = " or ".join(str(n) for n in found.setup.steps)
-    lines = [f"# {found.sweep.name}", "", f"Baseline: {found.baseline}. {steps} steps. {HOW}"]
+    lines = [f"# {found.sweep.name}", "", f"Baseline: {found.baseline}. {steps} steps. {tables.HOW}"]
     if found.notes:
         lines += ["", "Missing or unlike:", "", *(f"- {note}" for note in found.notes)]
     for evaluation in found.evaluations:
-        lines += ["", f"## {evaluation}", "", *_table(outcome_table(found, evaluation))]
-        lines += ["", ranking(found.rows, evaluation)]
-        if (curve := curve_table(found, evaluation)) is not None:
-            lines += ["", *_table(curve)]
-    lines += ["", "## Divergence, weight, entropy", "", *_table(divergence_table(found))]
-    lines += ["", *_table(weight_table(found)), "", "## Time and tokens", "", *_table(cost_table(found))]
-    lines += ["", "## Set-up"]
-    for table in (difference_table(found), versions_table(found)):
-        if table is not None:
-            lines += ["", *_table(table)]
-    lines += ["", "Settings of all runs:", "", "```", *shared_settings(found), "```"]
+        lines += ["", f"## {evaluation}", *_table(tables.outcome_table(found, evaluation))]
+        lines += ["", ranking(found.rows, evaluation), *_table(tables.curve_table(found, evaluation))]
+    lines += ["", "## Divergence, weight, entropy", *_table(tables.divergence_table(found))]
+    lines += [
+        *_table(tables.weight_table(found)),
+        "",
+        "## Time and tokens",
+        *_table(tables.cost_table(found)),
+    ]
+    lines += ["", "## Set-up", *_table(tables.difference_table(found)), *_table(tables.versions_table(found))]
+    lines += ["", "Settings of all runs:", "", "```", *tables.shared_settings(found), "```"]
     return "\n".join(lines) + "\n"
 
 
-def shared_settings(found: Findings) -> list[str]:
-    """The settings that all runs have in common, one line each."""
-    return [f"{key}: {value}" for key, value in found.setup.shared.items()]
+def _table(table: TextTable | None) -> list[str]:
+    return [] if table is None else ["", *table.as_markdown()]
 
 
-def _table(table: Table) -> list[str]:
-    lines = [table.header, ("---",) * len(table.header), *table.rows]
-    return [
-        table.caption,
-        "",
-        *("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines),
-    ]
-
-
-def outcome_csv(rows: Sequence[Row]) -> str:
+def outcome_csv(rows: Sequence[ConditionResult]) -> str:
     """report.csv, one line for each condition and evaluation set; what is unknown is empty."""
     lines = []
     for row in rows:
         low, high = row.problems or (math.nan, math.nan)
         by_problem = row.problem_gain or Estimate(math.nan, math.nan, math.nan)
-        values: dict[str, object] = {"evaluation": row.evaluation, "condition": row.condition}
-        values |= {f"seed_{key}": value for key, value in asdict(row.seeds).items()}
-        values |= {"problem_low": low, "problem_high": high}
-        values |= {f"gain_{key}": value for key, value in asdict(row.gain or _NO_GAIN).items()}
-        values |= {f"gain_problem_{key}": value for key, value in asdict(by_problem).items()}
-        lines.append(values | {"p_holm": row.p_holm, "verdict": row.verdict})
+        lines.append(
+            {"evaluation": row.evaluation, "condition": row.condition}
+            | _named("seed", row.seeds)
+            | {"problem_low": low, "problem_high": high}
+            | _named("gain", row.gain or _NO_GAIN)
+            | _named("gain_problem", by_problem)
+            | {"p_holm": row.p_holm, "verdict": row.verdict}
+        )
     return _csv(lines)
 
 
@@ -86,13 +70,12 @@ def training_csv(found: Findings) -> str:
     for ending, cost in zip(found.endings, found.costs, strict=True):
         values: dict[str, object] = {"condition": cost.condition, "runs": cost.runs}
         for name in ("train_seconds", "setup_seconds", "tokens"):
-            mean: SeedMean = getattr(cost, name)
-            values |= {f"{name}_mean": mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high}
+            mean = _named(name, getattr(cost, name))
+            values |= {key: value for key, value in mean.items() if key != f"{name}_seeds"}
         values |= {"total_seconds": cost.total_seconds, "total_tokens": cost.total_tokens}
         values["tokens_per_second"] = cost.tokens_per_second
         for metric in (*DIVERGENCE, *WEIGHT, ENTROPY):
-            estimate = asdict(ending.values.get(metric, _NO_MEAN))
-            values |= {f"{metric}_{key}": value for key, value in estimate.items()}
+            values |= _named(metric, ending.values.get(metric, _NO_MEAN))
         lines.append(values)
     return _csv(lines)
 
@@ -109,13 +92,14 @@ def curves_csv(found: Findings) -> str:
     return _csv(lines, ("condition", "metric", "step", "mean", "low", "high", "seeds"))
 
 
+def _named(prefix: str, estimate: SeedMean | PairedDifference | Estimate) -> dict[str, object]:
+    return {f"{prefix}_{key}": value for key, value in asdict(estimate).items()}
+
+
 def _csv(lines: Sequence[dict[str, object]], names: Sequence[str] = ()) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=names or list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _known(value) for key, value in line.items()} for line in lines)
-    return text.getvalue()
+    """A file of equal lines; what is unknown or infinite is empty."""
+    return as_csv(pa.table({name: [_known(line[name]) for line in lines] for name in names or lines[0]}))
 
 
 def _known(value: object) -> object:
-    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

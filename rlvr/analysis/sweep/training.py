@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.analysis.sweep.compare import LEAST_SEEDS
-from rlvr.analysis.sweep.runs import Run
+from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.metrics import PERCENTILES, WEIGHT_PERCENTILES
 from rlvr.stats.seeds import SeedMean, seed_mean
 
@@ -40,11 +40,15 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class FinalMetrics:
     """A condition's metrics over the last fifth of the steps: of each run the mean, over runs with an interval."""
 
     condition: str
     values: dict[str, SeedMean]  # metric -> mean over seeds; without those that no run logged
+
+    def seeds(self, metric: str) -> int:
+        """How many runs logged the metric."""
+        return self.values[metric].seeds if metric in self.values else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Cost:
     tokens_per_second: float  # all tokens by all seconds of training
 
 
-def curve(runs: Sequence[Run], condition: str, metric: str) -> Curve:
+def curve(runs: Sequence[FinishedRun], condition: str, metric: str) -> Curve:
     """A metric of a condition over steps; those of evaluations begin with eval/.
 
     A band over fewer than LEAST_SEEDS values is their range: a t-interval of two says next to nothing.
@@ -82,7 +86,7 @@ def first_step_at(found: Curve, level: float) -> int | None:
     return next((point.step for point in found.points if point.mean >= level - 1e-9), None)
 
 
-def ending(runs: Sequence[Run], condition: str) -> Ending:
+def ending(runs: Sequence[FinishedRun], condition: str) -> FinalMetrics:
     """The metrics of divergence, weight and entropy at the end of a condition's training."""
     values = {}
     for metric in (*DIVERGENCE, *WEIGHT, ENTROPY):
@@ -91,16 +95,16 @@ def ending(runs: Sequence[Run], condition: str) -> Ending:
         ]
         if means:
             values[metric] = seed_mean(means)
-    return Ending(condition, values)
+    return FinalMetrics(condition, values)
 
 
-def _late_mean(run: Run, metric: str) -> float | None:
+def _late_mean(run: FinishedRun, metric: str) -> float | None:
     first = run.steps - math.ceil(run.steps / LAST_PART) + 1
     values = [row[metric] for step, row in run.train.items() if step >= first and metric in row]
     return sum(values) / len(values) if values else None
 
 
-def cost(runs: Sequence[Run], condition: str) -> Cost:
+def cost(runs: Sequence[FinishedRun], condition: str) -> Cost:
     """Wall time and tokens of a condition."""
     own = [run for run in runs if run.condition == condition]
     seconds, tokens = sum(run.train_seconds for run in own), sum(run.tokens for run in own)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlvr.analysis.sweep.compare import Row, choose_baseline, compare_conditions, ranking
+from rlvr.analysis.sweep.compare import ConditionResult, choose_baseline, compare_conditions, ranking
 from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.tables import find, signed
 from rlvr.analysis.sweep.text import markdown, outcome_csv
@@ -25,7 +25,7 @@ def sweep(tmp_path: Path) -> Path:
     return make_sweep(tmp_path)
 
 
-def compared(folder: Path) -> list[Row]:
+def compared(folder: Path) -> list[ConditionResult]:
     return compare_conditions(read_sweep(folder).runs, "recipe-dapo")
 
 

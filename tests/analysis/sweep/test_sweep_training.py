@@ -91,6 +91,13 @@ def test_the_tables_show_what_was_not_recorded(tmp_path: Path) -> None:
     assert "10 problems, 2 samples of each" in outcome_table(found, "amc").caption
 
 
+def test_a_level_that_holds_from_the_start_is_reached_at_step_0(tmp_path: Path) -> None:
+    make_run(tmp_path, "recipe-dapo", 1, {"amc": 1})  # 0.1, as before training
+    shown = curve_table(find(read_sweep(tmp_path), "recipe-dapo"), "amc")
+    assert shown is not None
+    assert shown.rows == (("recipe-dapo", "0.1000", "0.1000", "0.1000", "0"),)
+
+
 def test_time_and_tokens(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})

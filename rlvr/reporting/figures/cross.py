@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rlvr.reporting.canvas import Figure, band, colour, dash, legend, marker
-from rlvr.reporting.colours import ROLES
-from rlvr.reporting.sources import Cross, Row, column
+import pyarrow as pa
+
+from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, draw_line
+from rlvr.reporting.sources import Cross, where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,53 +23,50 @@ COLUMNS = (
     "difference_primary", "p_primary", "p_primary_holm", "recovered_share", "difference_js", "p_js",
     "p_js_holm",
 )  # fmt: skip
+BAND = ("ci_low", "ci_high")
 
 
-def cross_figures(cross: Cross, prefix: str = "") -> Iterator[Figure]:
+def cross_figures(cross: Cross) -> Iterator[Figure]:
     """One figure for each direction that was run."""
     for direction in DIRECTIONS:
-        rows = [row for row in cross.budgets if row["direction"] == direction]
-        if rows:
-            yield _figure(cross, direction, rows, prefix)
+        rows = where(cross.budgets, direction=direction)
+        if len(rows):
+            yield _figure(cross, direction, rows)
 
 
-def _figure(cross: Cross, direction: str, rows: Sequence[Row], prefix: str) -> Figure:
+def _figure(cross: Cross, direction: str, rows: pa.Table) -> Figure:
     primary, intervening, title = DIRECTIONS[direction]
     ends = cross.content["endpoints"]
-    rules = [rule for rule in RULE_LABELS if any(row["rule"] == rule for row in rows)]
-    rules += sorted({row["rule"] for row in rows} - set(rules))  # rules that a user has added
+    run = set(rows["rule"].to_pylist())
+    rules = [rule for rule in RULE_LABELS if rule in run]
+    rules += sorted(run - set(rules))  # rules that a user has added
 
     def draw(axes: Axes) -> None:
-        widest = max(100 * max(column(rows, "share")), 1.0)
         lower = min((primary, intervening), key=lambda end: ends[end]["accuracy"])
         for end in (primary, intervening):
-            axes.axhline(ends[end]["accuracy"], color=ROLES["muted"].light, lw=0.9)
+            axes.axhline(ends[end]["accuracy"], **THIN)
             axes.text(
                 1.0, ends[end]["accuracy"], f"{end} alone ", ha="right", va="top" if end == lower else "bottom",
-                fontsize=10.5, color=ROLES["muted"].light, transform=axes.get_yaxis_transform(),
+                transform=axes.get_yaxis_transform(), **SMALL,
             )  # fmt: skip
         for i, rule in enumerate(rules):
-            own = sorted((row for row in rows if row["rule"] == rule), key=lambda row: float(row["share"]))
-            x = [0.0, *(100 * share for share in column(own, "share"))]
-            start = ends[primary]
-            mean, low, high = ([start[of], *column(own, of)] for of in ("accuracy", "ci_low", "ci_high"))
-            band(axes, x, low, high, i)
-            axes.plot(
-                x, mean, color=colour(i), ls=dash(i), marker=marker(i), label=RULE_LABELS.get(rule, rule)
-            )
+            own = where(rows, rule=rule).sort_by("share")
+            points = {of: [ends[primary][of], *own[of].to_pylist()] for of in ("accuracy", *BAND)}
+            points["switched"] = [0.0, *(100 * share for share in own["share"].to_pylist())]
+            label = RULE_LABELS.get(rule, rule)
+            draw_line(axes, i, pa.table(points), "switched", "accuracy", label, band=BAND)
+        widest = max(100 * max(rows["share"].to_pylist()), 1.0)
         axes.set(xlabel="tokens switched [%]", ylabel="accuracy", xlim=(0, 1.04 * widest), ylim=(0, 1.06))
-        legend(axes, columns=2)
 
-    first = rows[0]
+    problems, responses = rows["problems"][0].as_py(), rows["responses"][0].as_py()
     what = "recover the policy's accuracy" if direction == "forward" else "destroy the policy's accuracy"
     return Figure(
-        f"{prefix}cross_{direction}",
+        f"cross_{direction}",
         title,
         f"The {intervening} samples the next token where the rule says so, the {primary} elsewhere: how few tokens "
         f"{what}? Controls switch as many tokens at random, where the {primary}'s entropy is high, and at the start. "
-        f"{first['problems']} problems x {int(first['responses']) // int(first['problems'])} responses a point. Band: "
-        "95 % interval, clustered by problem.",
-        COLUMNS,
-        tuple(tuple(row[name] for name in COLUMNS) for row in rows),
+        f"{problems} problems x {responses // problems} responses a point. Band: 95 % interval, clustered by problem.",
+        rows.select(COLUMNS),
         draw,
+        digits=10,
     )

@@ -1,0 +1,242 @@
+"""Figures of a sweep: curves with bands over seeds, differences to the baseline, divergence percentiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from rlvr.analysis.sweep.compare import ConditionResult
+from rlvr.analysis.sweep.tables import Findings, bands
+from rlvr.analysis.sweep.training import Curve
+from rlvr.reporting.figures.canvas import (
+    BAND_ALPHA,
+    HEIGHT,
+    Figure,
+    colour,
+    draw_line,
+    numbers,
+    slug,
+    whole_steps,
+)
+from rlvr.reporting.figures.training import Panel
+from rlvr.reporting.sources import where
+from rlvr.reporting.theme import ROLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROW_HEIGHT = 0.21  # inches of a line of the legend
+DIFFERENCE_HEIGHT = 0.52  # inches of a condition
+LONG = 14  # characters of a label above which a legend has one column
+CROWD = 3  # conditions above which bands are fainter, so that they do not hide one another
+MARKED = 12  # points up to which each is marked
+BAND = ("low", "high")
+LABELS = {
+    "js_base/p99": "99 %",
+    "js_base/p95": "95 %",
+    "js_base/p90": "90 %",
+    "js_base/mean": "mean",
+    "js_base/p50": "median",
+}
+
+
+TRAINING = (
+    Panel(
+        "accuracy",
+        "Accuracy on training prompts",
+        "share of right answers",
+        {"accuracy": "mean"},
+        "All samples of a step, by the weights before its update.",
+    ),
+    Panel(
+        "reward",
+        "Reward",
+        "mean reward",
+        {"reward/mean": "mean"},
+        "Mean over the samples trained on, shaping included. Dynamic sampling, where it is on, drops groups that "
+        "are all right or all wrong.",
+    ),
+    Panel(
+        "length",
+        "Length of responses",
+        "tokens",
+        {"length/mean": "mean"},
+        "Mean of the samples trained on.",
+    ),
+    Panel(
+        "entropy",
+        "Entropy of the policy",
+        "entropy [nats]",
+        {"entropy/mean": "mean"},
+        "Over the whole vocabulary, mean over the tokens of the batch.",
+    ),
+    Panel(
+        "weight",
+        "Weight of the tokens",
+        "mean weight",
+        {"token_weight/mean": "mean"},
+        "What the plug-in multiplied each token's advantage with, mean over the tokens of the batch; 1 leaves a "
+        "token as it is. Percentiles are in the table of the end of training.",
+    ),
+)
+
+
+def label(condition: str) -> str:
+    """A condition in a legend: the recipe's name stands for itself."""
+    return condition.removeprefix("recipe-")
+
+
+def held_out(evaluation: str) -> Panel:
+    """The accuracy on an evaluation set."""
+    return Panel(
+        f"eval_{slug(evaluation)}",
+        f"Held-out accuracy: {evaluation}",
+        "accuracy",
+        {f"eval/{evaluation}/accuracy": "mean"},
+        "Problems that are not trained on.",
+    )
+
+
+def overview(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
+    """Each panel with all conditions, where a run logged its metric."""
+    for panel in panels:
+        if any(found.curve(condition, panel.main).points for condition in found.conditions):
+            yield _conditions(found, panel, found.conditions)
+
+
+def one_by_one(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
+    """Condition by condition, each panel over that of the baseline; a panel has the same axes everywhere."""
+    for condition in found.conditions:
+        for panel in panels:
+            if condition != found.baseline and found.curve(condition, panel.main).points:
+                name, title = f"{panel.name}_{slug(condition)}", f"{label(condition)}: {panel.title.lower()}"
+                limits = _limits([found.curve(c, panel.main) for c in found.conditions])
+                one = replace(panel, name=name, title=title)
+                yield _conditions(found, one, (found.baseline, condition), limits)
+
+
+def _conditions(
+    found: Findings, panel: Panel, conditions: Sequence[str], limits: tuple[float, float] | None = None
+) -> Figure:
+    curves = {c: found.curve(c, panel.main) for c in conditions}
+    shown = [c for c, curve in curves.items() if curve.points]
+    drawn = _points("condition", curves)
+    columns = 1 if any(len(label(condition)) > LONG for condition in shown) else 2
+
+    def draw(axes: Axes) -> None:
+        alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
+        for condition in shown:
+            place, own = found.conditions.index(condition), where(drawn, condition=condition)
+            style: dict[str, Any] = {} if len(own) <= MARKED else {"marker": None}
+            draw_line(axes, place, own, "step", "mean", label(condition), band=BAND, alpha=alpha, **style)
+        axes.set(ylabel=panel.unit, ylim=limits)
+        whole_steps(axes)
+
+    caption = f"{panel.caption} Mean over seeds. {bands(found, conditions)}"
+    height = HEIGHT + ROW_HEIGHT * max(0, math.ceil(len(shown) / columns) - 1)
+    return Figure(panel.name, panel.title, caption, drawn, draw, height, legend=columns)
+
+
+def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
+    rows = ((name, *astuple(point)) for name, curve in curves.items() for point in curve.points)
+    return numbers((first, "step", "mean", *BAND, "seeds"), rows)
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
+    ends = [end for one in curves for p in one.points for end in (p.low, p.high)]
+    if not ends:
+        return None
+    margin = 0.04 * (max(ends) - min(ends)) or 0.01
+    return min(ends) - margin, max(ends) + margin
+
+
+def differences(found: Findings, evaluation: str) -> Figure | None:
+    """The difference of each condition to the baseline, both intervals, and the single seeds."""
+    rows = [row for row in found.rows if row.evaluation == evaluation and row.gain is not None]
+    if not rows:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for i, row in enumerate(rows):
+            _difference(axes, -i, row, first=i == 0)
+        axes.axvline(0, color=ROLES["ink"].light, lw=1.0)
+        axes.set_yticks([-i for i in range(len(rows))], [label(row.condition) for row in rows])
+        axes.set(xlabel="difference of accuracy", ylim=(-len(rows) + 0.45, 0.55))
+        axes.grid(axis="y", visible=False)
+
+    return Figure(
+        f"difference_{slug(evaluation)}",
+        f"Difference to {label(found.baseline)}: {evaluation}",
+        f"Accuracy after training less that of {found.baseline}. Points: one seed against the same seed of the "
+        "baseline. Upper bar: 95 % t-interval over seeds, which one seed does not have. Lower bar: 95 % interval over "
+        "problems, which takes these runs as given. Neither is corrected for the number of conditions; the p-values "
+        "in the table are.",
+        numbers(
+            ("condition", "what", "difference", "low", "high"),
+            (line for row in rows for line in _difference_rows(row)),
+        ),
+        draw,
+        1.5 + DIFFERENCE_HEIGHT * len(rows),
+        legend=1,
+    )
+
+
+def _difference(axes: Axes, place: float, row: ConditionResult, *, first: bool) -> None:
+    def bar(found: Any, y: float, index: int, mark: str, text: str) -> None:
+        half = found.high - found.mean if math.isfinite(found.high) else 0.0
+        style: dict[str, Any] = {"fmt": mark, "color": colour(index), "capsize": 3.0, "lw": 1.8}
+        axes.errorbar(found.mean, y, xerr=half, label=text if first else None, **style)
+
+    values = [value for _, value in row.pairs]
+    style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
+    axes.plot(values, [place + 0.2] * len(values), label="a seed" if first else None, **style)
+    bar(row.gain, place, 0, "o", "over seeds")
+    if row.problem_gain is not None:
+        bar(row.problem_gain, place - 0.2, 1, "s", "over problems")
+
+
+def _difference_rows(row: ConditionResult) -> Iterator[tuple[object, ...]]:
+    for seed, value in row.pairs:
+        yield row.condition, f"seed {seed}", value, None, None
+    for what, found in (("over seeds", row.gain), ("over problems", row.problem_gain)):
+        if found is not None:
+            ends = (end if math.isfinite(end) else None for end in (found.low, found.high))
+            yield row.condition, what, found.mean, *ends
+
+
+def divergence(found: Findings) -> Iterator[Figure]:
+    """Percentiles of JS(policy, base) over steps, one figure a condition, on the same axes."""
+    drawn = {c: [found.curve(c, metric) for metric in LABELS] for c in found.conditions}
+    limits = _limits([one for curves in drawn.values() for one in curves])
+    for condition, curves in drawn.items():
+        logged = {one.metric: one for one in curves if one.points}
+        if logged and limits is not None:
+            yield _percentiles(found, condition, logged, (max(0.0, limits[0]), limits[1]))
+
+
+def _percentiles(
+    found: Findings, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
+) -> Figure:
+    drawn = _points("metric", curves)
+
+    def draw(axes: Axes) -> None:
+        for i, metric in enumerate(curves):
+            own = where(drawn, metric=metric)
+            draw_line(axes, i, own, "step", "mean", LABELS[metric], band=BAND, marker=None)
+        axes.set(ylabel="JS(policy, base) [nats]", ylim=limits)
+        whole_steps(axes)
+
+    return Figure(
+        f"divergence_{slug(condition)}",
+        f"{label(condition)}: divergence from the base",
+        "Exact over the vocabulary, at most ln 2 = 0.693, over the tokens trained on, before each update: mean over "
+        f"seeds of each run's mean and percentiles. {bands(found, [condition])}",
+        drawn,
+        draw,
+        HEIGHT + ROW_HEIGHT,
+        legend=3,
+    )
