@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.cli.compose import CommandLine
-from rlvr.cli.entry import check_command, run_command
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.shorthand import quote_odd_values
+from rlvr.cli.entry import command_entry
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
 from rlvr.reward.pool import GraderPool
@@ -38,12 +36,12 @@ class AuditConfig:
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # package.module:function instead of our grader
     second: str | None = None  # package.module:function to compare with
-    answer_column: str = "answer"
-    response_column: str = "response"
+    answer_column: str = "answer"  # gold answers
+    response_column: str = "response"  # without it each answer is graded against itself
     label_column: str | None = "label"  # given verdicts, where a row has one
-    workers: int = 2
+    workers: int = 2  # processes that grade
     deadline_seconds: float = 5.0  # per answer
-    start_timeout_seconds: float = 60.0
+    start_timeout_seconds: float = 60.0  # until a worker has started
     memory_mb: int = 1024  # per worker
     save_folder: str | None = None  # keeps the samples that timed out or failed
     batch_rows: int = 1024  # graded, then written, together
@@ -220,13 +218,7 @@ def _print_noted(title: str, findings: list[Noted], show: int) -> None:
         print(f"  line {noted.line} id {noted.id}: {noted.verdict} {milliseconds:.1f} ms {answer} {notes}")
 
 
-def main() -> None:
-    """Entry point."""
-    sys.argv[1:] = quote_odd_values(sys.argv[1:])
-    with readable_errors():
-        check_command(LINE, AuditConfig, sys.argv[1:])
-    run_command(LINE, audit)
-
+main = command_entry(LINE, audit)
 
 if __name__ == "__main__":
     main()

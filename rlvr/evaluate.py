@@ -41,6 +41,7 @@ from rlvr.analysis.store import write_text
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.config import Config
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer
@@ -192,13 +193,10 @@ def _write(
 
 def main() -> None:
     """Entry point."""
+    answer_help("evaluate")
     with readable_errors():
         sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
-
-    def run(cfg: Config) -> None:
-        evaluate_model(cfg, earlier=earlier)
-
-    hydra_entry(run)()
+    hydra_entry(partial(evaluate_model, earlier=earlier), command="evaluate")()
 
 
 if __name__ == "__main__":

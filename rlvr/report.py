@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
@@ -138,9 +139,7 @@ def parse(arguments: Sequence[str]) -> ReportOptions:
 
 def main() -> None:
     """Entry point."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
+    answer_help("report")
     with readable_errors():
         target = report(parse(sys.argv[1:]))
         print(

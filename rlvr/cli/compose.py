@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.cli.peer_keys import peer_hint
-from rlvr.cli.shorthand import check_placeholders
+from rlvr.cli.shorthand import check_placeholders, quote_odd_values
 from rlvr.config import Config, known_keys
 from rlvr.errors import ConfigError
 
@@ -40,6 +42,11 @@ class CommandLine:
     short: tuple[str, ...] = ()  # names that the program itself turns into keys
     folder: Path | None = None  # of its groups and recipes
 
+    @property
+    def command(self) -> str:
+        """The command's name in the program."""
+        return self.name.replace("_", "-")
+
 
 TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
 
@@ -63,13 +70,50 @@ def check_overrides(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
-    from hydra._internal.utils import get_args_parser
-
-    if get_args_parser().parse_args(list(arguments)).config_dir is not None:
+    if parse_options(arguments).config_dir is not None:
         return  # the user's own folder of recipes has options and keys that only Hydra knows
     parsed = parse_overrides(arguments)
     check_keys(parsed, TRAINING)
     compose(parsed, TRAINING)
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with Hydra's own options, such as -m, before the overrides: its parser wants them together.
+
+    Raises:
+        ConfigError: an option that Hydra does not have.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    known = get_args_parser()._option_string_actions
+    options: list[str] = []
+    overrides: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        action = known.get(argument)
+        name = argument.partition("=")[0]
+        if argument[:2] not in known and not any(option.startswith(name) for option in known):
+            raise ConfigError(
+                f"{name}: there is no such option; overrides are written without dashes, "
+                f"{name.lstrip('-') or 'key'}=VALUE, and --help shows the rest"
+            )
+        if action is not None and action.nargs == "?":  # --info, with one of its words or none
+            options.append(left.pop(0) if left and left[0] in (action.choices or ()) else action.const)
+        elif action is not None and action.nargs is None and left:
+            options.append(left.pop(0))
+    return [*options, *overrides]
+
+
+def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's options among the arguments of a command, wherever they stand, and the overrides."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser().parse_args(options_first(arguments))
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
@@ -78,14 +122,12 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: something is neither an override nor an option of Hydra.
     """
-    from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    overrides = parse_options(arguments).overrides
     try:
-        return OverridesParser.create().parse_overrides(
-            get_args_parser().parse_args(list(arguments)).overrides
-        )
+        return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
 
@@ -160,6 +202,53 @@ def typed(overrides: Sequence[str]) -> Config:
         raise ConfigError(str(error)) from error
     assert isinstance(config, Config)
     return config
+
+
+def load(arguments: Sequence[str]) -> Config:
+    """The training configuration of overrides, checked as the command does it; Hydra is as it was before, afterwards.
+
+    Raises:
+        ConfigError: an override that does not fit, an option of the command line, or several values for one key.
+    """
+    arguments = quote_odd_values(arguments)
+    if options := [argument for argument in arguments if argument.startswith("-")]:
+        raise ConfigError(
+            f"{options[0]}: an option of the command line; give overrides, key=value or group=option"
+        )
+    if any(override.lstrip("+").startswith("sweep=") for override in arguments):
+        raise ConfigError(
+            "sweep= names several runs; load and train each of them, or use `rlvr train +sweep=NAME`"
+        )
+    with registry_kept():
+        register_schema()
+        check_overrides(arguments)
+        with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+            return typed(arguments)
+
+
+def checked_types(config: Config) -> Config:
+    """The configuration, read once more by the schema: whoever sets fields in Python may mistake a type.
+
+    Raises:
+        ConfigError: a value of the wrong type, or a key that does not exist.
+    """
+    try:
+        checked = OmegaConf.to_object(OmegaConf.structured(config))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(checked, Config)
+    return checked
+
+
+@contextmanager
+def registry_kept() -> Iterator[None]:
+    """Hydra's registry of configurations as it was before, afterwards: it is shared by everybody in the process."""
+    store = ConfigStore.instance()
+    before = dict(store.repo)
+    try:
+        yield
+    finally:
+        store.repo = before
 
 
 def check_composed(own: Any) -> None:

@@ -5,32 +5,11 @@ from __future__ import annotations
 import difflib
 import runpy
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
 
-SHELLS = ("bash", "zsh", "fish")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command, the module that runs it and what it does in a few words."""
-
-    module: str
-    summary: str
-
-
-COMMANDS: dict[str, Command] = {
-    "train": Command("rlvr.train", "train a policy: one run, or a sweep with -m"),
-    "evaluate": Command("rlvr.evaluate", "avg@n, pass@k and majority@k of a model, with intervals"),
-    "analyze": Command("rlvr.analyze", "where the policy's token distributions moved away from the base's"),
-    "cross-sample": Command("rlvr.cross_sample", "whether the moved tokens carry the gain in accuracy"),
-    "report": Command("rlvr.report", "one HTML file: curves, figures, responses token by token"),
-    "sweep-report": Command(
-        "rlvr.sweep_report", "the runs of a sweep side by side, with intervals and tests"
-    ),
-    "findings": Command("rlvr.findings", "a run, its controls and all of the above in one table"),
-    "audit-reward": Command("rlvr.audit_reward", "what the grader makes of a file of answers"),
-}
+from rlvr.cli.commands import COMMANDS
+from rlvr.cli.help import command_help
+from rlvr.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,15 +27,27 @@ def main(arguments: list[str] | None = None) -> None:
     elif name == "recipes":
         print(recipes())
     elif name == "completion":
-        print(completion(rest[0] if rest else ""))
-    elif name.replace("_", "-") in COMMANDS:
-        module = COMMANDS[name.replace("_", "-")].module
+        _print_completion(rest[0] if rest else "")
+    elif (known := name.replace("_", "-")) in COMMANDS:
+        if {"-h", "--help"} & set(rest):  # without the seconds that the command itself takes to load
+            print(command_help(known))
+            return
         sys.argv = [f"rlvr {name}", *rest]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `rlvr {near[0]}`?" if near else "`rlvr` alone lists the commands."
         print(f"rlvr: there is no command {name!r}; {hint}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _print_completion(shell: str) -> None:
+    from rlvr.cli.completion import completion  # loads Hydra
+
+    try:
+        print(completion(shell))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
         sys.exit(2)
 
 
@@ -66,14 +57,14 @@ def overview() -> str:
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     lines += [
         f"  {'recipes':<{width}}  list the recipes and the options of every group",
-        f"  {'completion':<{width}}  print a completion script: {', '.join(SHELLS)}",
+        f"  {'completion':<{width}}  print a completion script for bash, zsh or fish",
         f"  {'version':<{width}}  print the version",
     ]
     return "\n".join(
         [
             "rlvr: reinforcement learning with verifiable rewards that shows which tokens mattered",
             "",
-            "usage: rlvr COMMAND [key=value ...]      (each is also `python -m rlvr.COMMAND`)",
+            "usage: rlvr COMMAND [key=value ...]      (`rlvr COMMAND --help`: its keys and examples)",
             "",
             *lines,
             "",
@@ -104,27 +95,6 @@ def first_comment(text: str) -> str:
         if line.startswith("# ") and not line.startswith("# @package"):
             return line.removeprefix("# ")
     return ""
-
-
-def completion(shell: str) -> str:
-    """A script that completes the commands' names in the given shell.
-
-    Raises:
-        SystemExit: 2 for another shell.
-    """
-    words = " ".join([*COMMANDS, "recipes", "completion", "version", "help"])
-    if shell == "bash":
-        function = f'_rlvr() {{ [ "$COMP_CWORD" = 1 ] && COMPREPLY=($(compgen -W "{words}" -- "$2")); }}'
-        return f"{function}\ncomplete -o default -F _rlvr rlvr"
-    if shell == "zsh":
-        return f"#compdef rlvr\n_rlvr() {{ (( CURRENT == 2 )) && compadd {words} || _files }}\ncompdef _rlvr rlvr"
-    if shell == "fish":
-        return f"complete -c rlvr -n __fish_use_subcommand -a '{words}'"
-    print(
-        f'rlvr completion {shell}: use one of {", ".join(SHELLS)}; in bash: eval "$(rlvr completion bash)"',
-        file=sys.stderr,
-    )
-    sys.exit(2)
 
 
 if __name__ == "__main__":

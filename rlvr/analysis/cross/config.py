@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rlvr.analysis.cross.rules import RULES
 from rlvr.errors import ConfigError
+from rlvr.ranges import no_share, not_among, too_small
 
 DIRECTIONS = ("forward", "reverse", "both")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -27,6 +28,7 @@ class CrossSampleConfig:
     template: str | None = None  # prompt template; null: that of the run
     max_prompt_tokens: int | None = None  # longer prompts are refused; null: as in the run
     direction: str = "both"  # forward (policy switches into base) | reverse (base into policy) | both
+    # switch rules: js | random | entropy | earliest
     rules: list[str] = field(default_factory=lambda: ["js", "random", "entropy", "earliest"])
     budgets: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1])  # target shares of tokens
     thresholds: list[float] = field(
@@ -34,21 +36,21 @@ class CrossSampleConfig:
     )  # of the JS rule, nats; replaces budgets if not empty
     samples: int = 8  # responses per problem
     max_tokens: int | None = None  # of a response; null: as in the run
-    temperature: float = 1.0
+    temperature: float = 1.0  # of both models
     top_p: float = 1.0  # nucleus from which both models sample
     js_top_p: float | None = None  # nucleus on which the JS rule is computed; null: exact, whole vocabulary
-    seed: int = 1
+    seed: int = 1  # of sampling
     pilot_problems: int = 64  # the first so many problems calibrate the thresholds
     pilot_samples: int = 4  # their responses per problem, at most `samples`
     pilot_rounds: int = 5  # at most so many corrections of a threshold
     batch: int = 128  # responses that advance together in one actor
     actors: int = 1  # 1: decode in this process; more: Ray actors that share the problems
     threads: int | None = None  # CPU threads of each; null: the cores shared out
-    gpus_per_actor: float = 0.0
+    gpus_per_actor: float = 0.0  # GPUs that Ray reserves for each actor; 0: CPU
     address: str = "local"  # Ray: local, auto or host:port; read only with more than one actor
     dtype: str | None = None  # float32 | bfloat16 | float16 | float64; null: that of the run
     deadline_seconds: float = 3600.0  # one set of responses with more than one actor
-    grading_workers: int = 1
+    grading_workers: int = 1  # processes that grade
 
 
 def check(cfg: CrossSampleConfig) -> None:
@@ -56,18 +58,15 @@ def check(cfg: CrossSampleConfig) -> None:
 
     Raises ConfigError with every problem found, one a line.
     """
-    found = [
-        f"{key}={value}: use one of {', '.join(allowed)}"
-        for key, value, allowed in (
+    found = not_among(
+        [
             ("direction", cfg.direction, DIRECTIONS),
             *(("rules", rule, tuple(RULES)) for rule in cfg.rules),
-            *([("dtype", cfg.dtype, DTYPES)] if cfg.dtype is not None else []),
-        )
-        if value not in allowed
-    ]
-    found += [
-        f"{key}={value}: must be at least {low}"
-        for key, value, low in (
+            ("dtype", cfg.dtype, DTYPES),
+        ]
+    )
+    found += too_small(
+        (
             ("samples", cfg.samples, 1),
             ("limit", cfg.limit, 2),
             ("max_tokens", cfg.max_tokens, 1),
@@ -79,20 +78,16 @@ def check(cfg: CrossSampleConfig) -> None:
             ("actors", cfg.actors, 1),
             ("threads", cfg.threads, 1),
             ("grading_workers", cfg.grading_workers, 1),
+            ("gpus_per_actor", cfg.gpus_per_actor, 0),
         )
-        if value is not None and value < low
-    ]
+    )
+    found += no_share([("top_p", cfg.top_p), ("js_top_p", cfg.js_top_p)])
     if not 0 < cfg.temperature < math.inf:
         found.append(
             f"temperature={cfg.temperature:g}: must be positive and finite (greedy decoding: use 0.01)"
         )
     if not 0 < cfg.deadline_seconds < math.inf:
         found.append(f"deadline_seconds={cfg.deadline_seconds:g}: must be greater than 0")
-    if cfg.gpus_per_actor < 0:
-        found.append(f"gpus_per_actor={cfg.gpus_per_actor:g}: must be at least 0")
-    for key, share in (("top_p", cfg.top_p), ("js_top_p", cfg.js_top_p)):
-        if share is not None and not 0 < share <= 1:
-            found.append(f"{key}={share:g}: must lie in (0, 1]")
     found += _selection(cfg)
     if found:
         raise ConfigError("\n".join(found))
