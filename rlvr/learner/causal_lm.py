@@ -29,7 +29,7 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
         ConfigError: it is not a causal language model, weights are missing, or its attention is not installed.
     """
     try:
-        lm, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
@@ -40,6 +40,7 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
         raise ConfigError(
             f"{key}: not a causal language model that can be loaded with {attention} attention ({error})"
         ) from error
+    lm, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise ConfigError(f"{key}: not a causal language model: its files lack {', '.join(missing[:3])}")
     return lm
