@@ -38,12 +38,12 @@ class AuditConfig:
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # package.module:function instead of our grader
     second: str | None = None  # package.module:function to compare with
-    answer_column: str = "answer"
-    response_column: str = "response"
+    answer_column: str = "answer"  # gold answers
+    response_column: str = "response"  # without it each answer is graded against itself
     label_column: str | None = "label"  # given verdicts, where a row has one
-    workers: int = 2
+    workers: int = 2  # processes that grade
     deadline_seconds: float = 5.0  # per answer
-    start_timeout_seconds: float = 60.0
+    start_timeout_seconds: float = 60.0  # until a worker has started
     memory_mb: int = 1024  # per worker
     save_folder: str | None = None  # keeps the samples that timed out or failed
     batch_rows: int = 1024  # graded, then written, together

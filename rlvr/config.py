@@ -21,8 +21,8 @@ class ModelConfig:
     dtype: str = "float32"  # float32 | bfloat16: parameters of learner and engines
     max_length: int = 128  # context: prompt plus response
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2 (optional package)
-    gradient_checkpointing: bool = False
-    trust_remote_code: bool = False
+    gradient_checkpointing: bool = False  # less memory for activations, more time
+    trust_remote_code: bool = False  # run Python code that comes with a model's files
 
 
 @dataclass
@@ -37,8 +37,8 @@ class SourceConfig:
     split: str | None = None  # null: the training split in data.train, the test split in data.eval
     # Column names; null: the usual ones. A question that is a list of messages goes whole into template=chat.
     question: str | None = None
-    answer: str | None = None
-    id: str | None = None
+    answer: str | None = None  # column of the gold answer
+    id: str | None = None  # column of the problem's id
     limit: int | None = None  # use only the first so many problems
 
 
@@ -47,32 +47,33 @@ class DataConfig:
     """Where problems come from and how they become prompts."""
 
     train: SourceConfig = field(default_factory=lambda: SourceConfig(name="arithmetic"))
+    # held-out sets, each with the keys of data.train
     eval: list[SourceConfig] = field(
         default_factory=lambda: [SourceConfig(name="arithmetic_heldout", limit=200)]
     )
     template: str = "plain"  # plain | chat | qwen_math | dapo (chat format) | dapo_plain (base models)
-    prompts_per_step: int = 16
+    prompts_per_step: int = 16  # problems in one training batch
     max_prompt_tokens: int = 32  # longer prompts are refused by name, see `on_long_prompt`
     on_long_prompt: str = "refuse"  # refuse | skip (counted and listed)
     on_bad_row: str = "refuse"  # refuse | skip (counted and listed)
     on_overlap: str = "warn"  # warn | refuse | drop: training questions that also stand in an eval set
-    shuffle: bool = True
+    shuffle: bool = True  # a new order in each epoch, by `seed`
 
 
 @dataclass
 class RolloutConfig:
     """vLLM engines and how they sample."""
 
-    engines: int = 1
-    tensor_parallel: int = 1
+    engines: int = 1  # vLLM engines side by side; prompts are shared among them
+    tensor_parallel: int = 1  # ranks (GPUs) that one engine is split over
     gpus_per_engine: float = 0.0  # share of GPUs that Ray reserves for each tensor-parallel rank
     memory_utilization: float = 0.5  # of the GPU, or of the machine's memory on CPU (caps the KV cache)
     kv_cache_mb: int | None = 512  # fixed KV cache; null: whatever memory_utilization leaves
     max_concurrent: int = 256  # sequences that one engine advances together
     enforce_eager: bool = True  # false: let vLLM compile (minutes at start on CPU)
-    samples_per_prompt: int = 16
-    max_response_tokens: int = 64
-    temperature: float = 1.0
+    samples_per_prompt: int = 16  # responses in one group
+    max_response_tokens: int = 64  # longer responses are cut, which is counted as truncated
+    temperature: float = 1.0  # of sampling, and of the log-probs that training compares
     # Truncation changes what is sampled. Rollout log-probs, ratios and the gate are those of the whole
     # distribution at `temperature` all the same, so the update is biased by what truncation leaves out.
     top_p: float = 1.0
@@ -83,7 +84,7 @@ class RolloutConfig:
     dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
-    start_deadline_seconds: float = 300.0
+    start_deadline_seconds: float = 300.0  # until an engine has loaded its model
     engine_args: dict[str, Any] = field(default_factory=dict)  # passed on to vLLM; CPU: no chunked prefill
 
 
@@ -91,15 +92,15 @@ class RolloutConfig:
 class RewardConfig:
     """Grading and shaping."""
 
-    workers: int = 1
+    workers: int = 1  # processes that grade
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # package.module:function, (gold, response) -> verdict; null: math-verify
     max_failed: float = 0.1  # share of a step's, or an evaluation's, responses on which the verifier may fail
-    correct: float = 1.0
-    incorrect: float = 0.0
-    truncated_can_be_correct: bool = False
+    correct: float = 1.0  # reward of a right answer
+    incorrect: float = 0.0  # reward of a wrong answer
+    truncated_can_be_correct: bool = False  # false: a response cut at the limit is wrong
     overlong: str = "off"  # off | soft: DAPO's soft overlong punishment
     overlong_cache: int = 16  # tokens before the response limit over which the punishment grows to -1
     overlong_filter: bool = False  # take truncated samples out of the loss
@@ -123,11 +124,11 @@ class LossConfig:
 
     objective: str = "clip"  # clip (PPO/GRPO/DAPO) | cispo | nll (supervised; ignores advantages)
     ratio: str = "token"  # token | sequence (GSPO)
-    clip_low: float = 0.2
+    clip_low: float = 0.2  # the ratio is clipped below 1 - clip_low
     clip_high: float = 0.2  # larger than clip_low: DAPO's clip-higher
     aggregation: str = "token_mean"  # token_mean | sequence_mean | constant_length
     kl: str = "off"  # off | k1 | k2 | k3: penalty against the base model
-    kl_coef: float = 0.0
+    kl_coef: float = 0.0  # weight of the KL penalty in the loss
     rollout_correction: float | None = None  # cap of truncated importance sampling; null: off
 
 
@@ -136,21 +137,21 @@ class LearnerConfig:
     """DeepSpeed: processes, ZeRO, micro-batches and the optimiser."""
 
     workers: int = 1  # data-parallel ranks
-    gpus_per_worker: float = 0.0
+    gpus_per_worker: float = 0.0  # GPUs that Ray reserves for each rank; 0: CPU
     zero_stage: int = 0  # 0 | 1 | 2 | 3
     backend: str = "auto"  # auto | gloo | nccl
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
     tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
-    lr: float = 1e-4
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: float = 1e-4  # learning rate of AdamW after the warm-up
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])  # of AdamW
+    eps: float = 1e-8  # of AdamW
+    weight_decay: float = 0.0  # of AdamW
     # Of the whole gradient; 0: no clipping. grad_norm in the metrics is the norm before it.
     max_grad_norm: float = 1.0
     schedule: str = "constant"  # constant | linear | cosine, each after the warm-up
-    warmup_updates: int = 0
+    warmup_updates: int = 0  # optimiser updates over which the learning rate rises from 0
     deadline_seconds: float = 1800.0  # one scoring pass, one step, one checkpoint
-    start_deadline_seconds: float = 300.0
+    start_deadline_seconds: float = 300.0  # until every rank has loaded its models
 
 
 @dataclass
@@ -161,7 +162,7 @@ class SyncConfig:
     deadline_seconds: float = 300.0  # rendezvous, and each transfer
     bucket_mb: int = 256  # parameters are sent in buckets of this size
     mismatch_warn: float = 1e-2  # mean |rollout log-prob - learner log-prob|
-    mismatch_stop: float = 0.1
+    mismatch_stop: float = 0.1  # the same; above it the run ends
     preflight: bool = True  # before step 1: generate, score and update at lr = 0, then compare
 
 
@@ -173,7 +174,7 @@ class ClusterConfig:
     cpus: int | None = None  # cores to use on this machine; null: those that are idle at the start
     threads_per_actor: int | None = None  # null: `cpus`, shared out among the actors that work together
     jobs: int | None = None  # of a sweep, side by side at most; null: as cores, memory and GPUs allow
-    start_deadline_seconds: float = 120.0
+    start_deadline_seconds: float = 120.0  # read by nothing at present
 
 
 @dataclass
@@ -181,20 +182,20 @@ class EvalConfig:
     """Evaluation on the held-out sets: before, during and after."""
 
     every: int = 20  # steps; 0: only before and after
-    samples_per_prompt: int = 4
-    temperature: float = 1.0
-    top_p: float = 1.0
+    samples_per_prompt: int = 4  # responses to each held-out problem
+    temperature: float = 1.0  # of sampling; 0: greedy
+    top_p: float = 1.0  # nucleus of sampling
 
 
 @dataclass
 class RunConfig:
     """The run's folder and its checkpoints."""
 
-    root: str = "runs"
+    root: str = "runs"  # folder in which the run's own folder is made
     name: str | None = None  # null: <recipe>-<date>-<time>
     resume: str = "never"  # never | auto (the newest checkpoint of run.name) | a checkpoint folder
     save_every: int = 20  # steps; 0: only at the end
-    keep_last: int = 2
+    keep_last: int = 2  # checkpoints kept, the newest
     export: bool = True  # write the final policy in Hugging Face format
     dump_samples_every: int = 1  # steps between dumps of all rollout samples; 0: off
 
@@ -205,9 +206,9 @@ class TrackingConfig:
 
     # offline | online | off; offline becomes online when WANDB_API_KEY is set; WANDB_MODE and WANDB_DISABLED rule
     wandb: str = "offline"
-    project: str = "rlvr"
-    group: str | None = None
-    tags: list[str] = field(default_factory=list)
+    project: str = "rlvr"  # name of the project in wandb
+    group: str | None = None  # name of the group in wandb; a sweep sets its folder's
+    tags: list[str] = field(default_factory=list)  # of the run in wandb; a sweep adds its own
     signals: list[str] = field(
         default_factory=list
     )  # token signals to log besides those needed, such as js_base
@@ -219,8 +220,8 @@ class Config:
     """One training run."""
 
     recipe: str = MISSING  # name of the recipe, recorded with every result
-    seed: int = 1
-    steps: int = 60
+    seed: int = 1  # of data order, sampling and initial state; the same seed gives the same run
+    steps: int = 60  # training steps, each of `data.prompts_per_step` prompts
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)

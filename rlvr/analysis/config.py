@@ -45,7 +45,7 @@ class TablesConfig:
         default_factory=lambda: [0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5]
     )  # of the shares above [nats]
     bootstrap: int = 500  # replicates behind every 95 % interval
-    bootstrap_seed: int = 0
+    bootstrap_seed: int = 0  # of the bootstrap's draws
     unit: str = "problem"  # problem | response: what the bootstrap draws
     shown_tokens: int = 100  # token identities listed, the most shifted first
     min_count: int = 10  # occurrences that a listed token identity must have

@@ -28,7 +28,22 @@ def quoted(value: str, mark: str = "'") -> str:
 def override(key: str, value: Any) -> str:
     """`key=value` in Hydra's grammar; the value is what YAML holds: null, a number, text, a list or a dictionary."""
     mark = "++" if isinstance(value, Mapping) else ""  # its keys may be new
-    return f"{mark}{key}={_written(value)}"
+    return f"{mark}{key}={written(value)}"
+
+
+def written(value: Any) -> str:
+    """A value as Hydra's override grammar reads it back: null, a number, text, a list or a dictionary."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value if PLAIN.fullmatch(value) and value.lower() not in RESERVED else quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{written(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ",".join(map(written, value)) + "]"
+    return repr(value)
 
 
 def quote_odd_values(arguments: Sequence[str]) -> list[str]:
@@ -94,17 +109,3 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, value in node.items():
         yield from _leaves(value, f"{prefix}{name}.")
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return value if PLAIN.fullmatch(value) and value.lower() not in RESERVED else quoted(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{_written(part)}" for name, part in value.items()) + "}"
-    if isinstance(value, Sequence):
-        return "[" + ",".join(map(_written, value)) + "]"
-    return repr(value)

@@ -27,6 +27,7 @@ class CrossSampleConfig:
     template: str | None = None  # prompt template; null: that of the run
     max_prompt_tokens: int | None = None  # longer prompts are refused; null: as in the run
     direction: str = "both"  # forward (policy switches into base) | reverse (base into policy) | both
+    # switch rules: js | random | entropy | earliest
     rules: list[str] = field(default_factory=lambda: ["js", "random", "entropy", "earliest"])
     budgets: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1])  # target shares of tokens
     thresholds: list[float] = field(
@@ -34,21 +35,21 @@ class CrossSampleConfig:
     )  # of the JS rule, nats; replaces budgets if not empty
     samples: int = 8  # responses per problem
     max_tokens: int | None = None  # of a response; null: as in the run
-    temperature: float = 1.0
+    temperature: float = 1.0  # of both models
     top_p: float = 1.0  # nucleus from which both models sample
     js_top_p: float | None = None  # nucleus on which the JS rule is computed; null: exact, whole vocabulary
-    seed: int = 1
+    seed: int = 1  # of sampling
     pilot_problems: int = 64  # the first so many problems calibrate the thresholds
     pilot_samples: int = 4  # their responses per problem, at most `samples`
     pilot_rounds: int = 5  # at most so many corrections of a threshold
     batch: int = 128  # responses that advance together in one actor
     actors: int = 1  # 1: decode in this process; more: Ray actors that share the problems
     threads: int | None = None  # CPU threads of each; null: the cores shared out
-    gpus_per_actor: float = 0.0
+    gpus_per_actor: float = 0.0  # GPUs that Ray reserves for each actor; 0: CPU
     address: str = "local"  # Ray: local, auto or host:port; read only with more than one actor
     dtype: str | None = None  # float32 | bfloat16 | float16 | float64; null: that of the run
     deadline_seconds: float = 3600.0  # one set of responses with more than one actor
-    grading_workers: int = 1
+    grading_workers: int = 1  # processes that grade
 
 
 def check(cfg: CrossSampleConfig) -> None:
