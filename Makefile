@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-cpu
 
-.PHONY: quickstart test lint docs setup setup-gpu clean
+.PHONY: quickstart test lint setup setup-gpu clean
 
 setup: $(STAMP)
 
@@ -30,15 +30,15 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' -n 2
 	$(BIN)/python -m pytest -m e2e
 
-# The site goes to site/; a link that leads nowhere, or a page that the code has left behind, ends the build.
-docs: $(STAMP)
-	$(BIN)/python docs/build_reference.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-
 # Beside the CPU environment, which the other targets use.
 setup-gpu:
 	$(PYTHON) -m venv .venv-gpu
 	bash docker/install_cuda.sh .venv-gpu/bin/python
 
 clean:
-	rm -rf $(VENV) .venv-gpu build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-gpu build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: docs
+docs: $(STAMP)  ## the pages as a site in site/, offline; a dead link or a page that the code has left behind ends it
+	$(BIN)/python docs/build_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
