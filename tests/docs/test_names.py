@@ -72,3 +72,17 @@ def test_names_are_found_at_all() -> None:
     code = "\n".join(code for page in PAGES for code in code_of(page))
     assert len(re.findall(rf"(?:{FOLDERS})/[\w./-]+", code)) > 50
     assert len(re.findall(r"\b(?:rollout|learner|data)\.[a-z_]+", code)) > 100
+
+
+def test_the_changelog_says_where_modules_went() -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text().partition("### Moved")[2]
+    rows = [re.findall(r"`(rlvr[\w.]+)`", line) for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 20
+    assert [old for old, *_ in rows if module_exists(old)] == []
+    assert [new for _, *news in rows for new in news if not module_exists(new)] == []
+    assert all(len(row) >= 2 for row in rows)
+
+
+def module_exists(name: str) -> bool:
+    place = REPOSITORY.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
