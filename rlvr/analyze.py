@@ -35,8 +35,10 @@ from rlvr.analysis.shift.responses import IndexSummary, build_index, response_fi
 from rlvr.analysis.shift.storage import claim, token_file, write_text
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
+from rlvr.cli.compose import options_first
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.locks import exclusive
 
 
@@ -117,11 +119,12 @@ def _part_entry(folder: Path, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
+    answer_help("analyze")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with readable_errors():
         arguments, run = expand_arguments(sys.argv[1:])
         check_arguments(arguments, run)
-    sys.argv[1:] = arguments
+    sys.argv[1:] = options_first(arguments)
     disable_progress_bar()  # of loading weights; ours shows parts
     run_command(LINE, analyze)
 

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.cli.compose import CommandLine
-from rlvr.cli.entry import check_command, run_command
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.shorthand import quote_odd_values
+from rlvr.cli.entry import command_entry
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
 from rlvr.reward.pool import GraderPool
@@ -220,13 +218,7 @@ def _print_noted(title: str, findings: list[Noted], show: int) -> None:
         print(f"  line {noted.line} id {noted.id}: {noted.verdict} {milliseconds:.1f} ms {answer} {notes}")
 
 
-def main() -> None:
-    """Entry point."""
-    sys.argv[1:] = quote_odd_values(sys.argv[1:])
-    with readable_errors():
-        check_command(LINE, AuditConfig, sys.argv[1:])
-    run_command(LINE, audit)
-
+main = command_entry(LINE, audit)
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -37,15 +36,10 @@ from rlvr.analysis.cross.statistics import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.run_inputs import require_verifier
-from rlvr.cli.compose import CommandLine
-from rlvr.cli.entry import check_command, run_command
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.shorthand import quote_odd_values, quoted
+from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
+from rlvr.cli.entry import command_entry
 from rlvr.locks import exclusive
 from rlvr.reward.pool import GraderPool
-
-LISTS = ("data", "rules", "budgets", "thresholds")
-LINE = CommandLine(CrossSampleConfig, "cross_sample", ("hydra",))
 
 
 def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
@@ -178,33 +172,7 @@ def _summarise(
     return rows
 
 
-def expand_lists(arguments: Sequence[str]) -> list[str]:
-    """Return the command line with brackets around the values of list keys, so that no comma means a sweep."""
-    expanded = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key in LISTS and equals and not value.startswith("["):
-            parts = [part if _is_number(part) else quoted(part) for part in value.split(",") if part]
-            argument = f"{key}=[{','.join(parts)}]"
-        expanded.append(argument)
-    return expanded
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def main() -> None:
-    """Entry point."""
-    sys.argv[1:] = quote_odd_values(expand_lists(sys.argv[1:]))
-    with readable_errors():
-        check_command(LINE, CrossSampleConfig, sys.argv[1:])
-    run_command(LINE, cross_sample)
-
+main = command_entry(LINE, cross_sample, expand_arguments)
 
 if __name__ == "__main__":
     main()

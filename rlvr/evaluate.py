@@ -39,6 +39,8 @@ from rlvr.analysis.evaluation_parts import claim_settings, groups_in_parts, writ
 from rlvr.analysis.run_inputs import require_verifier
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.config import Config
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer
@@ -204,16 +206,10 @@ def _write(
 
 def main() -> None:
     """Entry point."""
-    try:
+    answer_help("evaluate")
+    with readable_errors():
         sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
-    except ConfigError as error:
-        print(f"ConfigError: {error}", file=sys.stderr)
-        sys.exit(1)
-
-    def run(cfg: Config) -> None:
-        evaluate_model(cfg, earlier=earlier)
-
-    hydra_entry(run)()
+    hydra_entry(partial(evaluate_model, earlier=earlier), command="evaluate")()
 
 
 if __name__ == "__main__":

@@ -29,11 +29,13 @@ from typing import Any
 from rlvr.analysis.run_inputs import read_run
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
-from rlvr.cli.shorthand import override
+from rlvr.cli.help import answer_help
+from rlvr.cli.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.runtime.folder import write_atomically
 from rlvr.stats.student import p_text
 
+FORMS = (ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),)
 CONTROLS = ("grpo_kl", "sft")
 BUDGETS = (0.02, 0.04, 0.1)
 
@@ -78,6 +80,7 @@ class Crossing:
 
 def main() -> None:
     """Run all parts and print the table."""
+    answer_help("findings")
     with readable_errors():
         run = _run_folder(sys.argv[1:])
         started = time.monotonic()
@@ -104,10 +107,12 @@ def main() -> None:
 
 
 def _run_folder(arguments: Sequence[str]) -> Path:
-    given = dict(argument.partition("=")[::2] for argument in arguments)
-    if set(given) - {"run"} or len(given) != len(arguments):
-        raise ConfigError(f"{' '.join(arguments)}: the only argument is run=FOLDER, a finished training run")
-    run = Path(given.get("run", "runs/latest")).resolve()
+    given = expand(arguments, FORMS)
+    if given.arguments:
+        raise ConfigError(
+            f"{' '.join(given.arguments)}: the only argument is run=FOLDER, a finished training run"
+        )
+    run = Path(given.own.get("run", "runs/latest")).resolve()
     if not (run / "summary.json").exists():
         raise ConfigError(
             f"run={run}: not a finished training run (no summary.json). Train one first, "

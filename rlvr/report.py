@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reporting.candidate_figures import candidate_figures
 from rlvr.reporting.canvas import Figure, render, slug
@@ -157,9 +158,7 @@ def parse(arguments: Sequence[str]) -> ReportOptions:
 
 def main() -> None:
     """Entry point."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
+    answer_help("report")
     with readable_errors():
         target = report(parse(sys.argv[1:]))
         print(

@@ -24,6 +24,7 @@ from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import find
 from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training_csv
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.cli.planned import planned_jobs
 from rlvr.errors import RlvrError
 from rlvr.runtime.folder import write_atomically
@@ -59,6 +60,7 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
 
 def main() -> None:
     """Entry point."""
+    answer_help("sweep-report")
     parser = argparse.ArgumentParser(prog="python -m rlvr.sweep_report", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="folder of a sweep, such as runs/paper_table")
     parser.add_argument("--baseline", help="the condition to compare with, such as recipe-dapo")

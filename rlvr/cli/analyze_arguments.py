@@ -11,15 +11,31 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.cli.compose import CommandLine, check_keys, compose, parse_overrides
 from rlvr.cli.entry import register_command
-from rlvr.cli.evaluate_arguments import expand_arguments as expand_data
-from rlvr.cli.shorthand import quote_odd_values, quoted
+from rlvr.cli.evaluate_arguments import SAMPLES, sets
+from rlvr.cli.shorthand import ShortForm, expand, listed, path, quote_odd_values
 from rlvr.errors import ConfigError
 
-PATHS = {"base": "model.base_path", "policy": "model.path", "run": "run", "output": "output"}
-LISTS = ("checkpoints", "responses", "base_responses")
+FORMS = (
+    ShortForm("run=FOLDER", "base, policy, checkpoints, responses and output of a training run"),
+    ShortForm("base=PATH", "model.base_path: a folder, a hub name, or builtin", path("model.base_path")),
+    ShortForm("policy=PATH", "model.path; also a checkpoint of a training run", path("model.path")),
+    ShortForm("output=FOLDER", "where to; with run= its folder's analysis/", path("output")),
+    ShortForm(
+        "checkpoints=A,B",
+        "earlier policies, oldest first, scored on the same responses",
+        listed("checkpoints"),
+    ),
+    ShortForm("responses=FILES", "the policy's responses, as a run's samples/*.jsonl", listed("responses")),
+    ShortForm("base_responses=FILES", "the base's responses", listed("base_responses")),
+    ShortForm("data=A,B", "where there are none: problems to generate from, as in evaluate", sets),
+    SAMPLES,
+)
 QUESTIONS = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--hydra-help"}  # answered without a policy
 LINE = CommandLine(
-    AnalyzeConfig, "analyze", ("hydra", "rollout.engine_args", "data.eval"), short=tuple(PATHS)
+    AnalyzeConfig,
+    "analyze",
+    ("hydra", "rollout.engine_args", "data.eval"),
+    short=tuple(form.name for form in FORMS),
 )
 
 
@@ -29,26 +45,12 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     Raises:
         ConfigError: a short form without a value, or an unknown data set.
     """
-    expanded: list[str] = []
-    run = None
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in (*PATHS, *LISTS) and not value:
-            raise ConfigError(f"{argument!r} has no value; write {key}=VALUE")
-        if key == "run":
-            run = value
-        elif key in PATHS:
-            expanded.append(f"{PATHS[key]}={_quoted(value)}")
-        elif key in LISTS and not value.startswith("["):
-            expanded.append(f"{key}=[{','.join(_quoted(part) for part in value.split(','))}]")
-        elif key in ("data", "n"):
-            expanded += expand_data([argument])[0]
-        else:
-            expanded.append(argument)
-    given = {argument.partition("=")[0] for argument in expanded}
+    expanded = expand(arguments, FORMS)
+    overrides = expanded.arguments
+    given = {argument.partition("=")[0] for argument in overrides}
     if "data.eval" in given:  # a run's responses are to other problems
-        expanded += [f"{name}=[]" for name in ("responses", "base_responses") if name not in given]
-    return quote_odd_values(expanded), run
+        overrides += [f"{name}=[]" for name in ("responses", "base_responses") if name not in given]
+    return quote_odd_values(overrides), expanded.own.get("run")
 
 
 def check_arguments(arguments: Sequence[str], run: str | None) -> None:
@@ -61,8 +63,8 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
     parsed = parse_overrides(arguments)
     check_keys(parsed, LINE)
     given = {override.key_or_group for override in parsed}
-    for short in ("base", "policy"):
-        if run is None and PATHS[short] not in given and not QUESTIONS & set(arguments):
+    for short, key in (("base", "model.base_path"), ("policy", "model.path")):
+        if run is None and key not in given and not QUESTIONS & set(arguments):
             raise ConfigError(f"{short}= is missing: give base=PATH and policy=PATH, or run=FOLDER")
     composed = compose(parsed, LINE)
     try:
@@ -82,7 +84,3 @@ def _require_responses(cfg: AnalyzeConfig) -> None:
                 f"there are no responses of the {name}: give {key}=FILES, or data=SETS to sample them, or "
                 f"trajectory={other}"
             )
-
-
-def _quoted(value: str) -> str:
-    return value if value[0] in "'\"" else quoted(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class CommandLine:
     short: tuple[str, ...] = ()  # names that the program itself turns into keys
     folder: Path | None = None  # of its groups and recipes
 
+    @property
+    def command(self) -> str:
+        """The command's name in the program."""
+        return self.name.replace("_", "-")
+
 
 TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
 
@@ -63,13 +69,40 @@ def check_overrides(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
-    from hydra._internal.utils import get_args_parser
-
-    if get_args_parser().parse_args(list(arguments)).config_dir is not None:
+    if parse_options(arguments).config_dir is not None:
         return  # the user's own folder of recipes has options and keys that only Hydra knows
     parsed = parse_overrides(arguments)
     check_keys(parsed, TRAINING)
     compose(parsed, TRAINING)
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with Hydra's own options, such as -m, before the overrides: its parser wants them together."""
+    from hydra._internal.utils import get_args_parser
+
+    known = get_args_parser()._option_string_actions
+    options: list[str] = []
+    overrides: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        action = known.get(argument)
+        if action is not None and action.nargs == "?":  # --info, with one of its words or none
+            options.append(left.pop(0) if left and left[0] in (action.choices or ()) else action.const)
+        elif action is not None and action.nargs is None and left:
+            options.append(left.pop(0))
+    return [*options, *overrides]
+
+
+def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's options among the arguments of a command, wherever they stand, and the overrides."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser().parse_args(options_first(arguments))
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
@@ -78,14 +111,12 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: something is neither an override nor an option of Hydra.
     """
-    from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    overrides = parse_options(arguments).overrides
     try:
-        return OverridesParser.create().parse_overrides(
-            get_args_parser().parse_args(list(arguments)).overrides
-        )
+        return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
 

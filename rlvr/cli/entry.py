@@ -18,11 +18,13 @@ from rlvr.cli.compose import (
     check_keys,
     check_overrides,
     compose,
+    options_first,
     parse_overrides,
     recipes_folder,
     register_schema,
 )
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
 from rlvr.cli.shorthand import quote_odd_values
 from rlvr.config import Config
 
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from rlvr.sweep.plan import Sweep
 
 
-def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) -> Callable[[], None]:
-    """Turn a function of the typed configuration into the `main` of `python -m rlvr.X`.
+def hydra_entry(
+    run: Callable[[Config], object], sweep_module: str | None = None, *, command: str = "train"
+) -> Callable[[], None]:
+    """Turn a function of the training configuration into the `main` of a command, whose help `command` names.
 
     With `sweep_module`, the name of that module, a sweep runs each job as a process of it (see rlvr.sweep).
     """
@@ -52,9 +56,10 @@ def hydra_entry(run: Callable[[Config], None], sweep_module: str | None = None) 
 
     def main() -> None:
         nonlocal sweep
+        answer_help(command)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
-        sys.argv[1:] = quote_odd_values(sys.argv[1:])
+        sys.argv[1:] = options_first(quote_odd_values(sys.argv[1:]))
         with readable_errors():
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
@@ -98,8 +103,25 @@ def check_command(line: CommandLine, node: Any, arguments: Sequence[str]) -> Dic
     return compose(parsed, line)
 
 
+def command_entry(
+    line: CommandLine,
+    run: Callable[[Any], object],
+    expand: Callable[[Sequence[str]], list[str]] = quote_odd_values,
+) -> Callable[[], None]:
+    """The `main` of a command with a configuration of its own; `expand` writes its short forms out."""
+
+    def main() -> None:
+        answer_help(line.command)
+        with readable_errors():
+            sys.argv[1:] = options_first(expand(sys.argv[1:]))
+            check_command(line, line.schema, sys.argv[1:])
+        run_command(line, run)
+
+    return main
+
+
 def run_command(line: CommandLine, run: Callable[[Any], object]) -> None:
-    """Compose the registered configuration of a command from sys.argv and run it, or answer --help and --cfg."""
+    """Compose the registered configuration of a command from sys.argv and run it, or answer --cfg."""
 
     @hydra.main(version_base="1.3", config_path=None, config_name=line.name)
     def hydra_main(cfg: DictConfig) -> None:

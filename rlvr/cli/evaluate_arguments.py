@@ -1,4 +1,4 @@
-"""The command line of an evaluation: its short forms written out, and what a run settles put before them."""
+"""The command line of an evaluation: its short forms, and what a run settles put before them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from rlvr.analysis.run_inputs import policy_of_run
 from rlvr.cli.compose import recipes_folder
-from rlvr.cli.shorthand import override, quoted
+from rlvr.cli.shorthand import ShortForm, expand, override, quoted, same
 from rlvr.data.catalog import CATALOG
 from rlvr.data.sources import ARITHMETIC_HELD_OUT
 from rlvr.errors import ConfigError
@@ -21,30 +21,31 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
 
     Raises ConfigError for an unknown data set, for a short form without a value, and for a run without a policy.
     """
-    expanded: list[str] = []
     of_run: dict[str, Any] = {}
-    earlier, own_sets = None, False
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in ("model", "data", "n", "compare") and not value:
-            raise ConfigError(f"{argument!r} has no value; write {key}=VALUE")
-        if key == "compare":
-            earlier = Path(value).expanduser()
-        elif key == "n":
-            expanded.append(f"eval.samples_per_prompt={value}")
-        elif key == "model" and not _is_recipe("model", value):
-            path, run = policy_of_run(value)
-            of_run = {} if run is None else run.judging()
-            expanded.append(f"model.path={quoted(path)}")
-        elif key == "data" and not _is_recipe("data", value):
-            expanded.append(f"data.eval=[{','.join(_source(part) for part in value.split(','))}]")
-        else:
-            expanded.append(argument)
-            own_sets = own_sets or key == "data"  # a recipe
-    if own_sets:
+
+    def model(value: str) -> list[str] | None:
+        if _is_recipe("model", value):
+            return None
+        path, run = policy_of_run(value)
+        of_run.update({} if run is None else run.judging())
+        return [f"model.path={quoted(path)}"]
+
+    expanded = expand(arguments, (ShortForm(MODEL.usage, MODEL.meaning, model), *FORMS[1:]))
+    if any(argument.startswith("data=") for argument in expanded.arguments):  # a recipe
         of_run.pop("data.eval", None)
+    earlier = expanded.own.get("compare")
     # Those of the run come first: one's own word wins.
-    return [*(override(key, value) for key, value in of_run.items()), *expanded], earlier
+    return (
+        [*(override(key, value) for key, value in of_run.items()), *expanded.arguments],
+        Path(earlier).expanduser() if earlier else None,
+    )
+
+
+def sets(value: str) -> list[str] | None:
+    """Data sets as `data.eval`; the name of a recipe of data stands for itself."""
+    if _is_recipe("data", value):
+        return None
+    return [f"data.eval=[{','.join(_source(part) for part in value.split(','))}]"]
 
 
 def _is_recipe(group: str, name: str) -> bool:
@@ -59,3 +60,19 @@ def _source(part: str) -> str:
             f"data={name}: unknown data set; use {', '.join(NAMED_SETS)}, or NAME:PATH for a local file or folder"
         )
     return f"{{name:{quoted(name)},path:{quoted(path)}}}" if path else f"{{name:{quoted(name)}}}"
+
+
+MODEL = ShortForm(
+    "model=PATH",
+    "model.path, or a name in recipes/model; the folder of a run stands for its policy, judged as the run judges it",
+)
+SETS = ShortForm("data=A,B", "data.eval: data sets by name, or a local file or folder as NAME:PATH", sets)
+SAMPLES = ShortForm(
+    "n=32", "eval.samples_per_prompt: responses to each problem", same("eval.samples_per_prompt")
+)
+FORMS = (
+    MODEL,
+    SETS,
+    SAMPLES,
+    ShortForm("compare=FOLDER", "an earlier evaluation, to be compared problem by problem"),
+)

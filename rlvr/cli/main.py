@@ -5,32 +5,12 @@ from __future__ import annotations
 import difflib
 import runpy
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
 
+from rlvr.cli.commands import COMMANDS
+from rlvr.cli.help import command_help
+
 SHELLS = ("bash", "zsh", "fish")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command, the module that runs it and what it does in a few words."""
-
-    module: str
-    summary: str
-
-
-COMMANDS: dict[str, Command] = {
-    "train": Command("rlvr.train", "train a policy: one run, or a sweep with -m"),
-    "evaluate": Command("rlvr.evaluate", "avg@n, pass@k and majority@k of a model, with intervals"),
-    "analyze": Command("rlvr.analyze", "where the policy's token distributions moved away from the base's"),
-    "cross-sample": Command("rlvr.cross_sample", "whether the moved tokens carry the gain in accuracy"),
-    "report": Command("rlvr.report", "one HTML file: curves, figures, responses token by token"),
-    "sweep-report": Command(
-        "rlvr.sweep_report", "the runs of a sweep side by side, with intervals and tests"
-    ),
-    "findings": Command("rlvr.findings", "a run, its controls and all of the above in one table"),
-    "audit-reward": Command("rlvr.audit_reward", "what the grader makes of a file of answers"),
-}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,10 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
         print(recipes())
     elif name == "completion":
         print(completion(rest[0] if rest else ""))
-    elif name.replace("_", "-") in COMMANDS:
-        module = COMMANDS[name.replace("_", "-")].module
+    elif (known := name.replace("_", "-")) in COMMANDS:
+        if {"-h", "--help"} & set(rest):  # without the seconds that the command itself takes to load
+            print(command_help(known))
+            return
         sys.argv = [f"rlvr {name}", *rest]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `rlvr {near[0]}`?" if near else "`rlvr` alone lists the commands."
@@ -73,7 +55,7 @@ def overview() -> str:
         [
             "rlvr: reinforcement learning with verifiable rewards that shows which tokens mattered",
             "",
-            "usage: rlvr COMMAND [key=value ...]      (each is also `python -m rlvr.COMMAND`)",
+            "usage: rlvr COMMAND [key=value ...]      (`rlvr COMMAND --help`: its keys and examples)",
             "",
             *lines,
             "",

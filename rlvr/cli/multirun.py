@@ -10,7 +10,6 @@ from pathlib import Path
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -19,7 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rlvr.cli.compose import recipes_folder, typed
+from rlvr.cli.compose import parse_options, recipes_folder, typed
 from rlvr.cli.shorthand import quoted as quoted_with
 from rlvr.config import Config
 from rlvr.errors import ConfigError
@@ -44,7 +43,7 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
     Raises:
         ConfigError: there is no job, a job's configuration cannot work, or two jobs would share a folder.
     """
-    parsed = get_args_parser().parse_args(list(arguments))
+    parsed = parse_options(arguments)
     if parsed.multirun and parsed.cfg:
         raise ConfigError(
             f"--cfg {parsed.cfg} prints one configuration and -m asks for several: leave out -m and give each key "

@@ -1,9 +1,14 @@
-"""Hydra's override grammar: values written so that it reads them back, odd ones quoted, placeholders demanded."""
+"""Hydra's override grammar, and the short forms that commands add to it.
+
+Values written so that the grammar reads them back, odd ones quoted, placeholders demanded; short forms are declared
+by each command (`ShortForm`) and written out by one function (`expand`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,73 @@ _KEY = re.compile(r"(\+{0,2}[A-Za-z][\w./@-]*)=(.*)", re.DOTALL)
 PLACEHOLDER = "???"
 PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 RESERVED = ("null", "true", "false", "nan", "inf")  # words that stand for other values
+
+
+@dataclass(frozen=True, slots=True)
+class ShortForm:
+    """What may stand on a command's line in place of its keys; the declaration is its help as well."""
+
+    usage: str  # such as "n=32"
+    meaning: str
+    # The overrides of a value; null: it is no short form but stands for itself. No function: the command's own.
+    write: Callable[[str], list[str] | None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.usage.partition("=")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A command line with its short forms written out."""
+
+    arguments: list[str]
+    own: dict[str, str]  # values that the command itself reads, by the short form's name
+
+
+def expand(arguments: Sequence[str], forms: Sequence[ShortForm]) -> Expanded:
+    """Write a command's short forms out as overrides, in place.
+
+    Raises:
+        ConfigError: a short form without a value.
+    """
+    by_name = {form.name: form for form in forms}
+    written_out: list[str] = []
+    own: dict[str, str] = {}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        form = by_name.get(key)
+        if form is None:
+            written_out.append(argument)
+        elif not value:
+            raise ConfigError(f"{argument!r} has no value; write {key}=VALUE")
+        elif form.write is None:
+            own[key] = value
+        else:
+            overrides = form.write(value)
+            written_out += [argument] if overrides is None else overrides
+    return Expanded(written_out, own)
+
+
+def same(key: str) -> Callable[[str], list[str] | None]:
+    """Short for one key, with the value as it is typed."""
+    return lambda value: [f"{key}={value}"]
+
+
+def path(key: str) -> Callable[[str], list[str] | None]:
+    """Short for one key that is a path or a name: whatever characters it has."""
+    return lambda value: [f"{key}={_as_text(value)}"]
+
+
+def listed(key: str) -> Callable[[str], list[str] | None]:
+    """A list without brackets, so that no comma means a sweep; with brackets it stands for itself."""
+
+    def write(value: str) -> list[str] | None:
+        if value.startswith("["):
+            return None
+        return [f"{key}=[{','.join(_as_entry(part) for part in value.split(',') if part)}]"]
+
+    return write
 
 
 def quoted(value: str, mark: str = "'") -> str:
@@ -109,3 +181,16 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, value in node.items():
         yield from _leaves(value, f"{prefix}{name}.")
+
+
+def _as_text(value: str) -> str:
+    return value if value[0] in "'\"" else quoted(value)
+
+
+def _as_entry(value: str) -> str:
+    """An entry of a list: numbers stay numbers."""
+    try:
+        float(value)
+    except ValueError:
+        return _as_text(value)
+    return value

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rlvr.cli.compose import check_overrides, explain_key, register_schema
+from rlvr.cli.compose import check_overrides, explain_key, options_first, parse_options, register_schema
 from rlvr.config import known_keys
 from rlvr.errors import ConfigError
 
@@ -64,6 +64,8 @@ def test_every_leaf_is_known():
         ["loss.rollout_correction=null"],
         ["--cfg", "job"],
         ["-m", "seed=1,2,3", "recipe=dapo_divweight"],
+        ["steps=5", "-m", "seed=1,2,3"],
+        ["recipe=grpo", "--multirun", "seed=1,2", "--cfg", "job", "steps=5"],
         ["-m", "advantage=uniform,js_high", "hydra.sweep.dir=/tmp/x"],
         ["run.name='with space'"],
     ],
@@ -71,6 +73,41 @@ def test_every_leaf_is_known():
 )
 def test_good_overrides_pass(arguments):
     check_overrides(arguments)
+
+
+def test_options_may_stand_anywhere():
+    typed = [
+        "a=b",
+        "-m",
+        "c=1,2",
+        "--config-dir",
+        "x=y",
+        "-i",
+        "d=3",
+        "--info",
+        "plugins",
+        "~e",
+        "--cfg",
+        "job",
+    ]
+    ordered = [
+        "-m",
+        "--config-dir",
+        "x=y",
+        "-i",
+        "all",
+        "--info",
+        "plugins",
+        "--cfg",
+        "job",
+        "a=b",
+        "c=1,2",
+        "d=3",
+        "~e",
+    ]
+    assert options_first(typed) == ordered
+    parsed = parse_options(["a=b", "-m", "c=1,2"])
+    assert (parsed.multirun, parsed.overrides) == (True, ["a=b", "c=1,2"])
 
 
 @pytest.mark.parametrize("argument", ["steps=many", "rollout.samples_per_prompt=2.5", "seed=null", "loss=3"])
@@ -142,6 +179,12 @@ def test_the_traceback_can_be_asked_for():
     assert done.returncode == 1
     assert "row 7 is bad" in done.stderr
     assert "in run" in done.stderr
+
+
+def test_hydras_options_work_behind_the_overrides():
+    done = program("steps=3", "--cfg", "job", "seed=5")
+    assert done.returncode == 0, done.stderr
+    assert {"steps: 3", "seed: 5"} <= set(done.stdout.splitlines())
 
 
 def test_a_good_command_runs_with_typed_values(tmp_path):

@@ -13,8 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.statistics import COLUMNS
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import check_command
-from rlvr.cross_sample import LINE, cross_sample, expand_lists
+from rlvr.cross_sample import cross_sample
 from rlvr.data.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 from tests.helpers.cross_cases import SAMPLING, jobs, save_policy
@@ -23,7 +24,8 @@ from tests.helpers.cross_cases import SAMPLING, jobs, save_policy
 def parsed(arguments):
     """Key and value of every argument, as Hydra reads them."""
     return {
-        o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(expand_lists(arguments))
+        o.key_or_group: o.value()
+        for o in OverridesParser.create().parse_overrides(expand_arguments(arguments))
     }
 
 

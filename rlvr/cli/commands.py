@@ -1,0 +1,206 @@
+"""The commands of the program: what each does, its keys used most, and examples. Their help is made from this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RECIPES = "`rlvr recipes` lists the recipes and the options of every group."
+TRAINING_KEYS = "All keys of training work here as well: `rlvr train --help`, rlvr/config.py."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: the module that runs it, and its help."""
+
+    module: str
+    summary: str  # a few words, for the list of commands
+    usage: str  # what stands behind the command's name
+    # Sentences for its help; null: what its module says of itself, which then names its options too.
+    about: str | None
+    examples: tuple[tuple[str, str], ...]  # arguments, and what they do
+    rest: str  # where everything else stands
+    schema: str | None = None  # the dataclass of its keys, by dotted path
+    keys: tuple[str, ...] = ()  # those used most
+    forms: str | None = None  # its short forms (rlvr.cli.shorthand.ShortForm), by dotted path
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command(
+        "rlvr.train",
+        "train a policy: one run, or a sweep with -m",
+        "[recipe=NAME] [group=option ...] [key=value ...]",
+        "Trains a policy with verifiable rewards. recipe= names the algorithm (dapo_divweight unless you say), model=, "
+        "data=, rollout=, learner=, cluster= and advantage= choose options of their groups, and every key can be set. "
+        "The run's folder is runs/<recipe>-<date>-<time>; runs/latest points at the newest. A line with -m and values "
+        "with commas, or +sweep=NAME, runs one job after the other, or side by side where there is room.",
+        (
+            ("recipe=grpo steps=20 seed=3", "GRPO on the built-in model and task, 20 steps"),
+            ("recipe=dapo run.name=mine run.resume=auto", "go on from the newest checkpoint of run `mine`"),
+            ("-m recipe=grpo,dapo seed=1,2,3", "a sweep of six runs"),
+        ),
+        f"{RECIPES} All keys: rlvr/config.py. `--config-dir DIR` adds recipes of your own.",
+        schema="rlvr.config:Config",
+        keys=(
+            "steps",
+            "seed",
+            "model.path",
+            "data.train.path",
+            "data.prompts_per_step",
+            "rollout.samples_per_prompt",
+            "rollout.max_response_tokens",
+            "learner.lr",
+            "run.name",
+            "run.resume",
+        ),
+    ),
+    "evaluate": Command(
+        "rlvr.evaluate",
+        "avg@n, pass@k and majority@k of a model, with intervals",
+        "model=PATH [data=A,B] [n=32] [key=value ...]",
+        "Samples answers to held-out problems and grades them. The policy of a training run is evaluated as the run "
+        "itself does it, unless the command says otherwise. Writes <run.root>/<run.name>/evaluation.json, "
+        "responses.parquet and samples/; with the same run.name an interrupted evaluation goes on.",
+        (
+            ("model=runs/latest n=32", "the newest run's policy on its own held-out sets"),
+            ("model=builtin data=arithmetic_heldout n=8", "the built-in model, untrained"),
+            ("model=runs/latest compare=runs/before", "and problem by problem against an earlier evaluation"),
+        ),
+        TRAINING_KEYS,
+        schema="rlvr.config:Config",
+        keys=(
+            "model.path",
+            "model.max_length",
+            "data.template",
+            "rollout.max_response_tokens",
+            "eval.samples_per_prompt",
+            "eval.temperature",
+            "eval.top_p",
+            "reward.verifier",
+            "run.name",
+            "seed",
+        ),
+        forms="rlvr.cli.evaluate_arguments:FORMS",
+    ),
+    "analyze": Command(
+        "rlvr.analyze",
+        "where the policy's token distributions moved away from the base's",
+        "run=FOLDER | base=PATH policy=PATH [key=value ...]",
+        "Scores a policy and its base on responses of both, token by token, and writes a token table, summary tables "
+        "and analysis.json. Interrupted? The same command goes on where it stopped.",
+        (
+            ("run=runs/latest", "the newest run: its policy and checkpoints against its base"),
+            (
+                "base=builtin policy=my/policy data=arithmetic_heldout n=4 output=out",
+                "any two models, sampled afresh",
+            ),
+            ("run=runs/latest select.problems=50 score.top_p=0.9", "fewer problems, another nucleus"),
+        ),
+        "All keys: rlvr/analysis/config.py, or `rlvr analyze --cfg job`.",
+        schema="rlvr.analysis.config:AnalyzeConfig",
+        keys=(
+            "trajectory",
+            "generate",
+            "output",
+            "select.problems",
+            "select.samples",
+            "score.device",
+            "score.top_p",
+            "score.tokens_per_micro_batch",
+            "tables.moved_above",
+            "tables.bootstrap",
+        ),
+        forms="rlvr.cli.analyze_arguments:FORMS",
+    ),
+    "cross-sample": Command(
+        "rlvr.cross_sample",
+        "whether the moved tokens carry the gain in accuracy",
+        "run=FOLDER | base=PATH policy=PATH [key=value ...]",
+        "Two models write each response together: the next token comes from the intervening model where a switch rule "
+        "says so, and from the primary model elsewhere. Writes budgets.csv, cross_sampling.json and every response; "
+        "started again, it skips what is finished.",
+        (
+            ("run=runs/latest", "the newest run, both directions, the usual budgets"),
+            ("run=runs/latest budgets=0.02,0.05 rules=js,random", "two budgets and one control"),
+            ("base=builtin policy=my/policy data=arithmetic_heldout output=out", "any two models"),
+        ),
+        "All keys: rlvr/analysis/cross/config.py, or `rlvr cross-sample --cfg job`.",
+        schema="rlvr.analysis.cross.config:CrossSampleConfig",
+        keys=(
+            "run",
+            "base",
+            "policy",
+            "output",
+            "limit",
+            "direction",
+            "samples",
+            "temperature",
+            "actors",
+            "threads",
+        ),
+        forms="rlvr.cli.cross_sample_arguments:FORMS",
+    ),
+    "report": Command(
+        "rlvr.report",
+        "one HTML file: curves, figures, responses token by token",
+        "FOLDER [FOLDER ...] [option=value ...]",
+        None,
+        (
+            ("runs/latest", "the newest run"),
+            ("runs/a runs/b output=comparison", "two runs over each other"),
+            ("runs/latest divergent=10 random=5 tokens=300", "a smaller file"),
+        ),
+        "What the pages show comes from `rlvr train`, `rlvr analyze` and `rlvr cross-sample`.",
+    ),
+    "sweep-report": Command(
+        "rlvr.sweep_report",
+        "the runs of a sweep side by side, with intervals and tests",
+        "FOLDER [--baseline CONDITION]",
+        None,
+        (
+            ("runs/paper_table", "every table and figure of this sweep"),
+            ("runs/paper_table --baseline recipe-dapo", "differences from the condition recipe-dapo"),
+            ("runs/sweep", "a sweep started with -m and no folder of its own"),
+        ),
+        "How the intervals and tests are computed: docs/statistics.md.",
+    ),
+    "findings": Command(
+        "rlvr.findings",
+        "a run, its controls and all of the above in one table",
+        "[run=FOLDER]",
+        None,
+        (
+            ("", "of the newest run"),
+            ("run=runs/latest", "the same"),
+            ("run=runs/mine", "of another run; started again, it goes on where it stopped"),
+        ),
+        "The single parts: `rlvr train`, `rlvr analyze`, `rlvr cross-sample`, `rlvr report`.",
+    ),
+    "audit-reward": Command(
+        "rlvr.audit_reward",
+        "what the grader makes of a file of answers",
+        "file=ROWS.jsonl [key=value ...]",
+        None,
+        (
+            (
+                "file=rows.jsonl output=verdicts.jsonl",
+                "grade rows {id, answer, response}, keep every verdict",
+            ),
+            ("file=train.jsonl", "rows without responses: each gold answer against itself"),
+            ("file=rows.jsonl second=my_verifier:grade", "compare with another grader"),
+        ),
+        "All keys: rlvr/audit_reward.py, or `rlvr audit-reward --cfg job`.",
+        schema="rlvr.audit_reward:AuditConfig",
+        keys=(
+            "file",
+            "output",
+            "policy",
+            "verifier",
+            "second",
+            "answer_column",
+            "response_column",
+            "workers",
+            "deadline_seconds",
+            "show",
+        ),
+    ),
+}
