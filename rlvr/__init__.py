@@ -1,3 +1,59 @@
-"""rlvr: reinforcement learning with verifiable rewards that shows, and weights, the tokens that matter."""
+"""rlvr: reinforcement learning with verifiable rewards that shows, and weights, the tokens that matter.
+
+From Python: `rlvr.load_recipe`, `rlvr.train`, `rlvr.analyze`, `rlvr.load_run` (see rlvr.api), and the package
+`rlvr.divergence`. Importing rlvr loads none of them: torch and the engines come with the first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlvr import divergence
+    from rlvr.api import LoadedAnalysis, LoadedRun, RunResult, analyze, load_recipe, load_run, train
 
 __version__ = "0.1.0"
+__all__ = [
+    "LoadedAnalysis",
+    "LoadedRun",
+    "RunResult",
+    "__version__",
+    "analyze",
+    "divergence",
+    "load_recipe",
+    "load_run",
+    "train",
+]
+# Functions of rlvr.api whose name is also that of a command's module.
+SHARED_NAMES = ("analyze", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "divergence":
+        return importlib.import_module("rlvr.divergence")
+    if name in __all__:
+        return getattr(importlib.import_module("rlvr.api"), name)
+    raise AttributeError(f"module 'rlvr' has no attribute {name!r}")
+
+
+class _CommandModule(ModuleType):
+    """The module of a command, called as the function of the same name in rlvr.api."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        function = getattr(importlib.import_module("rlvr.api"), self.__name__.removeprefix("rlvr."))
+        return function(*args, **options)
+
+
+class _Package(ModuleType):
+    """This package: importing rlvr.train binds that module to the name here, where rlvr.train(config) still works."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SHARED_NAMES and isinstance(value, ModuleType):
+            value.__class__ = _CommandModule
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -17,17 +17,18 @@ from rlvr.learner.packing import pack
 from rlvr.metrics import PhaseClock, step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.evaluation import EvalReport, evaluate
+from rlvr.runtime.folder import Summary
 from rlvr.runtime.session import Session, open_session
 from rlvr.seeding import derived_seed
 from rlvr.sync.gate import check_mismatch
 
 
-def train(cfg: Config) -> None:
+def train(cfg: Config) -> Summary:
     """Run a configuration from start (or checkpoint) to summary."""
     with open_session(cfg) as session:
         before = session.start.eval_before or {r.name: r.accuracy for r in run_evaluation(session, 0)}
         state = train_steps(session, before)
-        session.finish(state, run_evaluation(session, state.step))
+        return session.finish(state, run_evaluation(session, state.step))
 
 
 def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import with_run
-from rlvr.cli.compose import CommandLine, check_keys, compose, parse_overrides
+from rlvr.cli.compose import CommandLine, check_keys, compose, parse_overrides, registry_kept
 from rlvr.cli.entry import register_command
 from rlvr.cli.evaluate_arguments import SAMPLES, sets
 from rlvr.cli.shorthand import ShortForm, expand, listed, path, quote_odd_values
@@ -53,7 +53,17 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     return quote_odd_values(overrides), expanded.own.get("run")
 
 
-def check_arguments(arguments: Sequence[str], run: str | None) -> None:
+def load(arguments: Sequence[str]) -> AnalyzeConfig:
+    """The configuration of a command line; Hydra is as it was before, afterwards.
+
+    Raises:
+        ConfigError: as `expand_arguments` and `check_arguments`.
+    """
+    with registry_kept():
+        return check_arguments(*expand_arguments(arguments))
+
+
+def check_arguments(arguments: Sequence[str], run: str | None) -> AnalyzeConfig:
     """Register the defaults (of the run, where there is one) and compose once, to report mistakes in our words.
 
     Raises:
@@ -74,6 +84,7 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> None:
     assert isinstance(cfg, AnalyzeConfig)
     if run is None and "data.eval" not in given and not QUESTIONS & set(arguments):
         _require_responses(cfg)
+    return cfg
 
 
 def _require_responses(cfg: AnalyzeConfig) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.cli.peer_keys import peer_hint
-from rlvr.cli.shorthand import check_placeholders
+from rlvr.cli.shorthand import check_placeholders, quote_odd_values
 from rlvr.config import Config, known_keys
 from rlvr.errors import ConfigError
 
@@ -191,6 +192,53 @@ def typed(overrides: Sequence[str]) -> Config:
         raise ConfigError(str(error)) from error
     assert isinstance(config, Config)
     return config
+
+
+def load(arguments: Sequence[str]) -> Config:
+    """The training configuration of overrides, checked as the command does it; Hydra is as it was before, afterwards.
+
+    Raises:
+        ConfigError: an override that does not fit, an option of the command line, or several values for one key.
+    """
+    arguments = quote_odd_values(arguments)
+    if options := [argument for argument in arguments if argument.startswith("-")]:
+        raise ConfigError(
+            f"{options[0]}: an option of the command line; give overrides, key=value or group=option"
+        )
+    if any(override.lstrip("+").startswith("sweep=") for override in arguments):
+        raise ConfigError(
+            "sweep= names several runs; load and train each of them, or use `rlvr train +sweep=NAME`"
+        )
+    with registry_kept():
+        register_schema()
+        check_overrides(arguments)
+        with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+            return typed(arguments)
+
+
+def checked_types(config: Config) -> Config:
+    """The configuration, read once more by the schema: whoever sets fields in Python may mistake a type.
+
+    Raises:
+        ConfigError: a value of the wrong type, or a key that does not exist.
+    """
+    try:
+        checked = OmegaConf.to_object(OmegaConf.structured(config))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(checked, Config)
+    return checked
+
+
+@contextmanager
+def registry_kept() -> Iterator[None]:
+    """Hydra's registry of configurations as it was before, afterwards: it is shared by everybody in the process."""
+    store = ConfigStore.instance()
+    before = dict(store.repo)
+    try:
+        yield
+    finally:
+        store.repo = before
 
 
 def check_composed(own: Any) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rlvr
 from rlvr.errors import ActorError, DeadlineError
 from rlvr.reward.worker import HEADER, PROGRESS
 
@@ -35,7 +34,7 @@ class Template:
 
     def __init__(self, settings: WorkerSettings, start_timeout_seconds: float) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        package_root = str(Path(rlvr.__file__).parent.parent)
+        package_root = str(Path(__file__).resolve().parents[2])
         search_path = [package_root, *(path or os.getcwd() for path in sys.path)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path), "OMP_NUM_THREADS": "1"}
         with theirs:

@@ -115,6 +115,12 @@ class RunFolder:
         if self._lock is None:
             self._lock = lock_folder(self.path, f"run.name={self.path.name}")
 
+    def release(self) -> None:
+        """Let others write to the folder, this process included."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Say what to do where a file of a training run cannot be written.

@@ -209,6 +209,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
     # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
     dropped = folder.rewind(-1 if checkpoint is None else start.step)
     with ExitStack() as stack:
+        stack.callback(folder.release)
         tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
         stack.callback(tracker.close)
         tracker.note("\n".join(filter(None, (str(plan), cores, truncation_note(cfg)))))
