@@ -10,7 +10,7 @@ import pytest
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.cli.main import COMMANDS
+from rlvr.cli.commands import COMMANDS
 from rlvr.config import known_keys
 from tests.helpers.pages import PAGES, code_of, name_of
 from tests.helpers.paths import REPOSITORY
