@@ -33,7 +33,7 @@ def run(code: str) -> dict[str, Any]:
 
 @pytest.fixture
 def latest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that runs/latest is, with metrics, one dump of responses and an analysis, seen from its parent's parent."""
+    """The folder that runs/latest is, with metrics, a dump of responses and an analysis."""
     folder = write_training(tmp_path / "runs", "mine", steps=2)
     write_analysis(folder / "analysis")
     (folder / "samples").mkdir(exist_ok=True)
