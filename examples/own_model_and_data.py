@@ -1,18 +1,19 @@
 r"""A model and data of one's own, made here without the hub, and the command that trains on them.
 
     python own_model_and_data.py output=/tmp/own
-    python own_model_and_data.py output=/tmp/own steps=600 seed=3
+    python own_model_and_data.py output=/tmp/own steps=400 seed=3
 
 writes <output>/model (a folder in Hugging Face format), <output>/train.jsonl and <output>/test.jsonl, and prints the
 command.
 
-The task is sums of two numbers below 30, with columns that are not called as usual. The model is a two-layer Qwen2 with
-the built-in tokenizer; it is shown answers that are right half of the time, so that reinforcement learning has
-something to find.
+The task is to write a number backwards, in columns that are not called as usual. The model is a two-layer Qwen2 with
+the built-in tokenizer. It is taught answers that are turned round half of the time and copied otherwise, so that
+reinforcement learning has something to choose between.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shlex
@@ -25,15 +26,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2Config, Qw
 from rlvr.data.build_base import answer_loss
 from rlvr.data.tokenizer import model_folder
 
-LARGEST, HELD_OUT = 29, 100
+DIGITS, HELD_OUT = "123456789", 100
 BATCH = 64  # answers in a step of the supervised training
 
 
 def write_data(folder: Path, rng: random.Random) -> list[dict[str, str]]:
     """Write both files, no question in both, and return the rows of the training file."""
-    rows = [
-        {"prompt": f"{a}+{b}=?", "label": str(a + b)} for a in range(LARGEST + 1) for b in range(LARGEST + 1)
-    ]
+    numbers = ["".join(digits) for digits in itertools.product(DIGITS, repeat=3)]
+    rows = [{"prompt": f"{number}=?", "label": number[::-1]} for number in numbers if number != number[::-1]]
     rng.shuffle(rows)
     for name, part in (("test", rows[:HELD_OUT]), ("train", rows[HELD_OUT:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
@@ -60,11 +60,8 @@ def make_model(tokenizer: PreTrainedTokenizerBase) -> Qwen2ForCausalLM:
 
 
 def answer(row: dict[str, str], rng: random.Random) -> str:
-    """A boxed answer, right half of the time, else off by one to three."""
-    value = int(row["label"])
-    if rng.random() < 0.5:
-        value += rng.choice((1, 2, 3))
-    return rf"so \boxed{{{value}}}"
+    """A boxed answer: the number backwards half of the time, else as it stands."""
+    return rf"so \boxed{{{row['label'] if rng.random() < 0.5 else row['label'][::-1]}}}"
 
 
 def teach(
@@ -120,7 +117,7 @@ def main(arguments: list[str]) -> list[str]:
     rows = write_data(folder, rng)
     tokenizer = AutoTokenizer.from_pretrained(model_folder("builtin"))
     model = make_model(tokenizer)
-    loss = teach(model, tokenizer, rows, int(given.get("steps", "600")), rng)
+    loss = teach(model, tokenizer, rows, int(given.get("steps", "300")), rng)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     command = training_command(folder)

@@ -102,12 +102,11 @@ def test_the_model_and_the_data_are_what_the_printed_command_needs(
     [test] = inputs.eval_sets
     assert len(test.prompts) == 100
     asked = {prompt.problem.question for prompt in test.prompts}
-    prompts = inputs.stream.take(0, 800)
-    assert len({prompt.problem.question for prompt in prompts}) == 800
+    prompts = inputs.stream.take(0, 548)
+    assert len({prompt.problem.question for prompt in prompts}) == 548
     assert asked.isdisjoint(prompt.problem.question for prompt in prompts)
     for prompt in prompts[:20]:
-        a, b = map(int, prompt.problem.question.removesuffix("=?").split("+"))
-        assert int(prompt.problem.answer) == a + b
+        assert prompt.problem.answer == prompt.problem.question.removesuffix("=?")[::-1]
 
 
 def test_the_example_refuses_what_it_does_not_know() -> None:
