@@ -53,6 +53,34 @@ COMMANDS: dict[str, Command] = {
             "run.resume",
         ),
     ),
+    "check": Command(
+        "rlvr.cli.check",
+        "look a run over before it starts: data, verifier, prompt, arithmetic",
+        "[recipe=NAME] [group=option ...] [key=value ...]",
+        None,
+        (
+            ("recipe=grpo", "the recipe as it stands"),
+            (
+                "recipe=dapo data=local data.train.path=rows.jsonl data.eval=[{name:mine,path:held.jsonl}]",
+                "own data",
+            ),
+            ("recipe=grpo reward.verifier=my_verifier:grade", "a verifier of one's own, tried on three rows"),
+        ),
+        "Exit code 1 and what to do where something is wrong. Keys: `rlvr train --help`, rlvr/config.py.",
+        schema="rlvr.config:Config",
+        keys=(
+            "data.train.name",
+            "data.train.path",
+            "data.train.question",
+            "data.train.answer",
+            "data.template",
+            "data.max_prompt_tokens",
+            "rollout.max_response_tokens",
+            "reward.policy",
+            "reward.verifier",
+            "model.path",
+        ),
+    ),
     "evaluate": Command(
         "rlvr.evaluate",
         "avg@n, pass@k and majority@k of a model, with intervals",
@@ -202,5 +230,17 @@ COMMANDS: dict[str, Command] = {
             "deadline_seconds",
             "show",
         ),
+    ),
+    "export": Command(
+        "rlvr.cli.export",
+        "a Hugging Face folder with a model card from a run or a checkpoint",
+        "FOLDER [output=DIR]",
+        None,
+        (
+            ("runs/latest", "the newest run's policy"),
+            ("runs/mine/checkpoints/step_000020 output=my_model", "the weights after step 20"),
+            ("runs/unfinished", "the newest checkpoint of a run that has not finished"),
+        ),
+        "The folder loads with transformers, vLLM and `rlvr evaluate model=FOLDER`.",
     ),
 }

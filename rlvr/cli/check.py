@@ -1,0 +1,165 @@
+"""Look a training run over before it is started: `rlvr check recipe=grpo data=local data.train.path=rows.jsonl`.
+
+Takes what `rlvr train` takes for a single run, and starts neither Ray nor an engine: the keys are checked together,
+the data is read, three rows are graded, one prompt is shown as the model will see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlvr.cli.entry import hydra_entry
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.verdict import GradeRequest, Verdict
+from rlvr.runtime.inputs import Inputs, read_inputs
+from rlvr.sweep.needs import job_need
+from rlvr.types import Prompt
+from rlvr.validate import validate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ROWS = 3  # graded
+WRONG = "-987654321"  # an answer that no problem has
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A row's own answer, and a wrong one, as the run's verifier grades them."""
+
+    problem_id: str
+    gold: str
+    itself: Verdict
+    wrong: Verdict
+
+    def __str__(self) -> str:
+        return f"{self.problem_id}: gold {self.gold!r:.60} itself {_word(self.itself)}, {WRONG} {_word(self.wrong)}"
+
+
+def check(cfg: Config) -> None:
+    """Print what a run would do and need.
+
+    Raises:
+        ConfigError: what is wrong with the configuration, the data or the verifier; nothing has been started.
+    """
+    plan, _ = validate(cfg)
+    print(f"configuration  recipe {cfg.recipe}: its keys go together")
+    inputs = read_inputs(cfg)
+    print(f"data           {described_data(inputs)}")
+    prompts = inputs.stream.take(0, min(ROWS, inputs.stream.size or ROWS))
+    trials = graded(cfg, prompts)
+    print(f"verifier       {cfg.reward.verifier or f'math-verify, policy {cfg.reward.policy}'}")
+    for trial in trials:
+        print(f"  {trial}")
+    for note in refuse_misjudged(cfg, trials):
+        print(f"  NOTE {note}")
+    print(f"prompt         {prompts[0].problem.id}, template {cfg.data.template}")
+    print(shown_prompt(prompts[0], inputs.tokenizer))
+    print(f"arithmetic     {cfg.steps} steps; {plan}")
+    print(f"needs          {needs(cfg)}")
+    print("nothing speaks against this run; `rlvr train` with the same arguments starts it")
+
+
+def described_data(inputs: Inputs) -> str:
+    """Names and sizes of the training stream and the evaluation sets, and what was left out of them."""
+    stream = inputs.stream
+    sets = [(f"train {stream.name}", stream.size, stream.left_out)]
+    sets += [(f"eval {chosen.name}", len(chosen.prompts), chosen.left_out) for chosen in inputs.eval_sets]
+    lines = []
+    for name, size, left_out in sets:
+        counts = {
+            "bad rows left out": len(left_out.bad_rows),
+            "long prompts left out": len(left_out.long_prompts),
+            "questions that also stand in an evaluation set": len(left_out.overlaps),
+        }
+        said = [f"{count} {what}" for what, count in counts.items() if count]
+        size_said = "made as they are needed, without end" if size is None else f"{size} problems"
+        lines.append(", ".join([f"{name}: {size_said}", *said]))
+    return "\n               ".join(lines)
+
+
+def graded(cfg: Config, prompts: Sequence[Prompt]) -> list[Trial]:
+    """Each row's own answer and a wrong one, graded by the run's verifier in a worker, as in the run."""
+    requests = []
+    for prompt in prompts:
+        gold = prompt.problem.answer
+        requests += [
+            GradeRequest(f"{prompt.id}/{kind}", gold, rf"\boxed{{{answer}}}")
+            for kind, answer in (("itself", gold), ("wrong", WRONG))
+        ]
+    with GraderPool(
+        workers=1,
+        deadline_seconds=cfg.reward.deadline_seconds,
+        memory_mb=cfg.reward.memory_mb,
+        policy=cfg.reward.policy,
+        verifier=cfg.reward.verifier,
+    ) as pool:
+        verdicts = pool.grade(requests)
+    return [
+        Trial(p.problem.id, p.problem.answer, verdicts[f"{p.id}/itself"], verdicts[f"{p.id}/wrong"])
+        for p in prompts
+    ]
+
+
+def refuse_misjudged(cfg: Config, trials: Sequence[Trial]) -> list[str]:
+    r"""What is odd about a verifier of the user's own, which may want another form than \boxed{answer}.
+
+    Raises:
+        ConfigError: the verifier failed on a row, or ours takes a row's own answer for wrong or a wrong one for right.
+    """
+    found = [
+        f"row {trial.problem_id}: the verifier failed on its own answer {trial.gold!r:.60}: {verdict.detail}"
+        for trial in trials
+        for verdict in (trial.itself, trial.wrong)
+        if verdict.failed
+    ]
+    odd = [
+        f"row {trial.problem_id}: its own answer {trial.gold!r:.60} is graded {_word(trial.itself)}"
+        for trial in trials
+        if not (trial.itself.correct or trial.itself.failed)
+    ]
+    odd += [
+        f"row {trial.problem_id}: {WRONG} is graded correct, its answer is {trial.gold!r:.60}"
+        for trial in trials
+        if trial.wrong.correct
+    ]
+    if cfg.reward.verifier is None:
+        found += [f"{line}; look at the column of answers (data.train.answer)" for line in odd]
+        odd = []
+    if found:
+        raise ConfigError("\n".join(found))
+    return [rf"{line}; right if the verifier wants another form than \boxed{{answer}}" for line in odd]
+
+
+def shown_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> str:
+    """A prompt as text, white space visible, and as tokens with their ids."""
+    text = str(tokenizer.decode(list(prompt.token_ids)))
+    tokens = [f"{id_}:{str(tokenizer.decode([id_]))!r}" for id_ in prompt.token_ids]
+    return f"  text    {text!r}\n  tokens  {len(tokens)}: {' '.join(tokens)}"
+
+
+def needs(cfg: Config) -> str:
+    """Processes, memory and GPUs of the run."""
+    need = job_need(cfg)
+    ranks = cfg.rollout.engines * cfg.rollout.tensor_parallel
+    processes = (
+        f"1 driver, {cfg.rollout.engines} engine(s) on {ranks} rank(s), {cfg.learner.workers} learner(s), "
+        f"{cfg.reward.workers} grader(s)"
+    )
+    # Without the size of its model there is no estimate.
+    memory = "" if need.alone.startswith("memory") else f"; at most about {need.memory_mb} MiB of host memory"
+    return f"{processes}; {f'{need.gpus} GPU(s)' if need.gpus else 'no GPU'}{memory}"
+
+
+def _word(verdict: Verdict) -> str:
+    return verdict.outcome.value
+
+
+main = hydra_entry(check, command="check")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A model to hand on: `rlvr export runs/mine/checkpoints/step_000020 output=my_model`.
+
+The folder of a run gives its exported policy, or its newest checkpoint where there is none; a checkpoint's gives the
+weights of that step, whether or not they were exported. Writes a folder in Hugging Face format: weights,
+configuration, tokenizer, and a model card with what the run's files say of it.
+
+    output=DIR   where to; unless named <run>/export/<step, or policy>
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr.analysis.loaded import LoadedRun, load_run
+from rlvr.analysis.run_inputs import POLICY
+from rlvr.cli.exits import readable_errors
+from rlvr.cli.help import answer_help
+from rlvr.cli.model_card import model_card
+from rlvr.cli.shorthand import ShortForm, expand
+from rlvr.data.model_folders import is_training_checkpoint
+from rlvr.data.tokenizer import load_tokenizer
+from rlvr.errors import CheckpointError, ConfigError, RlvrError
+from rlvr.runtime.checkpoint import list_checkpoints
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.manifest import damage
+
+FORMS = (ShortForm("output=DIR", "where to"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A policy of a run."""
+
+    run: LoadedRun
+    step: int
+    exported: Path | None  # in Hugging Face format already
+    checkpoint: Path | None  # else its weights are here
+
+    @property
+    def name(self) -> str:
+        return POLICY if self.checkpoint is None else self.checkpoint.name
+
+
+def export(path: Path, output: Path | None = None) -> Path:
+    """Write the policy of a run or of a checkpoint in Hugging Face format; returns the folder.
+
+    Raises:
+        ConfigError: no policy there, its weights are split over ranks (ZeRO 3), or the output exists.
+        CheckpointError: the checkpoint is damaged.
+        RlvrError: the folder cannot be written.
+    """
+    source = find_source(path)
+    target = output or source.run.folder / "export" / source.name
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"output={target}: exists already; name another folder, or remove it")
+    draft = target.with_name(f".{target.name}.draft")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        _write(source, draft)
+        (draft / "README.md").write_text(model_card(source.run, source.step))
+        os.replace(draft, target)
+    except OSError as error:
+        raise RlvrError(f"output={target}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def find_source(path: Path) -> Source:
+    """The policy that the folder of a run, of a checkpoint or of an exported policy stands for.
+
+    Raises:
+        ConfigError: the folder belongs to no run, or the run has neither a policy nor a checkpoint.
+        CheckpointError: the checkpoint is damaged.
+    """
+    folder = path.expanduser().resolve()
+    if folder.name == POLICY and not is_training_checkpoint(folder):
+        folder = folder.parent
+    if is_training_checkpoint(folder):
+        return _of_checkpoint(folder)
+    run = load_run(folder)
+    if run.policy is not None and run.summary is not None:
+        return Source(run, run.summary.steps, run.policy, None)
+    checkpoints = list_checkpoints(RunFolder(run.folder.parent, run.folder.name))
+    if not checkpoints:
+        raise ConfigError(f"{path}: the run has neither a finished policy nor a checkpoint; let it train on")
+    return _of_checkpoint(checkpoints[-1])
+
+
+def _of_checkpoint(folder: Path) -> Source:
+    if found := damage(folder):
+        raise CheckpointError(f"checkpoint {folder}: cannot be read ({found}); give another one of its run")
+    owner = folder.parent.parent
+    # A checkpoint that was moved away from its run still knows its configuration.
+    run = load_run(owner if (owner / "config.yaml").is_file() else folder)
+    step = int(json.loads((folder / "state.json").read_text())["step"])
+    exported = folder / POLICY
+    return Source(run, step, exported if (exported / "config.json").is_file() else None, folder)
+
+
+def _write(source: Source, draft: Path) -> None:
+    cfg = source.run.config.model
+    if source.exported is not None:
+        shutil.copytree(source.exported, draft)
+    else:
+        from rlvr.analysis.shift.causal_lm import load_causal_lm  # torch
+
+        load_causal_lm(str(source.checkpoint), cfg, "cpu").lm.save_pretrained(draft)
+    load_tokenizer(cfg.path, cfg.trust_remote_code).save_pretrained(draft)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:
+    """The folder to export from, and the one to write.
+
+    Raises:
+        ConfigError: not exactly one folder, or an option that does not exist.
+    """
+    expanded = expand(arguments, FORMS)
+    folders = [argument for argument in expanded.arguments if "=" not in argument or Path(argument).is_dir()]
+    if unknown := [argument for argument in expanded.arguments if argument not in folders]:
+        raise ConfigError(f"{unknown[0]}: there is no such option; the only one is output=DIR")
+    if len(folders) != 1:
+        raise ConfigError("name one folder of a run or of a checkpoint, such as: rlvr export runs/latest")
+    output = expanded.own.get("output")
+    return Path(folders[0]), Path(output).expanduser() if output else None
+
+
+def main() -> None:
+    """Entry point."""
+    answer_help("export")
+    with readable_errors():
+        target = export(*parse(sys.argv[1:]))
+        print(f"model, tokenizer and README.md in {target}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The model card of an exported policy: what the files of its run say, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr.analysis.loaded import LoadedRun
+from rlvr.config import Config, SourceConfig
+from rlvr.data.tokenizer import is_local
+
+LOADING = """```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")  # this folder
+model = AutoModelForCausalLM.from_pretrained(".")
+```"""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """The accuracy on one held-out set at one step; the interval is 95 %, clustered by problem."""
+
+    name: str
+    accuracy: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:.3f} (95 %: {self.low:.3f} to {self.high:.3f})"
+
+
+def model_card(run: LoadedRun, step: int) -> str:
+    """README.md of the policy that a run had after `step` steps."""
+    cfg = run.config
+    head = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    if not is_local(cfg.model.path):
+        head.append(f"base_model: {cfg.model.path}")
+    head += ["tags:", "- reinforcement-learning", "- rlvr", "---"]
+    rows = [f"| {name} | {value} |" for name, value in _facts(run, step)]
+    parts = [
+        "\n".join(head),
+        f"# {run.folder.name}, step {step}",
+        f"{cfg.model.path}, trained by reinforcement learning with verifiable rewards.",
+        "\n".join(["| | |", "| --- | --- |", *rows]),
+        "## Accuracy\n\n" + _accuracy_text(run, step),
+        f"## Loading\n\n{LOADING}\n\n{_prompt_text(cfg)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def accuracies(run: LoadedRun, step: int) -> list[Accuracy]:
+    """What an evaluation after `step` steps found, set by set; empty where there was none."""
+    # The last one counts: a run that went back and on again evaluated a step twice.
+    rows: Sequence[dict[str, Any]] = [r for r in run.metrics("eval").to_pylist() if r["step"] == step]
+    found = rows[-1] if rows else {}
+    names = [
+        key.split("/")[1] for key, value in found.items() if key.endswith("/accuracy") and value is not None
+    ]
+    return [
+        Accuracy(name, *(found[f"eval/{name}/{figure}"] for figure in ("accuracy", "ci_low", "ci_high")))
+        for name in names
+    ]
+
+
+def _facts(run: LoadedRun, step: int) -> list[tuple[str, object]]:
+    cfg, summary = run.config, run.summary
+    facts: list[tuple[str, object]] = [
+        ("base", cfg.model.path),
+        ("recipe", cfg.recipe),
+        ("steps", f"{step} of {cfg.steps}"),
+        ("seed", cfg.seed),
+        ("data", _source(cfg.data.train)),
+        ("a step", f"{cfg.data.prompts_per_step} prompts x {cfg.rollout.samples_per_prompt} responses"),
+        ("token weighting", cfg.advantage.token),
+        ("learning rate", f"{cfg.learner.lr:g}"),
+        ("precision", cfg.model.dtype),
+        ("verifier", cfg.reward.verifier or f"math-verify, policy {cfg.reward.policy}"),
+    ]
+    if summary is not None and summary.steps == step:
+        facts.append(("tokens generated in training", summary.tokens_generated))
+        facts += [("changed on the way", change) for change in summary.changes]
+        facts.append(("versions", ", ".join(f"{name} {value}" for name, value in summary.versions.items())))
+    return facts
+
+
+def _source(source: SourceConfig) -> str:
+    return source.name if source.path is None else f"{source.name} ({source.path})"
+
+
+def _accuracy_text(run: LoadedRun, step: int) -> str:
+    after = accuracies(run, step)
+    if not after:
+        return f"The run was not evaluated after step {step}."
+    before = {part.name: part for part in accuracies(run, 0)}
+    cfg = run.config.eval
+    lines = ["| held-out set | before training | this model |", "| --- | --- | --- |"]
+    lines += [f"| {part.name} | {before.get(part.name, '-')} | {part} |" for part in after]
+    return "\n".join(lines) + (
+        f"\n\n{cfg.samples_per_prompt} response(s) to each problem at temperature {cfg.temperature:g}, "
+        f"top_p {cfg.top_p:g}; intervals are clustered by problem."
+    )
+
+
+def _prompt_text(cfg: Config) -> str:
+    how = (
+        "with the tokenizer's chat template (`tokenizer.apply_chat_template`)"
+        if cfg.data.template == "chat"
+        else f"as the template `{cfg.data.template}` of rlvr writes it"
+    )
+    return (
+        f"It was trained on prompts {how}, with responses of at most {cfg.rollout.max_response_tokens} tokens at "
+        f"temperature {cfg.rollout.temperature:g}."
+    )

@@ -1,0 +1,99 @@
+"""`rlvr check`: what it shows of a run that can work, and what it refuses; neither Ray nor an engine is started."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from rlvr.cli.check import Trial, check, graded, needs, refuse_misjudged
+from rlvr.config import Config, SourceConfig
+from rlvr.errors import ConfigError
+from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.types import Problem, Prompt
+
+
+def config() -> Config:
+    cfg = Config(recipe="grpo")
+    cfg.data.eval = [SourceConfig(name="arithmetic_heldout", limit=4)]
+    return cfg
+
+
+def trial(itself: Outcome, wrong: Outcome) -> Trial:
+    verdicts = [Verdict("p", outcome, None, "7", 0.0, "why") for outcome in (itself, wrong)]
+    return Trial("p", "7", *verdicts)
+
+
+def test_a_good_run_is_shown_whole(capsys):
+    check(config())
+    said = capsys.readouterr().out
+    assert "train arithmetic: made as they are needed, without end" in said
+    assert "eval arithmetic_heldout: 4 problems" in said
+    assert said.count("itself correct, -987654321 wrong") == 3
+    assert "16 prompts -> 256 samples -> 4 updates of 64 samples" in said
+    assert "1 driver, 1 engine(s) on 1 rank(s), 1 learner(s), 1 grader(s); no GPU" in said
+    assert "nothing speaks against this run" in said
+    assert not {"ray", "vllm", "deepspeed"} & set(sys.modules)
+
+
+def test_the_prompt_is_shown_as_text_and_as_tokens(tmp_path, capsys):
+    rows = [{"question": f"{n}+1=?", "answer": str(n + 1)} for n in range(5)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cfg = config()
+    cfg.data.train = SourceConfig(name="mine", path=str(tmp_path / "rows.jsonl"), limit=1)
+    check(cfg)
+    said = capsys.readouterr().out
+    assert "train mine: 1 problems" in said
+    assert "text    '0+1=?'" in said
+    assert "tokens  5: " in said
+    assert "'+'" in said
+
+
+def test_data_that_cannot_be_used_is_refused(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"question": "q"}\n')
+    cfg = config()
+    cfg.data.train = SourceConfig(name="mine", path=str(tmp_path / "rows.jsonl"))
+    with pytest.raises(ConfigError, match="row 1, column 'answer'"):
+        check(cfg)
+
+
+def test_a_misjudging_grader_of_ours_is_refused_and_ones_own_is_a_note():
+    own = config()
+    own.reward.verifier = "mine:grade"
+    fine = trial(Outcome.CORRECT, Outcome.WRONG)
+    assert refuse_misjudged(config(), [fine]) == []
+    odd = [trial(Outcome.WRONG, Outcome.WRONG), trial(Outcome.CORRECT, Outcome.CORRECT)]
+    with pytest.raises(
+        ConfigError, match=r"own answer '7' is graded wrong.*\n.*-987654321 is graded correct"
+    ):
+        refuse_misjudged(config(), odd)
+    assert len(refuse_misjudged(own, odd)) == 2
+    for cfg in (config(), own):
+        with pytest.raises(ConfigError, match="the verifier failed on its own answer '7': why"):
+            refuse_misjudged(cfg, [trial(Outcome.FAILED, Outcome.WRONG)])
+
+
+def test_rows_are_graded_by_the_runs_own_verifier(tmp_path, monkeypatch):
+    (tmp_path / "parity.py").write_text(
+        "def same(gold, response): return int(gold) % 2 == int(response[7:-1]) % 2\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the grader's workers are processes of their own
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cfg = config()
+    cfg.reward.verifier = "parity:same"
+    prompts = [Prompt(Problem(id=answer, question="q", answer=answer, source="t"), (1,)) for answer in "34"]
+    odd, even = graded(cfg, prompts)
+    assert odd.itself.correct
+    assert odd.wrong.correct  # odd as well: a note
+    assert even.itself.correct
+    assert not even.wrong.correct
+    [note] = refuse_misjudged(cfg, [odd, even])
+    assert note.startswith("row 3: -987654321 is graded correct")
+
+
+def test_gpus_are_counted():
+    cfg = config()
+    cfg.rollout.engines, cfg.rollout.tensor_parallel, cfg.rollout.gpus_per_engine = 2, 2, 1.0
+    cfg.learner.workers, cfg.learner.gpus_per_worker = 4, 1.0
+    assert needs(cfg).startswith("1 driver, 2 engine(s) on 4 rank(s), 4 learner(s), 1 grader(s); 8 GPU(s)")

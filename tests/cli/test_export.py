@@ -1,0 +1,148 @@
+"""`rlvr export`: a folder that transformers loads, from a checkpoint or a finished run, with a card of facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlvr.cli.export import export, parse
+from rlvr.config import Config, SourceConfig
+from rlvr.data.tokenizer import model_folder
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.folder import RunFolder
+from tests.helpers.models import tied_model
+from tests.helpers.report_cases import write_training
+
+FIGURES = {"eval/held/accuracy": 0.25, "eval/held/ci_low": 0.125, "eval/held/ci_high": 0.5}
+
+
+def weights(folder: str | Path) -> dict[str, torch.Tensor]:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+
+
+def run_with_checkpoint(root: Path, *, step: int = 4, model: str = "builtin", zero_stage: int = 0) -> Path:
+    """A checkpoint as a learner on one rank leaves it: the base's weights, each a quarter larger."""
+    cfg = Config(recipe="grpo", seed=3, steps=9)
+    cfg.model.path, cfg.learner.zero_stage = model, zero_stage
+    cfg.data.train = SourceConfig(name="mine", path="rows.jsonl")
+    folder = RunFolder(root, "mine")
+    folder.create(cfg)
+    for row in (0, FIGURES), (step, {**FIGURES, "eval/held/accuracy": 0.375}):
+        folder.append_metrics({"step": row[0], "kind": "eval", **row[1]})
+
+    def save_learner(target: str) -> None:
+        module = {f"lm.{name}": value * 1.25 for name, value in weights(model_folder(model)).items()}
+        (Path(target) / "deepspeed").mkdir()
+        torch.save({"module": module}, Path(target) / "deepspeed" / "mp_rank_00_model_states.pt")
+
+    state = TrainingState(step, 64, 1000, 0.0, 1.0, {"held": 0.25})
+    return save_checkpoint(folder, state, cfg, save_learner)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_checkpoint_becomes_a_folder_that_transformers_loads(tmp_path, tied):
+    base = tied_model(tmp_path / "base", "qwen2") if tied else "builtin"
+    checkpoint = run_with_checkpoint(tmp_path, model=base)
+    target = export(checkpoint, tmp_path / "out")
+    assert target == tmp_path / "out"
+    found, started_from = weights(target), weights(model_folder(base))
+    assert set(found) == set(started_from)
+    assert all(torch.equal(found[name], value * 1.25) for name, value in started_from.items())
+    tokenizer, original = (AutoTokenizer.from_pretrained(f) for f in (target, model_folder(base)))
+    assert tokenizer.get_vocab() == original.get_vocab()
+    assert not list(tmp_path.glob(".*.draft"))
+
+
+def test_the_card_has_what_the_runs_files_say(tmp_path):
+    card = (export(run_with_checkpoint(tmp_path), tmp_path / "out") / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "base_model" not in card  # the built-in model is on no hub
+    for line in (
+        "# mine, step 4",
+        "| base | builtin |",
+        "| recipe | grpo |",
+        "| steps | 4 of 9 |",
+        "| seed | 3 |",
+        "| data | mine (rows.jsonl) |",
+        "| held | 0.250 (95 %: 0.125 to 0.500) | 0.375 (95 %: 0.125 to 0.500) |",
+        "4 response(s) to each problem at temperature 1, top_p 1; intervals are clustered by problem.",
+        'AutoModelForCausalLM.from_pretrained(".")',
+    ):
+        assert line in card
+    assert "versions" not in card  # of a finished run only
+
+
+def test_a_step_without_an_evaluation_says_so(tmp_path):
+    checkpoint = run_with_checkpoint(tmp_path)
+    metrics = tmp_path / "mine" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().splitlines()[0] + "\n")
+    card = (export(checkpoint, tmp_path / "out") / "README.md").read_text()
+    assert "The run was not evaluated after step 4." in card
+
+
+def test_a_run_stands_for_its_policy_and_an_unfinished_one_for_its_newest_checkpoint(tmp_path):
+    run_with_checkpoint(tmp_path)
+    assert export(tmp_path / "mine") == tmp_path / "mine" / "export" / "step_000004"
+    run = write_training(tmp_path, "done")
+    with pytest.raises(ConfigError, match="neither a finished policy nor a checkpoint"):
+        export(run)
+    AutoModelForCausalLM.from_pretrained(model_folder("builtin")).save_pretrained(run / "policy")
+    for named in (run, run / "policy"):
+        target = export(named, tmp_path / f"out_{named.name}")
+        card = (target / "README.md").read_text()
+        assert "# done, step 6" in card
+        assert "rlvr 0.1.0" in card
+        assert "tokens generated in training | 12345" in card
+        assert weights(target).keys() == weights(model_folder("builtin")).keys()
+
+
+def test_a_hub_base_is_named_for_the_hub(tmp_path):
+    run = write_training(tmp_path, "done")
+    cfg = OmegaConf.load(run / "config.yaml")
+    cfg.model.path = "some/base"
+    OmegaConf.save(cfg, run / "config.yaml")
+    from rlvr.analysis.loaded import load_run
+    from rlvr.cli.model_card import model_card
+
+    assert "\nbase_model: some/base\n" in model_card(load_run(run), 6)
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path):
+    checkpoint = run_with_checkpoint(tmp_path, zero_stage=3)
+    with pytest.raises(ConfigError, match=r"split over ranks \(ZeRO 3\)"):
+        export(checkpoint, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (checkpoint / "deepspeed" / "mp_rank_00_model_states.pt").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="has 3 bytes, was written with"):
+        export(checkpoint, tmp_path / "out")
+    with pytest.raises(ConfigError, match="not the folder of a training run"):
+        export(tmp_path)
+
+
+def test_an_output_that_holds_something_is_left_alone(tmp_path):
+    checkpoint = run_with_checkpoint(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        export(checkpoint, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name one folder"),
+        (["a", "b"], "name one folder"),
+        (["a", "out=b"], "out=b: there is no such option"),
+        (["a", "output="], "has no value"),
+    ],
+)
+def test_a_command_line_that_says_too_little_or_too_much(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        parse(arguments)
+    assert parse(["a", "output=b"]) == (Path("a"), Path("b"))
