@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.errors import ConfigError
+from rlvr.ranges import too_small
 
 PREFIX = "slurm."
 
@@ -135,11 +136,7 @@ def limit_seconds(text: str) -> int:
 
 
 def _problems(config: SlurmConfig) -> list[str]:
-    found = []
-    for key, low in AT_LEAST.items():
-        value = getattr(config, key)
-        if value is not None and value < low:
-            found.append(f"{PREFIX}{key}={value}: must be at least {low}")
+    found = too_small((f"{PREFIX}{key}", getattr(config, key), low) for key, low in AT_LEAST.items())
     if not TIME.fullmatch(config.time):
         found.append(
             f"{PREFIX}time={config.time}: write it as SLURM does, such as 90 (minutes), 12:00:00 or 2-00:00:00"

@@ -17,6 +17,7 @@ from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
 from rlvr.learner.loss import KL_ESTIMATORS, OBJECTIVES, RATIOS
 from rlvr.learner.packing import AGGREGATIONS
+from rlvr.ranges import no_share, not_among, not_positive, too_small
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
 from rlvr.types import SIGNALS, STEP_SIGNALS
@@ -150,26 +151,10 @@ def _number(cfg: Config, key: str) -> float | None:
 
 def _values(cfg: Config) -> list[str]:
     """What is wrong with keys taken one at a time; null passes where the schema allows it."""
-    found = [
-        f"{key}={value_at(cfg, key)}: use one of {', '.join(allowed)}"
-        for key, allowed in CHOICES.items()
-        if value_at(cfg, key) not in allowed
-    ]
-    found += [
-        f"{key}={value}: must be at least {low:g}"
-        for key, low in AT_LEAST.items()
-        if (value := _number(cfg, key)) is not None and not value >= low
-    ]
-    found += [
-        f"{key}={value}: must be greater than 0"
-        for key in POSITIVE
-        if (value := _number(cfg, key)) is not None and not value > 0
-    ]
-    found += [
-        f"{key}={value}: must be greater than 0 and at most 1"
-        for key in SHARES
-        if (value := _number(cfg, key)) is not None and not 0 < value <= 1
-    ]
+    found = not_among((key, value_at(cfg, key), allowed) for key, allowed in CHOICES.items())
+    found += too_small((key, _number(cfg, key), low) for key, low in AT_LEAST.items())
+    found += not_positive((key, _number(cfg, key)) for key in POSITIVE)
+    found += no_share((key, _number(cfg, key)) for key in SHARES)
     if not 0 <= cfg.reward.max_failed <= 1:
         found.append(f"reward.max_failed={cfg.reward.max_failed}: must be a share, at least 0 and at most 1")
     if cfg.advantage.ddof not in (0, 1):

@@ -194,9 +194,11 @@ def test_a_commands_module_and_the_function_of_its_name_live_together():
 @pytest.mark.usefixtures("unchanged_process")
 def test_two_runs_in_one_process(tmp_path):
     """The second starts Ray, engines and learner anew, and ends with the same numbers."""
+    patient = ["learner.start_deadline_seconds=900", "rollout.start_deadline_seconds=900", "cluster.cpus=1"]
     results = []
     for name in ("first", "second"):
-        config = rlvr.load_recipe("grpo", [*SMALL, "steps=2", f"run.root={tmp_path}", f"run.name={name}"])
+        own = [f"run.root={tmp_path}", f"run.name={name}", "steps=2"]
+        config = rlvr.load_recipe("grpo", [*SMALL, *patient, *own])
         results.append(rlvr.train(config))
     first, second = results
     assert first.summary.steps == 2

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from rlvr.config import ClusterConfig, DataConfig, EvalConfig, ModelConfig, RewardConfig, RolloutConfig
 from rlvr.errors import ConfigError
+from rlvr.ranges import no_share, not_among, not_positive, too_small
 
 TRAJECTORIES = ("policy", "base")  # whose model wrote a response
 
@@ -97,9 +98,7 @@ def validate_analysis(cfg: AnalyzeConfig) -> None:
         ("tables.unit", cfg.tables.unit, ("problem", "response")),
         ("model.dtype", cfg.model.dtype, ("float32", "bfloat16")),
     )
-    found = [
-        f"{key}={value}: use one of {', '.join(known)}" for key, value, known in choices if value not in known
-    ]
+    found = not_among(choices)
     counts = (
         ("select.problems", cfg.select.problems),
         ("select.samples", cfg.select.samples),
@@ -110,13 +109,9 @@ def validate_analysis(cfg: AnalyzeConfig) -> None:
         ("tables.min_count", cfg.tables.min_count),
         ("eval.samples_per_prompt", cfg.eval.samples_per_prompt),
     )
-    found += [
-        f"{key}={value}: must be at least 1" for key, value in counts if value is not None and value < 1
-    ]
-    if not cfg.score.temperature > 0:
-        found.append(f"score.temperature={cfg.score.temperature}: must be greater than 0")
-    if not 0 < cfg.score.top_p <= 1:
-        found.append(f"score.top_p={cfg.score.top_p}: must lie in (0, 1]")
+    found += too_small((key, value, 1) for key, value in counts)
+    found += not_positive([("score.temperature", cfg.score.temperature)])
+    found += no_share([("score.top_p", cfg.score.top_p)])
     for key, values in (
         ("tables.thresholds", cfg.tables.thresholds),
         ("tables.moved_above", [cfg.tables.moved_above]),

@@ -110,8 +110,11 @@ def _write(source: Source, draft: Path) -> None:
     if source.exported is not None:
         shutil.copytree(source.exported, draft)
     else:
+        from transformers.utils.logging import disable_progress_bar
+
         from rlvr.analysis.shift.causal_lm import load_causal_lm  # torch
 
+        disable_progress_bar()
         load_causal_lm(str(source.checkpoint), cfg, "cpu").lm.save_pretrained(draft)
     load_tokenizer(cfg.path, cfg.trust_remote_code).save_pretrained(draft)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rlvr.analysis.cross.rules import RULES
 from rlvr.errors import ConfigError
+from rlvr.ranges import no_share, not_among, too_small
 
 DIRECTIONS = ("forward", "reverse", "both")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -57,18 +58,15 @@ def check(cfg: CrossSampleConfig) -> None:
 
     Raises ConfigError with every problem found, one a line.
     """
-    found = [
-        f"{key}={value}: use one of {', '.join(allowed)}"
-        for key, value, allowed in (
+    found = not_among(
+        [
             ("direction", cfg.direction, DIRECTIONS),
             *(("rules", rule, tuple(RULES)) for rule in cfg.rules),
-            *([("dtype", cfg.dtype, DTYPES)] if cfg.dtype is not None else []),
-        )
-        if value not in allowed
-    ]
-    found += [
-        f"{key}={value}: must be at least {low}"
-        for key, value, low in (
+            ("dtype", cfg.dtype, DTYPES),
+        ]
+    )
+    found += too_small(
+        (
             ("samples", cfg.samples, 1),
             ("limit", cfg.limit, 2),
             ("max_tokens", cfg.max_tokens, 1),
@@ -80,20 +78,16 @@ def check(cfg: CrossSampleConfig) -> None:
             ("actors", cfg.actors, 1),
             ("threads", cfg.threads, 1),
             ("grading_workers", cfg.grading_workers, 1),
+            ("gpus_per_actor", cfg.gpus_per_actor, 0),
         )
-        if value is not None and value < low
-    ]
+    )
+    found += no_share([("top_p", cfg.top_p), ("js_top_p", cfg.js_top_p)])
     if not 0 < cfg.temperature < math.inf:
         found.append(
             f"temperature={cfg.temperature:g}: must be positive and finite (greedy decoding: use 0.01)"
         )
     if not 0 < cfg.deadline_seconds < math.inf:
         found.append(f"deadline_seconds={cfg.deadline_seconds:g}: must be greater than 0")
-    if cfg.gpus_per_actor < 0:
-        found.append(f"gpus_per_actor={cfg.gpus_per_actor:g}: must be at least 0")
-    for key, share in (("top_p", cfg.top_p), ("js_top_p", cfg.js_top_p)):
-        if share is not None and not 0 < share <= 1:
-            found.append(f"{key}={share:g}: must lie in (0, 1]")
     found += _selection(cfg)
     if found:
         raise ConfigError("\n".join(found))

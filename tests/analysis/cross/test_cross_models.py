@@ -148,7 +148,7 @@ def test_too_long_responses_are_refused(run_folder: Path):
         ({"rules": []}, "nothing to run"),
         ({"direction": "sideways"}, "forward, reverse, both"),
         ({"temperature": 0.0}, "temperature=0: must be positive"),
-        ({"top_p": 1.5}, r"top_p=1.5: must lie in (0, 1]"),
+        ({"top_p": 1.5}, "top_p=1.5: must be greater than 0 and at most 1"),
         ({"limit": 0}, "limit=0: must be at least 2"),
         ({"batch": 0, "samples": 0}, "samples=0: must be at least 1\nbatch=0"),
     ],

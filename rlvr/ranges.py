@@ -1,0 +1,39 @@
+"""Values of keys against what they may be, in the same words everywhere. Null passes where the schema allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+
+def not_among(rows: Iterable[tuple[str, object, Collection[str]]]) -> list[str]:
+    """What is wrong with keys that take one of some words: (key, value, words)."""
+    return [
+        f"{key}={value}: use one of {', '.join(allowed)}"
+        for key, value, allowed in rows
+        if value is not None and value not in allowed
+    ]
+
+
+def too_small(rows: Iterable[tuple[str, float | None, float]]) -> list[str]:
+    """What is wrong with keys that have a lower bound: (key, value, bound); nan is below every bound."""
+    return [
+        f"{key}={value}: must be at least {low:g}"
+        for key, value, low in rows
+        if value is not None and not value >= low
+    ]
+
+
+def not_positive(rows: Iterable[tuple[str, float | None]]) -> list[str]:
+    """What is wrong with keys that must be greater than 0: (key, value)."""
+    return [
+        f"{key}={value}: must be greater than 0" for key, value in rows if value is not None and not value > 0
+    ]
+
+
+def no_share(rows: Iterable[tuple[str, float | None]]) -> list[str]:
+    """What is wrong with keys that are a share of something, and not of nothing: (key, value)."""
+    return [
+        f"{key}={value}: must be greater than 0 and at most 1"
+        for key, value in rows
+        if value is not None and not 0 < value <= 1
+    ]
