@@ -9,8 +9,7 @@ from importlib.metadata import version
 
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help
-
-SHELLS = ("bash", "zsh", "fish")
+from rlvr.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif name == "recipes":
         print(recipes())
     elif name == "completion":
-        print(completion(rest[0] if rest else ""))
+        _print_completion(rest[0] if rest else "")
     elif (known := name.replace("_", "-")) in COMMANDS:
         if {"-h", "--help"} & set(rest):  # without the seconds that the command itself takes to load
             print(command_help(known))
@@ -42,13 +41,23 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
 
 
+def _print_completion(shell: str) -> None:
+    from rlvr.cli.completion import completion  # loads Hydra
+
+    try:
+        print(completion(shell))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
 def overview() -> str:
     """The list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     lines += [
         f"  {'recipes':<{width}}  list the recipes and the options of every group",
-        f"  {'completion':<{width}}  print a completion script: {', '.join(SHELLS)}",
+        f"  {'completion':<{width}}  print a completion script for bash, zsh or fish",
         f"  {'version':<{width}}  print the version",
     ]
     return "\n".join(
@@ -86,27 +95,6 @@ def first_comment(text: str) -> str:
         if line.startswith("# ") and not line.startswith("# @package"):
             return line.removeprefix("# ")
     return ""
-
-
-def completion(shell: str) -> str:
-    """A script that completes the commands' names in the given shell.
-
-    Raises:
-        SystemExit: 2 for another shell.
-    """
-    words = " ".join([*COMMANDS, "recipes", "completion", "version", "help"])
-    if shell == "bash":
-        function = f'_rlvr() {{ [ "$COMP_CWORD" = 1 ] && COMPREPLY=($(compgen -W "{words}" -- "$2")); }}'
-        return f"{function}\ncomplete -o default -F _rlvr rlvr"
-    if shell == "zsh":
-        return f"#compdef rlvr\n_rlvr() {{ (( CURRENT == 2 )) && compadd {words} || _files }}\ncompdef _rlvr rlvr"
-    if shell == "fish":
-        return f"complete -c rlvr -n __fish_use_subcommand -a '{words}'"
-    print(
-        f'rlvr completion {shell}: use one of {", ".join(SHELLS)}; in bash: eval "$(rlvr completion bash)"',
-        file=sys.stderr,
-    )
-    sys.exit(2)
 
 
 if __name__ == "__main__":

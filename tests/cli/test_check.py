@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -90,6 +91,15 @@ def test_rows_are_graded_by_the_runs_own_verifier(tmp_path, monkeypatch):
     assert not even.wrong.correct
     [note] = refuse_misjudged(cfg, [odd, even])
     assert note.startswith("row 3: -987654321 is graded correct")
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_1_and_clear_words():
+    command = [sys.executable, "-m", "rlvr", "check", "recipe=grpo", "data=local"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1
+    assert "ConfigError: data.train.path: data=local leaves it to you" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_gpus_are_counted():

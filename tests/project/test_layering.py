@@ -21,6 +21,8 @@ MAY_IMPORT = {
     "vllm": ("rollout/engine.py", "sync/"),
 }
 PURE = [
+    "rlvr.api",
+    "rlvr.cli.main",
     "rlvr.types",
     "rlvr.config",
     "rlvr.errors",
