@@ -123,8 +123,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with readable_errors():
         arguments, run = expand_arguments(sys.argv[1:])
-        check_arguments(arguments, run)
-    sys.argv[1:] = options_first(arguments)
+        sys.argv[1:] = options_first(arguments)
+        check_arguments(sys.argv[1:], run)
     disable_progress_bar()  # of loading weights; ours shows parts
     run_command(LINE, analyze)
 

@@ -78,7 +78,11 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
 
 def options_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments with Hydra's own options, such as -m, before the overrides: its parser wants them together."""
+    """The arguments with Hydra's own options, such as -m, before the overrides: its parser wants them together.
+
+    Raises:
+        ConfigError: an option that Hydra does not have.
+    """
     from hydra._internal.utils import get_args_parser
 
     known = get_args_parser()._option_string_actions
@@ -92,6 +96,12 @@ def options_first(arguments: Sequence[str]) -> list[str]:
             continue
         options.append(argument)
         action = known.get(argument)
+        name = argument.partition("=")[0]
+        if argument[:2] not in known and not any(option.startswith(name) for option in known):
+            raise ConfigError(
+                f"{name}: there is no such option; overrides are written without dashes, "
+                f"{name.lstrip('-') or 'key'}=VALUE, and --help shows the rest"
+            )
         if action is not None and action.nargs == "?":  # --info, with one of its words or none
             options.append(left.pop(0) if left and left[0] in (action.choices or ()) else action.const)
         elif action is not None and action.nargs is None and left:

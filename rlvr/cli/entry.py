@@ -59,8 +59,8 @@ def hydra_entry(
         answer_help(command)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
-        sys.argv[1:] = options_first(quote_odd_values(sys.argv[1:]))
         with readable_errors():
+            sys.argv[1:] = options_first(quote_odd_values(sys.argv[1:]))
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
                 from rlvr.cli.multirun import plan_sweep

@@ -110,6 +110,14 @@ def test_options_may_stand_anywhere():
     assert (parsed.multirun, parsed.overrides) == (True, ["a=b", "c=1,2"])
 
 
+def test_an_option_that_does_not_exist_says_how_overrides_are_written():
+    assert refusal("--recipe", "grpo").startswith("--recipe: there is no such option; overrides are written")
+    assert "steps=VALUE" in refusal("steps=3", "--steps=4")
+    check_overrides(
+        ["steps=3", "--multi", "seed=1,2", "-cjob"]
+    )  # abbreviations and joined values are Hydra's
+
+
 @pytest.mark.parametrize("argument", ["steps=many", "rollout.samples_per_prompt=2.5", "seed=null", "loss=3"])
 def test_a_wrong_type_names_key_and_value(argument):
     key, _, value = argument.partition("=")
