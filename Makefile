@@ -37,3 +37,8 @@ setup-gpu:
 
 clean:
 	rm -rf $(VENV) .venv-gpu build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: docs
+docs: $(STAMP)  ## the pages as a site in site/, offline; a dead link or a page that the code has left behind ends it
+	$(BIN)/python docs/build_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

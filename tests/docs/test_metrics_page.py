@@ -1,0 +1,60 @@
+"""The page on metrics has every name that a run writes, and no other."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import rlvr.metrics
+import rlvr.runtime.tracking
+from rlvr.reward.verdict import Outcome
+from rlvr.types import SIGNALS, STEP_SIGNALS
+from tests.helpers.pages import DOCS
+
+# The first evaluation and the first step of a run of recipe=dapo_divweight with the built-in model, as it wrote them.
+RUN = Path(__file__).parent / "metrics.jsonl"
+PLACES = {
+    "signal": sorted(SIGNALS - STEP_SIGNALS),
+    "outcome": [outcome.value for outcome in Outcome],
+    "set": ["arithmetic_heldout"],
+}
+
+
+def names_on_the_page() -> set[str]:
+    """Every name that the page's tables define, the words in angle brackets put in."""
+    rows = [line for line in (DOCS / "metrics.md").read_text().splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
+    for place, values in PLACES.items():
+        names = {name.replace(f"<{place}>", value) for name in names for value in values}
+    return names
+
+
+def rows_of_the_run() -> dict[str, dict[str, float]]:
+    return {row.pop("kind"): row for row in map(json.loads, RUN.read_text().splitlines())}
+
+
+def test_every_number_of_a_run_is_explained() -> None:
+    rows = rows_of_the_run()
+    assert rows.keys() == {"train", "eval"}
+    written = {name for row in rows.values() for name in row} - {"step"}
+    assert len(written) > 60
+    assert sorted(written - names_on_the_page()) == []
+
+
+def test_every_name_in_the_code_is_explained() -> None:
+    page = names_on_the_page()
+    for module in (rlvr.metrics, rlvr.runtime.tracking):
+        tree = ast.parse(Path(str(module.__file__)).read_text())
+        keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+        plain = {key.value for key in keys if isinstance(key, ast.Constant)} - {"step", "kind"}
+        assert sorted(plain - page) == []
+
+
+def test_nothing_is_explained_that_no_run_writes() -> None:
+    written = {name for row in rows_of_the_run().values() for name in row}
+    other_signals = SIGNALS - STEP_SIGNALS - {"old_logp", "js_base", "entropy"}  # which that run did not need
+    rest = {name for name in names_on_the_page() - written if name.partition("/")[0] not in other_signals}
+    # Outcomes that did not occur in that evaluation have no line there.
+    assert {re.sub(r"outcome/\w+$", "outcome", name) for name in rest} <= {"eval/arithmetic_heldout/outcome"}

@@ -1,0 +1,63 @@
+"""The examples of the page on your own data, reward and weighting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlvr.advantage.token import PLUGINS, build_plugin, token_advantage
+from rlvr.config import SourceConfig
+from rlvr.data.catalog import CATALOG
+from rlvr.data.sources import load_problems
+from rlvr.data.templates import TEMPLATES
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.verdict import GradeRequest
+from rlvr.types import SIGNALS
+from tests.helpers.batches import small_batch
+from tests.helpers.pages import DOCS, blocks, code_of
+
+PAGE = DOCS / "own.md"
+VERIFIER, WEIGHTING = blocks(PAGE, "python")
+
+
+def test_the_weighting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len([line for line in WEIGHTING.splitlines() if line.strip()]) <= 10
+    (tmp_path / "my_weights.py").write_text(WEIGHTING)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = build_plugin("my_weights:SurprisalWeight", {"strength": 0.4})
+    batch = token_advantage(small_batch(), plugin, normalize=False, progress=0.0, seed=0)
+    expected = 1 + 0.4 * (np.asarray([0.0, 1.0, 2.5, 5.0, 5.0]) / 5 - 0.5)
+    np.testing.assert_allclose(batch.token_weight, expected, rtol=1e-6)
+    np.testing.assert_allclose(batch.token_advantage, expected * np.asarray([1, 1, -1, -1, -1]), rtol=1e-6)
+
+
+def test_the_verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_verifier.py").write_text(VERIFIER)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = [
+        GradeRequest("a", "200", "so 201"),
+        GradeRequest("b", "200", "so 210"),
+        GradeRequest("c", "200", "no"),
+    ]
+    with GraderPool(
+        workers=1, deadline_seconds=5, memory_mb=512, verifier="my_verifier:close_enough"
+    ) as pool:
+        assert [verdict.correct for verdict in pool.grade(asked).values()] == [True, False, False]
+
+
+def test_the_rows(tmp_path: Path) -> None:
+    [rows] = blocks(PAGE, "json")
+    (tmp_path / "train.jsonl").write_text(rows)
+    first, second = load_problems(SourceConfig(name="mine", path=str(tmp_path / "train.jsonl"))).problems
+    assert (first.question, first.answer, first.id) == ("What is 2 + 3?", "5", "mine/train/1")
+    assert second.id == "mine/easy-2"
+
+
+def test_it_names_every_template_signal_weighting_and_known_data_set() -> None:
+    code, text = set(code_of(PAGE)), PAGE.read_text()
+    assert set(TEMPLATES) <= code
+    assert code >= SIGNALS
+    assert set(PLUGINS) <= code
+    assert [name for name in CATALOG if name not in text] == []

@@ -1,0 +1,24 @@
+"""A configuration as the command line composes it, without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import OmegaConf
+
+from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
+from rlvr.config import Config
+
+
+def composed(arguments: Sequence[str]) -> Config:
+    """What the arguments of `python -m rlvr.train` compose; of a sweep, its first job."""
+    register_schema()
+    check_overrides(list(arguments))
+    overrides = [a for a in arguments if "=" in a]
+    if "-m" in arguments:
+        overrides = [a.split(",")[0] for a in overrides]
+    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+        cfg = OmegaConf.to_object(hydra.compose("train", overrides=overrides))
+    assert isinstance(cfg, Config)
+    return cfg
