@@ -9,18 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import psutil
-
 from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
-from rlvr.config import ClusterConfig, Config
+from rlvr.config import ClusterConfig
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
 
 log = logging.getLogger(__name__)
@@ -128,16 +125,6 @@ def wait_for_nodes(address: str, names: Sequence[str], *, deadline_seconds: floa
             )
         time.sleep(0.2)
     ray.shutdown()
-
-
-def engine_gpus(cfg: Config) -> float:
-    """GPUs that the rollout engines of a run ask for."""
-    return cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-
-
-def run_gpus(cfg: Config) -> float:
-    """GPUs that the engines and the learner of a run ask for."""
-    return engine_gpus(cfg) + cfg.learner.workers * cfg.learner.gpus_per_worker
 
 
 def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:
@@ -292,29 +279,3 @@ def node_address() -> str:
     import ray
 
     return ray.util.get_node_ip_address()
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
-
-
-def idle_cores() -> tuple[int, int]:
-    """(cores that nobody else is using, all cores that this process may use), looked at for half a second.
-
-    OpenMP threads that outnumber idle cores wait for each other: measured on two cores with other work going
-    on, a training step with two threads took five to ten times as long as with one.
-    """
-    cores = len(os.sched_getaffinity(0))
-    busy = psutil.cpu_percent(interval=0.5) / 100 * (psutil.cpu_count() or cores)
-    return max(1, round(cores - busy)), cores
-
-
-def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
-    """OpenMP threads for each of `busy_together` actors that share the cores of one node."""
-    if cfg.threads_per_actor is not None:
-        return cfg.threads_per_actor
-    cores = cfg.cpus or len(os.sched_getaffinity(0))
-    return max(1, cores // max(1, busy_together))

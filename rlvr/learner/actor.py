@@ -20,7 +20,8 @@ import torch
 from safetensors import SafetensorError
 
 from rlvr.advantage.token.contract import TokenPlugin
-from rlvr.cluster import free_port, node_address
+from rlvr.cluster import node_address
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import clips_itself, deepspeed_config

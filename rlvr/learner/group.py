@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr.cluster import Calls, Placement, put, spawn, threads_per_actor, wait, wait_together
+from rlvr.cluster import Calls, Placement, put, spawn, wait, wait_together
+from rlvr.cluster.machine import threads_per_actor
 from rlvr.config import Config
 from rlvr.learner.actor import Learner, LearnerSpec
 from rlvr.learner.scoring import merge_scores

@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.cluster import Calls, Placement, spawn, threads_per_actor, wait, wait_together
+from rlvr.cluster import Calls, Placement, spawn, wait, wait_together
+from rlvr.cluster.machine import threads_per_actor
 from rlvr.config import Config
 from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling, logprobs_mode

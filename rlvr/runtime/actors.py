@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
+from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.tokenizer import model_folder
@@ -42,7 +43,7 @@ def start_actors(
     count = cfg.rollout.engines + cfg.learner.workers
     stack.callback(cluster.shutdown)
     ray = cluster.start(cfg.cluster, actors=count)
-    cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
+    cluster.check_resources(ray, gpus=run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
@@ -73,7 +74,7 @@ def open_engines(
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
-        cluster.check_resources(ray, gpus=cluster.engine_gpus(cfg), actors=cfg.rollout.engines)
+        cluster.check_resources(ray, gpus=engine_gpus(cfg), actors=cfg.rollout.engines)
         graders = stack.enter_context(open_graders(cfg, folder))
         engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
         engines.ready()

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 from omegaconf import OmegaConf
 
-from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
+from rlvr.cluster.machine import idle_cores
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen
 from rlvr.data.stream import EvalSet, PromptStream
@@ -274,7 +274,7 @@ def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
         idle = int(OmegaConf.load(checkpoint / "config.yaml").cluster.cpus)
         reason = f"cores: {idle}, as in the checkpoint"
     else:
-        idle, cores = cluster.idle_cores()
+        idle, cores = idle_cores()
         reason = f"cores: {idle} of {cores}" + (", the others are busy" if idle < cores else "")
     return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
 

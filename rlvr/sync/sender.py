@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import torch
 
-from rlvr.cluster import free_port, node_address
+from rlvr.cluster import node_address
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.sync.client import EngineClient

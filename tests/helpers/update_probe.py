@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rlvr.advantage.token import build_plugin, token_advantage
-from rlvr.cluster import free_port
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
 from rlvr.learner.actor import Learner, LearnerSpec
