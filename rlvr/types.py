@@ -176,6 +176,14 @@ class Batch:
         return np.concatenate([[0], np.cumsum(self.response_lengths)]).astype(np.int64)
 
     @property
+    def response_ids(self) -> Ints:
+        """[T] ids of the response tokens."""
+        return np.concatenate(
+            [ids[start:] for ids, start in zip(self.input_ids, self.prompt_lengths, strict=True)]
+            or [np.zeros(0, dtype=np.int64)]
+        )
+
+    @property
     def sequence_of_token(self) -> Ints:
         """[T] the sequence that a token belongs to."""
         return np.repeat(np.arange(self.size), self.response_lengths)

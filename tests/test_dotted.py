@@ -8,7 +8,7 @@ from rlvr.advantage.token import build_plugin
 from rlvr.config import Config
 from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
-from rlvr.reward.worker import import_verifier
+from rlvr.reward.verifiers import build_verifier
 from rlvr.validate import validate
 
 
@@ -46,7 +46,7 @@ def test_a_module_that_fails_at_its_import(tmp_path, monkeypatch):
 
 def test_every_key_takes_the_same_syntax():
     assert build_plugin("rlvr.advantage.token.uniform:Uniform", {}) == build_plugin("uniform", {})
-    assert callable(import_verifier("rlvr.reward.reference:math_verify_default"))
+    assert callable(build_verifier("rlvr.reward.reference:math_verify_default"))
     cfg = Config(recipe="x")
     cfg.loss.objective, cfg.rollout.answers = "nll", "rlvr.data.arithmetic:step_by_stepp"
     with pytest.raises(ConfigError, match=r"rollout\.answers=.*did you mean step_by_step"):
@@ -54,7 +54,7 @@ def test_every_key_takes_the_same_syntax():
 
 
 def test_a_verifier_must_take_two_arguments():
-    with pytest.raises(ConfigError, match="two arguments"):
-        import_verifier("json:loads")
+    with pytest.raises(ConfigError, match="2 arguments"):
+        build_verifier("json:loads")
     with pytest.raises(ConfigError, match="cannot be called"):
-        import_verifier("math:pi")
+        build_verifier("math:pi")

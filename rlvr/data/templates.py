@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
+from rlvr.dotted import find_named, require_record
 from rlvr.errors import DataError
 from rlvr.types import Message, Problem, Prompt
 
@@ -115,17 +116,28 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
+def build_template(name: str) -> Template:
+    """The template called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no `Template`.
+    """
+    template = find_named(name, TEMPLATES, "data.template")
+    require_record(template, name, "data.template", Template)
+    return template
+
+
 def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the text of a prompt.
 
-    Raises DataError for an unknown template, and where the tokenizer lacks what the template needs.
+    Raises ConfigError for an unknown template, DataError where the tokenizer lacks what the template needs.
     """
-    return _template(template).render(question, tokenizer)
+    return build_template(template).render(question, tokenizer)
 
 
 def takes_conversations(template: str) -> bool:
     """Whether prompts of a template may be conversations rather than one question."""
-    return _template(template).conversations
+    return build_template(template).conversations
 
 
 def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
@@ -140,7 +152,7 @@ def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase
         text = render(template, problem.question, tokenizer)
     # A question may be a whole prompt that somebody has rendered before, its BOS included.
     begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
-    ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens and not begun)
+    ids = tokenizer.encode(text, add_special_tokens=build_template(template).special_tokens and not begun)
     if not ids:
         raise DataError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
     if ids[-1] == tokenizer.eos_token_id and not text.endswith(str(tokenizer.eos_token)):
@@ -160,9 +172,3 @@ def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase
 def _letters(text: str) -> int:
     """The characters that are not white space."""
     return sum(not char.isspace() for char in text)
-
-
-def _template(name: str) -> Template:
-    if name not in TEMPLATES:
-        raise DataError(f"data.template is {name!r}; expected one of {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]

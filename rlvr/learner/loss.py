@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from rlvr.config import LossConfig
+from rlvr.dotted import find_named, require_record
+from rlvr.errors import PluginError
 
 # exp(20) is far beyond every clip bound and keeps an fp32 ratio, and its product with an advantage, finite
 MAX_LOG_RATIO = 20.0
@@ -98,6 +100,7 @@ class Objective:
 
     surrogate: Callable[[LossInput, Tensor, Tensor], Tensor]  # (tokens, ratio, clipped ratio)
     held: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (below, above, advantage) -> low, high
+    reads_advantages: bool = True  # False: it learns from given answers (rollout.answers) and weighs none
 
 
 def clip_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
@@ -130,11 +133,22 @@ def held_never(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor,
     return torch.zeros_like(below), torch.zeros_like(above)
 
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Objective] = {
     "clip": Objective(clip_surrogate, held_by_the_minimum),
     "cispo": Objective(cispo_surrogate, held_always),
-    "nll": Objective(nll_surrogate, held_never),
+    "nll": Objective(nll_surrogate, held_never, reads_advantages=False),
 }
+
+
+def build_objective(name: str) -> Objective:
+    """The objective called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no `Objective`.
+    """
+    objective = find_named(name, OBJECTIVES, "loss.objective")
+    require_record(objective, name, "loss.objective", Objective)
+    return objective
 
 
 def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
@@ -149,12 +163,20 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     """The surrogate of OBJECTIVES over a ratio of RATIOS, with its KL penalty, summed over the given tokens.
 
     r is the ratio, clip(r) = clip(r, 1 - clip_low, 1 + clip_high).
+
+    Raises:
+        PluginError: the objective did not give one number for each token.
     """
     log_ratio = (tokens.logp - tokens.old_logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = RATIOS[cfg.ratio](log_ratio, tokens.sequence)
     clipped = ratio.clamp(1 - cfg.clip_low, 1 + cfg.clip_high)
-    objective = OBJECTIVES[cfg.objective]
+    objective = build_objective(cfg.objective)
     surrogate = objective.surrogate(tokens, ratio, clipped)
+    if surrogate.shape != tokens.logp.shape:
+        raise PluginError(
+            f"loss.objective={cfg.objective}: its surrogate has the shape {tuple(surrogate.shape)}, expected "
+            f"{tuple(tokens.logp.shape)}: one number for each token"
+        )
     weight = tokens.weight
     if cfg.rollout_correction is not None:
         if tokens.rollout_logp is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlvr.advantage.token.apply import check_weights
-from rlvr.advantage.token.contract import TokenPlugin, TokenView, inside_update
+from rlvr.advantage.token.contract import DeclaredSignals, TokenPlugin, TokenView, inside_update
 from rlvr.config import LossConfig
 from rlvr.learner.loss import LossInput, LossTerms, k3, old_policy_penalty, policy_loss
 from rlvr.learner.packing import MicroBatch, MicroPlan, micro_batch
@@ -100,7 +100,8 @@ def _update_view(
     if "kl_old" in context.plugin.requires:
         signals["kl_old"] = k3(old_logp - logp)
     return TokenView(
-        signals=signals,
+        signals=DeclaredSignals(context.plugin, signals),
+        token_ids=micro.target,
         advantage=torch.from_numpy(batch.advantage)[sequence].to(context.device),
         sequence=micro.sequence,
         position=torch.from_numpy(batch.position_of_token)[token].to(context.device),

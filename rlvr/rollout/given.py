@@ -11,12 +11,26 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from rlvr.data.arithmetic import step_by_step
+from rlvr.dotted import find_named, require_function
 from rlvr.errors import ConfigError
 from rlvr.types import Group, Problem, Prompt, Sample
 
 # (problem, random numbers) -> the text of an answer to learn from
 AnswerWriter = Callable[[Problem, random.Random], str]
+ANSWERS: dict[str, AnswerWriter] = {"step_by_step": step_by_step}
 NOT_SAMPLED = -1  # weight version of tokens that no engine sampled; they have no rollout log-probs
+
+
+def build_answers(name: str) -> AnswerWriter:
+    """The writer of answers called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no function (problem, random).
+    """
+    write = find_named(name, ANSWERS, "rollout.answers")
+    require_function(write, name, "rollout.answers", ("problem", "random"))
+    return write
 
 
 def given_groups(

@@ -19,9 +19,10 @@ from rlvr.data.fingerprint import DataSeen
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
+from rlvr.learner.loss import build_objective
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
-from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, teaches_nothing
+from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, without_advantages
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
 from rlvr.runtime.actors import start_actors
@@ -133,7 +134,8 @@ class Session:
                 f"{self.cfg.data.prompts_per_step} groups after {rollout.rounds} rounds (acceptance "
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
-        if teaches_nothing(rollout, self.cfg):
+        weighs = build_objective(self.cfg.loss.objective).reads_advantages
+        if weighs and without_advantages(rollout, self.cfg):
             self.tracker.note(
                 f"WARNING step {step}: no group's rewards differ, so the step teaches nothing; "
                 f"{seen(rollout.samples)}. Most likely: {remedies(rollout.samples, self.cfg)[0]}"
