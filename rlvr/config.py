@@ -133,7 +133,12 @@ class LossConfig:
     aggregation: str = "token_mean"  # token_mean | sequence_mean | constant_length
     kl: str = "off"  # off | k1 | k2 | k3: penalty against the base model
     kl_coef: float = 0.0
-    rollout_correction: float | None = None  # cap of truncated importance sampling; null: off
+    rollout_correction: float | None = (
+        None  # cap of the importance weight old policy / rollout engine; null: off
+    )
+    rollout_correction_mode: str = (
+        "truncate"  # truncate (TIS) | mask (MIS): a token whose weight is above the cap
+    )
 
 
 @dataclass

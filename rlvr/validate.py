@@ -16,7 +16,7 @@ from rlvr.config import Config
 from rlvr.data.templates import build_template
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
-from rlvr.learner.loss import KL_ESTIMATORS, RATIOS, build_objective
+from rlvr.learner.loss import CORRECTIONS, KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.packing import AGGREGATIONS
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
@@ -33,7 +33,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reward.overlong": ("off", "soft"),
     "loss.ratio": tuple(RATIOS),
     "loss.aggregation": tuple(AGGREGATIONS),
-    "loss.kl": ("off", *KL_ESTIMATORS),
+    "loss.kl": (OFF, *KL_ESTIMATORS),
+    "loss.rollout_correction_mode": tuple(CORRECTIONS),
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
@@ -284,10 +285,15 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
                 f"data.template={cfg.data.template} with reward.policy={policy.name}: the template asks for a line "
                 f"'Answer: ...', the policy reads boxes only, so no answer would be right; set reward.policy={readers}"
             )
-    if (cfg.loss.kl == "off") != (cfg.loss.kl_coef == 0):
+    if (cfg.loss.kl == OFF) != (cfg.loss.kl_coef == 0):
         found.append(
             f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "
             "neither (kl=off kl_coef=0)"
+        )
+    if cfg.loss.rollout_correction is None and cfg.loss.rollout_correction_mode != "truncate":
+        found.append(
+            f"loss.rollout_correction_mode={cfg.loss.rollout_correction_mode}: without a cap nothing is corrected; set "
+            "loss.rollout_correction=2 or leave it out"
         )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(

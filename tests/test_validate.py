@@ -134,6 +134,10 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ("rollout.gpus_per_engine=1 and learner.gpus_per_worker=0", {"rollout__gpus_per_engine": 1.0}),
     ("rollout.gpus_per_engine=0 and learner.gpus_per_worker=1", {"learner__gpus_per_worker": 1.0}),
     ("loss.rollout_correction: .*top_p", {"loss__rollout_correction": 2.0, "rollout__top_p": 0.9}),
+    (
+        "loss.rollout_correction_mode=mask: .*set loss.rollout_correction=2",
+        {"loss__rollout_correction_mode": "mask"},
+    ),
     ("loss.rollout_correction: .*top_k", {"loss__rollout_correction": 2.0, "rollout__top_k": 50}),
     ("engine_args.enable_chunked_prefill=true", {"rollout__engine_args": {"enable_chunked_prefill": True}}),
     (
@@ -204,6 +208,7 @@ def test_contradictions_name_their_key(said, changes):
         {"run__resume": "runs/other/checkpoints/step_000020"},
         {"reward__overlong": "off", "reward__overlong_cache": 999},
         {"loss__rollout_correction": 2.0},
+        {"loss__rollout_correction": 2.0, "loss__rollout_correction_mode": "mask"},
         {"eval__temperature": 0.0, "eval__samples_per_prompt": 1},
         {"rollout__temperature": 1.6, "rollout__top_p": 0.3, "rollout__top_k": 3},
         {"rollout__engine_args": {"enable_chunked_prefill": False, "max_num_batched_tokens": 128}},

@@ -39,9 +39,11 @@ SHAPING = (
     "reward.overlong_filter",
 )
 PROMPTS, SAMPLES = "data.prompts_per_step", "rollout.samples_per_prompt"
-CORRECTION = "loss.rollout_correction"  # belongs to how the run samples (staleness), not to its algorithm
+# With its mode; belongs to how the run samples (staleness), not to its algorithm.
+CORRECTION = "loss.rollout_correction"
 OF_SAMPLING = (
     CORRECTION,
+    f"{CORRECTION}_mode",
     "rollout.temperature",
     "rollout.top_p",
     "rollout.top_k",
@@ -71,7 +73,7 @@ def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
     shared = {
         key: value
         for key, value in _leaves(run.cfg).items()
-        if (key == CORRECTION or not key.startswith(OF_THE_RECIPE))
+        if (key.startswith(CORRECTION) or not key.startswith(OF_THE_RECIPE))
         and not (key in SHAPING and value == from_recipe.get(key))
     }
     if control["rollout.answers"] is not None:

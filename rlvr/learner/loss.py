@@ -67,7 +67,8 @@ def k3(log_ratio: Tensor) -> Tensor:
     return torch.expm1(inverse) - inverse
 
 
-KL_ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
+OFF = "off"  # loss.kl without an estimator
+KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
 
 
 def sequence_mean(values: Tensor, sequence: Tensor) -> Tensor:
@@ -151,6 +152,47 @@ def build_objective(name: str) -> Objective:
     return objective
 
 
+def truncated(ratio: Tensor, cap: float) -> Tensor:
+    """min(r, cap): truncated importance sampling (TIS)."""
+    return ratio.clamp(max=cap)
+
+
+def masked(ratio: Tensor, cap: float) -> Tensor:
+    """r where it is at most the cap, 0 beyond: such a token is not learned from (MIS)."""
+    return torch.where(ratio > cap, torch.zeros_like(ratio), ratio)
+
+
+# (old policy over rollout engine [t], loss.rollout_correction) -> weight of the surrogate [t]
+CORRECTIONS: dict[str, Callable[[Tensor, float], Tensor]] = {"truncate": truncated, "mask": masked}
+
+
+def rollout_correction(tokens: LossInput, cfg: LossConfig) -> Tensor | None:
+    """[t] constants by which the surrogate makes up for what sampled the tokens; None where loss.rollout_correction is.
+
+    Raises:
+        ValueError: the batch has no rollout log-probs.
+    """
+    if cfg.rollout_correction is None:
+        return None
+    if tokens.rollout_logp is None:
+        raise ValueError("loss.rollout_correction needs the rollout log-probs of the batch")
+    ratio = torch.exp(tokens.old_logp - tokens.rollout_logp)
+    return CORRECTIONS[cfg.rollout_correction_mode](ratio, cfg.rollout_correction).detach()
+
+
+def base_penalty(tokens: LossInput, kind: str) -> Tensor | None:
+    """[t] the estimate of KL(policy || base) that is penalised; None where loss.kl is off.
+
+    Raises:
+        ValueError: the batch has no log-probs of the base model.
+    """
+    if kind == OFF:
+        return None
+    if tokens.base_logp is None:
+        raise ValueError("loss.kl needs the base model's log-probs of the batch")
+    return KL_ESTIMATORS[kind](tokens.logp - tokens.base_logp)
+
+
 def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
     """Scalar: the sum over tokens of coefficient [t] x |log pi - log pi_old|, weighted as the surrogate is.
 
@@ -178,18 +220,11 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
             f"{tuple(tokens.logp.shape)}: one number for each token"
         )
     weight = tokens.weight
-    if cfg.rollout_correction is not None:
-        if tokens.rollout_logp is None:
-            raise ValueError("loss.rollout_correction needs the rollout log-probs of the batch")
-        # Truncated importance sampling: old policy over rollout engine, a constant in the gradient.
-        correction = torch.exp(tokens.old_logp - tokens.rollout_logp).clamp(max=cfg.rollout_correction)
-        surrogate = surrogate * correction.detach()
+    correction, penalty = rollout_correction(tokens, cfg), base_penalty(tokens, cfg.kl)
+    if correction is not None:
+        surrogate = surrogate * correction
     loss = -(surrogate * weight).sum()
-    penalty = torch.zeros_like(tokens.logp)
-    if cfg.kl != "off":
-        if tokens.base_logp is None:
-            raise ValueError("loss.kl needs the base model's log-probs of the batch")
-        penalty = KL_ESTIMATORS[cfg.kl](tokens.logp - tokens.base_logp)
+    if penalty is not None:
         loss = loss + cfg.kl_coef * (penalty * weight).sum()
     share = weight if tokens.share is None else tokens.share
     with torch.no_grad():
@@ -199,6 +234,6 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
             clip_low=(low * share).sum(),
             clip_high=(high * share).sum(),
             kl_old=(k3(-log_ratio.detach()) * share).sum(),
-            kl_base=(penalty.detach() * share).sum(),
+            kl_base=share.new_zeros(()) if penalty is None else (penalty.detach() * share).sum(),
             ratio_max=ratio.max() if len(ratio) else ratio.new_zeros(()),
         )

@@ -67,7 +67,7 @@ def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
     free = tuple(key for key in FREE_KEYS if not (paced and key == "steps"))
     changed = [
         f"{key} was {old!r}, is {new!r}"
-        for key, old, new in differences(_of_today(saved), _of_today(_container(cfg)))
+        for key, old, new in differences(of_today(saved), of_today(_container(cfg)))
         if not key.startswith(free + REMEDIES) and key not in RECORDED
     ]
     if changed:
@@ -107,7 +107,7 @@ def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) 
     ]
 
 
-def _of_today(settings: dict[str, Any]) -> Any:
+def of_today(settings: dict[str, Any]) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
     filled = OmegaConf.merge(_container(Config(recipe="none")), settings)
     filled.advantage.estimator = RENAMED.get(filled.advantage.estimator, filled.advantage.estimator)
