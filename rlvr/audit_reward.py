@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.timing import Stopwatch
 
 READER = "rlvr.reward.grader:read_gold"
 
@@ -63,7 +63,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     if config.batch_rows < 1 or config.show < 0:
         raise ConfigError(f"batch_rows={config.batch_rows}, show={config.show}: expected >= 1 and >= 0")
     columns = _columns(source, config)
-    started = time.perf_counter()
+    watch = Stopwatch()
     tally = Tally(keep_slowest=config.show)
     with ExitStack() as stack:
         lines = stack.enter_context(open(source, "rb"))
@@ -87,7 +87,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         "verifier": pool.verifier,
         "second": config.second,
         "grader_version": pool.version,
-        "seconds": time.perf_counter() - started,
+        "seconds": watch.seconds,
         **tally.summary(),
     }
     output.finish(summary)

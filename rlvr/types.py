@@ -10,6 +10,7 @@ divergences are in nats.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,42 @@ from rlvr.reward.verdict import Verdict
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+class Tokenizer(Protocol):
+    """What we use of a tokenizer of transformers."""
+
+    @property
+    def name_or_path(self) -> str: ...
+
+    @property
+    def chat_template(self) -> str | dict[str, str] | None: ...
+
+    @property
+    def bos_token(self) -> str | None: ...
+
+    @property
+    def eos_token(self) -> str | None: ...
+
+    @property
+    def eos_token_id(self) -> int | None: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+
+    def decode(self, token_ids: list[int], skip_special_tokens: bool = False) -> str | list[str]: ...
+
+    def batch_decode(self, sequences: list[list[int]], skip_special_tokens: bool = False) -> list[str]: ...
+
+    def save_pretrained(self, save_directory: str) -> object: ...
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        continue_final_message: bool,
+    ) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,29 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
 from rlvr.dotted import find_named, require_record
 from rlvr.errors import DataError
-from rlvr.types import Message, Problem, Prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from rlvr.types import Message, Problem, Prompt, Tokenizer
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
 MOST_LOST = 0.1  # share of a prompt's characters; Unicode normalisation may merge a few
 
 
-def _plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _plain(question: str, tokenizer: Tokenizer) -> str:
     return question
 
 
-def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _chat(question: str, tokenizer: Tokenizer) -> str:
     return render_messages((Message("user", question),), tokenizer)
 
 
-def render_messages(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
+def render_messages(messages: Sequence[Message], tokenizer: Tokenizer) -> str:
     """Return a conversation in the tokenizer's chat template, open for the assistant to go on.
 
     A last turn of the assistant is a beginning that it continues, white space at its end included. Raises DataError
@@ -75,7 +71,7 @@ def render_messages(messages: Sequence[Message], tokenizer: PreTrainedTokenizerB
     return text
 
 
-def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _qwen_math(question: str, tokenizer: Tokenizer) -> str:
     for mark in ("<|im_start|>", "<|im_end|>"):
         if len(tokenizer.encode(mark, add_special_tokens=False)) != 1:
             raise DataError(
@@ -89,11 +85,11 @@ def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     )
 
 
-def _dapo_plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _dapo_plain(question: str, tokenizer: Tokenizer) -> str:
     return f"{DAPO_PREFIX}{question}{DAPO_SUFFIX}"
 
 
-def _dapo(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _dapo(question: str, tokenizer: Tokenizer) -> str:
     return _chat(_dapo_plain(question, tokenizer), tokenizer)
 
 
@@ -101,7 +97,7 @@ def _dapo(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
 class Template:
     """How a question is rendered, and who writes the special tokens at its start."""
 
-    render: Callable[[str, PreTrainedTokenizerBase], str]
+    render: Callable[[str, Tokenizer], str]
     special_tokens: bool  # True: the tokenizer adds its own (a BOS); False: the rendered text holds them
     conversations: bool = False  # whether a list of messages passes whole
     answer_line: bool = False  # whether it asks for a last line "Answer: ..." instead of a box
@@ -127,7 +123,7 @@ def build_template(name: str) -> Template:
     return template
 
 
-def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def render(template: str, question: str, tokenizer: Tokenizer) -> str:
     """Return the text of a prompt.
 
     Raises ConfigError for an unknown template, DataError where the tokenizer lacks what the template needs.
@@ -140,7 +136,7 @@ def takes_conversations(template: str) -> bool:
     return build_template(template).conversations
 
 
-def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+def tokenize(problem: Problem, template: str, tokenizer: Tokenizer) -> Prompt:
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
     Raises DataError as `render` does, and if there are no tokens, if the tokenizer lost part of the text, or if

@@ -14,6 +14,7 @@ from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.grader import cut
 from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.timing import Deadline
 
 _CHUNK_SIZE = 16  # samples that are sent to a worker at once, at most
 _TICK_SECONDS = 0.02  # how often deadlines and memory are looked at
@@ -71,9 +72,9 @@ class Dispatcher:
             self.selector.register(worker.replies, selectors.EVENT_READ, worker)
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + self.start_timeout_seconds
+        deadline = Deadline(self.start_timeout_seconds)
         while not all(worker.ready for worker in self.workers):
-            events = self.selector.select(max(0.0, deadline - time.monotonic()))
+            events = self.selector.select(deadline.left)
             if not events:
                 raise DeadlineError(f"grading workers did not start within {self.start_timeout_seconds:g} s")
             for key, _ in events:

@@ -27,6 +27,7 @@ from typing import Any
 from rlvr.reward import grader
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.reward.verifiers import as_verdict, build_verifier
+from rlvr.timing import Stopwatch
 
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
 PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], its running number
@@ -123,14 +124,14 @@ def _serve(requests: int, replies: int, shared: mmap.mmap, grade: Callable[[str,
 
 
 def _grade_one(number: int, gold: str, response: str, grade: Callable[[str, str], Verdict]) -> ResultRow:
-    started = time.perf_counter()
+    watch = Stopwatch()
     try:
         verdict = grade(gold, response)
     except MemoryError:
         verdict = _failed(gold, "memory: allocation refused")
     except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
         verdict = _failed(gold, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
-    seconds = time.perf_counter() - started
+    seconds = watch.seconds
     return number, str(verdict.outcome), verdict.extracted, verdict.gold, seconds, verdict.detail
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
-from rlvr.metrics import PhaseClock
 from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
+from rlvr.timing import PhaseClock
 from rlvr.types import Group, Prompt, RolloutBatch
 
 
@@ -106,5 +106,5 @@ def collect(
         rounds=rounds,
         short_of=max(0, want - len(kept)),
         generated_tokens=sum(len(s.token_ids) for g in kept + dropped for s in g.samples),
-        seconds=clock.seconds,
+        seconds=clock.phases,
     )

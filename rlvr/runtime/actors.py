@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.tokenizer import model_folder
+from rlvr.learner.actor import LearnerSpec
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.reward.pool import GraderPool
@@ -23,6 +22,7 @@ from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import Inputs
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend
+from rlvr.types import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ def start_actors(
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
-        cfg,
-        {
-            "model_folder": model_folder(cfg.model.path),
-            "base_folder": inputs.base_folder,
-            "signals": needed_signals(plugin, cfg.loss, cfg.tracking.signals),
-            "plugin": plugin,
-            "device": device,
-        },
+        LearnerSpec(
+            cfg,
+            model_folder=model_folder(cfg.model.path),
+            base_folder=inputs.base_folder,
+            signals=needed_signals(plugin, cfg.loss, cfg.tracking.signals),
+            plugin=plugin,
+            device=device,
+        )
     )
     graders = stack.enter_context(open_graders(cfg, folder))
     of_learner, of_engines = cluster.wait_together(learner.starting, engines.starting)
@@ -66,7 +66,7 @@ def start_actors(
 
 @contextmanager
 def open_engines(
-    cfg: Config, folder: RunFolder, tokenizer: PreTrainedTokenizerBase
+    cfg: Config, folder: RunFolder, tokenizer: Tokenizer
 ) -> Iterator[tuple[EnginePool, GraderPool]]:
     """Engines and graders without a learner, for evaluation and analysis; ended again whatever happens."""
     check_context(cfg.model)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
@@ -17,7 +15,7 @@ from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome
-from rlvr.types import Problem
+from rlvr.types import Problem, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Inputs:
     """What a run reads before anything is started."""
 
     base_folder: str
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     stream: PromptStream
     eval_sets: tuple[EvalSet, ...]
 

@@ -44,6 +44,7 @@ from rlvr.runtime.preflight import preflight
 from rlvr.runtime.resume import check_data
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.gate import comparison_note, largest_mismatch
+from rlvr.timing import Stopwatch
 from rlvr.types import Group, RolloutBatch
 from rlvr.validate import validate
 
@@ -67,7 +68,7 @@ class Session:
     changes: tuple[Change, ...]  # of settings, since the start of the run
     versions: dict[str, str]
     setup_seconds: float
-    opened: float  # time.monotonic() when the loop could begin
+    loop: Stopwatch  # runs from when the loop could begin
 
     def advance(
         self, state: TrainingState, step: int, rollout: RolloutBatch, mismatch: float | None
@@ -81,7 +82,7 @@ class Session:
             tokens_generated=state.tokens_generated + rollout.generated_tokens,
             max_logprob_mismatch=max(state.max_logprob_mismatch, mismatch or 0.0),
             compared_steps=None if compared is None else compared + (mismatch is not None),
-            train_seconds=self.start.train_seconds + time.monotonic() - self.opened,
+            train_seconds=self.start.train_seconds + self.loop.seconds,
         )
 
     @property
@@ -143,11 +144,11 @@ class Session:
 
     def finish(self, state: TrainingState, reports: Sequence[EvalReport]) -> Summary:
         """Export the policy, write summary.json and say where everything lies."""
-        train_seconds = self.start.train_seconds + time.monotonic() - self.opened
+        train_seconds = self.start.train_seconds + self.loop.seconds
         if self.cfg.run.export:
             with self.folder.writing():
                 self.learner.export(str(self.folder.policy.absolute()))
-                self.engines.tokenizer.save_pretrained(self.folder.policy)
+                self.engines.tokenizer.save_pretrained(str(self.folder.policy))
         first = reports[0]
         summary = Summary(
             recipe=self.cfg.recipe,
@@ -243,7 +244,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             changes=changes,
             versions=actors.versions,
             setup_seconds=time.time() - psutil.Process().create_time(),
-            opened=time.monotonic(),
+            loop=Stopwatch(),
         )
 
 

@@ -58,7 +58,7 @@ def settings(stage: int, dtype: str, limit: float) -> Config:
 def spec_of(cfg: Config) -> LearnerSpec:
     folder = model_folder("builtin")
     signals = needed_signals(PLUGIN, cfg.loss)
-    return LearnerSpec(cfg, folder, folder, signals, PLUGIN, world_size=1, device="cpu")
+    return LearnerSpec(cfg, folder, folder, signals, PLUGIN, device="cpu")
 
 
 def scored(learner: Learner, batch: Batch) -> Batch:
