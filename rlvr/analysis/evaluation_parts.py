@@ -20,14 +20,13 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.keys import NOT_OF_EVALUATION, without
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.folder import RunFolder, sample_row, write_atomically
 from rlvr.runtime.resume import differences
 from rlvr.types import Group, Prompt, Sample
 
 PROBLEMS_PER_PART = 32  # sampled together and written together
-# Sections and keys that decide where, how fast and how long, but not what is sampled.
-FREE = ("run", "tracking", "cluster", "sync", "learner", "steps", "recipe", "loss", "advantage")
 
 Respond = Callable[[Sequence[Prompt]], tuple[Group, ...]]  # prompts -> graded groups
 
@@ -38,8 +37,7 @@ def claim_settings(folder: RunFolder, cfg: Config) -> None:
     Raises:
         ConfigError: the folder holds parts of an evaluation with other settings.
     """
-    now = {k: v for k, v in _container(cfg).items() if k not in FREE}
-    del now["reward"]["max_failed"]  # what may be raised to go on
+    now = without(_container(cfg), NOT_OF_EVALUATION)
     path = folder.path / "settings.json"
     if path.exists():
         changed = [f"{key} was {old!r}, is {new!r}" for key, old, new in differences(_read(path), now)]
