@@ -53,6 +53,17 @@ def test_every_key_takes_the_same_syntax():
         validate(cfg)
 
 
+def test_a_verifier_has_a_name_as_the_other_plug_ins_do():
+    assert build_verifier("math_verify_default") is build_verifier(
+        "rlvr.reward.reference:math_verify_default"
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"^reward\.verifier=nonsense: unknown; use one of math_verify_default or package\.module:attr",
+    ):
+        build_verifier("nonsense")
+
+
 def test_a_verifier_must_take_two_arguments():
     with pytest.raises(ConfigError, match="2 arguments"):
         build_verifier("json:loads")

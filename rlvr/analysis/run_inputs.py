@@ -12,9 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.config import Config, RewardConfig
-from rlvr.dotted import split_dotted
+from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError
-from rlvr.reward.verifiers import VERIFIERS
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets, how long it may answer and how the answers are judged: these
@@ -128,7 +127,7 @@ def require_verifier(reward: RewardConfig) -> None:
         ConfigError: says where the command has to be started.
     """
     dotted = reward.verifier
-    if dotted is None or dotted in VERIFIERS:
+    if dotted is None or not is_dotted(dotted):
         return
     module, _ = split_dotted(dotted)
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from rlvr.config import DataConfig
 from rlvr.data.arithmetic import train_problem
 from rlvr.data.fingerprint import Fingerprint, fingerprint
-from rlvr.data.overlap import Overlap, settle_overlap
+from rlvr.data.overlap import SharedQuestion, settle_overlap
 from rlvr.data.sources import ARITHMETIC, BadRow, load_problems
 from rlvr.data.templates import takes_conversations, tokenize
 from rlvr.errors import DataError
@@ -58,7 +58,7 @@ class LeftOut:
 
     bad_rows: tuple[BadRow, ...] = ()
     long_prompts: tuple[str, ...] = ()  # ids
-    overlaps: tuple[Overlap, ...] = ()  # found; whether their problems were dropped is data.on_overlap
+    overlaps: tuple[SharedQuestion, ...] = ()  # found; whether their problems were dropped is data.on_overlap
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,12 +228,19 @@ class Learner:
         lr = learning_rate(self.cfg.learner, self.update, total) * lr_scale
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        weights, shares = (
+        loss_weights, metric_weights = (
             sequence_weights(batch, rows, kind, self.cfg.rollout.max_response_tokens)
             for kind in (self.cfg.loss.aggregation, "token_mean")
         )
         context = UpdateContext(
-            self.cfg.loss, self.spec.plugin, weights, self.world, self.device, seed, progress, shares
+            self.cfg.loss,
+            self.spec.plugin,
+            loss_weights,
+            self.world,
+            self.device,
+            seed,
+            progress,
+            metric_weights,
         )
         self.engine.train()
         plans = self._plan(batch, rows)

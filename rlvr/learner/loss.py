@@ -27,11 +27,12 @@ class LossInput:
     logp: Tensor  # current policy
     old_logp: Tensor  # policy at the start of the step
     advantage: Tensor  # token advantage, plug-in weights included
-    weight: Tensor  # aggregation weight, 0 outside the loss
+    loss_weight: Tensor  # loss.aggregation's weight of the token, 0 outside the loss
     sequence: Tensor  # index of the token's sequence
     rollout_logp: Tensor | None = None  # for rollout correction
     base_logp: Tensor | None = None  # for the KL penalty
-    share: Tensor | None = None  # 1 / loss tokens of the mini-batch, 0 outside the loss; None: as `weight`
+    # For what is logged, every loss token alike: 1 / loss tokens of the mini-batch, 0 outside; None: as `loss_weight`
+    metric_weight: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
 
     The penalty of KL-Cov (arXiv 2505.22617); zero, and without gradient, where policy and old policy agree.
     """
-    return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.weight).sum()
+    return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.loss_weight).sum()
 
 
 def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
@@ -219,21 +220,22 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
             f"loss.objective={cfg.objective}: its surrogate has the shape {tuple(surrogate.shape)}, expected "
             f"{tuple(tokens.logp.shape)}: one number for each token"
         )
-    weight = tokens.weight
     correction, penalty = rollout_correction(tokens, cfg), base_penalty(tokens, cfg.kl)
     if correction is not None:
         surrogate = surrogate * correction
-    loss = -(surrogate * weight).sum()
+    loss = -(surrogate * tokens.loss_weight).sum()
     if penalty is not None:
-        loss = loss + cfg.kl_coef * (penalty * weight).sum()
-    share = weight if tokens.share is None else tokens.share
+        loss = loss + cfg.kl_coef * (penalty * tokens.loss_weight).sum()
+    metric_weight = tokens.loss_weight if tokens.metric_weight is None else tokens.metric_weight
     with torch.no_grad():
         low, high = objective.held(ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high, tokens.advantage)
         return LossTerms(
             loss=loss,
-            clip_low=(low * share).sum(),
-            clip_high=(high * share).sum(),
-            kl_old=(k3(-log_ratio.detach()) * share).sum(),
-            kl_base=share.new_zeros(()) if penalty is None else (penalty.detach() * share).sum(),
+            clip_low=(low * metric_weight).sum(),
+            clip_high=(high * metric_weight).sum(),
+            kl_old=(k3(-log_ratio.detach()) * metric_weight).sum(),
+            kl_base=metric_weight.new_zeros(())
+            if penalty is None
+            else (penalty.detach() * metric_weight).sum(),
             ratio_max=ratio.max() if len(ratio) else ratio.new_zeros(()),
         )

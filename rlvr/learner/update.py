@@ -24,14 +24,13 @@ class UpdateContext:
 
     loss: LossConfig
     plugin: TokenPlugin
-    weights: Floats  # [N] aggregation weight of each sequence's tokens, from global counts
+    loss_weights: Floats  # [N] loss.aggregation's weight of each sequence's tokens, from global counts
     ranks: int
     device: torch.device
     seed: int
     progress: float  # finished share of the run
-    shares: Floats | None = (
-        None  # [N] as `weights`, every loss token alike, for what is logged; None: `weights`
-    )
+    # [N] the same with every loss token alike, for what is logged; None: as `loss_weights`
+    metric_weights: Floats | None = None
 
 
 def accumulate(
@@ -65,6 +64,9 @@ def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateCon
     def pick(values: Floats | None) -> Tensor | None:
         return None if values is None else torch.from_numpy(values)[token].to(context.device)
 
+    def of_sequence(values: Floats) -> Tensor:
+        return torch.from_numpy(values)[micro.sequence.cpu()].to(context.device)
+
     old_logp, advantage = pick(batch.signals.old_logp), pick(batch.token_advantage)
     if old_logp is None or advantage is None:
         raise ValueError("the batch must have been scored and given token advantages before an update")
@@ -76,10 +78,8 @@ def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateCon
         logp=logp,
         old_logp=old_logp,
         advantage=advantage,
-        weight=torch.from_numpy(context.weights)[micro.sequence.cpu()].to(context.device),
-        share=None
-        if context.shares is None
-        else torch.from_numpy(context.shares)[micro.sequence.cpu()].to(context.device),
+        loss_weight=of_sequence(context.loss_weights),
+        metric_weight=None if context.metric_weights is None else of_sequence(context.metric_weights),
         sequence=micro.sequence,
         rollout_logp=pick(batch.rollout_logp),
         base_logp=pick(batch.signals.base_logp),

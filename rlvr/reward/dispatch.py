@@ -12,7 +12,7 @@ from typing import Any
 
 from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.grader import cut
-from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
+from rlvr.reward.process import WorkerProcess, WorkerSettings, WorkerTemplate
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Deadline
 
@@ -40,7 +40,7 @@ class Dispatcher:
         self.start_timeout_seconds = start_timeout_seconds
         self.selector = selectors.DefaultSelector()
         self.workers: list[WorkerProcess] = []
-        self._template = Template(settings, start_timeout_seconds)
+        self._template = WorkerTemplate(settings, start_timeout_seconds)
         try:
             self.refill()
             self._await_ready()

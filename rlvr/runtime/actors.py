@@ -19,7 +19,7 @@ from rlvr.learner.scoring import needed_signals
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.folder import RunFolder
-from rlvr.runtime.inputs import Inputs
+from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend
 from rlvr.types import Tokenizer
@@ -36,7 +36,12 @@ class Actors:
 
 
 def start_actors(
-    cfg: Config, inputs: Inputs, plugin: TokenPlugin, folder: RunFolder, tracker: Tracker, stack: ExitStack
+    cfg: Config,
+    inputs: TrainingInputs,
+    plugin: TokenPlugin,
+    folder: RunFolder,
+    tracker: Tracker,
+    stack: ExitStack,
 ) -> Actors:
     """Start Ray, engines, learner and graders side by side, and connect engines and learner."""
     device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"

@@ -19,7 +19,7 @@ from rlvr.types import Problem, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class TrainingInputs:
     """What a run reads before anything is started."""
 
     base_folder: str
@@ -28,7 +28,7 @@ class Inputs:
     eval_sets: tuple[EvalSet, ...]
 
 
-def read_inputs(cfg: Config) -> Inputs:
+def read_inputs(cfg: Config) -> TrainingInputs:
     """Tokenizer, prompts and evaluation sets, each checked.
 
     Raises:
@@ -44,7 +44,7 @@ def read_inputs(cfg: Config) -> Inputs:
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return Inputs(base_folder, tokenizer, stream, eval_sets)
+    return TrainingInputs(base_folder, tokenizer, stream, eval_sets)
 
 
 def distinct_inputs(configurations: Sequence[Config]) -> list[Config]:

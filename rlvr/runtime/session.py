@@ -38,7 +38,7 @@ from rlvr.runtime.checkpoint import (
 )
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
-from rlvr.runtime.inputs import Inputs, read_inputs
+from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.preflight import preflight
 from rlvr.runtime.resume import check_data
@@ -249,7 +249,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
 
 
 def _find_start(
-    cfg: Config, folder: RunFolder, inputs: Inputs
+    cfg: Config, folder: RunFolder, inputs: TrainingInputs
 ) -> tuple[Path | None, TrainingState, list[str]]:
     """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
     seen = DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})

@@ -123,7 +123,7 @@ def test_far_apart_policies_stay_finite(objective, ratio, kl):
         logp=far.clone().requires_grad_(),
         old_logp=far.flip(0),
         advantage=torch.tensor([1.0, -1.0, -1.0, 1.0]),
-        weight=torch.full((4,), 0.25),
+        loss_weight=torch.full((4,), 0.25),
         sequence=torch.tensor([0, 0, 1, 1]),
         rollout_logp=far,
         base_logp=far.flip(0),

@@ -84,7 +84,7 @@ def test_the_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         logp=logp,
         old_logp=torch.tensor([-2.0, -2.0]),
         advantage=torch.tensor([1.0, -1.0]),
-        weight=torch.tensor([0.5, 0.5]),
+        loss_weight=torch.tensor([0.5, 0.5]),
         sequence=torch.zeros(2, dtype=torch.long),
     )
     policy_loss(tokens, cfg.loss).loss.backward()
