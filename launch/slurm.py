@@ -29,7 +29,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
 from rlvr.cli.planned import SLURM_FILES
 from rlvr.cli.shorthand import quote_odd_values
-from rlvr.cluster import run_gpus
+from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.runtime.folder import write_atomically

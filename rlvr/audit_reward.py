@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from typing import IO, Any
 from rlvr.cli.compose import CommandLine
 from rlvr.cli.entry import command_entry
 from rlvr.errors import ConfigError, DataError
-from rlvr.reward.audit import Columns, Noted, Row, Tally, has_column, read_rows
+from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.timing import Stopwatch
 
 READER = "rlvr.reward.grader:read_gold"
 
@@ -61,8 +61,8 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     if config.batch_rows < 1 or config.show < 0:
         raise ConfigError(f"batch_rows={config.batch_rows}, show={config.show}: expected >= 1 and >= 0")
     columns = _columns(source, config)
-    started = time.perf_counter()
-    tally = Tally(keep_slowest=config.show)
+    watch = Stopwatch()
+    tally = AuditTally(keep_slowest=config.show)
     with ExitStack() as stack:
         lines = stack.enter_context(open(source, "rb"))
         pool = stack.enter_context(_pool(config, config.verifier))
@@ -85,7 +85,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         "verifier": pool.verifier,
         "second": config.second,
         "grader_version": pool.version,
-        "seconds": time.perf_counter() - started,
+        "seconds": watch.seconds,
         **tally.summary(),
     }
     output.finish(summary)
@@ -159,20 +159,20 @@ def _pool(config: AuditConfig, verifier: str | None) -> GraderPool:
     )
 
 
-def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+def _batches(rows: Iterator[AuditRow], size: int) -> Iterator[list[AuditRow]]:
     while batch := list(itertools.islice(rows, size)):
         yield batch
 
 
-def _grade(pool: GraderPool, batch: list[Row]) -> dict[str, Verdict]:
+def _grade(pool: GraderPool, batch: list[AuditRow]) -> dict[str, Verdict]:
     return pool.grade([GradeRequest(row.key, row.gold, row.response) for row in batch if not row.problem])
 
 
-def _ungradable(row: Row) -> Verdict:
+def _ungradable(row: AuditRow) -> Verdict:
     return Verdict(row.key, Outcome.FAILED, None, None, 0.0, f"bad row at line {row.line}: {row.problem}")
 
 
-def _verdict_row(row: Row, verdict: Verdict, pool: GraderPool) -> dict[str, Any]:
+def _verdict_row(row: AuditRow, verdict: Verdict, pool: GraderPool) -> dict[str, Any]:
     return {
         "id": row.id,
         "verdict": str(verdict.outcome),
@@ -186,7 +186,7 @@ def _verdict_row(row: Row, verdict: Verdict, pool: GraderPool) -> dict[str, Any]
     }
 
 
-def _print_findings(summary: dict[str, Any], tally: Tally, config: AuditConfig) -> None:
+def _print_findings(summary: dict[str, Any], tally: AuditTally, config: AuditConfig) -> None:
     print(f"{summary['rows']} rows of {config.file} in {summary['seconds']:.1f} s, {summary['mode']}")
     print(f"policy {summary['policy']}, verifier {summary['verifier'] or summary['grader_version']}")
     for outcome, count in summary["counts"].items():

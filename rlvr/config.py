@@ -51,7 +51,8 @@ class DataConfig:
     eval: list[SourceConfig] = field(
         default_factory=lambda: [SourceConfig(name="arithmetic_heldout", limit=200)]
     )
-    template: str = "plain"  # plain | chat | qwen_math | dapo (chat format) | dapo_plain (base models)
+    # plain | chat | qwen_math | dapo (chat format) | dapo_plain (base models), or package.module:attribute of your own
+    template: str = "plain"
     prompts_per_step: int = 16  # problems in one training batch
     max_prompt_tokens: int = 32  # longer prompts are refused by name, see `on_long_prompt`
     on_long_prompt: str = "refuse"  # refuse | skip (counted and listed)
@@ -79,7 +80,7 @@ class RolloutConfig:
     top_p: float = 1.0
     top_k: int = -1  # -1: off
     staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
-    # package.module:function, (problem, random) -> text: learn from these, sample nothing
+    # step_by_step, or package.module:attribute of your own, (problem, random) -> text: learn from these, sample nothing
     answers: str | None = None
     dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
@@ -96,7 +97,9 @@ class RewardConfig:
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
-    verifier: str | None = None  # package.module:function, (gold, response) -> verdict; null: math-verify
+    # math_verify_default, or package.module:attribute of your own, (gold, response) -> verdict; null: our grader, which
+    # reads the answer by `policy` and compares it with math-verify
+    verifier: str | None = None
     max_failed: float = 0.1  # share of a step's, or an evaluation's, responses on which the verifier may fail
     correct: float = 1.0  # reward of a right answer
     incorrect: float = 0.0  # reward of a wrong answer
@@ -110,10 +113,11 @@ class RewardConfig:
 class AdvantageConfig:
     """Group estimator and token-advantage plug-in."""
 
-    # grpo | dr_grpo | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples
+    # grpo | dr_grpo | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples, or
+    # package.module:attribute of your own
     estimator: str = "grpo"
     ddof: int = 0  # grpo's standard deviation divides by n - ddof: 0, or 1 as TRL, verl and OpenRLHF have it
-    token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or package.module:Class of your own
+    token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or package.module:attribute of your own
     options: dict[str, Any] = field(default_factory=dict)  # fields of the plug-in's dataclass
     normalize: bool = False  # scale the weights to mean one over the batch
 
@@ -122,14 +126,16 @@ class AdvantageConfig:
 class LossConfig:
     """The surrogate objective."""
 
-    objective: str = "clip"  # clip (PPO/GRPO/DAPO) | cispo | nll (supervised; ignores advantages)
+    # clip (PPO/GRPO/DAPO) | cispo | nll (supervised; ignores advantages), or package.module:attribute of your own
+    objective: str = "clip"
     ratio: str = "token"  # token | sequence (GSPO)
     clip_low: float = 0.2  # the ratio is clipped below 1 - clip_low
     clip_high: float = 0.2  # larger than clip_low: DAPO's clip-higher
     aggregation: str = "token_mean"  # token_mean | sequence_mean | constant_length
     kl: str = "off"  # off | k1 | k2 | k3: penalty against the base model
     kl_coef: float = 0.0  # weight of the KL penalty in the loss
-    rollout_correction: float | None = None  # cap of truncated importance sampling; null: off
+    rollout_correction: float | None = None  # cap of the weight old policy / rollout engine; null: off
+    rollout_correction_mode: str = "truncate"  # truncate (TIS) | mask (MIS): what is above the cap
 
 
 @dataclass

@@ -1,10 +1,12 @@
-"""One syntax for what users bring along: `package.module:attribute`. Pure."""
+"""One syntax for what users bring along, `package.module:attribute`, beside the names of our own tables. Pure."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rlvr.errors import ConfigError
@@ -16,6 +18,54 @@ _noted: set[str] = set()  # old forms that this process has spoken of
 def is_dotted(name: str) -> bool:
     """Whether a value names something to import rather than one of our own."""
     return ":" in name or "." in name
+
+
+def find_named(name: str, table: Mapping[str, Any], key: str) -> Any:
+    """What a key names: an entry of our own table, or `package.module:attribute` of the user's.
+
+    Raises:
+        ConfigError: neither; the message starts with `key`.
+    """
+    if name in table:
+        return table[name]
+    if is_dotted(name):
+        return load_dotted(name, key)
+    raise ConfigError(
+        f"{key}={name}: unknown; use one of {', '.join(table)} or package.module:attribute of your own"
+    )
+
+
+def require_function(found: object, name: str, key: str, arguments: tuple[str, ...]) -> None:
+    """Refuse what a key names where it is no function of these arguments.
+
+    Raises:
+        ConfigError: it cannot be called, or not with so many arguments.
+    """
+    if not callable(found):
+        raise ConfigError(
+            f"{key}={name}: it is {type(found).__name__}, which cannot be called; expected a function "
+            f"({', '.join(arguments)})"
+        )
+    try:
+        inspect.signature(found).bind(*arguments)
+    except TypeError as error:
+        raise ConfigError(
+            f"{key}={name}: it must take {len(arguments)} arguments, ({', '.join(arguments)}): {error}"
+        ) from error
+    except ValueError:
+        pass  # some built-in functions have no signature to look at
+
+
+def require_record(found: object, name: str, key: str, record: type) -> None:
+    """Refuse what a key names where it is not of the class that the key takes.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(found, record):
+        raise ConfigError(
+            f"{key}={name}: it is {type(found).__name__}; expected {record.__module__}.{record.__qualname__}"
+        )
 
 
 def split_dotted(path: str) -> tuple[str, str]:

@@ -37,6 +37,10 @@ class CheckpointError(RlvrError):
     """A checkpoint could not be written or read; what was there before is intact."""
 
 
+class PluginError(RlvrError):
+    """A weighting, estimator or objective returned, or asked for, something that cannot be used."""
+
+
 class PausedError(RlvrError):
     """The run has written a checkpoint and stopped because it was asked to (SIGUSR1); it can be continued."""
 

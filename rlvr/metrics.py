@@ -1,43 +1,20 @@
-"""What a step reports: phase times, and the metrics of a batch as flat names. Pure."""
+"""What a step reports: the metrics of a batch and its phases as flat names. Pure."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.reward.verdict import Outcome
+from rlvr.timing import PhaseClock
 from rlvr.types import Batch, Floats, RolloutBatch, StepStats
 
 PERCENTILES = (50, 90, 95, 99)
 WEIGHT_PERCENTILES = (1, 5, 10, *PERCENTILES)  # a weighting may act by what it takes away
 # Metrics that depend on the clock and so differ between two runs of the same configuration.
 TIMING_PREFIXES = ("seconds/", "rate/")
-
-
-class PhaseClock:
-    """Adds up wall time by phase name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._start = time.perf_counter()
-
-    def total(self) -> float:
-        """Seconds since the clock was made."""
-        return time.perf_counter() - self._start
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time the block under this name."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def compared_tokens(batch: Batch, version: int) -> NDArray[np.bool_]:
@@ -118,9 +95,9 @@ def step_metrics(
         metrics |= _distribution(name, values)
     if batch.token_weight is not None:
         metrics |= _distribution("token_weight", batch.token_weight, WEIGHT_PERCENTILES)
-    seconds = {**clock.seconds, **rollout.seconds, "step": clock.total()}
+    seconds = {**clock.phases, **rollout.seconds, "step": clock.seconds}
     metrics |= {f"seconds/{name}": value for name, value in seconds.items()}
-    metrics["seconds/overhead"] = max(0.0, clock.total() - busy_seconds)
+    metrics["seconds/overhead"] = max(0.0, clock.seconds - busy_seconds)
     metrics["rate/tokens_per_second"] = rollout.generated_tokens / max(metrics["seconds/step"], 1e-9)
     return metrics
 

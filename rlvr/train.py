@@ -14,13 +14,14 @@ from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import PausedError
 from rlvr.learner.packing import pack
-from rlvr.metrics import PhaseClock, step_metrics
+from rlvr.metrics import step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.evaluation import EvalReport, evaluate
 from rlvr.runtime.folder import Summary
 from rlvr.runtime.session import Session, open_session
 from rlvr.seeding import derived_seed
 from rlvr.sync.gate import check_mismatch
+from rlvr.timing import PhaseClock
 
 
 def train(cfg: Config) -> Summary:

@@ -10,6 +10,7 @@ divergences are in nats.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,42 @@ from rlvr.reward.verdict import Verdict
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+class Tokenizer(Protocol):
+    """What we use of a tokenizer of transformers."""
+
+    @property
+    def name_or_path(self) -> str: ...
+
+    @property
+    def chat_template(self) -> str | dict[str, str] | None: ...
+
+    @property
+    def bos_token(self) -> str | None: ...
+
+    @property
+    def eos_token(self) -> str | None: ...
+
+    @property
+    def eos_token_id(self) -> int | None: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+
+    def decode(self, token_ids: list[int], skip_special_tokens: bool = False) -> str | list[str]: ...
+
+    def batch_decode(self, sequences: list[list[int]], skip_special_tokens: bool = False) -> list[str]: ...
+
+    def save_pretrained(self, save_directory: str) -> object: ...
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        continue_final_message: bool,
+    ) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +211,14 @@ class Batch:
     def offsets(self) -> Ints:
         """[N + 1]: the tokens of sequence i are `offsets[i]:offsets[i + 1]`."""
         return np.concatenate([[0], np.cumsum(self.response_lengths)]).astype(np.int64)
+
+    @property
+    def response_ids(self) -> Ints:
+        """[T] ids of the response tokens."""
+        return np.concatenate(
+            [ids[start:] for ids, start in zip(self.input_ids, self.prompt_lengths, strict=True)]
+            or [np.zeros(0, dtype=np.int64)]
+        )
 
     @property
     def sequence_of_token(self) -> Ints:

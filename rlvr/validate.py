@@ -6,41 +6,49 @@ Everything here runs before a process is started. Each problem names the key, th
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from rlvr.advantage.group import ESTIMATORS, RENAMED, WITHOUT_GROUP
+from rlvr.advantage.group import RENAMED, WITHOUT_GROUP, build_estimator
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.config import Config
-from rlvr.data.templates import TEMPLATES
-from rlvr.dotted import load_dotted
+from rlvr.data.templates import build_template
+from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
-from rlvr.learner.loss import KL_ESTIMATORS, OBJECTIVES, RATIOS
+from rlvr.learner.loss import CORRECTIONS, KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.packing import AGGREGATIONS
 from rlvr.ranges import no_share, not_among, not_positive, too_small
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
+from rlvr.rollout.given import build_answers
 from rlvr.types import SIGNALS, STEP_SIGNALS
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
     "model.attention": ("sdpa", "eager", "flash_attention_2"),
-    "data.template": tuple(TEMPLATES),
     "data.on_long_prompt": ("refuse", "skip"),
     "data.on_bad_row": ("refuse", "skip"),
     "data.on_overlap": ("warn", "refuse", "drop"),
     "reward.policy": tuple(POLICIES),
     "reward.overlong": ("off", "soft"),
-    "advantage.estimator": (*ESTIMATORS, *RENAMED),
-    "loss.objective": tuple(OBJECTIVES),
     "loss.ratio": tuple(RATIOS),
     "loss.aggregation": tuple(AGGREGATIONS),
-    "loss.kl": ("off", *KL_ESTIMATORS),
+    "loss.kl": (OFF, *KL_ESTIMATORS),
+    "loss.rollout_correction_mode": tuple(CORRECTIONS),
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "tracking.wandb": ("offline", "online", "off"),
     "tracking.console": ("auto", "live", "plain", "off"),
+}
+# Keys that take one of our names or package.module:attribute of the user's own, and what finds it. Two more are found
+# elsewhere: advantage.token with its options, reward.verifier in a worker that may be killed.
+PLUG_INS: dict[str, Callable[[str], object]] = {
+    "advantage.estimator": build_estimator,
+    "data.template": build_template,
+    "loss.objective": build_objective,
+    "rollout.answers": build_answers,
 }
 AT_LEAST: dict[str, float] = {
     "steps": 1,
@@ -135,8 +143,6 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
             renamed,
         )
     plugin = build_plugin(cfg.advantage.token, dict(cfg.advantage.options))
-    if cfg.rollout.answers is not None:
-        load_dotted(cfg.rollout.answers, "rollout.answers")
     problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -152,6 +158,12 @@ def _number(cfg: Config, key: str) -> float | None:
 def _values(cfg: Config) -> list[str]:
     """What is wrong with keys taken one at a time; null passes where the schema allows it."""
     found = not_among((key, value_at(cfg, key), allowed) for key, allowed in CHOICES.items())
+    for key, build in PLUG_INS.items():
+        if (name := value_at(cfg, key)) is not None:
+            try:
+                build(str(name))
+            except ConfigError as error:
+                found.append(str(error))
     found += too_small((key, _number(cfg, key), low) for key, low in AT_LEAST.items())
     found += not_positive((key, _number(cfg, key)) for key in POSITIVE)
     found += no_share((key, _number(cfg, key)) for key in SHARES)
@@ -212,8 +224,10 @@ def _ratios(cfg: Config) -> list[str]:
             f"rollout.engines={cfg.rollout.engines}: only {cfg.data.prompts_per_step} prompts a step, some engines "
             "would idle; lower it or raise data.prompts_per_step"
         )
-    alone = cfg.rollout.samples_per_prompt == 1 and cfg.loss.objective != "nll"
-    if alone and cfg.advantage.estimator not in WITHOUT_GROUP:
+    alone = cfg.rollout.samples_per_prompt == 1 and build_objective(cfg.loss.objective).reads_advantages
+    estimator = cfg.advantage.estimator
+    # What an estimator of the user's own needs is theirs to know.
+    if alone and estimator not in WITHOUT_GROUP and not is_dotted(estimator):
         found.append(
             "rollout.samples_per_prompt=1: a group of one sample has no group baseline, its advantage would "
             "always be 0; use at least 2, or advantage.estimator=rloo, which then is plain REINFORCE, or "
@@ -248,7 +262,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     found = []
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
-    if cfg.reward.verifier is None and TEMPLATES[cfg.data.template].answer_line:
+    if cfg.reward.verifier is None and build_template(cfg.data.template).answer_line:
         policy = POLICIES[cfg.reward.policy]
         if not policy.unboxed_counts:
             readers = " or ".join(name for name, other in POLICIES.items() if other.unboxed_counts)
@@ -256,25 +270,31 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
                 f"data.template={cfg.data.template} with reward.policy={policy.name}: the template asks for a line "
                 f"'Answer: ...', the policy reads boxes only, so no answer would be right; set reward.policy={readers}"
             )
-    if (cfg.loss.kl == "off") != (cfg.loss.kl_coef == 0):
+    if (cfg.loss.kl == OFF) != (cfg.loss.kl_coef == 0):
         found.append(
             f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "
             "neither (kl=off kl_coef=0)"
+        )
+    if cfg.loss.rollout_correction is None and cfg.loss.rollout_correction_mode != "truncate":
+        found.append(
+            f"loss.rollout_correction_mode={cfg.loss.rollout_correction_mode}: without a cap nothing is corrected; set "
+            "loss.rollout_correction=2 or leave it out"
         )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
             "advantage.normalize=true: this plug-in reads a signal that exists only inside the update, a "
             "micro-batch at a time, where the batch's mean weight is unknown; set it to false"
         )
-    if cfg.advantage.ddof and cfg.advantage.estimator != "grpo":
+    if cfg.advantage.ddof and cfg.advantage.estimator != "grpo" and not is_dotted(cfg.advantage.estimator):
         found.append(
             f"advantage.ddof={cfg.advantage.ddof} with advantage.estimator={cfg.advantage.estimator}: only grpo "
             "divides by a group's standard deviation; set it to 0"
         )
-    if cfg.loss.objective == "nll" and not isinstance(plugin, Uniform):
+    reads_advantages = build_objective(cfg.loss.objective).reads_advantages
+    if not reads_advantages and not isinstance(plugin, Uniform):
         found.append(
-            f"advantage.token={cfg.advantage.token}: loss.objective=nll ignores advantages, so weighting tokens "
-            "would do nothing; set advantage=uniform"
+            f"advantage.token={cfg.advantage.token}: loss.objective={cfg.loss.objective} ignores advantages, so "
+            "weighting tokens would do nothing; set advantage=uniform"
         )
     if cfg.learner.updates_per_step == 1 and (inside_update(plugin) or has_penalty(plugin)):
         found.append(
@@ -288,7 +308,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
         found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")
-    if (cfg.rollout.answers is None) == (cfg.loss.objective == "nll"):
+    if (cfg.rollout.answers is None) != reads_advantages:
         found.append(
             f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
             "nll, sampled ones with clip or cispo (recipe=sft sets both)"

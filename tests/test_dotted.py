@@ -8,7 +8,7 @@ from rlvr.advantage.token import build_plugin
 from rlvr.config import Config
 from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
-from rlvr.reward.worker import import_verifier
+from rlvr.reward.verifiers import build_verifier
 from rlvr.validate import validate
 
 
@@ -46,15 +46,26 @@ def test_a_module_that_fails_at_its_import(tmp_path, monkeypatch):
 
 def test_every_key_takes_the_same_syntax():
     assert build_plugin("rlvr.advantage.token.uniform:Uniform", {}) == build_plugin("uniform", {})
-    assert callable(import_verifier("rlvr.reward.reference:math_verify_default"))
+    assert callable(build_verifier("rlvr.reward.reference:math_verify_default"))
     cfg = Config(recipe="x")
     cfg.loss.objective, cfg.rollout.answers = "nll", "rlvr.data.arithmetic:step_by_stepp"
     with pytest.raises(ConfigError, match=r"rollout\.answers=.*did you mean step_by_step"):
         validate(cfg)
 
 
+def test_a_verifier_has_a_name_as_the_other_plug_ins_do():
+    assert build_verifier("math_verify_default") is build_verifier(
+        "rlvr.reward.reference:math_verify_default"
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"^reward\.verifier=nonsense: unknown; use one of math_verify_default or package",
+    ):
+        build_verifier("nonsense")
+
+
 def test_a_verifier_must_take_two_arguments():
-    with pytest.raises(ConfigError, match="two arguments"):
-        import_verifier("json:loads")
+    with pytest.raises(ConfigError, match="2 arguments"):
+        build_verifier("json:loads")
     with pytest.raises(ConfigError, match="cannot be called"):
-        import_verifier("math:pi")
+        build_verifier("math:pi")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.validate import AT_LEAST, CHOICES, POSITIVE, batch_plan, validate, value_at
+from rlvr.validate import AT_LEAST, CHOICES, PLUG_INS, POSITIVE, batch_plan, validate, value_at
 
 
 def config(**changes: object) -> Config:
@@ -44,6 +45,31 @@ def test_unknown_choices_are_refused(key):
     said = refusal(config(**{key: "nonsense"}))
     assert said.startswith(f"{key}=nonsense: use one of ")
     assert all(choice in said for choice in CHOICES[key])
+
+
+@pytest.mark.parametrize("key", [*PLUG_INS, "advantage.token"])
+def test_unknown_plug_ins_are_refused_in_the_same_words(key):
+    assert re.fullmatch(
+        rf"{re.escape(key)}=nonsense: unknown; use one of \w+.* or package\.module:attribute of your own",
+        refusal(config(**{key: "nonsense"})),
+    )
+    assert refusal(config(**{key: "json:dump_s"})).startswith(
+        f"{key}=json:dump_s: cannot be imported: json has no"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("advantage.estimator", r"it is int, which cannot be called; expected a function \(groups, cfg\)"),
+        ("rollout.answers", r"it is int, which cannot be called; expected a function \(problem, random\)"),
+        ("loss.objective", r"it is int; expected rlvr\.learner\.loss\.Objective"),
+        ("data.template", r"it is int; expected rlvr\.data\.templates\.Template"),
+    ],
+)
+def test_a_plug_in_of_another_kind_is_refused(key, said):
+    with pytest.raises(ConfigError, match=rf"{re.escape(key)}=signal:NSIG: {said}"):
+        validate(config(**{key: "signal:NSIG"}))
 
 
 @pytest.mark.parametrize("key", AT_LEAST)
@@ -108,6 +134,10 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ("rollout.gpus_per_engine=1 and learner.gpus_per_worker=0", {"rollout__gpus_per_engine": 1.0}),
     ("rollout.gpus_per_engine=0 and learner.gpus_per_worker=1", {"learner__gpus_per_worker": 1.0}),
     ("loss.rollout_correction: .*top_p", {"loss__rollout_correction": 2.0, "rollout__top_p": 0.9}),
+    (
+        "loss.rollout_correction_mode=mask: .*set loss.rollout_correction=2",
+        {"loss__rollout_correction_mode": "mask"},
+    ),
     ("loss.rollout_correction: .*top_k", {"loss__rollout_correction": 2.0, "rollout__top_k": 50}),
     ("engine_args.enable_chunked_prefill=true", {"rollout__engine_args": {"enable_chunked_prefill": True}}),
     (
@@ -118,18 +148,33 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     (r"advantage.options=\{'beta': 1\}", {"advantage__options": {"beta": 1}}),
     ("data.eval: .*at least one", {"data__eval": []}),
     ("loss.objective=nll with rollout.answers=None", {"loss__objective": "nll"}),
-    ("loss.objective=clip with rollout.answers=json:dumps", {"rollout__answers": "json:dumps"}),
+    (
+        "loss.objective=clip with rollout.answers=step_by_step",
+        {"rollout__answers": "step_by_step"},
+    ),
     (
         "rollout.answers: .*rollout.dynamic_sampling",
-        {"loss__objective": "nll", "rollout__answers": "json:dumps", "rollout__dynamic_sampling": True},
+        {
+            "loss__objective": "nll",
+            "rollout__answers": "step_by_step",
+            "rollout__dynamic_sampling": True,
+        },
     ),
     (
         "loss.rollout_correction: given answers",
-        {"loss__objective": "nll", "rollout__answers": "json:dumps", "loss__rollout_correction": 2.0},
+        {
+            "loss__objective": "nll",
+            "rollout__answers": "step_by_step",
+            "loss__rollout_correction": 2.0,
+        },
     ),
     (
         "rollout.answers: .*rollout.staleness",
-        {"loss__objective": "nll", "rollout__answers": "json:dumps", "rollout__staleness": 1},
+        {
+            "loss__objective": "nll",
+            "rollout__answers": "step_by_step",
+            "rollout__staleness": 1,
+        },
     ),
     ("rollout.top_p=0", {"rollout__top_p": 0.0}),
     ("rollout.top_p=1.5", {"rollout__top_p": 1.5}),
@@ -163,6 +208,7 @@ def test_contradictions_name_their_key(said, changes):
         {"run__resume": "runs/other/checkpoints/step_000020"},
         {"reward__overlong": "off", "reward__overlong_cache": 999},
         {"loss__rollout_correction": 2.0},
+        {"loss__rollout_correction": 2.0, "loss__rollout_correction_mode": "mask"},
         {"eval__temperature": 0.0, "eval__samples_per_prompt": 1},
         {"rollout__temperature": 1.6, "rollout__top_p": 0.3, "rollout__top_k": 3},
         {"rollout__engine_args": {"enable_chunked_prefill": False, "max_num_batched_tokens": 128}},
@@ -171,7 +217,11 @@ def test_contradictions_name_their_key(said, changes):
             "rollout__gpus_per_engine": 1.0,
             "learner__gpus_per_worker": 1.0,
         },
-        {"loss__objective": "nll", "rollout__answers": "json:dumps", "rollout__samples_per_prompt": 1},
+        {
+            "loss__objective": "nll",
+            "rollout__answers": "step_by_step",
+            "rollout__samples_per_prompt": 1,
+        },
         {"learner__workers": 4, "learner__updates_per_step": 64},
         {"cluster__threads_per_actor": 1, "cluster__cpus": 2},
     ],

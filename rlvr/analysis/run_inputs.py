@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.config import Config, RewardConfig
-from rlvr.dotted import split_dotted
+from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
@@ -166,7 +166,7 @@ def require_verifier(reward: RewardConfig) -> None:
         ConfigError: says where the command has to be started.
     """
     dotted = reward.verifier
-    if dotted is None:
+    if dotted is None or not is_dotted(dotted):
         return
     module, _ = split_dotted(dotted)
     try:

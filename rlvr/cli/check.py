@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Verdict
-from rlvr.runtime.inputs import Inputs, read_inputs
+from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.sweep.needs import job_need
-from rlvr.types import Prompt
+from rlvr.types import Prompt, Tokenizer
 from rlvr.validate import validate
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 ROWS = 3  # graded
 WRONG = "-987654321"  # an answer that no problem has
@@ -64,7 +60,7 @@ def check(cfg: Config) -> None:
     print("nothing speaks against this run; `rlvr train` with the same arguments starts it")
 
 
-def described_data(inputs: Inputs) -> str:
+def described_data(inputs: TrainingInputs) -> str:
     """Names and sizes of the training stream and the evaluation sets, and what was left out of them."""
     stream = inputs.stream
     sets = [(f"train {stream.name}", stream.size, stream.left_out)]
@@ -135,7 +131,7 @@ def refuse_misjudged(cfg: Config, trials: Sequence[Trial]) -> list[str]:
     return [rf"{line}; right if the verifier wants another form than \boxed{{answer}}" for line in odd]
 
 
-def shown_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> str:
+def shown_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
     """A prompt as text, white space visible, and as tokens with their ids."""
     text = str(tokenizer.decode(list(prompt.token_ids)))
     tokens = [f"{id_}:{str(tokenizer.decode([id_]))!r}" for id_ in prompt.token_ids]

@@ -18,36 +18,10 @@ from rlvr.analysis.run_inputs import TrainedRun
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, recipes_folder, register_schema
 from rlvr.config import Config, leaf_keys
 from rlvr.errors import ConfigError
+from rlvr.keys import CORRECTION, FREE_OF_COMPARED, OF_SAMPLING, OF_THE_RECIPE, SHAPING
 from rlvr.runtime.folder import CHANGES, read_changes
-from rlvr.runtime.resume import FREE_KEYS_OF_COMPARED
 
-# Keys, and sections by their dot, that a control has from its own recipe: the algorithm, and its place on disk.
-OF_THE_RECIPE = (
-    "recipe",
-    "advantage.",
-    "loss.",
-    "rollout.dynamic_sampling",
-    "rollout.answers",
-    "run.",
-    "tracking.",
-)
-SHAPING = (
-    "reward.correct",
-    "reward.incorrect",
-    "reward.overlong",
-    "reward.overlong_cache",
-    "reward.overlong_filter",
-)
 PROMPTS, SAMPLES = "data.prompts_per_step", "rollout.samples_per_prompt"
-CORRECTION = "loss.rollout_correction"  # belongs to how the run samples (staleness), not to its algorithm
-OF_SAMPLING = (
-    CORRECTION,
-    "rollout.temperature",
-    "rollout.top_p",
-    "rollout.top_k",
-    "rollout.staleness",
-    "rollout.max_rounds",
-)
 
 
 def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
@@ -71,7 +45,7 @@ def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
     shared = {
         key: value
         for key, value in _leaves(run.cfg).items()
-        if (key == CORRECTION or not key.startswith(OF_THE_RECIPE))
+        if (key in CORRECTION or key not in OF_THE_RECIPE)
         and not (key in SHAPING and value == from_recipe.get(key))
     }
     if control["rollout.answers"] is not None:
@@ -90,7 +64,7 @@ def require_same(control: TrainedRun, shared: Mapping[str, Any]) -> None:
     changed = [
         f"{key} was {value!r}, should be {expected[key]!r}"
         for key, value in _leaves(control.cfg).items()
-        if not key.startswith(FREE_KEYS_OF_COMPARED) and value != expected.get(key, value)
+        if key not in FREE_OF_COMPARED and value != expected.get(key, value)
     ]
     if changed:
         raise ConfigError(

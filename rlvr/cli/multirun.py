@@ -22,10 +22,10 @@ from rlvr.cli.compose import parse_options, recipes_folder, typed
 from rlvr.cli.shorthand import quoted as quoted_with
 from rlvr.config import Config
 from rlvr.errors import ConfigError
+from rlvr.keys import SET_BY_SWEEP
 from rlvr.sweep.plan import Job, Sweep
 from rlvr.validate import validate
 
-OWN_KEYS = ("run.name", "run.resume")  # set for every job by the sweep
 TAG_LENGTH = 64  # wandb's limit
 quoted = partial(quoted_with, mark='"')  # a job's lines have double marks
 
@@ -78,7 +78,7 @@ def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, .
     """The jobs in the order in which Hydra's sweeper runs them; `named` keys tell jobs apart even with one value."""
     swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
     for override in overrides:
-        if override.key_or_group in OWN_KEYS or (
+        if override.key_or_group in SET_BY_SWEEP or (
             override.key_or_group == "run.root" and override.is_sweep_override()
         ):
             raise ConfigError(

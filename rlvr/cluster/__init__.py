@@ -9,21 +9,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
-import psutil
-
+from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
-from rlvr.config import ClusterConfig, Config
+from rlvr.config import ClusterConfig
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
+from rlvr.timing import Deadline, Stopwatch
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
 
 
@@ -114,30 +114,20 @@ def wait_for_nodes(address: str, names: Sequence[str], *, deadline_seconds: floa
     """
     import ray
 
-    end = time.monotonic() + deadline_seconds
+    deadline = Deadline(deadline_seconds)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         ray.init(address=address, **options)
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"Ray at {address}: cannot be reached ({error})") from error
     while missing := sorted(set(names) - {node["NodeName"] for node in ray.nodes() if node["Alive"]}):
-        if time.monotonic() > end:
+        if deadline.passed:
             raise DeadlineError(
                 f"{', '.join(missing)}: not joined to Ray at {address} within {deadline_seconds:g} s; "
                 f"{len(names) - len(missing)} of {len(names)} nodes are there"
             )
         time.sleep(0.2)
     ray.shutdown()
-
-
-def engine_gpus(cfg: Config) -> float:
-    """GPUs that the rollout engines of a run ask for."""
-    return cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-
-
-def run_gpus(cfg: Config) -> float:
-    """GPUs that the engines and the learner of a run ask for."""
-    return engine_gpus(cfg) + cfg.learner.workers * cfg.learner.gpus_per_worker
 
 
 def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:
@@ -159,8 +149,11 @@ def check_resources(cluster: Cluster, *, gpus: float, actors: int) -> None:
         )
 
 
-def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
-    """Place one actor; its constructor runs in the background, and if that fails the first call raises why."""
+def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
+    """Place one actor; its constructor runs in the background, and if that fails the first call raises why.
+
+    Returns its handle, of the type that the caller states.
+    """
     import ray
 
     env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
@@ -174,20 +167,20 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(Generic[R]):
     """Calls made together: how long they may take from when they are waited for, and what they do."""
 
-    refs: Sequence[Any]
+    refs: Sequence[Ref[R]]
     deadline_seconds: float
     what: str
 
 
-def wait(refs: Sequence[Any], *, deadline_seconds: float, what: str) -> list[Any]:
+def wait(refs: Sequence[Ref[R]], *, deadline_seconds: float, what: str) -> list[R]:
     """Results of the calls, in order; raises as `wait_together` does."""
     return wait_together(Calls(refs, deadline_seconds, what))[0]
 
 
-def wait_together(*calls: Calls) -> list[list[Any]]:
+def wait_together(*calls: Calls[R]) -> list[list[R]]:
     """Results of all the calls, in order; the first failure ends the wait.
 
     Raises:
@@ -197,12 +190,12 @@ def wait_together(*calls: Calls) -> list[list[Any]]:
     """
     import ray
 
-    begun = time.monotonic()
+    waited = Stopwatch()
     pending = {ref: call for call in calls for ref in call.refs}
-    results: dict[Any, Any] = {}
+    results: dict[Ref[R], R] = {}
     while pending:
         next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
-        left = max(0.0, begun + next_due.deadline_seconds - time.monotonic())
+        left = max(0.0, next_due.deadline_seconds - waited.seconds)
         done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
         if not done:
             raise _too_late(next_due, pending)
@@ -215,7 +208,7 @@ def wait_together(*calls: Calls) -> list[list[Any]]:
     return [[results[ref] for ref in call.refs] for call in calls]
 
 
-def _too_late(call: Calls, pending: Collection[Any]) -> DeadlineError:
+def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:
     stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
     return DeadlineError(
         f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
@@ -224,12 +217,12 @@ def _too_late(call: Calls, pending: Collection[Any]) -> DeadlineError:
     )
 
 
-def _raise_root(first: Exception, what: str, pending: list[Any]) -> NoReturn:
+def _raise_root(first: Exception, what: str, pending: Sequence[Ref[R]]) -> NoReturn:
     """Raise what the first failure means, or the death of an actor where it only follows from that."""
     import ray
 
     failures = [first]
-    done = ray.wait(pending, num_returns=len(pending), timeout=GRACE_SECONDS)[0] if pending else []
+    done = ray.wait(list(pending), num_returns=len(pending), timeout=GRACE_SECONDS)[0] if pending else []
     for ref in done:
         try:
             ray.get(ref)
@@ -264,7 +257,7 @@ def _meaning(error: Any, what: str) -> RlvrError:
     )
 
 
-def put(value: Any) -> Any:
+def put(value: R) -> Ref[R]:
     """Store a value once for several actors."""
     import ray
 
@@ -292,29 +285,3 @@ def node_address() -> str:
     import ray
 
     return ray.util.get_node_ip_address()
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
-
-
-def idle_cores() -> tuple[int, int]:
-    """(cores that nobody else is using, all cores that this process may use), looked at for half a second.
-
-    OpenMP threads that outnumber idle cores wait for each other: measured on two cores with other work going
-    on, a training step with two threads took five to ten times as long as with one.
-    """
-    cores = len(os.sched_getaffinity(0))
-    busy = psutil.cpu_percent(interval=0.5) / 100 * (psutil.cpu_count() or cores)
-    return max(1, round(cores - busy)), cores
-
-
-def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
-    """OpenMP threads for each of `busy_together` actors that share the cores of one node."""
-    if cfg.threads_per_actor is not None:
-        return cfg.threads_per_actor
-    cores = cfg.cpus or len(os.sched_getaffinity(0))
-    return max(1, cores // max(1, busy_together))

@@ -23,7 +23,7 @@ _IGNORED = re.compile(r"[\s$~]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class SharedQuestion:
     """A training problem whose question also stands in an evaluation set."""
 
     train_id: str
@@ -42,14 +42,16 @@ def normalise(question: str) -> str:
     return _IGNORED.sub("", text)
 
 
-def find_overlap(train: Sequence[Problem], evals: Mapping[str, Sequence[Problem]]) -> tuple[Overlap, ...]:
+def find_overlap(
+    train: Sequence[Problem], evals: Mapping[str, Sequence[Problem]]
+) -> tuple[SharedQuestion, ...]:
     """Return every pair of a training and an evaluation problem with the same normalised question."""
     seen: dict[str, list[tuple[str, str]]] = {}
     for name, problems in evals.items():
         for problem in problems:
             seen.setdefault(normalise(problem.question), []).append((name, problem.id))
     return tuple(
-        Overlap(problem.id, name, eval_id)
+        SharedQuestion(problem.id, name, eval_id)
         for problem in train
         for name, eval_id in seen.get(normalise(problem.question), ())
     )
@@ -57,7 +59,7 @@ def find_overlap(train: Sequence[Problem], evals: Mapping[str, Sequence[Problem]
 
 def settle_overlap(
     train: Sequence[Problem], evals: Mapping[str, Sequence[Problem]], policy: str
-) -> tuple[tuple[Problem, ...], tuple[Overlap, ...]]:
+) -> tuple[tuple[Problem, ...], tuple[SharedQuestion, ...]]:
     """Apply `data.on_overlap` and return the training problems to use, with every overlap that was found.
 
     "warn" logs and keeps all, "drop" logs and leaves the training problems out, "refuse" raises DataError.

@@ -10,21 +10,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from rlvr.config import DataConfig
 from rlvr.data.arithmetic import train_problem
 from rlvr.data.fingerprint import Fingerprint, fingerprint
-from rlvr.data.overlap import Overlap, settle_overlap
+from rlvr.data.overlap import SharedQuestion, settle_overlap
 from rlvr.data.sources import ARITHMETIC, BadRow, load_problems
 from rlvr.data.templates import takes_conversations, tokenize
 from rlvr.errors import DataError
-from rlvr.types import Problem, Prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from rlvr.types import Problem, Prompt, Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ class LeftOut:
 
     bad_rows: tuple[BadRow, ...] = ()
     long_prompts: tuple[str, ...] = ()  # ids
-    overlaps: tuple[Overlap, ...] = ()  # found; whether their problems were dropped is data.on_overlap
+    overlaps: tuple[SharedQuestion, ...] = ()  # found; whether their problems were dropped is data.on_overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class ArithmeticSource:
 
     seed: int
     template: str
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     limit: LengthLimit
 
     @property
@@ -191,7 +188,7 @@ def fitting_prompts(
 
 def build_training_stream(
     cfg: DataConfig,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     seed: int,
     context: int | None = None,
@@ -224,7 +221,7 @@ def build_training_stream(
 
 def build_eval_sets(
     cfg: DataConfig,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     context: int | None = None,
     max_response_tokens: int = 0,

@@ -16,28 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
+from rlvr.dotted import find_named, require_record
 from rlvr.errors import DataError
-from rlvr.types import Message, Problem, Prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from rlvr.types import Message, Problem, Prompt, Tokenizer
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
 MOST_LOST = 0.1  # share of a prompt's characters; Unicode normalisation may merge a few
 
 
-def _plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _plain(question: str, tokenizer: Tokenizer) -> str:
     return question
 
 
-def _chat(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _chat(question: str, tokenizer: Tokenizer) -> str:
     return render_messages((Message("user", question),), tokenizer)
 
 
-def render_messages(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
+def render_messages(messages: Sequence[Message], tokenizer: Tokenizer) -> str:
     """Return a conversation in the tokenizer's chat template, open for the assistant to go on.
 
     A last turn of the assistant is a beginning that it continues, white space at its end included. Raises DataError
@@ -74,7 +71,7 @@ def render_messages(messages: Sequence[Message], tokenizer: PreTrainedTokenizerB
     return text
 
 
-def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _qwen_math(question: str, tokenizer: Tokenizer) -> str:
     for mark in ("<|im_start|>", "<|im_end|>"):
         if len(tokenizer.encode(mark, add_special_tokens=False)) != 1:
             raise DataError(
@@ -88,11 +85,11 @@ def _qwen_math(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     )
 
 
-def _dapo_plain(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _dapo_plain(question: str, tokenizer: Tokenizer) -> str:
     return f"{DAPO_PREFIX}{question}{DAPO_SUFFIX}"
 
 
-def _dapo(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def _dapo(question: str, tokenizer: Tokenizer) -> str:
     return _chat(_dapo_plain(question, tokenizer), tokenizer)
 
 
@@ -100,7 +97,7 @@ def _dapo(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
 class Template:
     """How a question is rendered, and who writes the special tokens at its start."""
 
-    render: Callable[[str, PreTrainedTokenizerBase], str]
+    render: Callable[[str, Tokenizer], str]
     special_tokens: bool  # True: the tokenizer adds its own (a BOS); False: the rendered text holds them
     conversations: bool = False  # whether a list of messages passes whole
     answer_line: bool = False  # whether it asks for a last line "Answer: ..." instead of a box
@@ -115,20 +112,31 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
-def render(template: str, question: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def build_template(name: str) -> Template:
+    """The template called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no `Template`.
+    """
+    template = find_named(name, TEMPLATES, "data.template")
+    require_record(template, name, "data.template", Template)
+    return template
+
+
+def render(template: str, question: str, tokenizer: Tokenizer) -> str:
     """Return the text of a prompt.
 
-    Raises DataError for an unknown template, and where the tokenizer lacks what the template needs.
+    Raises ConfigError for an unknown template, DataError where the tokenizer lacks what the template needs.
     """
-    return _template(template).render(question, tokenizer)
+    return build_template(template).render(question, tokenizer)
 
 
 def takes_conversations(template: str) -> bool:
     """Whether prompts of a template may be conversations rather than one question."""
-    return _template(template).conversations
+    return build_template(template).conversations
 
 
-def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+def tokenize(problem: Problem, template: str, tokenizer: Tokenizer) -> Prompt:
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
     Raises DataError as `render` does, and if there are no tokens, if the tokenizer lost part of the text, or if
@@ -140,7 +148,7 @@ def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase
         text = render(template, problem.question, tokenizer)
     # A question may be a whole prompt that somebody has rendered before, its BOS included.
     begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
-    ids = tokenizer.encode(text, add_special_tokens=_template(template).special_tokens and not begun)
+    ids = tokenizer.encode(text, add_special_tokens=build_template(template).special_tokens and not begun)
     if not ids:
         raise DataError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
     if ids[-1] == tokenizer.eos_token_id and not text.endswith(str(tokenizer.eos_token)):
@@ -160,9 +168,3 @@ def tokenize(problem: Problem, template: str, tokenizer: PreTrainedTokenizerBase
 def _letters(text: str) -> int:
     """The characters that are not white space."""
     return sum(not char.isspace() for char in text)
-
-
-def _template(name: str) -> Template:
-    if name not in TEMPLATES:
-        raise DataError(f"data.template is {name!r}; expected one of {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]

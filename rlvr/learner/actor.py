@@ -7,20 +7,21 @@ own share of the work from its rank.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 
 from rlvr.advantage.token.contract import TokenPlugin
-from rlvr.cluster import free_port, node_address
+from rlvr.cluster import node_address
+from rlvr.cluster.handles import RemoteMethod
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import clips_itself, deepspeed_config
@@ -35,7 +36,10 @@ from rlvr.learner.packing import (
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.update import UpdateContext, accumulate, totals
+from rlvr.sync.client import TransferHandle
 from rlvr.sync.gloo import ParamInfo
+from rlvr.sync.sender import Sender
+from rlvr.timing import Stopwatch
 from rlvr.types import Batch, Floats, Ints, StepStats
 
 
@@ -48,8 +52,46 @@ class LearnerSpec:
     base_folder: str
     signals: frozenset[str]  # what the scoring pass computes
     plugin: TokenPlugin
-    world_size: int
     device: str  # "cpu" or "cuda"
+
+    @property
+    def world_size(self) -> int:
+        """Data-parallel ranks."""
+        return self.cfg.learner.workers
+
+
+class LearnerHandle(Protocol):
+    """A `Learner` in its actor."""
+
+    @property
+    def address(self) -> RemoteMethod[tuple[str, int]]: ...
+
+    @property
+    def start(self) -> RemoteMethod[dict[str, str]]: ...
+
+    @property
+    def connect_engines(self) -> RemoteMethod[None]: ...
+
+    @property
+    def push_weights(self) -> RemoteMethod[float]: ...
+
+    @property
+    def score(self) -> RemoteMethod[tuple[Ints, dict[str, Floats], float]]: ...
+
+    @property
+    def step(self) -> RemoteMethod[tuple[StepStats, float]]: ...
+
+    @property
+    def reset_optimizer(self) -> RemoteMethod[None]: ...
+
+    @property
+    def save(self) -> RemoteMethod[None]: ...
+
+    @property
+    def load(self) -> RemoteMethod[None]: ...
+
+    @property
+    def export(self) -> RemoteMethod[None]: ...
 
 
 class Learner:
@@ -60,7 +102,7 @@ class Learner:
         self.world = spec.world_size
         self.update = 0  # optimiser updates done since the start of the run
         self._norm = float("nan")  # of the last update's gradient, where we clip it ourselves
-        self._sender: Any = None
+        self._sender: Sender | None = None
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks can meet this one."""
@@ -139,7 +181,7 @@ class Learner:
 
     def score(self, batch: Batch, signals: Collection[str]) -> tuple[Ints, dict[str, Floats], float]:
         """The signals of this rank's share: token indices [t] in the batch, {signal: [t]}, seconds taken."""
-        started = time.perf_counter()
+        watch = Stopwatch()
         plans = self._plan(batch, np.arange(batch.size))
         indices: list[torch.Tensor] = []
         parts: list[dict[str, torch.Tensor]] = []
@@ -156,7 +198,7 @@ class Learner:
             for name in signals
         }
         index = torch.cat(indices).cpu().numpy() if parts else np.zeros(0, np.int64)
-        return index, joined, time.perf_counter() - started
+        return index, joined, watch.seconds
 
     # Updating
 
@@ -164,7 +206,7 @@ class Learner:
         self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0
     ) -> tuple[StepStats, float]:
         """Run the batch's optimiser updates: numbers summed over ranks, and the seconds taken."""
-        started = time.perf_counter()
+        watch = Stopwatch()
         updates = mini_batches(batch.size, self.cfg.learner.updates_per_step, seed)
         reports = [self._update(batch, rows, seed, progress, lr_scale) for rows in updates]
         mean = {
@@ -178,7 +220,7 @@ class Learner:
             updates=len(reports),
             micro_batches=sum(r.micro_batches for r in reports),
         )
-        return stats, time.perf_counter() - started
+        return stats, watch.seconds
 
     def _update(self, batch: Batch, rows: Ints, seed: int, progress: float, lr_scale: float) -> StepStats:
         """One optimiser update on the sequences `rows` of the batch."""
@@ -186,12 +228,19 @@ class Learner:
         lr = learning_rate(self.cfg.learner, self.update, total) * lr_scale
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        weights, shares = (
+        loss_weights, metric_weights = (
             sequence_weights(batch, rows, kind, self.cfg.rollout.max_response_tokens)
             for kind in (self.cfg.loss.aggregation, "token_mean")
         )
         context = UpdateContext(
-            self.cfg.loss, self.spec.plugin, weights, self.world, self.device, seed, progress, shares
+            self.cfg.loss,
+            self.spec.plugin,
+            loss_weights,
+            self.world,
+            self.device,
+            seed,
+            progress,
+            metric_weights,
         )
         self.engine.train()
         plans = self._plan(batch, rows)
@@ -208,7 +257,7 @@ class Learner:
             micro_batches=len(plans),
         )
 
-    def _clip(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def _clip(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         limit = self.cfg.learner.max_grad_norm or float("inf")
         self._norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), limit))
 
@@ -244,7 +293,7 @@ class Learner:
             for name, p in self.policy.lm.named_parameters()
         ]
 
-    def connect_engines(self, engines: list[Any]) -> None:
+    def connect_engines(self, engines: list[TransferHandle]) -> None:
         """Open the weight-transfer channel to the engines (rank 0 sends; the others only help to gather)."""
         from rlvr.sync.sender import open_sender
 
@@ -254,9 +303,11 @@ class Learner:
 
     def push_weights(self, version: int) -> float:
         """Send the current weights to all engines and have them used as `version`; the seconds taken."""
-        started = time.perf_counter()
+        watch = Stopwatch()
+        if self._sender is None:
+            raise RuntimeError("push_weights before connect_engines")
         self._sender.send(self.named_parameters, version)
-        return time.perf_counter() - started
+        return watch.seconds
 
     def save(self, folder: str) -> None:
         """Write policy and optimiser state below `folder` (all ranks take part)."""

@@ -19,6 +19,7 @@ from typing import IO
 
 from rlvr.errors import ConfigError, DeadlineError
 from rlvr.locks import try_lock
+from rlvr.timing import Deadline
 
 REMEDY = "DeepSpeed compiles there; set XDG_CACHE_HOME or TORCH_EXTENSIONS_DIR to a folder on a local disk"
 OURS = "RLVR_EXTENSIONS_DIR"  # tells our folder from one that the user has chosen
@@ -49,9 +50,9 @@ def build_alone(folder: Path, *, deadline_seconds: float) -> Iterator[None]:
     root = folder if mine else Path(str(chosen))
     lock = root / "rlvr.lock"
     with _opened(lock) as file:
-        end = time.monotonic() + deadline_seconds
+        deadline = Deadline(deadline_seconds)
         while not _locked(file):
-            if time.monotonic() > end:
+            if deadline.passed:
                 raise DeadlineError(
                     f"{lock}: another process has been compiling there for {deadline_seconds:g} s; is one stuck?"
                 )

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
-from rlvr.cluster import Calls, Placement, put, spawn, threads_per_actor, wait, wait_together
-from rlvr.config import Config
-from rlvr.learner.actor import Learner, LearnerSpec
+from rlvr.cluster import Calls, Placement, put, spawn, wait, wait_together
+from rlvr.cluster.handles import Ref
+from rlvr.cluster.machine import threads_per_actor
+from rlvr.learner.actor import Learner, LearnerHandle, LearnerSpec
 from rlvr.learner.scoring import merge_scores
+from rlvr.sync.client import TransferHandle
 from rlvr.types import Batch, StepStats
+
+R = TypeVar("R")
 
 
 class LearnerGroup:
     """Handles of all learner ranks."""
 
-    def __init__(self, cfg: Config, spec_parts: dict[str, Any]) -> None:
-        self.cfg = cfg
+    def __init__(self, spec: LearnerSpec) -> None:
+        self.cfg = cfg = spec.cfg
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
-        world = cfg.learner.workers
+        world = spec.world_size
         busy = world + (cfg.rollout.engines if cfg.rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
-        spec = LearnerSpec(cfg=cfg, world_size=world, **spec_parts)
         env = {"DS_ACCELERATOR": spec.device}
         self.signals = spec.signals
-        self.handles = [
+        self.handles: list[LearnerHandle] = [
             spawn(
                 Learner, Placement(f"learner-{rank}", cfg.learner.gpus_per_worker, threads, env), spec, rank
             )
@@ -38,14 +41,14 @@ class LearnerGroup:
             what="start of the learner",
         )
 
-    def _call(self, refs: Sequence[Any], what: str, deadline: float | None = None) -> list[Any]:
+    def _call(self, refs: Sequence[Ref[R]], what: str, deadline: float | None = None) -> list[R]:
         return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
 
     def ready(self) -> dict[str, str]:
         """Wait until every rank holds its models; returns the versions they run on."""
         return wait_together(self.starting)[0][0]
 
-    def connect(self, engines: Sequence[Any]) -> None:
+    def connect(self, engines: Sequence[TransferHandle]) -> None:
         """Open the weight-transfer channel from rank 0 to the engines."""
         refs = [h.connect_engines.remote(list(engines)) for h in self.handles]
         self._call(refs, "connection of learner and engines", self.cfg.sync.deadline_seconds * 1.5)

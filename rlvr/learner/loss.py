@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from rlvr.config import LossConfig
+from rlvr.dotted import find_named, require_record
+from rlvr.errors import PluginError
 
 # exp(20) is far beyond every clip bound and keeps an fp32 ratio, and its product with an advantage, finite
 MAX_LOG_RATIO = 20.0
@@ -25,11 +27,12 @@ class LossInput:
     logp: Tensor  # current policy
     old_logp: Tensor  # policy at the start of the step
     advantage: Tensor  # token advantage, plug-in weights included
-    weight: Tensor  # aggregation weight, 0 outside the loss
+    loss_weight: Tensor  # loss.aggregation's weight of the token, 0 outside the loss
     sequence: Tensor  # index of the token's sequence
     rollout_logp: Tensor | None = None  # for rollout correction
     base_logp: Tensor | None = None  # for the KL penalty
-    share: Tensor | None = None  # 1 / loss tokens of the mini-batch, 0 outside the loss; None: as `weight`
+    # For what is logged, every loss token alike: 1 / loss tokens of the mini-batch, 0 outside; None: as `loss_weight`
+    metric_weight: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def k3(log_ratio: Tensor) -> Tensor:
     return torch.expm1(inverse) - inverse
 
 
-KL_ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
+OFF = "off"  # loss.kl without an estimator
+KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
 
 
 def sequence_mean(values: Tensor, sequence: Tensor) -> Tensor:
@@ -98,6 +102,7 @@ class Objective:
 
     surrogate: Callable[[LossInput, Tensor, Tensor], Tensor]  # (tokens, ratio, clipped ratio)
     held: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (below, above, advantage) -> low, high
+    reads_advantages: bool = True  # False: it learns from given answers (rollout.answers) and weighs none
 
 
 def clip_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
@@ -130,11 +135,63 @@ def held_never(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor,
     return torch.zeros_like(below), torch.zeros_like(above)
 
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Objective] = {
     "clip": Objective(clip_surrogate, held_by_the_minimum),
     "cispo": Objective(cispo_surrogate, held_always),
-    "nll": Objective(nll_surrogate, held_never),
+    "nll": Objective(nll_surrogate, held_never, reads_advantages=False),
 }
+
+
+def build_objective(name: str) -> Objective:
+    """The objective called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no `Objective`.
+    """
+    objective = find_named(name, OBJECTIVES, "loss.objective")
+    require_record(objective, name, "loss.objective", Objective)
+    return objective
+
+
+def truncated(ratio: Tensor, cap: float) -> Tensor:
+    """min(r, cap): truncated importance sampling (TIS)."""
+    return ratio.clamp(max=cap)
+
+
+def masked(ratio: Tensor, cap: float) -> Tensor:
+    """r where it is at most the cap, 0 beyond: such a token is not learned from (MIS)."""
+    return torch.where(ratio > cap, torch.zeros_like(ratio), ratio)
+
+
+# (old policy over rollout engine [t], loss.rollout_correction) -> weight of the surrogate [t]
+CORRECTIONS: dict[str, Callable[[Tensor, float], Tensor]] = {"truncate": truncated, "mask": masked}
+
+
+def rollout_correction(tokens: LossInput, cfg: LossConfig) -> Tensor | None:
+    """[t] constants by which the surrogate makes up for what sampled the tokens; None where loss.rollout_correction is.
+
+    Raises:
+        ValueError: the batch has no rollout log-probs.
+    """
+    if cfg.rollout_correction is None:
+        return None
+    if tokens.rollout_logp is None:
+        raise ValueError("loss.rollout_correction needs the rollout log-probs of the batch")
+    ratio = torch.exp(tokens.old_logp - tokens.rollout_logp)
+    return CORRECTIONS[cfg.rollout_correction_mode](ratio, cfg.rollout_correction).detach()
+
+
+def base_penalty(tokens: LossInput, kind: str) -> Tensor | None:
+    """[t] the estimate of KL(policy || base) that is penalised; None where loss.kl is off.
+
+    Raises:
+        ValueError: the batch has no log-probs of the base model.
+    """
+    if kind == OFF:
+        return None
+    if tokens.base_logp is None:
+        raise ValueError("loss.kl needs the base model's log-probs of the batch")
+    return KL_ESTIMATORS[kind](tokens.logp - tokens.base_logp)
 
 
 def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
@@ -142,41 +199,43 @@ def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
 
     The penalty of KL-Cov (arXiv 2505.22617); zero, and without gradient, where policy and old policy agree.
     """
-    return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.weight).sum()
+    return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.loss_weight).sum()
 
 
 def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     """The surrogate of OBJECTIVES over a ratio of RATIOS, with its KL penalty, summed over the given tokens.
 
     r is the ratio, clip(r) = clip(r, 1 - clip_low, 1 + clip_high).
+
+    Raises:
+        PluginError: the objective did not give one number for each token.
     """
     log_ratio = (tokens.logp - tokens.old_logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = RATIOS[cfg.ratio](log_ratio, tokens.sequence)
     clipped = ratio.clamp(1 - cfg.clip_low, 1 + cfg.clip_high)
-    objective = OBJECTIVES[cfg.objective]
+    objective = build_objective(cfg.objective)
     surrogate = objective.surrogate(tokens, ratio, clipped)
-    weight = tokens.weight
-    if cfg.rollout_correction is not None:
-        if tokens.rollout_logp is None:
-            raise ValueError("loss.rollout_correction needs the rollout log-probs of the batch")
-        # Truncated importance sampling: old policy over rollout engine, a constant in the gradient.
-        correction = torch.exp(tokens.old_logp - tokens.rollout_logp).clamp(max=cfg.rollout_correction)
-        surrogate = surrogate * correction.detach()
-    loss = -(surrogate * weight).sum()
-    penalty = torch.zeros_like(tokens.logp)
-    if cfg.kl != "off":
-        if tokens.base_logp is None:
-            raise ValueError("loss.kl needs the base model's log-probs of the batch")
-        penalty = KL_ESTIMATORS[cfg.kl](tokens.logp - tokens.base_logp)
-        loss = loss + cfg.kl_coef * (penalty * weight).sum()
-    share = weight if tokens.share is None else tokens.share
+    if surrogate.shape != tokens.logp.shape:
+        raise PluginError(
+            f"loss.objective={cfg.objective}: its surrogate has the shape {tuple(surrogate.shape)}, expected "
+            f"{tuple(tokens.logp.shape)}: one number for each token"
+        )
+    correction, penalty = rollout_correction(tokens, cfg), base_penalty(tokens, cfg.kl)
+    if correction is not None:
+        surrogate = surrogate * correction
+    loss = -(surrogate * tokens.loss_weight).sum()
+    if penalty is not None:
+        loss = loss + cfg.kl_coef * (penalty * tokens.loss_weight).sum()
+    metric_weight = tokens.loss_weight if tokens.metric_weight is None else tokens.metric_weight
     with torch.no_grad():
         low, high = objective.held(ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high, tokens.advantage)
         return LossTerms(
             loss=loss,
-            clip_low=(low * share).sum(),
-            clip_high=(high * share).sum(),
-            kl_old=(k3(-log_ratio.detach()) * share).sum(),
-            kl_base=(penalty.detach() * share).sum(),
+            clip_low=(low * metric_weight).sum(),
+            clip_high=(high * metric_weight).sum(),
+            kl_old=(k3(-log_ratio.detach()) * metric_weight).sum(),
+            kl_base=metric_weight.new_zeros(())
+            if penalty is None
+            else (penalty.detach() * metric_weight).sum(),
             ratio_max=ratio.max() if len(ratio) else ratio.new_zeros(()),
         )

@@ -151,8 +151,7 @@ def aggregation_weights(lengths: Ints, in_loss: np.ndarray, kind: str, max_respo
     counted = in_loss & (lengths > 0)
     sequences = max(int(counted.sum()), 1)
     if kind not in AGGREGATIONS:
-        *others, last = AGGREGATIONS
-        raise ConfigError(f"loss.aggregation={kind}: use {', '.join(others)} or {last}")
+        raise ConfigError(f"loss.aggregation={kind}: use one of {', '.join(AGGREGATIONS)}")
     weights = AGGREGATIONS[kind](lengths, int(lengths[counted].sum()), sequences, max_response)
     return np.where(counted, weights, 0.0).astype(np.float32)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
 from rlvr.divergence import linear_dist_stats
+from rlvr.learner.loss import OFF
 from rlvr.learner.model import WORKSPACE_MB, HeadUse
 from rlvr.learner.packing import MicroBatch
 from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints
@@ -35,7 +36,7 @@ def needed_signals(plugin: TokenPlugin, loss: LossConfig, logged: Collection[str
     """What the scoring pass must compute: old log-probs and entropy always, signals of the base if somebody
     reads one (JS then comes with them, for the console), the rest on request (`logged`, tracking.signals)."""
     needed = {"old_logp", "entropy"} | (set(plugin.requires) - STEP_SIGNALS) | set(logged)
-    if loss.kl != "off":
+    if loss.kl != OFF:
         needed.add("base_logp")
     if not BASE_SIGNALS.isdisjoint(needed):
         needed.add("js_base")  # the base has been run, so the divergence is almost free and worth showing

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlvr.advantage.token.apply import check_weights
-from rlvr.advantage.token.contract import TokenPlugin, TokenView, inside_update
+from rlvr.advantage.token.contract import DeclaredSignals, TokenPlugin, TokenView, inside_update
 from rlvr.config import LossConfig
 from rlvr.learner.loss import LossInput, LossTerms, k3, old_policy_penalty, policy_loss
 from rlvr.learner.packing import MicroBatch, MicroPlan, micro_batch
@@ -24,14 +24,13 @@ class UpdateContext:
 
     loss: LossConfig
     plugin: TokenPlugin
-    weights: Floats  # [N] aggregation weight of each sequence's tokens, from global counts
+    loss_weights: Floats  # [N] loss.aggregation's weight of each sequence's tokens, from global counts
     ranks: int
     device: torch.device
     seed: int
     progress: float  # finished share of the run
-    shares: Floats | None = (
-        None  # [N] as `weights`, every loss token alike, for what is logged; None: `weights`
-    )
+    # [N] the same with every loss token alike, for what is logged; None: as `loss_weights`
+    metric_weights: Floats | None = None
 
 
 def accumulate(
@@ -65,6 +64,9 @@ def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateCon
     def pick(values: Floats | None) -> Tensor | None:
         return None if values is None else torch.from_numpy(values)[token].to(context.device)
 
+    def of_sequence(values: Floats) -> Tensor:
+        return torch.from_numpy(values)[micro.sequence.cpu()].to(context.device)
+
     old_logp, advantage = pick(batch.signals.old_logp), pick(batch.token_advantage)
     if old_logp is None or advantage is None:
         raise ValueError("the batch must have been scored and given token advantages before an update")
@@ -76,10 +78,8 @@ def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateCon
         logp=logp,
         old_logp=old_logp,
         advantage=advantage,
-        weight=torch.from_numpy(context.weights)[micro.sequence.cpu()].to(context.device),
-        share=None
-        if context.shares is None
-        else torch.from_numpy(context.shares)[micro.sequence.cpu()].to(context.device),
+        loss_weight=of_sequence(context.loss_weights),
+        metric_weight=None if context.metric_weights is None else of_sequence(context.metric_weights),
         sequence=micro.sequence,
         rollout_logp=pick(batch.rollout_logp),
         base_logp=pick(batch.signals.base_logp),
@@ -100,7 +100,8 @@ def _update_view(
     if "kl_old" in context.plugin.requires:
         signals["kl_old"] = k3(old_logp - logp)
     return TokenView(
-        signals=signals,
+        signals=DeclaredSignals(context.plugin, signals),
+        token_ids=micro.target,
         advantage=torch.from_numpy(batch.advantage)[sequence].to(context.device),
         sequence=micro.sequence,
         position=torch.from_numpy(batch.position_of_token)[token].to(context.device),

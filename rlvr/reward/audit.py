@@ -23,7 +23,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AuditRow:
     """One line of the file. `problem` says why it cannot be graded, and is empty where it can.
 
     `id` is the row's own (any JSON value, not necessarily unique), or "line N" where it has none.
@@ -42,8 +42,8 @@ class Row:
         return f"line {self.line}"
 
 
-def read_rows(lines: Iterable[bytes], columns: Columns) -> Iterator[Row]:
-    """Every line that is not blank as a Row, bad ones with the reason; never raises over a line's content."""
+def read_rows(lines: Iterable[bytes], columns: Columns) -> Iterator[AuditRow]:
+    """Every line that is not blank as an AuditRow, bad ones with the reason; never raises over a line's content."""
     for number, raw in enumerate(lines, start=1):
         if raw.strip():
             yield _read_row(number, raw, columns)
@@ -66,11 +66,11 @@ def _parse(raw: bytes) -> Any:
         return error
 
 
-def _read_row(number: int, raw: bytes, columns: Columns) -> Row:
+def _read_row(number: int, raw: bytes, columns: Columns) -> AuditRow:
     content = _parse(raw)
     if not isinstance(content, dict):
         reason = f"not JSON: {content}" if isinstance(content, Exception) else "not a JSON object"
-        return Row(number, f"line {number}", "", "", None, reason)
+        return AuditRow(number, f"line {number}", "", "", None, reason)
     row_id = next((content[name] for name in _ID_COLUMNS if content.get(name) is not None), f"line {number}")
     try:
         gold = _text(content, columns.answer, numbers=True)
@@ -80,8 +80,8 @@ def _read_row(number: int, raw: bytes, columns: Columns) -> Row:
             response = _text(content, columns.response, numbers=False)
         label = _label(content.get(columns.label)) if columns.label else None
     except DataError as error:
-        return Row(number, row_id, "", "", None, str(error))
-    return Row(number, row_id, gold, response, label, "")
+        return AuditRow(number, row_id, "", "", None, str(error))
+    return AuditRow(number, row_id, gold, response, label, "")
 
 
 def _text(content: dict[str, Any], column: str, *, numbers: bool) -> str:
@@ -119,7 +119,7 @@ class Noted:
 
 
 @dataclass
-class Tally:
+class AuditTally:
     """What an audit counts while it goes; only the lists of findings grow with the file."""
 
     keep_slowest: int
@@ -133,7 +133,9 @@ class Tally:
     disagreements: list[Noted] = field(default_factory=list)
     unread: list[Noted] = field(default_factory=list)  # gold answers in which nothing is read
 
-    def add(self, row: Row, verdict: Verdict, second: Verdict | None, reading: Verdict | None = None) -> None:
+    def add(
+        self, row: AuditRow, verdict: Verdict, second: Verdict | None, reading: Verdict | None = None
+    ) -> None:
         """Count a row; `reading` says whether its gold answer can be read."""
         self.rows += 1
         if reading is not None and not reading.correct:
@@ -176,7 +178,7 @@ class Tally:
         }
 
 
-def _noted(row: Row, verdict: Verdict, other: str = "") -> Noted:
+def _noted(row: AuditRow, verdict: Verdict, other: str = "") -> Noted:
     return Noted(
         row.line,
         row.id,

@@ -12,8 +12,9 @@ from typing import Any
 
 from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.grader import cut
-from rlvr.reward.process import Template, WorkerProcess, WorkerSettings
+from rlvr.reward.process import WorkerProcess, WorkerSettings, WorkerTemplate
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.timing import Deadline
 
 _CHUNK_SIZE = 16  # samples that are sent to a worker at once, at most
 _TICK_SECONDS = 0.02  # how often deadlines and memory are looked at
@@ -39,7 +40,7 @@ class Dispatcher:
         self.start_timeout_seconds = start_timeout_seconds
         self.selector = selectors.DefaultSelector()
         self.workers: list[WorkerProcess] = []
-        self._template = Template(settings, start_timeout_seconds)
+        self._template = WorkerTemplate(settings, start_timeout_seconds)
         try:
             self.refill()
             self._await_ready()
@@ -71,9 +72,9 @@ class Dispatcher:
             self.selector.register(worker.replies, selectors.EVENT_READ, worker)
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + self.start_timeout_seconds
+        deadline = Deadline(self.start_timeout_seconds)
         while not all(worker.ready for worker in self.workers):
-            events = self.selector.select(max(0.0, deadline - time.monotonic()))
+            events = self.selector.select(deadline.left)
             if not events:
                 raise DeadlineError(f"grading workers did not start within {self.start_timeout_seconds:g} s")
             for key, _ in events:

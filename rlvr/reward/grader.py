@@ -4,7 +4,6 @@
 Grade model output through `rlvr.reward.pool.GraderPool`, which kills the worker instead.
 """
 
-import time
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -23,6 +22,7 @@ from rlvr.reward.named import assignments, split_list, value_of_equation, withou
 from rlvr.reward.notation import for_algebra
 from rlvr.reward.numeric import numbers_apart, roots_equal
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.timing import Stopwatch
 
 RULES_VERSION = "2"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
@@ -36,41 +36,41 @@ def grade(gold: str, response: str, *, policy: str) -> Verdict:
     The gold answer may be bare, boxed, or the end of a solution after "####". Raises ConfigError for an
     unknown policy and MemoryError or RecursionError where math-verify lets them out.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
     decided = grade_without_algebra(gold, response, policy=policy)
     if decided is not None:
         return decided
     gold_answer = gold_text(gold)
     answer = clean(extract_answer(response, policy_named(policy)).content or "")
     outcome, detail = _compare(gold_answer, answer)
-    return _verdict(outcome, answer, gold_answer, started, detail)
+    return _verdict(outcome, answer, gold_answer, watch, detail)
 
 
 def grade_without_algebra(gold: str, response: str, *, policy: str) -> Verdict | None:
     """The verdict where text and integers settle it, in time linear in the response, else None."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     rules = policy_named(policy)
     gold_answer = gold_text(gold)
     if not gold_answer:
-        return _verdict(Outcome.FAILED, None, None, started, "the gold answer is empty")
+        return _verdict(Outcome.FAILED, None, None, watch, "the gold answer is empty")
     found = extract_answer(response, rules)
     if found.content is None:
-        return _verdict(Outcome.NO_ANSWER, None, gold_answer, started, found.reason)
+        return _verdict(Outcome.NO_ANSWER, None, gold_answer, watch, found.reason)
     if len(found.content) > MAX_ANSWER_CHARS:
         detail = (
             f"the answer has {len(found.content)} characters: more than {MAX_ANSWER_CHARS} are not parsed"
         )
-        return _verdict(Outcome.WRONG, found.content, gold_answer, started, detail)
+        return _verdict(Outcome.WRONG, found.content, gold_answer, watch, detail)
     answer = clean(found.content)
     if not answer:
-        return _verdict(Outcome.NO_ANSWER, None, gold_answer, started, "the answer is nothing but markup")
+        return _verdict(Outcome.NO_ANSWER, None, gold_answer, watch, "the answer is nothing but markup")
     if rules.strict_format and integer_literal(gold_answer) is not None and is_unevaluated(answer):
-        return _verdict(Outcome.WRONG, answer, gold_answer, started, "arithmetic where a number is expected")
+        return _verdict(Outcome.WRONG, answer, gold_answer, watch, "arithmetic where a number is expected")
     same = decide_exactly(gold_answer, answer)
     if same is not None:
-        return _verdict(Outcome.CORRECT if same else Outcome.WRONG, answer, gold_answer, started)
+        return _verdict(Outcome.CORRECT if same else Outcome.WRONG, answer, gold_answer, watch)
     if units_differ(gold_answer, answer):
-        return _verdict(Outcome.WRONG, answer, gold_answer, started, "the units differ")
+        return _verdict(Outcome.WRONG, answer, gold_answer, watch, "the units differ")
     return None
 
 
@@ -93,9 +93,9 @@ def gold_text(gold: str) -> str:
 
 
 def _verdict(
-    outcome: Outcome, answer: str | None, gold: str | None, started: float, detail: str = ""
+    outcome: Outcome, answer: str | None, gold: str | None, watch: Stopwatch, detail: str = ""
 ) -> Verdict:
-    seconds = time.perf_counter() - started
+    seconds = watch.seconds
     return Verdict("", outcome, answer and cut(answer), gold and cut(gold), seconds, detail)
 
 
@@ -109,14 +109,14 @@ def read_gold(gold: str, response: str) -> Verdict:
 
     Correct where text rules or math-verify find a value in it; failed where only the same text would be right.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
     answer = gold_text(gold)
     if not answer:
-        return _verdict(Outcome.FAILED, None, None, started, "the gold answer is empty")
+        return _verdict(Outcome.FAILED, None, None, watch, "the gold answer is empty")
     if is_plain(answer) or any(not isinstance(value, str) for value in _parse_gold(answer)):
-        return _verdict(Outcome.CORRECT, answer, answer, started)
+        return _verdict(Outcome.CORRECT, answer, answer, watch)
     detail = "nothing is read in the gold answer: only an answer with the same text would be correct"
-    return _verdict(Outcome.FAILED, answer, answer, started, detail)
+    return _verdict(Outcome.FAILED, answer, answer, watch, detail)
 
 
 def _compare(gold: str, answer: str) -> tuple[Outcome, str]:

@@ -29,7 +29,7 @@ class WorkerSettings:
     memory_mb: int
 
 
-class Template:
+class WorkerTemplate:
     """The process that workers are forked from (`rlvr.reward.worker`), and the only one started from here."""
 
     def __init__(self, settings: WorkerSettings, start_timeout_seconds: float) -> None:
@@ -109,7 +109,7 @@ class WorkerProcess:
     Both pipes are non-blocking on this side, so a worker that stopped reading can never hold the pool.
     """
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: WorkerTemplate) -> None:
         self._template = template
         their_requests, self.requests = os.pipe()
         self.replies, their_replies = os.pipe()

@@ -9,10 +9,8 @@ template itself has no such signal: it would fire when the *thread* that started
 
 import ctypes
 import gc
-import inspect
 import json
 import marshal
-import math
 import mmap
 import os
 import resource
@@ -26,10 +24,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlvr.dotted import load_dotted
-from rlvr.errors import ConfigError
 from rlvr.reward import grader
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.reward.verifiers import as_verdict, build_verifier
+from rlvr.timing import Stopwatch
 
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
 PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], its running number
@@ -126,14 +124,14 @@ def _serve(requests: int, replies: int, shared: mmap.mmap, grade: Callable[[str,
 
 
 def _grade_one(number: int, gold: str, response: str, grade: Callable[[str, str], Verdict]) -> ResultRow:
-    started = time.perf_counter()
+    watch = Stopwatch()
     try:
         verdict = grade(gold, response)
     except MemoryError:
         verdict = _failed(gold, "memory: allocation refused")
     except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
         verdict = _failed(gold, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
-    seconds = time.perf_counter() - started
+    seconds = watch.seconds
     return number, str(verdict.outcome), verdict.extracted, verdict.gold, seconds, verdict.detail
 
 
@@ -144,55 +142,8 @@ def _failed(gold: str, detail: str) -> Verdict:
 def _load_verifier(dotted: str | None, policy: str) -> Callable[[str, str], Verdict]:
     if dotted is None:
         return lambda gold, response: grader.grade(gold, response, policy=policy)
-    verify = import_verifier(dotted)
+    verify = build_verifier(dotted)
     return lambda gold, response: as_verdict(verify(gold, response), gold)
-
-
-def import_verifier(dotted: str) -> Callable[[str, str], Any]:
-    """The function that `package.module:function` names; raises ConfigError."""
-    function = load_dotted(dotted, "verifier")
-    if not callable(function):
-        raise ConfigError(f"verifier={dotted}: it is {type(function).__name__}, which cannot be called")
-    try:
-        inspect.signature(function).bind("gold", "response")
-    except TypeError as error:
-        raise ConfigError(
-            f"verifier={dotted}: it must take two arguments, (gold, response): {error}"
-        ) from error
-    except ValueError:
-        pass  # some built-in functions have no signature to look at
-    return function
-
-
-def as_verdict(value: Any, gold: str) -> Verdict:
-    """Read a plugged-in verifier's result: a Verdict (or its look-alike), a bool, or a score in [0, 1].
-
-    A score of at least 0.5 is correct and is kept in the detail; NaN and any other type raise TypeError.
-    """
-    if hasattr(value, "outcome"):
-        extracted, kept_gold = getattr(value, "extracted", None), getattr(value, "gold", gold)
-        return Verdict(
-            "",
-            Outcome(value.outcome),
-            _text(extracted),
-            _text(kept_gold),
-            0.0,
-            str(getattr(value, "detail", "")),
-        )
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        score = math.nan
-    if not 0.0 <= score <= 1.0:
-        raise TypeError(
-            f"the verifier returned {value!r:.100}: expected a Verdict, a bool or a score in [0, 1]"
-        )
-    detail = "" if score in (0.0, 1.0) else f"score {score:g}"
-    return Verdict("", Outcome.CORRECT if score >= 0.5 else Outcome.WRONG, None, _text(gold), 0.0, detail)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else grader.cut(str(value))
 
 
 def _read_frame(descriptor: int) -> Any:

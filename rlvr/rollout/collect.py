@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
-from rlvr.dotted import load_dotted
-from rlvr.metrics import PhaseClock
 from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
-from rlvr.rollout.given import given_groups
+from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
+from rlvr.timing import PhaseClock
 from rlvr.types import Group, Prompt, RolloutBatch
 
 
@@ -55,7 +54,7 @@ def respond(prompts: Sequence[Prompt], engines: EnginePool, cfg: Config, *, key:
     n = cfg.rollout.samples_per_prompt
     if cfg.rollout.answers is None:
         return engines.generate(prompts, training_sampling(cfg), n=n, key=key)
-    write = load_dotted(cfg.rollout.answers, "rollout.answers")
+    write = build_answers(cfg.rollout.answers)
     room = cfg.rollout.max_response_tokens
     return given_groups(
         prompts, write, engines.tokenizer, n=n, key=key, seed=cfg.seed, max_response_tokens=room
@@ -107,5 +106,5 @@ def collect(
         rounds=rounds,
         short_of=max(0, want - len(kept)),
         generated_tokens=sum(len(s.token_ids) for g in kept + dropped for s in g.samples),
-        seconds=clock.seconds,
+        seconds=clock.phases,
     )

@@ -38,10 +38,10 @@ def refuse_unusable(step: int, rollout: RolloutBatch, cfg: Config, samples_file:
         )
 
 
-def teaches_nothing(rollout: RolloutBatch, cfg: Config) -> bool:
-    """Whether every advantage of the step is 0 although the loss reads advantages."""
+def without_advantages(rollout: RolloutBatch, cfg: Config) -> bool:
+    """Whether every advantage of the step is 0, so that a loss which reads advantages teaches nothing."""
     groups = group_advantage(rollout.groups, cfg.advantage)
-    return cfg.loss.objective != "nll" and not any(s.advantage for g in groups for s in g.samples)
+    return not any(s.advantage for g in groups for s in g.samples)
 
 
 def diagnose(samples: Sequence[Sample], cfg: Config) -> str:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import inspect
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
+from rlvr.sync.client import TransferHandle
+from rlvr.timing import Stopwatch
 from rlvr.types import Floats, Ints
 
 
@@ -75,6 +77,16 @@ class GenerationResult:
     key: str
     weight_version: int
     generations: tuple[Generation, ...]
+
+
+class EngineHandle(TransferHandle, Protocol):
+    """A `RolloutEngine` in its actor."""
+
+    @property
+    def ready(self) -> RemoteMethod[dict[str, str]]: ...
+
+    @property
+    def generate(self) -> RemoteMethod[tuple[list[GenerationResult], float]]: ...
 
 
 # Where vLLM takes log-probs over the whole vocabulary from when top_p or top_k truncate it.
@@ -156,7 +168,7 @@ class RolloutEngine:
         self, requests: list[GenerationRequest], sampling: Sampling
     ) -> tuple[list[GenerationResult], float]:
         """Sample `n` responses for every request, in the order of the requests; also the seconds it took."""
-        started = time.perf_counter()
+        watch = Stopwatch()
         if not requests:
             return [], 0.0
         from vllm import SamplingParams
@@ -185,7 +197,7 @@ class RolloutEngine:
             )
             for request, output in zip(requests, outputs, strict=True)
         ]
-        return results, time.perf_counter() - started
+        return results, watch.seconds
 
     # The four calls of vLLM's weight-transfer API, driven by the learner's rank 0.
 

@@ -9,20 +9,33 @@ import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
+from rlvr.data.arithmetic import step_by_step
+from rlvr.dotted import find_named, require_function
 from rlvr.errors import ConfigError
-from rlvr.types import Group, Problem, Prompt, Sample
+from rlvr.types import Group, Problem, Prompt, Sample, Tokenizer
 
 # (problem, random numbers) -> the text of an answer to learn from
 AnswerWriter = Callable[[Problem, random.Random], str]
+ANSWERS: dict[str, AnswerWriter] = {"step_by_step": step_by_step}
 NOT_SAMPLED = -1  # weight version of tokens that no engine sampled; they have no rollout log-probs
+
+
+def build_answers(name: str) -> AnswerWriter:
+    """The writer of answers called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no function (problem, random).
+    """
+    write = find_named(name, ANSWERS, "rollout.answers")
+    require_function(write, name, "rollout.answers", ("problem", "random"))
+    return write
 
 
 def given_groups(
     prompts: Sequence[Prompt],
     write: AnswerWriter,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     n: int,
     key: str,
@@ -49,13 +62,15 @@ def given_groups(
 def _sample(
     prompt: Prompt,
     write: AnswerWriter,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     sample_id: str,
     seed: int,
     max_response_tokens: int,
 ) -> Sample:
     text = write(prompt.problem, random.Random(f"{seed}/{sample_id}"))
-    ids = (*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id)
+    end = tokenizer.eos_token_id
+    assert end is not None  # load_tokenizer has seen to it
+    ids = (*tokenizer.encode(text, add_special_tokens=False), end)
     if len(ids) > max_response_tokens:
         raise ConfigError(
             f"rollout.max_response_tokens={max_response_tokens}: the given answer to {prompt.id} has {len(ids)} "

@@ -5,25 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
-from rlvr.cluster import Calls, Placement, spawn, threads_per_actor, wait, wait_together
-from rlvr.config import Config
+from rlvr.cluster import Calls, Placement, spawn, wait, wait_together
+from rlvr.cluster.machine import threads_per_actor
+from rlvr.config import Config, RolloutConfig
 from rlvr.errors import DeadlineError
-from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling, logprobs_mode
+from rlvr.rollout.engine import (
+    EngineHandle,
+    EngineSpec,
+    GenerationRequest,
+    GenerationResult,
+    RolloutEngine,
+    Sampling,
+    logprobs_mode,
+)
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
-from rlvr.types import Group, Prompt, Sample
+from rlvr.types import Group, Prompt, Sample, Tokenizer
 
 
 class EnginePool:
     """Handles of all rollout engines."""
 
-    def __init__(
-        self, cfg: Config, model_folder: str, tokenizer: PreTrainedTokenizerBase, device: str
-    ) -> None:
+    def __init__(self, cfg: Config, model_folder: str, tokenizer: Tokenizer, device: str) -> None:
         self.cfg, self.tokenizer = cfg, tokenizer
         self._lock = threading.Lock()
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
@@ -45,7 +49,7 @@ class EnginePool:
         )
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
-        self.handles: list[Any] = [
+        self.handles: list[EngineHandle] = [
             spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
         ]
         self.starting = Calls(
@@ -105,7 +109,7 @@ class EnginePool:
                 groups[position] = self._group(prompts[position], requests[position].key, result)
         return [g for g in groups if g is not None]
 
-    def _group(self, prompt: Prompt, key: str, result: Any) -> Group:
+    def _group(self, prompt: Prompt, key: str, result: GenerationResult) -> Group:
         if result.key != key:
             raise RuntimeError(f"an engine answered request {result.key} where {key} was due")
         ids = [g.token_ids.tolist() for g in result.generations]
@@ -126,7 +130,7 @@ class EnginePool:
         )
 
 
-def _placement(number: int, rollout: Any, threads: int) -> Placement:
+def _placement(number: int, rollout: RolloutConfig, threads: int) -> Placement:
     env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return Placement(
         name=f"engine-{number}",

@@ -7,21 +7,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
+from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.tokenizer import model_folder
+from rlvr.learner.actor import LearnerSpec
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.folder import RunFolder
-from rlvr.runtime.inputs import Inputs
+from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend
+from rlvr.types import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +36,30 @@ class Actors:
 
 
 def start_actors(
-    cfg: Config, inputs: Inputs, plugin: TokenPlugin, folder: RunFolder, tracker: Tracker, stack: ExitStack
+    cfg: Config,
+    inputs: TrainingInputs,
+    plugin: TokenPlugin,
+    folder: RunFolder,
+    tracker: Tracker,
+    stack: ExitStack,
 ) -> Actors:
     """Start Ray, engines, learner and graders side by side, and connect engines and learner."""
     device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"
     count = cfg.rollout.engines + cfg.learner.workers
     stack.callback(cluster.shutdown)
     ray = cluster.start(cfg.cluster, actors=count)
-    cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
+    cluster.check_resources(ray, gpus=run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
-        cfg,
-        {
-            "model_folder": model_folder(cfg.model.path),
-            "base_folder": inputs.base_folder,
-            "signals": needed_signals(plugin, cfg.loss, cfg.tracking.signals),
-            "plugin": plugin,
-            "device": device,
-        },
+        LearnerSpec(
+            cfg,
+            model_folder=model_folder(cfg.model.path),
+            base_folder=inputs.base_folder,
+            signals=needed_signals(plugin, cfg.loss, cfg.tracking.signals),
+            plugin=plugin,
+            device=device,
+        )
     )
     graders = stack.enter_context(open_graders(cfg, folder))
     of_learner, of_engines = cluster.wait_together(learner.starting, engines.starting)
@@ -65,7 +71,7 @@ def start_actors(
 
 @contextmanager
 def open_engines(
-    cfg: Config, folder: RunFolder, tokenizer: PreTrainedTokenizerBase
+    cfg: Config, folder: RunFolder, tokenizer: Tokenizer
 ) -> Iterator[tuple[EnginePool, GraderPool]]:
     """Engines and graders without a learner, for evaluation and analysis; ended again whatever happens."""
     check_context(cfg.model)
@@ -73,7 +79,7 @@ def open_engines(
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
-        cluster.check_resources(ray, gpus=cluster.engine_gpus(cfg), actors=cfg.rollout.engines)
+        cluster.check_resources(ray, gpus=engine_gpus(cfg), actors=cfg.rollout.engines)
         graders = stack.enter_context(open_graders(cfg, folder))
         engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
         engines.ready()

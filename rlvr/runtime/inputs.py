@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
@@ -17,20 +15,20 @@ from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome
-from rlvr.types import Problem
+from rlvr.types import Problem, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class TrainingInputs:
     """What a run reads before anything is started."""
 
     base_folder: str
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     stream: PromptStream
     eval_sets: tuple[EvalSet, ...]
 
 
-def read_inputs(cfg: Config) -> Inputs:
+def read_inputs(cfg: Config) -> TrainingInputs:
     """Tokenizer, prompts and evaluation sets, each checked.
 
     Raises:
@@ -46,7 +44,7 @@ def read_inputs(cfg: Config) -> Inputs:
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return Inputs(base_folder, tokenizer, stream, eval_sets)
+    return TrainingInputs(base_folder, tokenizer, stream, eval_sets)
 
 
 def distinct_inputs(configurations: Sequence[Config]) -> list[Config]:

@@ -1,7 +1,7 @@
 """Whether a run may go on from a checkpoint: with which settings, and on which data.
 
 Most settings must be as they were. Some change no number, some are the remedy for what stopped the run, and some may
-be changed on the record.
+be changed on the record: see `rlvr.keys`.
 """
 
 from __future__ import annotations
@@ -16,43 +16,7 @@ from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, what_changed
 from rlvr.errors import ConfigError
-
-# Keys that may differ between a checkpoint and the run that resumes from it: they do not change what is
-# computed, or only for how long (steps), in how much memory or in which order sums are taken.
-FREE_KEYS = (
-    "steps",
-    "run.",
-    "tracking.",
-    "eval.every",
-    "cluster.",
-    "reward.workers",
-    "reward.deadline_seconds",
-    "reward.memory_mb",
-    "reward.max_failed",
-    "rollout.deadline_seconds",
-    "rollout.start_deadline_seconds",
-    "rollout.memory_utilization",
-    "rollout.kv_cache_mb",
-    "rollout.max_concurrent",
-    "learner.deadline_seconds",
-    "learner.start_deadline_seconds",
-    "learner.tokens_per_micro_batch",
-    "model.gradient_checkpointing",
-    "sync.",
-)
-# Those that may also differ between runs that are compared, and so have as many steps.
-FREE_KEYS_OF_COMPARED = tuple(key for key in FREE_KEYS if key != "steps")
-# Keys that a run may resume with although they do change what is computed, for they are what mends it.
-REMEDIES = ("rollout.max_rounds",)
-# Keys that a run may change on its way, on the record: how far an update goes, not what it aims at (that makes another
-# run) and nothing that the checkpoint's state depends on (as Adam's moments do on betas and eps).
-RECORDED = (
-    "learner.lr",
-    "learner.schedule",
-    "learner.warmup_updates",
-    "learner.max_grad_norm",
-    "learner.weight_decay",
-)
+from rlvr.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet
 
 
 def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
@@ -64,11 +28,11 @@ def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
     # What depends on the share of the run that is done would take another course with more steps.
     own_plugin = cfg.advantage.token not in PLUGINS  # may read the progress
     paced = own_plugin or cfg.advantage.options.get("alpha_end") is not None
-    free = tuple(key for key in FREE_KEYS if not (paced and key == "steps"))
+    free = (FREE_OF_COMPARED if paced else FREE) | REMEDIES | RECORDED
     changed = [
         f"{key} was {old!r}, is {new!r}"
-        for key, old, new in differences(_of_today(saved), _of_today(_container(cfg)))
-        if not key.startswith(free + REMEDIES) and key not in RECORDED
+        for key, old, new in differences(of_today(saved), of_today(_container(cfg)))
+        if key not in free
     ]
     if changed:
         raise ConfigError(
@@ -81,7 +45,7 @@ def recorded_changes(saved: Any, cfg: Config) -> list[tuple[str, Any, Any]]:
     """(key, old, new) of what may change on the record; under a schedule the number of steps is part of it."""
     before = saved.get("learner", {}).get("schedule", "constant")
     scheduled = {before, cfg.learner.schedule} != {"constant"}
-    keys = (*RECORDED, "steps") if scheduled else RECORDED
+    keys = RECORDED | KeySet(("steps",)) if scheduled else RECORDED
     return [found for found in differences(saved, _container(cfg)) if found[0] in keys]
 
 
@@ -107,7 +71,7 @@ def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) 
     ]
 
 
-def _of_today(settings: dict[str, Any]) -> Any:
+def of_today(settings: Any) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
     filled = OmegaConf.merge(_container(Config(recipe="none")), settings)
     filled.advantage.estimator = RENAMED.get(filled.advantage.estimator, filled.advantage.estimator)

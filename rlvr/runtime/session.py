@@ -12,16 +12,17 @@ from pathlib import Path
 import psutil
 from omegaconf import OmegaConf
 
-from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
+from rlvr.cluster.machine import idle_cores
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
+from rlvr.learner.loss import build_objective
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
-from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, teaches_nothing
+from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, without_advantages
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
 from rlvr.runtime.actors import start_actors
@@ -37,12 +38,13 @@ from rlvr.runtime.checkpoint import (
 )
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
-from rlvr.runtime.inputs import Inputs, read_inputs
+from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.preflight import preflight
 from rlvr.runtime.resume import check_data
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.gate import comparison_note, largest_mismatch
+from rlvr.timing import Stopwatch
 from rlvr.types import Group, RolloutBatch
 from rlvr.validate import validate
 
@@ -66,7 +68,7 @@ class Session:
     changes: tuple[Change, ...]  # of settings, since the start of the run
     versions: dict[str, str]
     setup_seconds: float
-    opened: float  # time.monotonic() when the loop could begin
+    loop: Stopwatch  # runs from when the loop could begin
 
     def advance(
         self, state: TrainingState, step: int, rollout: RolloutBatch, mismatch: float | None
@@ -80,7 +82,7 @@ class Session:
             tokens_generated=state.tokens_generated + rollout.generated_tokens,
             max_logprob_mismatch=max(state.max_logprob_mismatch, mismatch or 0.0),
             compared_steps=None if compared is None else compared + (mismatch is not None),
-            train_seconds=self.start.train_seconds + time.monotonic() - self.opened,
+            train_seconds=self.start.train_seconds + self.loop.seconds,
         )
 
     @property
@@ -133,7 +135,8 @@ class Session:
                 f"{self.cfg.data.prompts_per_step} groups after {rollout.rounds} rounds (acceptance "
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
-        if teaches_nothing(rollout, self.cfg):
+        weighs = build_objective(self.cfg.loss.objective).reads_advantages
+        if weighs and without_advantages(rollout, self.cfg):
             self.tracker.note(
                 f"WARNING step {step}: no group's rewards differ, so the step teaches nothing; "
                 f"{seen(rollout.samples)}. Most likely: {remedies(rollout.samples, self.cfg)[0]}"
@@ -141,11 +144,11 @@ class Session:
 
     def finish(self, state: TrainingState, reports: Sequence[EvalReport]) -> Summary:
         """Export the policy, write summary.json and say where everything lies."""
-        train_seconds = self.start.train_seconds + time.monotonic() - self.opened
+        train_seconds = self.start.train_seconds + self.loop.seconds
         if self.cfg.run.export:
             with self.folder.writing():
                 self.learner.export(str(self.folder.policy.absolute()))
-                self.engines.tokenizer.save_pretrained(self.folder.policy)
+                self.engines.tokenizer.save_pretrained(str(self.folder.policy))
         first = reports[0]
         summary = Summary(
             recipe=self.cfg.recipe,
@@ -242,12 +245,12 @@ def open_session(cfg: Config) -> Iterator[Session]:
             changes=changes,
             versions=actors.versions,
             setup_seconds=time.time() - psutil.Process().create_time(),
-            opened=time.monotonic(),
+            loop=Stopwatch(),
         )
 
 
 def _find_start(
-    cfg: Config, folder: RunFolder, inputs: Inputs
+    cfg: Config, folder: RunFolder, inputs: TrainingInputs
 ) -> tuple[Path | None, TrainingState, list[str]]:
     """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
     seen = DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})
@@ -275,7 +278,7 @@ def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
         idle = int(OmegaConf.load(checkpoint / "config.yaml").cluster.cpus)
         reason = f"cores: {idle}, as in the checkpoint"
     else:
-        idle, cores = cluster.idle_cores()
+        idle, cores = idle_cores()
         reason = f"cores: {idle} of {cores}" + (", the others are busy" if idle < cores else "")
     return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
 

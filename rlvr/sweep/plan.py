@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
 from rlvr.errors import RlvrError
-from rlvr.runtime.resume import FREE_KEYS_OF_COMPARED, recorded_changes
+from rlvr.keys import FREE_OF_COMPARED
+from rlvr.runtime.resume import of_today, recorded_changes
 from rlvr.sweep.jobs import Task, run_tasks
 from rlvr.sweep.needs import job_need, machine_room
 from rlvr.sweep.slots import Need, Room, first_wave
@@ -168,9 +169,9 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
     if not finished:
         changes = recorded_changes(OmegaConf.to_container(saved), cfg)
         return [f"{key} was {old}, is {new}" for key, old, new in changes]
+    saved, now = (OmegaConf.create(of_today(OmegaConf.to_container(settings))) for settings in (saved, now))
     return [
         f"{key} was {OmegaConf.select(saved, key)}, is {OmegaConf.select(now, key)}"
         for key in leaf_keys()
-        if not key.startswith(FREE_KEYS_OF_COMPARED)
-        and OmegaConf.select(saved, key) != OmegaConf.select(now, key)
+        if key not in FREE_OF_COMPARED and OmegaConf.select(saved, key) != OmegaConf.select(now, key)
     ]

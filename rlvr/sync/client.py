@@ -7,15 +7,34 @@ engines through it as ours does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rlvr.cluster import wait
+from rlvr.cluster.handles import Ref, RemoteMethod
+
+
+class TransferHandle(Protocol):
+    """An engine in its actor, as far as a weight update calls it."""
+
+    @property
+    def init_weight_transfer_engine(self) -> RemoteMethod[None]: ...
+
+    @property
+    def start_weight_update(self) -> RemoteMethod[None]: ...
+
+    @property
+    def update_weights(self) -> RemoteMethod[None]: ...
+
+    @property
+    def finish_weight_update(self) -> RemoteMethod[None]: ...
 
 
 class EngineClient:
     """Calls all engines together and waits for them, each time with a deadline."""
 
-    def __init__(self, engines: Sequence[Any], tensor_parallel: int, deadline_seconds: float) -> None:
+    def __init__(
+        self, engines: Sequence[TransferHandle], tensor_parallel: int, deadline_seconds: float
+    ) -> None:
         self._engines = list(engines)
         self._tensor_parallel = tensor_parallel
         self._deadline = deadline_seconds
@@ -26,7 +45,7 @@ class EngineClient:
         """Receiving processes of all engines together."""
         return len(self._engines) * self._tensor_parallel
 
-    def _wait(self, refs: list[Any], phase: str) -> None:
+    def _wait(self, refs: Sequence[Ref[None]], phase: str) -> None:
         wait(refs, deadline_seconds=self._deadline, what=f"weight transfer to the engines, phase '{phase}'")
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:

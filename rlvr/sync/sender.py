@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import torch
 
-from rlvr.cluster import free_port, node_address
+from rlvr.cluster import node_address
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.sync.client import EngineClient
+from rlvr.sync.client import EngineClient, TransferHandle
 from rlvr.sync.gloo import GlooChannel, ParamInfo, plan_buckets
 
 NamedTensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
@@ -129,7 +130,7 @@ class VllmSender:
 
 
 def open_sender(
-    cfg: Config, engines: Sequence[Any], *, rank: int, infos: Sequence[ParamInfo], device: str
+    cfg: Config, engines: Sequence[TransferHandle], *, rank: int, infos: Sequence[ParamInfo], device: str
 ) -> Sender:
     """Connect this learner rank to the engines.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlvr.advantage.group import ESTIMATORS, group_advantage
 from rlvr.config import AdvantageConfig, Config
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, PluginError
 from rlvr.validate import validate
 from tests.helpers.records import group
 
@@ -194,6 +194,20 @@ def test_advantages_of_a_group_sum_to_zero_and_keep_the_order(estimator, rewards
 def test_other_groups_do_not_matter(estimator):
     alone = advantages(estimator, [1, 0, 0.5])[0]
     assert advantages(estimator, [1, 0, 0.5], [9, -9])[0] == alone
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], r"shapes \[\], expected one \[n\] array for each group: \[\(2,\)\]"),
+        ([np.zeros(3)], r"shapes \[\(3,\)\]"),
+        ([np.asarray([0.0, NAN])], "1 advantages are NaN or infinite"),
+    ],
+)
+def test_what_an_estimator_may_not_return(found, said, monkeypatch):
+    monkeypatch.setitem(ESTIMATORS, "faulty", lambda groups, cfg: found)
+    with pytest.raises(PluginError, match=f"advantage.estimator=faulty: .*{said}"):
+        group_advantage([group("a", [1, 0])], AdvantageConfig(estimator="faulty"))
 
 
 def test_groups_are_returned_as_new_records():

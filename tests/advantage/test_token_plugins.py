@@ -21,12 +21,11 @@ from rlvr.advantage.token import (
     build_plugin,
     token_advantage,
 )
-from rlvr.advantage.token.apply import PluginError
-from rlvr.advantage.token.contract import inside_update
-from rlvr.errors import ConfigError
+from rlvr.advantage.token.contract import batch_view, inside_update
+from rlvr.errors import ConfigError, PluginError
 from rlvr.types import SIGNALS, Batch, TokenSignals
 from tests.helpers.records import random_batch
-from tests.helpers.user_plugins import Faulty
+from tests.helpers.user_plugins import Faulty, Ramp
 
 BATCH_DIVERGENCES = ("js_base", "kl_policy_base", "kl_base_policy")
 
@@ -36,6 +35,7 @@ def view(values: list[float], signal: str = "js_base", progress: float = 0.0, se
     n = len(values)
     return TokenView(
         signals={signal: torch.tensor(values)},
+        token_ids=torch.arange(n),
         advantage=torch.ones(n),
         sequence=torch.zeros(n, dtype=torch.int64),
         position=torch.arange(n),
@@ -281,6 +281,28 @@ def test_weights_of_mean_zero_cannot_be_normalised():
 def test_what_cannot_be_built_is_refused_with_a_remedy(name, options, said):
     with pytest.raises(ConfigError, match=said):
         build_plugin(name, options)
+
+
+def test_a_signal_that_was_not_declared_is_refused_in_a_sentence():
+    given = batch_view(every_signal(random_batch([2], [4])), Ramp(), progress=0.0, seed=0)
+    assert given.signals["entropy"].shape == (4,)
+    for read in (lambda: given.signals["js_base"], lambda: given.signals.get("js_base", 0.0)):
+        with pytest.raises(
+            PluginError,
+            match=r"^plug-in Ramp: reads view\.signals\['js_base'\], which it does not declare; add it to `requires` "
+            r"\(now entropy\)$",
+        ):
+            read()
+    with pytest.raises(PluginError, match=r"there is no such signal, only .*js_base"):
+        given.signals["surprise"]
+
+
+def test_the_view_has_the_sampled_tokens():
+    batch = random_batch([2, 1], [4, 3])
+    given = batch_view(batch, Uniform(), progress=0.0, seed=0)
+    expected = [ids[start:] for ids, start in zip(batch.input_ids, batch.prompt_lengths, strict=True)]
+    assert given.token_ids.tolist() == np.concatenate(expected).tolist()
+    assert given.token_ids.shape == given.position.shape == (7,)
 
 
 def test_a_users_plug_in_is_found_by_its_dotted_path():

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from rlvr.advantage.token import PLUGINS, KLCov, TokenView, Uniform, build_plugin, token_advantage
-from rlvr.advantage.token.apply import PluginError
 from rlvr.advantage.token.contract import has_penalty
 from rlvr.config import Config, LossConfig
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, PluginError
 from rlvr.learner.loss import LossInput, old_policy_penalty
 from rlvr.types import Batch
 from rlvr.validate import validate
@@ -129,8 +128,8 @@ class OptionOfThatName:
 
 def test_a_penalty_cannot_wait_for_the_update():
     with pytest.raises(ConfigError, match="once for the whole batch, but it requires kl_old"):
-        build_plugin("tests.advantage.test_zoo_penalty.Late", {})
-    assert not has_penalty(build_plugin("tests.advantage.test_zoo_penalty.OptionOfThatName", {}))
+        build_plugin(f"{__name__}:Late", {})
+    assert not has_penalty(build_plugin(f"{__name__}:OptionOfThatName", {}))
     assert [name for name in PLUGINS if has_penalty(build_plugin(name, {}))] == ["kl_cov"]
 
 

@@ -32,6 +32,7 @@ def view(advantage: list[float], *, seed: int = 0, in_loss: list[bool] | None = 
     n = len(advantage)
     return TokenView(
         signals={name: torch.tensor(values) for name, values in signals.items()},
+        token_ids=torch.arange(n),
         advantage=torch.tensor(advantage),
         sequence=torch.zeros(n, dtype=torch.int64),
         position=torch.arange(n),

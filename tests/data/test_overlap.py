@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.data.overlap import Overlap, find_overlap, normalise, settle_overlap
+from rlvr.data.overlap import SharedQuestion, find_overlap, normalise, settle_overlap
 from rlvr.errors import DataError
 from rlvr.types import Problem
 
@@ -50,9 +50,9 @@ def test_every_pair_is_found():
     train = problems("t", "1+1=?", "2+2=?", "3+3=?")
     evals = {"a": problems("a", "2 + 2 = ?"), "b": problems("b", "9", "$2+2=?$", "1+1=?")}
     assert find_overlap(train, evals) == (
-        Overlap("t/0", "b", "b/2"),
-        Overlap("t/1", "a", "a/0"),
-        Overlap("t/1", "b", "b/1"),
+        SharedQuestion("t/0", "b", "b/2"),
+        SharedQuestion("t/1", "a", "a/0"),
+        SharedQuestion("t/1", "b", "b/1"),
     )
 
 

@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.data.templates import TEMPLATES, render, tokenize
-from rlvr.errors import DataError
+from rlvr.errors import ConfigError, DataError
 from rlvr.types import Problem
 from tests.helpers.tokenizers_made_here import byte_tokenizer
 
@@ -72,7 +72,9 @@ def test_what_the_tokenizer_lacks_is_said():
 
 
 def test_unknown_template_lists_the_known_ones():
-    with pytest.raises(DataError, match=r"'chatty'; expected one of plain, chat"):
+    with pytest.raises(
+        ConfigError, match=r"data\.template=chatty: unknown; use one of plain, chat.* of your own"
+    ):
         render("chatty", QUESTION, byte_tokenizer())
 
 

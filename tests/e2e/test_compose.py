@@ -22,7 +22,7 @@ import psutil
 import pytest
 import yaml
 
-from rlvr.cluster import free_port
+from rlvr.cluster.machine import free_port
 from tests.helpers.processes import MARK, REPOSITORY, SMALL, marked
 
 pytestmark = pytest.mark.e2e

@@ -79,7 +79,7 @@ def plain_two_steps(cfg: Config, folder: str = "builtin") -> tuple[list[float], 
                     logp=logp,
                     old_logp=old[i],
                     advantage=weight[i] * float(batch.advantage[i]),
-                    weight=torch.full((n,), float(size)),
+                    loss_weight=torch.full((n,), float(size)),
                     sequence=torch.zeros(n, dtype=torch.long),
                 )
                 total = total + policy_loss(tokens, cfg.loss).loss

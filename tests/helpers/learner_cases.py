@@ -8,6 +8,7 @@ from transformers import AutoConfig
 from rlvr.advantage.token import build_plugin
 from rlvr.config import ClusterConfig, Config
 from rlvr.data.tokenizer import model_folder
+from rlvr.learner.actor import LearnerSpec
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.types import Batch
@@ -49,15 +50,6 @@ def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin") ->
 
 def learner_group(cfg: Config, folder: str = "builtin") -> LearnerGroup:
     folder = model_folder(folder)
-    group = LearnerGroup(
-        cfg,
-        {
-            "model_folder": folder,
-            "base_folder": folder,
-            "signals": needed_signals(PLUGIN, cfg.loss),
-            "plugin": PLUGIN,
-            "device": "cpu",
-        },
-    )
+    group = LearnerGroup(LearnerSpec(cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, "cpu"))
     group.ready()
     return group

@@ -21,7 +21,7 @@ def one_token(ratio: float, advantage: float, weight: float = 1.0, **others: tor
         logp=torch.tensor([math.log(ratio) - 1.0], dtype=torch.float64, requires_grad=True),
         old_logp=torch.tensor([-1.0], dtype=torch.float64),
         advantage=torch.tensor([advantage], dtype=torch.float64),
-        weight=torch.tensor([weight], dtype=torch.float64),
+        loss_weight=torch.tensor([weight], dtype=torch.float64),
         sequence=torch.tensor([0]),
         **others,
     )

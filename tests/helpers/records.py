@@ -113,7 +113,7 @@ def random_tokens(lengths: Sequence[int], *, seed: int, dtype: torch.dtype = tor
         logp=(old + draw(0.4)).requires_grad_(),
         old_logp=old,
         advantage=draw(1.0),
-        weight=torch.full((total,), 1.0 / max(total, 1), dtype=dtype),
+        loss_weight=torch.full((total,), 1.0 / max(total, 1), dtype=dtype),
         sequence=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
         rollout_logp=old + draw(0.3),
         base_logp=old + draw(0.5),

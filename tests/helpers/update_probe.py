@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rlvr.advantage.token import build_plugin, token_advantage
-from rlvr.cluster import free_port
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
 from rlvr.learner.actor import Learner, LearnerSpec
@@ -58,7 +58,7 @@ def settings(stage: int, dtype: str, limit: float) -> Config:
 def spec_of(cfg: Config) -> LearnerSpec:
     folder = model_folder("builtin")
     signals = needed_signals(PLUGIN, cfg.loss)
-    return LearnerSpec(cfg, folder, folder, signals, PLUGIN, world_size=1, device="cpu")
+    return LearnerSpec(cfg, folder, folder, signals, PLUGIN, device="cpu")
 
 
 def scored(learner: Learner, batch: Batch) -> Batch:

@@ -52,9 +52,9 @@ def test_cispo_by_hand(ratio, held, advantage):
 def test_supervised_loss_is_the_weighted_negative_log_likelihood():
     tokens = random_tokens([3, 2], seed=8)
     cfg = LossConfig(objective=SUPERVISED)
-    expected = -(tokens.logp.detach() * tokens.weight).sum().item()
+    expected = -(tokens.logp.detach() * tokens.loss_weight).sum().item()
     assert policy_loss(tokens, cfg).loss.item() == pytest.approx(expected)
-    torch.testing.assert_close(gradient(tokens, cfg), -tokens.weight)
+    torch.testing.assert_close(gradient(tokens, cfg), -tokens.loss_weight)
     terms = policy_loss(tokens, cfg)
     assert (terms.clip_low, terms.clip_high) == (0, 0)
     other = replace(tokens, advantage=-5 * tokens.advantage)
@@ -67,7 +67,7 @@ def test_sequence_ratio_by_hand():
         logp=torch.tensor([-0.9, -1.3, -0.8], dtype=torch.float64, requires_grad=True),
         old_logp=torch.full((3,), -1.0, dtype=torch.float64),
         advantage=torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64),
-        weight=torch.full((3,), 0.5, dtype=torch.float64),
+        loss_weight=torch.full((3,), 0.5, dtype=torch.float64),
         sequence=torch.tensor([7, 7, 3]),
     )
     cfg = LossConfig(ratio="sequence", clip_low=0.2, clip_high=0.3)
@@ -93,7 +93,7 @@ def test_at_the_old_policy_the_gradient_is_the_plain_policy_gradient(objective, 
     tokens = random_tokens([3, 5, 1], seed=1)
     tokens = replace(tokens, logp=tokens.old_logp.clone().requires_grad_())
     found = gradient(tokens, LossConfig(objective=objective, ratio=ratio))
-    torch.testing.assert_close(found, -tokens.advantage * tokens.weight)
+    torch.testing.assert_close(found, -tokens.advantage * tokens.loss_weight)
     terms = policy_loss(tokens, LossConfig(objective=objective, ratio=ratio))
     assert (terms.clip_low, terms.clip_high, terms.kl_old) == (0, 0, 0)
     assert terms.ratio_max == 1
@@ -119,7 +119,7 @@ def plain_loss(tokens: LossInput, cfg: LossConfig) -> float:
             value *= min(math.exp(old[t] - tokens.rollout_logp[t].item()), cfg.rollout_correction)
         gap = logp[t] - base[t]
         penalty = {"off": 0.0, "k1": gap, "k2": gap * gap / 2, "k3": math.exp(-gap) - 1 + gap}[cfg.kl]
-        total += tokens.weight[t].item() * (cfg.kl_coef * penalty - value)
+        total += tokens.loss_weight[t].item() * (cfg.kl_coef * penalty - value)
     return total
 
 

@@ -94,6 +94,19 @@ def test_rollout_correction_is_capped_and_detached(objective):
     assert rollout.grad is None
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_masked_correction_learns_from_no_token_beyond_the_cap(objective):
+    without = LossConfig(objective=objective)
+    mask = replace(without, rollout_correction=2.0, rollout_correction_mode="mask")
+    cut = replace(mask, rollout_correction_mode="truncate")
+    plain = one_token(1.1, 2.0)
+    for log_gap, factor in ((math.log(2.5), 0.0), (math.log(1.9), 1.9), (-0.5, math.exp(-0.5))):
+        tokens = replace(plain, rollout_logp=torch.tensor([-1.0 - log_gap], dtype=torch.float64))
+        found = gradient(tokens, mask).item()
+        assert found == pytest.approx(factor * gradient(plain, without).item())
+        assert (found == pytest.approx(gradient(tokens, cut).item())) == (factor > 0)
+
+
 def test_missing_log_probs_are_named():
     with pytest.raises(ValueError, match=r"loss\.kl"):
         policy_loss(one_token(1.0, 1.0), LossConfig(kl="k3", kl_coef=0.1))
@@ -110,7 +123,7 @@ def test_far_apart_policies_stay_finite(objective, ratio, kl):
         logp=far.clone().requires_grad_(),
         old_logp=far.flip(0),
         advantage=torch.tensor([1.0, -1.0, -1.0, 1.0]),
-        weight=torch.full((4,), 0.25),
+        loss_weight=torch.full((4,), 0.25),
         sequence=torch.tensor([0, 0, 1, 1]),
         rollout_logp=far,
         base_logp=far.flip(0),

@@ -231,7 +231,7 @@ def test_aggregation_weights_by_hand():
     assert weights("token_mean") == pytest.approx([1 / 4, 1 / 4, 0])
     assert weights("sequence_mean") == pytest.approx([1 / 2, 1 / 6, 0])
     assert weights("constant_length") == pytest.approx([1 / 20, 1 / 20, 0])
-    with pytest.raises(ConfigError, match=r"loss\.aggregation=mean: use token_mean"):
+    with pytest.raises(ConfigError, match=r"loss\.aggregation=mean: use one of token_mean"):
         weights("mean")
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rlvr.advantage.group import ESTIMATORS, group_advantage
 from rlvr.advantage.token import DivergenceWeight, TokenView, Uniform, token_advantage
-from rlvr.advantage.token.apply import PluginError
 from rlvr.config import AdvantageConfig, Config, LossConfig, RewardConfig
+from rlvr.errors import PluginError
 from rlvr.learner.packing import pack
 from rlvr.learner.scoring import merge_scores, needed_signals, needs_base
 from rlvr.reward.score import score_samples

@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr.advantage.group import ESTIMATORS, Rewarded, group_advantage
+from rlvr.advantage.group import group_advantage
 from rlvr.advantage.token import build_plugin, token_advantage
-from rlvr.config import AdvantageConfig, Config, LossConfig
-from rlvr.learner.loss import OBJECTIVES, LossInput, policy_loss
+from rlvr.config import Config
+from rlvr.data.templates import tokenize
+from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest
+from rlvr.types import Problem
 from rlvr.validate import validate
 from tests.helpers.batches import small_batch
 from tests.helpers.paths import REPOSITORY
+from tests.helpers.records import group
+from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text()
-WEIGHTING, ESTIMATOR, OBJECTIVE, VERIFIER, BACKEND = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+WEIGHTING, ESTIMATOR, OBJECTIVE, VERIFIER, TEMPLATE, BACKEND = EXAMPLES = re.findall(
+    r"```python\n(.*?)```", TEXT, flags=re.DOTALL
+)
 
 
 def run(code: str) -> dict:
@@ -30,7 +36,7 @@ def run(code: str) -> dict:
 
 
 def test_an_example_has_ten_lines_at_most() -> None:
-    for code in (WEIGHTING, ESTIMATOR, OBJECTIVE, VERIFIER, BACKEND):
+    for code in EXAMPLES:
         assert len([line for line in code.splitlines() if line.strip()]) <= 10
 
 
@@ -57,28 +63,33 @@ def test_the_weighting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_the_estimator(monkeypatch: pytest.MonkeyPatch) -> None:
-    estimator = run(ESTIMATOR)["median_baseline"]
-    group = Rewarded(np.asarray([0, 1, 5], np.float32), np.asarray([1, 1, 1]), drawn=3)
-    assert estimator([group], AdvantageConfig())[0].tolist() == [-1, 0, 4]
-    monkeypatch.setitem(ESTIMATORS, "median", estimator)
-    assert group_advantage((), AdvantageConfig(estimator="median")) == ()
+def test_the_estimator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "contributed_estimator.py").write_text(ESTIMATOR)
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = Config(recipe="test")
+    cfg.advantage.estimator = "contributed_estimator:median_baseline"
+    validate(cfg)
+    found = group_advantage([group("a", [0, 1, 5])], cfg.advantage)
+    assert [s.advantage for s in found[0].samples] == [-1, 0, 4]
 
 
-def test_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OBJECTIVES, "unclipped", run(OBJECTIVE)["objective"])
+def test_the_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "contributed_objective.py").write_text(OBJECTIVE)
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = Config(recipe="test")
+    cfg.loss.objective = "contributed_objective:objective"
+    validate(cfg)
     logp = torch.tensor([-1.0, -2.0], requires_grad=True)
     tokens = LossInput(
         logp=logp,
         old_logp=torch.tensor([-2.0, -2.0]),
         advantage=torch.tensor([1.0, -1.0]),
-        weight=torch.tensor([0.5, 0.5]),
+        loss_weight=torch.tensor([0.5, 0.5]),
         sequence=torch.zeros(2, dtype=torch.long),
     )
-    policy_loss(tokens, LossConfig(objective="unclipped")).loss.backward()
+    policy_loss(tokens, cfg.loss).loss.backward()
     assert logp.grad is not None
     assert logp.grad.tolist() == pytest.approx([-0.5 * 2.0, 0.5])  # the ratio e is held at 2
-    validate(Config(recipe="test"))
 
 
 def test_the_verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +100,17 @@ def test_the_verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         workers=1, deadline_seconds=5, memory_mb=512, verifier="contributed_verifier:even"
     ) as pool:
         assert [verdict.correct for verdict in pool.grade(asked).values()] == [True, False, False]
+
+
+def test_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "contributed_template.py").write_text(TEMPLATE)
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = Config(recipe="test")
+    cfg.data.template = "contributed_template:template"
+    validate(cfg)
+    tokenizer = byte_tokenizer(post="<s> $A")
+    ids = tokenize(Problem("p/1", "1+1=?", "2", "p"), cfg.data.template, tokenizer).token_ids
+    assert tokenizer.decode(ids) == "<s>Question: 1+1=?\nAnswer in a box:"
 
 
 def test_the_backend() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlvr.cluster import Cluster, check_resources, threads_per_actor
+from rlvr.cluster import Cluster, check_resources
+from rlvr.cluster.machine import threads_per_actor
 from rlvr.config import ClusterConfig, Config, LearnerConfig
 from rlvr.errors import ConfigError
 from rlvr.learner.deepspeed_config import deepspeed_config

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
 from rlvr.cli.multirun import job_arguments, plan_sweep, queue
@@ -170,6 +170,11 @@ def test_only_keys_that_change_the_result_make_a_finished_job_another(tmp_path):
     ]
     other = replace(cfg, rollout=replace(cfg.rollout, engine_args={"swap_space": 0}))
     assert changed_keys(tmp_path, other) == ["rollout.engine_args was {}, is {'swap_space': 0}"]
+    saved = OmegaConf.load(tmp_path / "config.yaml")
+    with open_dict(saved):
+        del saved.loss["rollout_correction_mode"]  # a key that the version which wrote it lacked
+    OmegaConf.save(saved, tmp_path / "config.yaml")
+    assert changed_keys(tmp_path, cfg) == []
 
 
 def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):

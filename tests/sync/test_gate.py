@@ -11,7 +11,7 @@ import pytest
 
 from rlvr.config import Config, SyncConfig
 from rlvr.learner.packing import pack
-from rlvr.metrics import PhaseClock, step_metrics
+from rlvr.metrics import step_metrics
 from rlvr.reporting.pages.tables import summary_table
 from rlvr.reporting.sources import ReportedRun
 from rlvr.rollout.collect import truncation_note
@@ -21,6 +21,7 @@ from rlvr.runtime.folder import RunFolder, Summary
 from rlvr.runtime.session import Session
 from rlvr.runtime.tracking import step_line
 from rlvr.sync.gate import check_mismatch, comparison_note, largest_mismatch
+from rlvr.timing import PhaseClock, Stopwatch
 from rlvr.types import Batch, Group, StepStats, TokenSignals
 from tests.helpers.records import prompt, rollout_of, sample
 
@@ -64,7 +65,7 @@ def test_the_number_of_compared_tokens_is_reported():
 
 def course(*mismatches: float | None, start: TrainingState = START) -> TrainingState:
     """The state after steps with these results of the gate."""
-    session, state = SimpleNamespace(start=start, opened=0.0), start
+    session, state = SimpleNamespace(start=start, loop=Stopwatch()), start
     for step, mismatch in enumerate(mismatches, start.step + 1):
         state = Session.advance(session, state, step, rollout_of(()), mismatch)
     return state

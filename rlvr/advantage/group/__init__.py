@@ -14,6 +14,8 @@ from rlvr.advantage.group.reinforce_pp import (
 )
 from rlvr.advantage.group.rloo import rloo
 from rlvr.config import AdvantageConfig
+from rlvr.dotted import find_named, require_function
+from rlvr.errors import PluginError
 from rlvr.types import Floats, Group, Ints
 
 
@@ -44,14 +46,29 @@ RENAMED = {"reinforce_pp": "reinforce_pp_samples"}  # old name -> name
 WITHOUT_GROUP = frozenset({"rloo", "reinforce_pp_global"})  # learn from a single sample of a prompt
 
 
+def build_estimator(name: str) -> Estimator:
+    """The estimator called `name` (built in, by its old name too, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no function (groups, cfg).
+    """
+    estimator = find_named(RENAMED.get(name, name), ESTIMATORS, "advantage.estimator")
+    require_function(estimator, name, "advantage.estimator", ("groups", "cfg"))
+    return estimator
+
+
 def group_advantage(groups: Sequence[Group], cfg: AdvantageConfig) -> tuple[Group, ...]:
     """Return the groups with every sample's advantage set from the rewards of its group, or of the batch.
 
     Samples on which the verifier failed count nowhere; theirs is 0, and they are not in the loss.
+
+    Raises:
+        PluginError: the estimator gave no finite advantage for every sample.
     """
-    estimator = ESTIMATORS[RENAMED.get(cfg.estimator, cfg.estimator)]
-    found = [g for g in groups if g.graded]
-    values = iter(np.concatenate(estimator([_rewarded(g) for g in found], cfg)) if found else ())
+    found = [_rewarded(g) for g in groups if g.graded]
+    advantages = build_estimator(cfg.estimator)(found, cfg) if found else []
+    _check_advantages(advantages, found, cfg.estimator)
+    values = iter(np.concatenate(advantages) if found else ())
     return tuple(
         replace(
             group,
@@ -61,6 +78,18 @@ def group_advantage(groups: Sequence[Group], cfg: AdvantageConfig) -> tuple[Grou
         )
         for group in groups
     )
+
+
+def _check_advantages(advantages: Sequence[Floats], groups: Sequence[Rewarded], name: str) -> None:
+    expected, given = [g.rewards.shape for g in groups], [np.shape(a) for a in advantages]
+    if given != expected:
+        raise PluginError(
+            f"advantage.estimator={name}: returned arrays of shapes {given[:5]}, expected one [n] array for each "
+            f"group: {expected[:5]}"
+        )
+    bad = sum(int((~np.isfinite(a)).sum()) for a in advantages)
+    if bad:
+        raise PluginError(f"advantage.estimator={name}: {bad} advantages are NaN or infinite")
 
 
 def _rewarded(group: Group) -> Rewarded:

@@ -7,12 +7,8 @@ from dataclasses import replace
 import torch
 
 from rlvr.advantage.token.contract import TokenPlugin, TokenView, batch_view, has_penalty, inside_update
-from rlvr.errors import RlvrError
+from rlvr.errors import PluginError
 from rlvr.types import Batch, Floats
-
-
-class PluginError(RlvrError):
-    """A plug-in returned something that cannot weight advantages."""
 
 
 def check_weights(

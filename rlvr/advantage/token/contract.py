@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from rlvr.errors import ConfigError
-from rlvr.types import STEP_SIGNALS, Batch
+from rlvr.errors import ConfigError, PluginError
+from rlvr.types import SIGNALS, STEP_SIGNALS, Batch
+
+
+class DeclaredSignals(dict[str, Tensor]):
+    """The signals that a plug-in declared; a name that it did not is refused in a sentence."""
+
+    def __init__(self, plugin: TokenPlugin, found: Mapping[str, Tensor]) -> None:
+        super().__init__(found)
+        self._plugin = plugin
+
+    def __missing__(self, name: str) -> Tensor:
+        declared = ", ".join(sorted(self._plugin.requires)) or "nothing"
+        remedy = f"add it to `requires` (now {declared})"
+        if name not in SIGNALS:
+            remedy = f"there is no such signal, only {', '.join(sorted(SIGNALS))}"
+        raise PluginError(
+            f"plug-in {type(self._plugin).__name__}: reads view.signals[{name!r}], which it does not declare; {remedy}"
+        )
+
+    def get(self, name: str, default: object = None) -> Any:
+        """As `[name]`: a default would hide that the signal has not been computed."""
+        return self[name]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
     """What a plug-in sees: the tokens of a batch or micro-batch, all [T], none carrying a gradient."""
 
-    signals: dict[str, Tensor]  # exactly the signals that the plug-in requires, by name
+    signals: Mapping[str, Tensor]  # exactly the signals that the plug-in requires, by name
+    token_ids: Tensor  # id of the response token that was sampled, int64
     advantage: Tensor  # group advantage of the token's sample
     sequence: Tensor  # index of its sequence
     position: Tensor  # position in the response, from 0
@@ -90,7 +113,8 @@ def batch_view(batch: Batch, plugin: TokenPlugin, *, progress: float, seed: int)
     present = batch.signals.present()
     return TokenView(
         # copies, so that a plug-in that works in place changes nothing but its own view
-        signals={name: torch.tensor(present[name]) for name in plugin.requires},
+        signals=DeclaredSignals(plugin, {name: torch.tensor(present[name]) for name in plugin.requires}),
+        token_ids=torch.from_numpy(batch.response_ids),
         advantage=torch.from_numpy(batch.advantage[sequence]),
         sequence=torch.from_numpy(sequence),
         position=torch.from_numpy(batch.position_of_token),

@@ -13,7 +13,7 @@ from rlvr.advantage.token.high_entropy import HighEntropyMask
 from rlvr.advantage.token.low_probability import LowProbabilityWeight
 from rlvr.advantage.token.random import RandomWeight
 from rlvr.advantage.token.uniform import Uniform
-from rlvr.dotted import is_dotted, load_dotted
+from rlvr.dotted import find_named
 from rlvr.errors import ConfigError
 from rlvr.types import SIGNALS, STEP_SIGNALS
 
@@ -52,14 +52,7 @@ def build_plugin(name: str, options: dict[str, Any]) -> TokenPlugin:
     Raises:
         ConfigError: unknown name or option, wrong type, or a signal that does not exist.
     """
-    if name in PLUGINS:
-        plugin_class = PLUGINS[name]
-    elif is_dotted(name):
-        plugin_class = load_dotted(name, "advantage.token")
-    else:
-        raise ConfigError(
-            f"advantage.token={name}: unknown; use one of {', '.join(PLUGINS)} or package.module:Class of your own"
-        )
+    plugin_class = find_named(name, PLUGINS, "advantage.token")
     if wrong := _wrong_types(plugin_class, options):
         raise ConfigError("\n".join(wrong))
     try:

@@ -20,13 +20,12 @@ from omegaconf import OmegaConf
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
+from rlvr.keys import NOT_OF_EVALUATION, without
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.folder import RunFolder, sample_row
 from rlvr.types import Group, Prompt, Sample
 
 PROBLEMS_PER_PART = 32  # sampled together and written together
-# Sections and keys that decide where, how fast and how long, but not what is sampled.
-FREE = ("run", "tracking", "cluster", "sync", "learner", "steps", "recipe", "loss", "advantage")
 
 Respond = Callable[[Sequence[Prompt]], tuple[Group, ...]]  # prompts -> graded groups
 
@@ -39,8 +38,7 @@ def claim_settings(folder: RunFolder, cfg: Config) -> None:
     """
     content = OmegaConf.to_container(OmegaConf.structured(cfg))
     assert isinstance(content, dict)
-    now = {str(key): value for key, value in content.items() if key not in FREE}
-    del now["reward"]["max_failed"]  # what may be raised to go on
+    now = without({str(key): value for key, value in content.items()}, NOT_OF_EVALUATION)
     claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
 
 

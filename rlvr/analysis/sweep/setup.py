@@ -9,10 +9,7 @@ from typing import Any
 
 from rlvr.analysis.sweep.runs import FinishedRun, listed
 from rlvr.errors import DataError
-from rlvr.runtime.resume import FREE_KEYS_OF_COMPARED
-
-# differ from run to run without changing what is trained
-OWN_KEYS = ("seed", "run.", "tracking.", "cluster.jobs")
+from rlvr.keys import FREE_OF_COMPARED, OF_ONE_RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
         own = [run for run in runs if run.condition == condition]
         for key in _keys(own):
             values = _values(own, key)
-            if len(values) > 1 and not key.startswith((*OWN_KEYS, *FREE_KEYS_OF_COMPARED)):
+            if len(values) > 1 and key not in OF_ONE_RUN | FREE_OF_COMPARED:
                 raise DataError(
                     f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
                     "move the folders that do not belong away, or run them again"
@@ -59,7 +56,7 @@ def setup_of(runs: Sequence[FinishedRun]) -> Setup:
     """What the runs share, where the conditions differ, and what to bear in mind."""
     shared, different, notes = {}, {}, []
     for key in _keys(runs):
-        if key.startswith(OWN_KEYS):
+        if key in OF_ONE_RUN:
             continue
         values = _values(runs, key)
         if len(values) == 1:

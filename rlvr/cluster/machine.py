@@ -1,0 +1,46 @@
+"""What one machine has to give, and what a run asks of it: GPUs, cores, threads and ports. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import psutil
+
+from rlvr.config import ClusterConfig, Config
+
+
+def engine_gpus(cfg: Config) -> float:
+    """GPUs that the rollout engines of a run ask for."""
+    return cfg.rollout.engines * cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+
+
+def run_gpus(cfg: Config) -> float:
+    """GPUs that the engines and the learner of a run ask for."""
+    return engine_gpus(cfg) + cfg.learner.workers * cfg.learner.gpus_per_worker
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def idle_cores() -> tuple[int, int]:
+    """(cores that nobody else is using, all cores that this process may use), looked at for half a second.
+
+    OpenMP threads that outnumber idle cores wait for each other: measured on two cores with other work going
+    on, a training step with two threads took five to ten times as long as with one.
+    """
+    cores = len(os.sched_getaffinity(0))
+    busy = psutil.cpu_percent(interval=0.5) / 100 * (psutil.cpu_count() or cores)
+    return max(1, round(cores - busy)), cores
+
+
+def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
+    """OpenMP threads for each of `busy_together` actors that share the cores of one node."""
+    if cfg.threads_per_actor is not None:
+        return cfg.threads_per_actor
+    cores = cfg.cpus or len(os.sched_getaffinity(0))
+    return max(1, cores // max(1, busy_together))

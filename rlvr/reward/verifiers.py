@@ -1,0 +1,59 @@
+"""Verifiers instead of our grader: their names, how one of your own is found, and what its answers mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from rlvr.dotted import find_named, require_function
+from rlvr.reward.grader import cut
+from rlvr.reward.reference import math_verify_default
+from rlvr.reward.verdict import Outcome, Verdict
+
+# (gold, response) -> True, False, a score in [0, 1], or a Verdict
+Verifier = Callable[[str, str], object]
+
+VERIFIERS: dict[str, Verifier] = {"math_verify_default": math_verify_default}
+
+
+def build_verifier(name: str) -> Verifier:
+    """The verifier called `name` (built in, or a dotted path).
+
+    Raises:
+        ConfigError: unknown name, or no function (gold, response).
+    """
+    verify = find_named(name, VERIFIERS, "reward.verifier")
+    require_function(verify, name, "reward.verifier", ("gold", "response"))
+    return verify
+
+
+def as_verdict(value: Any, gold: str) -> Verdict:
+    """Read a verifier's result: a Verdict (or its look-alike), a bool, or a score in [0, 1].
+
+    A score of at least 0.5 is correct and is kept in the detail; NaN and any other type raise TypeError.
+    """
+    if hasattr(value, "outcome"):
+        extracted, kept_gold = getattr(value, "extracted", None), getattr(value, "gold", gold)
+        return Verdict(
+            "",
+            Outcome(value.outcome),
+            _text(extracted),
+            _text(kept_gold),
+            0.0,
+            str(getattr(value, "detail", "")),
+        )
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not 0.0 <= score <= 1.0:
+        raise TypeError(
+            f"the verifier returned {value!r:.100}: expected a Verdict, a bool or a score in [0, 1]"
+        )
+    detail = "" if score in (0.0, 1.0) else f"score {score:g}"
+    return Verdict("", Outcome.CORRECT if score >= 0.5 else Outcome.WRONG, None, _text(gold), 0.0, detail)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else cut(str(value))
