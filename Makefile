@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-cpu
-# Pure tests share the cores, one thread each.
-PURE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Pure tests share the cores, one thread each; files stay together, so that what a file sets up is set up once.
+PURE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e
 
 .PHONY: setup setup-gpu quickstart lint fast slow e2e test help clean
 .NOTPARALLEL:
