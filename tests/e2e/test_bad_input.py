@@ -25,21 +25,24 @@ def test_full_disk_at_a_checkpoint(tiny_disk: Path) -> None:
     assert list((tiny_disk / "full" / "checkpoints").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
-    run = Training((*SMALL, f"run.root={tmp_path}", "run.name=stopped", "run.save_every=1", "steps=500"))
-    checkpoint = tmp_path / "stopped" / "checkpoints" / "step_000002"
-    run.wait_for(checkpoint)
-    run.signal(number)
-    code, output = run.wait(60)
-    assert code == 130, output
-    assert "stopped by the user" in output
-    assert "Traceback" not in output
-    assert run.leaves_nothing()
-    complete = sorted((tmp_path / "stopped" / "checkpoints").glob("step_*"))
-    assert complete
-    for folder in complete:
-        assert json.loads((folder / "state.json").read_text())["step"] == int(folder.name[-6:])
+def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    """Two runs side by side, each stopped by a signal of its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    endless = (*SMALL, f"run.root={tmp_path}", "run.save_every=1", "steps=500")
+    runs = [Training((*endless, f"run.name={number.name}")) for number in numbers]
+    for number, run in zip(numbers, runs, strict=True):
+        checkpoints = tmp_path / number.name / "checkpoints"
+        run.wait_for(checkpoints / "step_000002")
+        run.signal(number)
+        code, output = run.wait(60)
+        assert code == 130, output
+        assert "stopped by the user" in output
+        assert "Traceback" not in output
+        assert run.leaves_nothing()
+        complete = sorted(checkpoints.glob("step_*"))
+        assert complete
+        for folder in complete:
+            assert json.loads((folder / "state.json").read_text())["step"] == int(folder.name[-6:])
 
 
 def test_gpus_where_there_are_none(tmp_path: Path) -> None:
