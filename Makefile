@@ -39,9 +39,9 @@ fast: $(STAMP)  ## pure tests without the slow ones: under 90 seconds on two cor
 slow: $(STAMP)  ## pure tests that take more than about five seconds each
 	$(PURE) -m 'slow and not e2e'
 
-# One at a time: each run has the cores to itself.
+# Two files at a time: the engine and the learner of a small run take turns, so that it keeps about one core busy.
 e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
-	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest -m e2e -n 2 --dist loadfile
 
 test: lint fast slow e2e  ## all of it, cheapest first
 

@@ -49,7 +49,7 @@ def test_gpus_where_there_are_none(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     arguments = ("rollout.gpus_per_engine=1", "learner.gpus_per_worker=1", f"run.root={tmp_path}")
-    code, output, run = train(*SMALL, *arguments, timeout=90)
+    code, output, run = train(*SMALL, *arguments)
     assert code == 1
     assert "ask for 2 GPUs, the Ray cluster has 0" in output
     assert "Traceback" not in output
@@ -77,7 +77,7 @@ def test_an_argument_that_vllm_lacks_under_a_temporary_folder_that_suits_no_sock
         "+rollout.engine_args.seed=4",
         f"run.root={tmp_path}",
     )
-    code, output, run = train(*SMALL, *arguments, timeout=120, TMPDIR=str(folder), RAY_TMPDIR="")
+    code, output, run = train(*SMALL, *arguments, TMPDIR=str(folder), RAY_TMPDIR="")
     assert code == 1, output
     assert f"{folder} does not suit Ray's sockets: Ray keeps its files in /tmp/ray-" in output
     message = output.partition("ConfigError: ")[2]
