@@ -36,7 +36,7 @@ lint: $(STAMP)  ## ruff, mypy, import-linter, hadolint, shellcheck
 fast: $(STAMP)  ## pure tests without the slow ones: under 90 seconds on two cores
 	$(PURE) -m 'not e2e and not slow'
 
-slow: $(STAMP)  ## pure tests that take more than about five seconds each
+slow: $(STAMP)  ## the pure tests that make fast leaves out
 	$(PURE) -m 'slow and not e2e'
 
 # Two files at a time: the engine and the learner of a small run take turns, so that it keeps about one core busy.

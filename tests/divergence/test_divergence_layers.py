@@ -42,7 +42,7 @@ def interpret(selection: str) -> None:
 
 def test_triton_kernel_in_the_interpreter() -> None:
     """A taste of what the slow test below has in full."""
-    interpret("triton and exactly_zero")
+    interpret("triton and identical_rows")
 
 
 @pytest.mark.slow

@@ -123,6 +123,7 @@ def test_what_cannot_work_is_refused_before_a_job_starts(arguments, said):
     assert re.search(said, refusal(*arguments), re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_named_sweep_is_valid(name):
     sweep = planned(name)
@@ -131,6 +132,7 @@ def test_every_named_sweep_is_valid(name):
     assert seeds == {f"seed-{i}" for i in range(1, 6 if name.startswith("experiment") else 4)}
 
 
+@pytest.mark.slow
 def test_a_named_sweep_can_be_narrowed_without_renaming_its_jobs():
     whole, part = planned("zoo"), plan("-m", "+sweep=zoo", "recipe=dapo_kl_cov", "seed=2")
     assert [job.name for job in part.jobs] == ["recipe-dapo_kl_cov_seed-2"]
