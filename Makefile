@@ -1,12 +1,15 @@
-# Two commands do everything: `make quickstart` and `make test`. Both build .venv from pyproject.toml first.
+# `make quickstart` and `make test` do everything; each target builds .venv from pyproject.toml first if it must.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-cpu
+# Pure tests share the cores, one thread each; files stay together, so that what a file sets up is set up once.
+PURE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e
 
-.PHONY: quickstart test lint setup setup-gpu clean
+.PHONY: setup setup-gpu quickstart lint fast slow e2e test help clean
+.NOTPARALLEL:
 
-setup: $(STAMP)
+setup: $(STAMP)  ## .venv from pyproject.toml, for CPU: two to five minutes, 4 GB
 
 $(STAMP): pyproject.toml docker/install_cpu.sh docker/steps.sh docker/constraints-cpu.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else "rlvr needs Python 3.11 or 3.12, this is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
@@ -14,10 +17,15 @@ $(STAMP): pyproject.toml docker/install_cpu.sh docker/steps.sh docker/constraint
 	bash docker/install_cpu.sh $(BIN)/python
 	touch $(STAMP)
 
-quickstart: $(STAMP)
+# Beside the CPU environment, which the other targets use.
+setup-gpu:  ## .venv-gpu with the GPU stack, beside .venv
+	$(PYTHON) -m venv .venv-gpu
+	bash docker/install_cuda.sh .venv-gpu/bin/python
+
+quickstart: $(STAMP)  ## train the built-in model on the built-in task
 	$(BIN)/python -m rlvr.train recipe=dapo_divweight
 
-lint: $(STAMP)
+lint: $(STAMP)  ## ruff, mypy, import-linter, hadolint, shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -25,17 +33,22 @@ lint: $(STAMP)
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/shellcheck --external-sources docker/*.sh benchmarks/divergence/*.sh .ci/run
 
-# Tests of pure code share the cores; end-to-end runs have them to themselves.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' -n 2
-	$(BIN)/python -m pytest -m e2e
+fast: $(STAMP)  ## pure tests without the slow ones: under 90 seconds on two cores
+	$(PURE) -m 'not e2e and not slow'
 
-# Beside the CPU environment, which the other targets use.
-setup-gpu:
-	$(PYTHON) -m venv .venv-gpu
-	bash docker/install_cuda.sh .venv-gpu/bin/python
+slow: $(STAMP)  ## the pure tests that make fast leaves out
+	$(PURE) -m 'slow and not e2e'
 
-clean:
+# Two files at a time: the engine and the learner of a small run take turns, so that it keeps about one core busy.
+e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
+	$(BIN)/python -m pytest -m e2e -n 2 --dist loadfile
+
+test: lint fast slow e2e  ## all of it, cheapest first
+
+help:  ## these lines
+	@sed -n 's/^\([a-z0-9-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+clean:  ## remove what the targets made
 	rm -rf $(VENV) .venv-gpu build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: docs

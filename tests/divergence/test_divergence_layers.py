@@ -41,7 +41,8 @@ def interpret(selection: str) -> None:
 
 
 def test_triton_kernel_in_the_interpreter() -> None:
-    interpret("triton and (adversarial or exactly_zero or given or fp32_modes) and not 257")
+    """A taste of what the slow test below has in full."""
+    interpret("triton and identical_rows")
 
 
 @pytest.mark.slow

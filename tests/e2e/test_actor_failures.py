@@ -2,90 +2,29 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import signal
-import sys
-import threading
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import torch
-from pydantic import BaseModel, field_validator
 
 from rlvr import cluster
 from rlvr.cli.exits import exit_code
 from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer, model_folder
-from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
+from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError
 from rlvr.rollout.pool import EnginePool
+from tests.helpers.fragile import FAILURES, Fragile
 
 pytestmark = pytest.mark.e2e
 TESTS = Path(__file__).parents[1]
 SEARCH_PATH = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
 
 
-class Locked(Exception):
-    """Cannot be pickled: it holds a lock."""
-
-    def __init__(self) -> None:
-        super().__init__("the scheduler is locked")
-        self.lock = threading.Lock()
-
-
-class WantsTwo(Exception):
-    """Cannot be unpickled: pickle calls it with the text alone."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class Mute(Exception):
-    def __str__(self) -> str:
-        raise ValueError("no text today")
-
-
-class OfAUser(RlvrError):
-    """Defined where the driver may not find it."""
-
-
-class Length(BaseModel):
-    length: int
-
-    @field_validator("length")
-    @classmethod
-    def fits(cls, value: int) -> int:
-        raise ValueError(f"length {value} is too much " + "for anybody " * 3)
-
-
-def because() -> None:
-    try:
-        raise KeyError("max_position_embeddings")
-    except KeyError as error:
-        raise RuntimeError("the model could not be set up") from error
-
-
-def deep(level: int) -> None:
-    deep(level + 1)
-
-
-FAILURES: dict[str, Any] = {
-    "cannot be pickled": lambda: (_ for _ in ()).throw(Locked()),
-    "cannot be unpickled": lambda: (_ for _ in ()).throw(WantsTwo("half the weights", 3)),
-    "wraps another": because,
-    "pydantic": lambda: Length(length=4096),
-    "exits": lambda: sys.exit(3),
-    "recursion": lambda: deep(0),
-    "megabytes": lambda: (_ for _ in ()).throw(ValueError("first\n" + "x" * 20_000_000 + "\nlast")),
-    "out of memory": lambda: torch.empty(1 << 60),
-    "mute": lambda: (_ for _ in ()).throw(Mute()),
-    "of a user": lambda: (_ for _ in ()).throw(OfAUser("mine")),
-    "many": lambda: (_ for _ in ()).throw(ExceptionGroup("two", [OSError("disk"), ValueError("x")])),
-}
 WORDS = {
     "cannot be pickled": ("Locked: the scheduler is locked",),
     "cannot be unpickled": ("WantsTwo: half the weights",),
@@ -103,36 +42,6 @@ WORDS = {
     "of a user": ("OfAUser: mine",),
     "many": ("two (2 sub-exceptions)", "because of OSError: disk"),
 }
-
-
-class Fragile:
-    """Fails as it is told, when it is built or when it is called."""
-
-    def __init__(self, at_start: str | None = None) -> None:
-        if at_start is not None:
-            FAILURES[at_start]()
-
-    def fail(self, how: str) -> None:
-        FAILURES[how]()
-
-    def refuse(self) -> None:
-        raise ConfigError("rollout.engines=9: too many")
-
-    def disk(self) -> None:
-        raise OSError(28, "No space left on device", "/data/x")
-
-    def unsendable(self) -> Any:
-        return threading.Lock()
-
-    def sleep(self, seconds: float) -> str:
-        time.sleep(seconds)
-        return "awake"
-
-    def after(self, other: Any) -> str:
-        return f"after {other}"
-
-    def pid(self) -> int:
-        return os.getpid()
 
 
 def spawned(*args: Any, name: str = "engine-0") -> Any:
@@ -257,16 +166,18 @@ def test_an_engine_says_why_it_cannot_start(ray_cluster: cluster.Cluster) -> Non
 
 
 def test_an_engine_that_is_killed_leaves_no_files(ray_cluster: cluster.Cluster) -> None:
-    found = "/tmp/rlvr-*/vllm_dist_*"
-    before = set(glob.glob(found))
     pool = EnginePool(Config(recipe="test"), model_folder("builtin"), load_tokenizer("builtin"), "cpu")
     pool.ready()
-    files = {Path(file) for file in glob.glob(found)} - {Path(file) for file in before}
-    assert files, "vLLM makes its rendezvous file elsewhere now: see rlvr.rollout.engine.keep_files_apart"
+    [where] = call(pool.handles[0].__ray_call__.remote(lambda _: tempfile.gettempdir()))
+    folder = Path(where)
+    assert folder.name.startswith("rlvr-")
+    assert list(folder.glob("vllm_dist_*")), (
+        "vLLM makes its rendezvous file elsewhere now: see rlvr.rollout.engine.keep_files_apart"
+    )
     for process in psutil.Process().children(recursive=True):
         if process.environ().get("RLVR_ACTOR") == "engine-0":
             process.kill()
     end = time.monotonic() + 20
-    while any(file.parent.exists() for file in files):
+    while folder.exists():
         assert time.monotonic() < end
         time.sleep(0.1)

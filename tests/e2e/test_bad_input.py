@@ -25,28 +25,31 @@ def test_full_disk_at_a_checkpoint(tiny_disk: Path) -> None:
     assert list((tiny_disk / "full" / "checkpoints").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
-    run = Training((*SMALL, f"run.root={tmp_path}", "run.name=stopped", "run.save_every=1", "steps=500"))
-    checkpoint = tmp_path / "stopped" / "checkpoints" / "step_000002"
-    run.wait_for(checkpoint)
-    run.signal(number)
-    code, output = run.wait(60)
-    assert code == 130, output
-    assert "stopped by the user" in output
-    assert "Traceback" not in output
-    assert run.leaves_nothing()
-    complete = sorted((tmp_path / "stopped" / "checkpoints").glob("step_*"))
-    assert complete
-    for folder in complete:
-        assert json.loads((folder / "state.json").read_text())["step"] == int(folder.name[-6:])
+def test_ctrl_c_stops_cleanly_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    """Two runs side by side, each stopped by a signal of its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    endless = (*SMALL, f"run.root={tmp_path}", "run.save_every=1", "steps=500")
+    runs = [Training((*endless, f"run.name={number.name}")) for number in numbers]
+    for number, run in zip(numbers, runs, strict=True):
+        checkpoints = tmp_path / number.name / "checkpoints"
+        run.wait_for(checkpoints / "step_000002")
+        run.signal(number)
+        code, output = run.wait(60)
+        assert code == 130, output
+        assert "stopped by the user" in output
+        assert "Traceback" not in output
+        assert run.leaves_nothing()
+        complete = sorted(checkpoints.glob("step_*"))
+        assert complete
+        for folder in complete:
+            assert json.loads((folder / "state.json").read_text())["step"] == int(folder.name[-6:])
 
 
 def test_gpus_where_there_are_none(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     arguments = ("rollout.gpus_per_engine=1", "learner.gpus_per_worker=1", f"run.root={tmp_path}")
-    code, output, run = train(*SMALL, *arguments, timeout=90)
+    code, output, run = train(*SMALL, *arguments)
     assert code == 1
     assert "ask for 2 GPUs, the Ray cluster has 0" in output
     assert "Traceback" not in output
@@ -74,7 +77,7 @@ def test_an_argument_that_vllm_lacks_under_a_temporary_folder_that_suits_no_sock
         "+rollout.engine_args.seed=4",
         f"run.root={tmp_path}",
     )
-    code, output, run = train(*SMALL, *arguments, timeout=120, TMPDIR=str(folder), RAY_TMPDIR="")
+    code, output, run = train(*SMALL, *arguments, TMPDIR=str(folder), RAY_TMPDIR="")
     assert code == 1, output
     assert f"{folder} does not suit Ray's sockets: Ray keeps its files in /tmp/ray-" in output
     message = output.partition("ConfigError: ")[2]

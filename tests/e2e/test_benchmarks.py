@@ -14,7 +14,7 @@ from tests.helpers.processes import REPOSITORY
 pytestmark = pytest.mark.e2e
 
 
-def run(*arguments: str, timeout: float = 240) -> str:
+def run(*arguments: str, timeout: float = 480) -> str:
     done = subprocess.run(
         [sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout
     )

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from rlvr import cluster
 from rlvr.config import SyncConfig
+from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import MismatchError
 from rlvr.learner.packing import pack
 from rlvr.rollout.engine import (
@@ -26,6 +27,7 @@ from rlvr.rollout.engine import (
 from rlvr.sync.gate import check_mismatch
 from rlvr.sync.vllm_gloo import BACKEND
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
+from tests.helpers.models import random_model, save
 
 pytestmark = pytest.mark.e2e
 
@@ -69,27 +71,24 @@ class Rig:
 def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     """A small random model with a tied head, on an engine with a small cache that is to sample with truncation."""
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = AutoTokenizer.from_pretrained("rlvr/data/base_model")
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=32,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            initializer_range=0.25,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    tokenizer = load_tokenizer("builtin")
+    model = random_model(
+        "llama",
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        initializer_range=0.25,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save(model, folder)
     spec = EngineSpec(
         model=str(folder),
         dtype="float32",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rlvr import cluster
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
+from rlvr.learner import group as learner_group_module
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model import load_policy
 from rlvr.learner.packing import aggregation_weights, micro_batch, mini_batches
@@ -20,6 +22,7 @@ from rlvr.learner.schedule import learning_rate
 from rlvr.types import Batch
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
 from tests.helpers.models import tied_model
+from tests.helpers.rank_processes import RankProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +41,6 @@ def two_steps(
         losses.append(stats.loss)
         norms.append(stats.grad_norm)
     group.export(str(export))
-    cluster.kill(group.handles)
     model = load_policy(cfg.model, str(export), 1.0)
     return batches, losses, norms, {n: p.detach() for n, p in model.lm.named_parameters()}
 
@@ -100,12 +102,25 @@ def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
     return plain_two_steps(config())
 
 
+@pytest.fixture(scope="module")
+def processes(ray_cluster: cluster.Cluster) -> Iterator[RankProcesses]:
+    """Shared by all learners of this file."""
+    made = RankProcesses()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def shared_ranks(processes: RankProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
+
+
+@pytest.mark.usefixtures("shared_ranks")
 @pytest.mark.parametrize(
     ("workers", "zero_stage", "budget"),
     [(1, 0, 8192), (1, 0, 128), (2, 0, 256), (2, 1, 8192), (2, 2, 160), (2, 3, 160)],
 )
 def test_update_equals_plain_torch(
-    ray_cluster: cluster.Cluster,
     plain: tuple[list[float], dict[str, torch.Tensor]],
     tmp_path: Path,
     workers: int,
@@ -140,10 +155,11 @@ def check_against_plain(
         assert gap <= 0.02 * moved + 1e-7, f"{name}: off by {gap:.2e} after moving by {moved:.2e}"
 
 
+@pytest.mark.usefixtures("shared_ranks")
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
 @pytest.mark.parametrize(("workers", "zero_stage"), [(1, 0), (2, 2), (2, 3)])
 def test_a_tied_head_learns_as_in_plain_torch(
-    ray_cluster: cluster.Cluster, tmp_path: Path, family: str, workers: int, zero_stage: int
+    tmp_path: Path, family: str, workers: int, zero_stage: int
 ) -> None:
     """The head is the embedding: its gradient has two parts, and under ZeRO-3 the embedding releases it early."""
     folder = tied_model(tmp_path / "model", family)
@@ -159,14 +175,14 @@ def test_a_tied_head_learns_as_in_plain_torch(
     assert load_policy(cfg.model, str(tmp_path / "export"), 1.0).lm.config.tie_word_embeddings
 
 
-def test_lr_zero_changes_nothing(ray_cluster: cluster.Cluster, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("shared_ranks")
+def test_lr_zero_changes_nothing() -> None:
     group = learner_group(config())
     batch = group.score(random_batch())
     batch = token_advantage(batch, PLUGIN, normalize=False, progress=0.0, seed=0)
     group.step(batch, seed=0, progress=0.0, lr_scale=0.0)
     group.reset_optimizer()
     again = group.score(replace(batch, signals=type(batch.signals)()))
-    cluster.kill(group.handles)
     np.testing.assert_array_equal(again.signals.old_logp, batch.signals.old_logp)
 
 

@@ -17,12 +17,10 @@ import psutil
 import pytest
 
 from tests.helpers.processes import MARK, REPOSITORY, SMALL, marked, rows
+from tests.helpers.require import skip_or_fail
 from tests.helpers.slurm_cluster import missing, slurm, slurm_cluster
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(bool(missing()), reason=f"needs a SLURM to start, lacks: {missing()}"),
-]
+pytestmark = pytest.mark.e2e
 STEPS = 12
 # Every step counts: a checkpoint each, no sampling of other lengths, and the cores of the job.
 RUN = (
@@ -111,6 +109,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    if lacking := missing():
+        skip_or_fail(f"needs a SLURM to start, lacks: {lacking}")
     mark = f"slurm-{os.getpid()}"
     with slurm_cluster(tmp_path_factory.mktemp("slurm")) as env:
         yield {**env, MARK: mark}

@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.disks import fill
 from tests.helpers.processes import SMALL, Training, rows, train
+from tests.helpers.require import skip_or_fail
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.e2e
 def test_jobs_side_by_side_give_the_numbers_of_a_job_alone_and_a_broken_one_is_named(tmp_path: Path) -> None:
     """Three jobs of the same numbers: two run together, the third lacks its model until it runs by itself."""
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("jobs of one core each share a machine of two")
+        skip_or_fail("jobs of one core each share a machine of two")
     copy, missing = tmp_path / "copy", tmp_path / "model"
     shutil.copytree("rlvr/data/base_model", copy)
     command = (
@@ -80,9 +81,7 @@ def test_a_disk_that_runs_full_is_the_named_failure_of_each_job(tiny_disk: Path)
         assert re.search(rf"\n  seed-{seed}: exit code 1: {why}", output), output
 
     (tiny_disk / "filler").write_bytes(b"")
-    with (tiny_disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
+    fill(tiny_disk)
     code, output, _ = train(*command)
     assert code == 1
     assert (

@@ -26,7 +26,7 @@ def probed() -> dict[str, dict[str, list[dict[str, float]]]]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

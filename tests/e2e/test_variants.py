@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
+from rlvr.data.tokenizer import load_tokenizer
+from tests.helpers.models import random_model, save
 from tests.helpers.processes import SMALL, rows, train
 
 pytestmark = pytest.mark.e2e
@@ -45,25 +46,19 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead(tmp_path: Path) -> None:
 def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
     """Tied heads are where engines go stale on CPU, and where ZeRO-3 takes the head away; plug-in and verifier live
     outside the package."""
-    tokenizer = AutoTokenizer.from_pretrained("rlvr/data/base_model")
-    torch.manual_seed(0)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=32,
-            tie_word_embeddings=True,
-            max_position_embeddings=256,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    tokenizer = load_tokenizer("builtin")
+    model = random_model(
+        "qwen3",
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        head_dim=32,
+        tie_word_embeddings=True,
+        max_position_embeddings=256,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
-    model.save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
+    save(model, tmp_path / "model")
     (tmp_path / "own_weights.py").write_text(
         "class EarlyTokens:\n"
         "    requires = frozenset({'kl_base_policy'})\n"

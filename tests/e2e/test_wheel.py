@@ -17,7 +17,7 @@ from tests.helpers.processes import REPOSITORY, SMALL
 pytestmark = pytest.mark.e2e
 
 
-def run(*command: str | Path, cwd: Path, timeout: float = 240) -> str:
+def run(*command: str | Path, cwd: Path, timeout: float = 480) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

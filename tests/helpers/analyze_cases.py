@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM
 
 from rlvr.analysis.config import AnalyzeConfig, ScoreConfig, TablesConfig
 from rlvr.config import ModelConfig
 from rlvr.data.tokenizer import load_tokenizer
+from tests.helpers.models import random_model, save
 
 VOCABULARY = 47  # of the built-in tokenizer
 END = 1
@@ -20,22 +21,18 @@ END = 1
 
 def save_model(folder: Path, seed: int, *, hidden: int = 32, vocabulary: int = VOCABULARY) -> Path:
     """A random Qwen2 model with the built-in tokenizer and rather peaked outputs."""
-    torch.manual_seed(seed)
-    config = Qwen2Config(
+    model = random_model(
+        "qwen2",
+        seed=seed,
         vocab_size=vocabulary,
         hidden_size=hidden,
         intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=128,
         initializer_range=0.3,
         tie_word_embeddings=False,
         eos_token_id=END,
     )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    load_tokenizer("builtin").save_pretrained(folder)
-    return folder
+    return save(model, folder)
 
 
 def save_shifted(folder: Path, base: Path, seed: int, noise: float) -> Path:
@@ -45,9 +42,7 @@ def save_shifted(folder: Path, base: Path, seed: int, noise: float) -> Path:
     with torch.no_grad():
         for weight in lm.parameters():
             weight += noise * weight.std() * torch.randn(weight.shape, generator=generator)
-    lm.save_pretrained(folder)
-    load_tokenizer("builtin").save_pretrained(folder)
-    return folder
+    return save(lm, folder)
 
 
 def write_responses(path: Path, seed: int, *, problems: int = 4, samples: int = 3) -> Path:

@@ -5,18 +5,13 @@ import random
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import AutoModelForCausalLM
 
 from rlvr.analysis.cross.decoder import MixedSampling, ResponseJob
 from rlvr.data.arithmetic import held_out, step_by_step, train_problem
 from rlvr.data.build_base import answer_loss
 from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
+from tests.helpers.models import random_model, save
 
 TOKENIZER = load_tokenizer("builtin")
 
@@ -54,9 +49,7 @@ def policy_model(steps: int = 25):
 
 def save_policy(folder: Path) -> Path:
     """Write the policy with its tokenizer, as a run exports it."""
-    policy_model().save_pretrained(folder)
-    TOKENIZER.save_pretrained(folder)
-    return folder
+    return save(policy_model(), folder)
 
 
 def jobs(problems: int, samples: int, threshold: float) -> list[ResponseJob]:
@@ -70,10 +63,6 @@ def jobs(problems: int, samples: int, threshold: float) -> list[ResponseJob]:
 
 def tiny(kind: str):
     """A random small model of another architecture."""
-    torch.manual_seed(0)
     if kind == "llama":
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
-        return LlamaForCausalLM(
-            LlamaConfig(vocab_size=50, num_hidden_layers=2, num_key_value_heads=2, **sizes)
-        ).eval()
-    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=128)).eval()
+        return random_model("llama", vocab_size=50, hidden_size=32, intermediate_size=64)
+    return random_model("gpt2", vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=128)

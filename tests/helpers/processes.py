@@ -65,12 +65,12 @@ class Training:
             start_new_session=True,
         )
 
-    def wait(self, timeout: float = 240) -> tuple[int, str]:
+    def wait(self, timeout: float = 480) -> tuple[int, str]:
         """Exit code and everything printed."""
         output, _ = self.process.communicate(timeout=timeout)
         return self.process.returncode, output
 
-    def wait_for(self, path: Path, timeout: float = 200) -> None:
+    def wait_for(self, path: Path, timeout: float = 400) -> None:
         """Return once the file or folder exists; fails if the run ends first."""
         end = time.monotonic() + timeout
         while not path.exists():
@@ -97,7 +97,7 @@ class Training:
         self.process.send_signal(number)
 
 
-def train(*arguments: str, timeout: float = 240, **env: str) -> tuple[int, str, Training]:
+def train(*arguments: str, timeout: float = 480, **env: str) -> tuple[int, str, Training]:
     """Run to the end."""
     run = Training(arguments, env)
     code, output = run.wait(timeout)

@@ -80,7 +80,9 @@ def test_python_packages_come_from_the_install_script_alone(stack: str) -> None:
 def test_make_and_so_ci_runs_all_steps_of_the_same_script() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     assert "\tbash docker/install_cpu.sh $(BIN)/python\n" in makefile
-    assert re.search(r"^\s*make test$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    [stages] = re.findall(r"^test: (.*?)  ##", makefile, re.MULTILINE)
+    run_by_ci = re.findall(r"^stage .*make (\w+)$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    assert run_by_ci == ["setup", *stages.split()]
     steps = (REPOSITORY / "docker/steps.sh").read_text()
     assert f"steps=({' '.join(DEFAULT_STEPS)})" in steps
 

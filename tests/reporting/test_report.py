@@ -133,6 +133,7 @@ def test_the_page_says_how_its_responses_were_chosen(page):
     )
 
 
+@pytest.mark.slow
 def test_long_responses_are_cut(run, tmp_path):
     options = ReportOptions(runs=(run,), output=tmp_path, tokens=2)
     data = json.loads(Page(report(options).read_text()).texts["token-data"])
@@ -182,6 +183,7 @@ def test_configuration_and_versions_are_in_the_page(run, page):
     assert "2.13.0" in page.visible
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_page(run, html, tmp_path):
     options = ReportOptions(runs=(run,), output=tmp_path / "again", divergent=4, random=3)
     assert report(options).read_text() == html
@@ -203,6 +205,7 @@ def test_a_run_that_is_still_training(tmp_path):
     assert "not finished" in page.visible
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trajectory", ["policy", "base"])
 def test_an_analysis_alone(tmp_path, trajectory):
     folder = write_analysis(tmp_path / "out", (trajectory,))
@@ -214,6 +217,7 @@ def test_an_analysis_alone(tmp_path, trajectory):
     assert "12 responses with the largest mean divergence, and 0 drawn" in page.visible
 
 
+@pytest.mark.slow
 def test_several_runs(run, tmp_path):
     other = write_training(tmp_path, "other", steps=9)
     target = report(ReportOptions(runs=(run, other), output=tmp_path / "both"))

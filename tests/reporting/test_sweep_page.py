@@ -5,23 +5,17 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from rlvr.sweep_report import sweep_report
+from tests.helpers.browser import seen
 from tests.helpers.sweep_cases import make_run, make_sweep
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("matplotlib", reason="the page draws with matplotlib, which is not installed")
 
-FRAME = """<!doctype html><body><iframe src="probed.html" style="border:0;width:{width}px;height:800px"></iframe>
-<script>addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});</script>"""
-PROBE = """<script>addEventListener("error", (event) => { window.failed = event.message; });</script>"""
 REPORT = """<script>
 addEventListener("load", () => {
   const inside = (node) => node.parentElement.closest(".scroll, pre, nav, svg, .unseen, [hidden]");
@@ -98,26 +92,11 @@ def test_one_run_alone_has_a_page(tmp_path: Path) -> None:
     assert "no metrics.jsonl" in page
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here: the page is not tried in a browser")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_works_and_fits(page: Path, tmp_path: Path, width: int) -> None:
-    probed = page.read_text().replace("<main>", PROBE + "<main>").replace("</body>", REPORT)
-    (tmp_path / "probed.html").write_text(probed)
-    frame = tmp_path / "frame.html"
-    frame.write_text(FRAME.format(width=width))
-    flags = (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", f"--window-size={width + 20},820",
-    )  # fmt: skip
-    done = subprocess.run(
-        [BROWSER, *flags, "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    found = re.search(r'data-found="([^"]*)"', done.stdout)
-    assert found, f"the page reported nothing: {done.stderr[-2000:]}"
-    seen = json.loads(html.unescape(found[1]))
-    assert seen["failed"] is None
-    assert seen["wide"] == []
-    assert seen["scrollWidth"] <= seen["width"] <= width
-    assert seen["changed"]
-    assert seen["empty"] == 0
+    found = seen(page, REPORT, width, tmp_path)
+    assert found["failed"] is None
+    assert found["wide"] == []
+    assert found["scrollWidth"] <= found["width"] <= width
+    assert found["changed"]
+    assert found["empty"] == 0

@@ -1,4 +1,4 @@
-"""What wandb is told: where a run belongs, and that a resumed run is the same run."""
+"""What the tracker records and prints, and what wandb is told: where a run belongs, which run is the same."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rlvr.config import Config
+from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.tracking import Tracker
 
@@ -77,3 +78,50 @@ def test_wandb_itself_takes_it(tmp_path: Path, cfg: Config):
         tracker.close({"eval_accuracy_after": 0.5})
     (written,) = (tmp_path / "mine" / "wandb").glob("offline-run-*/run-*.wandb")
     assert written.stat().st_size > 0
+
+
+def test_the_tracker_records_steps_and_evaluations(tmp_path: Path, capsys):
+    cfg = Config(recipe="test", steps=4)
+    cfg.tracking.wandb, cfg.tracking.console = "off", "plain"
+    folder = RunFolder(tmp_path, "mine")
+    folder.create(cfg)
+    tracker = Tracker(cfg, folder, first_step=1)
+    metrics = {
+        "reward/mean": 0.5,
+        "accuracy": 0.25,
+        "length/mean": 3.0,
+        "mismatch/mean": 1e-6,
+        "rate/tokens_per_second": 10.0,
+        "seconds/update": 0.5,
+        "seconds/step": 2.0,
+        "js_base/p50": 0.0,
+        "js_base/p95": 0.01,
+        "js_base/p99": 0.2,
+    }
+    tracker.step(1, metrics)
+    report = EvalReport("held out", 0.5, 0.25, 0.75, 8, 4, 3.5, 0.125, {"correct": 16, "wrong": 16}, ())
+    tracker.evaluation(1, (report,))
+    tracker.close()
+    tracker.close()  # closing twice is harmless
+    train, evaluation = folder.read_metrics()
+    assert train == {"step": 1, "kind": "train", **metrics}
+    assert evaluation["kind"] == "eval"
+    assert evaluation["eval/held out/accuracy"] == 0.5
+    assert evaluation["eval/held out/ci_high"] == 0.75
+    assert evaluation["eval/held out/outcome/wrong"] == 16
+    said = capsys.readouterr().out
+    assert "failed" not in said
+    assert "JS p50/95/99 0.000/0.010/0.200" in said
+    assert "held out: 0.500 (95% 0.250..0.750, 8 problems x 4)" in said
+
+
+def test_a_silent_tracker_still_records(tmp_path: Path, capsys):
+    cfg = Config(recipe="test")
+    cfg.tracking.wandb, cfg.tracking.console = "off", "off"
+    folder = RunFolder(tmp_path, "mine")
+    folder.create(cfg)
+    tracker = Tracker(cfg, folder, first_step=1)
+    tracker.note("hello")
+    tracker.evaluation(0, ())
+    assert capsys.readouterr().out == ""
+    assert len(folder.read_metrics()) == 1

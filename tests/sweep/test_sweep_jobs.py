@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 
 from rlvr.sweep.jobs import Task, last_words, run_tasks
 from rlvr.sweep.slots import Need, Room
+from tests.helpers.disks import fill, small_disk
 from tests.helpers.paths import REPOSITORY
 
 PROGRAM = """
@@ -113,20 +113,8 @@ def test_a_folder_that_cannot_be_made_is_the_failure_of_one_job(module):
 @pytest.fixture
 def full_disk(tmp_path: Path):
     """A file system of 64 KB that has two files and no more room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def fill(disk: Path) -> None:
-    """Leave no room."""
-    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        yield disk
 
 
 def test_a_full_disk_fails_one_job_after_the_other_without_a_traceback(module, full_disk):

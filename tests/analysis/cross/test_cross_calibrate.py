@@ -25,6 +25,7 @@ def test_scores_that_differ_by_rounding_are_not_split():
     assert threshold_for(scores, 0.7) == pytest.approx((0.3 + 0.1) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "direction"),
     [("js", "forward"), ("js", "reverse"), ("entropy", "forward"), ("earliest", "reverse")],

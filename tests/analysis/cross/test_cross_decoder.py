@@ -210,6 +210,7 @@ def test_above_ln_2_nothing_switches():
     assert any(a.token_ids.tolist() != b.token_ids.tolist() for a, b in zip(pure, intervening, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, 200])
 def test_batches_do_not_change_responses(batch):
     todo = jobs(12, 3, 0.02)

@@ -81,6 +81,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_given_thresholds_and_a_restart_after_a_loss(tmp_path: Path, capsys):
     """Parts that are missing are computed again, with equal figures, also with another batch size."""
     cfg = CrossSampleConfig(

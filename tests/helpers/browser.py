@@ -1,0 +1,45 @@
+"""A page in a real browser, in a frame as narrow as a phone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.helpers.require import skip_or_fail
+
+# A headless window cannot be as narrow as a phone, but a frame can; the page inside reports to it.
+FRAME = """<!doctype html><body><iframe src="probed.html" style="border:0;width:{width}px;height:800px"></iframe>
+<script>addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});</script>"""
+PROBE = """<script>addEventListener("error", (event) => { window.failed = event.message; });</script>"""
+
+
+def browser() -> str:
+    """The program; skips the test where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or skip_or_fail("no chromium here: the page is not tried in a browser")
+
+
+def seen(page: Path, report: str, width: int, folder: Path) -> dict[str, Any]:
+    """What `report`, a script, posts to the parent of the page in a frame of `width` pixels; `folder` is for files."""
+    program = browser()
+    probed = page.read_text().replace("<main>", PROBE + "<main>").replace("</body>", report)
+    (folder / "probed.html").write_text(probed)
+    frame = folder / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    flags = (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", f"--window-size={width + 20},820",
+    )  # fmt: skip
+    done = subprocess.run(
+        [program, *flags, "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    found = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert found, f"the page reported nothing: {done.stderr[-2000:]}"
+    return json.loads(html.unescape(found[1]))

@@ -1,0 +1,73 @@
+"""From verdicts to rewards: each to its own sample, and none where the verifier failed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rlvr.config import Config
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.score import score_samples
+from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.runtime.folder import sample_row
+from rlvr.types import Group
+from tests.helpers.records import prompt, sample
+
+
+def graded(*outcomes: Outcome) -> dict[str, Verdict]:
+    """Verdicts of the samples a/0, a/1, ... in reverse order."""
+    pairs = [(f"a/{i}", outcome) for i, outcome in enumerate(outcomes)]
+    return {name: Verdict(name, outcome, None, "1", 0.0) for name, outcome in reversed(pairs)}
+
+
+def test_rewards_go_to_their_own_samples():
+    cfg = Config(recipe="test").reward
+    cfg.correct, cfg.incorrect = 2.0, -1.0
+    samples = [sample(f"a/{i}", range(i + 1), truncated=i == 2) for i in range(4)]
+    verdicts = graded(Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.CORRECT)
+    found = score_samples(samples, verdicts, cfg, 8)
+    assert [s.reward for s in found] == [2, -1, -1, 2]  # the third is right, but truncated
+    assert [s.correct for s in found] == [True, False, False, True]
+    assert found[2].verdict.detail == "right, but truncated at the response limit"
+    assert all(s.in_loss for s in found)
+    cfg.truncated_can_be_correct = True
+    assert [s.reward for s in score_samples(samples, verdicts, cfg, 8)] == [2, -1, 2, 2]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
+def test_where_the_verifier_fails_nothing_is_rewarded_or_punished(outcome):
+    cfg = Config(recipe="test").reward
+    cfg.overlong, cfg.overlong_cache, cfg.overlong_filter = "soft", 4, True
+    samples = [sample("a/0", range(8)), sample("a/1", range(8), truncated=True), sample("a/2", range(2))]
+    found = score_samples(samples, graded(outcome, outcome, Outcome.CORRECT), cfg, 8)
+    assert np.isnan([s.reward for s in found]).tolist() == [True, True, False]
+    assert [s.in_loss for s in found] == [False, False, True]
+    assert [s.failed for s in found] == [True, True, False]
+    assert [s.verdict.outcome for s in found[:2]] == [outcome] * 2  # also where it was truncated
+    assert Group(prompt("a"), found).graded == found[2:]
+    row = sample_row(Group(prompt("a"), found), 0)
+    assert (row["reward"], row["verdict"], row["in_loss"]) == (None, outcome.value, False)
+    json.dumps(row, allow_nan=False)
+
+
+def test_soft_punishment_and_filter():
+    cfg = Config(recipe="test").reward
+    cfg.overlong, cfg.overlong_cache, cfg.overlong_filter = "soft", 4, True
+    samples = [sample("a/0", range(4)), sample("a/1", range(6)), sample("a/2", range(8), truncated=True)]
+    found = score_samples(samples, graded(*[Outcome.CORRECT] * 3), cfg, 8)
+    assert [s.reward for s in found] == [1.0, 0.5, -1.0]
+    assert [s.in_loss for s in found] == [True, True, False]
+
+
+def test_a_sample_without_a_verdict_is_an_error():
+    with pytest.raises(KeyError, match="a/1"):
+        score_samples([sample("a/0"), sample("a/1")], graded(Outcome.CORRECT), Config(recipe="t").reward, 8)
+
+
+def test_two_samples_of_one_id_are_refused_before_grading():
+    requests = [sample("a/0"), sample("a/0")]
+    pool = object.__new__(GraderPool)
+    with pytest.raises(ValueError, match=r"duplicate sample ids.*a/0"):
+        pool.grade([GradeRequest(s.id, "1", s.text) for s in requests])
