@@ -23,6 +23,7 @@ class ModelConfig:
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2 (optional package)
     gradient_checkpointing: bool = False
     trust_remote_code: bool = False
+    download_stall_seconds: float = 300.0  # without a new byte, while a node fetches the model from the hub
 
 
 @dataclass

@@ -76,6 +76,7 @@ AT_LEAST: dict[str, float] = {
     "run.dump_samples_every": 0,
 }
 POSITIVE = (
+    "model.download_stall_seconds",
     "rollout.temperature",
     "rollout.deadline_seconds",
     "rollout.start_deadline_seconds",

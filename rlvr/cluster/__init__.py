@@ -35,6 +35,7 @@ class Placement:
     gpus: float
     threads: int
     env: dict[str, str] = field(default_factory=dict)
+    node: str | None = None  # Ray's id of the only node where it may run; None: any
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +165,25 @@ def spawn(actor_class: type, placement: Placement, *args: Any) -> Any:
     import ray
 
     env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
-    remote: Any = ray.remote(guarded(actor_class)).options(
-        num_cpus=1,
-        num_gpus=placement.gpus,
-        max_restarts=0,
-        runtime_env={"env_vars": env},
-    )
+    options: dict[str, Any] = {
+        "num_cpus": 1,
+        "num_gpus": placement.gpus,
+        "max_restarts": 0,
+        "runtime_env": {"env_vars": env},
+    }
+    if placement.node is not None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(placement.node, soft=False)
+    remote: Any = ray.remote(guarded(actor_class)).options(**options)
     return remote.remote(*args)
+
+
+def node_ids() -> list[str]:
+    """Ray's ids of the nodes of the cluster that are alive."""
+    import ray
+
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
 from rlvr.config import Config
 from rlvr.data.context import check_context
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.hub import ModelFetcher
+from rlvr.data.tokenizer import is_local, model_folder
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.reward.pool import GraderPool
@@ -22,6 +24,10 @@ from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import Inputs
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend
+
+log = logging.getLogger(__name__)
+# Nothing else bounds a download that goes on: the fetching process itself ends one that stands still.
+DOWNLOAD_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ def start_actors(
     ray = cluster.start(cfg.cluster, actors=count)
     cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
+    fetch_models(cfg, tracker.note)
     engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
     learner = LearnerGroup(
         cfg,
@@ -74,10 +81,49 @@ def open_engines(
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
         cluster.check_resources(ray, gpus=cluster.engine_gpus(cfg), actors=cfg.rollout.engines)
+        fetch_models(cfg, log.info)
         graders = stack.enter_context(open_graders(cfg, folder))
         engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
         engines.ready()
         yield engines, graders
+
+
+def fetch_models(cfg: Config, say: Callable[[str], object]) -> None:
+    """Have the models that stand on the hub fetched once on every node, before the processes that load them start.
+
+    Raises:
+        DataError: a model that the hub does not give.
+        DeadlineError: no new byte for model.download_stall_seconds.
+    """
+    for name in hub_models(cfg):
+        nodes = cluster.node_ids()
+        say(
+            f"model {name}: looking for it on {len(nodes)} node(s), and fetching what is missing from the hub"
+        )
+        fetchers = [
+            cluster.spawn(
+                ModelFetcher,
+                cluster.Placement(f"fetch-{i}", gpus=0, threads=1, node=node),
+                name,
+                cfg.model.download_stall_seconds,
+            )
+            for i, node in enumerate(nodes)
+        ]
+        try:
+            seconds = cluster.wait(
+                [f.fetch.remote() for f in fetchers],
+                deadline_seconds=DOWNLOAD_SECONDS,
+                what=f"download of the model {name}",
+            )
+        finally:
+            cluster.kill(fetchers)
+        say(f"model {name}: there after {max(seconds):.0f} s")
+
+
+def hub_models(cfg: Config) -> list[str]:
+    """The models of a run that are no folders: names on the hub, each once."""
+    paths = [cfg.model.path, cfg.model.base_path]
+    return list(dict.fromkeys(path for path in paths if path is not None and not is_local(path)))
 
 
 def open_graders(cfg: Config, folder: RunFolder) -> GraderPool:

@@ -26,6 +26,7 @@ FREE_KEYS = (
     "eval.every",
     "cluster.",
     "reward.workers",
+    "model.download_stall_seconds",
     "reward.deadline_seconds",
     "reward.memory_mb",
     "reward.max_failed",
