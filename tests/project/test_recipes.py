@@ -131,3 +131,13 @@ def test_deadlines_hold_where_every_response_has_the_full_length(name):
     load = STARTUP_SECONDS + 2 * parameters / LOAD_BYTES
     assert load < cfg.rollout.start_deadline_seconds
     assert load < cfg.learner.start_deadline_seconds
+
+
+def test_parameters_are_sharded_only_where_whole_ones_do_not_fit():
+    stages: dict[str, set[int]] = {}
+    for name in RECIPES:
+        cfg = compose(f"recipe={name}")
+        stages.setdefault(cfg.model.path, set()).add(cfg.learner.zero_stage)
+    assert stages["Qwen/Qwen2.5-Math-1.5B"] == {1}
+    assert stages["Qwen/Qwen2.5-Math-7B"] == {2}
+    assert stages["Qwen/Qwen2.5-32B"] == {3}
