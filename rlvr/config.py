@@ -140,6 +140,7 @@ class LearnerConfig:
     gpus_per_worker: float = 0.0
     zero_stage: int = 0  # 0 | 1 | 2 | 3
     backend: str = "auto"  # auto | gloo | nccl
+    divergence_backend: str = "auto"  # auto (triton on GPUs, torch on CPU) | torch | triton | cuda
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
     tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
     lr: float = 1e-4
@@ -161,7 +162,8 @@ class SyncConfig:
     backend: str = "auto"  # auto | gloo (CPU) | nccl (GPUs apart) | ipc (GPUs shared)
     deadline_seconds: float = 300.0  # rendezvous, and each transfer
     bucket_mb: int = 256  # parameters are sent in buckets of this size
-    mismatch_warn: float = 1e-2  # mean |rollout log-prob - learner log-prob|
+    # Mean |rollout log-prob - learner log-prob| of a step; null: by model.dtype, rlvr.sync.gate.MISMATCH_WARN
+    mismatch_warn: float | None = None
     mismatch_stop: float = 0.1
     preflight: bool = True  # before step 1: generate, score and update at lr = 0, then compare
 

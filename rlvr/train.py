@@ -44,7 +44,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
-        mismatch = check_mismatch(batch, version, cfg.sync, s.tracker.note)
+        mismatch = check_mismatch(batch, version, cfg.sync, cfg.model.dtype, s.tracker.note)
         with clock.phase("advantage"):  # 7: the plug-in, one number per token
             batch = token_advantage(
                 batch, s.plugin, normalize=cfg.advantage.normalize, progress=progress, seed=seed

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from rlvr.advantage.group import ESTIMATORS, RENAMED, WITHOUT_GROUP
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
+from rlvr.cluster.gpus import share_problems
 from rlvr.config import Config
 from rlvr.data.templates import TEMPLATES
+from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import load_dotted
 from rlvr.errors import ConfigError
 from rlvr.learner.loss import KL_ESTIMATORS, OBJECTIVES, RATIOS
 from rlvr.learner.packing import AGGREGATIONS
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
+from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -36,6 +39,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.aggregation": tuple(AGGREGATIONS),
     "loss.kl": ("off", *KL_ESTIMATORS),
     "learner.backend": ("auto", "gloo", "nccl"),
+    "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "tracking.wandb": ("offline", "online", "off"),
@@ -317,10 +321,9 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
         )
-    if cfg.sync.mismatch_stop < cfg.sync.mismatch_warn:
+    if cfg.sync.mismatch_stop < (warned := warn_above(cfg.sync, cfg.model.dtype)):
         found.append(
-            f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least "
-            f"sync.mismatch_warn={cfg.sync.mismatch_warn:g}"
+            f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least sync.mismatch_warn={warned:g}"
         )
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
@@ -335,6 +338,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
             "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
         )
+    found += share_problems(cfg)
+    try:
+        backend_in_use(cfg.learner.divergence_backend, "cuda" if gpu_learner else "cpu")
+    except ValueError as error:
+        found.append(f"learner.divergence_backend: {error}; use auto or torch")
     if not gpu_engines:
         found += [
             f"rollout.engine_args.{problem} (CPU engines prefill whole prompts)"

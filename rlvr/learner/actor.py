@@ -74,7 +74,7 @@ class Learner:
 
         self._join_group(*master)
         torch.manual_seed(self.cfg.seed)
-        policy = load_policy(self.cfg.model, self.spec.model_folder, self.cfg.rollout.temperature)
+        policy = self._load(self.spec.model_folder, training=True)
         learner = self.cfg.learner
         optimizer = torch.optim.AdamW(
             policy.parameters(),
@@ -134,10 +134,21 @@ class Learner:
             self.cfg.learner, self.cfg.model.dtype, training=training, device=self.spec.device
         )
 
+    def _load(self, folder: str, *, training: bool) -> PolicyModel:
+        sharded = self.cfg.learner.zero_stage == 3
+        zero3 = self._deepspeed_config(training=training) if sharded else None
+        return load_policy(
+            self.cfg.model,
+            folder,
+            self.cfg.rollout.temperature,
+            zero3=zero3,
+            divergence_backend=self.cfg.learner.divergence_backend,
+        )
+
     def _load_base(self) -> PolicyModel:
         import deepspeed
 
-        base = load_policy(self.cfg.model, self.spec.base_folder, self.cfg.rollout.temperature)
+        base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.zero_stage == 3:
             config = self._deepspeed_config(training=False)
@@ -156,7 +167,14 @@ class Learner:
         with torch.no_grad():
             for plan in plans:
                 micro = micro_batch(batch, plan.rows).to(self.device)
-                stats = score_micro_batch(signals, micro, self.policy.temperature, self.engine, self.base)
+                stats = score_micro_batch(
+                    signals,
+                    micro,
+                    self.policy.temperature,
+                    self.engine,
+                    self.base,
+                    self.cfg.learner.divergence_backend,
+                )
                 if not plan.padding:
                     indices.append(micro.token)
                     parts.append(stats)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr.cluster import Calls, Placement, put, spawn, threads_per_actor, wait, wait_together
+from rlvr.cluster import Bundle, Calls, Placement, put, spawn, threads_per_actor, wait, wait_together
 from rlvr.config import Config
 from rlvr.learner.actor import Learner, LearnerSpec
 from rlvr.learner.scoring import merge_scores
@@ -15,7 +15,7 @@ from rlvr.types import Batch, StepStats
 class LearnerGroup:
     """Handles of all learner ranks."""
 
-    def __init__(self, cfg: Config, spec_parts: dict[str, Any]) -> None:
+    def __init__(self, cfg: Config, spec_parts: dict[str, Any], bundles: Sequence[Bundle] = ()) -> None:
         self.cfg = cfg
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
@@ -27,7 +27,16 @@ class LearnerGroup:
         self.signals = spec.signals
         self.handles = [
             spawn(
-                Learner, Placement(f"learner-{rank}", cfg.learner.gpus_per_worker, threads, env), spec, rank
+                Learner,
+                Placement(
+                    f"learner-{rank}",
+                    cfg.learner.gpus_per_worker,
+                    threads,
+                    env,
+                    bundle=bundles[rank] if bundles else None,
+                ),
+                spec,
+                rank,
             )
             for rank in range(world)
         ]

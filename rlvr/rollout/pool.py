@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.cluster import Calls, Placement, spawn, threads_per_actor, wait, wait_together
+from rlvr.cluster import Bundle, Calls, Placement, spawn, threads_per_actor, wait, wait_together
 from rlvr.config import Config
 from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, Sampling, logprobs_mode
@@ -22,7 +22,12 @@ class EnginePool:
     """Handles of all rollout engines."""
 
     def __init__(
-        self, cfg: Config, model_folder: str, tokenizer: PreTrainedTokenizerBase, device: str
+        self,
+        cfg: Config,
+        model_folder: str,
+        tokenizer: PreTrainedTokenizerBase,
+        device: str,
+        bundles: Sequence[Bundle] = (),  # GPUs of each engine; empty: none
     ) -> None:
         self.cfg, self.tokenizer = cfg, tokenizer
         self._lock = threading.Lock()
@@ -46,7 +51,8 @@ class EnginePool:
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
         self.handles: list[Any] = [
-            spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
+            spawn(RolloutEngine, _placement(i, rollout, threads, bundles[i] if bundles else None), spec)
+            for i in range(rollout.engines)
         ]
         self.starting = Calls(
             [h.ready.remote() for h in self.handles],
@@ -126,11 +132,12 @@ class EnginePool:
         )
 
 
-def _placement(number: int, rollout: Any, threads: int) -> Placement:
+def _placement(number: int, rollout: Any, threads: int, bundle: Bundle | None) -> Placement:
     env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return Placement(
         name=f"engine-{number}",
         gpus=rollout.gpus_per_engine * rollout.tensor_parallel,
         threads=threads,
         env=env,
+        bundle=bundle,
     )

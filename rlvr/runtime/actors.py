@@ -12,10 +12,12 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
+from rlvr.cluster.gpus import engine_parts, learner_parts
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.hub import ModelFetcher
 from rlvr.data.tokenizer import is_local, model_folder
+from rlvr.divergence.backends import backend_in_use
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.reward.pool import GraderPool
@@ -51,7 +53,11 @@ def start_actors(
     cluster.check_resources(ray, gpus=cluster.run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     fetch_models(cfg, tracker.note)
-    engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
+    of_engines, of_ranks = engine_parts(cfg), learner_parts(cfg)
+    bundles = cluster.reserve([*of_engines, *of_ranks], deadline_seconds=cfg.cluster.start_deadline_seconds)
+    engines = EnginePool(
+        cfg, model_folder(cfg.model.path), inputs.tokenizer, device, bundles[: len(of_engines)]
+    )
     learner = LearnerGroup(
         cfg,
         {
@@ -61,13 +67,16 @@ def start_actors(
             "plugin": plugin,
             "device": device,
         },
+        bundles[len(of_engines) :],
     )
     graders = stack.enter_context(open_graders(cfg, folder))
-    of_learner, of_engines = cluster.wait_together(learner.starting, engines.starting)
+    learner_versions, engine_versions = cluster.wait_together(learner.starting, engines.starting)
     learner.connect(engines.handles)
     backend, reason = choose_backend(cfg, device)
     tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
-    return Actors(engines, learner, graders, _versions() | of_learner[0] | of_engines[0])
+    kernel, because = backend_in_use(cfg.learner.divergence_backend, device)
+    tracker.note(f"divergence and log-probs are computed by {kernel} ({because})")
+    return Actors(engines, learner, graders, _versions() | learner_versions[0] | engine_versions[0])
 
 
 @contextmanager
@@ -83,7 +92,8 @@ def open_engines(
         cluster.check_resources(ray, gpus=cluster.engine_gpus(cfg), actors=cfg.rollout.engines)
         fetch_models(cfg, log.info)
         graders = stack.enter_context(open_graders(cfg, folder))
-        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
+        bundles = cluster.reserve(engine_parts(cfg), deadline_seconds=cfg.cluster.start_deadline_seconds)
+        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device, bundles)
         engines.ready()
         yield engines, graders
 
