@@ -72,8 +72,7 @@ def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
     """Evaluate the policy as it is after `step` steps and record it."""
     reports = evaluate(s.engines, s.graders, s.eval_sets, s.cfg)
     s.tracker.evaluation(step, reports)
-    with s.folder.writing():
-        s.folder.dump_samples(f"eval_{step:06d}", [g for r in reports for g in r.groups])
+    s.folder.dump_later(f"eval_{step:06d}", [g for r in reports for g in r.groups])
     return reports
 
 

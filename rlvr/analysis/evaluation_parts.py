@@ -21,7 +21,8 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.runtime.folder import RunFolder, sample_row, write_atomically
+from rlvr.runtime.dumps import sample_row
+from rlvr.runtime.folder import RunFolder, write_atomically
 from rlvr.runtime.resume import differences
 from rlvr.types import Group, Prompt, Sample
 

@@ -19,7 +19,7 @@ def config(**learner: object) -> Config:
     cfg = Config(recipe="test", steps=2, cluster=ClusterConfig(threads_per_actor=1))
     cfg.learner.updates_per_step = 2
     cfg.learner.lr = 3e-4
-    cfg.learner.start_deadline_seconds = 120
+    cfg.learner.start_deadline_seconds = 300
     for name, value in learner.items():
         setattr(cfg.learner, name, value)
     return cfg

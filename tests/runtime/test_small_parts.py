@@ -16,8 +16,9 @@ from rlvr.learner.deepspeed_config import deepspeed_config
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.runtime.dumps import sample_row
 from rlvr.runtime.evaluation import EvalReport
-from rlvr.runtime.folder import RunFolder, sample_row
+from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync import client as client_module
 from rlvr.sync.client import EngineClient

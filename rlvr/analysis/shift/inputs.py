@@ -13,6 +13,7 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.run_inputs import POLICY, read_run
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError
+from rlvr.runtime.dumps import dump_files, dump_name
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
 FINAL = POLICY  # label of the last policy
@@ -54,10 +55,10 @@ def with_run(run: str | None) -> AnalyzeConfig:
         raise ConfigError(
             f"run={run}: {folder} has neither a policy folder nor a checkpoint; let it train on"
         )
-    evaluations = sorted((folder / "samples").glob("eval_*.jsonl"))
+    evaluations = dump_files(folder / "samples", "eval_*")
     cfg.responses = [str(path) for path in evaluations[1:][-1:]]
     if trained.base == trained.started_from:  # the untrained policy is the base
-        cfg.base_responses = [str(path) for path in evaluations[:1] if path.stem == "eval_000000"]
+        cfg.base_responses = [str(path) for path in evaluations[:1] if dump_name(path) == "eval_000000"]
     cfg.output = str(folder / "analysis")
     return cfg
 
