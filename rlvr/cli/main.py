@@ -21,6 +21,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "train": Command("rlvr.train", "train a policy: one run, or a sweep with -m"),
+    "plan": Command("rlvr.plan", "memory, tokens and seconds of a run, before it is started"),
     "evaluate": Command("rlvr.evaluate", "avg@n, pass@k and majority@k of a model, with intervals"),
     "analyze": Command("rlvr.analyze", "where the policy's token distributions moved away from the base's"),
     "cross-sample": Command("rlvr.cross_sample", "whether the moved tokens carry the gain in accuracy"),
