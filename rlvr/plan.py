@@ -13,7 +13,7 @@ from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needed_signals, needs_base
-from rlvr.validate import validate
+from rlvr.validate import batch_plan, validate
 
 BYTES = {"float32": 4, "bfloat16": 2}
 WORKSPACE = 1.3e9  # logits of one chunk of tokens, see rlvr.learner.model
@@ -112,7 +112,8 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
     gradients = 4 * n / share(2) + (size * n if bf16 and stage < 2 else 0.0)
     # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside Adam's two moments.
     states = (12 if bf16 or stage else 8) * n / share(1)
-    tokens = cfg.learner.tokens_per_micro_batch
+    per_rank = -(-batch_plan(cfg).samples_per_update // ranks)
+    tokens = min(cfg.learner.tokens_per_micro_batch, per_rank * longest_sequence(cfg))
     layer = 16.0 * shape.hidden * tokens * size
     kept = shape.hidden * tokens * size * shape.layers + layer
     head_gradient = 4.0 * shape.vocabulary * shape.hidden
@@ -142,9 +143,13 @@ def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
 
 def concurrent_sequences(cfg: Config, shape: ModelShape, cache: float) -> float:
     """Sequences of full length that the KV cache of one rank of an engine holds; `cache` in bytes."""
-    longest = min(cfg.model.max_length, cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens)
     a_token = BYTES[cfg.model.dtype] * shape.cache_per_token / cfg.rollout.tensor_parallel
-    return min(float(cfg.rollout.max_concurrent), cache / (a_token * longest))
+    return min(float(cfg.rollout.max_concurrent), cache / (a_token * longest_sequence(cfg)))
+
+
+def longest_sequence(cfg: Config) -> int:
+    """Tokens of the longest prompt with the longest response."""
+    return min(cfg.model.max_length, cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens)
 
 
 def phases(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[Phase]:
@@ -154,9 +159,12 @@ def phases(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[Ph
     tokens = sampled + samples * cfg.data.max_prompt_tokens
     n, size = float(shape.parameters), BYTES[cfg.model.dtype]
     cache = dict(engine_ledger(cfg, shape, card).parts)["KV cache"]
-    together = max(1.0, concurrent_sequences(cfg, shape, cache))
-    # Each round of the engine reads its weights and, on average, a half-filled cache, and writes `together` tokens.
-    round_seconds = (size * n / cfg.rollout.tensor_parallel + cache / 2) / card.bandwidth
+    # Sequences are half as long as at their end, on average, so that twice as many have room together. Each round of
+    # the engine reads its weights and what they hold of the cache, and writes one token of each.
+    full = max(1.0, concurrent_sequences(cfg, shape, cache))
+    together = min(float(cfg.rollout.max_concurrent), 2 * full)
+    a_sequence = size * shape.cache_per_token / cfg.rollout.tensor_parallel * longest_sequence(cfg) / 2
+    round_seconds = (size * n / cfg.rollout.tensor_parallel + together * a_sequence) / card.bandwidth
     generate = sampled / cfg.rollout.engines / together * round_seconds
     passes = card.flops * cfg.learner.workers
     score = 2 * n * tokens * (2 if base else 1) / passes

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from rlvr.advantage.group import ESTIMATORS
 from rlvr.cli.compose import recipes_folder, register_schema
 from rlvr.config import Config, known_keys
+from rlvr.plan import ModelShape, report
 from rlvr.validate import validate
 
 ROOT = recipes_folder()
@@ -105,30 +106,25 @@ def test_a_default_is_never_repeated(path):
     assert not repeated, f"{path.relative_to(ROOT.parent)} repeats defaults of rlvr/config.py: {repeated}"
 
 
-# Deadlines. Rates are on the low side of what one H100 does, so that the estimates are long.
-PARAMETERS = {"Qwen/Qwen2.5-Math-1.5B": 1.5e9, "Qwen/Qwen2.5-Math-7B": 7.6e9, "Qwen/Qwen2.5-32B": 32.8e9}
-FLOPS = 250e12  # a second and GPU, in bf16 matrix products
-TOKENS = (
-    25e12  # parameters x sampled tokens, a second and GPU: 3300 tokens/s of a 7B model, 1500 of 32B on two
-)
+# Published shapes of the models whose configurations are on the hub.
+SHAPES = {
+    "Qwen/Qwen2.5-Math-1.5B": ModelShape(1_543_714_304, 151_936, 1536, 28, 2 * 28 * 2 * 128),
+    "Qwen/Qwen2.5-Math-7B": ModelShape(7_615_616_512, 152_064, 3584, 28, 2 * 28 * 4 * 128),
+    "Qwen/Qwen2.5-32B": ModelShape(32_763_876_352, 152_064, 5120, 64, 2 * 64 * 8 * 128),
+}
+ON_GPUS = [name for name in RECIPES if compose(f"recipe={name}").model.path in SHAPES]
 LOAD_BYTES = 100e6  # a second, from a busy shared file system
 STARTUP_SECONDS = 240  # imports, vLLM's compilation and CUDA graphs
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in RECIPES if compose(f"recipe={name}").model.path in PARAMETERS]
-)
-def test_deadlines_hold_where_every_response_has_the_full_length(name):
+@pytest.mark.parametrize("name", ON_GPUS)
+def test_recipes_fit_and_their_deadlines_hold_where_every_response_has_the_full_length(name):
     cfg = compose(f"recipe={name}")
-    parameters = PARAMETERS[cfg.model.path]
-    samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
-    sampled = samples * cfg.rollout.max_response_tokens
-    padded = sampled + samples * cfg.data.max_prompt_tokens
-    engines = cfg.rollout.engines * cfg.rollout.tensor_parallel
-    assert parameters * sampled / engines / TOKENS < cfg.rollout.deadline_seconds
-    # Forward, backward and, with checkpointing, forward again: 8 operations a parameter and token.
-    assert 8 * parameters * padded / cfg.learner.workers / FLOPS < cfg.learner.deadline_seconds
-    load = STARTUP_SECONDS + 2 * parameters / LOAD_BYTES
+    shape = SHAPES[cfg.model.path]
+    said = report(cfg, shape)
+    assert "DOES NOT FIT" not in said, said
+    assert "LONGER THAN ITS DEADLINE" not in said, said
+    load = STARTUP_SECONDS + 2 * shape.parameters / LOAD_BYTES
     assert load < cfg.rollout.start_deadline_seconds
     assert load < cfg.learner.start_deadline_seconds
 
