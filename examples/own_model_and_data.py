@@ -8,8 +8,8 @@ command.
 
 The task is to write a number backwards, in columns that are not called as usual. The model is a two-layer Qwen2 with
 the built-in tokenizer. It is taught answers that are turned round half of the time and copied otherwise, so that
-reinforcement learning has something to choose between: in 20 steps (seed 1, two shared CPU cores) held-out accuracy went
-from 0.51 to 0.97.
+reinforcement learning has something to choose between: in 20 steps (seed 1, two shared CPU cores) held-out accuracy
+went from 0.51 to 0.97.
 """
 
 from __future__ import annotations

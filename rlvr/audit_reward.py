@@ -22,6 +22,7 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.runtime.dumps import open_dump
 from rlvr.timing import Stopwatch
 
 READER = "rlvr.reward.grader:read_gold"
@@ -31,7 +32,7 @@ READER = "rlvr.reward.grader:read_gold"
 class AuditConfig:
     """Every key of the audit; times in seconds, sizes in MiB."""
 
-    file: str | None = None  # jsonl; must be given
+    file: str | None = None  # jsonl or jsonl.gz; must be given
     output: str | None = None  # jsonl of verdicts, one per row; a summary goes beside it
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
     verifier: str | None = None  # package.module:function instead of our grader
@@ -64,7 +65,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     watch = Stopwatch()
     tally = AuditTally(keep_slowest=config.show)
     with ExitStack() as stack:
-        lines = stack.enter_context(open(source, "rb"))
+        lines = stack.enter_context(open_dump(source))
         pool = stack.enter_context(_pool(config, config.verifier))
         second = stack.enter_context(_pool(config, config.second)) if config.second else None
         reader = stack.enter_context(_pool(config, READER)) if config.verifier is None else None
@@ -136,7 +137,7 @@ class _Output:
 
 
 def _columns(source: Path, config: AuditConfig) -> Columns:
-    with open(source, "rb") as lines:
+    with open_dump(source) as lines:
         responses = has_column(lines, config.response_column)
     if not responses and config.response_column != AuditConfig.response_column:
         raise DataError(

@@ -23,6 +23,7 @@ class ModelConfig:
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2 (optional package)
     gradient_checkpointing: bool = False  # less memory for activations, more time
     trust_remote_code: bool = False  # run Python code that comes with a model's files
+    download_stall_seconds: float = 300.0  # without a new byte, while a node fetches the model from the hub
 
 
 @dataclass
@@ -146,6 +147,7 @@ class LearnerConfig:
     gpus_per_worker: float = 0.0  # GPUs that Ray reserves for each rank; 0: CPU
     zero_stage: int = 0  # 0 | 1 | 2 | 3
     backend: str = "auto"  # auto | gloo | nccl
+    divergence_backend: str = "auto"  # auto (triton on GPUs, torch on CPU) | torch | triton | cuda
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
     tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
     lr: float = 1e-4  # learning rate of AdamW after the warm-up
@@ -167,7 +169,8 @@ class SyncConfig:
     backend: str = "auto"  # auto | gloo (CPU) | nccl (GPUs apart) | ipc (GPUs shared)
     deadline_seconds: float = 300.0  # rendezvous, and each transfer
     bucket_mb: int = 256  # parameters are sent in buckets of this size
-    mismatch_warn: float = 1e-2  # mean |rollout log-prob - learner log-prob|
+    # Mean |rollout log-prob - learner log-prob| of a step; null: by model.dtype, rlvr.sync.gate.MISMATCH_WARN
+    mismatch_warn: float | None = None
     mismatch_stop: float = 0.1  # the same; above it the run ends
     preflight: bool = True  # before step 1: generate, score and update at lr = 0, then compare
 

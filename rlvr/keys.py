@@ -36,6 +36,7 @@ FREE = KeySet(
         "eval.every",
         "cluster.",
         "reward.workers",
+        "model.download_stall_seconds",
         "reward.deadline_seconds",
         "reward.memory_mb",
         "reward.max_failed",

@@ -46,7 +46,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
-        mismatch = check_mismatch(batch, version, cfg.sync, s.tracker.note)
+        mismatch = check_mismatch(batch, version, cfg.sync, cfg.model.dtype, s.tracker.note)
         with clock.phase("advantage"):  # 7: the plug-in, one number per token
             batch = token_advantage(
                 batch, s.plugin, normalize=cfg.advantage.normalize, progress=progress, seed=seed
@@ -74,8 +74,7 @@ def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
     """Evaluate the policy as it is after `step` steps and record it."""
     reports = evaluate(s.engines, s.graders, s.eval_sets, s.cfg)
     s.tracker.evaluation(step, reports)
-    with s.folder.writing():
-        s.folder.dump_samples(f"eval_{step:06d}", [g for r in reports for g in r.groups])
+    s.folder.dump_later(f"eval_{step:06d}", [g for r in reports for g in r.groups])
     return reports
 
 

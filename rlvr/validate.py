@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from rlvr.advantage.group import RENAMED, WITHOUT_GROUP, build_estimator
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
+from rlvr.cluster.gpus import share_problems
 from rlvr.config import Config
 from rlvr.data.templates import build_template
+from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
 from rlvr.learner.loss import CORRECTIONS, KL_ESTIMATORS, OFF, RATIOS, build_objective
@@ -22,6 +24,7 @@ from rlvr.ranges import no_share, not_among, not_positive, too_small
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
 from rlvr.rollout.given import build_answers
+from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -37,6 +40,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.kl": (OFF, *KL_ESTIMATORS),
     "loss.rollout_correction_mode": tuple(CORRECTIONS),
     "learner.backend": ("auto", "gloo", "nccl"),
+    "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "tracking.wandb": ("offline", "online", "off"),
@@ -85,6 +89,7 @@ AT_LEAST: dict[str, float] = {
     "run.dump_samples_every": 0,
 }
 POSITIVE = (
+    "model.download_stall_seconds",
     "rollout.temperature",
     "rollout.deadline_seconds",
     "rollout.start_deadline_seconds",
@@ -321,10 +326,9 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
         )
-    if cfg.sync.mismatch_stop < cfg.sync.mismatch_warn:
+    if cfg.sync.mismatch_stop < (warned := warn_above(cfg.sync, cfg.model.dtype)):
         found.append(
-            f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least "
-            f"sync.mismatch_warn={cfg.sync.mismatch_warn:g}"
+            f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least sync.mismatch_warn={warned:g}"
         )
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
@@ -339,6 +343,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
             "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
         )
+    found += share_problems(cfg)
+    try:
+        backend_in_use(cfg.learner.divergence_backend, "cuda" if gpu_learner else "cpu")
+    except ValueError as error:
+        found.append(f"learner.divergence_backend: {error}; use auto or torch")
     if not gpu_engines:
         found += [
             f"rollout.engine_args.{problem} (CPU engines prefill whole prompts)"

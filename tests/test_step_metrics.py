@@ -207,22 +207,24 @@ def test_the_console_line_shows_what_matters():
 
 def test_the_gate_passes_warns_and_stops():
     cfg, said = SyncConfig(mismatch_warn=0.01, mismatch_stop=0.1), []
-    assert check_mismatch(scored([0.001] * 8), 3, cfg, said.append) == pytest.approx(0.001, rel=1e-3)
+    assert check_mismatch(scored([0.001] * 8), 3, cfg, "float32", said.append) == pytest.approx(
+        0.001, rel=1e-3
+    )
     assert said == []
-    assert check_mismatch(scored([0.05] * 8), 3, cfg, said.append) == pytest.approx(0.05, rel=1e-3)
+    assert check_mismatch(scored([0.05] * 8), 3, cfg, "float32", said.append) == pytest.approx(0.05, rel=1e-3)
     assert len(said) == 1
     assert "sync.mismatch_warn=0.01" in said[0]
     assert "weight version 3" in said[0]
     with pytest.raises(MismatchError, match=r"2\.00e-01 on average.*sync\.mismatch_stop=0\.1"):
-        check_mismatch(scored([0.2] * 8), 3, cfg, said.append)
+        check_mismatch(scored([0.2] * 8), 3, cfg, "float32", said.append)
 
 
 def test_the_gate_stops_on_what_is_not_a_number():
     with pytest.raises(MismatchError, match="nan"):
-        check_mismatch(scored([float("nan")] + [0.0] * 7), 3, SyncConfig(), print)
+        check_mismatch(scored([float("nan")] + [0.0] * 7), 3, SyncConfig(), "float32", print)
     with pytest.raises(MismatchError, match="inf"):
-        check_mismatch(scored([float("-inf")] + [0.0] * 7), 3, SyncConfig(), print)
+        check_mismatch(scored([float("-inf")] + [0.0] * 7), 3, SyncConfig(), "float32", print)
 
 
 def test_the_gate_ignores_older_tokens():
-    assert check_mismatch(scored([0] * 6 + [9, 9]), 3, SyncConfig(), print) == 0
+    assert check_mismatch(scored([0] * 6 + [9, 9]), 3, SyncConfig(), "float32", print) == 0

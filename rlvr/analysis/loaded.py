@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr.config import Config
 from rlvr.errors import DataError
+from rlvr.runtime.dumps import dump_files, dump_name, open_dump
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,11 +88,14 @@ class LoadedRun:
         Raises:
             DataError: there is no such dump.
         """
-        files = sorted((self.folder / "samples").glob(f"{dump}.jsonl"))
+        files = dump_files(self.folder / "samples", dump)
         if not files:
             raise DataError(f"{self.folder / 'samples'}: no dump {dump!r} of responses there")
-        rows = ({"dump": file.stem, **json.loads(line)} for file in files for line in file.open())
-        return _table(list(rows))
+        rows: list[dict[str, Any]] = []
+        for file in files:
+            with open_dump(file) as lines:
+                rows += [{"dump": dump_name(file), **json.loads(line)} for line in lines]
+        return _table(rows)
 
     def analysis(self) -> LoadedAnalysis:
         """The analysis of this run.

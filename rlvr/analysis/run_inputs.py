@@ -15,6 +15,7 @@ from yaml import YAMLError
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError
+from rlvr.runtime.dumps import dump_files
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets, how long it may answer and how the answers are judged: these
@@ -86,7 +87,7 @@ class TrainedRun:
 
     def evaluations(self) -> list[Path]:
         """The graded responses of every evaluation, the earliest first."""
-        return sorted((self.folder / "samples").glob("eval_*.jsonl"))
+        return dump_files(self.folder / "samples", "eval_*")
 
     def judging(self) -> dict[str, Any]:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""

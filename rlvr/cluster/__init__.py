@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 
+from rlvr.cluster.gpus import Part, check_fit
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
@@ -28,6 +29,14 @@ GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end an
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """GPUs of one node, set apart for one actor."""
+
+    group: Any  # Ray's placement group
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """What one actor needs: `threads` bounds its OpenMP threads, `env` is set before it imports anything."""
 
@@ -35,6 +44,8 @@ class Placement:
     gpus: float
     threads: int
     env: dict[str, str] = field(default_factory=dict)
+    node: str | None = None  # Ray's id of the only node where it may run; None: any
+    bundle: Bundle | None = None  # GPUs that `reserve` has set apart for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +168,55 @@ def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
     import ray
 
     env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
-    remote: Any = ray.remote(guarded(actor_class)).options(
-        num_cpus=1,
-        num_gpus=placement.gpus,
-        max_restarts=0,
-        runtime_env={"env_vars": env},
-    )
+    options: dict[str, Any] = {
+        "num_cpus": 1,
+        "num_gpus": placement.gpus,
+        "max_restarts": 0,
+        "runtime_env": {"env_vars": env},
+    }
+    if placement.node is not None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(placement.node, soft=False)
+    if placement.bundle is not None:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
+            placement.bundle.group, placement.bundle.index
+        )
+    remote: Any = ray.remote(guarded(actor_class)).options(**options)
     return remote.remote(*args)
+
+
+def reserve(parts: Sequence[Part], *, deadline_seconds: float) -> list[Bundle]:
+    """Set apart the GPUs of all parts at once, each part's on one node; the run's end frees them.
+
+    Raises:
+        ConfigError: they do not fit on the nodes of this cluster.
+        DeadlineError: others held GPUs for all that time.
+    """
+    if not parts:
+        return []
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    nodes = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    check_fit([gpus for gpus in nodes if gpus], parts)
+    group = placement_group([{"GPU": part.gpus, "CPU": 1} for part in parts], strategy="PACK")
+    if not group.wait(deadline_seconds):
+        remove_placement_group(group)
+        raise DeadlineError(
+            f"{sum(part.gpus for part in parts):g} GPUs were not free together within {deadline_seconds:g} s "
+            "(cluster.start_deadline_seconds): others use the Ray cluster. Wait for them, or ask for less."
+        )
+    return [Bundle(group, index) for index in range(len(parts))]
+
+
+def node_ids() -> list[str]:
+    """Ray's ids of the nodes of the cluster that are alive."""
+    import ray
+
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
 
 
 @dataclass(frozen=True, slots=True)

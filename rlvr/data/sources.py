@@ -16,6 +16,7 @@ from rlvr.config import SourceConfig
 from rlvr.data.arithmetic import held_out, train_problem
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
+from rlvr.data.sums import SIZES, sums
 from rlvr.errors import DataError
 from rlvr.types import Message, Problem
 
@@ -75,6 +76,8 @@ def load_problems(
         raise DataError(f"data source {cfg.name!r}: limit is {cfg.limit}; expected at least 1, or null")
     if cfg.path is None and cfg.name in (ARITHMETIC, ARITHMETIC_HELD_OUT):
         return _load_arithmetic(cfg)
+    if cfg.path is None and cfg.name in SIZES:
+        return LoadedSource(cfg.name, tuple(sums(cfg.name)[: cfg.limit]))
     entry = _entry(cfg)
     if cfg.path is not None:
         rows = local_rows(Path(cfg.path).expanduser(), cfg.split)
@@ -99,7 +102,7 @@ def _load_arithmetic(cfg: SourceConfig) -> LoadedSource:
 def _entry(cfg: SourceConfig) -> CatalogEntry:
     """The catalogue entry of the name, with the configuration's columns in place of the usual ones."""
     if cfg.path is None and cfg.name not in CATALOG:
-        known = ", ".join([ARITHMETIC, ARITHMETIC_HELD_OUT, *CATALOG])
+        known = ", ".join([ARITHMETIC, ARITHMETIC_HELD_OUT, *SIZES, *CATALOG])
         raise DataError(
             f"unknown data set {cfg.name!r}; expected one of {known}, or any label together with the path of "
             f"a {KINDS} file or a folder of them"

@@ -27,21 +27,14 @@ def choose_backend(name: str, device: torch.device, request: Request) -> Compute
 
     Raises ValueError if the name is unknown or the backend cannot run here, and says why.
     """
-    if name not in BACKENDS:
-        raise ValueError(f"backend={name!r}: expected one of {list(BACKENDS)}")
-    if name == "oracle":
-        return oracle_stats
-    if name == "torch" or (name == "auto" and device.type != "cuda"):
-        return reference_stats
-    why = _triton_obstacle(device)
-    if why:
-        if name != "auto":
-            raise ValueError(f"backend={name!r} cannot run: {why}")
+    chosen, why = backend_in_use(name, device.type)
+    if name == "auto" and device.type == "cuda" and chosen == "torch":
         warnings.warn(f"divergence: using the torch backend on {device}, because {why}", stacklevel=3)
+    if chosen == "oracle":
+        return oracle_stats
+    if chosen == "torch":
         return reference_stats
-    if name == "cuda":
-        if device.type != "cuda":
-            raise ValueError(f"backend='cuda' cannot run: the logits are on {device}, not on a CUDA device")
+    if chosen == "cuda":
         from rlvr.divergence.cuda_backend import cuda_stats
 
         return cuda_stats
@@ -50,10 +43,31 @@ def choose_backend(name: str, device: torch.device, request: Request) -> Compute
     return triton_stats
 
 
-def _triton_obstacle(device: torch.device) -> str:
-    """Says why Triton cannot serve the device, or returns an empty string."""
+def backend_in_use(name: str, device_type: str) -> tuple[str, str]:
+    """Which backend the name means on this type of device ("cpu", "cuda"), and why.
+
+    Raises ValueError as `choose_backend` does; needs no device of that type.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend={name!r}: expected one of {list(BACKENDS)}")
+    if name in ("oracle", "torch"):
+        return name, "it was asked for"
+    if name == "auto" and device_type != "cuda":
+        return "torch", f"the logits are on {device_type}"
+    why = _triton_obstacle(device_type)
+    if why:
+        if name != "auto":
+            raise ValueError(f"backend={name!r} cannot run: {why}")
+        return "torch", why
+    if name == "cuda" and device_type != "cuda":
+        raise ValueError(f"backend='cuda' cannot run: the logits are on {device_type}, not on a CUDA device")
+    return ("triton", "the logits are on a GPU") if name == "auto" else (name, "it was asked for")
+
+
+def _triton_obstacle(device_type: str) -> str:
+    """Says why Triton cannot serve this type of device, or returns an empty string."""
     if importlib.util.find_spec("triton") is None:
         return "the package 'triton' is not installed"
-    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        return f"the logits are on {device}; Triton needs a CUDA device (or TRITON_INTERPRET=1)"
+    if device_type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"the logits are on {device_type}; Triton needs a CUDA device (or TRITON_INTERPRET=1)"
     return ""

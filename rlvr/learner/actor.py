@@ -24,7 +24,8 @@ from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.learner.compiled import build_alone, extensions_folder
-from rlvr.learner.deepspeed_config import clips_itself, deepspeed_config
+from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
+from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import (
     MicroPlan,
@@ -102,6 +103,7 @@ class Learner:
         self.world = spec.world_size
         self.update = 0  # optimiser updates done since the start of the run
         self._norm = float("nan")  # of the last update's gradient, where we clip it ourselves
+        self._fp32_sum: Fp32GradientSum | None = None
         self._sender: Sender | None = None
 
     def address(self) -> tuple[str, int]:
@@ -114,7 +116,7 @@ class Learner:
 
         self._join_group(*master)
         torch.manual_seed(self.cfg.seed)
-        policy = load_policy(self.cfg.model, self.spec.model_folder, self.cfg.rollout.temperature)
+        policy = self._load(self.spec.model_folder, training=True)
         learner = self.cfg.learner
         optimizer = torch.optim.AdamW(
             policy.parameters(),
@@ -128,10 +130,12 @@ class Learner:
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=policy,
             optimizer=optimizer,
-            config=deepspeed_config(learner, self.cfg.model.dtype, training=True),
+            config=self._deepspeed_config(training=True),
             dist_init_required=False,
         )
         self.policy: PolicyModel = self.engine.module
+        if accumulates_itself(learner, self.cfg.model.dtype):
+            self._fp32_sum = Fp32GradientSum(self.policy.parameters())
         self.device = self.engine.device
         self.reset_optimizer()  # that step would count in Adam's bias correction
         self.base = self._load_base() if needs_base(self.spec.signals) else None
@@ -167,13 +171,29 @@ class Learner:
             timeout=timedelta(seconds=self.cfg.learner.deadline_seconds),
         )
 
+    def _deepspeed_config(self, *, training: bool) -> dict[str, object]:
+        return deepspeed_config(
+            self.cfg.learner, self.cfg.model.dtype, training=training, device=self.spec.device
+        )
+
+    def _load(self, folder: str, *, training: bool) -> PolicyModel:
+        sharded = self.cfg.learner.zero_stage == 3
+        zero3 = self._deepspeed_config(training=training) if sharded else None
+        return load_policy(
+            self.cfg.model,
+            folder,
+            self.cfg.rollout.temperature,
+            zero3=zero3,
+            divergence_backend=self.cfg.learner.divergence_backend,
+        )
+
     def _load_base(self) -> PolicyModel:
         import deepspeed
 
-        base = load_policy(self.cfg.model, self.spec.base_folder, self.cfg.rollout.temperature)
+        base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.zero_stage == 3:
-            config = deepspeed_config(self.cfg.learner, self.cfg.model.dtype, training=False)
+            config = self._deepspeed_config(training=False)
             return deepspeed.initialize(model=base, config=config, dist_init_required=False)[0].module
         return base.to(self.device)
 
@@ -189,7 +209,14 @@ class Learner:
         with torch.no_grad():
             for plan in plans:
                 micro = micro_batch(batch, plan.rows).to(self.device)
-                stats = score_micro_batch(signals, micro, self.policy.temperature, self.engine, self.base)
+                stats = score_micro_batch(
+                    signals,
+                    micro,
+                    self.policy.temperature,
+                    self.engine,
+                    self.base,
+                    self.cfg.learner.divergence_backend,
+                )
                 if not plan.padding:
                     indices.append(micro.token)
                     parts.append(stats)
@@ -244,7 +271,9 @@ class Learner:
         )
         self.engine.train()
         plans = self._plan(batch, rows)
-        terms = accumulate(batch, plans, self.engine, self.engine.backward, context)
+        terms = accumulate(batch, plans, self.engine, self._backward, context)
+        if self._fp32_sum is not None:
+            self._fp32_sum.give()
         self.engine.step()
         if lr_scale > 0:
             self.update += 1
@@ -256,6 +285,11 @@ class Learner:
             updates=1,
             micro_batches=len(plans),
         )
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        self.engine.backward(loss)
+        if self._fp32_sum is not None:
+            self._fp32_sum.take()
 
     def _clip(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         limit = self.cfg.learner.max_grad_norm or float("inf")

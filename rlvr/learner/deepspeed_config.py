@@ -12,11 +12,17 @@ def clips_itself(cfg: LearnerConfig, dtype: str) -> bool:
     return cfg.zero_stage == 0 and dtype == "float32"
 
 
-def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool) -> dict[str, Any]:
+def accumulates_itself(cfg: LearnerConfig, dtype: str) -> bool:
+    """Whether we add gradients up in DeepSpeed's stead: unsharded in bf16 it can do so in bf16 only."""
+    return cfg.zero_stage == 0 and dtype == "bfloat16"
+
+
+def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool, device: str) -> dict[str, Any]:
     """The dictionary that `deepspeed.initialize` takes, for the policy or (training=False) the base.
 
     The base is only sharded (stage 3) where the policy is; at lower stages each rank holds a whole copy.
     """
+    bf16 = dtype == "bfloat16"
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # DeepSpeed only counts with it; we make our own micro-batches
         "gradient_accumulation_steps": 1,
@@ -25,12 +31,25 @@ def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool) -> dict[
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 1 << 62,
         "wall_clock_breakdown": False,
-        "bf16": {"enabled": dtype == "bfloat16"},
-        "zero_optimization": {"stage": cfg.zero_stage, "overlap_comm": False, "contiguous_gradients": True},
+        "bf16": {"enabled": bf16},
+        "zero_optimization": {
+            "stage": cfg.zero_stage,
+            # DeepSpeed refuses it below stage 2 where we say when an update is due; on CPU there is nothing to gain.
+            "overlap_comm": device == "cuda" and cfg.zero_stage >= 2,
+            "contiguous_gradients": True,
+        },
     }
+    if bf16:
+        # Tens of micro-batches, then the ranks: each addition in bf16 would round by up to 0.4 %.
+        config["communication_data_type"] = "fp32"
+        if not accumulates_itself(cfg, dtype):
+            config["data_types"] = {"grad_accum_dtype": "fp32"}
     if cfg.zero_stage == 3:
-        config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = False
+        if (
+            device == "cpu"
+        ):  # on GPUs DeepSpeed's default keeps norms and biases whole and saves their gathering
+            config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     # Left out, DeepSpeed clips at a default of its own.
     config["gradient_clipping"] = cfg.max_grad_norm if training and not clips_itself(cfg, dtype) else 0.0
     return config

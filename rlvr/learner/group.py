@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from rlvr.cluster import Calls, Placement, put, spawn, wait, wait_together
+from rlvr.cluster import Bundle, Calls, Placement, put, spawn, wait, wait_together
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.machine import threads_per_actor
 from rlvr.learner.actor import Learner, LearnerHandle, LearnerSpec
@@ -19,7 +19,7 @@ R = TypeVar("R")
 class LearnerGroup:
     """Handles of all learner ranks."""
 
-    def __init__(self, spec: LearnerSpec) -> None:
+    def __init__(self, spec: LearnerSpec, bundles: Sequence[Bundle] = ()) -> None:
         self.cfg = cfg = spec.cfg
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
@@ -30,7 +30,16 @@ class LearnerGroup:
         self.signals = spec.signals
         self.handles: list[LearnerHandle] = [
             spawn(
-                Learner, Placement(f"learner-{rank}", cfg.learner.gpus_per_worker, threads, env), spec, rank
+                Learner,
+                Placement(
+                    f"learner-{rank}",
+                    cfg.learner.gpus_per_worker,
+                    threads,
+                    env,
+                    bundle=bundles[rank] if bundles else None,
+                ),
+                spec,
+                rank,
             )
             for rank in range(world)
         ]

@@ -18,6 +18,7 @@ from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import load_lm, read_config
 from rlvr.learner.packing import MicroBatch
+from rlvr.learner.sharded import sharded_loading
 
 HeadUse = Callable[[Tensor, Tensor], Any]  # (hidden states [t, H], head [V, H]) -> anything
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
@@ -29,7 +30,9 @@ class LinearLogp(torch.autograd.Function):
     """log softmax(hidden W^T / temperature)[ids] with the logits recomputed in backward, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, temperature: float) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, temperature: float, backend: str
+    ) -> Tensor:
         stats = linear_dist_stats(
             hidden,
             weight,
@@ -37,6 +40,7 @@ class LinearLogp(torch.autograd.Function):
             want=("logp_p", "lse_p"),
             temperature=temperature,
             max_workspace_mb=WORKSPACE_MB,
+            backend=backend,
             validate=False,
         )
         assert stats.logp_p is not None  # it was asked for
@@ -45,7 +49,7 @@ class LinearLogp(torch.autograd.Function):
         return stats.logp_p
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None]:
         """d logp / d logits = (onehot(id) - softmax) / temperature."""
         hidden, weight, ids, lse = ctx.saved_tensors
         scaled = grads[0] / ctx.temperature
@@ -63,7 +67,7 @@ class LinearLogp(torch.autograd.Function):
             grad_logits = grad_logits.to(weight.dtype)
             grad_hidden[part] = grad_logits @ weight
             grad_weight += grad_logits.T @ hidden[part]
-        return grad_hidden, grad_weight.to(weight.dtype), None, None
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None
 
 
 class PolicyModel(nn.Module):
@@ -71,10 +75,11 @@ class PolicyModel(nn.Module):
 
     lm: Any  # a transformers model for causal language modelling
 
-    def __init__(self, lm: nn.Module, temperature: float) -> None:
+    def __init__(self, lm: nn.Module, temperature: float, divergence_backend: str = "auto") -> None:
         super().__init__()
         self.lm = lm
         self.temperature = temperature
+        self.divergence_backend = divergence_backend
 
     @property
     def head(self) -> Tensor:
@@ -94,11 +99,20 @@ class PolicyModel(nn.Module):
         """
         if use is not None:
             return use(self.hidden(micro), self.head)
-        return LinearLogp.apply(self.hidden(micro), self.head, micro.target, self.temperature)
+        return LinearLogp.apply(
+            self.hidden(micro), self.head, micro.target, self.temperature, self.divergence_backend
+        )
 
 
-def load_policy(cfg: ModelConfig, folder: str, temperature: float) -> PolicyModel:
-    """Load a Hugging Face causal LM from a folder or the hub.
+def load_policy(
+    cfg: ModelConfig,
+    folder: str,
+    temperature: float,
+    *,
+    zero3: dict[str, Any] | None = None,
+    divergence_backend: str = "auto",
+) -> PolicyModel:
+    """Load a Hugging Face causal LM from a folder or the hub; with a ZeRO-3 configuration, in shards.
 
     Raises:
         ConfigError: not a causal LM, a head with a bias or an output transform, or flash-attn missing.
@@ -112,11 +126,12 @@ def load_policy(cfg: ModelConfig, folder: str, temperature: float) -> PolicyMode
                 f"{key}: its configuration sets {name}; models that transform their logits "
                 "after the head are not supported"
             )
-    lm = load_lm(
-        key, folder, dtype=cfg.dtype, attention=cfg.attention, trust_remote_code=cfg.trust_remote_code
-    )
+    with sharded_loading(zero3):
+        lm = load_lm(
+            key, folder, dtype=cfg.dtype, attention=cfg.attention, trust_remote_code=cfg.trust_remote_code
+        )
     if getattr(lm.get_output_embeddings(), "bias", None) is not None:
         raise ConfigError(f"{key}: its output head has a bias, which is not supported")
     if cfg.gradient_checkpointing:
         lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return PolicyModel(lm, temperature)
+    return PolicyModel(lm, temperature, divergence_backend)

@@ -54,6 +54,7 @@ def token_statistics(
     temperature: float,
     policy: tuple[Tensor, Tensor],
     base: tuple[Tensor, Tensor] | None,
+    backend: str = "auto",
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head [V, H]) of both models."""
     hidden_q, head_q = base if base is not None else (None, None)
@@ -66,6 +67,7 @@ def token_statistics(
         want=[STATISTIC[name] for name in sorted(signals)],
         temperature=temperature,
         max_workspace_mb=WORKSPACE_MB,
+        backend=backend,
         validate=False,
     )
     return {name: getattr(stats, STATISTIC[name]) for name in signals}
@@ -76,13 +78,18 @@ Forward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
 
 
 def score_micro_batch(
-    signals: Collection[str], micro: MicroBatch, temperature: float, policy: Forward, base: Forward | None
+    signals: Collection[str],
+    micro: MicroBatch,
+    temperature: float,
+    policy: Forward,
+    base: Forward | None,
+    backend: str = "auto",
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch; the base runs inside the policy's forward, so that both heads are whole."""
 
     def compare(hidden: Tensor, head: Tensor) -> dict[str, Tensor]:
         def statistics(base: tuple[Tensor, Tensor] | None) -> dict[str, Tensor]:
-            return token_statistics(signals, micro.target, temperature, (hidden, head), base)
+            return token_statistics(signals, micro.target, temperature, (hidden, head), base, backend)
 
         return statistics(None) if base is None else base(micro, lambda *other: statistics(other))
 

@@ -119,13 +119,21 @@ def split_prompts(engine_args: Mapping[str, Any], max_length: int) -> list[str]:
     return found
 
 
+def in_one_process(device: str, transfer_backend: str) -> bool:
+    """Whether scheduling and forward passes share this process instead of overlapping in two.
+
+    On CPU there are no cores to spare for a second one, and requests keep their order, hence every sampled token.
+    CUDA IPC handles of weights cannot travel between vLLM's two processes.
+    """
+    return device == "cpu" or transfer_backend == "ipc"
+
+
 class RolloutEngine:
     """A vLLM engine with a weight version."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        # One process does scheduling and forward passes: no second copy of Python to feed, and the order of
-        # requests, hence every sampled token, is the same each time.
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if in_one_process(spec.device, spec.transfer_backend):
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         keep_files_apart()
@@ -223,6 +231,9 @@ def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
     arguments = dict(spec.engine_args)
     if spec.device == "cpu":  # whole prompts only, also when a preempted request is prefilled again
         arguments["enable_chunked_prefill"] = False
+    elif spec.tensor_parallel > 1:
+        # Inside a placement group vLLM would ask Ray for more actors; the GPUs are this process's own.
+        arguments.setdefault("distributed_executor_backend", "mp")
     if spec.logprobs_mode == "processed_logits":
         arguments["logits_processors"] = [*arguments.get("logits_processors", ()), WHOLE_DISTRIBUTION]
     return arguments

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rlvr.cluster import Calls, Placement, spawn, wait, wait_together
+from rlvr.cluster import Bundle, Calls, Placement, spawn, wait, wait_together
 from rlvr.cluster.machine import threads_per_actor
 from rlvr.config import Config, RolloutConfig
 from rlvr.errors import DeadlineError
@@ -27,7 +27,14 @@ from rlvr.types import Group, Prompt, Sample, Tokenizer
 class EnginePool:
     """Handles of all rollout engines."""
 
-    def __init__(self, cfg: Config, model_folder: str, tokenizer: Tokenizer, device: str) -> None:
+    def __init__(
+        self,
+        cfg: Config,
+        model_folder: str,
+        tokenizer: Tokenizer,
+        device: str,
+        bundles: Sequence[Bundle] = (),  # GPUs of each engine; empty: none
+    ) -> None:
         self.cfg, self.tokenizer = cfg, tokenizer
         self._lock = threading.Lock()
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
@@ -50,7 +57,8 @@ class EnginePool:
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
         self.handles: list[EngineHandle] = [
-            spawn(RolloutEngine, _placement(i, rollout, threads), spec) for i in range(rollout.engines)
+            spawn(RolloutEngine, _placement(i, rollout, threads, bundles[i] if bundles else None), spec)
+            for i in range(rollout.engines)
         ]
         self.starting = Calls(
             [h.ready.remote() for h in self.handles],
@@ -130,11 +138,12 @@ class EnginePool:
         )
 
 
-def _placement(number: int, rollout: RolloutConfig, threads: int) -> Placement:
+def _placement(number: int, rollout: RolloutConfig, threads: int, bundle: Bundle | None) -> Placement:
     env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return Placement(
         name=f"engine-{number}",
         gpus=rollout.gpus_per_engine * rollout.tensor_parallel,
         threads=threads,
         env=env,
+        bundle=bundle,
     )

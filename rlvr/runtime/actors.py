@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
+from rlvr.cluster.gpus import engine_parts, learner_parts
 from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.config import Config
 from rlvr.data.context import check_context
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.hub import ModelFetcher
+from rlvr.data.tokenizer import is_local, model_folder
+from rlvr.divergence.backends import backend_in_use
 from rlvr.learner.actor import LearnerSpec
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
@@ -23,6 +27,10 @@ from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend
 from rlvr.types import Tokenizer
+
+log = logging.getLogger(__name__)
+# Nothing else bounds a download that goes on: the fetching process itself ends one that stands still.
+DOWNLOAD_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,12 @@ def start_actors(
     ray = cluster.start(cfg.cluster, actors=count)
     cluster.check_resources(ray, gpus=run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
-    engines = EnginePool(cfg, model_folder(cfg.model.path), inputs.tokenizer, device)
+    fetch_models(cfg, tracker.note)
+    of_engines, of_ranks = engine_parts(cfg), learner_parts(cfg)
+    bundles = cluster.reserve([*of_engines, *of_ranks], deadline_seconds=cfg.cluster.start_deadline_seconds)
+    engines = EnginePool(
+        cfg, model_folder(cfg.model.path), inputs.tokenizer, device, bundles[: len(of_engines)]
+    )
     learner = LearnerGroup(
         LearnerSpec(
             cfg,
@@ -59,14 +72,17 @@ def start_actors(
             signals=needed_signals(plugin, cfg.loss, cfg.tracking.signals),
             plugin=plugin,
             device=device,
-        )
+        ),
+        bundles[len(of_engines) :],
     )
     graders = stack.enter_context(open_graders(cfg, folder))
-    of_learner, of_engines = cluster.wait_together(learner.starting, engines.starting)
+    learner_versions, engine_versions = cluster.wait_together(learner.starting, engines.starting)
     learner.connect(engines.handles)
     backend, reason = choose_backend(cfg, device)
     tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
-    return Actors(engines, learner, graders, _versions() | of_learner[0] | of_engines[0])
+    kernel, because = backend_in_use(cfg.learner.divergence_backend, device)
+    tracker.note(f"divergence and log-probs are computed by {kernel} ({because})")
+    return Actors(engines, learner, graders, _versions() | learner_versions[0] | engine_versions[0])
 
 
 @contextmanager
@@ -80,10 +96,50 @@ def open_engines(
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)
         cluster.check_resources(ray, gpus=engine_gpus(cfg), actors=cfg.rollout.engines)
+        fetch_models(cfg, log.info)
         graders = stack.enter_context(open_graders(cfg, folder))
-        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device)
+        bundles = cluster.reserve(engine_parts(cfg), deadline_seconds=cfg.cluster.start_deadline_seconds)
+        engines = EnginePool(cfg, model_folder(cfg.model.path), tokenizer, device, bundles)
         engines.ready()
         yield engines, graders
+
+
+def fetch_models(cfg: Config, say: Callable[[str], object]) -> None:
+    """Have the models that stand on the hub fetched once on every node, before the processes that load them start.
+
+    Raises:
+        DataError: a model that the hub does not give.
+        DeadlineError: no new byte for model.download_stall_seconds.
+    """
+    for name in hub_models(cfg):
+        nodes = cluster.node_ids()
+        say(
+            f"model {name}: looking for it on {len(nodes)} node(s), and fetching what is missing from the hub"
+        )
+        fetchers = [
+            cluster.spawn(
+                ModelFetcher,
+                cluster.Placement(f"fetch-{i}", gpus=0, threads=1, node=node),
+                name,
+                cfg.model.download_stall_seconds,
+            )
+            for i, node in enumerate(nodes)
+        ]
+        try:
+            seconds = cluster.wait(
+                [f.fetch.remote() for f in fetchers],
+                deadline_seconds=DOWNLOAD_SECONDS,
+                what=f"download of the model {name}",
+            )
+        finally:
+            cluster.kill(fetchers)
+        say(f"model {name}: there after {max(seconds):.0f} s")
+
+
+def hub_models(cfg: Config) -> list[str]:
+    """The models of a run that are no folders: names on the hub, each once."""
+    paths = [cfg.model.path, cfg.model.base_path]
+    return list(dict.fromkeys(path for path in paths if path is not None and not is_local(path)))
 
 
 def open_graders(cfg: Config, folder: RunFolder) -> GraderPool:

@@ -60,6 +60,7 @@ def save_checkpoint(
     Raises:
         CheckpointError: it could not be written (a full disk, say); earlier checkpoints are untouched.
     """
+    folder.finish_dumps()  # a run that goes on from here writes no earlier samples again
     final = folder.checkpoints / step_name(state.step)
     draft = folder.checkpoints / f".{final.name}.draft"
     try:

@@ -2,7 +2,7 @@
 
 <root>/<name>/config.yaml            the whole configuration
               metrics.jsonl          one row a step, one row an evaluation
-              samples/step_000001.jsonl   every response of a step
+              samples/step_000001.jsonl   every response of a step (.jsonl.gz where they are many)
               changes.jsonl          settings changed on the way: step, key, old, new
               checkpoints/step_000020/    see rlvr.runtime.checkpoint
               policy/                the final policy in Hugging Face format
@@ -28,6 +28,7 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import lock_folder
+from rlvr.runtime.dumps import DumpWriter, dump_files, dump_name, write_dump
 from rlvr.types import Group
 
 CHANGES = "changes.jsonl"
@@ -70,7 +71,7 @@ class Summary:
     changes: tuple[Change, ...] = ()  # of settings, on the way
 
 
-DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})\.jsonl")
+DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
 
 
 class RunFolder:
@@ -81,6 +82,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.policy = self.path / "policy"
+        self._dumps = DumpWriter(self.path / "samples")
         self._lock: IO[str] | None = None
 
     def create(self, cfg: Config) -> None:
@@ -166,8 +168,8 @@ class RunFolder:
         kept = [row for row in rows if row["step"] <= step]
         with self.writing():
             write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
-            for dump in (self.path / "samples").glob("*.jsonl"):
-                if (found := DUMP_NAME.fullmatch(dump.name)) and int(found[1]) > step:
+            for dump in dump_files(self.path / "samples"):
+                if (found := DUMP_NAME.fullmatch(dump_name(dump))) and int(found[1]) > step:
                     dump.unlink()
         return len(rows) - len(kept)
 
@@ -199,8 +201,17 @@ class RunFolder:
         Raises:
             OSError: a full disk, say; what to do about it depends on who writes.
         """
-        lines = [json.dumps(sample_row(group, i)) for group in groups for i in range(len(group.samples))]
-        write_atomically(self.path / "samples" / f"{name}.jsonl", "\n".join(lines) + "\n")
+        write_dump(self.path / "samples", name, groups, compress=False)
+
+    def dump_later(self, name: str, groups: Sequence[Group]) -> None:
+        """The same beside the loop, compressed where they are many; what fails is raised by a later call."""
+        with self.writing():
+            self._dumps.write(name, groups)
+
+    def finish_dumps(self) -> None:
+        """Return once all samples are on disk."""
+        with self.writing():
+            self._dumps.flush()
 
     def write_summary(self, summary: Summary) -> None:
         """Write summary.json."""
@@ -217,35 +228,6 @@ def read_changes(path: Path) -> tuple[Change, ...]:
     if not path.exists():
         return ()
     return tuple(Change(**json.loads(line)) for line in path.read_text().splitlines())
-
-
-def sample_row(group: Group, index: int) -> dict[str, Any]:
-    """One response as a row of a sample dump."""
-    sample, problem = group.samples[index], group.prompt.problem
-    verdict = sample.verdict
-    return {
-        "sample_id": sample.id,
-        "problem_id": problem.id,
-        "source": problem.source,
-        "question": problem.question,
-        "answer": problem.answer,
-        "prompt_ids": list(group.prompt.token_ids),
-        "response": sample.text,
-        "response_ids": list(sample.token_ids),
-        "logprobs": [round(float(x), 6) for x in sample.logprobs],
-        "truncated": sample.truncated,
-        "weight_version": sample.weight_version,
-        "reward": _number(sample.reward),
-        "advantage": _number(sample.advantage),
-        "verdict": None if verdict is None else verdict.outcome.value,
-        "extracted": None if verdict is None else verdict.extracted,
-        "in_loss": sample.in_loss,
-    }
-
-
-def _number(value: float) -> float | None:
-    """The value, or null for nan, which JSON does not have."""
-    return None if value != value else value
 
 
 def run_name(cfg: Config) -> str:

@@ -49,12 +49,12 @@ def preflight(
 
     learner.push(0)
     batch = scored_batch()
-    before = check_mismatch(batch, 0, cfg.sync, note)
+    before = check_mismatch(batch, 0, cfg.sync, cfg.model.dtype, note)
     batch = token_advantage(batch, plugin, normalize=cfg.advantage.normalize, progress=0.0, seed=cfg.seed)
     learner.step(batch, seed=cfg.seed, progress=0.0, lr_scale=0.0)
     learner.reset_optimizer()
     learner.push(0)
-    after = check_mismatch(scored_batch(), 0, cfg.sync, note)
+    after = check_mismatch(scored_batch(), 0, cfg.sync, cfg.model.dtype, note)
     note(
         f"preflight at lr = 0: mean log-prob difference {_shown(before)} before and {_shown(after)} after the update"
     )

@@ -99,8 +99,7 @@ class Session:
         """Write the step's responses, if it is due."""
         every = self.cfg.run.dump_samples_every
         if every and step % every == 0:
-            with self.folder.writing():
-                self.folder.dump_samples(step_name(step), [*groups, *dropped])
+            self.folder.dump_later(step_name(step), [*groups, *dropped])
 
     @contextmanager
     def keeping(self, state: TrainingState) -> Iterator[None]:
@@ -149,6 +148,7 @@ class Session:
             with self.folder.writing():
                 self.learner.export(str(self.folder.policy.absolute()))
                 self.engines.tokenizer.save_pretrained(str(self.folder.policy))
+        self.folder.finish_dumps()
         first = reports[0]
         summary = Summary(
             recipe=self.cfg.recipe,
@@ -215,6 +215,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         stack.callback(folder.release)
         tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
         stack.callback(tracker.close)
+        stack.callback(folder.finish_dumps)
         tracker.note("\n".join(filter(None, (str(plan), cores, truncation_note(cfg)))))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
         if cfg.sync.preflight:

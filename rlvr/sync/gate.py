@@ -9,9 +9,20 @@ from rlvr.errors import MismatchError
 from rlvr.metrics import logprob_mismatch
 from rlvr.types import Batch
 
+# Where sync.mismatch_warn is null. Two programs that run one bf16 model differ by 0.005 to 0.02 a token: their
+# kernels round in different places.
+MISMATCH_WARN = {"float32": 1e-2, "bfloat16": 5e-2}
 
-def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[str], None]) -> float | None:
-    """Compare both sides' log-probs of the tokens that weights `version` sampled.
+
+def warn_above(cfg: SyncConfig, dtype: str) -> float:
+    """The mean difference above which a step is warned of, in nats."""
+    return MISMATCH_WARN[dtype] if cfg.mismatch_warn is None else cfg.mismatch_warn
+
+
+def check_mismatch(
+    batch: Batch, version: int, cfg: SyncConfig, dtype: str, warn: Callable[[str], None]
+) -> float | None:
+    """Compare both sides' log-probs of the tokens that weights `version` sampled, in a model of this dtype.
 
     Returns the mean absolute difference in nats; None where no token of the batch is that fresh (a run with
     staleness compares at its first step and at every restart only) or sampled (given answers).
@@ -33,8 +44,8 @@ def check_mismatch(batch: Batch, version: int, cfg: SyncConfig, warn: Callable[[
             "weights, or compute in another precision: check model.dtype, rollout.engine_args and the last "
             "weight push."
         )
-    if mean > cfg.mismatch_warn:
-        warn(f"WARNING {report}, above sync.mismatch_warn={cfg.mismatch_warn:g}")
+    if mean > (limit := warn_above(cfg, dtype)):
+        warn(f"WARNING {report}, above sync.mismatch_warn={limit:g}")
     return mean
 
 

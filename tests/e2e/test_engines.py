@@ -193,7 +193,7 @@ def test_truncated_samples_carry_the_log_probs_of_the_whole_distribution(
     sampling = Sampling(temperature, top_p, top_k, max_tokens=40)
     batch = batch_of(requests, rig.generate(requests, sampling))
     rows = log_probs(rig.model, batch, temperature)
-    assert check_mismatch(scored(batch, rows), 0, SyncConfig(), pytest.fail) < 1e-5
+    assert check_mismatch(scored(batch, rows), 0, SyncConfig(), "float32", pytest.fail) < 1e-5
     assert outside(rows, batch, top_p, top_k) == 0
     if (top_p, top_k) != WHOLE:
         whole = batch_of(requests, rig.generate(requests, replace(sampling, top_p=1.0, top_k=-1)))
@@ -205,7 +205,7 @@ def test_truncated_samples_carry_the_log_probs_of_the_whole_distribution(
         faulty = scored(batch, log_probs(rig.model, batch, temperature))
         final_norm.div_(1.5)
     with pytest.raises(MismatchError, match=r"sync\.mismatch_stop=0\.1"):
-        check_mismatch(faulty, 0, SyncConfig(), lambda _: None)
+        check_mismatch(faulty, 0, SyncConfig(), "float32", lambda _: None)
 
 
 def test_evaluation_on_the_same_engine_is_greedy_at_temperature_0(rig: Rig) -> None:
@@ -231,7 +231,10 @@ def test_prompts_beyond_the_token_budget_and_preempted_requests(rig: Rig) -> Non
     assert rig.preemptions() > before
     batch = batch_of(requests, results)
     assert (
-        check_mismatch(scored(batch, log_probs(rig.model, batch, 0.7)), 0, SyncConfig(), pytest.fail) < 1e-5
+        check_mismatch(
+            scored(batch, log_probs(rig.model, batch, 0.7)), 0, SyncConfig(), "float32", pytest.fail
+        )
+        < 1e-5
     )
 
     between = rig.preemptions()

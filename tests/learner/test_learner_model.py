@@ -13,6 +13,7 @@ from rlvr.errors import ConfigError
 from rlvr.learner import model as learner_model
 from rlvr.learner.model import LinearLogp, PolicyModel, load_policy
 from rlvr.learner.packing import micro_batch
+from rlvr.learner.scoring import score_micro_batch
 from tests.helpers.records import VOCABULARY, random_batch
 
 SMALL = {
@@ -58,7 +59,7 @@ def chunked(
 ) -> list[Tensor]:
     """The same by the function under test."""
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-    logp = LinearLogp.apply(hidden, weight, ids, temperature)
+    logp = LinearLogp.apply(hidden, weight, ids, temperature, "auto")
     logp.backward(upstream)
     return [logp.detach(), hidden.grad, weight.grad]
 
@@ -135,6 +136,18 @@ def test_policy_model_gradients_equal_the_models_own(family):
     (logp * weights).sum().backward()
     for name, parameter in lm.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_backend_of_the_configuration_is_the_one_that_computes():
+    batch = random_batch([2, 4], [5, 3], seed=6)
+    policy, micro = (
+        PolicyModel(small_model("qwen2"), 1.0, "no such backend"),
+        micro_batch(batch, np.arange(2)),
+    )
+    with pytest.raises(ValueError, match="no such backend"):
+        policy(micro)
+    with pytest.raises(ValueError, match="no such backend"):
+        score_micro_batch({"old_logp"}, micro, 1.0, policy, None, policy.divergence_backend)
 
 
 # Loading

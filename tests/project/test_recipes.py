@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from rlvr.advantage.group import ESTIMATORS
 from rlvr.cli.compose import recipes_folder, register_schema
 from rlvr.config import Config, known_keys
+from rlvr.plan import ModelShape, report
 from rlvr.validate import validate
 
 ROOT = recipes_folder()
@@ -112,3 +113,36 @@ def test_a_default_is_never_repeated(path):
     defaults = schema_defaults()
     repeated = {k: v for k, v in written_keys(path).items() if k in defaults and defaults[k] == v}
     assert not repeated, f"{path.relative_to(ROOT.parent)} repeats defaults of rlvr/config.py: {repeated}"
+
+
+# Published shapes of the models whose configurations are on the hub.
+SHAPES = {
+    "Qwen/Qwen2.5-Math-1.5B": ModelShape(1_543_714_304, 151_936, 1536, 28, 2 * 28 * 2 * 128),
+    "Qwen/Qwen2.5-Math-7B": ModelShape(7_615_616_512, 152_064, 3584, 28, 2 * 28 * 4 * 128),
+    "Qwen/Qwen2.5-32B": ModelShape(32_763_876_352, 152_064, 5120, 64, 2 * 64 * 8 * 128),
+}
+ON_GPUS = [name for name in RECIPES if compose(f"recipe={name}").model.path in SHAPES]
+LOAD_BYTES = 100e6  # a second, from a busy shared file system
+STARTUP_SECONDS = 240  # imports, vLLM's compilation and CUDA graphs
+
+
+@pytest.mark.parametrize("name", ON_GPUS)
+def test_recipes_fit_and_their_deadlines_hold_where_every_response_has_the_full_length(name):
+    cfg = compose(f"recipe={name}")
+    shape = SHAPES[cfg.model.path]
+    said = report(cfg, shape)
+    assert "DOES NOT FIT" not in said, said
+    assert "LONGER THAN ITS DEADLINE" not in said, said
+    load = STARTUP_SECONDS + 2 * shape.parameters / LOAD_BYTES
+    assert load < cfg.rollout.start_deadline_seconds
+    assert load < cfg.learner.start_deadline_seconds
+
+
+def test_parameters_are_sharded_only_where_whole_ones_do_not_fit():
+    stages: dict[str, set[int]] = {}
+    for name in RECIPES:
+        cfg = compose(f"recipe={name}")
+        stages.setdefault(cfg.model.path, set()).add(cfg.learner.zero_stage)
+    assert stages["Qwen/Qwen2.5-Math-1.5B"] == {1}
+    assert stages["Qwen/Qwen2.5-Math-7B"] == {2}
+    assert stages["Qwen/Qwen2.5-32B"] == {3}

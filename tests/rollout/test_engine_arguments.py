@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr.rollout.engine import logprobs_mode, split_prompts
+from rlvr.rollout.engine import EngineSpec, _further_arguments, in_one_process, logprobs_mode, split_prompts
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,42 @@ def test_what_would_split_a_prompt_is_named():
     assert split_prompts({"long_prefill_token_threshold": 64}, 512) == [
         "long_prefill_token_threshold=64: leave it out"
     ]
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "one"),
+    [("cpu", "rlvr_gloo", True), ("cuda", "nccl", False), ("cuda", "ipc", True)],
+)
+def test_scheduling_shares_a_process_where_it_must(device, backend, one):
+    assert in_one_process(device, backend) == one
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "given", "executor"),
+    [
+        ("cpu", 1, {}, None),
+        ("cuda", 1, {}, None),
+        ("cuda", 2, {}, "mp"),
+        ("cuda", 2, {"distributed_executor_backend": "ray"}, "ray"),
+    ],
+)
+def test_tensor_parallel_ranks_are_processes_of_the_engine(device, width, given, executor):
+    spec = EngineSpec(
+        "m",
+        "float32",
+        64,
+        width,
+        device,
+        0.5,
+        None,
+        8,
+        True,
+        "nccl",
+        "raw_logprobs",
+        False,
+        engine_args=given,
+    )
+    assert _further_arguments(spec).get("distributed_executor_backend") == executor
 
 
 def log_softmax(logits: np.ndarray, temperature: object) -> np.ndarray:

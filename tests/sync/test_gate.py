@@ -45,7 +45,7 @@ def metrics_of(batch: Batch, version: int) -> dict[str, float]:
 def test_nothing_to_compare_is_not_agreement(older):
     """Stale or given tokens differ by any amount; 0.0 would say that both sides agree."""
     batch = batch_of(older, older, gap=50.0)
-    assert check_mismatch(batch, 2, SyncConfig(), print) is None
+    assert check_mismatch(batch, 2, SyncConfig(), "float32", print) is None
     found = metrics_of(batch, version=2)
     assert found["mismatch/compared_tokens"] == 0.0
     assert not {"mismatch/mean", "mismatch/max"} & found.keys()
@@ -54,9 +54,9 @@ def test_nothing_to_compare_is_not_agreement(older):
 
 def test_the_number_of_compared_tokens_is_reported():
     batch = batch_of(1, 2, 2)
-    assert check_mismatch(batch, 2, SyncConfig(mismatch_warn=1.0, mismatch_stop=1.0), print) == pytest.approx(
-        0.1, rel=1e-5
-    )
+    assert check_mismatch(
+        batch, 2, SyncConfig(mismatch_warn=1.0, mismatch_stop=1.0), "float32", print
+    ) == pytest.approx(0.1, rel=1e-5)
     found = metrics_of(batch, version=2)
     assert found["mismatch/compared_tokens"] == 4.0
     assert found["mismatch/mean"] == pytest.approx(0.1, rel=1e-5)
@@ -153,3 +153,20 @@ def test_truncated_sampling_is_said_at_the_start():
     assert "rollout.top_p=0.9, rollout.top_k=20" in truncation_note(cfg)
     cfg.rollout.answers = "a.b"  # nothing is sampled
     assert truncation_note(cfg) is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "chosen", "gap", "warned"),
+    [
+        ("float32", None, 0.005, False),
+        ("float32", None, 0.02, True),
+        ("bfloat16", None, 0.02, False),
+        ("bfloat16", None, 0.06, True),
+        ("bfloat16", 0.01, 0.02, True),
+        ("float32", 0.05, 0.02, False),
+    ],
+)
+def test_what_is_worth_a_warning_depends_on_the_precision(dtype, chosen, gap, warned):
+    said: list[str] = []
+    check_mismatch(batch_of(2, 2, gap=gap), 2, SyncConfig(mismatch_warn=chosen), dtype, said.append)
+    assert bool(said) == warned

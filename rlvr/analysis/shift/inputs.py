@@ -13,6 +13,7 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import check_same_vocabulary, read_model
 from rlvr.analysis.run_inputs import POLICY, read_run
 from rlvr.errors import ConfigError
+from rlvr.runtime.dumps import dump_name
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
 
@@ -69,7 +70,7 @@ def with_run(run: str | None) -> AnalyzeConfig:
     evaluations = trained.evaluations()
     cfg.responses = [str(path) for path in evaluations[1:][-1:]]
     if trained.base == trained.started_from:  # the untrained policy is the base
-        cfg.base_responses = [str(path) for path in evaluations[:1] if path.stem == "eval_000000"]
+        cfg.base_responses = [str(path) for path in evaluations[:1] if dump_name(path) == "eval_000000"]
     cfg.output = str(trained.folder / "analysis")
     return cfg
 

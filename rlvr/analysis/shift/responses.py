@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.verdict import FAILURES
+from rlvr.runtime.dumps import dump_files, open_dump
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
 
@@ -67,12 +69,12 @@ def response_files(patterns: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern).expanduser()
-        matches = sorted(path.glob("*.jsonl")) if path.is_dir() else sorted(path.parent.glob(path.name))
+        matches = dump_files(path) if path.is_dir() else sorted(path.parent.glob(path.name))
         if path.is_dir():  # a run keeps what its verifier failed on beside its samples
             matches = [file for file in matches if file.name != OFFENDERS_FILE]
         if not matches:
             raise DataError(
-                f"responses: nothing at {path}; expected a .jsonl file, a folder of them, or a pattern"
+                f"responses: nothing at {path}; expected a .jsonl or .jsonl.gz file, a folder of them, or a pattern"
             )
         found += matches
     return found
@@ -205,10 +207,11 @@ def _rows(paths: Iterable[Path], vocabulary: int) -> Iterator[dict[str, Any]]:
     for path in paths:
         number = 0
         try:
-            for number, line in enumerate(path.open("rb"), start=1):
-                if line.strip():
-                    yield {**_checked(line, f"{path}, line {number}", vocabulary), "_file": str(path)}
-        except OSError as error:  # untrusted input
+            with open_dump(path) as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield {**_checked(line, f"{path}, line {number}", vocabulary), "_file": str(path)}
+        except (OSError, EOFError, zlib.error) as error:  # untrusted input
             raise DataError(f"{path}, line {number + 1}: cannot be read ({error})") from error
 
 

@@ -17,6 +17,7 @@ from yaml import YAMLError
 
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
+from rlvr.runtime.dumps import dump_files, open_dump
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
 UNREADABLE = (
@@ -168,13 +169,17 @@ def _samples(
 
     Samples on which the verifier failed are left out, as they are of the accuracy.
     """
-    file = job / "samples" / f"eval_{steps:06d}.jsonl"
-    if not file.exists():
-        notes.append(f"{job.name}: no {file.name}, so it has no interval over problems.")
+    name = f"eval_{steps:06d}"
+    files = dump_files(job / "samples", name)
+    if not files:
+        notes.append(f"{job.name}: no {name}.jsonl, so it has no interval over problems.")
         return {}
+    file = files[0]
     found: dict[str, dict[str, list[bool]]] = {name: {} for name in accuracy}
     by_length = sorted(accuracy, key=len, reverse=True)  # the name of one set may begin with another's
-    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+    with open_dump(file) as content:
+        lines = content.read().decode(errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
             chosen = next(name for name in by_length if row["sample_id"].startswith(f"eval-{name}/"))

@@ -1,0 +1,111 @@
+"""Which actors fit on which GPUs: a pure decision, made before anything is started.
+
+A part is what must lie on one node: an engine with all its tensor-parallel ranks, or one rank of the learner. Ray
+reserves each as one bundle of a placement group, and a bundle never spans nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+
+ROUNDING = 1e-6  # of shares that add up to one GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """GPUs that one actor needs, all on one node."""
+
+    name: str
+    gpus: float  # a share of one GPU, or a whole number
+
+
+def engine_parts(cfg: Config) -> list[Part]:
+    """One part for each rollout engine; none where they run on CPU."""
+    width = cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
+    return [Part(f"engine-{i}", width) for i in range(cfg.rollout.engines) if width > 0]
+
+
+def learner_parts(cfg: Config) -> list[Part]:
+    """One part for each rank of the learner; none where it runs on CPU."""
+    share = cfg.learner.gpus_per_worker
+    return [Part(f"learner-{i}", share) for i in range(cfg.learner.workers) if share > 0]
+
+
+def share_problems(cfg: Config) -> list[str]:
+    """Shares of GPUs that no cluster could give, one message each."""
+    found = []
+    share, width = cfg.rollout.gpus_per_engine, cfg.rollout.tensor_parallel
+    if 0 < share < 1 and width > 1:
+        found.append(
+            f"rollout.gpus_per_engine={share:g} with rollout.tensor_parallel={width}: each tensor-parallel rank needs "
+            "a whole GPU of its own; set rollout.gpus_per_engine=1, or rollout.tensor_parallel=1"
+        )
+    for key, value in (
+        ("rollout.gpus_per_engine", share),
+        ("learner.gpus_per_worker", cfg.learner.gpus_per_worker),
+    ):
+        if value > 1 and value != int(value):
+            found.append(f"{key}={value:g}: must be a share of one GPU, at most 1, or a whole number of them")
+    return found
+
+
+def check_fit(nodes: Sequence[float], parts: Sequence[Part]) -> list[int]:
+    """Put every part on a node, the widest first; returns the node of each part, as an index into `nodes`.
+
+    nodes: GPUs of each node.
+
+    Raises:
+        ConfigError: some part is wider than every node, or they do not fit together.
+    """
+    widest = max(parts, key=lambda part: part.gpus)
+    largest = max(nodes, default=0.0)
+    if widest.gpus > largest:
+        raise ConfigError(
+            f"{widest.name} needs {widest.gpus:g} GPUs on one node (rollout.tensor_parallel x rollout.gpus_per_engine, "
+            f"or learner.gpus_per_worker), and the largest node of the Ray cluster has {largest:g}. Lower "
+            f"rollout.tensor_parallel to at most {int(largest)}, or run where the nodes are wider."
+        )
+    free = [[1.0] * int(gpus) for gpus in nodes]
+    where: dict[int, int] = {}
+    for index in sorted(range(len(parts)), key=lambda i: -parts[i].gpus):
+        node = next((n for n, gpus in enumerate(free) if _take(gpus, parts[index].gpus)), None)
+        if node is None:
+            raise ConfigError(_no_room(nodes, parts, parts[index]))
+        where[index] = node
+    return [where[index] for index in range(len(parts))]
+
+
+def _take(gpus: list[float], wanted: float) -> bool:
+    """Take whole idle GPUs, or a share of the fullest one that has room; False where there is no room."""
+    if wanted >= 1:
+        idle = [i for i, free in enumerate(gpus) if free == 1.0][: ceil(wanted)]
+        if len(idle) < ceil(wanted):
+            return False
+        for i in idle:
+            gpus[i] = 0.0
+        return True
+    room = [i for i, free in enumerate(gpus) if free >= wanted - ROUNDING]
+    if not room:
+        return False
+    gpus[min(room, key=lambda i: gpus[i])] -= wanted
+    return True
+
+
+def _no_room(nodes: Sequence[float], parts: Sequence[Part], left_over: Part) -> str:
+    wanted: dict[tuple[str, float], int] = {}
+    for part in parts:
+        kind = (part.name.rpartition("-")[0], part.gpus)
+        wanted[kind] = wanted.get(kind, 0) + 1
+    said = " and ".join(f"{count} {name}(s) of {gpus:g} GPU(s)" for (name, gpus), count in wanted.items())
+    total = sum(part.gpus for part in parts)
+    have = " + ".join(f"{gpus:g}" for gpus in nodes)
+    # Enough in all is no contradiction: what belongs together must lie on one node, a share on one GPU.
+    return (
+        f"{said} ask for {total:g} GPUs; the nodes of the Ray cluster have {have}, and no node has room left for "
+        f"{left_over.name}. Change rollout.engines, rollout.tensor_parallel or learner.workers so that they fill nodes."
+    )

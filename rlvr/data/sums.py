@@ -1,0 +1,35 @@
+"""Sums and differences up to 40, in words: questions that the smallest pretrained chat models can learn to answer.
+
+200 questions for training and 60 for evaluation, the same on every machine, with no pair of numbers in both.
+"""
+
+from __future__ import annotations
+
+import random
+
+from rlvr.types import Problem
+
+SUMS, SUMS_HELD_OUT = "sums", "sums_heldout"
+SIZES = {SUMS: 200, SUMS_HELD_OUT: 60}
+SMALLEST, LARGEST = 2, 20  # of the numbers that are added
+SEED = 20240917
+
+
+def sums(name: str) -> list[Problem]:
+    """The problems of `SUMS` or `SUMS_HELD_OUT`, in an order of their own."""
+    generator = random.Random(SEED)
+    pairs = [(a, b) for a in range(SMALLEST, LARGEST + 1) for b in range(SMALLEST, LARGEST + 1)]
+    generator.shuffle(pairs)
+    chosen = pairs[: SIZES[SUMS]] if name == SUMS else pairs[SIZES[SUMS] :][: SIZES[name]]
+    return [_problem(name, index, a, b, generator) for index, (a, b) in enumerate(chosen)]
+
+
+def _problem(name: str, index: int, a: int, b: int, generator: random.Random) -> Problem:
+    question, answer = generator.choice(
+        (
+            (f"What is {a} + {b}?", a + b),
+            (f"Compute {a + b} - {b}.", a),
+            (f"Tom has {a} apples and buys {b} more. How many apples does he have now?", a + b),
+        )
+    )
+    return Problem(id=f"{name}/{index}", question=question, answer=str(answer), source=name)

@@ -1,0 +1,146 @@
+"""Sample dumps: every response of a step or an evaluation, one JSON object a line; large ones are compressed.
+
+samples/step_000001.jsonl      up to a million response tokens
+samples/step_000001.jsonl.gz   more
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from rlvr.types import Group
+
+PLAIN, PACKED = ".jsonl", ".jsonl.gz"
+COMPRESS_ABOVE_TOKENS = 1_000_000  # about 20 MB of text
+WAITING = 2  # dumps that may wait to be written before the loop waits for the disk
+
+
+def open_dump(path: Path) -> IO[bytes]:
+    """The lines of a dump, compressed or not.
+
+    Raises:
+        OSError: it cannot be read. Reading on may raise EOFError or zlib.error where a compressed one is damaged.
+    """
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.name.endswith(PACKED) else path.open("rb")
+
+
+def dump_files(folder: Path, pattern: str = "*") -> list[Path]:
+    """The dumps in a folder whose names without suffix match the pattern, in the order of their names."""
+    found = [file for suffix in (PLAIN, PACKED) for file in folder.glob(pattern + suffix)]
+    return sorted(found, key=lambda file: file.name)
+
+
+def dump_name(file: Path) -> str:
+    """The name of a dump without its suffix."""
+    return file.name.removesuffix(".gz").removesuffix(PLAIN)
+
+
+def write_dump(folder: Path, name: str, groups: Sequence[Group], *, compress: bool) -> Path:
+    """Write every response of the groups, compressed or not; a dump of that name is replaced, never half written.
+
+    Raises:
+        OSError: a full disk, say.
+    """
+    suffix, other = (PACKED, PLAIN) if compress else (PLAIN, PACKED)
+    path = folder / f"{name}{suffix}"
+    draft = folder / f".{path.name}.draft"
+    with draft.open("wb") as file:
+        # Without a time in its header, equal samples give equal files.
+        packed = gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) if compress else None
+        for group in groups:
+            for index in range(len(group.samples)):
+                (packed or file).write((json.dumps(sample_row(group, index)) + "\n").encode())
+        if packed is not None:
+            packed.close()
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+    (folder / f"{name}{other}").unlink(missing_ok=True)
+    return path
+
+
+def is_large(groups: Sequence[Group]) -> bool:
+    """Whether a dump of these responses is worth compressing."""
+    return sum(len(sample.token_ids) for group in groups for sample in group.samples) > COMPRESS_ABOVE_TOKENS
+
+
+class DumpWriter:
+    """Writes dumps in a thread, so that the loop goes on meanwhile; large ones are compressed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._waiting: queue.Queue[tuple[str, Sequence[Group]]] = queue.Queue(WAITING)
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def write(self, name: str, groups: Sequence[Group]) -> None:
+        """Hand a dump over; waits where others wait already.
+
+        Raises:
+            OSError: an earlier one could not be written.
+        """
+        self._raise()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="sample dumps", daemon=True)
+            self._thread.start()
+        self._waiting.put((name, groups))
+
+    def flush(self) -> None:
+        """Return once every dump handed over is on disk.
+
+        Raises:
+            OSError: one could not be written.
+        """
+        self._waiting.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _work(self) -> None:
+        while True:
+            name, groups = self._waiting.get()
+            try:
+                write_dump(self.folder, name, groups, compress=is_large(groups))
+            except BaseException as error:  # it belongs to the loop
+                self._failure = error
+            finally:
+                self._waiting.task_done()
+
+
+def sample_row(group: Group, index: int) -> dict[str, Any]:
+    """One response as a row of a sample dump."""
+    sample, problem = group.samples[index], group.prompt.problem
+    verdict = sample.verdict
+    return {
+        "sample_id": sample.id,
+        "problem_id": problem.id,
+        "source": problem.source,
+        "question": problem.question,
+        "answer": problem.answer,
+        "prompt_ids": list(group.prompt.token_ids),
+        "response": sample.text,
+        "response_ids": list(sample.token_ids),
+        "logprobs": [round(float(x), 6) for x in sample.logprobs],
+        "truncated": sample.truncated,
+        "weight_version": sample.weight_version,
+        "reward": _number(sample.reward),
+        "advantage": _number(sample.advantage),
+        "verdict": None if verdict is None else verdict.outcome.value,
+        "extracted": None if verdict is None else verdict.extracted,
+        "in_loss": sample.in_loss,
+    }
+
+
+def _number(value: float) -> float | None:
+    """The value, or null for nan, which JSON does not have."""
+    return None if value != value else value

@@ -1,0 +1,52 @@
+"""One of two learner ranks: load a model under ZeRO-3 and say how much of it this rank holds.
+
+Run as a program with rank, port and the model's folder; prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+os.environ["DS_ACCELERATOR"] = "cpu"  # before DeepSpeed is imported
+os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+import torch
+
+from rlvr.learner.actor import Learner, LearnerSpec
+from rlvr.learner.model import load_policy
+from rlvr.learner.scoring import needed_signals
+from tests.helpers.update_probe import PLUGIN, settings
+
+
+def probe(rank: int, port: int, folder: str, dtype: str) -> dict[str, object]:
+    import deepspeed
+
+    cfg = settings(3, dtype, 0.0)
+    spec = LearnerSpec(
+        cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, world_size=2, device="cpu"
+    )
+    learner = Learner(spec, rank)
+    learner._join_group("127.0.0.1", port)
+    whole = {name: p.detach() for name, p in load_policy(cfg.model, folder, 1.0).lm.named_parameters()}
+    sharded = dict(learner._load(folder, training=True).lm.named_parameters())
+    held = sum(p.numel() + p.ds_tensor.numel() for p in sharded.values())
+    different = []
+    for name, parameter in sharded.items():
+        with deepspeed.zero.GatheredParameters([parameter]):
+            if parameter.dtype != whole[name].dtype or not torch.equal(parameter.detach(), whole[name]):
+                different.append(name)
+    again = load_policy(cfg.model, folder, 1.0).lm  # the configuration is no longer live
+    return {
+        "parameters": sum(p.numel() for p in whole.values()),
+        "held": held,
+        "same_names": sharded.keys() == whole.keys(),
+        "different": different,
+        "whole_afterwards": sum(p.numel() for p in again.parameters()),
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps(probe(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])))
