@@ -1,7 +1,7 @@
 """Record the numbers that a change should leave alone, and compare them with an earlier record:
 
     python -m benchmarks.record runs/record                                   # runs everything: about 15 minutes
-    python -m benchmarks.record runs/record --against benchmarks/results/record-2026-11-25.json.gz
+    python -m benchmarks.record runs/record --against benchmarks/results/record-2026-11-28.json.gz
 
 A record holds, to the last digit, the quickstart's metrics and the hash of its samples, a small sweep's report, the
 findings' figures, and the grader's verdicts on public problem files (`--problems`, a folder of jsonl files). It depends

@@ -112,7 +112,7 @@ def _write(source: Source, draft: Path) -> None:
     else:
         from transformers.utils.logging import disable_progress_bar
 
-        from rlvr.analysis.shift.causal_lm import load_causal_lm  # torch
+        from rlvr.analysis.models import load_causal_lm  # torch
 
         disable_progress_bar()
         load_causal_lm(str(source.checkpoint), cfg, "cpu").lm.save_pretrained(draft)

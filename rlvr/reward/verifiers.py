@@ -6,15 +6,18 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from rlvr.dotted import find_named, require_function
+from rlvr.dotted import find_named, load_dotted, require_function
 from rlvr.reward.grader import cut
-from rlvr.reward.reference import math_verify_default
 from rlvr.reward.verdict import Outcome, Verdict
 
 # (gold, response) -> True, False, a score in [0, 1], or a Verdict
 Verifier = Callable[[str, str], object]
 
-VERIFIERS: dict[str, Verifier] = {"math_verify_default": math_verify_default}
+# Where each is: they load what grading alone needs.
+VERIFIERS = {
+    "math_verify_default": "rlvr.reward.reference:math_verify_default",
+    "python_tests": "rlvr.reward.python_tests:verify",
+}
 
 
 def build_verifier(name: str) -> Verifier:
@@ -23,8 +26,11 @@ def build_verifier(name: str) -> Verifier:
     Raises:
         ConfigError: unknown name, or no function (gold, response).
     """
-    verify = find_named(name, VERIFIERS, "reward.verifier")
+    verify: Verifier | str = find_named(name, VERIFIERS, "reward.verifier")
+    if isinstance(verify, str):
+        verify = load_dotted(verify, "reward.verifier")
     require_function(verify, name, "reward.verifier", ("gold", "response"))
+    assert callable(verify)
     return verify
 
 

@@ -53,7 +53,7 @@ def test_help_shows_ten_keys_as_the_schema_has_them(name):
     assert len(COMMANDS[name].keys) == 10
     for chosen in COMMANDS[name].keys:
         key = known[chosen]
-        row = rf"^  {re.escape(chosen)} +{re.escape(f'{key.type} = {key.default}')} +{re.escape(key.meaning[:20])}"
+        row = rf"^  {re.escape(chosen)} +{re.escape(f'{key.type} = {key.default}')} +{re.escape(key.meaning[:12])}"
         assert re.search(row, said, re.MULTILINE), chosen
     for form in short_forms(name):
         assert form.usage in said

@@ -44,7 +44,7 @@ def test_a_verifier_is_tried_on_a_problem(own):
         ("raises", "KeyError: 'tests'"),
         ("hangs", "no verdict within 1 s"),
         ("odd", "expected a Verdict, a bool or a score"),
-        ("one", "two arguments"),
+        ("one", "2 arguments"),
         ("absent", "has no absent"),
     ],
 )
