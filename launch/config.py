@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.errors import ConfigError
-from rlvr.ranges import too_small
+from rlvr.validate.ranges import too_small
 
 PREFIX = "slurm."
 

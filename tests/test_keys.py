@@ -6,7 +6,7 @@ import pytest
 
 from rlvr import keys
 from rlvr.config import known_keys
-from rlvr.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, without
+from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, without
 
 TABLES = {name: table for name, table in vars(keys).items() if isinstance(table, KeySet)}
 

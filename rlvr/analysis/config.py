@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rlvr.config import ClusterConfig, DataConfig, EvalConfig, ModelConfig, RewardConfig, RolloutConfig
 from rlvr.errors import ConfigError
-from rlvr.ranges import no_share, not_among, not_positive, too_small
+from rlvr.validate.ranges import no_share, not_among, not_positive, too_small
 
 TRAJECTORIES = ("policy", "base")  # whose model wrote a response
 

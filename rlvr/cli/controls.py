@@ -18,8 +18,8 @@ from rlvr.analysis.run_inputs import TrainedRun
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, recipes_folder, register_schema
 from rlvr.config import Config, leaf_keys
 from rlvr.errors import ConfigError
-from rlvr.keys import CORRECTION, FREE_OF_COMPARED, OF_SAMPLING, OF_THE_RECIPE, SHAPING
 from rlvr.runtime.folder import CHANGES, read_changes
+from rlvr.runtime.keys import CORRECTION, FREE_OF_COMPARED, OF_SAMPLING, OF_THE_RECIPE, SHAPING
 
 PROMPTS, SAMPLES = "data.prompts_per_step", "rollout.samples_per_prompt"
 

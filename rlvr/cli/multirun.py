@@ -22,7 +22,7 @@ from rlvr.cli.compose import parse_options, recipes_folder, typed
 from rlvr.cli.shorthand import quoted as quoted_with
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.keys import SET_BY_SWEEP
+from rlvr.runtime.keys import SET_BY_SWEEP
 from rlvr.sweep.plan import Job, Sweep
 from rlvr.validate import validate
 

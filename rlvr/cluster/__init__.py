@@ -11,21 +11,23 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any
 
+from rlvr.cluster.calls import Calls as Calls
+from rlvr.cluster.calls import R
+from rlvr.cluster.calls import wait as wait
+from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.gpus import Part, check_fit
 from rlvr.cluster.handles import Ref
-from rlvr.cluster.remote import guarded, in_words
+from rlvr.cluster.remote import guarded
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig
-from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError, RlvrError
-from rlvr.timing import Deadline, Stopwatch
+from rlvr.errors import ConfigError, DeadlineError
+from rlvr.timing import Deadline
 
 log = logging.getLogger(__name__)
-R = TypeVar("R")
-GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,97 +219,6 @@ def node_ids() -> list[str]:
     import ray
 
     return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Calls(Generic[R]):
-    """Calls made together: how long they may take from when they are waited for, and what they do."""
-
-    refs: Sequence[Ref[R]]
-    deadline_seconds: float
-    what: str
-
-
-def wait(refs: Sequence[Ref[R]], *, deadline_seconds: float, what: str) -> list[R]:
-    """Results of the calls, in order; raises as `wait_together` does."""
-    return wait_together(Calls(refs, deadline_seconds, what))[0]
-
-
-def wait_together(*calls: Calls[R]) -> list[list[R]]:
-    """Results of all the calls, in order; the first failure ends the wait.
-
-    Raises:
-        DeadlineError: some call was not done in time; the message has `what` and which calls are pending.
-        ActorError: an actor died.
-        RlvrError: raised inside an actor, RemoteError for what a library or a user's code raised there.
-    """
-    import ray
-
-    waited = Stopwatch()
-    pending = {ref: call for call in calls for ref in call.refs}
-    results: dict[Ref[R], R] = {}
-    while pending:
-        next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
-        left = max(0.0, next_due.deadline_seconds - waited.seconds)
-        done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
-        if not done:
-            raise _too_late(next_due, pending)
-        for ref in done:
-            what = pending.pop(ref).what
-            try:
-                results[ref] = ray.get(ref)
-            except ray.exceptions.RayError as error:
-                _raise_root(error, what, list(pending))
-    return [[results[ref] for ref in call.refs] for call in calls]
-
-
-def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:
-    stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
-    return DeadlineError(
-        f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
-        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
-        "deadline_seconds of that part of the configuration."
-    )
-
-
-def _raise_root(first: Exception, what: str, pending: Sequence[Ref[R]]) -> NoReturn:
-    """Raise what the first failure means, or the death of an actor where it only follows from that."""
-    import ray
-
-    failures = [first]
-    done = ray.wait(list(pending), num_returns=len(pending), timeout=GRACE_SECONDS)[0] if pending else []
-    for ref in done:
-        try:
-            ray.get(ref)
-        except ray.exceptions.RayError as error:
-            failures.append(error)
-    meanings = [(_meaning(failure, what), failure) for failure in failures]
-    deaths = [(meaning, failure) for meaning, failure in meanings if type(meaning) is ActorError]
-    meaning, failure = (deaths or meanings)[0]
-    raise meaning from failure
-
-
-def _meaning(error: Any, what: str) -> RlvrError:
-    """What an error of Ray means to a user."""
-    import ray
-
-    cause = error
-    while isinstance(cause, ray.exceptions.RayTaskError):
-        cause = cause.cause
-    if isinstance(cause, RlvrError):
-        cause.add_note(f"(inside an actor, during: {what})")
-        return cause
-    foreign = not isinstance(cause, ray.exceptions.RayError)  # a result that cannot be pickled, say
-    unprepared = isinstance(cause, ray.exceptions.RuntimeEnvSetupError)
-    lines = str(cause).strip().splitlines()
-    if getattr(cause, "actor_init_failed", False):  # before our constructor: a module that is not there, say
-        return RemoteError(f"{what}: an actor could not be set up ({lines[-1]})")
-    if foreign or unprepared:
-        return RemoteError(f"{what}: an actor failed with {in_words(cause)}")
-    return ActorError(
-        f"{what}: the process behind it died ({lines[0]}). Often it ran out of memory; "
-        "Ray's log folder, named at the start of the run, has its last words."
-    )
 
 
 def put(value: R) -> Ref[R]:

@@ -9,20 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.cluster import node_address
-from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.machine import free_port
-from rlvr.config import Config
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.fp32_sum import Fp32GradientSum
@@ -36,63 +31,13 @@ from rlvr.learner.packing import (
 )
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
+from rlvr.learner.spec import LearnerSpec
 from rlvr.learner.update import UpdateContext, accumulate, totals
 from rlvr.sync.client import TransferHandle
 from rlvr.sync.gloo import ParamInfo
 from rlvr.sync.sender import Sender
 from rlvr.timing import Stopwatch
 from rlvr.types import Batch, Floats, Ints, StepStats
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerSpec:
-    """What every rank is built from."""
-
-    cfg: Config
-    model_folder: str
-    base_folder: str
-    signals: frozenset[str]  # what the scoring pass computes
-    plugin: TokenPlugin
-    device: str  # "cpu" or "cuda"
-
-    @property
-    def world_size(self) -> int:
-        """Data-parallel ranks."""
-        return self.cfg.learner.workers
-
-
-class LearnerHandle(Protocol):
-    """A `Learner` in its actor."""
-
-    @property
-    def address(self) -> RemoteMethod[tuple[str, int]]: ...
-
-    @property
-    def start(self) -> RemoteMethod[dict[str, str]]: ...
-
-    @property
-    def connect_engines(self) -> RemoteMethod[None]: ...
-
-    @property
-    def push_weights(self) -> RemoteMethod[float]: ...
-
-    @property
-    def score(self) -> RemoteMethod[tuple[Ints, dict[str, Floats], float]]: ...
-
-    @property
-    def step(self) -> RemoteMethod[tuple[StepStats, float]]: ...
-
-    @property
-    def reset_optimizer(self) -> RemoteMethod[None]: ...
-
-    @property
-    def save(self) -> RemoteMethod[None]: ...
-
-    @property
-    def load(self) -> RemoteMethod[None]: ...
-
-    @property
-    def export(self) -> RemoteMethod[None]: ...
 
 
 class Learner:

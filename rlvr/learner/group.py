@@ -8,8 +8,9 @@ from typing import TypeVar
 from rlvr.cluster import Bundle, Calls, Placement, put, spawn, wait, wait_together
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.machine import threads_per_actor
-from rlvr.learner.actor import Learner, LearnerHandle, LearnerSpec
+from rlvr.learner.actor import Learner
 from rlvr.learner.scoring import merge_scores
+from rlvr.learner.spec import LearnerHandle, LearnerSpec
 from rlvr.sync.client import TransferHandle
 from rlvr.types import Batch, StepStats
 

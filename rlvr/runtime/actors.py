@@ -17,9 +17,9 @@ from rlvr.data.context import check_context
 from rlvr.data.hub import ModelFetcher
 from rlvr.data.tokenizer import is_local, model_folder
 from rlvr.divergence.backends import backend_in_use
-from rlvr.learner.actor import LearnerSpec
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
+from rlvr.learner.spec import LearnerSpec
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.folder import RunFolder

@@ -1,7 +1,7 @@
 """Whether a run may go on from a checkpoint: with which settings, and on which data.
 
 Most settings must be as they were. Some change no number, some are the remedy for what stopped the run, and some may
-be changed on the record: see `rlvr.keys`.
+be changed on the record: see `rlvr.runtime.keys`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, what_changed
 from rlvr.errors import ConfigError
-from rlvr.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet
+from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet
 
 
 def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
 from rlvr.errors import RlvrError
-from rlvr.keys import FREE_OF_COMPARED
+from rlvr.runtime.keys import FREE_OF_COMPARED
 from rlvr.runtime.resume import of_today, recorded_changes
 from rlvr.sweep.jobs import Task, run_tasks
 from rlvr.sweep.needs import job_need, machine_room

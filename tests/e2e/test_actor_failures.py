@@ -14,6 +14,7 @@ import pytest
 
 from rlvr import cluster
 from rlvr.cli.exits import exit_code
+from rlvr.cluster.calls import GRACE_SECONDS
 from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError
@@ -120,7 +121,7 @@ def test_the_first_failure_ends_the_wait(actor: Any) -> None:
             cluster.Calls([slow.sleep.remote(50)], 60, "start of the learner"),
             cluster.Calls([actor.fail.remote("cannot be unpickled")], 60, "start of the engines"),
         )
-    assert time.monotonic() - begun < cluster.GRACE_SECONDS + 10
+    assert time.monotonic() - begun < GRACE_SECONDS + 10
     cluster.kill([slow])
 
 

@@ -8,9 +8,9 @@ from transformers import AutoConfig
 from rlvr.advantage.token import build_plugin
 from rlvr.config import ClusterConfig, Config
 from rlvr.data.tokenizer import model_folder
-from rlvr.learner.actor import LearnerSpec
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
+from rlvr.learner.spec import LearnerSpec
 from rlvr.types import Batch
 
 PLUGIN = build_plugin("divergence", {"signal": "js_base"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rlvr import cluster
-from rlvr.learner.actor import Learner, LearnerSpec
+from rlvr.learner.actor import Learner
+from rlvr.learner.spec import LearnerSpec
 
 
 class Rank(Learner):

@@ -14,9 +14,10 @@ os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 import torch
 
-from rlvr.learner.actor import Learner, LearnerSpec
+from rlvr.learner.actor import Learner
 from rlvr.learner.model import load_policy
 from rlvr.learner.scoring import needed_signals
+from rlvr.learner.spec import LearnerSpec
 from tests.helpers.update_probe import PLUGIN, settings
 
 

@@ -19,10 +19,11 @@ from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
-from rlvr.learner.actor import Learner, LearnerSpec
+from rlvr.learner.actor import Learner
 from rlvr.learner.model import load_policy
 from rlvr.learner.packing import MicroPlan, micro_batch, mini_batches
 from rlvr.learner.scoring import merge_scores, needed_signals
+from rlvr.learner.spec import LearnerSpec
 from rlvr.learner.update import UpdateContext, accumulate
 from rlvr.types import Batch, TokenSignals
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,37 @@ def test_no_module_loads_an_engine_when_imported():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def test_no_two_modules_import_each_other_in_a_circle():
+    """Imports at the top of a file; one inside a function is there to wait until it is needed."""
+    known = modules()
+    needs: dict[str, set[str]] = {}
+    for name, path in known.items():
+        needs[name] = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module in known:
+                needs[name] |= {
+                    f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in known else node.module
+                    for alias in node.names
+                }
+            elif isinstance(node, ast.Import):
+                needs[name] |= {alias.name for alias in node.names if alias.name in known}
+        needs[name].discard(name)
+    graphlib.TopologicalSorter(needs).prepare()  # CycleError names the circle
+
+
+def test_the_top_floor_is_seen_at_a_glance():
+    rooms = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert len(rooms - {"__init__"}) < 35

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rlvr.analysis.cross.rules import RULES
 from rlvr.errors import ConfigError
-from rlvr.ranges import no_share, not_among, too_small
+from rlvr.validate.ranges import no_share, not_among, too_small
 
 DIRECTIONS = ("forward", "reverse", "both")
 DTYPES = ("float32", "bfloat16", "float16", "float64")

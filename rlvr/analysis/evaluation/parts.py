@@ -20,10 +20,10 @@ from omegaconf import OmegaConf
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
-from rlvr.keys import NOT_OF_EVALUATION, without
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.dumps import sample_row
 from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.keys import NOT_OF_EVALUATION, without
 from rlvr.types import Group, Prompt, Sample
 
 PROBLEMS_PER_PART = 32  # sampled together and written together

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.analysis.sweep.runs import FinishedRun, listed
 from rlvr.errors import DataError
-from rlvr.keys import FREE_OF_COMPARED, OF_ONE_RUN
+from rlvr.runtime.keys import FREE_OF_COMPARED, OF_ONE_RUN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rlvr.advantage.group import RENAMED, WITHOUT_GROUP, build_estimator
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
@@ -20,12 +19,13 @@ from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
 from rlvr.learner.loss import CORRECTIONS, KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.packing import AGGREGATIONS
-from rlvr.ranges import no_share, not_among, not_positive, too_small
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
 from rlvr.rollout.given import build_answers
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
+from rlvr.validate.batch import BatchPlan, batch_plan
+from rlvr.validate.ranges import no_share, not_among, not_positive, too_small
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
@@ -105,25 +105,6 @@ POSITIVE = (
 SHARES = ("rollout.top_p", "eval.top_p", "rollout.memory_utilization")  # greater than 0, at most 1
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
-    """The arithmetic of one step, printed at the start."""
-
-    prompts: int
-    samples: int
-    updates: int
-    samples_per_update: int  # of the first update; the last may have one less
-    ranks: int
-    micro_batches: int  # per rank and update, if every sequence had the full length
-
-    def __str__(self) -> str:
-        return (
-            f"each step: {self.prompts} prompts -> {self.samples} samples -> {self.updates} updates of "
-            f"{self.samples_per_update} samples -> on {self.ranks} rank(s) at most {self.micro_batches} "
-            "micro-batch(es) an update"
-        )
-
-
 def value_at(cfg: Config, key: str) -> object:
     """The value of a dotted key."""
     value: object = cfg
@@ -188,23 +169,6 @@ def _values(cfg: Config) -> list[str]:
     if not cfg.data.eval:
         found.append("data.eval: name at least one set; a run reports its accuracy before and after")
     return found
-
-
-def batch_plan(cfg: Config) -> BatchPlan:
-    """The arithmetic of one step."""
-    samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
-    per_update = -(-samples // cfg.learner.updates_per_step)
-    per_rank = -(-per_update // cfg.learner.workers)
-    longest = min(cfg.model.max_length, cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens)
-    fitting = max(1, cfg.learner.tokens_per_micro_batch // longest)
-    return BatchPlan(
-        prompts=cfg.data.prompts_per_step,
-        samples=samples,
-        updates=cfg.learner.updates_per_step,
-        samples_per_update=per_update,
-        ranks=cfg.learner.workers,
-        micro_batches=-(-per_rank // fitting),
-    )
 
 
 def _ratios(cfg: Config) -> list[str]:
