@@ -183,7 +183,11 @@ class ClusterConfig:
     cpus: int | None = None  # cores to use on this machine; null: those that are idle at the start
     threads_per_actor: int | None = None  # null: `cpus`, shared out among the actors that work together
     jobs: int | None = None  # of a sweep, side by side at most; null: as cores, memory and GPUs allow
-    start_deadline_seconds: float = 120.0  # read by nothing at present
+    start_deadline_seconds: float = 120.0  # until all GPUs of the run are free together
+    colocate: bool = False  # engines and learner on the same GPUs, in turns
+    sleep_level: int = (
+        1  # of vLLM while the learner has the GPUs: 1 keeps its weights in host memory | 2 drops them
+    )
 
 
 @dataclass

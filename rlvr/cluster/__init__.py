@@ -204,7 +204,7 @@ def reserve(parts: Sequence[Part], *, deadline_seconds: float) -> list[Bundle]:
 
     nodes = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
     check_fit([gpus for gpus in nodes if gpus], parts)
-    group = placement_group([{"GPU": part.gpus, "CPU": 1} for part in parts], strategy="PACK")
+    group = placement_group([{"GPU": part.gpus, "CPU": part.actors} for part in parts], strategy="PACK")
     if not group.wait(deadline_seconds):
         remove_placement_group(group)
         raise DeadlineError(

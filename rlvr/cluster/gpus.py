@@ -18,10 +18,11 @@ ROUNDING = 1e-6  # of shares that add up to one GPU
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """GPUs that one actor needs, all on one node."""
+    """GPUs that one actor needs, or that two share, all on one node."""
 
     name: str
     gpus: float  # a share of one GPU, or a whole number
+    actors: int = 1  # that live in it
 
 
 def engine_parts(cfg: Config) -> list[Part]:
@@ -34,6 +35,50 @@ def learner_parts(cfg: Config) -> list[Part]:
     """One part for each rank of the learner; none where it runs on CPU."""
     share = cfg.learner.gpus_per_worker
     return [Part(f"learner-{i}", share) for i in range(cfg.learner.workers) if share > 0]
+
+
+def shared_parts(cfg: Config) -> list[Part]:
+    """One part for each GPU that an engine and a rank of the learner take turns on; none on CPU."""
+    return [
+        Part(f"gpu-{i}", 1.0, actors=2) for i in range(cfg.learner.workers) if cfg.learner.gpus_per_worker > 0
+    ]
+
+
+def turn_problems(cfg: Config) -> list[str]:
+    """Why engines and learner of this configuration cannot take turns, one message each."""
+    if not cfg.cluster.colocate:
+        return []
+    rollout, learner = cfg.rollout, cfg.learner
+    shares = rollout.gpus_per_engine, learner.gpus_per_worker
+    level = cfg.cluster.sleep_level
+    checks = (
+        (level not in (1, 2), f"cluster.sleep_level={level}: vLLM has the levels 1 and 2"),
+        (
+            rollout.engines != learner.workers,
+            f"rollout.engines={rollout.engines} and learner.workers={learner.workers}: each GPU holds one of both, so "
+            "set them equal",
+        ),
+        (
+            rollout.tensor_parallel > 1,
+            f"rollout.tensor_parallel={rollout.tensor_parallel}: an engine has the one GPU of its learner rank; set it "
+            "to 1, or cluster.colocate=false",
+        ),
+        (
+            rollout.staleness > 0,
+            f"rollout.staleness={rollout.staleness}: who takes turns cannot generate ahead; set it to 0",
+        ),
+        (
+            any(shares) and shares != (0.5, 0.5),
+            f"rollout.gpus_per_engine={shares[0]:g} and learner.gpus_per_worker={shares[1]:g}: two processes share a "
+            "GPU, so set both to 0.5",
+        ),
+        (
+            any(shares) and learner.zero_stage == 0,
+            "learner.zero_stage=0: DeepSpeed moves states to host memory from stage 1 on; set it to 1, which one rank "
+            "can have as well",
+        ),
+    )
+    return [f"cluster.colocate=true with {reason}" for wrong, reason in checks if wrong]
 
 
 def share_problems(cfg: Config) -> list[str]:

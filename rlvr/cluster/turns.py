@@ -25,7 +25,7 @@ class Turn(StrEnum):
 
 
 class Moves(Protocol):
-    """The six moves between host memory and GPU; each returns once it is done."""
+    """The moves between host memory and GPU; each returns once it is done."""
 
     def engines_sleep(self) -> None:
         """Free the KV cache and the engines' weights."""
@@ -35,6 +35,9 @@ class Moves(Protocol):
 
     def engines_wake_cache(self) -> None:
         """Give the engines their KV cache."""
+
+    def push_again(self) -> None:
+        """Send the weights of the last push once more."""
 
     def learner_load(self) -> None:
         """Bring all of the learner's states to the GPU."""
@@ -47,59 +50,66 @@ class Moves(Protocol):
 
 
 class TurnError(RlvrError):
-    """Engines and learner were asked for something in an order that would use memory that holds nothing."""
+    """Engines and learner were asked for something in an order that would use memory that is not there."""
+
+
+class TurnTaking(Protocol):
+    """Told before engines or learner are used."""
+
+    def take(self, turn: Turn) -> None:
+        """Make it this turn."""
+
+    def pushed(self) -> None:
+        """Told after every push."""
+
+
+class Apart:
+    """Engines and learner have devices of their own: it is always everybody's turn."""
+
+    def take(self, turn: Turn) -> None:
+        """Nothing has to move."""
+
+    def pushed(self) -> None:
+        """Nothing has to move."""
 
 
 class Turns:
-    """Takes turns by the moves that lie between them; `level` is vLLM's sleep level (1 keeps weights, 2 drops them)."""
+    """Takes turns by the moves that lie between them; `level` is vLLM's sleep level: 1 keeps weights, 2 drops them."""
 
     def __init__(self, moves: Moves, *, level: int, start: Turn) -> None:
         self._moves, self._level = moves, level
         self.now = start
-        self._whole = level == 1 or start is Turn.GENERATE  # whether the engines' weights have content
         self._lock = threading.RLock()
 
     def take(self, turn: Turn) -> None:
-        """Go over to a turn; nothing happens where it is that turn already.
-
-        Raises:
-            TurnError: the engines would generate with weights that a sleep of level 2 has dropped.
-        """
+        """Go over to a turn; nothing happens where it is that turn already."""
         with self._lock:
-            if turn is self.now:
-                return
-            if turn is Turn.GENERATE and not self._whole:
-                raise TurnError(
-                    "the engines were asked for tokens, but their weights were dropped when they went to sleep "
-                    "(cluster.sleep_level=2) and have not been pushed since: push first, or use level 1"
-                )
-            self._leave(turn)
-            self.now = turn
+            while self.now is not turn:
+                self.now = self._step_towards(turn)
 
     def pushed(self) -> None:
-        """Told after every push: the engines' weights are whole again."""
-        if self.now is not Turn.PUSH:
-            raise TurnError(
-                f"weights were pushed in the turn {self.now}: their memory was not there to take them"
-            )
-        self._whole = True
+        """Told after every push.
 
-    def _leave(self, turn: Turn) -> None:
+        Raises:
+            TurnError: there was no memory that could have taken the weights.
+        """
+        if self.now is not Turn.PUSH:
+            raise TurnError(f"weights were pushed in the turn {self.now}: take the turn {Turn.PUSH} first")
+
+    def _step_towards(self, turn: Turn) -> Turn:
         moves = self._moves
         if self.now is Turn.GENERATE or (self.now is Turn.PUSH and turn is Turn.LEARN):
             moves.engines_sleep()
-            self._whole = self._whole and self._level == 1
             moves.learner_load()
-            if turn is Turn.PUSH:
-                self.now = Turn.LEARN
-                self._leave(turn)
-        elif turn is Turn.PUSH:
-            moves.learner_keep_parameters()
-            moves.engines_wake_weights()
-        elif self.now is Turn.LEARN:  # nothing was learnt that the engines do not have
-            moves.learner_unload()
-            moves.engines_wake_weights()
-            moves.engines_wake_cache()
-        else:
+            return Turn.LEARN
+        if self.now is Turn.PUSH:
             moves.learner_unload()
             moves.engines_wake_cache()
+            return Turn.GENERATE
+        moves.learner_keep_parameters()
+        moves.engines_wake_weights()
+        if (
+            turn is Turn.GENERATE and self._level > 1
+        ):  # nothing has been learnt since, but the sleep dropped them
+            moves.push_again()
+        return Turn.PUSH

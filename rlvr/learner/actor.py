@@ -288,6 +288,29 @@ class Learner:
         self._sender.send(self.named_parameters, version)
         return watch.seconds
 
+    def to_host(self, parameters: bool) -> None:
+        """Move optimiser, gradients, master weights and base to host memory, or (True) the parameters as well.
+
+        Nothing happens on CPU, where it is one memory.
+        """
+        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
+
+        if self.spec.device == "cpu":
+            return
+        states = [State.optim_states, State.hp_params, State.lp_grads, State.contiguous_grad_buffer]
+        self.engine.offload_states(include=[State.lp_params] if parameters else states)
+        if self.base is not None and self.cfg.learner.zero_stage < 3:  # a sharded base stays where it is
+            self.base.to("cpu")
+        torch.cuda.empty_cache()
+
+    def to_device(self) -> None:
+        """Move all of it back."""
+        if self.spec.device == "cpu":
+            return
+        self.engine.reload_states()
+        if self.base is not None and self.cfg.learner.zero_stage < 3:
+            self.base.to(self.device)
+
     def save(self, folder: str) -> None:
         """Write policy and optimiser state below `folder` (all ranks take part)."""
         client_state = {"update": self.update, "torch_rng": torch.get_rng_state()}

@@ -8,6 +8,7 @@ from typing import TypeVar
 from rlvr.cluster import Bundle, Calls, Placement, put, spawn, wait, wait_together
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.machine import threads_per_actor
+from rlvr.cluster.turns import Apart, Turn, TurnTaking
 from rlvr.learner.actor import Learner
 from rlvr.learner.scoring import merge_scores
 from rlvr.learner.spec import LearnerHandle, LearnerSpec
@@ -22,6 +23,8 @@ class LearnerGroup:
 
     def __init__(self, spec: LearnerSpec, bundles: Sequence[Bundle] = ()) -> None:
         self.cfg = cfg = spec.cfg
+        self.turns: TurnTaking = Apart()
+        self._pushed = 0  # version of the last push
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
         world = spec.world_size
@@ -51,6 +54,11 @@ class LearnerGroup:
             what="start of the learner",
         )
 
+    def _learn(self) -> list[LearnerHandle]:
+        """The ranks, in their turn."""
+        self.turns.take(Turn.LEARN)
+        return self.handles
+
     def _call(self, refs: Sequence[Ref[R]], what: str, deadline: float | None = None) -> list[R]:
         return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
 
@@ -65,14 +73,34 @@ class LearnerGroup:
 
     def push(self, version: int) -> None:
         """Bring the engines to the learner's current weights, from now on called `version`."""
+        self.turns.take(Turn.PUSH)
+        self.send(version)
+        self.turns.pushed()
+
+    def push_again(self) -> None:
+        """Send the weights of the last push once more, to engines that have dropped them."""
+        self.send(self._pushed)
+
+    def send(self, version: int) -> None:
+        """Send the weights; for those who have seen to it that the engines can take them."""
         refs = [h.push_weights.remote(version) for h in self.handles]
         seconds = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
         self.busy_seconds += max(seconds)
+        self._pushed = version
+
+    def to_host(self, *, parameters: bool) -> None:
+        """Move the ranks' states to host memory: all but the parameters, or these as well."""
+        refs = [h.to_host.remote(parameters) for h in self.handles]
+        self._call(refs, "learner states to host memory")
+
+    def to_device(self) -> None:
+        """Move the ranks' states back."""
+        self._call([h.to_device.remote() for h in self.handles], "learner states to their devices")
 
     def score(self, batch: Batch) -> Batch:
         """The batch with the token statistics that this run needs."""
         shared = put(batch)
-        refs = [h.score.remote(shared, sorted(self.signals)) for h in self.handles]
+        refs = [h.score.remote(shared, sorted(self.signals)) for h in self._learn()]
         answers = self._call(refs, "scoring of a batch")
         self.busy_seconds += max(seconds for _, _, seconds in answers)
         return merge_scores(batch, [(index, values) for index, values, _ in answers])
@@ -80,23 +108,23 @@ class LearnerGroup:
     def step(self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0) -> StepStats:
         """All optimiser updates of the batch; `lr_scale=0` goes through the motions and changes nothing."""
         shared = put(batch)
-        refs = [h.step.remote(shared, seed=seed, progress=progress, lr_scale=lr_scale) for h in self.handles]
+        refs = [h.step.remote(shared, seed=seed, progress=progress, lr_scale=lr_scale) for h in self._learn()]
         answers = self._call(refs, "update on a batch")
         self.busy_seconds += max(seconds for _, seconds in answers)
         return answers[0][0]
 
     def reset_optimizer(self) -> None:
         """Forget the optimiser's moments, as before the first update."""
-        self._call([h.reset_optimizer.remote() for h in self.handles], "reset of the optimiser")
+        self._call([h.reset_optimizer.remote() for h in self._learn()], "reset of the optimiser")
 
     def save(self, folder: str) -> None:
         """Write the learner's part of a checkpoint into `folder`."""
-        self._call([h.save.remote(folder) for h in self.handles], f"checkpoint to {folder}")
+        self._call([h.save.remote(folder) for h in self._learn()], f"checkpoint to {folder}")
 
     def load(self, folder: str) -> None:
         """Restore the learner's part of a checkpoint."""
-        self._call([h.load.remote(folder) for h in self.handles], f"restoring from {folder}")
+        self._call([h.load.remote(folder) for h in self._learn()], f"restoring from {folder}")
 
     def export(self, folder: str) -> None:
         """Write the policy in Hugging Face format."""
-        self._call([h.export.remote(folder) for h in self.handles], f"export to {folder}")
+        self._call([h.export.remote(folder) for h in self._learn()], f"export to {folder}")

@@ -37,6 +37,7 @@ class EngineSpec:
     transfer_backend: str  # name in vLLM's weight-transfer factory
     logprobs_mode: str  # vLLM's name, see `logprobs_mode`
     trust_remote_code: bool
+    can_sleep: bool = False  # it shares its GPU with the learner
     engine_args: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,6 +88,12 @@ class EngineHandle(TransferHandle, Protocol):
 
     @property
     def generate(self) -> RemoteMethod[tuple[list[GenerationResult], float]]: ...
+
+    @property
+    def sleep(self) -> RemoteMethod[None]: ...
+
+    @property
+    def wake_up(self) -> RemoteMethod[None]: ...
 
 
 # Where vLLM takes log-probs over the whole vocabulary from when top_p or top_k truncate it.
@@ -207,6 +214,14 @@ class RolloutEngine:
         ]
         return results, watch.seconds
 
+    def sleep(self, level: int) -> None:
+        """Free the KV cache and the weights, which level 1 keeps in host memory; nothing happens on CPU."""
+        self._llm.sleep(level)
+
+    def wake_up(self, tags: list[str]) -> None:
+        """Take memory for "weights" or "kv_cache" again; the weights come before the cache."""
+        self._llm.wake_up(tags)
+
     # The four calls of vLLM's weight-transfer API, driven by the learner's rank 0.
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
@@ -229,6 +244,8 @@ class RolloutEngine:
 def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
     """The user's arguments for vLLM, with what the device and the recorded log-probs ask for."""
     arguments = dict(spec.engine_args)
+    if spec.can_sleep and spec.device != "cpu":
+        arguments["enable_sleep_mode"] = True
     if spec.device == "cpu":  # whole prompts only, also when a preempted request is prefilled again
         arguments["enable_chunked_prefill"] = False
     elif spec.tensor_parallel > 1:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rlvr.cluster import Bundle, Calls, Placement, spawn, wait, wait_together
+from rlvr.cluster.handles import Ref
 from rlvr.cluster.machine import threads_per_actor
+from rlvr.cluster.turns import Apart, Turn, TurnTaking
 from rlvr.config import Config, RolloutConfig
 from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import (
@@ -36,6 +38,7 @@ class EnginePool:
         bundles: Sequence[Bundle] = (),  # GPUs of each engine; empty: none
     ) -> None:
         self.cfg, self.tokenizer = cfg, tokenizer
+        self.turns: TurnTaking = Apart()
         self._lock = threading.Lock()
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
         rollout = cfg.rollout
@@ -52,6 +55,7 @@ class EnginePool:
             transfer_backend=BACKENDS[choose_backend(cfg, device)[0]],
             logprobs_mode=logprobs_mode(rollout.temperature, rollout.top_p, rollout.top_k),
             trust_remote_code=cfg.model.trust_remote_code,
+            can_sleep=cfg.cluster.colocate,
             engine_args=dict(rollout.engine_args),
         )
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
@@ -87,6 +91,17 @@ class EnginePool:
         """Wait until every engine can generate; returns the versions they run on."""
         return wait_together(self.starting)[0][0]
 
+    def sleep(self, level: int) -> None:
+        """Free the engines' KV cache and weights; vLLM's level 1 keeps these in host memory."""
+        self._move([h.sleep.remote(level) for h in self.handles], "engines going to sleep")
+
+    def wake_up(self, part: str) -> None:
+        """Take memory for "weights" or "kv_cache" again."""
+        self._move([h.wake_up.remote([part]) for h in self.handles], f"engines waking up their {part}")
+
+    def _move(self, refs: Sequence[Ref[None]], what: str) -> None:
+        wait(refs, deadline_seconds=self.cfg.rollout.start_deadline_seconds, what=what)
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
 
@@ -107,6 +122,7 @@ class EnginePool:
             f"generation of {len(requests)} prompts x {n} samples ({requests[0].key} .. {requests[-1].key})"
         )
         with self.exclusive(what):
+            self.turns.take(Turn.GENERATE)
             refs = [h.generate.remote(share, sampling) for h, share in zip(self.handles, shares, strict=True)]
             answers = wait(refs, deadline_seconds=self.cfg.rollout.deadline_seconds, what=what)
         self.busy_seconds += max(seconds for _, seconds in answers)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
-from rlvr.cluster.gpus import engine_parts, learner_parts
+from rlvr.cluster import Bundle
+from rlvr.cluster.gpus import engine_parts, learner_parts, shared_parts
 from rlvr.cluster.machine import engine_gpus, run_gpus
+from rlvr.cluster.turns import Turn, Turns
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.hub import ModelFetcher
@@ -59,30 +61,80 @@ def start_actors(
     cluster.check_resources(ray, gpus=run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
     fetch_models(cfg, tracker.note)
-    of_engines, of_ranks = engine_parts(cfg), learner_parts(cfg)
-    bundles = cluster.reserve([*of_engines, *of_ranks], deadline_seconds=cfg.cluster.start_deadline_seconds)
-    engines = EnginePool(
-        cfg, model_folder(cfg.model.path), inputs.tokenizer, device, bundles[: len(of_engines)]
+    engine_bundles, rank_bundles = _reserve(cfg)
+    spec = LearnerSpec(
+        cfg,
+        model_folder=model_folder(cfg.model.path),
+        base_folder=inputs.base_folder,
+        signals=needed_signals(plugin, cfg.loss, cfg.tracking.signals),
+        plugin=plugin,
+        device=device,
     )
-    learner = LearnerGroup(
-        LearnerSpec(
-            cfg,
-            model_folder=model_folder(cfg.model.path),
-            base_folder=inputs.base_folder,
-            signals=needed_signals(plugin, cfg.loss, cfg.tracking.signals),
-            plugin=plugin,
-            device=device,
-        ),
-        bundles[len(of_engines) :],
-    )
+    engines = EnginePool(cfg, spec.model_folder, inputs.tokenizer, device, engine_bundles)
+    if cfg.cluster.colocate:  # the engines measure free memory while they start, so the learner waits
+        engines.ready()
+        engines.sleep(cfg.cluster.sleep_level)
+    learner = LearnerGroup(spec, rank_bundles)
     graders = stack.enter_context(open_graders(cfg, folder))
     learner_versions, engine_versions = cluster.wait_together(learner.starting, engines.starting)
+    if cfg.cluster.colocate:
+        engines.turns = learner.turns = Turns(
+            SharedGpus(engines, learner), level=cfg.cluster.sleep_level, start=Turn.LEARN
+        )
+        tracker.note(f"engines and learner take turns on their GPUs (sleep level {cfg.cluster.sleep_level})")
     learner.connect(engines.handles)
     backend, reason = choose_backend(cfg, device)
     tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
     kernel, because = backend_in_use(cfg.learner.divergence_backend, device)
     tracker.note(f"divergence and log-probs are computed by {kernel} ({because})")
     return Actors(engines, learner, graders, _versions() | learner_versions[0] | engine_versions[0])
+
+
+def _reserve(cfg: Config) -> tuple[list[Bundle], list[Bundle]]:
+    """The GPUs of every engine and of every rank of the learner; no bundles on CPU."""
+    deadline = cfg.cluster.start_deadline_seconds
+    if cfg.cluster.colocate:
+        shared = cluster.reserve(shared_parts(cfg), deadline_seconds=deadline)
+        return shared, shared
+    of_engines = engine_parts(cfg)
+    bundles = cluster.reserve([*of_engines, *learner_parts(cfg)], deadline_seconds=deadline)
+    return bundles[: len(of_engines)], bundles[len(of_engines) :]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedGpus:
+    """The moves between host memory and GPUs that engines and learner share."""
+
+    engines: EnginePool
+    learner: LearnerGroup
+
+    def engines_sleep(self) -> None:
+        """Free the KV cache and the engines' weights."""
+        self.engines.sleep(self.learner.cfg.cluster.sleep_level)
+
+    def engines_wake_weights(self) -> None:
+        """Give the engines memory for their weights."""
+        self.engines.wake_up("weights")
+
+    def engines_wake_cache(self) -> None:
+        """Give the engines their KV cache."""
+        self.engines.wake_up("kv_cache")
+
+    def push_again(self) -> None:
+        """Send the weights of the last push once more."""
+        self.learner.push_again()
+
+    def learner_load(self) -> None:
+        """Bring all of the learner's states to the GPU."""
+        self.learner.to_device()
+
+    def learner_keep_parameters(self) -> None:
+        """Leave the parameters on the GPU, everything else goes to host memory."""
+        self.learner.to_host(parameters=False)
+
+    def learner_unload(self) -> None:
+        """Send the parameters to host memory, too."""
+        self.learner.to_host(parameters=True)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ def choose_backend(cfg: Config, device: str) -> tuple[str, str]:
         return cfg.sync.backend, "sync.backend says so"
     if device == "cpu":
         return "gloo", "engines run on CPU"
+    if cfg.cluster.colocate:
+        return "ipc", "engines and learner share their GPUs"
     return "nccl", "engines run on GPUs of their own"
 
 
@@ -120,7 +122,9 @@ class VllmSender:
         else:
             from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
-            info = IPCTrainerInitInfo(rank=rank)
+            info = IPCTrainerInitInfo(
+                rank=rank, packed=True, packed_buffer_size_bytes=cfg.sync.bucket_mb << 20
+            )
         self._engine = WeightTransferTrainerFactory.trainer_init(info, client=client, source=self._source)
 
     def send(self, tensors: NamedTensors, version: int) -> None:

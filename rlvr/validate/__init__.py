@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rlvr.advantage.group import RENAMED, WITHOUT_GROUP, build_estimator
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
-from rlvr.cluster.gpus import share_problems
+from rlvr.cluster.gpus import share_problems, turn_problems
 from rlvr.config import Config
 from rlvr.data.templates import build_template
 from rlvr.divergence.backends import backend_in_use
@@ -308,6 +308,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
         )
     found += share_problems(cfg)
+    found += turn_problems(cfg)
     try:
         backend_in_use(cfg.learner.divergence_backend, "cuda" if gpu_learner else "cpu")
     except ValueError as error:

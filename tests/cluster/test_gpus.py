@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.cluster.gpus import Part, check_fit, engine_parts, learner_parts
+from rlvr.cluster.gpus import Part, check_fit, engine_parts, learner_parts, shared_parts, turn_problems
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.validate import validate
@@ -76,3 +76,46 @@ def test_half_gpus_with_tensor_parallelism_are_refused():
 def test_one_and_a_half_gpus_are_refused(engine, rank, key):
     with pytest.raises(ConfigError, match=rf"{key}\.gpus_per_\w+=\d\.5: must be a share of one GPU"):
         validate(run(1, 1, 1, engine, rank))
+
+
+def taking_turns(**changes: object) -> Config:
+    """A configuration for one GPU, with dotted keys (__ for the dot) changed."""
+    cfg = Config(recipe="test")
+    cfg.cluster.colocate = True
+    cfg.rollout.gpus_per_engine = cfg.learner.gpus_per_worker = 0.5
+    cfg.learner.zero_stage = 1
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        setattr(getattr(cfg, section), name, value)
+    return cfg
+
+
+def test_engine_and_rank_share_one_reserved_gpu():
+    assert turn_problems(taking_turns()) == []
+    (part,) = shared_parts(taking_turns())
+    assert (part.gpus, part.actors) == (1.0, 2)
+    assert shared_parts(taking_turns(learner__gpus_per_worker=0.0)) == []
+    cfg = taking_turns(rollout__engines=8, learner__workers=8)
+    assert check_fit([8.0], shared_parts(cfg)) == [0] * 8
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("rollout__engines", 2, "rollout.engines=2 and learner.workers=1"),
+        ("rollout__tensor_parallel", 2, "rollout.tensor_parallel=2"),
+        ("rollout__staleness", 1, "rollout.staleness=1"),
+        ("rollout__gpus_per_engine", 1.0, "two processes share a GPU"),
+        ("learner__zero_stage", 0, "DeepSpeed moves states to host memory from stage 1"),
+        ("cluster__sleep_level", 3, "vLLM has the levels 1 and 2"),
+    ],
+)
+def test_those_who_cannot_take_turns_are_told_why(key, value, said):
+    (problem,) = turn_problems(taking_turns(**{key: value}))
+    assert problem.startswith("cluster.colocate=true with ")
+    assert said in problem
+
+
+def test_on_cpu_turns_need_no_shares():
+    cpu = {"rollout__gpus_per_engine": 0.0, "learner__gpus_per_worker": 0.0, "learner__zero_stage": 0}
+    assert turn_problems(taking_turns(**cpu)) == []

@@ -88,3 +88,22 @@ def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> No
     assert steps[-1]["kl_base_policy/p99"] > 1e-3  # the policy did move, and the engine moved with it
     policy = Qwen3ForCausalLM.from_pretrained(tmp_path / "tied" / "policy")
     assert policy.lm_head.weight.data_ptr() == policy.model.embed_tokens.weight.data_ptr()
+
+
+def test_engine_and_learner_take_turns(tmp_path):
+    """On CPU nothing moves, but every turn is taken, with checkpoints and evaluations between."""
+    code, output, run = train(
+        *SMALL,
+        "cluster.colocate=true",
+        "cluster.sleep_level=2",
+        "run.save_every=1",
+        "eval.every=1",
+        "learner.lr=1e-3",
+        f"run.root={tmp_path}",
+        "run.name=turns",
+    )
+    assert code == 0, output
+    assert "engines and learner take turns on their GPUs (sleep level 2)" in output
+    assert run.leaves_nothing()
+    steps = [r for r in rows(tmp_path / "turns") if r["kind"] == "train"]
+    assert all(r["mismatch/mean"] < 1e-5 for r in steps)
