@@ -98,8 +98,8 @@ class RewardConfig:
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
-    # math_verify_default | python_tests, or package.module:attribute of your own, (gold, response) -> verdict; null:
-    # our grader, which reads the answer by `policy` and compares it with math-verify
+    # math_verify_default | last_number | python_tests, or package.module:attribute of your own, (gold, response) ->
+    # verdict; null: our grader, which reads the answer by `policy` and compares it with math-verify
     verifier: str | None = None
     max_failed: float = 0.1  # share of a step's, or an evaluation's, responses on which the verifier may fail
     correct: float = 1.0  # reward of a right answer

@@ -59,7 +59,7 @@ def test_a_verifier_has_a_name_as_the_other_plug_ins_do():
     )
     with pytest.raises(
         ConfigError,
-        match=r"^reward\.verifier=nonsense: unknown; use one of math_verify_default, python_tests or package",
+        match=r"^reward\.verifier=nonsense: unknown; use one of .*python_tests or package",
     ):
         build_verifier("nonsense")
 

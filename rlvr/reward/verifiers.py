@@ -16,6 +16,7 @@ Verifier = Callable[[str, str], object]
 # Where each is: they load what grading alone needs.
 VERIFIERS = {
     "math_verify_default": "rlvr.reward.reference:math_verify_default",
+    "last_number": "rlvr.reward.last_number:last_number",
     "python_tests": "rlvr.reward.python_tests:verify",
 }
 

@@ -13,13 +13,14 @@ from rlvr.data.catalog import CATALOG
 from rlvr.data.sources import load_problems
 from rlvr.data.templates import TEMPLATES
 from rlvr.reward.pool import GraderPool
+from rlvr.reward.sandbox import kernel
 from rlvr.reward.verdict import GradeRequest
 from rlvr.types import SIGNALS
 from tests.helpers.batches import small_batch
 from tests.helpers.pages import DOCS, blocks, code_of
 
 PAGE = DOCS / "own.md"
-VERIFIER, WEIGHTING = blocks(PAGE, "python")
+VERIFIER, PROGRAMS, WEIGHTING = blocks(PAGE, "python")
 
 
 def test_the_weighting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +46,11 @@ def test_the_verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         workers=1, deadline_seconds=5, memory_mb=512, verifier="my_verifier:close_enough"
     ) as pool:
         assert [verdict.correct for verdict in pool.grade(asked).values()] == [True, False, False]
+
+
+@pytest.mark.skipif(bool(kernel.missing()), reason=f"no jail here: {kernel.missing()}")
+def test_the_program() -> None:
+    exec(PROGRAMS, {})
 
 
 def test_the_rows(tmp_path: Path) -> None:
