@@ -49,7 +49,12 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Config:
         ConfigError: there is no such recipe, key or option, or a value of the wrong type.
     """
     from rlvr.cli.compose import load
+    from rlvr.errors import ConfigError
 
+    if isinstance(overrides, str):
+        raise ConfigError(
+            f'overrides={overrides!r}: a list of "key=value" is expected, such as [{overrides!r}]'
+        )
     return load([f"recipe={name}", *overrides])
 
 

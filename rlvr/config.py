@@ -185,9 +185,7 @@ class ClusterConfig:
     jobs: int | None = None  # of a sweep, side by side at most; null: as cores, memory and GPUs allow
     start_deadline_seconds: float = 120.0  # until all GPUs of the run are free together
     colocate: bool = False  # engines and learner on the same GPUs, in turns
-    sleep_level: int = (
-        1  # of vLLM while the learner has the GPUs: 1 keeps its weights in host memory | 2 drops them
-    )
+    sleep_level: int = 1  # of the engines in the learner's turn: 1 keeps weights in host memory, 2 drops them
 
 
 @dataclass
@@ -222,9 +220,8 @@ class TrackingConfig:
     project: str = "rlvr"  # name of the project in wandb
     group: str | None = None  # name of the group in wandb; a sweep sets its folder's
     tags: list[str] = field(default_factory=list)  # of the run in wandb; a sweep adds its own
-    signals: list[str] = field(
-        default_factory=list
-    )  # token signals to log besides those needed, such as js_base
+    # Token signals to log besides those needed, such as js_base.
+    signals: list[str] = field(default_factory=list)
     console: str = "auto"  # auto | live | plain | off
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import runpy
 import sys
 from importlib.metadata import version
@@ -90,11 +91,10 @@ def recipes() -> str:
 
 
 def first_comment(text: str) -> str:
-    """The first comment line of a recipe that is no instruction to Hydra."""
-    for line in text.splitlines():
-        if line.startswith("# ") and not line.startswith("# @package"):
-            return line.removeprefix("# ")
-    return ""
+    """The first sentence of a recipe's comment, without instructions to Hydra."""
+    lines = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+    said = " ".join(line for line in lines if not line.startswith("@package"))
+    return re.split(r"(?<=\.)\s(?=[A-Z])", said, maxsplit=1)[0]
 
 
 if __name__ == "__main__":

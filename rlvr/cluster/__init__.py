@@ -1,6 +1,6 @@
 """Ray behind one module: start or join a cluster, place actors, and wait with a deadline.
 
-No other module imports ray. Actor classes are plain Python classes; their handles are called as in Ray:
+No other package imports ray. Actor classes are plain Python classes; their handles are called as in Ray:
 `handle.method.remote(...)`, and every result is fetched with `wait`.
 """
 

@@ -130,6 +130,7 @@ class Learner:
             self.cfg.rollout.temperature,
             zero3=zero3,
             divergence_backend=self.cfg.learner.divergence_backend,
+            key=None if training else f"model.base_path={self.cfg.model.base_path or self.cfg.model.path}",
         )
 
     def _load_base(self) -> PolicyModel:
@@ -289,7 +290,7 @@ class Learner:
         return watch.seconds
 
     def to_host(self, parameters: bool) -> None:
-        """Move optimiser, gradients, master weights and base to host memory, or (True) the parameters as well.
+        """Move optimiser, gradients, master weights and base to host memory; in a second call (True) the parameters.
 
         Nothing happens on CPU, where it is one memory.
         """

@@ -54,7 +54,7 @@ class LearnerGroup:
             what="start of the learner",
         )
 
-    def _learn(self) -> list[LearnerHandle]:
+    def _ranks_on_turn(self) -> list[LearnerHandle]:
         """The ranks, in their turn."""
         self.turns.take(Turn.LEARN)
         return self.handles
@@ -89,7 +89,7 @@ class LearnerGroup:
         self._pushed = version
 
     def to_host(self, *, parameters: bool) -> None:
-        """Move the ranks' states to host memory: all but the parameters, or these as well."""
+        """Move the ranks' states to host memory: all but the parameters, or, after those, the parameters."""
         refs = [h.to_host.remote(parameters) for h in self.handles]
         self._call(refs, "learner states to host memory")
 
@@ -100,31 +100,35 @@ class LearnerGroup:
     def score(self, batch: Batch) -> Batch:
         """The batch with the token statistics that this run needs."""
         shared = put(batch)
-        refs = [h.score.remote(shared, sorted(self.signals)) for h in self._learn()]
+        refs = [h.score.remote(shared, sorted(self.signals)) for h in self._ranks_on_turn()]
         answers = self._call(refs, "scoring of a batch")
         self.busy_seconds += max(seconds for _, _, seconds in answers)
         return merge_scores(batch, [(index, values) for index, values, _ in answers])
 
     def step(self, batch: Batch, *, seed: int, progress: float, lr_scale: float = 1.0) -> StepStats:
-        """All optimiser updates of the batch; `lr_scale=0` goes through the motions and changes nothing."""
+        """All optimiser updates of the batch; `lr_scale=0` leaves the weights, but not the
+        optimiser's moments: call `reset_optimizer` after it."""
         shared = put(batch)
-        refs = [h.step.remote(shared, seed=seed, progress=progress, lr_scale=lr_scale) for h in self._learn()]
+        refs = [
+            h.step.remote(shared, seed=seed, progress=progress, lr_scale=lr_scale)
+            for h in self._ranks_on_turn()
+        ]
         answers = self._call(refs, "update on a batch")
         self.busy_seconds += max(seconds for _, seconds in answers)
         return answers[0][0]
 
     def reset_optimizer(self) -> None:
         """Forget the optimiser's moments, as before the first update."""
-        self._call([h.reset_optimizer.remote() for h in self._learn()], "reset of the optimiser")
+        self._call([h.reset_optimizer.remote() for h in self._ranks_on_turn()], "reset of the optimiser")
 
     def save(self, folder: str) -> None:
         """Write the learner's part of a checkpoint into `folder`."""
-        self._call([h.save.remote(folder) for h in self._learn()], f"checkpoint to {folder}")
+        self._call([h.save.remote(folder) for h in self._ranks_on_turn()], f"checkpoint to {folder}")
 
     def load(self, folder: str) -> None:
         """Restore the learner's part of a checkpoint."""
-        self._call([h.load.remote(folder) for h in self._learn()], f"restoring from {folder}")
+        self._call([h.load.remote(folder) for h in self._ranks_on_turn()], f"restoring from {folder}")
 
     def export(self, folder: str) -> None:
         """Write the policy in Hugging Face format."""
-        self._call([h.export.remote(folder) for h in self._learn()], f"export to {folder}")
+        self._call([h.export.remote(folder) for h in self._ranks_on_turn()], f"export to {folder}")

@@ -111,13 +111,16 @@ def load_policy(
     *,
     zero3: dict[str, Any] | None = None,
     divergence_backend: str = "auto",
+    key: str | None = None,
 ) -> PolicyModel:
     """Load a Hugging Face causal LM from a folder or the hub; with a ZeRO-3 configuration, in shards.
+
+    `key` is the setting that named it, for messages; unless given `model.path`.
 
     Raises:
         ConfigError: not a causal LM, a head with a bias or an output transform, or flash-attn missing.
     """
-    key = f"model.path={cfg.path}"
+    key = key or f"model.path={cfg.path}"
     config = read_config(key, folder, cfg.trust_remote_code)
     text = config.get_text_config(decoder=True)  # multimodal models nest it
     for name in UNSUPPORTED_OUTPUT:

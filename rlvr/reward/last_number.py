@@ -1,6 +1,6 @@
 """A verifier for models too small to keep to a format: the last number of a response is its answer.
 
-Use it as `reward.verifier=rlvr.reward.last_number:last_number`. It is lenient by design: a response that lists all
+Use it as `reward.verifier=last_number`. It is lenient by design: a response that lists all
 numbers and ends on the right one is right.
 """
 

@@ -254,18 +254,18 @@ def _find_start(
     cfg: Config, folder: RunFolder, inputs: TrainingInputs
 ) -> tuple[Path | None, TrainingState, list[str]]:
     """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
-    seen = DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})
+    data_now = DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})
     checkpoint = find_checkpoint(folder, cfg.run.resume)
     if checkpoint is None:
-        return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, seen, compared_steps=0), []
+        return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0), []
     start = load_state(checkpoint, cfg)
-    notes = check_data(checkpoint, start.data, seen, cfg)
+    notes = check_data(checkpoint, start.data, data_now, cfg)
     finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
     if start.step > cfg.steps or finished:
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
-    return checkpoint, replace(start, data=seen), notes
+    return checkpoint, replace(start, data=data_now), notes
 
 
 def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:

@@ -46,7 +46,8 @@ class TokenView:
     length: Tensor  # response length of its sequence
     progress: float  # finished share of the training run, 0..1
     seed: int  # differs from step to step, the same in a resumed run
-    in_loss: Tensor | None = None  # False where overlong filtering takes the token out; None: all count
+    # False where overlong filtering or a failed verifier takes the token out; None: all count
+    in_loss: Tensor | None = None
 
     def counted(self, values: Tensor) -> Tensor:
         """The values ([T]) of the tokens in the loss: what statistics of a batch are taken over."""

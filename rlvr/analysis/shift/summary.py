@@ -99,7 +99,10 @@ def write_tables(
         chosen = builders.setdefault((part.checkpoint, part.trajectory), [b(cfg) for b in BUILDERS])
         for builder in chosen:
             builder.add(part)
-    shown = {key: ShownTokens(chosen[-1]) for key, chosen in builders.items()}
+    shown = {
+        key: ShownTokens(next(b for b in chosen if isinstance(b, Identities)))
+        for key, chosen in builders.items()
+    }
     for path in files:
         part = read_token_part(path, cfg, ShownTokens.reads)
         shown[part.checkpoint, part.trajectory].add(part)
