@@ -110,4 +110,5 @@ def _left_as_it_was() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(environment)
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one that C code has installed cannot be put back from here
+                signal.signal(number, handler)

@@ -157,7 +157,9 @@ def without_training(cfg: Config) -> Config:
     )
     data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
     reward = replace(cfg.reward, overlong="off", overlong_filter=False)
-    return replace(cfg, learner=learner, data=data, reward=reward, rollout=replace(cfg.rollout, staleness=0))
+    rollout = replace(cfg.rollout, staleness=0)
+    cluster = replace(cfg.cluster, colocate=False)
+    return replace(cfg, learner=learner, data=data, reward=reward, rollout=rollout, cluster=cluster)
 
 
 def require_verifier(reward: RewardConfig) -> None:

@@ -46,6 +46,7 @@ class Placement:
     gpus: float
     threads: int
     env: dict[str, str] = field(default_factory=dict)
+    cpus: int = 1  # slots of Ray's count
     node: str | None = None  # Ray's id of the only node where it may run; None: any
     bundle: Bundle | None = None  # GPUs that `reserve` has set apart for it
 
@@ -171,7 +172,7 @@ def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
 
     env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
     options: dict[str, Any] = {
-        "num_cpus": 1,
+        "num_cpus": placement.cpus,
         "num_gpus": placement.gpus,
         "max_restarts": 0,
         "runtime_env": {"env_vars": env},

@@ -73,9 +73,16 @@ def turn_problems(cfg: Config) -> list[str]:
             "GPU, so set both to 0.5",
         ),
         (
-            any(shares) and learner.zero_stage == 0,
-            "learner.zero_stage=0: DeepSpeed moves states to host memory from stage 1 on; set it to 1, which one rank "
-            "can have as well",
+            any(shares)
+            and learner.zero_stage != 2
+            and (learner.zero_stage, cfg.model.dtype) != (1, "float32"),
+            f"learner.zero_stage={learner.zero_stage} and model.dtype={cfg.model.dtype}: DeepSpeed moves the states of "
+            "torch's AdamW to host memory at stage 2, or at stage 1 in float32; set learner.zero_stage=2, which one "
+            "rank can have as well",
+        ),
+        (
+            any(shares) and cfg.sync.backend not in ("auto", "ipc"),
+            f"sync.backend={cfg.sync.backend}: two processes on one GPU exchange weights by CUDA IPC; set it to auto",
         ),
     )
     return [f"cluster.colocate=true with {reason}" for wrong, reason in checks if wrong]

@@ -14,9 +14,12 @@ tests that cannot be run are a failure.
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
+import importlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +30,30 @@ from rlvr.reward.verdict import Outcome, Verdict
 _FENCE = re.compile(r"```[ \t]*(?:python|py|python3)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _SHOWN = 200  # characters of a reason
 LIMITS = warden.Limits()
+# What a test means by `len`, `math` or `np` is not the program's to say.
+NOT_THE_PROGRAMS = frozenset(dir(builtins)) | sys.stdlib_module_names | {"np", "numpy", "pd", "pandas"}
+# Modules that a test may use without importing them, as in data sets that keep their imports elsewhere.
+KNOWN_MODULES = frozenset(
+    [
+        "bisect",
+        "collections",
+        "copy",
+        "datetime",
+        "decimal",
+        "fractions",
+        "functools",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "random",
+        "re",
+        "statistics",
+        "string",
+        "sys",
+    ]
+)
 
 
 class UnusableTestsError(ValueError):
@@ -54,7 +81,11 @@ def verify(tests: str, response: str, limits: warden.Limits = LIMITS) -> Verdict
     if program is None:
         return Verdict("", Outcome.NO_ANSWER, None, None, 0.0, "no program in the response")
     try:
-        _run(suite, program, limits)
+        try:
+            _run(suite, program, limits)
+        except warden.JailError:  # the process that makes jails has died, say: once more with another one
+            _warden.cache_clear()
+            _run(suite, program, limits)
     except (UnusableTestsError, warden.JailError):
         raise
     except AssertionError as error:
@@ -132,58 +163,62 @@ def _warden() -> warden.Warden:
 
 def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
     if suite.pairs and suite.function is None:
+        left = limits.seconds
         for given, expected in suite.pairs:
-            with _warden().program(limits) as cell:
-                wanted, written = (
-                    list(_lines(text)) for text in (_text(expected), cell.script(program, _text(given)))
-                )
+            with _warden().program(limits, left) as cell:
+                written = list(_lines(cell.script(program, _text(given))))
+                left = cell.seconds_left
+            wanted = list(_lines(_text(expected)))
             assert written == wanted, f"on {_text(given)[:60]!r} it writes {' / '.join(written)[:60]!r}"
         return
     with _warden().program(limits) as cell:
-        names = cell.load(program)
+        names = [name for name in cell.load(program) if name in defined(program)]
         if suite.pairs:
-            function = _function(names, suite.function)
+            function = _function(cell, names, suite.function)
             for arguments, expected in suite.pairs:
                 found = function(*arguments)
                 found = list(found) if type(found) is tuple else found
                 assert found == expected, f"of {str(arguments)[:60]} it makes {str(found)[:60]}"
         for test in suite.asserts:
-            _run_asserts(test, names, suite.function)
+            _run_asserts(test, cell, names, suite.function)
 
 
-def _run_asserts(test: str, names: dict[str, Any], entry_point: str | None) -> None:
-    scope: dict[str, Any] = {
-        "__name__": "tests",
-        **{n: v for n, v in names.items() if n not in _builtin_names()},
-    }
+def defined(program: str) -> frozenset[str]:
+    """The functions and classes that a program defines at its top, by names that mean nothing else to a test."""
+    found = set()
+    for node in ast.parse(program).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda | ast.Name | ast.Attribute):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return frozenset(found) - NOT_THE_PROGRAMS
+
+
+def _run_asserts(test: str, cell: warden.Cell, names: list[str], entry_point: str | None) -> None:
+    used = {node.id for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
+    scope: dict[str, Any] = {name: cell.name(name) for name in names if name in used}
+    scope |= {name: importlib.import_module(name) for name in used & KNOWN_MODULES}
     if entry_point is not None:
-        scope[entry_point] = _function(names, entry_point)
+        scope[entry_point] = _function(cell, names, entry_point)
+    scope |= {"__name__": "tests", "__builtins__": builtins}
     try:
         exec(compile(test, "<tests>", "exec"), scope)
         if callable(check := scope.get("check")) and not isinstance(check, warden.Remote):
-            check(_function(names, entry_point))
+            check(_function(cell, names, entry_point))
     except TypeError as error:
         if "cannot be handed to a program in a jail" in str(error):
             raise UnusableTestsError(f"{error}; the test begins with {test[:60]!r}") from error
         raise
 
 
-@functools.cache
-def _builtin_names() -> frozenset[str]:
-    import builtins
-
-    return frozenset(dir(builtins))  # what a test means by `len` is not the program's to say
-
-
-def _function(names: dict[str, Any], wanted: str | None) -> Any:
+def _function(cell: warden.Cell, names: list[str], wanted: str | None) -> Any:
     """The program's function of this name, also as a method of the class Solution; without a name the last one."""
-    if wanted is not None and wanted in names:
-        return names[wanted]
+    if wanted is None and names:
+        return cell.name(names[-1])
+    if wanted in names:
+        return cell.name(str(wanted))
     if wanted is not None and "Solution" in names:
-        return getattr(names["Solution"](), wanted)
-    remotes = [value for value in names.values() if isinstance(value, warden.Remote)]
-    if wanted is None and remotes:
-        return remotes[-1]
+        return getattr(cell.name("Solution")(), wanted)
     raise AssertionError(f"the program defines no {wanted or 'function'}")
 
 

@@ -171,7 +171,7 @@ def fetch_models(cfg: Config, say: Callable[[str], object]) -> None:
         fetchers = [
             cluster.spawn(
                 ModelFetcher,
-                cluster.Placement(f"fetch-{i}", gpus=0, threads=1, node=node),
+                cluster.Placement(f"fetch-{i}", gpus=0, threads=1, cpus=0, node=node),
                 name,
                 cfg.model.download_stall_seconds,
             )

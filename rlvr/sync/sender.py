@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -29,6 +30,11 @@ def choose_backend(cfg: Config, device: str) -> tuple[str, str]:
     if cfg.cluster.colocate:
         return "ipc", "engines and learner share their GPUs"
     return "nccl", "engines run on GPUs of their own"
+
+
+def buffer_bytes(infos: Sequence[ParamInfo], wanted: int) -> int:
+    """Bytes of the buffer for packed transfers: each parameter has to fit whole, an embedding as well."""
+    return max([wanted, *(math.prod(p.shape) * p.torch_dtype.itemsize for p in infos)])
 
 
 class Sender(Protocol):
@@ -123,7 +129,7 @@ class VllmSender:
             from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
             info = IPCTrainerInitInfo(
-                rank=rank, packed=True, packed_buffer_size_bytes=cfg.sync.bucket_mb << 20
+                rank=rank, packed=True, packed_buffer_size_bytes=buffer_bytes(infos, cfg.sync.bucket_mb << 20)
             )
         self._engine = WeightTransferTrainerFactory.trainer_init(info, client=client, source=self._source)
 

@@ -83,7 +83,7 @@ def taking_turns(**changes: object) -> Config:
     cfg = Config(recipe="test")
     cfg.cluster.colocate = True
     cfg.rollout.gpus_per_engine = cfg.learner.gpus_per_worker = 0.5
-    cfg.learner.zero_stage = 1
+    cfg.learner.zero_stage = 2
     for key, value in changes.items():
         section, _, name = key.partition("__")
         setattr(getattr(cfg, section), name, value)
@@ -106,7 +106,9 @@ def test_engine_and_rank_share_one_reserved_gpu():
         ("rollout__tensor_parallel", 2, "rollout.tensor_parallel=2"),
         ("rollout__staleness", 1, "rollout.staleness=1"),
         ("rollout__gpus_per_engine", 1.0, "two processes share a GPU"),
-        ("learner__zero_stage", 0, "DeepSpeed moves states to host memory from stage 1"),
+        ("learner__zero_stage", 0, "DeepSpeed moves the states"),
+        ("learner__zero_stage", 3, "DeepSpeed moves the states"),
+        ("sync__backend", "nccl", "two processes on one GPU exchange weights by CUDA IPC"),
         ("cluster__sleep_level", 3, "vLLM has the levels 1 and 2"),
     ],
 )
@@ -119,3 +121,9 @@ def test_those_who_cannot_take_turns_are_told_why(key, value, said):
 def test_on_cpu_turns_need_no_shares():
     cpu = {"rollout__gpus_per_engine": 0.0, "learner__gpus_per_worker": 0.0, "learner__zero_stage": 0}
     assert turn_problems(taking_turns(**cpu)) == []
+
+
+def test_stage_1_moves_in_float32_only():
+    assert turn_problems(taking_turns(learner__zero_stage=1)) == []
+    assert turn_problems(taking_turns(learner__zero_stage=1, model__dtype="bfloat16")) != []
+    assert turn_problems(taking_turns(model__dtype="bfloat16")) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.cluster import free_port
+from rlvr.cluster.machine import free_port
 from rlvr.data.tokenizer import model_folder
 from tests.helpers.models import tied_model
 from tests.helpers.processes import REPOSITORY

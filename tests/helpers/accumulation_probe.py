@@ -15,7 +15,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"  # before DeepSpeed is imported
 import numpy as np
 import torch
 
-from rlvr.cluster import free_port
+from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
 from rlvr.learner.actor import Learner

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr import keys
 from rlvr.config import known_keys
+from rlvr.runtime import keys
 from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, without
 
 TABLES = {name: table for name, table in vars(keys).items() if isinstance(table, KeySet)}

@@ -7,10 +7,10 @@ tests and the expected values stay on the other side. Only the standard library 
 
 import builtins
 import contextlib
-import io
 import json
 import os
 import resource
+import signal
 import socket
 import sys
 import sysconfig
@@ -45,7 +45,11 @@ def main() -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         orders.send(str(pid).encode())
+        closed = not orders.recv(16)  # the order to end it; until it is waited for, its number is its own
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        if closed:
+            return
         orders.send(b"gone")
 
 
@@ -64,7 +68,6 @@ def _serve(limits: dict[str, Any], requests: int, replies: int) -> None:
 def _lock_up(limits: dict[str, Any]) -> bool:
     """Give up all that a program has no use for; whether it also has a network of its own."""
     folder = limits["folder"]
-    os.chdir(folder)
     os.environ.clear()
     os.environ |= {"HOME": folder, "TMPDIR": folder, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -72,7 +75,8 @@ def _lock_up(limits: dict[str, Any]) -> bool:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    closed = kernel.leave_networks()
+    closed = kernel.leave_networks() and kernel.mount_small(folder, limits["folder_bytes"])
+    os.chdir(folder)
     kernel.die_with_parent()  # a new namespace has undone it
     kernel.hide_memory()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -136,18 +140,22 @@ class Program:
     def load(self, text: str) -> list[str]:
         """Run the program as a module; returns the names that it defines."""
         exec(compile(text, "<program>", "exec"), self.names)
-        return [name for name in self.names if type(name) is str and not name.startswith("__")]
+        return [name for name in self.names if type(name) is str and not name.startswith("_")]
 
     def script(self, text: str, given: str) -> str:
         """Run the program as a script on an input; returns what it has written."""
-        output = _Limited(self._output_bytes)
-        sys.stdin = io.TextIOWrapper(io.BytesIO(given.encode()), "utf-8")
-        sys.stdout = io.TextIOWrapper(output, "utf-8", write_through=True)
-        self.names["__name__"] = "__main__"
-        with contextlib.suppress(SystemExit):  # how many a script ends
-            exec(compile(text, "<program>", "exec"), self.names)
-        sys.stdout.flush()
-        return output.getvalue().decode()
+        Path(".input").write_text(given)
+        for number, path, mode in ((0, ".input", os.O_RDONLY), (1, ".output", os.O_RDWR | os.O_CREAT)):
+            opened = os.open(path, mode, 0o600)
+            os.dup2(opened, number)
+            os.close(opened)
+        with open(0, closefd=False) as sys.stdin, open(1, "w", closefd=False) as sys.stdout:
+            self.names["__name__"] = "__main__"
+            with contextlib.suppress(SystemExit):  # how many a script ends
+                exec(compile(text, "<program>", "exec"), self.names)
+        if os.path.getsize(".output") > self._output_bytes:
+            raise MemoryError("more output than a program may write")
+        return Path(".output").read_text()
 
     def name(self, name: str) -> Any:
         """What a name of the program stands for."""
@@ -164,17 +172,6 @@ class Program:
     def apply(self, operation: str, arguments: list[Any]) -> Any:
         """A built-in function of things, such as len or next."""
         return getattr(builtins, operation)(*arguments)
-
-
-class _Limited(io.BytesIO):
-    def __init__(self, largest: int) -> None:
-        super().__init__()
-        self._largest = largest
-
-    def write(self, content: Any) -> int:
-        if self.tell() + len(content) > self._largest:
-            raise MemoryError("more output than a program may write")
-        return super().write(content)
 
 
 def _answer(program: Program, message: dict[str, Any]) -> bytes:

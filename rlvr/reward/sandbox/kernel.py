@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SIGKILL, _SECCOMP_FILTER, _CLONE_THREAD = 9, 2, 0x10000
-_CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
+_CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC, _CLONE_NEWNS = 0x10000000, 0x40000000, 0x08000000, 0x00020000
+_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 1 << 18
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 # Bits of landlock's access rights, and the ABI in which each came.
 _EXECUTE, _WRITE, _READ, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -24,6 +25,7 @@ _FILE_RIGHTS = _EXECUTE | _WRITE | _READ | _TRUNCATE | _IOCTL  # those that a ru
 
 # Syscall numbers: (x86_64, aarch64), None where an architecture has no such call.
 _NUMBERS: dict[str, tuple[int | None, int | None]] = {
+    "prlimit64": (302, 261),
     "clone": (56, 220),
     "clone3": (435, 435),
     "fork": (57, None),
@@ -44,6 +46,14 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "kcmp": (312, 272),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "setpriority": (141, 140),
+    "sched_setaffinity": (203, 122),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
     "unshare": (272, 97),
     "setns": (308, 268),
     "mount": (165, 40),
@@ -112,7 +122,20 @@ def hide_memory() -> None:
 
 def leave_networks() -> bool:
     """Move into a network of its own, without devices; whether the kernel allows that to this user."""
-    return bool(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC) == 0)
+    user, group = os.geteuid(), os.getegid()
+    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWNS) != 0:
+        return False
+    for name, line in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+    return True
+
+
+def mount_small(folder: str, size: int) -> bool:
+    """Mount a file system of `size` bytes on the folder, seen by this process only; after `leave_networks`."""
+    private = _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
+    options = f"size={size},nr_inodes=1024,mode=700".encode()
+    return private and _libc.mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options) == 0
 
 
 def restrict_files(readable: Iterable[str], writable: str) -> None:
@@ -150,7 +173,7 @@ def restrict_calls() -> None:
     """
     column, architecture = _ARCHITECTURES[platform.machine()]
     numbers = {name: pair[column] for name, pair in _NUMBERS.items()}
-    clone, clone3 = numbers.pop("clone"), numbers.pop("clone3")
+    clone, clone3, prlimit = (numbers.pop(name) for name in ("clone", "clone3", "prlimit64"))
     denied = sorted(number for number in numbers.values() if number is not None)
     allow, refuse = (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050000 | errno.EPERM)
     lines = [
@@ -165,6 +188,11 @@ def restrict_calls() -> None:
         (0x15, 0, 4, clone),
         (0x20, 0, 0, 16),  # its flags: a thread may be made, a process may not
         (0x45, 0, 1, _CLONE_THREAD),
+        allow,
+        refuse,
+        (0x15, 0, 4, prlimit),
+        (0x20, 0, 0, 16),  # whose limits: 0 is its own, which libc asks for
+        (0x15, 0, 1, 0),
         allow,
         refuse,
     ]

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 from rlvr.errors import RlvrError
 from rlvr.reward.sandbox import kernel, values
 
+START_SECONDS = 10.0  # to lock a process up, before the program's own time begins
 _SCRIPT = Path(__file__).with_name("jail.py")
 
 
@@ -44,9 +44,10 @@ class OutOfTime(ProgramEnded):
 class Limits:
     """What one program may use."""
 
-    seconds: float = 4.0  # from its start to the last answer, computing or not
+    seconds: float = 4.0  # all of a response's programs together, computing or not
     memory_bytes: int = 512 << 20  # beyond what Python itself has
     file_bytes: int = 16 << 20
+    folder_bytes: int = 64 << 20  # where the kernel lets it be mounted
     output_bytes: int = 4 << 20
 
 
@@ -69,6 +70,7 @@ class Warden:
                 [sys.executable, "-I", str(_SCRIPT), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                env={},  # it could be read from the memory of the jails
             )
         self._orders = ours
 
@@ -79,9 +81,13 @@ class Warden:
         self._process.wait()
 
     @contextlib.contextmanager
-    def program(self, limits: Limits) -> Iterator[Cell]:
-        """A fresh process for one program; gone with its folder at the end of the block."""
-        with tempfile.TemporaryDirectory(prefix="rlvr-jail-") as folder, contextlib.ExitStack() as stack:
+    def program(self, limits: Limits, seconds: float | None = None) -> Iterator[Cell]:
+        """A fresh process for one program, gone with its folder at the end of the block; `seconds` are left for it.
+
+        Raises:
+            JailError: the process that makes them is gone, or this one could not be locked up.
+        """
+        with _folder() as folder, contextlib.ExitStack() as stack:
             requests, replies = os.pipe(), os.pipe()
             for descriptor in (requests[1], replies[0]):
                 stack.callback(os.close, descriptor)
@@ -90,50 +96,71 @@ class Warden:
                 "memory_bytes": limits.memory_bytes,
                 "cpu_seconds": int(limits.seconds) + 1,
                 "file_bytes": limits.file_bytes,
+                "folder_bytes": limits.folder_bytes,
                 "output_bytes": limits.output_bytes,
             }
             try:
                 socket.send_fds(self._orders, [json.dumps(order).encode()], [requests[0], replies[1]])
-                pid = int(self._orders.recv(32))
+                int(self._orders.recv(32))
             except (OSError, ValueError) as error:
                 raise JailError(f"the jail's process is gone ({error})") from error
             finally:
                 os.close(requests[0])
                 os.close(replies[1])
             try:
-                yield Cell(requests[1], replies[0], time.monotonic() + limits.seconds)
+                yield Cell(requests[1], replies[0], limits.seconds if seconds is None else seconds)
             finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
-                self._orders.recv(32)
+                with contextlib.suppress(OSError):  # gone itself, which the next program will find
+                    self._orders.send(b"end")
+                    self._orders.recv(32)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="rlvr-jail-")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["rm", "-rf", "--", folder], check=False)  # however deep a program has made it
 
 
 class Cell:
     """One program in its process."""
 
-    def __init__(self, requests: int, replies: int, deadline: float) -> None:
-        self._requests, self._replies, self._deadline = requests, replies, deadline
+    def __init__(self, requests: int, replies: int, seconds: float) -> None:
+        self._requests, self._replies = requests, replies
+        self._deadline = time.monotonic() + START_SECONDS
         self._waiting = b""
         os.set_blocking(requests, False)
-        # Without a network of its own (a kernel that gives none to this user) the filter of calls refuses sockets.
-        self.own_network = bool(json.loads(self._line())["network"])
+        try:
+            # Without a network of its own (a kernel that gives none to this user) the filter of calls refuses sockets.
+            self.own_network = bool(json.loads(self._line())["network"])
+        except (ProgramEnded, ValueError, KeyError) as error:
+            raise JailError(
+                f"a program could not be locked up ({error}); the grader's log says why"
+            ) from error
+        self._deadline = time.monotonic() + seconds
 
-    def load(self, text: str) -> dict[str, Remote]:
-        """Run the program as a module; what it defines, by name.
+    @property
+    def seconds_left(self) -> float:
+        """What the program has not used of its time."""
+        return self._left()
+
+    def load(self, text: str) -> list[str]:
+        """Run the program as a module; the names that it has.
 
         Raises:
             Exception: what the program raised.
             ProgramEnded: it ended its process, or was too slow.
         """
         names = self._ask("load", text)
-        if not isinstance(names, list):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ProgramEnded("the program answered in the jail's place")
-        found = {}
-        for name in names:
-            if isinstance(name, str) and name.isidentifier():
-                value = self._ask("name", name)
-                found[name] = value
-        return found
+        return names
+
+    def name(self, name: str) -> Any:
+        """What a name of the program stands for."""
+        return self._ask("name", name)
 
     def script(self, text: str, given: str) -> str:
         """What the program writes on an input; raises as `load`."""
@@ -166,6 +193,8 @@ class Cell:
             (name,), text = answer["raised"], str(answer["text"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProgramEnded(f"the program wrote into the jail's answers ({error})") from error
+        if name == "StopIteration" and order != "apply":  # it would end a loop of the tests
+            raise RuntimeError(f"the program raised StopIteration: {text}")
         raise _exception(name, text)
 
     def _remote(self, number: int) -> Remote:
