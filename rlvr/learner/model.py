@@ -18,7 +18,7 @@ from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import load_lm, read_config
 from rlvr.learner.packing import MicroBatch
-from rlvr.learner.sharded import sharded_loading
+from rlvr.learner.sharded import restore_tables, sharded_loading
 
 HeadUse = Callable[[Tensor, Tensor], Any]  # (hidden states [t, H], head [V, H]) -> anything
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
@@ -133,6 +133,8 @@ def load_policy(
         lm = load_lm(
             key, folder, dtype=cfg.dtype, attention=cfg.attention, trust_remote_code=cfg.trust_remote_code
         )
+    if zero3 is not None:
+        restore_tables(lm)
     if getattr(lm.get_output_embeddings(), "bias", None) is not None:
         raise ConfigError(f"{key}: its output head has a bias, which is not supported")
     if cfg.gradient_checkpointing:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 
 @dataclass(slots=True, weakref_slot=True)
 class LiveConfig:
@@ -36,3 +38,19 @@ def sharded_loading(config: dict[str, Any] | None) -> Iterator[None]:
         yield
     finally:
         unset_hf_deepspeed_config()
+
+
+def restore_tables(lm: nn.Module) -> None:
+    """Compute the tables of rotary embeddings again, in the precision that they have in a model loaded whole.
+
+    While parameters are sharded as they are made, DeepSpeed makes every new tensor in their precision: in bf16 the
+    frequencies would be off by up to 0.4 %.
+    """
+    for module in lm.modules():
+        computed = sorted(module._non_persistent_buffers_set)
+        if computed and hasattr(module, "config") and not list(module.parameters(recurse=False)):
+            fresh = type(module)(module.config)
+            for name in computed:
+                old, new = module._buffers[name], fresh._buffers[name]
+                if old is not None and new is not None:
+                    module._buffers[name] = new.to(old.device)

@@ -25,15 +25,20 @@ def probe(rank: int, port: int, folder: str, dtype: str) -> dict[str, object]:
     import deepspeed
 
     cfg = settings(3, dtype, 0.0)
-    spec = LearnerSpec(
-        cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, world_size=2, device="cpu"
-    )
+    cfg.learner.workers = 2
+    spec = LearnerSpec(cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, device="cpu")
     learner = Learner(spec, rank)
     learner._join_group("127.0.0.1", port)
-    whole = {name: p.detach() for name, p in load_policy(cfg.model, folder, 1.0).lm.named_parameters()}
-    sharded = dict(learner._load(folder, training=True).lm.named_parameters())
+    plain = load_policy(cfg.model, folder, 1.0).lm
+    whole = {name: p.detach() for name, p in plain.named_parameters()}
+    lm = learner._load(folder, training=True).lm
+    sharded, buffers = dict(lm.named_parameters()), dict(lm.named_buffers())
     held = sum(p.numel() + p.ds_tensor.numel() for p in sharded.values())
-    different = []
+    different = [
+        name
+        for name, buffer in plain.named_buffers()
+        if buffer.dtype != buffers[name].dtype or not torch.equal(buffer, buffers[name])
+    ]
     for name, parameter in sharded.items():
         with deepspeed.zero.GatheredParameters([parameter]):
             if parameter.dtype != whole[name].dtype or not torch.equal(parameter.detach(), whole[name]):

@@ -74,7 +74,7 @@ def run(*arguments, cwd=REPOSITORY, timeout=120):
 def test_errors_leave_nothing_behind(tmp_path):
     done = run("base=builtin", "policy=./nowhere", "data=arithmetic_heldout", "output=out", cwd=tmp_path)
     assert done.returncode == 1
-    assert "DataError: model folder './nowhere' does not exist" in done.stderr
+    assert "ConfigError: policy=./nowhere: model folder './nowhere' does not exist" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
