@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-from tests.helpers.processes import REPOSITORY
+from tests.helpers.probes import run_probe
 
 pytestmark = pytest.mark.e2e
 
@@ -18,15 +14,7 @@ ERROR = {"0": 2.0**-8, "1": 1e-6, "2": 1e-6, "3": 1e-6}
 
 @pytest.fixture(scope="module")
 def probed() -> dict[str, dict[str, float]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.accumulation_probe", *ERROR],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_probe("accumulation_probe", *ERROR)
 
 
 @pytest.mark.parametrize("stage", ERROR)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-from tests.helpers.processes import REPOSITORY
+from tests.helpers.probes import run_probe
 
 pytestmark = pytest.mark.e2e
 
@@ -21,15 +17,7 @@ COMBINATIONS = [
 @pytest.fixture(scope="module")
 def probed() -> dict[str, dict[str, list[dict[str, float]]]]:
     names = [f"{stage},{dtype},{limit}" for stage, dtype, limit in COMBINATIONS]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.update_probe", *names],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_probe("update_probe", *names)
 
 
 @pytest.mark.parametrize(("stage", "dtype", "limit"), COMBINATIONS)
