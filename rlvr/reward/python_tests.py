@@ -21,7 +21,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr.reward.sandbox import warden
@@ -163,16 +163,16 @@ def _warden() -> warden.Warden:
 
 def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
     if suite.pairs and suite.function is None:
-        left = limits.seconds
         for given, expected in suite.pairs:
-            with _warden().program(limits, left) as cell:
+            with _warden().program(limits) as cell:
                 written = list(_lines(cell.script(program, _text(given))))
-                left = cell.seconds_left
+                limits = replace(limits, seconds=cell.time.left)
             wanted = list(_lines(_text(expected)))
             assert written == wanted, f"on {_text(given)[:60]!r} it writes {' / '.join(written)[:60]!r}"
         return
     with _warden().program(limits) as cell:
-        names = [name for name in cell.load(program) if name in defined(program)]
+        own = defined(program)
+        names = [name for name in cell.load(program) if name in own]
         if suite.pairs:
             function = _function(cell, names, suite.function)
             for arguments, expected in suite.pairs:

@@ -157,12 +157,11 @@ NEARLY = (
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_attack_is_correct(attack):
-    before = set(psutil.pids())
     found, detail = outcome(NEARLY, ATTACKS[attack], seconds=1.5)
     assert found == "wrong", (found, detail)
     assert not Path("/tmp/rlvr-was-here").exists()
     assert not Path("/dev/shm/rlvr-was-here").exists()
-    left = [p for p in set(psutil.pids()) - before if psutil.pid_exists(p) and "jail.py" in _command(p)]
+    left = [p for p in psutil.Process().children(recursive=True) if "jail.py" in _command(p.pid)]
     assert len(left) <= 1, "only the process that forks the jails may be there"
     assert outcome(THREE, ADD)[0] == "correct", "the next program has a jail as good as new"
 

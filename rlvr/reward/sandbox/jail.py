@@ -56,8 +56,8 @@ def main() -> None:
 def _serve(limits: dict[str, Any], requests: int, replies: int) -> None:
     sys.setrecursionlimit(3000)
     with open(requests, "rb") as lines, open(replies, "wb") as answers:
-        closed = _lock_up(limits)
-        answers.write(values.to_line({"network": closed}))
+        _lock_up(limits)
+        answers.write(values.to_line("locked up"))
         answers.flush()
         program = Program(limits["output_bytes"])
         while line := lines.readline(values.LARGEST + 1):
@@ -65,8 +65,12 @@ def _serve(limits: dict[str, Any], requests: int, replies: int) -> None:
             answers.flush()
 
 
-def _lock_up(limits: dict[str, Any]) -> bool:
-    """Give up all that a program has no use for; whether it also has a network of its own."""
+def _lock_up(limits: dict[str, Any]) -> None:
+    """Give up all that a program has no use for.
+
+    A kernel may give this user neither a network nor a file system of its own: the filter of calls refuses sockets
+    all the same, and files are limited one by one.
+    """
     folder = limits["folder"]
     os.environ.clear()
     os.environ |= {"HOME": folder, "TMPDIR": folder, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -75,14 +79,15 @@ def _lock_up(limits: dict[str, Any]) -> bool:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    closed = kernel.leave_networks() and kernel.mount_small(folder, limits["folder_bytes"])
+    if kernel.leave_networks():
+        kernel.mount_small(folder, limits["folder_bytes"])
     os.chdir(folder)
     kernel.die_with_parent()  # a new namespace has undone it
     kernel.hide_memory()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     for name, limit in {
         resource.RLIMIT_AS: pages * resource.getpagesize() + limits["memory_bytes"],
-        resource.RLIMIT_CPU: limits["cpu_seconds"],
+        resource.RLIMIT_CPU: int(limits["seconds"]) + 1,
         resource.RLIMIT_FSIZE: limits["file_bytes"],
         resource.RLIMIT_NOFILE: OPEN_FILES,
         resource.RLIMIT_STACK: STACK_BYTES,
@@ -93,7 +98,6 @@ def _lock_up(limits: dict[str, Any]) -> bool:
         resource.setrlimit(name, (most, most))
     kernel.restrict_files(_readable(), folder)
     kernel.restrict_calls()
-    return bool(closed)
 
 
 def _readable() -> list[str]:

@@ -15,14 +15,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr.errors import RlvrError
 from rlvr.reward.sandbox import kernel, values
+from rlvr.timing import Deadline
 
 START_SECONDS = 10.0  # to lock a process up, before the program's own time begins
 _SCRIPT = Path(__file__).with_name("jail.py")
@@ -81,8 +81,8 @@ class Warden:
         self._process.wait()
 
     @contextlib.contextmanager
-    def program(self, limits: Limits, seconds: float | None = None) -> Iterator[Cell]:
-        """A fresh process for one program, gone with its folder at the end of the block; `seconds` are left for it.
+    def program(self, limits: Limits) -> Iterator[Cell]:
+        """A fresh process for one program, gone with its folder at the end of the block.
 
         Raises:
             JailError: the process that makes them is gone, or this one could not be locked up.
@@ -91,14 +91,7 @@ class Warden:
             requests, replies = os.pipe(), os.pipe()
             for descriptor in (requests[1], replies[0]):
                 stack.callback(os.close, descriptor)
-            order = {
-                "folder": folder,
-                "memory_bytes": limits.memory_bytes,
-                "cpu_seconds": int(limits.seconds) + 1,
-                "file_bytes": limits.file_bytes,
-                "folder_bytes": limits.folder_bytes,
-                "output_bytes": limits.output_bytes,
-            }
+            order = {"folder": folder, **asdict(limits)}
             try:
                 socket.send_fds(self._orders, [json.dumps(order).encode()], [requests[0], replies[1]])
                 int(self._orders.recv(32))
@@ -108,7 +101,7 @@ class Warden:
                 os.close(requests[0])
                 os.close(replies[1])
             try:
-                yield Cell(requests[1], replies[0], limits.seconds if seconds is None else seconds)
+                yield Cell(requests[1], replies[0], limits.seconds)
             finally:
                 with contextlib.suppress(OSError):  # gone itself, which the next program will find
                     self._orders.send(b"end")
@@ -129,22 +122,16 @@ class Cell:
 
     def __init__(self, requests: int, replies: int, seconds: float) -> None:
         self._requests, self._replies = requests, replies
-        self._deadline = time.monotonic() + START_SECONDS
+        self.time = Deadline(START_SECONDS)
         self._waiting = b""
         os.set_blocking(requests, False)
         try:
-            # Without a network of its own (a kernel that gives none to this user) the filter of calls refuses sockets.
-            self.own_network = bool(json.loads(self._line())["network"])
-        except (ProgramEnded, ValueError, KeyError) as error:
+            self._line()  # it is locked up
+        except ProgramEnded as error:
             raise JailError(
                 f"a program could not be locked up ({error}); the grader's log says why"
             ) from error
-        self._deadline = time.monotonic() + seconds
-
-    @property
-    def seconds_left(self) -> float:
-        """What the program has not used of its time."""
-        return self._left()
+        self.time = Deadline(seconds)  # the program's own
 
     def load(self, text: str) -> list[str]:
         """Run the program as a module; the names that it has.
@@ -153,22 +140,22 @@ class Cell:
             Exception: what the program raised.
             ProgramEnded: it ended its process, or was too slow.
         """
-        names = self._ask("load", text)
+        names = self.ask("load", text)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ProgramEnded("the program answered in the jail's place")
         return names
 
     def name(self, name: str) -> Any:
         """What a name of the program stands for."""
-        return self._ask("name", name)
+        return self.ask("name", name)
 
     def script(self, text: str, given: str) -> str:
         """What the program writes on an input; raises as `load`."""
-        return str(self._ask("script", text, given))
+        return str(self.ask("script", text, given))
 
     def call(self, number: int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """A call of something inside; lists and dictionaries among the arguments take what it made of them."""
-        answer = self._ask("call", number, list(arguments), named)
+        answer = self.ask("call", number, list(arguments), named)
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], list)):
             raise ProgramEnded("the program answered in the jail's place")
         for before, after in zip(arguments, answer[1], strict=False):
@@ -179,11 +166,8 @@ class Cell:
                 before.update(after)
         return answer[0]
 
-    def ask_of(self, order: str, *arguments: Any) -> Any:
-        """An attribute of something inside, or a built-in function of it."""
-        return self._ask(order, *arguments)
-
-    def _ask(self, order: str, *arguments: Any) -> Any:
+    def ask(self, order: str, *arguments: Any) -> Any:
+        """What the other side makes of an order with plain arguments; raises as `load`."""
         message = {"order": order, "arguments": values.dump(list(arguments), _number_of)}
         self._send(values.to_line(message))
         try:
@@ -203,7 +187,7 @@ class Cell:
     def _send(self, line: bytes) -> None:
         rest = memoryview(line)
         while rest:
-            _, ready, _ = select.select([], [self._requests], [], self._left())
+            _, ready, _ = select.select([], [self._requests], [], self.time.left)
             if not ready:
                 raise OutOfTime("the program took longer than it may")
             try:
@@ -213,7 +197,7 @@ class Cell:
 
     def _line(self) -> bytes:
         while b"\n" not in self._waiting:
-            ready, _, _ = select.select([self._replies], [], [], self._left())
+            ready, _, _ = select.select([self._replies], [], [], self.time.left)
             if not ready:
                 raise OutOfTime("the program took longer than it may")
             piece = os.read(self._replies, 1 << 16)
@@ -224,9 +208,6 @@ class Cell:
                 raise ProgramEnded("the program answered with more than a message may have")
         line, _, self._waiting = self._waiting.partition(b"\n")
         return line
-
-    def _left(self) -> float:
-        return max(0.0, self._deadline - time.monotonic())
 
 
 class Remote:
@@ -242,16 +223,16 @@ class Remote:
         return self._cell.call(self._number, arguments, named)
 
     def __getattr__(self, name: str) -> Any:
-        return self._cell.ask_of("attribute", self._number, name)
+        return self._cell.ask("attribute", self._number, name)
 
     def __len__(self) -> int:
-        return int(self._cell.ask_of("apply", "len", [self]))
+        return int(self._cell.ask("apply", "len", [self]))
 
     def __iter__(self) -> Iterator[Any]:
-        steps = self._cell.ask_of("apply", "iter", [self])
+        steps = self._cell.ask("apply", "iter", [self])
         while True:
             try:
-                yield self._cell.ask_of("apply", "next", [steps])
+                yield self._cell.ask("apply", "next", [steps])
             except StopIteration:
                 return
 
@@ -262,10 +243,10 @@ class Remote:
         return any(part == value for part in self)
 
     def __str__(self) -> str:
-        return str(self._cell.ask_of("apply", "str", [self]))
+        return str(self._cell.ask("apply", "str", [self]))
 
     def __repr__(self) -> str:
-        return str(self._cell.ask_of("apply", "repr", [self]))
+        return str(self._cell.ask("apply", "repr", [self]))
 
 
 def _number_of(value: Any) -> int:
