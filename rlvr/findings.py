@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from rlvr.cli.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.runtime.folder import write_atomically
 from rlvr.stats.student import p_text
+from rlvr.timing import Stopwatch
 
 FORMS = (ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),)
 CONTROLS = ("grpo_kl", "sft")
@@ -84,7 +84,7 @@ def main() -> None:
     answer_help("findings")
     with readable_errors():
         run = _run_folder(sys.argv[1:])
-        started = time.monotonic()
+        watch = Stopwatch()
         folders = {"run": run} | {name: run / "findings" / name for name in CONTROLS}
         for name in CONTROLS:
             _train_control(name, run, folders[name])
@@ -102,7 +102,7 @@ def main() -> None:
             "crossings": [asdict(c) for c in crossings],
         }
         ends = {name: asdict(end) for name, end in endpoints.items()}
-        numbers |= {"endpoints": ends, "seconds": round(time.monotonic() - started, 1)}
+        numbers |= {"endpoints": ends, "seconds": round(watch.seconds, 1)}
         write_atomically(run / "findings" / "findings.json", json.dumps(numbers, indent=2) + "\n")
         print(f"\n{table}\n{run / 'findings' / 'findings.md'}, {run / 'report' / 'report.html'}")
 

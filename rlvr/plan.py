@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import read_config
+from rlvr.learner.model import WORKSPACE_MB
 from rlvr.learner.scoring import needed_signals, needs_base
 from rlvr.validate import batch_plan, validate
 
 BYTES = {"float32": 4, "bfloat16": 2}
-WORKSPACE = 1.3e9  # logits of one chunk of tokens, see rlvr.learner.model
 DUMP_BYTES_PER_TOKEN = 20.0  # id and log-prob as text
 LIBRARIES = 2e9  # CUDA, NCCL and cuBLAS on each GPU
 
@@ -75,13 +76,13 @@ def model_shape(cfg: Config) -> ModelShape:
         ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from rlvr.data.tokenizer import model_folder
 
+    trust = cfg.model.trust_remote_code
+    config = read_config(f"model.path={cfg.model.path}", model_folder(cfg.model.path), trust)
     try:
-        folder, trust = model_folder(cfg.model.path), cfg.model.trust_remote_code
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
     except (ValueError, OSError) as error:
@@ -123,7 +124,10 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
         ("optimiser", states),
         ("base", size * n / share(3) if base else 0.0),
         ("activations (estimate)", kept if cfg.model.gradient_checkpointing else layer * shape.layers),
-        ("logits, gradient of the head", min(WORKSPACE, 8.0 * tokens * shape.vocabulary) + head_gradient),
+        (
+            "logits, gradient of the head",
+            min(WORKSPACE_MB * 1e6, 8.0 * tokens * shape.vocabulary) + head_gradient,
+        ),
     ]
     if cfg.learner.gpus_per_worker > 0:
         parts.append(("libraries (estimate)", LIBRARIES))

@@ -67,8 +67,9 @@ class LoadedRun:
     @property
     def policy(self) -> Path | None:
         """The exported policy in Hugging Face format, if there is one."""
-        exported = self.folder / "policy"
-        return exported if (exported / "config.json").is_file() else None
+        from rlvr.analysis.run_inputs import TrainedRun
+
+        return TrainedRun(self.folder, self.config).policy
 
     def metrics(self, kind: str | None = None) -> pa.Table:
         """metrics.jsonl as a table; `kind` "train" has a row for each step, "eval" one for each evaluation.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from rlvr.timing import Stopwatch
 
 
 class PartsDone:
@@ -17,7 +18,7 @@ class PartsDone:
 
     def __init__(self, what: str, total: int, done: int = 0) -> None:
         self._total, self._done, self._found = total, done, done
-        self._last = self._began = time.monotonic()
+        self._since_last = self._whole = Stopwatch()
         self._console = Console(highlight=False, soft_wrap=True)
         columns = (
             TextColumn(what),
@@ -38,7 +39,7 @@ class PartsDone:
 
     def seconds(self) -> float:
         """Seconds since the last part."""
-        return time.monotonic() - self._last
+        return self._since_last.seconds
 
     def note(self, text: str) -> None:
         """A line for the reader."""
@@ -48,8 +49,8 @@ class PartsDone:
     def done(self, text: str) -> None:
         """One more part is finished; says so with the time that is left."""
         self._done += 1
-        self._last = time.monotonic()
-        pace = (self._last - self._began) / (self._done - self._found)
+        self._since_last = Stopwatch()
+        pace = self._whole.seconds / (self._done - self._found)
         left = f"about {pace * (self._total - self._done):.0f} s left"
         self.note(f"{text}; {left}")
         self._bar.update(self._task, completed=self._done, left=left)

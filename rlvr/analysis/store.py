@@ -91,11 +91,6 @@ def versions_of(*packages: str) -> dict[str, str]:
     return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
-def known_number(value: float) -> float | None:
-    """The value, or None for nan, which JSON does not have."""
-    return None if value != value else value
-
-
 def claim(path: Path, settings: Mapping[str, Any], key: str) -> None:
     """Record what a folder is computed with, or check it; `key` is what named the folder, such as `output=mine`.
 

@@ -110,6 +110,6 @@ class Turns:
         moves.engines_wake_weights()
         if (
             turn is Turn.GENERATE and self._level > 1
-        ):  # nothing has been learnt since, but the sleep dropped them
+        ):  # nothing new to push, but the sleep dropped the weights
             moves.push_again()
         return Turn.PUSH

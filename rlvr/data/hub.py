@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from rlvr.errors import DataError, DeadlineError
+from rlvr.timing import Stopwatch
 
 LOOK_EVERY_SECONDS = 2.0
 TEXT = (".json", ".txt", ".model", ".tiktoken", ".jinja", ".py")
@@ -38,14 +38,14 @@ class ModelFetcher:
             DataError: there is no such model, it may not be read, or the hub cannot be reached and the cache lacks it.
             DeadlineError: no new byte has come for `stall_seconds`.
         """
-        started = time.perf_counter()
+        watch = Stopwatch()
         bounded_by_progress(
             lambda: _fetch(self.name),
             lambda: cached_bytes(self.name),
             stall_seconds=self.stall_seconds,
             what=f"download of the model {self.name}",
         )
-        return time.perf_counter() - started
+        return watch.seconds
 
 
 def bounded_by_progress(
@@ -66,13 +66,13 @@ def bounded_by_progress(
 
     thread = threading.Thread(target=run, name=what, daemon=True)
     thread.start()
-    seen, since = progress(), time.monotonic()
+    seen, since = progress(), Stopwatch()
     while thread.is_alive():
         thread.join(min(LOOK_EVERY_SECONDS, stall_seconds))
         now = progress()
         if now != seen:
-            seen, since = now, time.monotonic()
-        elif thread.is_alive() and time.monotonic() - since >= stall_seconds:
+            seen, since = now, Stopwatch()
+        elif thread.is_alive() and since.seconds >= stall_seconds:
             raise DeadlineError(
                 f"{what}: no new byte for {stall_seconds:g} s, {seen / 1e9:.2f} GB are there. Start again to go on "
                 "from there, or raise model.download_stall_seconds."

@@ -289,19 +289,25 @@ class Learner:
         self._sender.send(self.named_parameters, version)
         return watch.seconds
 
-    def to_host(self, parameters: bool) -> None:
-        """Move optimiser, gradients, master weights and base to host memory; in a second call (True) the parameters.
-
-        Nothing happens on CPU, where it is one memory.
-        """
+    def states_to_host(self) -> None:
+        """Move optimiser, gradients, master weights and base to host memory; on CPU it is one memory."""
         from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
 
         if self.spec.device == "cpu":
             return
         states = [State.optim_states, State.hp_params, State.lp_grads, State.contiguous_grad_buffer]
-        self.engine.offload_states(include=[State.lp_params] if parameters else states)
-        if self.base is not None and self.cfg.learner.zero_stage < 3:  # a sharded base stays where it is
+        self.engine.offload_states(include=states)
+        if self.base is not None:
             self.base.to("cpu")
+        torch.cuda.empty_cache()
+
+    def parameters_to_host(self) -> None:
+        """Move the parameters to host memory, once the states are there."""
+        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
+
+        if self.spec.device == "cpu":
+            return
+        self.engine.offload_states(include=[State.lp_params])
         torch.cuda.empty_cache()
 
     def to_device(self) -> None:
@@ -309,7 +315,7 @@ class Learner:
         if self.spec.device == "cpu":
             return
         self.engine.reload_states()
-        if self.base is not None and self.cfg.learner.zero_stage < 3:
+        if self.base is not None:
             self.base.to(self.device)
 
     def save(self, folder: str) -> None:

@@ -46,9 +46,7 @@ def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool, device: 
             config["data_types"] = {"grad_accum_dtype": "fp32"}
     if cfg.zero_stage == 3:
         config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = False
-        if (
-            device == "cpu"
-        ):  # on GPUs DeepSpeed's default keeps norms and biases whole and saves their gathering
+        if device == "cpu":  # on GPUs norms and biases stay whole, which saves their gathering
             config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     # Left out, DeepSpeed clips at a default of its own.
     config["gradient_clipping"] = cfg.max_grad_norm if training and not clips_itself(cfg, dtype) else 0.0

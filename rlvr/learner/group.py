@@ -74,24 +74,26 @@ class LearnerGroup:
     def push(self, version: int) -> None:
         """Bring the engines to the learner's current weights, from now on called `version`."""
         self.turns.take(Turn.PUSH)
-        self.send(version)
+        self._send(version)
         self.turns.pushed()
 
     def push_again(self) -> None:
         """Send the weights of the last push once more, to engines that have dropped them."""
-        self.send(self._pushed)
+        self._send(self._pushed)
 
-    def send(self, version: int) -> None:
-        """Send the weights; for those who have seen to it that the engines can take them."""
+    def _send(self, version: int) -> None:
         refs = [h.push_weights.remote(version) for h in self.handles]
         seconds = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
         self.busy_seconds += max(seconds)
         self._pushed = version
 
-    def to_host(self, *, parameters: bool) -> None:
-        """Move the ranks' states to host memory: all but the parameters, or, after those, the parameters."""
-        refs = [h.to_host.remote(parameters) for h in self.handles]
-        self._call(refs, "learner states to host memory")
+    def states_to_host(self) -> None:
+        """Move the ranks' states, all but the parameters, to host memory."""
+        self._call([h.states_to_host.remote() for h in self.handles], "learner states to host memory")
+
+    def parameters_to_host(self) -> None:
+        """Move the ranks' parameters to host memory, once the states are there."""
+        self._call([h.parameters_to_host.remote() for h in self.handles], "parameters to host memory")
 
     def to_device(self) -> None:
         """Move the ranks' states back."""

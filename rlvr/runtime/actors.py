@@ -130,11 +130,11 @@ class SharedGpus:
 
     def learner_keep_parameters(self) -> None:
         """Leave the parameters on the GPU, everything else goes to host memory."""
-        self.learner.to_host(parameters=False)
+        self.learner.states_to_host()
 
     def learner_unload(self) -> None:
         """Send the parameters to host memory, too."""
-        self.learner.to_host(parameters=True)
+        self.learner.parameters_to_host()
 
 
 @contextmanager

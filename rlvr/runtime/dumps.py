@@ -133,14 +133,14 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
         "logprobs": [round(float(x), 6) for x in sample.logprobs],
         "truncated": sample.truncated,
         "weight_version": sample.weight_version,
-        "reward": _number(sample.reward),
-        "advantage": _number(sample.advantage),
+        "reward": known_number(sample.reward),
+        "advantage": known_number(sample.advantage),
         "verdict": None if verdict is None else verdict.outcome.value,
         "extracted": None if verdict is None else verdict.extracted,
         "in_loss": sample.in_loss,
     }
 
 
-def _number(value: float) -> float | None:
+def known_number(value: float) -> float | None:
     """The value, or null for nan, which JSON does not have."""
     return None if value != value else value

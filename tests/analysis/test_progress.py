@@ -10,10 +10,12 @@ from rlvr.analysis.progress import PartsDone
 
 
 def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    clock = iter([0.0, 10.0, 30.0])
-    monkeypatch.setattr("rlvr.analysis.progress.time.monotonic", lambda: next(clock, 30.0))
+    now = 0.0
+    monkeypatch.setattr("rlvr.timing.time.perf_counter", lambda: now)
     with PartsDone("scoring", total=8, done=3) as progress:
+        now = 10.0
         progress.done("part 4/8: [odd] 7 tokens")
+        now = 30.0
         progress.done("part 5/8")
     assert capsys.readouterr().out == (
         "part 4/8: [odd] 7 tokens; about 40 s left\npart 5/8; about 45 s left\n"

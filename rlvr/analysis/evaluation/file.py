@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.store import known_number
 from rlvr.errors import DataError
+from rlvr.runtime.dumps import known_number
 from rlvr.stats.accuracy import (
     Doubles,
     EvalResult,

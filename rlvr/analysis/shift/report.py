@@ -12,8 +12,9 @@ from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.summary import Headline
 from rlvr.analysis.shift.tables import TABLES
-from rlvr.analysis.store import known_number, versions_of
+from rlvr.analysis.store import versions_of
 from rlvr.analysis.tables import FORMAT_VERSION
+from rlvr.runtime.dumps import known_number
 from rlvr.stats.accuracy import Estimate
 
 PACKAGES = ("rlvr", "torch", "transformers", "pyarrow", "numpy")
