@@ -296,16 +296,22 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
+    if (cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0) and cfg.loss.rollout_correction is not None:
+        found.append(
+            "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
+            "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
+        )
+    return found + _devices(cfg)
+
+
+def _devices(cfg: Config) -> list[str]:
+    """What is wrong with who runs on which device."""
+    found = []
     gpu_engines, gpu_learner = cfg.rollout.gpus_per_engine > 0, cfg.learner.gpus_per_worker > 0
     if gpu_engines != gpu_learner:
         found.append(
             f"rollout.gpus_per_engine={cfg.rollout.gpus_per_engine:g} and "
             f"learner.gpus_per_worker={cfg.learner.gpus_per_worker:g}: put both on GPUs or neither"
-        )
-    if (cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0) and cfg.loss.rollout_correction is not None:
-        found.append(
-            "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
-            "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
         )
     found += share_problems(cfg)
     found += turn_problems(cfg)
