@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ from rlvr.cli.entry import command_entry
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.pool import GraderPool
-from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.reward.verdict import GradeRequest, Outcome, Verdict, options_text
 from rlvr.runtime.dumps import open_dump
 from rlvr.timing import Stopwatch
 
@@ -35,7 +35,9 @@ class AuditConfig:
     file: str | None = None  # jsonl or jsonl.gz; must be given
     output: str | None = None  # jsonl of verdicts, one per row; a summary goes beside it
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
-    verifier: str | None = None  # package.module:function instead of our grader
+    verifier: str | None = None  # a verifier's name or package.module:function, instead of our grader
+    verifier_options: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
+    correct_from: float | None = None  # least score that counts as correct
     second: str | None = None  # package.module:function to compare with
     answer_column: str = "answer"  # gold answers
     response_column: str = "response"  # without it each answer is graded against itself
@@ -66,12 +68,14 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     tally = AuditTally(keep_slowest=config.show)
     with ExitStack() as stack:
         lines = stack.enter_context(open_dump(source))
-        pool = stack.enter_context(_pool(config, config.verifier))
+        pool = stack.enter_context(_pool(config, config.verifier, options_text(config.verifier_options)))
         second = stack.enter_context(_pool(config, config.second)) if config.second else None
         reader = stack.enter_context(_pool(config, READER)) if config.verifier is None else None
         output = stack.enter_context(_Output(config.output))
         for batch in _batches(read_rows(lines, columns), config.batch_rows):
-            graded, compared, read = (_grade(one, batch) if one else {} for one in (pool, second, reader))
+            graded, compared, read = (
+                _grade(one, batch, source.stem) if one else {} for one in (pool, second, reader)
+            )
             for row in batch:
                 verdict, reading = graded.get(row.key) or _ungradable(row), read.get(row.key)
                 if columns.response is None and verdict.correct and reading is not None:
@@ -148,13 +152,15 @@ def _columns(source: Path, config: AuditConfig) -> Columns:
     return Columns(config.answer_column, config.response_column if responses else None, config.label_column)
 
 
-def _pool(config: AuditConfig, verifier: str | None) -> GraderPool:
+def _pool(config: AuditConfig, verifier: str | None, options: str = "") -> GraderPool:
     return GraderPool(
         workers=config.workers,
         deadline_seconds=config.deadline_seconds,
         memory_mb=config.memory_mb,
         policy=config.policy,
         verifier=verifier,
+        options=options,
+        correct_from=config.correct_from,
         save_folder=Path(config.save_folder) if config.save_folder else None,
         start_timeout_seconds=config.start_timeout_seconds,
     )
@@ -165,8 +171,14 @@ def _batches(rows: Iterator[AuditRow], size: int) -> Iterator[list[AuditRow]]:
         yield batch
 
 
-def _grade(pool: GraderPool, batch: list[AuditRow]) -> dict[str, Verdict]:
-    return pool.grade([GradeRequest(row.key, row.gold, row.response) for row in batch if not row.problem])
+def _grade(pool: GraderPool, batch: list[AuditRow], source: str) -> dict[str, Verdict]:
+    return pool.grade(
+        [
+            GradeRequest(row.key, row.gold, row.response, row.example(source))
+            for row in batch
+            if not row.problem
+        ]
+    )
 
 
 def _ungradable(row: AuditRow) -> Verdict:

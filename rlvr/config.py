@@ -41,6 +41,12 @@ class SourceConfig:
     answer: str | None = None  # column of the gold answer
     id: str | None = None  # column of the problem's id
     limit: int | None = None  # use only the first so many problems
+    # How its answers are graded; null: as `reward` says.
+    verifier: str | None = None
+    policy: str | None = None
+    correct_from: float | None = None
+    # keyword arguments of the verifier named here, or of reward.verifier instead of reward.verifier_options
+    verifier_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,9 +104,14 @@ class RewardConfig:
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
     policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
-    # math_verify_default | last_number | python_tests, or package.module:attribute of your own, (gold, response) ->
-    # verdict; null: our grader, which reads the answer by `policy` and compares it with math-verify
+    # math | math_verify_default | last_number | python_tests, or package.module:attribute of your own, (example,
+    # response) or (gold, response) -> verdict; null: math, which reads the answer by `policy` and compares it with
+    # math-verify
     verifier: str | None = None
+    verifier_options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the verifier
+    correct_from: float | None = (
+        None  # least score that counts as correct; null: 0.5, or what the verifier says
+    )
     max_failed: float = 0.1  # share of a step's, or an evaluation's, responses on which the verifier may fail
     correct: float = 1.0  # reward of a right answer
     incorrect: float = 0.0  # reward of a wrong answer

@@ -27,12 +27,12 @@ from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.run_inputs import require_verifier
+from rlvr.analysis.run_inputs import require_verifiers
 from rlvr.analysis.store import versions_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
 from rlvr.locks import exclusive
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.pool import GraderPool, open_grader_pool
 
 
 def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
@@ -56,7 +56,7 @@ def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     versions = versions_of("rlvr", "torch", "transformers", "ray", "math-verify")
     if len(finished) == len(keys):
         return _summarise(store, finished, cfg, versions)
-    require_verifier(inputs.reward)
+    require_verifiers(inputs.reward, [prompt.problem.rules for prompt in inputs.prompts])
     with (
         _open_pool(cfg, inputs) as pool,
         _open_graders(cfg, inputs) as graders,
@@ -127,12 +127,10 @@ def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
 
 
 def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:
-    return GraderPool(
+    return open_grader_pool(
+        inputs.reward,
+        [prompt.problem.rules for prompt in inputs.prompts],
         workers=cfg.grading_workers,
-        deadline_seconds=inputs.reward.deadline_seconds,
-        memory_mb=inputs.reward.memory_mb,
-        policy=inputs.reward.policy,
-        verifier=inputs.reward.verifier,
         save_folder=inputs.output,
     )
 

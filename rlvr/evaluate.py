@@ -36,13 +36,14 @@ from rlvr.analysis.evaluation.file import (
     summarise,
 )
 from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts, write_responses
-from rlvr.analysis.run_inputs import require_verifier, without_training
+from rlvr.analysis.run_inputs import require_verifiers, without_training
 from rlvr.analysis.store import write_text
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.config import Config
+from rlvr.data.sources import rules_of
 from rlvr.data.stream import build_eval_sets
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError, RlvrError
@@ -65,7 +66,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
     evaluation cannot be used, or another process is writing to the folder.
     """
     cfg = without_training(cfg)
-    require_verifier(cfg.reward)
+    require_verifiers(cfg.reward, map(rules_of, cfg.data.eval))
     validate(cfg)
     before = read_evaluation(earlier) if earlier else {}
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)

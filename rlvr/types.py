@@ -9,13 +9,15 @@ divergences are in nats.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.reward.verdict import Verdict
+from rlvr.reward.example import Example
+from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -75,6 +77,22 @@ class Problem:
     source: str  # name of the data set
     # Where the question is more than one user turn, which `question` then spells out.
     messages: tuple[Message, ...] = ()
+    # Every column of the row, JSON-like, for verifiers that read more than the answer; empty for made problems.
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    rules: Rules = DEFAULT_RULES  # how answers are graded, where the source says so itself
+
+    @property
+    def example(self) -> Example:
+        """The problem as a verifier sees it."""
+        return Example(self.id, self.question, self.answer, self.source, self.columns)
+
+    def grade_requests(self, responses: Iterable[tuple[str, str]]) -> list[GradeRequest]:
+        """The requests to grade responses to this problem, each given as (sample id, text)."""
+        example = self.example
+        return [
+            GradeRequest(name, self.answer, text, example=example, rules=self.rules)
+            for name, text in responses
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,10 @@ class Group:
     def graded(self) -> tuple[Sample, ...]:
         """The samples on which the verifier did not fail."""
         return tuple(s for s in self.samples if not s.failed)
+
+    def grade_requests(self) -> list[GradeRequest]:
+        """The requests to grade its samples."""
+        return self.prompt.problem.grade_requests((s.id, s.text) for s in self.samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from yaml import YAMLError
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError
+from rlvr.reward.verdict import Rules
 from rlvr.runtime.dumps import dump_files
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
@@ -162,15 +164,18 @@ def without_training(cfg: Config) -> Config:
     return replace(cfg, learner=learner, data=data, reward=reward, rollout=rollout, cluster=cluster)
 
 
-def require_verifier(reward: RewardConfig) -> None:
-    """Refuse a verifier of one's own whose module is not there, before anything is started for it.
+def require_verifiers(reward: RewardConfig, sources: Iterable[Rules]) -> None:
+    """Refuse verifiers of one's own whose modules are not there, before anything is started for them.
 
     Raises:
         ConfigError: says where the command has to be started.
     """
-    dotted = reward.verifier
-    if dotted is None or not is_dotted(dotted):
-        return
+    for name in dict.fromkeys([reward.verifier, *(rules.verifier for rules in sources)]):
+        if name is not None and is_dotted(name):
+            _require_module(name)
+
+
+def _require_module(dotted: str) -> None:
     module, _ = split_dotted(dotted)
     try:
         found = bool(module) and importlib.util.find_spec(module) is not None
@@ -179,7 +184,7 @@ def require_verifier(reward: RewardConfig) -> None:
         found, reason = False, str(error)
     if not found:
         raise ConfigError(
-            f"reward.verifier={dotted}: cannot be imported ({reason}). A policy is judged by the verifier "
+            f"verifier {dotted}: cannot be imported ({reason}). A policy is judged by the verifier "
             "that it was trained with: start this command in the folder that the run was started in, or put the "
             "verifier's folder on PYTHONPATH."
         )

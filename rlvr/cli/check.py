@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
+from rlvr.data.sources import all_sources, rules_of
 from rlvr.errors import ConfigError
-from rlvr.reward.pool import GraderPool
-from rlvr.reward.verdict import GradeRequest, Verdict
+from rlvr.reward.pool import open_grader_pool
+from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
+from rlvr.reward.verifiers import is_math
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.sweep.needs import job_need
 from rlvr.types import Prompt, Tokenizer
@@ -31,6 +33,7 @@ class Trial:
     gold: str
     itself: Verdict
     wrong: Verdict
+    rules: Rules = DEFAULT_RULES
 
     def __str__(self) -> str:
         return f"{self.problem_id}: gold {self.gold!r:.60} itself {_word(self.itself)}, {WRONG} {_word(self.wrong)}"
@@ -48,7 +51,7 @@ def check(cfg: Config) -> None:
     print(f"data           {described_data(inputs)}")
     prompts = inputs.stream.take(0, min(ROWS, inputs.stream.size or ROWS))
     trials = graded(cfg, prompts)
-    print(f"verifier       {cfg.reward.verifier or f'math-verify, policy {cfg.reward.policy}'}")
+    print(f"verifier       {described_verifiers(cfg)}")
     for trial in trials:
         print(f"  {trial}")
     for note in refuse_misjudged(cfg, trials):
@@ -78,25 +81,36 @@ def described_data(inputs: TrainingInputs) -> str:
     return "\n               ".join(lines)
 
 
+def described_verifiers(cfg: Config) -> str:
+    """What grades each source: one line where it is the same for all."""
+    reward = Rules(cfg.reward.verifier, cfg.reward.policy)
+    said = {}
+    for source in all_sources(cfg.data):
+        rules = rules_of(source).over(reward)
+        said[source.name] = f"math-verify, policy {rules.policy}" if is_math(rules) else str(rules.verifier)
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "\n               ".join(f"{name}: {what}" for name, what in said.items())
+
+
 def graded(cfg: Config, prompts: Sequence[Prompt]) -> list[Trial]:
     """Each row's own answer and a wrong one, graded by the run's verifier in a worker, as in the run."""
-    requests = []
+    requests: list[GradeRequest] = []
     for prompt in prompts:
-        gold = prompt.problem.answer
-        requests += [
-            GradeRequest(f"{prompt.id}/{kind}", gold, rf"\boxed{{{answer}}}")
-            for kind, answer in (("itself", gold), ("wrong", WRONG))
-        ]
-    with GraderPool(
-        workers=1,
-        deadline_seconds=cfg.reward.deadline_seconds,
-        memory_mb=cfg.reward.memory_mb,
-        policy=cfg.reward.policy,
-        verifier=cfg.reward.verifier,
-    ) as pool:
+        requests += prompt.problem.grade_requests(
+            (f"{prompt.id}/{kind}", rf"\boxed{{{answer}}}")
+            for kind, answer in (("itself", prompt.problem.answer), ("wrong", WRONG))
+        )
+    with open_grader_pool(cfg.reward, [prompt.problem.rules for prompt in prompts], workers=1) as pool:
         verdicts = pool.grade(requests)
     return [
-        Trial(p.problem.id, p.problem.answer, verdicts[f"{p.id}/itself"], verdicts[f"{p.id}/wrong"])
+        Trial(
+            p.problem.id,
+            p.problem.answer,
+            verdicts[f"{p.id}/itself"],
+            verdicts[f"{p.id}/wrong"],
+            p.problem.rules,
+        )
         for p in prompts
     ]
 
@@ -114,21 +128,24 @@ def refuse_misjudged(cfg: Config, trials: Sequence[Trial]) -> list[str]:
         if verdict.failed
     ]
     odd = [
-        f"row {trial.problem_id}: its own answer {trial.gold!r:.60} is graded {_word(trial.itself)}"
+        (trial, f"row {trial.problem_id}: its own answer {trial.gold!r:.60} is graded {_word(trial.itself)}")
         for trial in trials
         if not (trial.itself.correct or trial.itself.failed)
     ]
     odd += [
-        f"row {trial.problem_id}: {WRONG} is graded correct, its answer is {trial.gold!r:.60}"
+        (trial, f"row {trial.problem_id}: {WRONG} is graded correct, its answer is {trial.gold!r:.60}")
         for trial in trials
         if trial.wrong.correct
     ]
-    if cfg.reward.verifier is None:
-        found += [f"{line}; look at the column of answers (data.train.answer)" for line in odd]
-        odd = []
+    ours = [is_math(trial.rules.over(Rules(cfg.reward.verifier))) for trial, _ in odd]
+    found += [
+        f"{line}; look at the column of answers (data.train.answer)"
+        for own, (_, line) in zip(ours, odd, strict=True)
+        if own
+    ]
     if found:
         raise ConfigError("\n".join(found))
-    return [rf"{line}; right if the verifier wants another form than \boxed{{answer}}" for line in odd]
+    return [rf"{line}; right if the verifier wants another form than \boxed{{answer}}" for _, line in odd]
 
 
 def shown_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:

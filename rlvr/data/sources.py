@@ -6,18 +6,20 @@ Files are untrusted input: every row that cannot become a problem is reported wi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import SourceConfig
+from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.arithmetic import held_out, train_problem
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
 from rlvr.data.sums import SIZES, sums
 from rlvr.errors import DataError
+from rlvr.reward.example import find_column, json_like
+from rlvr.reward.verdict import Rules, options_text
 from rlvr.types import Message, Problem
 
 log = logging.getLogger(__name__)
@@ -74,10 +76,9 @@ def load_problems(
         raise DataError(f"data.on_bad_row is {on_bad_row!r}; expected 'refuse' or 'skip'")
     if cfg.limit is not None and cfg.limit < 1:
         raise DataError(f"data source {cfg.name!r}: limit is {cfg.limit}; expected at least 1, or null")
-    if cfg.path is None and cfg.name in (ARITHMETIC, ARITHMETIC_HELD_OUT):
-        return _load_arithmetic(cfg)
-    if cfg.path is None and cfg.name in SIZES:
-        return LoadedSource(cfg.name, tuple(sums(cfg.name)[: cfg.limit]))
+    if cfg.path is None and (made := _made_here(cfg)) is not None:
+        rules = rules_of(cfg)
+        return LoadedSource(cfg.name, tuple(replace(problem, rules=rules) for problem in made))
     entry = _entry(cfg)
     if cfg.path is not None:
         rows = local_rows(Path(cfg.path).expanduser(), cfg.split)
@@ -89,14 +90,19 @@ def load_problems(
     return loaded
 
 
-def _load_arithmetic(cfg: SourceConfig) -> LoadedSource:
+def _made_here(cfg: SourceConfig) -> Sequence[Problem] | None:
+    """The problems of a built-in task; None where the name is of no such task."""
+    if cfg.name in SIZES:
+        return sums(cfg.name)[: cfg.limit]
     if cfg.name == ARITHMETIC_HELD_OUT:
-        return LoadedSource(cfg.name, tuple(held_out(HELD_OUT_SIZE if cfg.limit is None else cfg.limit)))
-    if cfg.limit is None:
+        return held_out(HELD_OUT_SIZE if cfg.limit is None else cfg.limit)
+    if cfg.name == ARITHMETIC and cfg.limit is None:
         raise DataError(
             f"data source {ARITHMETIC!r} is endless; set its limit, or evaluate on {ARITHMETIC_HELD_OUT!r}"
         )
-    return LoadedSource(cfg.name, tuple(train_problem(0, index) for index in range(cfg.limit)))
+    if cfg.name == ARITHMETIC:
+        return [train_problem(0, index) for index in range(cfg.limit or 0)]
+    return None
 
 
 def _entry(cfg: SourceConfig) -> CatalogEntry:
@@ -194,14 +200,25 @@ def _problem(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> Problem:
         raise _BadCell("", row.reason)
     question = _cell(row.values, entry.question, entry.read_question)
     answer = _cell(row.values, entry.answer, entry.read_answer)
-    if cfg.id is not None or any(_find(row.values, column)[1] is not None for column in entry.id):
+    if cfg.id is not None or any(find_column(row.values, column)[1] is not None for column in entry.id):
         name = _cell(row.values, entry.id, as_text)
     else:
         name = f"{row.part}/{row.number}"
     messages = question if isinstance(question, tuple) else ()
     if messages:
         question = "\n\n".join(f"{message.role}: {message.content}" for message in messages)
-    return Problem(f"{cfg.name}/{name}", question, answer, cfg.name, messages)
+    columns = {str(column): json_like(value) for column, value in row.values.items()}
+    return Problem(f"{cfg.name}/{name}", question, answer, cfg.name, messages, columns, rules_of(cfg))
+
+
+def rules_of(cfg: SourceConfig) -> Rules:
+    """How a source says that its answers are graded."""
+    return Rules(cfg.verifier, cfg.policy, cfg.correct_from, options_text(cfg.verifier_options))
+
+
+def all_sources(cfg: DataConfig) -> list[SourceConfig]:
+    """Every source of a run, those that it trains on first."""
+    return [cfg.train, *cfg.eval]
 
 
 def turns(messages: tuple[Message, ...]) -> str:
@@ -211,7 +228,7 @@ def turns(messages: tuple[Message, ...]) -> str:
 
 def _cell(values: dict[str, Any], columns: tuple[str, ...], read: Any) -> Any:
     for column in columns:
-        there, value = _find(values, column)
+        there, value = find_column(values, column)
         if not there:
             continue
         try:
@@ -223,18 +240,6 @@ def _cell(values: dict[str, Any], columns: tuple[str, ...], read: Any) -> Any:
         return text
     wanted = " or ".join(repr(column) for column in columns)
     raise _BadCell(columns[0], f"there is no column {wanted}; the row has {', '.join(values) or 'none'}")
-
-
-def _find(values: dict[str, Any], column: str) -> tuple[bool, Any]:
-    """Look a column up: the name as it stands, else step by step along its dots."""
-    if column in values:
-        return True, values[column]
-    value: Any = values
-    for key in column.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return False, None
-        value = value[key]
-    return True, value
 
 
 def _report(loaded: LoadedSource, on_bad_row: str) -> None:

@@ -18,9 +18,10 @@ from rlvr.config import DataConfig
 from rlvr.data.arithmetic import train_problem
 from rlvr.data.fingerprint import Fingerprint, fingerprint
 from rlvr.data.overlap import SharedQuestion, settle_overlap
-from rlvr.data.sources import ARITHMETIC, BadRow, load_problems
+from rlvr.data.sources import ARITHMETIC, BadRow, load_problems, rules_of
 from rlvr.data.templates import takes_conversations, tokenize
 from rlvr.errors import DataError
+from rlvr.reward.verdict import DEFAULT_RULES, Rules
 from rlvr.types import Problem, Prompt, Tokenizer
 
 log = logging.getLogger(__name__)
@@ -116,13 +117,15 @@ class ArithmeticSource:
     template: str
     tokenizer: Tokenizer
     limit: LengthLimit
+    rules: Rules = DEFAULT_RULES
 
     @property
     def size(self) -> None:
         return None
 
     def at(self, position: int) -> Prompt:
-        prompt = tokenize(train_problem(self.seed, position), self.template, self.tokenizer)
+        problem = replace(train_problem(self.seed, position), rules=self.rules)
+        prompt = tokenize(problem, self.template, self.tokenizer)
         fitting_prompts((prompt,), self.limit, "refuse")  # skipping would shift every later position
         return prompt
 
@@ -205,7 +208,7 @@ def build_training_stream(
         raise DataError(f"seed is {seed}; expected a number in [0, 2**32)")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     if cfg.train.name == ARITHMETIC and cfg.train.path is None and cfg.train.limit is None:
-        source = ArithmeticSource(seed, cfg.template, tokenizer, limit)
+        source = ArithmeticSource(seed, cfg.template, tokenizer, limit, rules_of(cfg.train))
         source.at(0)  # a template or limit that cannot work fails here rather than at step 1
         return PromptStream(cfg.train.name, source)
     loaded = load_problems(

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlvr.errors import DataError
+from rlvr.reward.example import Example
 from rlvr.reward.grader import gold_text
 from rlvr.reward.verdict import Outcome, Verdict
 
@@ -36,6 +37,13 @@ class AuditRow:
     response: str
     label: bool | None
     problem: str
+    columns: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the whole row, for verifiers that read more of it
+
+    def example(self, source: str) -> Example:
+        """The row as a verifier sees it."""
+        return Example(str(self.id), str(self.columns.get("question", "")), self.gold, source, self.columns)
 
     @property
     def key(self) -> str:
@@ -81,7 +89,7 @@ def _read_row(number: int, raw: bytes, columns: Columns) -> AuditRow:
         label = _label(content.get(columns.label)) if columns.label else None
     except DataError as error:
         return AuditRow(number, row_id, "", "", None, str(error))
-    return AuditRow(number, row_id, gold, response, label, "")
+    return AuditRow(number, row_id, gold, response, label, "", content)
 
 
 def _text(content: dict[str, Any], column: str, *, numbers: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.grader import cut
-from rlvr.reward.process import WorkerProcess, WorkerSettings, WorkerTemplate
+from rlvr.reward.process import WorkerProcess, WorkerSettings, WorkerTemplate, WorkItem
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Deadline
 
@@ -25,7 +25,6 @@ _MAX_FAULTS = (
 
 # Told the position in the caller's list and its verdict, without a sample id, as soon as it is known.
 Settle = Callable[[int, Verdict], None]
-Sample = tuple[str, str]  # gold, response
 
 
 class Dispatcher:
@@ -40,6 +39,9 @@ class Dispatcher:
         self.start_timeout_seconds = start_timeout_seconds
         self.selector = selectors.DefaultSelector()
         self.workers: list[WorkerProcess] = []
+        self.reads_row: list[
+            bool
+        ] = []  # by place in the rules: whether its verifier reads more than the answer
         self._template = WorkerTemplate(settings, start_timeout_seconds)
         try:
             self.refill()
@@ -48,7 +50,7 @@ class Dispatcher:
             self.close()
             raise
 
-    def run(self, samples: Sequence[Sample], settle: Settle) -> None:
+    def run(self, samples: Sequence[WorkItem], settle: Settle) -> None:
         """Settle every sample exactly once; returns with all workers idle and at full strength."""
         try:
             _Run(self, samples, settle).loop()
@@ -86,9 +88,10 @@ class Dispatcher:
     def note_start(self, worker: WorkerProcess, frames: list[Any]) -> None:
         for kind, content in frames:
             if kind == "error":
-                verifier = self.settings.verifier
-                raise ConfigError(f"verifier {verifier!r} cannot be loaded in a worker: {content}")
-            worker.ready = worker.ready or kind == "ready"
+                verifier, reason = content
+                raise ConfigError(f"verifier {verifier!r} cannot be loaded in a worker: {reason}")
+            if kind == "ready":
+                worker.ready, self.reads_row = True, content
 
     def drop(self, worker: WorkerProcess) -> None:
         try:
@@ -113,7 +116,7 @@ class Dispatcher:
 class _Run:
     """The state of one `Dispatcher.run`."""
 
-    def __init__(self, crew: Dispatcher, samples: Sequence[Sample], settle: Settle) -> None:
+    def __init__(self, crew: Dispatcher, samples: Sequence[WorkItem], settle: Settle) -> None:
         self._crew, self._samples, self._settle_one = crew, samples, settle
         self._pending = deque(range(len(samples)))  # positions that no worker holds
         self._missing = len(samples)
@@ -194,7 +197,7 @@ class _Run:
             if offender is None:
                 detail = f"{detail} with exit code {exit_code} (negative: a signal)"
             position = worker.assigned.pop(running.number)
-            gold = cut(self._samples[position][0])
+            gold = cut(self._samples[position].gold)
             self._settle(position, Verdict("", outcome, None, gold, running.seconds, detail))
         elif offender is None:
             self._faults += 1

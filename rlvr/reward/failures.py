@@ -33,7 +33,7 @@ def check_failures(
     if not _too_many(len(failures), len(pairs), cfg.max_failed):
         return
     late = sum(verdict.outcome is Outcome.TIMED_OUT for _, verdict in failures)
-    name = "the built-in one" if cfg.verifier is None else f"reward.verifier={cfg.verifier}"
+    name = ", ".join(dict.fromkeys(_verifier(request, cfg) for request, _ in failures))
     lines = [
         f"  {request.sample_id}: {verdict.outcome}, {verdict.detail[:REASON]}\n"
         f"    gold {excerpt(request.gold)!r}, response {excerpt(request.response)!r}"
@@ -52,11 +52,17 @@ def check_failures(
 def graded_pairs(groups: Iterable[Group]) -> list[tuple[GradeRequest, Verdict]]:
     """What was asked of the verifier and what it said, of every graded sample."""
     return [
-        (GradeRequest(s.id, g.prompt.problem.answer, s.text), s.verdict)
+        (request, s.verdict)
         for g in groups
-        for s in g.samples
+        for s, request in zip(g.samples, g.grade_requests(), strict=True)
         if s.verdict is not None
     ]
+
+
+def _verifier(request: GradeRequest, cfg: RewardConfig) -> str:
+    if request.rules.verifier is not None:
+        return f"{request.rules.verifier} of source {request.row.source}"
+    return "the built-in one" if cfg.verifier is None else f"reward.verifier={cfg.verifier}"
 
 
 def excerpt(text: str) -> str:

@@ -13,17 +13,19 @@ import logging
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from rlvr.config import RewardConfig
 from rlvr.errors import ConfigError
 from rlvr.reward.dispatch import Dispatcher
 from rlvr.reward.extract import policy_named
 from rlvr.reward.grader import GRADER_VERSION, grade_without_algebra
-from rlvr.reward.process import WorkerSettings
-from rlvr.reward.verdict import GradeRequest, Verdict
+from rlvr.reward.process import WorkerSettings, WorkItem
+from rlvr.reward.verdict import GradeRequest, Rules, Verdict, options_text
+from rlvr.reward.verifiers import is_math
 
 OFFENDERS_FILE = "offending_samples.jsonl"
 MIN_MEMORY_MB = 256  # a worker with sympy loaded is resident with about 100 MiB
@@ -31,12 +33,12 @@ _IN_PROCESS_CHARS = 20_000  # longer responses are scanned by a worker, not by t
 
 
 class GraderPool:
-    """Worker processes that grade by one policy (or one plugged-in verifier) for the whole run; needs Linux.
+    """Worker processes that grade by the same rules for the whole run; needs Linux.
 
     `deadline_seconds` is wall time per sample, `memory_mb` the ceiling of one worker's resident size [MiB].
-    `verifier` names `package.module:function`, called with (gold, response) instead of our grader; the policy
-    is then its own business. Samples that timed out or failed are appended to `offending_samples.jsonl` in
-    `save_folder`. Raises ConfigError for bad settings
+    `verifier` (a name, or `package.module:function`), `policy`, `correct_from` and `options` are what a request is
+    graded by whose own rules are silent; `sources` are the rules that requests may name besides. Samples that timed out
+    or failed are appended to `offending_samples.jsonl` in `save_folder`. Raises ConfigError for bad settings
     or a verifier that cannot be loaded, DeadlineError where the workers do not start in time.
     """
 
@@ -48,6 +50,9 @@ class GraderPool:
         memory_mb: int,
         policy: str = "last_box",
         verifier: str | None = None,
+        correct_from: float | None = None,
+        options: str = "",
+        sources: Iterable[Rules] = (),
         save_folder: Path | None = None,
         start_timeout_seconds: float = 60,
     ) -> None:
@@ -60,14 +65,18 @@ class GraderPool:
                 f"workers={workers}, deadline_seconds={deadline_seconds}, memory_mb={memory_mb}: "
                 f"expected workers >= 1, deadline_seconds > 0 and memory_mb >= {MIN_MEMORY_MB}"
             )
-        policy_named(policy)
+        self._own = Rules(verifier, policy, correct_from, options)
+        rules = dict.fromkeys([self._own, *(one.over(self._own) for one in sources)])
+        for one in rules:
+            policy_named(str(one.policy))
+        self._places = {one: place for place, one in enumerate(rules)}
         self.policy, self.verifier, self.version = policy, verifier, GRADER_VERSION
         self.deadline_seconds, self.memory_mb = deadline_seconds, memory_mb
         self._save_folder = save_folder
         self._lock = threading.Lock()  # one call at a time drives the workers; other threads queue up
         self._closed = False
         self._dispatcher = Dispatcher(
-            WorkerSettings(policy, verifier, memory_mb),
+            WorkerSettings(tuple(rules), memory_mb),
             size=workers,
             deadline_seconds=deadline_seconds,
             start_timeout_seconds=start_timeout_seconds,
@@ -112,7 +121,7 @@ class GraderPool:
             if self._closed:
                 raise RuntimeError("this GraderPool is closed: grade before close(), or start another pool")
             if left:
-                self._dispatcher.run([(request.gold, request.response) for request in left], settle)
+                self._dispatcher.run([self._work_item(request) for request in left], settle)
         graded = {sample_id: verdict for sample_id, verdict in verdicts.items() if verdict is not None}
         if len(graded) != len(requests):
             raise RuntimeError(f"graded {len(graded)} of {len(requests)} samples: this is a bug in the pool")
@@ -125,10 +134,25 @@ class GraderPool:
                 self._closed = True
                 self._dispatcher.close()
 
+    def _place(self, request: GradeRequest) -> int:
+        rules = request.rules.over(self._own)
+        if rules not in self._places:
+            raise ValueError(
+                f"sample {request.sample_id!r} is to be graded by {rules}, which were not among the `sources` that "
+                "this pool was opened for"
+            )
+        return self._places[rules]
+
+    def _work_item(self, request: GradeRequest) -> WorkItem:
+        place = self._place(request)
+        subject = request.row if self._dispatcher.reads_row[place] else request.gold
+        return WorkItem(subject, request.response, place)
+
     def _grade_here(self, request: GradeRequest) -> Verdict | None:
-        if self.verifier is not None or len(request.response) > _IN_PROCESS_CHARS:
+        rules = request.rules.over(self._own)
+        if not is_math(rules) or len(request.response) > _IN_PROCESS_CHARS:
             return None
-        verdict = grade_without_algebra(request.gold, request.response, policy=self.policy)
+        verdict = grade_without_algebra(request.gold, request.response, policy=str(rules.policy))
         if verdict is not None and verdict.failed:
             self._keep(request, verdict)
         return None if verdict is None else replace(verdict, sample_id=request.sample_id)
@@ -137,15 +161,17 @@ class GraderPool:
         """Append a sample that could not be graded to the file of offenders."""
         if self._save_folder is None:
             return
+        rules = request.rules.over(self._own)
         row = {
             "sample_id": request.sample_id,
+            "problem_id": None if request.example is None else request.example.id,
             "outcome": str(verdict.outcome),
             "detail": verdict.detail,
             "seconds": verdict.seconds,
             "gold": request.gold,
             "response": request.response,
-            "policy": self.policy,
-            "verifier": self.verifier,
+            "policy": rules.policy,
+            "verifier": rules.verifier,
             "grader_version": self.version,
         }
         try:
@@ -156,3 +182,23 @@ class GraderPool:
             logging.getLogger(__name__).warning(
                 "%s: %s not kept (%s)", self._save_folder / OFFENDERS_FILE, request.sample_id, error.strerror
             )
+
+
+def open_grader_pool(
+    cfg: RewardConfig, sources: Iterable[Rules], *, workers: int, save_folder: Path | None = None
+) -> GraderPool:
+    """The graders of a run, an evaluation or an analysis: by `reward`, and by the rules that its sources name.
+
+    Raises ConfigError and DeadlineError as `GraderPool` does.
+    """
+    return GraderPool(
+        workers=workers,
+        deadline_seconds=cfg.deadline_seconds,
+        memory_mb=cfg.memory_mb,
+        policy=cfg.policy,
+        verifier=cfg.verifier,
+        correct_from=cfg.correct_from,
+        options=options_text(cfg.verifier_options),
+        sources=sources,
+        save_folder=save_folder,
+    )

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr.errors import ActorError, DeadlineError
+from rlvr.reward.example import Example
+from rlvr.reward.verdict import Rules
 from rlvr.reward.worker import HEADER, PROGRESS
 
 _REPLY_SECONDS = 30.0  # the template only forks and reaps; more than this means that it is gone
@@ -24,8 +26,7 @@ _REPLY_SECONDS = 30.0  # the template only forks and reaps; more than this means
 class WorkerSettings:
     """What every worker is told at its start; `memory_mb` is the ceiling of its resident size in MiB."""
 
-    policy: str
-    verifier: str | None
+    rules: tuple[Rules, ...]  # what a sample is graded by is told as a place in them
     memory_mb: int
 
 
@@ -90,9 +91,21 @@ class WorkerTemplate:
 
 
 def _as_json(settings: WorkerSettings) -> str:
-    return json.dumps(
-        {"policy": settings.policy, "verifier": settings.verifier, "memory_mb": settings.memory_mb}
-    )
+    rules = [astuple(one) for one in settings.rules]
+    return json.dumps({"rules": rules, "memory_mb": settings.memory_mb})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A sample on its way to a worker."""
+
+    subject: Example | str  # the row, or its gold answer where that is all that the verifier reads
+    response: str
+    rules: int  # place in the settings' rules
+
+    @property
+    def gold(self) -> str:
+        return self.subject if isinstance(self.subject, str) else self.subject.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +153,19 @@ class WorkerProcess:
     def wants_to_write(self) -> bool:
         return len(self._unsent) > 0
 
-    def submit(self, positions: list[int], samples: list[tuple[str, str]]) -> None:
-        """Hand over a chunk; only while nothing is left to write."""
-        payload = marshal.dumps((self._next_number, samples))
+    def submit(self, positions: list[int], samples: list[WorkItem]) -> None:
+        """Hand over a chunk; only while nothing is left to write. A row that samples share is sent once."""
+        examples: dict[int, tuple[int, tuple[Any, ...]]] = {}  # identity -> place, fields
+        rows = []
+        for sample in samples:
+            subject: str | int
+            if isinstance(sample.subject, str):
+                subject = sample.subject
+            else:
+                placed = examples.setdefault(id(sample.subject), (len(examples), sample.subject.as_fields()))
+                subject = placed[0]
+            rows.append((subject, sample.response, sample.rules))
+        payload = marshal.dumps((self._next_number, [fields for _, fields in examples.values()], rows))
         self._unsent = memoryview(HEADER.pack(len(payload)) + payload)
         for position in positions:
             self.assigned[self._next_number] = position

@@ -10,7 +10,7 @@ import numpy as np
 from rlvr.config import RewardConfig
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.shaping import counts_as_correct, overlong_filter, soft_overlong_punishment
-from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.types import Group, Sample
 
 
@@ -23,8 +23,7 @@ def score_groups(
     count as correct unless reward.truncated_can_be_correct. Where the verifier failed nothing is known about the
     answer: no reward (nan), not in the loss.
     """
-    requests = [GradeRequest(s.id, g.prompt.problem.answer, s.text) for g in groups for s in g.samples]
-    verdicts = graders.grade(requests)
+    verdicts = graders.grade([request for group in groups for request in group.grade_requests()])
     return tuple(
         replace(group, samples=score_samples(group.samples, verdicts, cfg, max_response_tokens))
         for group in groups

@@ -1,7 +1,14 @@
-"""The records that cross the reward package's border: a request to grade and the verdict on it."""
+"""The records that cross the reward package's border: how to grade, a request to grade, and the verdict on it."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from rlvr.reward.example import Example
 
 
 class Outcome(StrEnum):
@@ -18,16 +25,51 @@ FAILURES = frozenset({Outcome.TIMED_OUT, Outcome.FAILED})  # of the verifier, no
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """How the answers of one data source are graded; what is None or empty is as the grader pool's own rules say."""
+
+    verifier: str | None = None  # a name in rlvr.reward.verifiers, or package.module:attribute; None: math
+    policy: str | None = None  # what counts as an answer, a name in rlvr.reward.extract
+    correct_from: float | None = None  # least score that is correct; None: as the verifier says
+    options: str = ""  # keyword arguments of the verifier as JSON, see `options_text`
+
+    def over(self, own: Rules) -> Rules:
+        """These rules with those of the pool where they are silent; options go with the verifier that they are for."""
+        return Rules(
+            own.verifier if self.verifier is None else self.verifier,
+            own.policy if self.policy is None else self.policy,
+            own.correct_from if self.correct_from is None else self.correct_from,
+            self.options if self.options or self.verifier is not None else own.options,
+        )
+
+
+DEFAULT_RULES = Rules()  # silent on everything
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """A verifier's options as the text that `Rules` holds, so that equal options are equal rules."""
+    return json.dumps(dict(options), sort_keys=True) if options else ""
+
+
+@dataclass(frozen=True, slots=True)
 class GradeRequest:
     """One response to grade: written by the rollout, read by the grader.
 
     `sample_id` is unique within a call, `gold` is the reference answer: bare, boxed, or
-    a solution that ends in "#### answer". `response` is the whole generated text.
+    a solution that ends in "#### answer". `response` is the whole generated text. `example` is the row, for verifiers
+    that read more of it than the answer; None: there is no more to it.
     """
 
     sample_id: str
     gold: str
     response: str
+    example: Example | None = None
+    rules: Rules = DEFAULT_RULES
+
+    @property
+    def row(self) -> Example:
+        """The row, also where there is no more to it than a gold answer."""
+        return self.example or Example(self.sample_id, "", self.gold, "")
 
 
 @dataclass(frozen=True, slots=True)

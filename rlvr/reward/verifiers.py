@@ -1,44 +1,124 @@
-"""Verifiers instead of our grader: their names, how one of your own is found, and what its answers mean."""
+"""Verifiers: their names, how one of your own is found and called, and what its answers mean.
+
+A verifier is a function `verify(example, response)` of the whole row (`rlvr.reward.example.Example`), or `verify(gold,
+response)` of the gold answer alone. It is of the first kind if its first parameter is called `example`, or is
+annotated as `Example`. A parameter `policy` is given the name of the policy that the source names, and further ones
+with defaults may be set by `verifier_options`.
+"""
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rlvr.dotted import find_named, load_dotted, require_function
-from rlvr.reward.grader import cut
-from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.errors import ConfigError
+from rlvr.reward.example import Example
+from rlvr.reward.grader import cut, grade
+from rlvr.reward.verdict import Outcome, Rules, Verdict
 
-# (gold, response) -> True, False, a score in [0, 1], or a Verdict
-Verifier = Callable[[str, str], object]
+# Returns True, False, a score in [0, 1], or a Verdict.
+Verifier = Callable[..., object]
 
+MATH = "math"  # our rules and math-verify: what grades where nothing else is named
 # Where each is: they load what grading alone needs.
 VERIFIERS = {
+    MATH: "rlvr.reward.grader:grade",
     "math_verify_default": "rlvr.reward.reference:math_verify_default",
     "last_number": "rlvr.reward.last_number:last_number",
     "python_tests": "rlvr.reward.python_tests:verify",
 }
 
 
+def is_math(rules: Rules) -> bool:
+    """Whether answers are graded by our own grader."""
+    return rules.verifier in (None, MATH)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVerifier:
+    """A verifier with what it is called with."""
+
+    verify: Verifier
+    rules: Rules
+    reads_row: bool  # its first argument is the whole row, not the gold answer
+
+    def __call__(self, subject: Example | str, response: str) -> Verdict:
+        """The verdict on a response; the subject is the row or its gold answer, as `reads_row` says."""
+        gold = subject if isinstance(subject, str) else subject.answer
+        return as_verdict(self.verify(subject, response), gold, self.rules.correct_from)
+
+
+def load_verifier(rules: Rules) -> LoadedVerifier:
+    """Import what grades by these rules.
+
+    Raises:
+        ConfigError: unknown name, no function (example, response) or (gold, response), or options that it lacks.
+    """
+    if is_math(rules):
+        _refuse_options(rules, grade, taken={"policy"})
+        return LoadedVerifier(partial(grade, policy=rules.policy or "last_box"), rules, False)
+    name = str(rules.verifier)
+    verify = build_verifier(name)
+    options = _refuse_options(rules, verify, taken=set())
+    parameters = _parameters(verify)
+    if "policy" in [p.name for p in parameters[2:]] and "policy" not in options:
+        options["policy"] = rules.policy or "last_box"
+    first = parameters[0] if parameters else None
+    reads_row = first is not None and (
+        first.name == "example"
+        or first.annotation is Example
+        or str(first.annotation).strip("'\"").rpartition(".")[2] == Example.__name__
+    )
+    return LoadedVerifier(partial(verify, **options), rules, reads_row)
+
+
 def build_verifier(name: str) -> Verifier:
     """The verifier called `name` (built in, or a dotted path).
 
     Raises:
-        ConfigError: unknown name, or no function (gold, response).
+        ConfigError: unknown name, or no function (example, response) or (gold, response).
     """
     verify: Verifier | str = find_named(name, VERIFIERS, "reward.verifier")
     if isinstance(verify, str):
         verify = load_dotted(verify, "reward.verifier")
-    require_function(verify, name, "reward.verifier", ("gold", "response"))
+    required = [p for p in _parameters(verify)[2:] if p.name == "policy" and p.default is p.empty]
+    checked = partial(verify, policy="") if required and callable(verify) else verify
+    require_function(checked, name, "reward.verifier", ("example or gold", "response"))
     assert callable(verify)
     return verify
 
 
-def as_verdict(value: Any, gold: str) -> Verdict:
+def _parameters(verify: object) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(verify).parameters.values()) if callable(verify) else []
+    except ValueError:  # some built-in functions have no signature to look at
+        return []
+
+
+def _refuse_options(rules: Rules, verify: Verifier, taken: set[str]) -> dict[str, Any]:
+    """The options of the rules, where the verifier has them all."""
+    options: dict[str, Any] = json.loads(rules.options) if rules.options else {}
+    parameters = _parameters(verify)[2:]
+    known = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in taken]
+    unknown = sorted(options.keys() - set(known))
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise ConfigError(
+            f"verifier {rules.verifier or MATH}: it has no option {', '.join(unknown)}; "
+            + (f"use {', '.join(known)}" if known else "it takes none")
+        )
+    return options
+
+
+def as_verdict(value: Any, gold: str, correct_from: float | None = None) -> Verdict:
     """Read a verifier's result: a Verdict (or its look-alike), a bool, or a score in [0, 1].
 
-    A score of at least 0.5 is correct and is kept in the detail; NaN and any other type raise TypeError.
+    A score of at least `correct_from` (None: 0.5) is correct. NaN and any other type raise TypeError.
     """
     if hasattr(value, "outcome"):
         extracted, kept_gold = getattr(value, "extracted", None), getattr(value, "gold", gold)
@@ -59,7 +139,8 @@ def as_verdict(value: Any, gold: str) -> Verdict:
             f"the verifier returned {value!r:.100}: expected a Verdict, a bool or a score in [0, 1]"
         )
     detail = "" if score in (0.0, 1.0) else f"score {score:g}"
-    return Verdict("", Outcome.CORRECT if score >= 0.5 else Outcome.WRONG, None, _text(gold), 0.0, detail)
+    right = score >= (0.5 if correct_from is None else correct_from)
+    return Verdict("", Outcome.CORRECT if right else Outcome.WRONG, None, _text(gold), 0.0, detail)
 
 
 def _text(value: object) -> str | None:

@@ -20,13 +20,13 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rlvr.reward import grader
-from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.reward.verifiers import as_verdict, build_verifier
+from rlvr.reward.example import Example, MissingColumnError
+from rlvr.reward.verdict import Outcome, Rules, Verdict
+from rlvr.reward.verifiers import LoadedVerifier, is_math, load_verifier
 from rlvr.timing import Stopwatch
 
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
@@ -45,7 +45,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
     libc = ctypes.CDLL(None, use_errno=True)
-    if settings["verifier"] is None or settings["verifier"].startswith(f"{grader.__name__}:"):
+    rules = [Rules(*fields) for fields in settings["rules"]]
+    if any(is_math(one) or str(one.verifier).startswith(f"{grader.__name__}:") for one in rules):
         grader.warm_up()
     gc.collect()
     gc.freeze()  # keeps the shared pages shared in the forks
@@ -69,7 +70,7 @@ def main() -> None:
                 if os.getppid() != template_pid:
                     os._exit(1)
                 requests, replies, progress = descriptors
-                _run_worker(requests, replies, progress, settings)
+                _run_worker(requests, replies, progress, rules, settings["memory_mb"])
             for descriptor in descriptors:
                 os.close(descriptor)
             control.send(str(pid).encode())
@@ -78,20 +79,17 @@ def main() -> None:
             control.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _run_worker(requests: int, replies: int, progress: int, settings: dict[str, Any]) -> None:
+def _run_worker(requests: int, replies: int, progress: int, rules: list[Rules], memory_mb: int) -> None:
     """Grade chunks from the request pipe until its EOF; never returns."""
     exit_code = 1
     try:
-        _limit_memory(settings["memory_mb"])
+        _limit_memory(memory_mb)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        try:
-            grade = _load_verifier(settings["verifier"], settings["policy"])
-        except Exception as error:  # a user's module; the pool raises it where the user can read it
-            _write_frame(replies, ("error", f"{type(error).__name__}: {error}"))
-        else:
-            _write_frame(replies, ("ready", ""))
+        graders = _load_verifiers(replies, rules)
+        if graders is not None:
+            _write_frame(replies, ("ready", [one.reads_row for one in graders]))
             with mmap.mmap(progress, PROGRESS.size) as shared:
-                _serve(requests, replies, shared, grade)
+                _serve(requests, replies, shared, graders)
         exit_code = 0
     except Exception:  # reported here, because the exit below leaves no trace of it
         traceback.print_exc()
@@ -108,42 +106,52 @@ def _limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _serve(requests: int, replies: int, shared: mmap.mmap, grade: Callable[[str, str], Verdict]) -> None:
+def _load_verifiers(replies: int, rules: list[Rules]) -> list[LoadedVerifier] | None:
+    """What grades by each of the rules; None, and the reason sent to the pool, where one cannot be loaded."""
+    found = []
+    for one in rules:
+        try:
+            found.append(load_verifier(one))
+        except Exception as error:  # a user's module; the pool raises it where the user can read it
+            _write_frame(replies, ("error", (one.verifier, f"{type(error).__name__}: {error}")))
+            return None
+    return found
+
+
+def _serve(requests: int, replies: int, shared: mmap.mmap, graders: list[LoadedVerifier]) -> None:
     while (frame := _read_frame(requests)) is not None:
-        first_number, samples = frame
+        first_number, examples, samples = frame
+        subjects = [Example(*fields) for fields in examples]
         rows: list[ResultRow] = []
         flushed = time.monotonic()
-        for index, (gold, response) in enumerate(samples):
+        for index, (subject, response, which) in enumerate(samples):
             now = time.monotonic()
             if rows and now - flushed > FLUSH_SECONDS:
                 _write_frame(replies, ("rows", rows))
                 rows, flushed = [], now
             PROGRESS.pack_into(shared, 0, now, first_number + index)
-            rows.append(_grade_one(first_number + index, gold, response, grade))
+            seen = subject if isinstance(subject, str) else subjects[subject]
+            rows.append(_grade_one(first_number + index, seen, response, graders[which]))
         _write_frame(replies, ("rows", rows))
 
 
-def _grade_one(number: int, gold: str, response: str, grade: Callable[[str, str], Verdict]) -> ResultRow:
+def _grade_one(number: int, subject: Example | str, response: str, grade: LoadedVerifier) -> ResultRow:
     watch = Stopwatch()
     try:
-        verdict = grade(gold, response)
+        verdict = grade(subject, response)
     except MemoryError:
-        verdict = _failed(gold, "memory: allocation refused")
+        verdict = _failed(subject, "memory: allocation refused")
+    except MissingColumnError as error:
+        verdict = _failed(subject, str(error))
     except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
-        verdict = _failed(gold, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
+        verdict = _failed(subject, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
     seconds = watch.seconds
     return number, str(verdict.outcome), verdict.extracted, verdict.gold, seconds, verdict.detail
 
 
-def _failed(gold: str, detail: str) -> Verdict:
+def _failed(subject: Example | str, detail: str) -> Verdict:
+    gold = subject if isinstance(subject, str) else subject.answer
     return Verdict("", Outcome.FAILED, None, grader.cut(gold), 0.0, detail)
-
-
-def _load_verifier(dotted: str | None, policy: str) -> Callable[[str, str], Verdict]:
-    if dotted is None:
-        return lambda gold, response: grader.grade(gold, response, policy=policy)
-    verify = build_verifier(dotted)
-    return lambda gold, response: as_verdict(verify(gold, response), gold)
 
 
 def _read_frame(descriptor: int) -> Any:

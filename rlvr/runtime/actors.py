@@ -17,12 +17,13 @@ from rlvr.cluster.turns import Turn, Turns
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.hub import ModelFetcher
+from rlvr.data.sources import all_sources, rules_of
 from rlvr.data.tokenizer import is_local, model_folder
 from rlvr.divergence.backends import backend_in_use
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.pool import GraderPool, open_grader_pool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
@@ -196,12 +197,10 @@ def hub_models(cfg: Config) -> list[str]:
 
 def open_graders(cfg: Config, folder: RunFolder) -> GraderPool:
     """The grader workers of a run."""
-    return GraderPool(
+    return open_grader_pool(
+        cfg.reward,
+        map(rules_of, all_sources(cfg.data)),
         workers=cfg.reward.workers,
-        deadline_seconds=cfg.reward.deadline_seconds,
-        memory_mb=cfg.reward.memory_mb,
-        policy=cfg.reward.policy,
-        verifier=cfg.reward.verifier,
         save_folder=folder.path / "samples",
     )
 

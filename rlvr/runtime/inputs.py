@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
-from rlvr.data.sources import load_problems
+from rlvr.data.sources import all_sources, load_problems, rules_of
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.templates import takes_conversations
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
-from rlvr.reward.pool import GraderPool
-from rlvr.reward.verdict import GradeRequest, Outcome
+from rlvr.reward.pool import open_grader_pool
+from rlvr.reward.verdict import Rules
+from rlvr.reward.verifiers import is_math
 from rlvr.types import Problem, Tokenizer
+
+TRIED = 64  # training prompts among which a problem for each verifier is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,11 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         base_folder = model_folder(cfg.model.base_path or cfg.model.path)
         tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
-        check_verifier(cfg, eval_sets[0].prompts[0].problem)
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
+        prompts = [chosen.prompts[0] for chosen in eval_sets] + stream.take(
+            0, min(TRIED, stream.size or TRIED)
+        )
+        check_verifiers(cfg, [prompt.problem for prompt in prompts])
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
     return TrainingInputs(base_folder, tokenizer, stream, eval_sets)
@@ -61,7 +67,7 @@ def check_without_engines(cfg: Config) -> list[str]:
     Raises:
         ConfigError: data, template, tokenizer or verifier cannot work.
     """
-    sources = (cfg.data.train, *cfg.data.eval)
+    sources = all_sources(cfg.data)
     models = (cfg.model.path, cfg.model.base_path)
     remote = [f"model {path}" for path in models if path and not is_local(path)]
     remote += [
@@ -70,7 +76,7 @@ def check_without_engines(cfg: Config) -> list[str]:
     if not remote:
         read_inputs(cfg)
         return []
-    check_verifier(cfg, None)
+    check_verifiers(cfg, [])
     for source in sources:
         if source.path is not None:
             try:
@@ -84,26 +90,30 @@ def check_without_engines(cfg: Config) -> list[str]:
     return [f"{what} is on the hub: it is read when the run starts" for what in remote]
 
 
-def check_verifier(cfg: Config, problem: Problem | None) -> None:
-    """Load a verifier of the user's own in a worker, as the run will, and try it on a problem's own answer.
+def check_verifiers(cfg: Config, problems: Sequence[Problem]) -> None:
+    """Load all verifiers but ours in a worker, as the run will, and try each on a problem's own answer.
 
     Raises:
-        ConfigError: it cannot be loaded, raises, or gives no verdict in time.
+        ConfigError: one cannot be loaded, raises, or gives no verdict in time.
     """
-    if cfg.reward.verifier is None:
+    sources = all_sources(cfg.data)
+    if is_math(Rules(cfg.reward.verifier)) and all(is_math(rules_of(source)) for source in sources):
         return
-    with GraderPool(
-        workers=1,
-        deadline_seconds=cfg.reward.deadline_seconds,
-        memory_mb=cfg.reward.memory_mb,
-        verifier=cfg.reward.verifier,
-    ) as pool:
-        if problem is None:
-            return
-        request = GradeRequest("trial", problem.answer, rf"\boxed{{{problem.answer}}}")
-        verdict = pool.grade([request])["trial"]
-    if verdict.outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
-        raise ConfigError(
-            f"reward.verifier={cfg.reward.verifier}: tried on problem {problem.id} with its own answer "
-            f"{problem.answer!r:.60}, it gave no verdict: {verdict.detail}"
-        )
+    with open_grader_pool(cfg.reward, map(rules_of, sources), workers=1) as pool:
+        tried = {problem.rules: problem for problem in reversed(problems)}
+        requests = [
+            request
+            for place, problem in enumerate(tried.values())
+            for request in problem.grade_requests([(str(place), rf"\boxed{{{problem.answer}}}")])
+        ]
+        verdicts = pool.grade(requests)
+    for request, verdict in zip(requests, verdicts.values(), strict=True):
+        if verdict.failed:
+            verifier, of_source = request.rules.verifier, f"verifier of source {request.row.source}"
+            named = (
+                f"reward.verifier={cfg.reward.verifier}" if verifier is None else f"{of_source}={verifier}"
+            )
+            raise ConfigError(
+                f"{named}: tried on problem {request.row.id} with its own answer {request.gold!r:.60}, it gave no "
+                f"verdict: {verdict.detail}"
+            )

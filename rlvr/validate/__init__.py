@@ -25,6 +25,7 @@ from rlvr.rollout.given import build_answers
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.batch import BatchPlan, batch_plan
+from rlvr.validate.grading import grading_problems
 from rlvr.validate.ranges import no_share, not_among, not_positive, too_small
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -228,17 +229,9 @@ def _lengths(cfg: Config) -> list[str]:
 
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
-    found = []
+    found = grading_problems(cfg)
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
-    if cfg.reward.verifier is None and build_template(cfg.data.template).answer_line:
-        policy = POLICIES[cfg.reward.policy]
-        if not policy.unboxed_counts:
-            readers = " or ".join(name for name, other in POLICIES.items() if other.unboxed_counts)
-            found.append(
-                f"data.template={cfg.data.template} with reward.policy={policy.name}: the template asks for a line "
-                f"'Answer: ...', the policy reads boxes only, so no answer would be right; set reward.policy={readers}"
-            )
     if (cfg.loss.kl == OFF) != (cfg.loss.kl_coef == 0):
         found.append(
             f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "

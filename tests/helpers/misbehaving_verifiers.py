@@ -4,6 +4,7 @@ import os
 import time
 from types import SimpleNamespace
 
+from rlvr.reward.example import Example
 from rlvr.reward.verdict import Outcome, Verdict
 
 HOARD = []
@@ -57,3 +58,18 @@ def scores(gold: str, response: str) -> object:
 
 def not_callable_module() -> None:
     """Only here so that the module has a name to misspell."""
+
+
+def allowed(example, response: str, *, column: str = "allowed") -> bool:
+    """Whether the response is among a column's words: of the whole row, by its first parameter's name."""
+    return response in example[column]
+
+
+def annotated(row: Example, response: str) -> bool:
+    """Of the whole row, by its first parameter's annotation."""
+    return response == f"{row.source} {row.id} {row.question} {row.answer} {sorted(row.columns)}"
+
+
+def by_policy(gold: str, response: str, policy: str) -> bool:
+    """Whether the response is the name of the policy."""
+    return response == policy

@@ -6,7 +6,7 @@ import pytest
 
 from rlvr.config import Config, SourceConfig
 from rlvr.errors import ConfigError
-from rlvr.runtime.inputs import check_verifier, check_without_engines, distinct_inputs, read_inputs
+from rlvr.runtime.inputs import check_verifiers, check_without_engines, distinct_inputs, read_inputs
 from rlvr.types import Problem
 from rlvr.validate import validate
 
@@ -35,7 +35,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_verifier_is_tried_on_a_problem(own):
-    check_verifier(own("fine"), PROBLEM)
+    check_verifiers(own("fine"), [PROBLEM])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from rlvr.analysis.cross.workers import DecodePool
 from rlvr.reward.failures import check_failures
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.shaping import counts_as_correct
-from rlvr.reward.verdict import GradeRequest, Verdict
+from rlvr.reward.verdict import Verdict
 from rlvr.stats.accuracy import EvalResult, accuracy_ci95, correctness
 from rlvr.types import Prompt
 
@@ -158,8 +158,9 @@ class Experiment:
         prompts = {prompt.id: prompt for prompt in self._inputs.prompts}
         ids = [f"{name}/{response.problem_id}/{response.sample}" for response in written]
         requests = [
-            GradeRequest(sample_id, prompts[response.problem_id].problem.answer, text)
+            request
             for sample_id, response, text in zip(ids, written, texts, strict=True)
+            for request in prompts[response.problem_id].problem.grade_requests([(sample_id, text)])
         ]
         by_id = self._graders.grade(requests)
         verdicts = [by_id[sample_id] for sample_id in ids]

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.run_inputs import require_verifier, without_training
+from rlvr.analysis.run_inputs import require_verifiers, without_training
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim, writing
 from rlvr.config import Config
@@ -56,7 +56,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
     files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
     missing = [k for k, file in enumerate(files) if not file.exists()]
     if missing:
-        require_verifier(cfg.reward)
+        require_verifiers(cfg.reward, [prompt.problem.rules for prompt in prompts])
         print(
             f"{trajectory}: sampling {len(prompts)} problems x {n} with {model}; {len(missing)} of {len(files)} "
             "files to do",

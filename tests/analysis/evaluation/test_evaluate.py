@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from rlvr.analysis.evaluation.file import read_evaluation
-from rlvr.analysis.run_inputs import read_run, require_verifier
+from rlvr.analysis.run_inputs import read_run, require_verifiers
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, register_schema
 from rlvr.config import Config, SourceConfig
@@ -160,7 +160,7 @@ def test_the_policy_of_a_run_is_judged_as_the_run_judged_it(own_run, where):
     assert got.rollout.max_response_tokens == 50
     assert got.reward == replace(cfg.reward, overlong=got.reward.overlong, workers=1)  # read by training only
     assert got.eval == cfg.eval
-    require_verifier(got.reward)
+    require_verifiers(got.reward, [])
 
 
 def test_ones_own_word_wins_over_the_run(own_run):
@@ -179,9 +179,7 @@ def test_a_verifier_that_cannot_be_imported_is_named_before_anything_starts(own_
     for verifier, reason in (("nowhere:parity", "no module 'nowhere'"), ("nowhere.at.all:f", "nowhere")):
         got = replace(cfg, reward=replace(cfg.reward, verifier=verifier))
         got.run.root = str(tmp_path / "evaluations")
-        with pytest.raises(
-            ConfigError, match=rf"reward\.verifier={verifier}: .*{reason}.*folder that the run was"
-        ):
+        with pytest.raises(ConfigError, match=rf"verifier {verifier}: .*{reason}.*folder that the run was"):
             evaluate_model(got)
     assert not (tmp_path / "evaluations").exists()
 
