@@ -33,6 +33,7 @@ from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
 from rlvr.locks import exclusive
 from rlvr.reward.pool import GraderPool, open_grader_pool
+from rlvr.rollout.stop import Ends
 
 
 def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
@@ -89,6 +90,7 @@ def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
         "js_top_p": cfg.js_top_p,
         "seed": cfg.seed,
         "stop_ids": list(inputs.stop_ids),
+        **({"ends": asdict(inputs.ends)} if inputs.ends != Ends() else {}),
         "pilot": [cfg.pilot_problems, cfg.pilot_samples, cfg.pilot_rounds],
         "grading": [
             inputs.reward.policy,
@@ -106,6 +108,7 @@ def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
         max_tokens=inputs.max_tokens,
         stop_ids=inputs.stop_ids,
         seed=cfg.seed,
+        ends=inputs.ends,
     )
     spec = WorkerSpec(
         base=inputs.base,

@@ -41,6 +41,8 @@ class Tokenizer(Protocol):
     @property
     def eos_token_id(self) -> int | None: ...
 
+    def __len__(self) -> int: ...
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
 
     def decode(self, token_ids: list[int], skip_special_tokens: bool = False) -> str | list[str]: ...
@@ -116,7 +118,7 @@ class Sample:
     token_ids: tuple[int, ...]  # sampled tokens, the end token included where there is one
     logprobs: Floats  # [len(token_ids)] at rollout.temperature, by the engine, not truncated
     text: str
-    truncated: bool  # hit the response limit before an end token
+    truncated: bool  # came to the response limit before an end token or a stop text
     weight_version: int  # version of the policy weights that sampled every token of it
     verdict: Verdict | None = None
     reward: float = float("nan")  # correctness plus shaping; nan where the verifier failed

@@ -11,6 +11,11 @@ PEER_KEYS = {
     "group_size": "rollout.samples_per_prompt",
     "rollouts_per_example": "rollout.samples_per_prompt",
     "max_completion_length": "rollout.max_response_tokens",
+    "stop_strings": "rollout.stop",
+    "stop": "rollout.stop",
+    "stop_token_ids": "rollout.stop_token_ids",
+    "min_tokens": "rollout.min_tokens",
+    "min_new_tokens": "rollout.min_tokens",
     "max_new_tokens": "rollout.max_response_tokens",
     "max_tokens": "rollout.max_response_tokens",
     "max_response_length": "rollout.max_response_tokens",
@@ -119,8 +124,6 @@ UNITS = {  # where ours counts something else than theirs
 }
 # Not there at all: what to do instead.
 WITHOUT = {
-    "stop": "stop strings are not supported yet: a response ends with the end token or at rollout.max_response_tokens",
-    "stop_token_ids": "stop tokens are not supported yet: a response ends with the tokenizer's end token",
     "reward_model": "rewards come from verifiers only (reward.verifier=package.module:function)",
     "critic": "there is no critic: advantages come from groups (advantage.estimator)",
 }

@@ -13,6 +13,7 @@ from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.stop import ends_of
 from rlvr.timing import PhaseClock
 from rlvr.types import Group, Prompt, RolloutBatch
 
@@ -34,13 +35,14 @@ def next_draw(missing: int, kept: int, drawn: int, most: int) -> int:
 def training_sampling(cfg: Config) -> Sampling:
     """How training responses are sampled."""
     r = cfg.rollout
-    return Sampling(r.temperature, r.top_p, r.top_k, r.max_response_tokens)
+    return Sampling(r.temperature, r.top_p, r.top_k, r.max_response_tokens, ends=ends_of(r))
 
 
 def truncation_note(cfg: Config) -> str | None:
     """What a run with truncated sampling says at its start."""
     r = cfg.rollout
     cuts = [f"rollout.top_p={r.top_p:g}"] * (r.top_p < 1) + [f"rollout.top_k={r.top_k}"] * (r.top_k > 0)
+    cuts += [f"rollout.min_tokens={r.min_tokens}"] * (r.min_tokens > 0)
     if not cuts or r.answers is not None:
         return None
     return (

@@ -16,6 +16,7 @@ import numpy as np
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
+from rlvr.rollout.stop import Ends
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
 from rlvr.types import Floats, Ints
@@ -50,6 +51,7 @@ class Sampling:
     top_k: int
     max_tokens: int
     logprobs: bool = True
+    ends: Ends = field(default_factory=Ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Generation:
 
     token_ids: Ints
     logprobs: Floats  # empty when not asked for
-    truncated: bool
+    truncated: bool  # came to the limit before anything ended it
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,13 @@ class RolloutEngine:
                 max_tokens=sampling.max_tokens,
                 logprobs=0 if sampling.logprobs else None,  # 0: the sampled token only
                 flat_logprobs=sampling.logprobs,
-                detokenize=False,
+                stop=list(sampling.ends.texts),
+                stop_token_ids=list(sampling.ends.token_ids),
+                min_tokens=sampling.ends.min_tokens,
+                detokenize=bool(
+                    sampling.ends.texts
+                ),  # vLLM looks for texts only where it writes text itself,
+                skip_special_tokens=False,  # which shows special tokens: they may be stop texts
             )
             for r in requests
         ]

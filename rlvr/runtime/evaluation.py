@@ -14,6 +14,7 @@ from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.stop import ends_of
 from rlvr.stats.accuracy import accuracy_ci95, correctness
 from rlvr.types import Group, Prompt
 
@@ -81,7 +82,9 @@ def graded_responses(
         VerifierError: the verifier failed on too many; `where`, `samples_folder` and `remedy` complete the sentence.
     """
     limit = cfg.rollout.max_response_tokens
-    sampling = Sampling(cfg.eval.temperature, cfg.eval.top_p, -1, limit, logprobs=False)
+    sampling = Sampling(
+        cfg.eval.temperature, cfg.eval.top_p, -1, limit, logprobs=False, ends=ends_of(cfg.rollout)
+    )
     groups = engines.generate(prompts, sampling, n=cfg.eval.samples_per_prompt, key=key)
     scored = score_groups(groups, graders, cfg.reward, limit)
     check_failures(

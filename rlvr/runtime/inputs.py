@@ -16,6 +16,7 @@ from rlvr.errors import ConfigError
 from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import Rules
 from rlvr.reward.verifiers import is_math
+from rlvr.rollout.stop import stop_tokens_problems
 from rlvr.types import Problem, Tokenizer
 
 TRIED = 64  # training prompts among which a problem for each verifier is looked for
@@ -42,6 +43,8 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         check_context(cfg.model)
         base_folder = model_folder(cfg.model.base_path or cfg.model.path)
         tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
+        if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
+            raise ConfigError("\n".join(problems))
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
         prompts = [chosen.prompts[0] for chosen in eval_sets] + stream.take(

@@ -22,6 +22,7 @@ from rlvr.learner.packing import AGGREGATIONS
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
 from rlvr.rollout.given import build_answers
+from rlvr.rollout.stop import stop_problems
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.batch import BatchPlan, batch_plan
@@ -64,6 +65,7 @@ AT_LEAST: dict[str, float] = {
     "rollout.samples_per_prompt": 1,
     "rollout.max_response_tokens": 1,
     "rollout.max_rounds": 1,
+    "rollout.min_tokens": 0,
     "rollout.staleness": 0,
     "rollout.max_concurrent": 1,
     "rollout.kv_cache_mb": 1,
@@ -225,7 +227,7 @@ def _lengths(cfg: Config) -> list[str]:
             f"reward.overlong_cache={cfg.reward.overlong_cache}: must lie in "
             f"1..rollout.max_response_tokens={cfg.rollout.max_response_tokens}"
         )
-    return found
+    return found + stop_problems(cfg.rollout)
 
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
@@ -289,10 +291,12 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
-    if (cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0) and cfg.loss.rollout_correction is not None:
+    truncates = cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0 or cfg.rollout.min_tokens > 0
+    if truncates and cfg.loss.rollout_correction is not None:
         found.append(
             "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
-            "sampling (top_p < 1 or top_k) those of the whole one are recorded; sample with top_p=1 top_k=-1"
+            "sampling (top_p < 1, top_k or min_tokens) those of the whole one are recorded; sample with top_p=1 "
+            "top_k=-1 min_tokens=0"
         )
     return found + _devices(cfg)
 

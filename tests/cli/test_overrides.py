@@ -115,7 +115,7 @@ def test_every_hint_names_a_key_that_exists():
         ("num_generations", "rollout.samples_per_prompt"),
         ("algorithm.adv_estimator", "advantage.estimator"),
         ("actor_rollout_ref.actor.kl_loss_coef", "loss.kl_coef"),
-        ("rollout.stop", "not supported yet"),
+        ("sampling_params.stop", "rollout.stop"),
         ("rollout.engine_args.max_model_len", "+rollout.engine_args.max_model_len"),
         ("learning_rate", "learner.lr"),
         ("ppo_mini_batch_size", "updates in a step"),

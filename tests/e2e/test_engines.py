@@ -1,4 +1,4 @@
-"""Real vLLM engines: what they record of truncated samples, and prompts beyond their token budget."""
+"""Real vLLM engines: what they record of truncated samples, what ends a response, and prompts beyond their budget."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rlvr.rollout.engine import (
     Sampling,
     logprobs_mode,
 )
+from rlvr.rollout.stop import Ends
 from rlvr.sync.gate import check_mismatch
 from rlvr.sync.vllm_gloo import BACKEND
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
@@ -206,6 +207,46 @@ def test_truncated_samples_carry_the_log_probs_of_the_whole_distribution(
         final_norm.div_(1.5)
     with pytest.raises(MismatchError, match=r"sync\.mismatch_stop=0\.1"):
         check_mismatch(faulty, 0, SyncConfig(), "float32", lambda _: None)
+
+
+def test_a_stop_text_or_token_ends_a_response_as_an_end_token_does(rig: Rig) -> None:
+    tokenizer = load_tokenizer("builtin")
+    requests, whole = requests_of([5, 20], samples=16), Sampling(1.0, *WHOLE, max_tokens=40)
+    texts, tokens = ("=3", "th", "<|pad|>"), (9, 12)
+    longer = rig.generate(requests, whole)
+    ended = rig.generate(requests, replace(whole, ends=Ends(texts, tokens)))
+    by_text = by_token = 0
+    for uncut, cut in zip(longer, ended, strict=True):
+        for a, b in zip(uncut.generations, cut.generations, strict=True):
+            ids, kept = a.token_ids.tolist(), b.token_ids.tolist()
+            text = tokenizer.decode(kept)
+            stopped = any(stop in text for stop in texts), kept[-1] in tokens
+            assert kept == ids[: len(kept)]  # what ends a response changes nothing of what was sampled before
+            before = tokenizer.decode(kept[:-1])
+            assert not any(stop in before for stop in texts)
+            assert not set(kept[:-1]) & set(tokens)
+            assert b.truncated == (not any(stopped) and kept[-1] != tokenizer.eos_token_id)
+            assert not any(stopped) or not b.truncated
+            assert any(stopped) or kept == ids
+            by_text, by_token = by_text + stopped[0], by_token + stopped[1]
+    assert by_text
+    assert by_token
+
+    batch = batch_of(requests, ended)
+    rows = log_probs(rig.model, batch, 1.0)
+    assert check_mismatch(scored(batch, rows), 0, SyncConfig(), "float32", pytest.fail) < 1e-5
+    assert batch.tokens == sum(len(g.token_ids) for r in ended for g in r.generations)
+    assert batch.in_loss.all()
+
+
+def test_nothing_ends_a_response_before_its_least_number_of_tokens(rig: Rig) -> None:
+    tokenizer = load_tokenizer("builtin")
+    requests, tokens = requests_of([5, 20], samples=16), (9, 12)
+    sampling = Sampling(1.0, *WHOLE, max_tokens=12, logprobs=False, ends=Ends(("=3", "th"), tokens, 8))
+    responses = [g.token_ids.tolist() for r in rig.generate(requests, sampling) for g in r.generations]
+    assert min(map(len, responses)) > 8
+    assert not {*tokens, tokenizer.eos_token_id} & {token for ids in responses for token in ids[:8]}
+    assert any(len(ids) < 12 for ids in responses)
 
 
 def test_evaluation_on_the_same_engine_is_greedy_at_temperature_0(rig: Rig) -> None:

@@ -7,8 +7,8 @@ and random numbers only; batching changes logits by floating-point rounding alon
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
 from rlvr.analysis.cross.rules import RULES, Positions
 from rlvr.analysis.cross.slots import SlotModel
+from rlvr.rollout.stop import Ends
 
 REFILL_SHARE = (
     1 / 8
@@ -35,6 +36,7 @@ class MixedSampling:
     max_tokens: int  # of a response
     stop_ids: tuple[int, ...]  # a response ends with the first of these
     seed: int
+    ends: Ends = field(default_factory=Ends)  # of a run; its tokens are among stop_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +55,29 @@ class Mixed:
 
     problem_id: str
     sample: int
-    token_ids: NDArray[np.int64]  # [t] with the end token where there is one
+    token_ids: NDArray[np.int64]  # [t] with what ended it
     switched: NDArray[np.int64]  # positions sampled by the intervening model
     effective: NDArray[np.int64]  # of those, where the primary would have sampled another token
     values: NDArray[np.float64]  # [t] the rule's value at every position
-    truncated: bool  # reached max_tokens without an end token
+    truncated: bool  # came to max_tokens before anything ended it
 
 
 class MixedDecoder:
     """Writes responses with a primary and an intervening model that share a vocabulary."""
 
     def __init__(
-        self, primary: torch.nn.Module, intervening: torch.nn.Module, sampling: MixedSampling, batch: int
+        self,
+        primary: torch.nn.Module,
+        intervening: torch.nn.Module,
+        sampling: MixedSampling,
+        batch: int,
+        stops: Callable[[Sequence[int]], bool] | None = None,  # has a response just come to a stop text?
     ) -> None:
         self._models = (SlotModel(primary, batch), SlotModel(intervening, batch))
         self._sampling = sampling
         self._batch = batch
         self._stop = np.asarray(sampling.stop_ids, dtype=np.int64)
+        self._stops = stops
 
     def run(self, jobs: Sequence[ResponseJob], rule: str) -> list[Mixed]:
         """Write all responses under a rule of `RULES`, in the order of the jobs."""
@@ -85,7 +93,7 @@ class MixedDecoder:
                 rows.admit(arriving, waiting, self._sampling.seed)
                 waiting += len(arriving)
             self._step(rows, rule)
-            ended = rows.ended(self._stop)
+            ended = rows.ended(self._stop, self._stops)
             for row in np.flatnonzero(ended):
                 written[int(rows.job[row])] = rows.take(row, jobs)
             source, target = rows.remove(ended)
@@ -104,9 +112,18 @@ class MixedDecoder:
         at = Positions(primary, intervening, keys, index, how.temperature, how.js_top_p)
         value = RULES[rule].value(at)
         uniform = torch.from_numpy(uniforms(keys, index, Stream.TOKEN)).to(primary.device)
+        if how.ends.min_tokens:
+            early = torch.from_numpy(index < how.ends.min_tokens).to(primary.device)
+            primary, intervening = (self._without_ends(x, early) for x in (primary, intervening))
         own = sample_tokens(primary, uniform, how.temperature, how.top_p)
         other = sample_tokens(intervening, uniform, how.temperature, how.top_p)
         rows.append(own, other, value)
+
+    def _without_ends(self, logits: Tensor, early: Tensor) -> Tensor:
+        """[n, V] logits with which the `early` rows cannot end; what is recorded of them are the rule's values."""
+        ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+        ends[torch.from_numpy(self._stop)] = True
+        return logits.masked_fill(early[:, None] & ends, -math.inf)
 
 
 class _Rows:
@@ -150,10 +167,15 @@ class _Rows:
         self.count[:n] += 1
         self.position[:n] += 1
 
-    def ended(self, stop_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def ended(
+        self, stop_ids: NDArray[np.int64], stops: Callable[[Sequence[int]], bool] | None
+    ) -> NDArray[np.bool_]:
         """[n] rows that are complete."""
         full = self.count[: self.n] == self.tokens.shape[1]
         self._stopped = np.isin(self.last[: self.n], stop_ids)
+        if stops is not None:
+            texts = (self.tokens[row, : self.count[row]].tolist() for row in range(self.n))
+            self._stopped = self._stopped | np.fromiter(map(stops, texts), dtype=np.bool_, count=self.n)
         return full | self._stopped
 
     def take(self, row: int, jobs: Sequence[ResponseJob]) -> Mixed:

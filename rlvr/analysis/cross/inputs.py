@@ -15,6 +15,7 @@ from rlvr.analysis.run_inputs import read_run
 from rlvr.config import Config, RewardConfig, SourceConfig
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
+from rlvr.rollout.stop import Ends, ends_of
 from rlvr.types import Prompt
 
 SUPPORTED_LAYERS = "full_attention"
@@ -32,6 +33,7 @@ class CrossInputs:
     prompts: tuple[Prompt, ...]
     sets: dict[str, int]  # evaluation set -> number of problems
     stop_ids: tuple[int, ...]
+    ends: Ends  # of the run
     max_tokens: int
     reward: RewardConfig
     output: Path
@@ -78,7 +80,8 @@ def read_inputs(cfg: CrossSampleConfig) -> CrossInputs:
         tokenizer=models[1].tokenizer,
         prompts=prompts,
         sets=sets,
-        stop_ids=_stop_ids(models),
+        stop_ids=tuple(sorted({*_stop_ids(models), *training.rollout.stop_token_ids})),
+        ends=ends_of(training.rollout),
         max_tokens=max_tokens,
         reward=training.reward,
         output=Path(output).expanduser(),

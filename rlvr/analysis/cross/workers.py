@@ -12,8 +12,10 @@ import torch
 from rlvr import cluster
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.config import ClusterConfig
+from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import load_lm
+from rlvr.rollout.stop import stop_check
 
 START_DEADLINE_SECONDS = 600.0  # both models loaded in every actor
 
@@ -38,6 +40,7 @@ class DecodeWorker:
         self._spec = spec
         self._base = _load("base", spec.base, spec)
         self._policy = _load("policy", spec.policy, spec)
+        self._stops = stop_check(spec.sampling.ends, load_tokenizer(spec.policy, spec.trust_remote_code))
 
     def ready(self) -> dict[str, str]:
         """Versions of what this worker runs on; returns once both models are loaded."""
@@ -48,7 +51,7 @@ class DecodeWorker:
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
         pair = (self._base, self._policy) if direction == "forward" else (self._policy, self._base)
-        return MixedDecoder(*pair, self._spec.sampling, self._spec.batch).run(jobs, rule)
+        return MixedDecoder(*pair, self._spec.sampling, self._spec.batch, self._stops).run(jobs, rule)
 
 
 def _load(key: str, folder: str, spec: WorkerSpec) -> Any:

@@ -17,6 +17,7 @@ from rlvr.config import Config
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
+from rlvr.rollout.stop import Ends, ends_of
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.evaluation import graded_responses
 from rlvr.runtime.folder import RunFolder
@@ -126,6 +127,7 @@ def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
         "temperature": cfg.eval.temperature,
         "top_p": cfg.eval.top_p,
         "max_response_tokens": rollout.max_response_tokens,
+        **({"ends": asdict(ends)} if (ends := ends_of(rollout)) != Ends() else {}),
         "reward": [reward.policy, reward.verifier, reward.correct, reward.incorrect]
         + (["truncated_can_be_correct"] if reward.truncated_can_be_correct else []),
         "seed": cfg.seed,

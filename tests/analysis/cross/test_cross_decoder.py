@@ -12,7 +12,8 @@ import torch
 from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, MixedDecoder, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, uniforms
 from rlvr.analysis.cross.slots import SlotModel
-from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model, tiny
+from rlvr.rollout.stop import Ends, stop_check
+from tests.helpers.cross_cases import SAMPLING, TOKENIZER, base_model, jobs, policy_model, tiny
 
 THRESHOLDS = {"js": 0.02, "random": 0.8, "entropy": 0.5, "earliest": -2.5}
 
@@ -278,3 +279,33 @@ def test_a_response_ends_at_the_limit():
 
 def test_no_job_is_no_response():
     assert decode([]) == []
+
+
+def test_a_stop_text_ends_a_response_where_it_is_complete():
+    ends = Ends((" then", "5"))
+    stops = stop_check(ends, TOKENIZER)
+    todo = jobs(8, 4, THRESHOLDS["js"])
+    uncut = decode(todo)
+    cut = MixedDecoder(base_model(), policy_model(), replace(SAMPLING, ends=ends), 16, stops).run(todo, "js")
+    stopped = 0
+    for long, short in zip(uncut, cut, strict=True):
+        ids, text = short.token_ids.tolist(), TOKENIZER.decode(short.token_ids.tolist())
+        assert ids == long.token_ids[: len(ids)].tolist()
+        assert short.values.tolist() == pytest.approx(long.values[: len(ids)].tolist(), abs=1e-5)
+        assert not any(end in TOKENIZER.decode(ids[:-1]) for end in ends.texts)
+        ended = any(end in text for end in ends.texts)
+        assert ended or len(ids) == len(long.token_ids)
+        assert short.truncated == (not ended and long.truncated)
+        stopped += ended
+    assert stopped > 0
+
+
+def test_nothing_ends_a_response_before_its_least_number_of_tokens():
+    ends = Ends((" so",), (), 12)
+    stops = stop_check(ends, TOKENIZER)
+    written = MixedDecoder(base_model(), policy_model(), replace(SAMPLING, ends=ends), 16, stops).run(
+        jobs(6, 4, PURE_PRIMARY), "js"
+    )
+    assert all(len(one.token_ids) > 12 for one in written)
+    assert not any(TOKENIZER.eos_token_id in one.token_ids[:12] for one in written)
+    assert any(one.token_ids[-1] == TOKENIZER.eos_token_id for one in written)
