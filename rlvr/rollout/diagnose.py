@@ -38,10 +38,17 @@ def refuse_unusable(step: int, rollout: RolloutBatch, cfg: Config, samples_file:
         )
 
 
-def without_advantages(rollout: RolloutBatch, cfg: Config) -> bool:
-    """Whether every advantage of the step is 0, so that a loss which reads advantages teaches nothing."""
+def why_nothing_is_learnt(rollout: RolloutBatch, cfg: Config) -> str:
+    """Why a loss that reads advantages learns nothing about the task from a step; empty where it does.
+
+    Either every advantage is 0, or what tells the responses apart is their length alone.
+    """
     groups = group_advantage(rollout.groups, cfg.advantage)
-    return not any(s.advantage for g in groups for s in g.samples)
+    if not any(s.advantage for g in groups for s in g.samples):
+        return "no group's rewards differ, so the step teaches nothing"
+    if all(_kind(s) is Outcome.NO_ANSWER for s in rollout.samples if not s.failed):
+        return "no response has an answer, so rewards differ by length alone"
+    return ""
 
 
 def diagnose(samples: Sequence[Sample], cfg: Config) -> str:

@@ -22,7 +22,7 @@ from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import build_objective
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
-from rlvr.rollout.diagnose import refuse_unusable, remedies, seen, without_advantages
+from rlvr.rollout.diagnose import diagnose, refuse_unusable, remedies, seen, why_nothing_is_learnt
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
 from rlvr.runtime.actors import start_actors
@@ -69,6 +69,7 @@ class Session:
     versions: dict[str, str]
     setup_seconds: float
     loop: Stopwatch  # runs from when the loop could begin
+    diagnosed: bool = False  # whether the reason why a step teaches nothing has been told at length
 
     def advance(
         self, state: TrainingState, step: int, rollout: RolloutBatch, mismatch: float | None
@@ -135,11 +136,20 @@ class Session:
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
         weighs = build_objective(self.cfg.loss.objective).reads_advantages
-        if weighs and without_advantages(rollout, self.cfg):
-            self.tracker.note(
-                f"WARNING step {step}: no group's rewards differ, so the step teaches nothing; "
-                f"{seen(rollout.samples)}. Most likely: {remedies(rollout.samples, self.cfg)[0]}"
-            )
+        if weighs and (why := why_nothing_is_learnt(rollout, self.cfg)):
+            self._tell_why(f"WARNING step {step}: {why}", rollout, samples_file)
+
+    def _tell_why(self, what: str, rollout: RolloutBatch, samples_file: Path) -> None:
+        """Say why a step teaches nothing: the first time with all remedies and the responses on disk, then in short."""
+        if self.diagnosed:
+            short = f"{seen(rollout.samples)}. Most likely: {remedies(rollout.samples, self.cfg)[0]}"
+            return self.tracker.note(f"{what}; {short}")
+        self.diagnosed = True
+        with self.folder.writing():
+            self.folder.dump_samples(samples_file.stem, [*rollout.groups, *rollout.dropped])
+        self.tracker.note(
+            f"{what}; {diagnose(rollout.samples, self.cfg)}\nThe step's responses are in {samples_file}."
+        )
 
     def finish(self, state: TrainingState, reports: Sequence[EvalReport]) -> Summary:
         """Export the policy, write summary.json and say where everything lies."""

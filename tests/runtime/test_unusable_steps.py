@@ -146,7 +146,7 @@ class Learner:
 
 def session(cfg: Config, folder: RunFolder, notes: list[str]) -> Session:
     """A session with a real folder, started after step 2."""
-    parts: dict[str, Any] = dict.fromkeys(Session.__dataclass_fields__)
+    parts: dict[str, Any] = dict.fromkeys(Session.__dataclass_fields__) | {"diagnosed": False}
     start = TrainingState(2, 0, 0, 0.0, 0.0, {})
     tracker = SimpleNamespace(note=notes.append)
     return Session(
@@ -194,15 +194,40 @@ def test_an_evaluation_that_stops_a_run_keeps_what_it_has_learnt(tmp_path: Path,
 
 def test_a_step_without_signal_that_is_trained_on_says_so(tmp_path: Path, cfg: Config):
     cfg.rollout.dynamic_sampling = False
-    s = session(cfg, RunFolder(tmp_path, "mine"), notes := [])
+    cfg.run.dump_samples_every = 0  # the first such step is written all the same
+    folder = RunFolder(tmp_path, "mine")
+    folder.create(cfg)
+    s = session(cfg, folder, notes := [])
     state = replace(s.start, step=4)
-    same = [replace(x, reward=0.0) for x in graded(NONE, 4)]
+    same = [replace(x, reward=0.0) for x in graded(NONE, 3) + graded(NONE, 1, truncated=True)]
     s.check_rollout(5, rollout(same, same, kept=True), state)
+    dump = folder.path / "samples" / "step_000005.jsonl"
     assert len(notes) == 1
-    assert "step 5" in notes[0]
+    assert "step 5: no group's rewards differ" in notes[0]
     assert "8 without an answer (100%)" in notes[0]
-    assert "data.template" in notes[0]
-    s.check_rollout(5, rollout([replace(same[0], reward=1.0), same[1]], kept=True), state)
+    assert notes[0].index("1. choose a data.template") < notes[0].index("2. raise rollout.max_response")
+    assert notes[0].endswith(f"The step's responses are in {dump}.")
+    assert len(dump.read_text().splitlines()) == 8
+
+    s.check_rollout(6, rollout(same, same, kept=True), state)  # from now on in short
+    assert "step 6: no group's rewards differ" in notes[1]
+    assert "Most likely: choose a data.template" in notes[1]
+    assert "\n" not in notes[1]
+    assert not dump.with_name("step_000006.jsonl").exists()
+    wrong = replace(graded(WRONG, 1)[0], reward=0.0)
+    s.check_rollout(5, rollout([replace(wrong, reward=1.0), same[1]], kept=True), state)
     cfg.loss.objective = "nll"  # reads no advantage
     s.check_rollout(5, rollout(same, kept=True), state)
-    assert len(notes) == 1
+    assert len(notes) == 2
+
+
+def test_a_model_that_never_answers_is_told_so_even_where_rewards_differ_by_length(
+    tmp_path: Path, cfg: Config
+):
+    folder = RunFolder(tmp_path, "mine")
+    folder.create(cfg)
+    s = session(cfg, folder, notes := [])
+    unboxed = [replace(x, reward=-0.1 * i) for i, x in enumerate(graded(NONE, 4))]
+    s.check_rollout(1, rollout(unboxed, kept=True), s.start)
+    assert "step 1: no response has an answer, so rewards differ by length alone" in notes[0]
+    assert "1. choose a data.template" in notes[0]
