@@ -157,9 +157,8 @@ class _Run:
         frames, closed = worker.receive()
         self._crew.note_start(worker, frames)
         for kind, rows in frames:
-            for number, outcome, extracted, gold, seconds, detail in rows if kind == "rows" else ():
-                position = worker.assigned.pop(number)
-                self._settle(position, Verdict("", Outcome(outcome), extracted, gold, seconds, detail))
+            for number, outcome, *found in rows if kind == "rows" else ():
+                self._settle(worker.assigned.pop(number), Verdict("", Outcome(outcome), *found))
         return closed
 
     def _settle(self, position: int, verdict: Verdict) -> None:

@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # grading crashed or passed the memory ceiling; the detail says which
 
 
+DECIDED = frozenset({Outcome.CORRECT, Outcome.WRONG})  # there was an answer, and it was judged
 FAILURES = frozenset({Outcome.TIMED_OUT, Outcome.FAILED})  # of the verifier, not of the answer
 
 
@@ -78,7 +79,8 @@ class Verdict:
 
     `extracted` and `gold` are the answers that were compared, cleaned of markup and cut to 500 characters;
     `extracted` is None where no answer was found. `seconds` is the wall time of this one grading.
-    `detail` explains every outcome that needs explaining and is empty otherwise.
+    `detail` explains every outcome that needs explaining and is empty otherwise. `score` in [0, 1] is the partial
+    credit that the verifier gave; None: it gave none.
     """
 
     sample_id: str
@@ -87,6 +89,12 @@ class Verdict:
     gold: str | None
     seconds: float
     detail: str = ""
+    score: float | None = None
+
+    @property
+    def credit(self) -> float:
+        """The score; without one, 1 for a correct answer and 0 for any other."""
+        return float(self.correct) if self.score is None else self.score
 
     @property
     def correct(self) -> bool:

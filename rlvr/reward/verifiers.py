@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from rlvr.dotted import find_named, load_dotted, require_function
 from rlvr.errors import ConfigError
 from rlvr.reward.example import Example
 from rlvr.reward.grader import cut, grade
-from rlvr.reward.verdict import Outcome, Rules, Verdict
+from rlvr.reward.verdict import DECIDED, Outcome, Rules, Verdict
 
 # Returns True, False, a score in [0, 1], or a Verdict.
 Verifier = Callable[..., object]
@@ -31,6 +31,7 @@ VERIFIERS = {
     MATH: "rlvr.reward.grader:grade",
     "math_verify_default": "rlvr.reward.reference:math_verify_default",
     "last_number": "rlvr.reward.last_number:last_number",
+    "instruction": "rlvr.reward.instruction:instruction",
     "python_tests": "rlvr.reward.python_tests:verify",
 }
 
@@ -118,29 +119,42 @@ def _refuse_options(rules: Rules, verify: Verifier, taken: set[str]) -> dict[str
 def as_verdict(value: Any, gold: str, correct_from: float | None = None) -> Verdict:
     """Read a verifier's result: a Verdict (or its look-alike), a bool, or a score in [0, 1].
 
-    A score of at least `correct_from` (None: 0.5) is correct. NaN and any other type raise TypeError.
+    A score of at least `correct_from` is correct; None: 0.5, or what a Verdict with a score says itself. A score
+    outside [0, 1], NaN and any other type raise TypeError.
     """
-    if hasattr(value, "outcome"):
-        extracted, kept_gold = getattr(value, "extracted", None), getattr(value, "gold", gold)
-        return Verdict(
-            "",
-            Outcome(value.outcome),
-            _text(extracted),
-            _text(kept_gold),
-            0.0,
-            str(getattr(value, "detail", "")),
-        )
+    if not hasattr(value, "outcome"):
+        score = _score(value)
+        right = score >= (0.5 if correct_from is None else correct_from)
+        partial_credit = None if score in (0.0, 1.0) else score
+        detail = "" if partial_credit is None else f"score {score:g}"
+        outcome = Outcome.CORRECT if right else Outcome.WRONG
+        return Verdict("", outcome, None, _text(gold), 0.0, detail, partial_credit)
+    given = getattr(value, "score", None)
+    verdict = Verdict(
+        "",
+        Outcome(value.outcome),
+        _text(getattr(value, "extracted", None)),
+        _text(getattr(value, "gold", gold)),
+        0.0,
+        str(getattr(value, "detail", "")),
+        None if given is None else _score(given),
+    )
+    if verdict.score is None or correct_from is None or verdict.outcome not in DECIDED:
+        return verdict
+    right = verdict.score >= correct_from
+    return replace(verdict, outcome=Outcome.CORRECT if right else Outcome.WRONG)
+
+
+def _score(value: Any) -> float:
     try:
-        score = float(value)
+        score = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError):
         score = math.nan
     if not 0.0 <= score <= 1.0:
         raise TypeError(
             f"the verifier returned {value!r:.100}: expected a Verdict, a bool or a score in [0, 1]"
         )
-    detail = "" if score in (0.0, 1.0) else f"score {score:g}"
-    right = score >= (0.5 if correct_from is None else correct_from)
-    return Verdict("", Outcome.CORRECT if right else Outcome.WRONG, None, _text(gold), 0.0, detail)
+    return score
 
 
 def _text(value: object) -> str | None:

@@ -23,6 +23,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from rlvr.errors import DataError
 from rlvr.reward import grader
 from rlvr.reward.example import Example, MissingColumnError
 from rlvr.reward.verdict import Outcome, Rules, Verdict
@@ -32,11 +33,12 @@ from rlvr.timing import Stopwatch
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
 PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], its running number
 FLUSH_SECONDS = 0.02  # results are sent at the end of a chunk, or once this much time has gone by
+MOST_DETAIL = 1000  # characters of a message about a row
 _ORPHAN_CHECK_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
-# running number, outcome, extracted, gold, seconds, detail
-ResultRow = tuple[int, str, str | None, str | None, float, str]
+# running number, outcome, extracted, gold, seconds, detail, score
+ResultRow = tuple[int, str, str | None, str | None, float, str, float | None]
 
 
 def main() -> None:
@@ -141,12 +143,13 @@ def _grade_one(number: int, subject: Example | str, response: str, grade: Loaded
         verdict = grade(subject, response)
     except MemoryError:
         verdict = _failed(subject, "memory: allocation refused")
-    except MissingColumnError as error:
-        verdict = _failed(subject, str(error))
+    except (MissingColumnError, DataError) as error:  # about the row, not about the response
+        verdict = _failed(subject, str(error)[:MOST_DETAIL])
     except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
         verdict = _failed(subject, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
     seconds = watch.seconds
-    return number, str(verdict.outcome), verdict.extracted, verdict.gold, seconds, verdict.detail
+    found = verdict.extracted, verdict.gold, seconds, verdict.detail, verdict.score
+    return number, str(verdict.outcome), *found
 
 
 def _failed(subject: Example | str, detail: str) -> Verdict:
