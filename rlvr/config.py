@@ -47,6 +47,9 @@ class SourceConfig:
     correct_from: float | None = None
     # keyword arguments of the verifier named here, or of reward.verifier instead of reward.verifier_options
     verifier_options: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0  # among several sources: how many prompts it gives, in proportion to the others
+    # data.train only: several sources in place of one, each with these keys. `data.train=[{...},{...}]` sets it.
+    sources: list[SourceConfig] = field(default_factory=list)
 
 
 @dataclass
@@ -66,6 +69,16 @@ class DataConfig:
     on_bad_row: str = "refuse"  # refuse | skip (counted and listed)
     on_overlap: str = "warn"  # warn | refuse | drop: training questions that also stand in an eval set
     shuffle: bool = True  # a new order in each epoch, by `seed`
+
+    @property
+    def training(self) -> list[SourceConfig]:
+        """The sources of the training stream: one, or those of a mixture."""
+        return self.train.sources or [self.train]
+
+    @property
+    def label(self) -> str:
+        """The training data in a word."""
+        return "+".join(source.name for source in self.training)
 
 
 @dataclass

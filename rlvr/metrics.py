@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,27 @@ def step_metrics(
     metrics |= {f"seconds/{name}": value for name, value in seconds.items()}
     metrics["seconds/overhead"] = max(0.0, clock.seconds - busy_seconds)
     metrics["rate/tokens_per_second"] = rollout.generated_tokens / max(metrics["seconds/step"], 1e-9)
+    return metrics
+
+
+def source_metrics(rollout: RolloutBatch, sources: Sequence[str]) -> dict[str, float]:
+    """What each source of a mixture gave to the step; only counts for one of which nothing was drawn or graded."""
+    metrics: dict[str, float] = {}
+    for name in sources:
+        samples = [
+            s for g in rollout.groups + rollout.dropped for s in g.samples if g.prompt.problem.source == name
+        ]
+        graded = [s for s in samples if not s.failed]
+        if graded:
+            metrics[f"source/{name}/accuracy"] = float(np.mean([s.correct for s in graded]))
+            metrics[f"source/{name}/reward"] = float(np.mean([s.reward for s in graded]))
+        if samples:
+            metrics[f"source/{name}/length"] = float(np.mean([len(s.token_ids) for s in samples]))
+        metrics |= {
+            f"source/{name}/responses": float(len(samples)),
+            f"source/{name}/groups": float(sum(g.prompt.problem.source == name for g in rollout.groups)),
+            f"source/{name}/failed": float(len(samples) - len(graded)),
+        }
     return metrics
 
 

@@ -14,7 +14,7 @@ from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import PausedError
 from rlvr.learner.packing import pack
-from rlvr.metrics import step_metrics
+from rlvr.metrics import source_metrics, step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.evaluation import EvalReport, evaluate
 from rlvr.runtime.folder import Summary
@@ -56,7 +56,8 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         with clock.phase("push"):
             s.push(step)  # 9: weights to the engines
         s.source.trained(step)
-        s.tracker.step(step, step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy))
+        metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy)
+        s.tracker.step(step, metrics | source_metrics(rollout, s.mixture))
         s.dump(step, groups, rollout.dropped)
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:

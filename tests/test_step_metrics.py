@@ -10,13 +10,13 @@ import pytest
 from rlvr.config import SyncConfig
 from rlvr.errors import MismatchError
 from rlvr.learner.packing import pack
-from rlvr.metrics import PERCENTILES, comparable, logprob_mismatch, staleness, step_metrics
+from rlvr.metrics import PERCENTILES, comparable, logprob_mismatch, source_metrics, staleness, step_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.runtime.tracking import step_line
 from rlvr.sync.gate import check_mismatch
 from rlvr.timing import PhaseClock
 from rlvr.types import Batch, Group, StepStats, TokenSignals
-from tests.helpers.records import prompt, rollout_of, sample
+from tests.helpers.records import group, prompt, rollout_of, sample
 
 STATS = StepStats(
     loss=0.5,
@@ -228,3 +228,40 @@ def test_the_gate_stops_on_what_is_not_a_number():
 
 def test_the_gate_ignores_older_tokens():
     assert check_mismatch(scored([0] * 6 + [9, 9]), 3, SyncConfig(), "float32", print) == 0
+
+
+def of_source(name: str, rewards: list[float], lengths: list[int]) -> Group:
+    made = group(f"{name}/1", rewards, lengths)
+    return replace(made, prompt=replace(made.prompt, problem=replace(made.prompt.problem, source=name)))
+
+
+def test_each_source_of_a_mixture_has_its_own_figures():
+    kept = [of_source("a", [1.0, 0.0], [2, 4]), of_source("a", [float("nan"), 1.0], [3, 3])]
+    rollout = replace(rollout_of(kept), dropped=(of_source("b", [0.0, 0.0], [5, 7]),))
+    found = source_metrics(rollout, ["a", "b", "c"])
+    assert found == pytest.approx(
+        {
+            "source/a/accuracy": 2 / 3,
+            "source/a/reward": 2 / 3,
+            "source/a/length": 3.0,
+            "source/a/responses": 4.0,
+            "source/a/groups": 2.0,
+            "source/a/failed": 1.0,
+            "source/b/accuracy": 0.0,
+            "source/b/reward": 0.0,
+            "source/b/length": 6.0,
+            "source/b/responses": 2.0,
+            "source/b/groups": 0.0,
+            "source/b/failed": 0.0,
+            "source/c/responses": 0.0,
+            "source/c/groups": 0.0,
+            "source/c/failed": 0.0,
+        }
+    )
+    assert source_metrics(rollout, ()) == {}  # one source: the step's own figures say it all
+    line = step_line(1, 2, METRICS_OF_A_LINE | found, "")
+    assert "acc 0.500 (a 0.667, b 0.000)  len" in line
+    assert "acc 0.500  len" in step_line(1, 2, METRICS_OF_A_LINE, "")
+
+
+METRICS_OF_A_LINE = {"reward/mean": 0.0, "accuracy": 0.5, "length/mean": 1.0, "rate/tokens_per_second": 1.0}

@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.cli.peer_keys import peer_hint
-from rlvr.cli.shorthand import check_placeholders, quote_odd_values
+from rlvr.cli.shorthand import check_placeholders, quote_odd_values, several_sources
 from rlvr.config import Config, known_keys
 from rlvr.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
-FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval")
+FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval", "data.train.sources")
 
 
 def recipes_folder() -> Path:
@@ -178,6 +178,8 @@ def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
         hint = ""
         if "not in struct" in str(cause):  # only dictionaries without a schema get here
             hint = "\nA key that nothing spells out needs a plus: +advantage.options.<name>=<value>"
+        if "Cannot merge DictConfig with ListConfig" in str(cause):
+            hint = "\nIn a file several training sources are listed below data.train.sources"
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error
 
 
@@ -210,7 +212,7 @@ def load(arguments: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that does not fit, an option of the command line, or several values for one key.
     """
-    arguments = quote_odd_values(arguments)
+    arguments = quote_odd_values(several_sources(arguments))
     if options := [argument for argument in arguments if argument.startswith("-")]:
         raise ConfigError(
             f"{options[0]}: an option of the command line; give overrides, key=value or group=option"

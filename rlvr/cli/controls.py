@@ -30,10 +30,10 @@ def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
     Raises:
         ConfigError: the run is not of the built-in model and task, or something cannot be carried over; by name.
     """
-    model, train = run.cfg.model.path, run.cfg.data.train
-    if model != "builtin" or train.name != "arithmetic" or train.path is not None:
+    model, data = run.cfg.model.path, run.cfg.data
+    if model != "builtin" or any(s.name != "arithmetic" or s.path is not None for s in data.training):
         raise ConfigError(
-            f"run={run.folder}: its model is {model} on {train.path or train.name}; the controls are made for the "
+            f"run={run.folder}: its model is {model} on {data.train.path or data.label}; the controls are made for the "
             "built-in model and task. Train your own controls and compare them with rlvr.analyze and rlvr.report."
         )
     if changes := read_changes(run.folder / CHANGES):

@@ -25,7 +25,7 @@ from rlvr.cli.compose import (
 )
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
-from rlvr.cli.shorthand import quote_odd_values
+from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.config import Config
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def hydra_entry(
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
         with readable_errors():
-            sys.argv[1:] = options_first(quote_odd_values(sys.argv[1:]))
+            sys.argv[1:] = options_first(quote_odd_values(several_sources(sys.argv[1:])))
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
                 from rlvr.cli.multirun import plan_sweep

@@ -71,7 +71,7 @@ def _facts(run: LoadedRun, step: int) -> list[tuple[str, object]]:
         ("recipe", cfg.recipe),
         ("steps", f"{step} of {cfg.steps}"),
         ("seed", cfg.seed),
-        ("data", _source(cfg.data.train)),
+        ("data", ", ".join(map(_source, cfg.data.training))),
         ("a step", f"{cfg.data.prompts_per_step} prompts x {cfg.rollout.samples_per_prompt} responses"),
         ("token weighting", cfg.advantage.token),
         ("learning rate", f"{cfg.learner.lr:g}"),

@@ -141,6 +141,17 @@ def quote_odd_values(arguments: Sequence[str]) -> list[str]:
     return found
 
 
+def several_sources(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with `data.train=[...]` as the keys that it stands for: no list can replace a section."""
+    found = []
+    for argument in arguments:
+        if argument.startswith("data.train=["):  # what a recipe leaves open for one source is not needed then
+            found += ["data.train.path=null", argument.replace("=", ".sources=", 1)]
+        else:
+            found.append(argument)
+    return found
+
+
 def check_placeholders(choices: Mapping[str, Any], given: Sequence[str], folders: Sequence[Path]) -> None:
     """Demand what the chosen recipe files leave open with `???` and neither another of them nor an override sets.
 

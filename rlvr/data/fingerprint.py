@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -27,12 +27,16 @@ class DataSeen:
 
     training: Fingerprint
     eval_sets: dict[str, Fingerprint]
+    sources: dict[str, Fingerprint] = field(default_factory=dict)  # of a training mixture, each by itself
 
 
 def data_seen(content: dict[str, Any]) -> DataSeen:
     """Read back what `dataclasses.asdict` made of a record; raises TypeError or KeyError for what it is not."""
-    sets = {name: Fingerprint(**found) for name, found in content["eval_sets"].items()}
-    return DataSeen(Fingerprint(**content["training"]), sets)
+    sets, sources = (
+        {name: Fingerprint(**found) for name, found in part.items()}
+        for part in (content["eval_sets"], content.get("sources", {}))
+    )
+    return DataSeen(Fingerprint(**content["training"]), sets, sources)
 
 
 def fingerprint(prompts: Iterable[Prompt], size: int | None) -> Fingerprint:

@@ -218,7 +218,7 @@ def rules_of(cfg: SourceConfig) -> Rules:
 
 def all_sources(cfg: DataConfig) -> list[SourceConfig]:
     """Every source of a run, those that it trains on first."""
-    return [cfg.train, *cfg.eval]
+    return [*cfg.training, *cfg.eval]
 
 
 def turns(messages: tuple[Message, ...]) -> str:

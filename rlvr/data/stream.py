@@ -1,56 +1,32 @@
 """The training stream and the evaluation sets: problems as tokenised prompts.
 
 The stream is a pure function of (seed, position), so a resumed run continues with exactly the prompts that it
-would have seen.
+would have seen. Another order of the same prompts is another `PromptSource`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
 
-from rlvr.config import DataConfig
+from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.arithmetic import train_problem
 from rlvr.data.fingerprint import Fingerprint, fingerprint
+from rlvr.data.lengths import LengthLimit, fitting_prompts
+from rlvr.data.mixture import place_in_mixture, whole_weights
 from rlvr.data.overlap import SharedQuestion, settle_overlap
-from rlvr.data.sources import ARITHMETIC, BadRow, load_problems, rules_of
+from rlvr.data.sources import ARITHMETIC, BadRow, LoadedSource, load_problems, rules_of
 from rlvr.data.templates import takes_conversations, tokenize
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
 from rlvr.types import Problem, Prompt, Tokenizer
 
-log = logging.getLogger(__name__)
-
-IDS_LISTED = 5
 ENDLESS_PROBED = 64  # prompts that tell an endless stream's seed and version
-
-
-@dataclass(frozen=True, slots=True)
-class LengthLimit:
-    """How many tokens a prompt may have: the configured limit, and what the context leaves for it."""
-
-    max_prompt_tokens: int
-    context: int | None = None  # model.max_length; None: not checked here
-    max_response_tokens: int = 0
-
-    @property
-    def tokens(self) -> int:
-        if self.context is None:
-            return self.max_prompt_tokens
-        return min(self.max_prompt_tokens, self.context - self.max_response_tokens)
-
-    def remedy(self) -> str:
-        if self.tokens == self.max_prompt_tokens:
-            return f"data.max_prompt_tokens is {self.tokens}; raise it, or set data.on_long_prompt=skip"
-        return (
-            f"model.max_length {self.context} less rollout.max_response_tokens {self.max_response_tokens} "
-            f"leaves {self.tokens}; change one of them, or set data.on_long_prompt=skip"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +116,22 @@ class PromptStream:
 
     @property
     def size(self) -> int | None:
-        """Prompts of one epoch; None for an endless stream."""
+        """Prompts of one epoch; None for an endless stream, and for a mixture, whose sources have their own."""
         return self.source.size
 
     @property
+    def parts(self) -> tuple[PromptStream, ...]:
+        """The streams of a mixture's sources; of another stream only itself."""
+        return self.source.parts if isinstance(self.source, MixtureSource) else (self,)
+
+    @property
     def fingerprint(self) -> Fingerprint:
-        """What tells this stream from others: the first epoch in its order, or the first prompts of an endless one."""
-        return fingerprint(self.take(0, self.size or ENDLESS_PROBED), self.size)
+        """What tells this stream from others: the first epoch of each source in its order, or the first prompts of
+        an endless one."""
+        sizes = [part.size for part in self.parts]
+        known = [size for size in sizes if size is not None]
+        probed = (part.take(0, part.size or ENDLESS_PROBED) for part in self.parts)
+        return fingerprint(chain.from_iterable(probed), sum(known) if len(known) == len(sizes) else None)
 
     def take(self, position: int, count: int) -> list[Prompt]:
         """Return prompts `position` to `position + count - 1`; depends on nothing else.
@@ -158,7 +143,23 @@ class PromptStream:
         return [self.source.at(index) for index in range(position, position + count)]
 
 
-@lru_cache(maxsize=4)
+@dataclass(frozen=True, slots=True)
+class MixtureSource:
+    """Several streams, interleaved by weight; each goes on as it would alone, with its own epochs and shuffles."""
+
+    parts: tuple[PromptStream, ...]
+    weights: tuple[int, ...]
+
+    @property
+    def size(self) -> None:
+        return None
+
+    def at(self, position: int) -> Prompt:
+        source, place = place_in_mixture(position, self.weights)
+        return self.parts[source].source.at(place)
+
+
+@lru_cache(maxsize=32)
 def epoch_order(seed: int, epoch: int, size: int) -> tuple[int, ...]:
     """Return the order of an epoch, a permutation of `range(size)`.
 
@@ -166,27 +167,6 @@ def epoch_order(seed: int, epoch: int, size: int) -> tuple[int, ...]:
     after an upgrade. The seed must lie in [0, 2**32).
     """
     return tuple(np.random.RandomState([seed, epoch]).permutation(size).tolist())
-
-
-def fitting_prompts(
-    prompts: Sequence[Prompt], limit: LengthLimit, on_long_prompt: str
-) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
-    """Return the prompts that fit the limit, and the ids of those that do not.
-
-    Raises DataError where a prompt does not fit and `on_long_prompt` is "refuse", and where none fits.
-    """
-    if on_long_prompt not in ("refuse", "skip"):
-        raise DataError(f"data.on_long_prompt is {on_long_prompt!r}; expected 'refuse' or 'skip'")
-    long = [prompt for prompt in prompts if len(prompt.token_ids) > limit.tokens]
-    if not long:
-        return tuple(prompts), ()
-    listed = ", ".join(f"{prompt.id} ({len(prompt.token_ids)} tokens)" for prompt in long[:IDS_LISTED])
-    more = ", ..." if len(long) > IDS_LISTED else ""
-    message = f"{len(long)} of {len(prompts)} prompts are too long: {listed}{more}"
-    if on_long_prompt == "refuse" or len(long) == len(prompts):
-        raise DataError(f"{message}. {limit.remedy()}")
-    log.warning("%s. They are left out", message)
-    return tuple(p for p in prompts if len(p.token_ids) <= limit.tokens), tuple(p.id for p in long)
 
 
 def build_training_stream(
@@ -207,18 +187,52 @@ def build_training_stream(
     if not 0 <= seed < 2**32:
         raise DataError(f"seed is {seed}; expected a number in [0, 2**32)")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
-    if cfg.train.name == ARITHMETIC and cfg.train.path is None and cfg.train.limit is None:
-        source = ArithmeticSource(seed, cfg.template, tokenizer, limit, rules_of(cfg.train))
-        source.at(0)  # a template or limit that cannot work fails here rather than at step 1
-        return PromptStream(cfg.train.name, source)
-    loaded = load_problems(
-        cfg.train, on_bad_row=cfg.on_bad_row, conversations=takes_conversations(cfg.template)
-    )
-    problems, overlaps = settle_overlap(loaded.problems, _eval_problems(cfg, eval_sets), cfg.on_overlap)
-    prompts = [tokenize(problem, cfg.template, tokenizer) for problem in problems]
-    kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
-    return PromptStream(
-        cfg.train.name, EpochSource(kept, seed, cfg.shuffle), LeftOut(loaded.bad_rows, long, overlaps)
+    loaded = [None if _is_endless(source) else _load(source, cfg) for source in cfg.training]
+    kept, overlaps = _without_overlap([part for part in loaded if part is not None], cfg, eval_sets)
+    parts = []
+    for source, part in zip(cfg.training, loaded, strict=True):
+        if part is None:
+            endless = ArithmeticSource(seed, cfg.template, tokenizer, limit, rules_of(source))
+            endless.at(0)  # a template or limit that cannot work fails here rather than at step 1
+            parts.append(PromptStream(source.name, endless))
+            continue
+        ids = {problem.id for problem in part.problems}
+        prompts = [tokenize(problem, cfg.template, tokenizer) for problem in kept if problem.id in ids]
+        if not prompts:
+            raise DataError(
+                f"data source {source.name!r}: all of its questions also stand in an evaluation set, and "
+                "data.on_overlap=drop leaves none: choose another training split"
+            )
+        fitting, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
+        shared = tuple(pair for pair in overlaps if pair.train_id in ids)
+        left_out = LeftOut(part.bad_rows, long, shared)
+        parts.append(PromptStream(source.name, EpochSource(fitting, seed, cfg.shuffle), left_out))
+    if len(parts) == 1:
+        return parts[0]
+    weights = whole_weights([source.weight for source in cfg.training])
+    return PromptStream(cfg.label, MixtureSource(tuple(parts), weights))
+
+
+def _without_overlap(
+    loaded: Sequence[LoadedSource], cfg: DataConfig, eval_sets: Sequence[EvalSet] | None
+) -> tuple[tuple[Problem, ...], tuple[SharedQuestion, ...]]:
+    """The problems of all finite sources together, and what they share with the evaluation sets."""
+    if not loaded:
+        return (), ()
+    problems = [problem for part in loaded for problem in part.problems]
+    return settle_overlap(problems, _eval_problems(cfg, eval_sets), cfg.on_overlap)
+
+
+def _is_endless(source: SourceConfig) -> bool:
+    return source.name == ARITHMETIC and source.path is None and source.limit is None
+
+
+def _load(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False) -> LoadedSource:
+    return load_problems(
+        source,
+        on_bad_row=cfg.on_bad_row,
+        evaluation=evaluation,
+        conversations=takes_conversations(cfg.template),
     )
 
 
@@ -240,12 +254,7 @@ def build_eval_sets(
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:
-        loaded = load_problems(
-            source,
-            on_bad_row=cfg.on_bad_row,
-            evaluation=True,
-            conversations=takes_conversations(cfg.template),
-        )
+        loaded = _load(source, cfg, evaluation=True)
         prompts = [tokenize(problem, cfg.template, tokenizer) for problem in loaded.problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         sets.append(EvalSet(source.name, kept, LeftOut(loaded.bad_rows, long)))

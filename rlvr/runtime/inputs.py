@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
+from rlvr.data.fingerprint import DataSeen
 from rlvr.data.sources import all_sources, load_problems, rules_of
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.templates import takes_conversations
@@ -19,7 +20,7 @@ from rlvr.reward.verifiers import is_math
 from rlvr.rollout.stop import stop_tokens_problems
 from rlvr.types import Problem, Tokenizer
 
-TRIED = 64  # training prompts among which a problem for each verifier is looked for
+TRIED = 64  # training prompts of a source among which a problem for each verifier is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ class TrainingInputs:
     tokenizer: Tokenizer
     stream: PromptStream
     eval_sets: tuple[EvalSet, ...]
+
+    @property
+    def seen(self) -> DataSeen:
+        """What tells this data from other data; computed anew each time."""
+        parts = self.stream.parts
+        return DataSeen(
+            self.stream.fingerprint,
+            {chosen.name: chosen.fingerprint for chosen in self.eval_sets},
+            {part.name: part.fingerprint for part in parts} if len(parts) > 1 else {},
+        )
 
 
 def read_inputs(cfg: Config) -> TrainingInputs:
@@ -47,9 +58,9 @@ def read_inputs(cfg: Config) -> TrainingInputs:
             raise ConfigError("\n".join(problems))
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
-        prompts = [chosen.prompts[0] for chosen in eval_sets] + stream.take(
-            0, min(TRIED, stream.size or TRIED)
-        )
+        prompts = [chosen.prompts[0] for chosen in eval_sets]
+        for part in stream.parts:
+            prompts += part.take(0, min(TRIED, part.size or TRIED))
         check_verifiers(cfg, [prompt.problem for prompt in prompts])
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error

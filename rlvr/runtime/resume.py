@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from rlvr.advantage.group import RENAMED
 from rlvr.advantage.token.registry import PLUGINS
-from rlvr.config import Config
+from rlvr.config import Config, SourceConfig
 from rlvr.data.fingerprint import DataSeen, what_changed
 from rlvr.errors import ConfigError
 from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet
@@ -58,11 +58,9 @@ def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) 
     if before is None:
         return [f"{path} does not say which data it was trained on: whether that has changed is not checked"]
     if why := what_changed(before.training, now.training):
-        train = cfg.data.train
-        name = f"{train.name} ({train.path})" if train.path else train.name
         raise ConfigError(
-            f"resuming from {path} with other training data: data.train {name}: {why}. Put the data back as it was, "
-            "or start a new run from the exported policy (model.path=<run>/policy)."
+            f"resuming from {path} with other training data: {_what_differs(before, now, cfg, why)}. Put the "
+            "data back as it was, or start a new run from the exported policy (model.path=<run>/policy)."
         )
     return [
         f"WARNING data.eval {name}: {why} since {path}; accuracies before and after are of different problems"
@@ -71,14 +69,28 @@ def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) 
     ]
 
 
+def _what_differs(before: DataSeen, now: DataSeen, cfg: Config, whole: str) -> str:
+    """The training sources that differ, each with what does; `whole` is what is said of a single one."""
+    names = {s.name: f"{s.name} ({s.path})" if s.path else s.name for s in cfg.data.training}
+    if not now.sources or now.sources.keys() != before.sources.keys():
+        return f"data.train {', '.join(names.values())}: {whole}"
+    return "; ".join(
+        f"data.train {names[name]}: {why}"
+        for name, new in now.sources.items()
+        if (why := what_changed(before.sources[name], new))
+    )
+
+
 def of_today(settings: Any) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
     filled = OmegaConf.merge(_container(Config(recipe="none")), settings)
+    for entries in (filled.data.eval, filled.data.train.sources):
+        entries[:] = [OmegaConf.merge(_container(SourceConfig()), entry) for entry in entries]
     filled.advantage.estimator = RENAMED.get(filled.advantage.estimator, filled.advantage.estimator)
     return OmegaConf.to_container(filled)
 
 
-def _container(cfg: Config) -> Any:
+def _container(cfg: Config | SourceConfig) -> Any:
     return OmegaConf.to_container(OmegaConf.structured(cfg))
 
 

@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster.machine import idle_cores
 from rlvr.config import Config
-from rlvr.data.fingerprint import DataSeen
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
@@ -61,6 +60,7 @@ class Session:
     learner: LearnerGroup
     graders: GraderPool
     eval_sets: tuple[EvalSet, ...]
+    mixture: tuple[str, ...]  # the training sources, where there are several
     source: BatchSource
     pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
     start: TrainingState
@@ -163,7 +163,7 @@ class Session:
         summary = Summary(
             recipe=self.cfg.recipe,
             model=self.cfg.model.path,
-            data=self.cfg.data.train.name,
+            data=self.cfg.data.label,
             seed=self.cfg.seed,
             steps=state.step,
             eval_accuracy_before=state.eval_before[first.name],
@@ -249,6 +249,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             learner=actors.learner,
             graders=actors.graders,
             eval_sets=inputs.eval_sets,
+            mixture=tuple(part.name for part in inputs.stream.parts if len(inputs.stream.parts) > 1),
             source=source,
             pause=pause,
             start=start,
@@ -264,7 +265,7 @@ def _find_start(
     cfg: Config, folder: RunFolder, inputs: TrainingInputs
 ) -> tuple[Path | None, TrainingState, list[str]]:
     """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
-    data_now = DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})
+    data_now = inputs.seen
     checkpoint = find_checkpoint(folder, cfg.run.resume)
     if checkpoint is None:
         return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0), []

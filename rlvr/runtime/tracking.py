@@ -101,7 +101,7 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
     parts = [
         f"step {step:>4}/{steps}",
         f"reward {metrics['reward/mean']:+.3f}",
-        f"acc {metrics['accuracy']:.3f}",
+        f"acc {metrics['accuracy']:.3f}{_by_source(metrics)}",
         f"len {metrics['length/mean']:.1f}",
     ]
     failed = sum(metrics.get(f"outcome/{outcome.value}", 0) for outcome in FAILURES)
@@ -119,3 +119,13 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
         f"{name} {metrics[f'seconds/{name}']:.2f}" for name in PHASES if f"seconds/{name}" in metrics
     )
     return "  ".join([*parts, f"{times} s", left])
+
+
+def _by_source(metrics: dict[str, float]) -> str:
+    """The accuracy of each source of a mixture, in brackets."""
+    found = [
+        f"{key.removeprefix('source/').removesuffix('/accuracy')} {value:.3f}"
+        for key, value in metrics.items()
+        if key.startswith("source/") and key.endswith("/accuracy")
+    ]
+    return f" ({', '.join(found)})" if found else ""

@@ -28,6 +28,7 @@ from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.grading import grading_problems
 from rlvr.validate.ranges import no_share, not_among, not_positive, too_small
+from rlvr.validate.sources import source_problems
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
@@ -171,7 +172,7 @@ def _values(cfg: Config) -> list[str]:
         )
     if not cfg.data.eval:
         found.append("data.eval: name at least one set; a run reports its accuracy before and after")
-    return found
+    return found + source_problems(cfg.data)
 
 
 def _ratios(cfg: Config) -> list[str]:

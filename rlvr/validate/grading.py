@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rlvr.config import Config
-from rlvr.data.sources import all_sources, rules_of
+from rlvr.data.sources import rules_of
 from rlvr.data.templates import build_template
 from rlvr.reward.extract import POLICIES
 from rlvr.reward.verdict import Rules
@@ -39,5 +39,8 @@ def grading_problems(cfg: Config) -> list[str]:
 
 def _rules(cfg: Config) -> Iterator[tuple[str, Rules]]:
     """The key of every source and its rules."""
-    for place, source in enumerate(all_sources(cfg.data)):
-        yield ("data.train" if place == 0 else f"data.eval[{place - 1}]"), rules_of(source)
+    mixed = bool(cfg.data.train.sources)
+    for place, source in enumerate(cfg.data.training):
+        yield (f"data.train.sources[{place}]" if mixed else "data.train"), rules_of(source)
+    for place, source in enumerate(cfg.data.eval):
+        yield f"data.eval[{place}]", rules_of(source)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import rlvr.metrics
 import rlvr.runtime.tracking
+from rlvr.metrics import source_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from tests.helpers.pages import DOCS
+from tests.helpers.records import group, rollout_of
 
 # The first evaluation and the first step of a run of recipe=dapo_divweight with the built-in model, as it wrote them.
 RUN = Path(__file__).parent / "metrics.jsonl"
@@ -19,6 +21,7 @@ PLACES = {
     "signal": sorted(SIGNALS - STEP_SIGNALS),
     "outcome": [outcome.value for outcome in Outcome],
     "set": ["arithmetic_heldout"],
+    "source": ["test"],  # of tests.helpers.records
 }
 
 
@@ -54,6 +57,7 @@ def test_every_name_in_the_code_is_explained() -> None:
 
 def test_nothing_is_explained_that_no_run_writes() -> None:
     written = {name for row in rows_of_the_run().values() for name in row}
+    written |= source_metrics(rollout_of([group("p", [0.0, 1.0])]), ["test"]).keys()
     other_signals = SIGNALS - STEP_SIGNALS - {"old_logp", "js_base", "entropy"}  # which that run did not need
     rest = {name for name in names_on_the_page() - written if name.partition("/")[0] not in other_signals}
     # Outcomes that did not occur in that evaluation have no line there.

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from rlvr.cli.exits import exit_code
 from rlvr.config import Config, SourceConfig
-from rlvr.data.fingerprint import DataSeen
+from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import read_inputs
-from rlvr.runtime.resume import check_data
+from rlvr.runtime.resume import check_data, differences, of_today
 from rlvr.runtime.session import _find_start, open_session
 
 ROWS = [{"question": f"{i}+1=?", "answer": str(i + 1), "id": f"r{i}"} for i in range(6)]
@@ -38,8 +39,7 @@ def cfg(tmp_path: Path) -> Config:
 
 
 def seen(cfg: Config) -> DataSeen:
-    inputs = read_inputs(cfg)
-    return DataSeen(inputs.stream.fingerprint, {s.name: s.fingerprint for s in inputs.eval_sets})
+    return read_inputs(cfg).seen
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,24 @@ def test_changed_training_data_is_refused_by_name(cfg, rows, words):
     assert f"data.train mine ({cfg.data.train.path})" in said
     assert re.search(words, said)
     assert "model.path=<run>/policy" in remedy
+
+
+def test_the_source_of_a_mixture_that_changed_is_named(cfg):
+    cfg.data.train = SourceConfig(sources=[cfg.data.train, SourceConfig(name="arithmetic")])
+    before = seen(cfg)
+    assert data_seen(asdict(before)) == before
+    assert check_data(CHECKPOINT, before, seen(cfg), cfg) == []
+    write(Path(cfg.data.training[0].path), ROWS[:5])
+    with pytest.raises(ConfigError, match=r"data\.train mine \(.*\): it had 6 .*, has 5\. Put") as error:
+        check_data(CHECKPOINT, before, seen(cfg), cfg)
+    assert "arithmetic" not in str(error.value)
+
+
+def test_settings_written_before_sources_had_a_weight_are_read(cfg):
+    settings = OmegaConf.to_container(OmegaConf.structured(cfg))
+    for source in (settings["data"]["train"], *settings["data"]["eval"]):
+        del source["weight"], source["sources"]
+    assert differences(of_today(settings), OmegaConf.to_container(OmegaConf.structured(cfg))) == []
 
 
 def test_a_changed_held_out_set_is_worth_a_warning(cfg):
