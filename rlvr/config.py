@@ -133,6 +133,8 @@ class RewardConfig:
     max_failed: float = 0.1  # share of a step's, or an evaluation's, responses on which the verifier may fail
     correct: float = 1.0  # reward of a right answer
     incorrect: float = 0.0  # reward of a wrong answer
+    # binary: `correct` or `incorrect` | raw: between the two, as far from `incorrect` as the verifier's score says
+    score: str = "binary"
     truncated_can_be_correct: bool = False  # false: a response cut at the limit is wrong
     overlong: str = "off"  # off | soft: DAPO's soft overlong punishment
     overlong_cache: int = 16  # tokens before the response limit over which the punishment grows to -1

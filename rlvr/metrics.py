@@ -126,7 +126,11 @@ def source_metrics(rollout: RolloutBatch, sources: Sequence[str]) -> dict[str, f
 
 def _outcomes(rollout: RolloutBatch) -> dict[str, float]:
     counts = Counter(s.verdict.outcome for s in rollout.samples if s.verdict is not None)
-    return {f"outcome/{o.value}": float(counts[o]) for o in Outcome}
+    found = {f"outcome/{o.value}": float(counts[o]) for o in Outcome}
+    verdicts = [s.verdict for s in rollout.samples if s.verdict is not None and not s.failed]
+    if any(verdict.score is not None for verdict in verdicts):
+        found["score/mean"] = float(np.mean([verdict.credit for verdict in verdicts]))
+    return found
 
 
 def _distribution(name: str, values: Floats, percentiles: tuple[int, ...] = PERCENTILES) -> dict[str, float]:

@@ -13,15 +13,18 @@ from rlvr.reward.shaping import counts_as_correct, overlong_filter, soft_overlon
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.types import Group, Sample
 
+RAW = "raw"  # reward.score: rewards by the verifier's score
+
 
 def score_groups(
     groups: Sequence[Group], graders: GraderPool, cfg: RewardConfig, max_response_tokens: int
 ) -> tuple[Group, ...]:
     """Return the groups with verdict, reward and `in_loss` set on every sample.
 
-    reward = correct or incorrect (configured) plus the overlong punishment; a truncated response does not
-    count as correct unless reward.truncated_can_be_correct. Where the verifier failed nothing is known about the
-    answer: no reward (nan), not in the loss.
+    reward = correct or incorrect (configured), or with reward.score=raw what lies between them at the verifier's
+    score, plus the overlong punishment; a truncated response does not count as correct, and has no score, unless
+    reward.truncated_can_be_correct. Where the verifier failed nothing is known about the answer: no reward (nan), not
+    in the loss.
     """
     verdicts = graders.grade([request for group in groups for request in group.grade_requests()])
     return tuple(
@@ -40,7 +43,11 @@ def score_samples(
     correct = counts_as_correct(
         [v.correct for v in graded], truncated, truncated_can_be_correct=cfg.truncated_can_be_correct
     )
+    if not cfg.truncated_can_be_correct:
+        graded = [_too_long(v) if cut and v.credit else v for v, cut in zip(graded, truncated, strict=True)]
     reward = np.where(correct, cfg.correct, cfg.incorrect)
+    if cfg.score == RAW:
+        reward = cfg.incorrect + (cfg.correct - cfg.incorrect) * np.asarray([v.credit for v in graded])
     if cfg.overlong == "soft":
         reward = reward + soft_overlong_punishment(
             lengths, max_length=max_response_tokens, cache_length=cfg.overlong_cache
@@ -51,13 +58,17 @@ def score_samples(
     return tuple(
         replace(
             sample,
-            verdict=verdict if counts or not verdict.correct else _too_long(verdict),
+            verdict=verdict,
             reward=float(r),
             in_loss=bool(keep),
         )
-        for sample, verdict, counts, r, keep in zip(samples, graded, correct, reward, in_loss, strict=True)
+        for sample, verdict, r, keep in zip(samples, graded, reward, in_loss, strict=True)
     )
 
 
 def _too_long(verdict: Verdict) -> Verdict:
-    return replace(verdict, outcome=Outcome.WRONG, detail="right, but truncated at the response limit")
+    if verdict.correct:
+        detail = "right, but truncated at the response limit"
+    else:
+        detail = f"score {verdict.credit:g}, but truncated at the response limit; {verdict.detail}"
+    return replace(verdict, outcome=Outcome.WRONG, detail=detail, score=None)

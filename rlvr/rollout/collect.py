@@ -9,7 +9,7 @@ from rlvr.config import Config
 from rlvr.data.stream import PromptStream
 from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
-from rlvr.reward.score import score_groups
+from rlvr.reward.score import RAW, score_groups
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
@@ -18,9 +18,12 @@ from rlvr.timing import PhaseClock
 from rlvr.types import Group, Prompt, RolloutBatch
 
 
-def has_signal(group: Group) -> bool:
-    """Whether the group's graded samples differ in correctness; if all are equal every advantage is 0
-    (DAPO's condition 0 < correct < n, arXiv 2503.14476, eq. 11)."""
+def has_signal(group: Group, score: str = "binary") -> bool:
+    """Whether the group's graded samples differ in what the verifier's word is worth, as reward.score has it; if all
+    are equal every advantage is 0 (DAPO's condition 0 < correct < n, arXiv 2503.14476, eq. 11). Punishments for
+    length do not count."""
+    if score == RAW:
+        return len({s.verdict.credit for s in group.graded if s.verdict is not None}) > 1
     return len({s.correct for s in group.graded}) > 1
 
 
@@ -74,10 +77,10 @@ def collect(
 ) -> RolloutBatch:
     """The groups of one step, starting at `position` of the prompt stream.
 
-    Without dynamic sampling this is one round. With it, groups whose answers are all right or all wrong are
-    dropped and replaced by further prompts, for at most rollout.max_rounds rounds; what is still missing
-    then is reported in `short_of` and training goes on with the partial batch. A verifier that fails on more than
-    reward.max_failed of the responses so far ends the step early.
+    Without dynamic sampling this is one round. With it, groups whose answers are all right or all wrong (with
+    reward.score=raw: all of one score) are dropped and replaced by further prompts, for at most rollout.max_rounds
+    rounds; what is still missing then is reported in `short_of` and training goes on with the partial batch. A verifier
+    that fails on more than reward.max_failed of the responses so far ends the step early.
     """
     want = cfg.data.prompts_per_step
     rounds_allowed = cfg.rollout.max_rounds if cfg.rollout.dynamic_sampling else 1
@@ -93,7 +96,7 @@ def collect(
         with clock.phase("reward"):
             groups = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
         for group in groups:
-            keep = has_signal(group) or not cfg.rollout.dynamic_sampling
+            keep = has_signal(group, cfg.reward.score) or not cfg.rollout.dynamic_sampling
             (kept if keep else dropped).append(group)
         drawn += count
         rounds += 1

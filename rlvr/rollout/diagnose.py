@@ -11,6 +11,7 @@ from rlvr.config import Config
 from rlvr.errors import EmptyBatchError
 from rlvr.reward.failures import check_failures, excerpt, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE
+from rlvr.reward.score import RAW
 from rlvr.reward.verdict import Outcome
 from rlvr.types import RolloutBatch, Sample
 
@@ -32,8 +33,9 @@ def refuse_unusable(step: int, rollout: RolloutBatch, cfg: Config, samples_file:
         remedy="then continue with run.resume=auto.",
     )
     if not rollout.groups:
+        what = "score" if cfg.reward.score == RAW else "correctness"
         raise EmptyBatchError(
-            f"step {step}: none of {rollout.prompts_drawn} prompts gave answers that differ in correctness; "
+            f"step {step}: none of {rollout.prompts_drawn} prompts gave answers that differ in {what}; "
             f"{diagnose(rollout.samples, cfg)}\nThe step's responses are in {samples_file}."
         )
 

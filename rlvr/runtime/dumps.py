@@ -137,6 +137,7 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
         "advantage": known_number(sample.advantage),
         "verdict": None if verdict is None else verdict.outcome.value,
         "extracted": None if verdict is None else verdict.extracted,
+        "score": None if verdict is None else verdict.score,
         "in_loss": sample.in_loss,
     }
 

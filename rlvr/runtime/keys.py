@@ -105,6 +105,7 @@ SHAPING = KeySet(
     (
         "reward.correct",
         "reward.incorrect",
+        "reward.score",
         "reward.overlong",
         "reward.overlong_cache",
         "reward.overlong_filter",

@@ -37,6 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.on_bad_row": ("refuse", "skip"),
     "data.on_overlap": ("warn", "refuse", "drop"),
     "reward.policy": tuple(POLICIES),
+    "reward.score": ("binary", "raw"),
     "reward.overlong": ("off", "soft"),
     "loss.ratio": tuple(RATIOS),
     "loss.aggregation": tuple(AGGREGATIONS),

@@ -36,6 +36,26 @@ def test_rewards_go_to_their_own_samples():
     assert [s.reward for s in score_samples(samples, verdicts, cfg, 8)] == [2, -1, 2, 2]
 
 
+def test_raw_rewards_lie_between_wrong_and_right_at_the_score():
+    cfg = Config(recipe="test").reward
+    cfg.correct, cfg.incorrect, cfg.score = 3.0, -1.0, "raw"
+    samples = [sample(f"a/{i}", range(2), truncated=i > 3) for i in range(6)]
+    said = [(Outcome.CORRECT, None), (Outcome.WRONG, 0.25), (Outcome.CORRECT, 0.5), (Outcome.WRONG, None)]
+    said += [(Outcome.WRONG, 0.25), (Outcome.FAILED, None)]
+    verdicts = {f"a/{i}": Verdict(f"a/{i}", o, None, "1", 0.0, "", s) for i, (o, s) in enumerate(said)}
+    found = score_samples(samples, verdicts, cfg, 8)
+    np.testing.assert_equal([s.reward for s in found], [3.0, 0.0, 1.0, -1.0, -1.0, np.nan])
+    assert [s.correct for s in found] == [True, False, True, False, False, False]
+    assert [s.verdict.score for s in found] == [None, 0.25, 0.5, None, None, None]
+    assert found[4].verdict.detail.startswith("score 0.25, but truncated")
+    assert sample_row(Group(prompt("a"), found), 1)["score"] == 0.25
+    cfg.score = "binary"
+    found = score_samples(samples, verdicts, cfg, 8)
+    np.testing.assert_equal([s.reward for s in found], [3.0, -1.0, 3.0, -1.0, -1.0, np.nan])
+    cfg.score, cfg.truncated_can_be_correct = "raw", True
+    assert score_samples(samples, verdicts, cfg, 8)[4].reward == 0.0
+
+
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
 def test_where_the_verifier_fails_nothing_is_rewarded_or_punished(outcome):
     cfg = Config(recipe="test").reward

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout.collect import collect, has_signal, next_draw, training_sampling
 from rlvr.rollout.engine import Sampling
 from rlvr.types import Group, Prompt, RolloutBatch, Sample
-from tests.helpers.records import group, prompt
+from tests.helpers.records import group, prompt, sample
 
 
 class Stream:
@@ -205,6 +205,18 @@ def test_signal_is_a_difference_in_correctness_not_in_reward():
     assert not has_signal(group("a", [1.0, float("nan")]))
     assert not has_signal(group("a", [float("nan")] * 2))
     assert has_signal(group("a", [1.0, float("nan"), 0.0]))
+
+
+def test_with_raw_rewards_signal_is_a_difference_in_score():
+    def scored(*scores: float) -> Group:
+        verdicts = [Verdict("", Outcome.WRONG, None, None, 0.0, score=score) for score in scores]
+        samples = [replace(sample(f"a/{i}"), verdict=verdict) for i, verdict in enumerate(verdicts)]
+        return Group(prompt("a"), tuple(samples))
+
+    assert has_signal(scored(0.25, 0.5), "raw")
+    assert not has_signal(scored(0.25, 0.5))  # none is right
+    assert not has_signal(scored(0.5, 0.5), "raw")
+    assert not has_signal(group("a", [1.0, 0.5]), "raw")  # both right, one punished for its length
 
 
 def test_training_samples_as_configured():

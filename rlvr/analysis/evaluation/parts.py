@@ -74,7 +74,14 @@ def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    verdict = Verdict(row["sample_id"], Outcome(row["verdict"]), row["extracted"], row["answer"], 0.0)
+    verdict = Verdict(
+        row["sample_id"],
+        Outcome(row["verdict"]),
+        row["extracted"],
+        row["answer"],
+        0.0,
+        score=row.get("score"),  # parts of an earlier version have none
+    )
     return Sample(
         id=row["sample_id"],
         token_ids=tuple(row["response_ids"]),
