@@ -74,7 +74,15 @@ def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) 
         prefix = f"{slug(run.name)}_" if run is not None and len(runs) > 1 else ""
         return tuple(render(replace(figure, name=prefix + figure.name), figures) for figure in found)
 
-    # 1  figures, drawn and saved
+    # 1  token pages
+    tokens = TokenPages()
+    for run in runs:
+        if run.analysis is not None:
+            scores = read_scores(run.analysis)
+            pairs = select(scores, options.divergent, options.random, options.seed)
+            tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
+
+    # 2  figures, drawn and saved
     training = drawn(training_figures(runs))
     own = [
         DrawnRun(
@@ -84,14 +92,6 @@ def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) 
         )
         for run in runs
     ]
-
-    # 2  token pages
-    tokens = TokenPages()
-    for run in runs:
-        if run.analysis is not None:
-            scores = read_scores(run.analysis)
-            pairs = select(scores, options.divergent, options.random, options.seed)
-            tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
 
     # 3  the page
     target = folder / "report.html"

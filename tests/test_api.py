@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -156,37 +155,7 @@ def test_the_token_table_of_a_run_and_the_tables_of_its_analysis(tmp_path):
         found.table("sparse")
 
 
-# ---- the package
-
-
-def python(program: str) -> None:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
-def test_importing_rlvr_loads_neither_torch_nor_engines():
-    python(
-        "import sys, rlvr\n"
-        "assert not {'torch', 'ray', 'vllm', 'hydra', 'pyarrow'} & set(sys.modules)\n"
-        "assert rlvr.load_recipe.__module__ == 'rlvr.api'\n"
-        "assert not {'torch', 'ray', 'vllm', 'hydra', 'pyarrow'} & set(sys.modules)\n"
-        "assert set(rlvr.__all__) <= set(dir(rlvr))\n"
-        "assert all(hasattr(rlvr, name) for name in rlvr.__all__)\n"
-    )
-
-
-def test_a_commands_module_and_the_function_of_its_name_live_together():
-    python(
-        "import rlvr, rlvr.train, rlvr.analyze as module\n"
-        "from rlvr.train import train_steps\n"
-        "assert rlvr.train.train_steps is train_steps\n"
-        "assert module.__name__ == 'rlvr.analyze'\n"
-        "for function in (rlvr.train, rlvr.analyze):\n"
-        "    try: function(no_such_argument=1)\n"
-        "    except TypeError as error: assert 'no_such_argument' in str(error)\n"
-        "    else: raise AssertionError\n"
-        "assert rlvr.divergence.dist_stats\n"
-    )
+# ---- runs from Python
 
 
 @pytest.mark.e2e

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 
 import pytest
 
 from rlvr.cli.compose import check_overrides, explain_key, options_first, parse_options, register_schema
-from rlvr.config import known_keys
-from rlvr.errors import ConfigError
+from rlvr.cli.entry import hydra_entry
+from rlvr.config import Config, known_keys
+from rlvr.errors import ConfigError, DataError
+from tests.helpers.forked import Done, forked
 
 
 @pytest.fixture(autouse=True)
@@ -143,32 +145,23 @@ def test_a_key_that_only_begins_like_a_free_one_is_unknown(argument):
     assert "there is no such key" in refusal(argument)
 
 
-PROGRAM = """
-from rlvr.cli.entry import hydra_entry
-from rlvr.errors import DataError
-
-def run(cfg):
+def run(cfg: Config) -> None:
     if cfg.seed == 13:
         error = DataError("row 7 is bad")
         error.add_note("(inside an actor)")
         raise error
     print("ran with", cfg.recipe, cfg.data.train.name)
 
-hydra_entry(run)()
-"""
 
-
-def program(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def program(*arguments: str, **env: str) -> Done:
     """Run a tiny command in a process of its own."""
-    import os
 
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
-    )
+    def command() -> None:
+        os.environ.update(env)
+        sys.argv = ["tiny", *arguments]
+        hydra_entry(run)()
+
+    return forked(command)
 
 
 def test_errors_meant_for_the_user_come_without_a_traceback():

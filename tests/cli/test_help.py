@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +13,7 @@ from rlvr.cli.keys import key_reference
 from rlvr.cli.main import main, overview
 from rlvr.config import known_keys
 from rlvr.dotted import load_dotted
+from tests.helpers.forked import run_module
 
 WITH_SCHEMA = [name for name, command in COMMANDS.items() if command.schema is not None]
 
@@ -76,7 +75,7 @@ def test_a_command_without_a_schema_says_its_options_itself():
 
 @pytest.mark.parametrize("module", ["rlvr.report", "rlvr.audit_reward"])
 def test_a_module_answers_with_the_same_help(module):
-    done = subprocess.run([sys.executable, "-m", module, "-h"], capture_output=True, text=True, timeout=120)
+    done = run_module(module, "-h")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"rlvr {module.removeprefix('rlvr.').replace('_', '-')}: ")
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
@@ -16,6 +13,7 @@ from rlvr.cli.peer_keys import PEER_KEYS, UNITS, peer_hint
 from rlvr.cli.shorthand import check_placeholders, quote_odd_values, quoted
 from rlvr.config import known_keys
 from rlvr.errors import ConfigError
+from tests.helpers.forked import run_module
 from tests.helpers.paths import REPOSITORY
 
 ODD = [
@@ -60,11 +58,6 @@ def test_what_hydra_can_read_keeps_its_meaning():
 # ---- placeholders
 
 
-def config(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rlvr.train", *arguments, "--cfg", "job"]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-
-
 def placeholders(choices, given=()):
     check_placeholders(choices, given, [REPOSITORY / "recipes"])
 
@@ -91,10 +84,7 @@ def test_what_is_set_is_not_demanded(tmp_path):
 
 
 def test_the_training_command_demands_it():
-    done = subprocess.run(
-        [sys.executable, "-m", "rlvr.train", "model=local", "steps=1"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = run_module("rlvr.train", "model=local", "steps=1")
     assert done.returncode == 1
     assert "ConfigError: model.path: model=local leaves it to you" in done.stderr
     assert "Traceback" not in done.stderr

@@ -84,10 +84,12 @@ def test_checkpoint_is_small_untied_and_fp32(model):
     assert sum(os.path.getsize(path) for path in BUILTIN_FOLDER.iterdir()) <= 3_000_000
 
 
+@pytest.mark.slow
 def test_base_accuracy_leaves_room_to_learn(accuracy):
     assert 0.25 <= accuracy.accuracy <= 0.45
 
 
+@pytest.mark.slow
 def test_base_guesses_mostly_wrong_and_works_mostly_right(accuracy):
     assert 0.33 <= accuracy.step_by_step <= 0.47
     assert accuracy.step_by_step_accuracy >= 0.5

@@ -177,6 +177,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
 """
 
 
+@pytest.mark.slow
 def test_resident_memory_does_not_grow_with_tokens() -> None:
     """The process's own peak, since operations can allocate inside: 2000 positions would be 160 MB a side."""
     run = subprocess.run(

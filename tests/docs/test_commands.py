@@ -16,6 +16,8 @@ from tests.helpers.pages import DOCS, PAGES, blocks, commands
 
 TRAININGS = commands("python -m rlvr.train", *PAGES)
 SUBMISSIONS = commands("python -m launch.slurm", *PAGES)
+# Each of its dozens of jobs is composed.
+SUBMITTED = [pytest.param(c, marks=pytest.mark.slow) if "+sweep=" in c else c for c in SUBMISSIONS]
 
 
 @pytest.mark.parametrize("command", TRAININGS)
@@ -29,7 +31,7 @@ def test_there_are_trainings_to_test() -> None:
     assert len(TRAININGS) >= 15
 
 
-@pytest.mark.parametrize("command", SUBMISSIONS)
+@pytest.mark.parametrize("command", SUBMITTED)
 def test_a_submission_can_be_written(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [site] = blocks(DOCS / "slurm.md", "yaml")
     (tmp_path / "site.yaml").write_text(site)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Sequence
 
 import hydra
@@ -18,7 +20,18 @@ def composed(arguments: Sequence[str]) -> Config:
     overrides = [a for a in arguments if "=" in a]
     if "-m" in arguments:
         overrides = [a.split(",")[0] for a in overrides]
+    return compose(*overrides)
+
+
+def compose(*overrides: str) -> Config:
+    """The typed configuration that these overrides give, unchecked, and the caller's own to change."""
+    return copy.deepcopy(_compose(overrides))
+
+
+@functools.cache
+def _compose(overrides: tuple[str, ...]) -> Config:
+    register_schema()
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
-        cfg = OmegaConf.to_object(hydra.compose("train", overrides=overrides))
+        cfg = OmegaConf.to_object(hydra.compose("train", overrides=list(overrides)))
     assert isinstance(cfg, Config)
     return cfg

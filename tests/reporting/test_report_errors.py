@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from rlvr.errors import ConfigError, DataError, RlvrError
-from rlvr.report import ReportOptions, parse, report
+from rlvr.report import ReportOptions, main, parse, report
+from tests.helpers.forked import forked, run_module
 from tests.helpers.report_cases import write_analysis, write_cross, write_training
 
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
@@ -78,12 +78,7 @@ def test_the_command_line(tmp_path):
 
 
 def test_a_bad_folder_is_one_clear_message(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "rlvr.report", str(tmp_path / "nowhere")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_module("rlvr.report", str(tmp_path / "nowhere"))
     assert done.returncode == 1
     assert "ConfigError" in done.stderr
     assert "there is no such folder" in done.stderr
@@ -91,11 +86,14 @@ def test_a_bad_folder_is_one_clear_message(tmp_path):
 
 
 def test_without_matplotlib_it_says_what_to_install(run, tmp_path):
-    program = (
-        "import sys\nsys.modules['matplotlib'] = None\nfrom rlvr.report import main\n"
-        f"sys.argv = ['report', {str(run)!r}, {f'output={tmp_path}'!r}]\nmain()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    def command() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]
+        sys.argv = ["report", str(run), f"output={tmp_path}"]
+        main()
+
+    done = forked(command)
     assert done.returncode == 1
     assert "pip install matplotlib" in done.stderr
     assert "Traceback" not in done.stderr

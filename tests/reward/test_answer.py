@@ -27,7 +27,7 @@ INTEGERS = st.one_of(st.integers(-20, 20), st.integers(-(10**6), 10**6), st.inte
 SPELLED = INTEGERS.flatmap(_spellings)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SPELLED, SPELLED)
 @example("073", "(073)")
 @example("0", "-0")
@@ -43,7 +43,7 @@ def test_integers_agree_with_math_verify(gold, answer):
     assert ours is theirs
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(INTEGERS.flatmap(lambda n: st.tuples(_spellings(n), _spellings(n))))
 def test_two_spellings_of_one_integer_agree_with_math_verify(pair):
     test_integers_agree_with_math_verify.hypothesis.inner_test(*pair)

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 from rlvr.reward.audit import Columns, read_rows
+from tests.helpers.forked import Done, run_module
 from tests.helpers.paths import REPOSITORY
 
 SHARED = REPOSITORY.parent / "shared" / "data"
 
 
-def run(folder: Path, *overrides: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
-    command = [sys.executable, "-m", "rlvr.audit_reward", *overrides]
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+PYTHONPATH = os.pathsep.join([str(REPOSITORY), *sys.path])
+
+
+def run(folder: Path, *overrides: str, expect: int = 0) -> Done:
+    result = run_module("rlvr.audit_reward", *overrides, cwd=folder, PYTHONPATH=PYTHONPATH)
     assert result.returncode == expect, result.stdout + result.stderr
     return result
 
@@ -171,7 +173,7 @@ def test_a_killed_audit_leaves_the_verdicts_so_far(tmp_path):
     rows = [{"id": i, "answer": "12", "response": r"\boxed{12}"} for i in range(5)]
     rows.append({"id": 5, "answer": "12", "response": r"\boxed{9^{9^{9^{9}}}}"})
     write(tmp_path / "rows.jsonl", rows)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     overrides = ["file=rows.jsonl", "output=v.jsonl", "batch_rows=1", "deadline_seconds=300"]
     audit = subprocess.Popen(
         [sys.executable, "-m", "rlvr.audit_reward", *overrides], cwd=tmp_path, env=environment

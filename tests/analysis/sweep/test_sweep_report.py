@@ -17,6 +17,7 @@ from rlvr.analysis.sweep.text import markdown, outcome_csv
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import EvalResult, compare
 from rlvr.sweep_report import main
+from tests.helpers.forked import run_module
 from tests.helpers.sweep_cases import PROBLEMS, make_run, make_sweep
 
 
@@ -183,7 +184,7 @@ def test_the_command_writes_its_files(sweep: Path) -> None:
 
 
 def test_the_command_names_a_wrong_baseline(sweep: Path) -> None:
-    done = run_command(str(sweep), "--baseline", "x")
+    done = run_module("rlvr.sweep_report", str(sweep), "--baseline", "x")
     assert done.returncode == 1
     assert "DataError: --baseline x: name one of recipe-dapo" in done.stderr
     assert not (sweep / "report.md").exists()
