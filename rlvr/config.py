@@ -47,6 +47,10 @@ class SourceConfig:
     correct_from: float | None = None
     # keyword arguments of the verifier named here, or of reward.verifier instead of reward.verifier_options
     verifier_options: dict[str, Any] = field(default_factory=dict)
+    # How its prompts are made; null: as `data` says.
+    template: str | None = None
+    system: str | None = None
+    examples: str | int | None = None
     weight: float = 1.0  # among several sources: how many prompts it gives, in proportion to the others
     # data.train only: several sources in place of one, each with these keys. `data.train=[{...},{...}]` sets it.
     sources: list[SourceConfig] = field(default_factory=list)
@@ -61,8 +65,15 @@ class DataConfig:
     eval: list[SourceConfig] = field(
         default_factory=lambda: [SourceConfig(name="arithmetic_heldout", limit=200)]
     )
-    # plain | chat | qwen_math | dapo (chat format) | dapo_plain (base models), or package.module:attribute of your own
+    # plain | chat | qwen_math | dapo (chat format) | dapo_plain (base models), text with {columns} or Jinja ("chat:" in
+    # front makes it the user's turn), or package.module:attribute of your own
     template: str = "plain"
+    system: str | None = None  # system message of templates with a chat format; a row's own comes before it
+    # Worked examples before each question: a file of rows (columns question, answer and, if there is one, response),
+    # or how many of a source's first problems to show, which are then left out of it.
+    examples: str | int | None = None
+    chat_template: str | None = None  # a Jinja file in place of the tokenizer's own chat template
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)  # variables of the chat template
     prompts_per_step: int = 16  # problems in one training batch
     max_prompt_tokens: int = 32  # longer prompts are refused by name, see `on_long_prompt`
     on_long_prompt: str = "refuse"  # refuse | skip (counted and listed)

@@ -58,6 +58,7 @@ class Tokenizer(Protocol):
         tokenize: bool,
         add_generation_prompt: bool,
         continue_final_message: bool,
+        **variables: Any,
     ) -> object: ...
 
 

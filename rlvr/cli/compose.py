@@ -23,7 +23,14 @@ from rlvr.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
-FREE = ("hydra", "advantage.options", "rollout.engine_args", "data.eval", "data.train.sources")
+FREE = (
+    "hydra",
+    "advantage.options",
+    "rollout.engine_args",
+    "data.eval",
+    "data.train.sources",
+    "data.chat_template_kwargs",
+)
 
 
 def recipes_folder() -> Path:

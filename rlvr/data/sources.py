@@ -221,6 +221,11 @@ def all_sources(cfg: DataConfig) -> list[SourceConfig]:
     return [*cfg.training, *cfg.eval]
 
 
+def is_endless(cfg: SourceConfig) -> bool:
+    """Whether a training source has no last problem."""
+    return cfg.name == ARITHMETIC and cfg.path is None and cfg.limit is None
+
+
 def turns(messages: tuple[Message, ...]) -> str:
     """The roles of a conversation, for a person."""
     return " + ".join(message.role for message in messages)

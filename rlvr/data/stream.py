@@ -20,8 +20,9 @@ from rlvr.data.fingerprint import Fingerprint, fingerprint
 from rlvr.data.lengths import LengthLimit, fitting_prompts
 from rlvr.data.mixture import place_in_mixture, whole_weights
 from rlvr.data.overlap import SharedQuestion, settle_overlap
-from rlvr.data.sources import ARITHMETIC, BadRow, LoadedSource, load_problems, rules_of
-from rlvr.data.templates import takes_conversations, tokenize
+from rlvr.data.prompts import load_source, split_examples
+from rlvr.data.sources import BadRow, LoadedSource, is_endless, load_problems, rules_of
+from rlvr.data.templates import PromptForm, tokenize
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
 from rlvr.types import Problem, Prompt, Tokenizer
@@ -90,7 +91,7 @@ class ArithmeticSource:
     """The endless arithmetic problems: position i is problem i of the seed."""
 
     seed: int
-    template: str
+    form: PromptForm
     tokenizer: Tokenizer
     limit: LengthLimit
     rules: Rules = DEFAULT_RULES
@@ -101,7 +102,7 @@ class ArithmeticSource:
 
     def at(self, position: int) -> Prompt:
         problem = replace(train_problem(self.seed, position), rules=self.rules)
-        prompt = tokenize(problem, self.template, self.tokenizer)
+        prompt = tokenize(problem, self.form, self.tokenizer)
         fitting_prompts((prompt,), self.limit, "refuse")  # skipping would shift every later position
         return prompt
 
@@ -187,17 +188,17 @@ def build_training_stream(
     if not 0 <= seed < 2**32:
         raise DataError(f"seed is {seed}; expected a number in [0, 2**32)")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
-    loaded = [None if _is_endless(source) else _load(source, cfg) for source in cfg.training]
-    kept, overlaps = _without_overlap([part for part in loaded if part is not None], cfg, eval_sets)
+    read = [_read(source, cfg) for source in cfg.training]
+    kept, overlaps = _without_overlap([part.problems for part in read if part.loaded], cfg, eval_sets)
     parts = []
-    for source, part in zip(cfg.training, loaded, strict=True):
-        if part is None:
-            endless = ArithmeticSource(seed, cfg.template, tokenizer, limit, rules_of(source))
+    for source, part in zip(cfg.training, read, strict=True):
+        if part.loaded is None:
+            endless = ArithmeticSource(seed, part.form, tokenizer, limit, rules_of(source))
             endless.at(0)  # a template or limit that cannot work fails here rather than at step 1
             parts.append(PromptStream(source.name, endless))
             continue
         ids = {problem.id for problem in part.problems}
-        prompts = [tokenize(problem, cfg.template, tokenizer) for problem in kept if problem.id in ids]
+        prompts = [tokenize(problem, part.form, tokenizer) for problem in kept if problem.id in ids]
         if not prompts:
             raise DataError(
                 f"data source {source.name!r}: all of its questions also stand in an evaluation set, and "
@@ -205,7 +206,7 @@ def build_training_stream(
             )
         fitting, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         shared = tuple(pair for pair in overlaps if pair.train_id in ids)
-        left_out = LeftOut(part.bad_rows, long, shared)
+        left_out = LeftOut(part.loaded.bad_rows, long, shared)
         parts.append(PromptStream(source.name, EpochSource(fitting, seed, cfg.shuffle), left_out))
     if len(parts) == 1:
         return parts[0]
@@ -213,27 +214,29 @@ def build_training_stream(
     return PromptStream(cfg.label, MixtureSource(tuple(parts), weights))
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A source as read: its problems without those that are shown as examples, and how they become prompts."""
+
+    loaded: LoadedSource | None  # None: endless
+    form: PromptForm
+    problems: tuple[Problem, ...]
+
+
+def _read(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False) -> _Read:
+    endless = not evaluation and is_endless(source)
+    loaded = None if endless else load_source(source, cfg, evaluation=evaluation)
+    return _Read(loaded, *split_examples(source, cfg, loaded))
+
+
 def _without_overlap(
-    loaded: Sequence[LoadedSource], cfg: DataConfig, eval_sets: Sequence[EvalSet] | None
+    read: Sequence[tuple[Problem, ...]], cfg: DataConfig, eval_sets: Sequence[EvalSet] | None
 ) -> tuple[tuple[Problem, ...], tuple[SharedQuestion, ...]]:
     """The problems of all finite sources together, and what they share with the evaluation sets."""
-    if not loaded:
+    if not read:
         return (), ()
-    problems = [problem for part in loaded for problem in part.problems]
+    problems = [problem for part in read for problem in part]
     return settle_overlap(problems, _eval_problems(cfg, eval_sets), cfg.on_overlap)
-
-
-def _is_endless(source: SourceConfig) -> bool:
-    return source.name == ARITHMETIC and source.path is None and source.limit is None
-
-
-def _load(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False) -> LoadedSource:
-    return load_problems(
-        source,
-        on_bad_row=cfg.on_bad_row,
-        evaluation=evaluation,
-        conversations=takes_conversations(cfg.template),
-    )
 
 
 def build_eval_sets(
@@ -254,10 +257,11 @@ def build_eval_sets(
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:
-        loaded = _load(source, cfg, evaluation=True)
-        prompts = [tokenize(problem, cfg.template, tokenizer) for problem in loaded.problems]
+        read = _read(source, cfg, evaluation=True)
+        prompts = [tokenize(problem, read.form, tokenizer) for problem in read.problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
-        sets.append(EvalSet(source.name, kept, LeftOut(loaded.bad_rows, long)))
+        bad_rows = () if read.loaded is None else read.loaded.bad_rows
+        sets.append(EvalSet(source.name, kept, LeftOut(bad_rows, long)))
     return tuple(sets)
 
 

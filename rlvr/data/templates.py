@@ -14,10 +14,12 @@ both (last_box_or_unboxed), or every answer counts as missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX
+from rlvr.data.column_templates import CHAT, column_filler, is_written_out
 from rlvr.dotted import find_named, require_record
 from rlvr.errors import DataError
 from rlvr.types import Message, Problem, Prompt, Tokenizer
@@ -34,17 +36,25 @@ def _chat(question: str, tokenizer: Tokenizer) -> str:
     return render_messages((Message("user", question),), tokenizer)
 
 
-def render_messages(messages: Sequence[Message], tokenizer: Tokenizer) -> str:
+def _as_it_is(question: str) -> str:
+    return question
+
+
+def render_messages(
+    messages: Sequence[Message], tokenizer: Tokenizer, options: Mapping[str, Any] | None = None
+) -> str:
     """Return a conversation in the tokenizer's chat template, open for the assistant to go on.
 
-    A last turn of the assistant is a beginning that it continues, white space at its end included. Raises DataError
-    where there is no template, where it raises, and where it leaves a system or user message out.
+    A last turn of the assistant is a beginning that it continues, white space at its end included. `options` are
+    further arguments of `apply_chat_template`. Raises DataError where there is no template, where it raises, and
+    where it leaves a system or user message out.
     """
     where = f"data.template: the chat template of the tokenizer {tokenizer.name_or_path!r}"
-    if not tokenizer.chat_template:
+    if not tokenizer.chat_template and "chat_template" not in (options or {}):
         raise DataError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template, which data.template=chat and "
-            "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math"
+            "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math, or name a file with "
+            "data.chat_template"
         )
     last = messages[-1]
     goes_on = last.role == "assistant"
@@ -52,7 +62,11 @@ def render_messages(messages: Sequence[Message], tokenizer: Tokenizer) -> str:
     try:
         text = str(
             tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=not goes_on, continue_final_message=goes_on
+                turns,
+                tokenize=False,
+                add_generation_prompt=not goes_on,
+                continue_final_message=goes_on,
+                **(options or {}),
             )
         )
     except Exception as error:  # a template is a program that came with the tokenizer: it may raise anything
@@ -85,12 +99,16 @@ def _qwen_math(question: str, tokenizer: Tokenizer) -> str:
     )
 
 
-def _dapo_plain(question: str, tokenizer: Tokenizer) -> str:
+def _dapo_text(question: str) -> str:
     return f"{DAPO_PREFIX}{question}{DAPO_SUFFIX}"
 
 
+def _dapo_plain(question: str, tokenizer: Tokenizer) -> str:
+    return _dapo_text(question)
+
+
 def _dapo(question: str, tokenizer: Tokenizer) -> str:
-    return _chat(_dapo_plain(question, tokenizer), tokenizer)
+    return _chat(_dapo_text(question), tokenizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +119,59 @@ class Template:
     special_tokens: bool  # True: the tokenizer adds its own (a BOS); False: the rendered text holds them
     conversations: bool = False  # whether a list of messages passes whole
     answer_line: bool = False  # whether it asks for a last line "Answer: ..." instead of a box
+    # The user's turn around a question, where the tokenizer's chat template does the rest: such a template takes a
+    # system message, and examples as turns. `render` then is the same with neither.
+    user_turn: Callable[[str], str] | None = None
+    repeats: bool = True  # whether examples may stand before it as text
+    fill: Callable[[Problem], str] | None = None  # the question from all columns of a row
+
+    @property
+    def chat(self) -> bool:
+        """Whether prompts go through the tokenizer's chat template."""
+        return self.user_turn is not None
 
 
 TEMPLATES: dict[str, Template] = {
     "plain": Template(_plain, special_tokens=True),
-    "chat": Template(_chat, special_tokens=False, conversations=True),
-    "qwen_math": Template(_qwen_math, special_tokens=False),
-    "dapo": Template(_dapo, special_tokens=False, answer_line=True),
+    "chat": Template(_chat, special_tokens=False, conversations=True, user_turn=_as_it_is),
+    "qwen_math": Template(_qwen_math, special_tokens=False, repeats=False),
+    "dapo": Template(_dapo, special_tokens=False, answer_line=True, user_turn=_dapo_text),
     "dapo_plain": Template(_dapo_plain, special_tokens=True, answer_line=True),
 }
 
 
-def build_template(name: str) -> Template:
-    """The template called `name` (built in, or a dotted path).
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A question with a response, that prompts show before their own question."""
+
+    problem: Problem
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptForm:
+    """How the problems of a source become prompts."""
+
+    template: str = "plain"
+    system: str | None = None  # for conversations that bring none
+    examples: tuple[Shown, ...] = ()
+    # Arguments of `apply_chat_template`: variables of the chat template, and `chat_template` for another one.
+    chat_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_template(name: str, key: str = "data.template") -> Template:
+    """The template called `name` (built in, text with columns, or a dotted path).
 
     Raises:
-        ConfigError: unknown name, or no `Template`.
+        ConfigError: unknown name, no `Template`, or no Jinja.
     """
-    template = find_named(name, TEMPLATES, "data.template")
-    require_record(template, name, "data.template", Template)
+    if is_written_out(name):
+        fill = column_filler(name)
+        if name.startswith(CHAT):
+            return Template(_chat, special_tokens=False, user_turn=_as_it_is, fill=fill)
+        return Template(_plain, special_tokens=True, fill=fill)
+    template = find_named(name, TEMPLATES, key)
+    require_record(template, name, key, Template)
     return template
 
 
@@ -131,21 +183,46 @@ def render(template: str, question: str, tokenizer: Tokenizer) -> str:
     return build_template(template).render(question, tokenizer)
 
 
-def takes_conversations(template: str) -> bool:
-    """Whether prompts of a template may be conversations rather than one question."""
-    return build_template(template).conversations
+def prompt_text(problem: Problem, form: PromptForm, tokenizer: Tokenizer) -> str:
+    """A problem as the text that the model continues, with the form's system message and examples before it.
+
+    Raises DataError as `render_messages` does, and where the template names a column that a row lacks.
+    """
+    template = build_template(form.template)
+
+    def question(of: Problem) -> str:
+        return of.question if template.fill is None else template.fill(of)
+
+    examples = [e for e in form.examples if e.problem.question != problem.question]  # never its own answer
+    if template.user_turn is None and not problem.messages:
+        blocks = [template.render(question(example.problem), tokenizer) for example in examples]
+        before = [f"{_spaced(b)}{e.response}\n\n" for b, e in zip(blocks, examples, strict=True)]
+        return "".join([*before, template.render(question(problem), tokenizer)])
+    wrap = template.user_turn or _as_it_is
+    own = list(problem.messages) or [Message("user", wrap(question(problem)))]
+    system = [Message("system", form.system)] if form.system else []
+    if own[0].role == "system":
+        system, own = own[:1], own[1:]
+    shown: list[Message] = []
+    for example in examples:
+        asked = example.problem.messages or (Message("user", wrap(question(example.problem))),)
+        shown += [*asked, Message("assistant", example.response)]
+    return render_messages([*system, *shown, *own], tokenizer, form.chat_options)
 
 
-def tokenize(problem: Problem, template: str, tokenizer: Tokenizer) -> Prompt:
+def _spaced(block: str) -> str:
+    return block if block[-1:].isspace() else f"{block} "
+
+
+def tokenize(problem: Problem, form: PromptForm | str, tokenizer: Tokenizer) -> Prompt:
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
-    Raises DataError as `render` does, and if there are no tokens, if the tokenizer lost part of the text, or if
+    Raises DataError as `prompt_text` does, and if there are no tokens, if the tokenizer lost part of the text, or if
     it appended its end token, after which a model would not continue.
     """
-    if problem.messages:
-        text = render_messages(problem.messages, tokenizer)
-    else:
-        text = render(template, problem.question, tokenizer)
+    form = PromptForm(form) if isinstance(form, str) else form
+    template = form.template
+    text = prompt_text(problem, form, tokenizer)
     # A question may be a whole prompt that somebody has rendered before, its BOS included.
     begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
     ids = tokenizer.encode(text, add_special_tokens=build_template(template).special_tokens and not begun)

@@ -9,9 +9,9 @@ from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
 from rlvr.data.fingerprint import DataSeen
-from rlvr.data.sources import all_sources, load_problems, rules_of
+from rlvr.data.prompts import load_source, read_chat_template
+from rlvr.data.sources import all_sources, rules_of
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
-from rlvr.data.templates import takes_conversations
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import open_grader_pool
@@ -56,6 +56,7 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
         if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
             raise ConfigError("\n".join(problems))
+        tokenizer.chat_template = read_chat_template(cfg.data.chat_template) or tokenizer.chat_template
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
         prompts = [chosen.prompts[0] for chosen in eval_sets]
@@ -94,11 +95,7 @@ def check_without_engines(cfg: Config) -> list[str]:
     for source in sources:
         if source.path is not None:
             try:
-                load_problems(
-                    source,
-                    on_bad_row=cfg.data.on_bad_row,
-                    conversations=takes_conversations(cfg.data.template),
-                )
+                load_source(source, cfg.data)
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from error
     return [f"{what} is on the hub: it is read when the run starts" for what in remote]

@@ -13,7 +13,6 @@ from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.cluster.gpus import share_problems, turn_problems
 from rlvr.config import Config
-from rlvr.data.templates import build_template
 from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
@@ -54,7 +53,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # elsewhere: advantage.token with its options, reward.verifier in a worker that may be killed.
 PLUG_INS: dict[str, Callable[[str], object]] = {
     "advantage.estimator": build_estimator,
-    "data.template": build_template,
     "loss.objective": build_objective,
     "rollout.answers": build_answers,
 }

@@ -7,13 +7,60 @@ from collections import Counter
 from dataclasses import fields
 
 from rlvr.config import DataConfig, SourceConfig
+from rlvr.data.prompts import examples_of, system_of, template_of
+from rlvr.data.templates import build_template
+from rlvr.errors import ConfigError
 
 OF_A_MIXTURE = ("name", "sources", "weight")  # what data.train says beside several sources
 
 
 def source_problems(cfg: DataConfig) -> list[str]:
     """What is wrong with the sources of a configuration."""
-    return _weights(cfg) + _nested(cfg) + _beside_sources(cfg.train)
+    return _weights(cfg) + _nested(cfg) + _beside_sources(cfg.train) + _prompts(cfg)
+
+
+def keyed_sources(cfg: DataConfig) -> list[tuple[str, SourceConfig]]:
+    """Every source with the key under which it stands, those for training first."""
+    several = bool(cfg.train.sources)
+    return [
+        *((f"data.train.sources[{i}]" if several else "data.train", s) for i, s in enumerate(cfg.training)),
+        *((f"data.eval[{i}]", s) for i, s in enumerate(cfg.eval)),
+    ]
+
+
+def _prompts(cfg: DataConfig) -> list[str]:
+    """Templates that do not exist, and what the template of a source would not read."""
+    found: list[str] = []
+    chats = set()
+    for key, source in keyed_sources(cfg):
+        name = template_of(source, cfg)
+        where = "data" if source.template is None else key
+        try:
+            template = build_template(name, f"{where}.template")
+        except ConfigError as error:
+            found.append(str(error))
+            continue
+        chats.add(template.chat)
+        system, examples = system_of(source, cfg), examples_of(source, cfg)
+        if system is not None and not template.chat:
+            found.append(
+                f"{'data' if source.system is None else key}.system: source {source.name} has {where}.template={name}, "
+                "which has no place for a system message; use chat, dapo or text that begins with chat:"
+            )
+        if examples is not None and not (template.chat or template.repeats):
+            found.append(
+                f"{'data' if source.examples is None else key}.examples: source {source.name} has "
+                f"{where}.template={name}, which takes none; use chat"
+            )
+        if isinstance(examples, int) and examples < 0:
+            found.append(f"{key}.examples={examples}: must be at least 0, or a path")
+    unread = [name for name in ("chat_template", "chat_template_kwargs") if getattr(cfg, name)]
+    if chats == {False}:
+        found += [
+            f"data.{name}: no source has a template that goes through a chat template; use chat"
+            for name in unread
+        ]
+    return list(dict.fromkeys(found))
 
 
 def _weights(cfg: DataConfig) -> list[str]:

@@ -1,0 +1,97 @@
+"""How the sources of a run make prompts: each as it says itself, else as `data` says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rlvr.config import DataConfig, SourceConfig
+from rlvr.data.sources import ARITHMETIC, LoadedSource, is_endless, load_problems
+from rlvr.data.templates import PromptForm, Shown, build_template
+from rlvr.errors import DataError
+from rlvr.types import Problem
+
+RESPONSE = "response"  # column of what an example answers
+
+
+def template_of(source: SourceConfig, cfg: DataConfig) -> str:
+    """The template of a source."""
+    return cfg.template if source.template is None else source.template
+
+
+def system_of(source: SourceConfig, cfg: DataConfig) -> str | None:
+    """The system message of a source; an empty one is none."""
+    return (cfg.system if source.system is None else source.system) or None
+
+
+def examples_of(source: SourceConfig, cfg: DataConfig) -> str | int | None:
+    """The examples of a source: a path, a number, or none."""
+    return (cfg.examples if source.examples is None else source.examples) or None
+
+
+def load_source(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False) -> LoadedSource:
+    """The problems of a source as `load_problems` has it, by the policies and the template of the configuration."""
+    return load_problems(
+        source,
+        on_bad_row=cfg.on_bad_row,
+        evaluation=evaluation,
+        conversations=build_template(template_of(source, cfg)).conversations,
+    )
+
+
+def split_examples(
+    source: SourceConfig, cfg: DataConfig, loaded: LoadedSource | None
+) -> tuple[PromptForm, tuple[Problem, ...]]:
+    """How a source makes prompts, and its problems without those that are shown as examples.
+
+    `loaded` is None for the endless stream, which has other problems for examples.
+
+    Raises:
+        DataError: the examples cannot be read, or they leave no problem.
+    """
+    problems = () if loaded is None else loaded.problems
+    options = dict(cfg.chat_template_kwargs)
+    if (own := read_chat_template(cfg.chat_template)) is not None:
+        options["chat_template"] = own
+    form = PromptForm(template_of(source, cfg), system_of(source, cfg), chat_options=options)
+    asked = examples_of(source, cfg)
+    if asked is None:
+        return form, problems
+    if isinstance(asked, str):
+        file = replace(source, name=f"{source.name}_examples", path=asked, split=None, limit=None)
+        shown, rest = load_problems(file).problems, problems
+    elif is_endless(source):
+        shown, rest = load_problems(replace(source, name=ARITHMETIC, limit=asked)).problems, problems
+    else:
+        shown, rest = problems[:asked], problems[asked:]
+        if not rest:
+            raise DataError(
+                f"data source {source.name!r}: examples={asked}, but it has {len(problems)} problems: none is left. "
+                "Show fewer, or name a file of examples"
+            )
+    template = build_template(form.template)
+    return replace(form, examples=tuple(Shown(p, _response(p, template.answer_line)) for p in shown)), rest
+
+
+def _response(problem: Problem, answer_line: bool) -> str:
+    """What an example answers: the text of its own column, else its answer in the form that the prompt asks for."""
+    written = problem.columns.get(RESPONSE)
+    if isinstance(written, str) and written.strip():
+        return written
+    return f"Answer: {problem.answer}" if answer_line else rf"\boxed{{{problem.answer}}}"
+
+
+def read_chat_template(path: str | None) -> str | None:
+    """The text of `data.chat_template`, if there is one.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"data.chat_template={path}: cannot be read ({error}); expected a Jinja file"
+        ) from error
