@@ -41,18 +41,18 @@ class SourceConfig:
     answer: str | None = None  # column of the gold answer
     id: str | None = None  # column of the problem's id
     limit: int | None = None  # use only the first so many problems
-    # How its answers are graded; null: as `reward` says.
-    verifier: str | None = None
-    policy: str | None = None
-    correct_from: float | None = None
+    # How its answers are graded: each as the key of the same name in `reward`, whose value null takes.
+    verifier: str | None = None  # null: reward.verifier
+    policy: str | None = None  # null: reward.policy
+    correct_from: float | None = None  # null: reward.correct_from
     # keyword arguments of the verifier named here, or of reward.verifier instead of reward.verifier_options
     verifier_options: dict[str, Any] = field(default_factory=dict)
-    # How its prompts are made; null: as `data` says.
-    template: str | None = None
-    system: str | None = None
-    examples: str | int | None = None
+    # How its prompts are made.
+    template: str | None = None  # null: data.template
+    system: str | None = None  # null: data.system; empty: none
+    examples: str | int | None = None  # null: data.examples; 0: none
     weight: float = 1.0  # among several sources: how many prompts it gives, in proportion to the others
-    # data.train only: several sources in place of one, each with these keys. `data.train=[{...},{...}]` sets it.
+    # data.train only: several sources in place of one, each with these keys; data.train=[{...},{...}] sets it
     sources: list[SourceConfig] = field(default_factory=list)
 
 

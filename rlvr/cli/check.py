@@ -1,7 +1,7 @@
 """Look a training run over before it is started: `rlvr check recipe=grpo data=local data.train.path=rows.jsonl`.
 
 Takes what `rlvr train` takes for a single run, and starts neither Ray nor an engine: the keys are checked together,
-the data is read, three rows are graded, one prompt is shown as the model will see it.
+the data is read; of each source three rows are graded, and one prompt is shown as the model will see it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
+from rlvr.data.prompts import template_of
 from rlvr.data.sources import all_sources, rules_of
+from rlvr.data.stream import MixtureSource, PromptStream
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
@@ -49,15 +51,17 @@ def check(cfg: Config) -> None:
     print(f"configuration  recipe {cfg.recipe}: its keys go together")
     inputs = read_inputs(cfg)
     print(f"data           {described_data(inputs)}")
-    prompts = inputs.stream.take(0, min(ROWS, inputs.stream.size or ROWS))
+    parts = [part.take(0, min(ROWS, part.size or ROWS)) for part in inputs.stream.parts]
+    prompts = [prompt for part in parts for prompt in part]
     trials = graded(cfg, prompts)
     print(f"verifier       {described_verifiers(cfg)}")
     for trial in trials:
         print(f"  {trial}")
     for note in refuse_misjudged(cfg, trials):
         print(f"  NOTE {note}")
-    print(f"prompt         {prompts[0].problem.id}, template {cfg.data.template}")
-    print(shown_prompt(prompts[0], inputs.tokenizer))
+    for source, (first, *_) in zip(cfg.data.training, parts, strict=True):
+        print(f"prompt         {first.id}, template {repr(template_of(source, cfg.data))[1:-1]}")
+        print(shown_prompt(first, inputs.tokenizer))
     print(f"arithmetic     {cfg.steps} steps; {plan}")
     print(f"needs          {needs(cfg)}")
     print("nothing speaks against this run; `rlvr train` with the same arguments starts it")
@@ -65,8 +69,10 @@ def check(cfg: Config) -> None:
 
 def described_data(inputs: TrainingInputs) -> str:
     """Names and sizes of the training stream and the evaluation sets, and what was left out of them."""
-    stream = inputs.stream
-    sets = [(f"train {stream.name}", stream.size, stream.left_out)]
+    sets = [
+        (f"train {part.name}{share}", part.size, part.left_out)
+        for part, share in zip(inputs.stream.parts, _shares(inputs.stream), strict=True)
+    ]
     sets += [(f"eval {chosen.name}", len(chosen.prompts), chosen.left_out) for chosen in inputs.eval_sets]
     lines = []
     for name, size, left_out in sets:
@@ -79,6 +85,14 @@ def described_data(inputs: TrainingInputs) -> str:
         size_said = "made as they are needed, without end" if size is None else f"{size} problems"
         lines.append(", ".join([f"{name}: {size_said}", *said]))
     return "\n               ".join(lines)
+
+
+def _shares(stream: PromptStream) -> list[str]:
+    """What share of the prompts each source of a mixture gives; nothing to say of one source."""
+    if not isinstance(stream.source, MixtureSource):
+        return [""]
+    weights = stream.source.weights
+    return [f" ({weight / sum(weights):.0%} of the prompts)" for weight in weights]
 
 
 def described_verifiers(cfg: Config) -> str:

@@ -10,7 +10,7 @@ import inspect
 import io
 import textwrap
 import tokenize
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -55,19 +55,24 @@ def _default(tree: Any, name: str) -> str:
     if OmegaConf.is_missing(tree, name):
         return PLACEHOLDER
     value = tree[name]
+    if OmegaConf.is_list(value) and any(OmegaConf.is_dict(entry) for entry in value):
+        return written([_said(entry) for entry in value])
     value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
     if isinstance(value, str):
         return value
-    return written(_without_nulls(value))
+    return written(value)
 
 
-def _without_nulls(value: Any) -> Any:
-    """Entries of a list without the keys that are null: nobody types those."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_without_nulls(inner) for inner in value]
-    return value
+def _said(entry: Any) -> dict[str, Any]:
+    """An entry of a list of records without what its schema has anyway: nobody types that."""
+    default = OmegaConf.structured(OmegaConf.get_type(entry))
+    content = OmegaConf.to_container(entry)
+    assert isinstance(content, dict)
+    return {
+        str(key): value
+        for key, value in content.items()
+        if OmegaConf.is_missing(default, key) or value != default[key]
+    }
 
 
 def _statements(schema: type) -> dict[str, _Statement]:

@@ -51,6 +51,25 @@ def test_the_prompt_is_shown_as_text_and_as_tokens(tmp_path, capsys):
     assert "'+'" in said
 
 
+def test_every_source_of_a_mixture_is_shown_with_its_verifier_and_its_prompt(tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text('{"question": "0+1=?", "answer": "1"}\n')
+    cfg = config()
+    own = SourceConfig(
+        name="mine", path=str(tmp_path / "rows.jsonl"), verifier="last_number", template="so {question}"
+    )
+    cfg.data.train = SourceConfig(sources=[SourceConfig(name="arithmetic", weight=3), own])
+    check(cfg)
+    said = capsys.readouterr().out
+    assert "train arithmetic (75% of the prompts): made as they are needed" in said
+    assert "train mine (25% of the prompts): 1 problems" in said
+    assert "arithmetic: math-verify, policy last_box" in said
+    assert "mine: last_number" in said
+    assert [said.count(f"\n  {name}") for name in ("arithmetic/train/1/", "mine/rows/")] == [3, 1]
+    assert "prompt         arithmetic/train/1/0, template plain" in said
+    assert "prompt         mine/rows/1, template so {question}" in said
+    assert "text    'so 0+1=?'" in said
+
+
 def test_data_that_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"question": "q"}\n')
     cfg = config()
