@@ -80,6 +80,9 @@ class DataConfig:
     on_bad_row: str = "refuse"  # refuse | skip (counted and listed)
     on_overlap: str = "warn"  # warn | refuse | drop: training questions that also stand in an eval set
     shuffle: bool = True  # a new order in each epoch, by `seed`
+    # uniform | prioritized: pass over problems whose groups would be all right or all wrong, by their results so far
+    sampler: str = "uniform"
+    sampler_floor: float = 0.1  # share of the turns of such problems that take place all the same
 
     @property
     def training(self) -> list[SourceConfig]:

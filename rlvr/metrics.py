@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.data.curriculum import count_standings
 from rlvr.reward.verdict import Outcome
 from rlvr.timing import PhaseClock
 from rlvr.types import Batch, Floats, RolloutBatch, StepStats
@@ -91,7 +92,7 @@ def step_metrics(
     }
     if mismatch is not None:
         metrics |= {"mismatch/mean": mismatch[0], "mismatch/max": mismatch[1]}
-    metrics |= _outcomes(rollout)
+    metrics |= _outcomes(rollout) | curriculum_metrics(rollout)
     for name, values in batch.signals.present().items():
         metrics |= _distribution(name, values)
     if batch.token_weight is not None:
@@ -131,6 +132,16 @@ def _outcomes(rollout: RolloutBatch) -> dict[str, float]:
     if any(verdict.score is not None for verdict in verdicts):
         found["score/mean"] = float(np.mean([verdict.credit for verdict in verdicts]))
     return found
+
+
+def curriculum_metrics(rollout: RolloutBatch) -> dict[str, float]:
+    """What data.sampler passed over, and what the problems met so far are to the policy; nothing for uniform."""
+    if not rollout.successes:
+        return {}
+    counts = count_standings(rollout.successes, max(len(g.samples) for g in rollout.groups + rollout.dropped))
+    return {"sampling/skipped": rollout.skipped / (rollout.skipped + rollout.prompts_drawn)} | {
+        f"problems/{kind.value}": float(count) for kind, count in counts.items()
+    }
 
 
 def _distribution(name: str, values: Floats, percentiles: tuple[int, ...] = PERCENTILES) -> dict[str, float]:

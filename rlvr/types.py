@@ -153,6 +153,10 @@ class Group:
         return self.prompt.problem.grade_requests((s.id, s.text) for s in self.samples)
 
 
+# Of each problem met so far, by its id: how many of its answers were right, and of how many, older ones for less.
+Successes = Mapping[str, tuple[float, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutBatch:
     """The groups of one training step with what it took to collect them."""
@@ -165,6 +169,10 @@ class RolloutBatch:
     short_of: int  # groups missing because the refill cap was reached
     generated_tokens: int  # all sampled tokens, also of groups that were dropped
     seconds: dict[str, float] = field(default_factory=dict)  # phase name -> seconds spent collecting
+    skipped: int = 0  # prompts of the stream that data.sampler passed over
+    successes: Successes = field(
+        default_factory=dict
+    )  # once this batch has been seen; empty for data.sampler=uniform
     dropped: tuple[Group, ...] = ()  # without a learning signal, or surplus; kept for the sample dump
 
     @property

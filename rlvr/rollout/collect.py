@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rlvr.config import Config
+from rlvr.data.curriculum import UNIFORM, after, draw
 from rlvr.data.stream import PromptStream
 from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
@@ -15,7 +16,7 @@ from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.stop import ends_of
 from rlvr.timing import PhaseClock
-from rlvr.types import Group, Prompt, RolloutBatch
+from rlvr.types import Group, Prompt, RolloutBatch, Successes
 
 
 def has_signal(group: Group, score: str = "binary") -> bool:
@@ -74,8 +75,9 @@ def collect(
     *,
     position: int,
     step: int,
+    known: Successes | None = None,
 ) -> RolloutBatch:
-    """The groups of one step, starting at `position` of the prompt stream.
+    """The groups of one step, starting at `position` of the prompt stream; `known` is what data.sampler goes by.
 
     Without dynamic sampling this is one round. With it, groups whose answers are all right or all wrong (with
     reward.score=raw: all of one score) are dropped and replaced by further prompts, for at most rollout.max_rounds
@@ -87,12 +89,14 @@ def collect(
     clock = PhaseClock()
     kept: list[Group] = []
     dropped: list[Group] = []
-    drawn = rounds = 0
+    known = known or {}
+    drawn = rounds = skipped = 0
     while len(kept) < want and rounds < rounds_allowed:
         count = next_draw(want - len(kept), len(kept), drawn, want)
-        prompts = stream.take(position + drawn, count)
+        prompts = draw(stream, position, count, cfg, known)
+        position, skipped = prompts.position, skipped + prompts.skipped
         with clock.phase("generate"):
-            groups = respond(prompts, engines, cfg, key=f"{step}.{rounds}")
+            groups = respond(prompts.prompts, engines, cfg, key=f"{step}.{rounds}")
         with clock.phase("reward"):
             groups = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
         for group in groups:
@@ -105,7 +109,9 @@ def collect(
     return RolloutBatch(
         groups=tuple(kept[:want]),
         dropped=tuple(dropped + kept[want:]),
-        data_position=position + drawn,
+        data_position=position,
+        skipped=skipped,
+        successes=known if cfg.data.sampler == UNIFORM else after(known, kept + dropped, cfg.reward.score),
         prompts_drawn=drawn,
         prompts_kept=len(kept),
         rounds=rounds,

@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rlvr.runtime.folder import CHANGES, Change, RunFolder, read_changes, set_as
 from rlvr.runtime.manifest import NAME as MANIFEST
 from rlvr.runtime.manifest import damage, write_manifest
 from rlvr.runtime.resume import recorded_changes, refuse_changes
+from rlvr.types import Successes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class TrainingState:
     train_seconds: float
     eval_before: dict[str, float]  # accuracy per set before training
     data: DataSeen | None = None  # None: of a checkpoint written before there was this field
+    successes: Successes = field(default_factory=dict)  # what data.sampler goes by; empty for uniform
     compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
 
 
@@ -154,9 +156,16 @@ def _read(path: Path) -> tuple[dict[Any, Any], TrainingState, tuple[Change, ...]
         raise ValueError("config.yaml holds no configuration")
     if not isinstance(content, dict):
         raise ValueError("state.json holds no state")
+    return saved, state_from(content), read_changes(path / CHANGES)
+
+
+def state_from(content: dict[str, Any]) -> TrainingState:
+    """The state of which `content` is `asdict`, as JSON gave it back; raises for what is none."""
     if content.get("data") is not None:
         content["data"] = data_seen(content["data"])
-    return saved, TrainingState(**content), read_changes(path / CHANGES)
+    successes = content.get("successes", {})
+    content["successes"] = {name: (float(right), float(tried)) for name, (right, tried) in successes.items()}
+    return TrainingState(**content)
 
 
 def restore(path: Path, load_learner: Callable[[str], None]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rlvr.config import Config
 from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
+from rlvr.data.curriculum import check_sampler
 from rlvr.data.fingerprint import DataSeen
 from rlvr.data.prompts import load_source, read_chat_template
 from rlvr.data.sources import all_sources, rules_of
@@ -59,6 +60,7 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         tokenizer.chat_template = read_chat_template(cfg.data.chat_template) or tokenizer.chat_template
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
+        check_sampler(cfg, stream)
         prompts = [chosen.prompts[0] for chosen in eval_sets]
         for part in stream.parts:
             prompts += part.take(0, min(TRIED, part.size or TRIED))

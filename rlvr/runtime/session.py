@@ -80,6 +80,7 @@ class Session:
             state,
             step=step,
             data_position=rollout.data_position,
+            successes=rollout.successes,
             tokens_generated=state.tokens_generated + rollout.generated_tokens,
             max_logprob_mismatch=max(state.max_logprob_mismatch, mismatch or 0.0),
             compared_steps=None if compared is None else compared + (mismatch is not None),
@@ -238,7 +239,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             for note in (*notes, *(f"changed on the way: {change}" for change in changes)):
                 tracker.note(note)
         actors.learner.push(start.step)
-        source = _open_source(cfg, actors.engines, actors.graders, inputs.stream, start)
+        source = open_source(cfg, actors.engines, actors.graders, inputs.stream, start)
         stack.callback(source.close)
         yield Session(
             cfg=cfg,
@@ -295,11 +296,17 @@ def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
     return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
 
 
-def _open_source(
+def open_source(
     cfg: Config, engines: EnginePool, graders: GraderPool, stream: PromptStream, start: TrainingState
 ) -> BatchSource:
+    """What hands out the batches from the start on: collected on the spot, or ahead of the learner."""
+    known = start.successes
+
     def collect_step(step: int, position: int) -> RolloutBatch:
-        return collect(engines, graders, stream, cfg, position=position, step=step)
+        nonlocal known  # batches are collected one after the other, in the order of the steps, ahead or not
+        batch = collect(engines, graders, stream, cfg, position=position, step=step, known=known)
+        known = batch.successes
+        return batch
 
     if cfg.rollout.staleness == 0:
         return SyncSource(collect_step, start.data_position)

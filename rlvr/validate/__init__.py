@@ -13,6 +13,7 @@ from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.cluster.gpus import share_problems, turn_problems
 from rlvr.config import Config
+from rlvr.data.curriculum import SAMPLERS, UNIFORM
 from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
@@ -35,6 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.on_long_prompt": ("refuse", "skip"),
     "data.on_bad_row": ("refuse", "skip"),
     "data.on_overlap": ("warn", "refuse", "drop"),
+    "data.sampler": SAMPLERS,
     "reward.policy": tuple(POLICIES),
     "reward.score": ("binary", "raw"),
     "reward.overlong": ("off", "soft"),
@@ -105,7 +107,12 @@ POSITIVE = (
     "loss.rollout_correction",
     "learner.eps",
 )
-SHARES = ("rollout.top_p", "eval.top_p", "rollout.memory_utilization")  # greater than 0, at most 1
+SHARES = (
+    "data.sampler_floor",
+    "rollout.top_p",
+    "eval.top_p",
+    "rollout.memory_utilization",
+)  # greater than 0, at most 1
 
 
 def value_at(cfg: Config, key: str) -> object:
@@ -284,6 +291,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
         found.append(
             "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
+        )
+    if cfg.rollout.answers is not None and cfg.data.sampler != UNIFORM:
+        found.append(
+            f"data.sampler={cfg.data.sampler} with rollout.answers: given answers say nothing about what the policy "
+            f"can do; set data.sampler={UNIFORM}"
         )
     if cfg.sync.mismatch_stop < (warned := warn_above(cfg.sync, cfg.model.dtype)):
         found.append(

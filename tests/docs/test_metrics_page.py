@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import rlvr.metrics
 import rlvr.runtime.tracking
-from rlvr.metrics import source_metrics
+from rlvr.metrics import curriculum_metrics, source_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from tests.helpers.pages import DOCS
@@ -58,6 +59,9 @@ def test_every_name_in_the_code_is_explained() -> None:
 def test_nothing_is_explained_that_no_run_writes() -> None:
     written = {name for row in rows_of_the_run().values() for name in row}
     written |= source_metrics(rollout_of([group("p", [0.0, 1.0])]), ["test"]).keys()
+    written |= curriculum_metrics(
+        replace(rollout_of([group("p", [0.0, 1.0])]), successes={"p": (1, 2)})
+    ).keys()
     other_signals = SIGNALS - STEP_SIGNALS - {"old_logp", "js_base", "entropy"}  # which that run did not need
     rest = {name for name in names_on_the_page() - written if name.partition("/")[0] not in other_signals}
     # Outcomes that did not occur in that evaluation have no line there, and its verifier gives no scores.

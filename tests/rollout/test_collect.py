@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.config import Config
+from rlvr.data.stream import EpochSource, PromptStream
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout.collect import collect, has_signal, next_draw, training_sampling
 from rlvr.rollout.engine import Sampling
-from rlvr.types import Group, Prompt, RolloutBatch, Sample
+from rlvr.runtime.checkpoint import TrainingState, state_from
+from rlvr.runtime.session import open_source
+from rlvr.types import Group, Prompt, RolloutBatch, Sample, Successes
 from tests.helpers.records import group, prompt, sample
 
 
@@ -23,6 +27,11 @@ class Stream:
 
     def take(self, position: int, count: int) -> list[Prompt]:
         return [prompt(str(i)) for i in range(position, position + count)]
+
+
+def number(p: Prompt) -> int:
+    """Which problem, in whatever epoch."""
+    return int(p.id.partition("#")[0])
 
 
 @dataclass
@@ -35,11 +44,11 @@ class Engines:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         self.sampling = sampling
-        self.calls.append((key, [int(p.id) for p in prompts]))
+        self.calls.append((key, [number(p) for p in prompts]))
         return [self._group(p, n, key) for p in prompts]
 
     def _group(self, p: Prompt, n: int, key: str) -> Group:
-        right = self.right(int(p.id))
+        right = self.right(number(p))
         samples = [
             Sample(
                 id=f"{key}/{p.id}/{i}",
@@ -223,3 +232,60 @@ def test_training_samples_as_configured():
     cfg = Config(recipe="test")
     cfg.rollout.temperature, cfg.rollout.top_p, cfg.rollout.top_k = 0.7, 0.9, 20
     assert training_sampling(cfg) == Sampling(0.7, 0.9, 20, cfg.rollout.max_response_tokens, logprobs=True)
+
+
+def prioritized(steps: int, *, restart: int | None = None) -> list[tuple[list[int], int]]:
+    """What a run with a curriculum asks in each step, and how much it passes over; with `restart` it goes on after
+    that step from what a checkpoint holds."""
+    cfg = Config(recipe="test")
+    cfg.data.prompts_per_step, cfg.rollout.samples_per_prompt, cfg.rollout.dynamic_sampling = 6, 4, True
+    cfg.data.sampler, cfg.data.sampler_floor = "prioritized", 0.2
+    stream = PromptStream("test", EpochSource(tuple(prompt(str(i)) for i in range(30)), seed=1))
+    position, known, found = 0, {}, []
+    for step in range(1, steps + 1):
+        engines = Engines(lambda i: i % 5)  # of 4 answers: problems 0, 5, ... are hopeless, 4, 9, ... solved
+        batch = collect(engines, Graders(), stream, cfg, position=position, step=step, known=known)
+        found.append(([n for _, asked in engines.calls for n in asked], batch.skipped))
+        position, known = batch.data_position, batch.successes
+        if step == restart:
+            state = TrainingState(step, position, 0, 0.0, 0.0, {}, successes=known)
+            position, known = restored(state)
+    return found
+
+
+def restored(state: TrainingState) -> tuple[int, Successes]:
+    """Position and successes as they come back from the text of a checkpoint."""
+    again = state_from(json.loads(json.dumps(asdict(state))))
+    return again.data_position, again.successes
+
+
+def test_a_curriculum_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
+    whole = prioritized(12)
+    assert prioritized(12, restart=5) == whole
+    assert sum(skipped for _, skipped in whole) > 0
+    early, late = ([n for asked, _ in part for n in asked] for part in (whole[:2], whole[-4:]))
+    teaching = [sum(n % 5 in (1, 2, 3) for n in part) / len(part) for part in (early, late)]
+    assert teaching[1] > teaching[0]
+
+
+def test_a_run_without_a_curriculum_knows_nothing():
+    batch, _ = run(lambda i: 2)
+    assert (batch.successes, batch.skipped) == ({}, 0)
+
+
+@pytest.mark.parametrize("staleness", [1, 3])
+def test_a_curriculum_draws_the_same_however_far_the_learner_is_behind(staleness: int):
+    def asked(behind: int) -> list[list[int]]:
+        cfg = Config(recipe="test", steps=8)
+        cfg.data.prompts_per_step, cfg.rollout.samples_per_prompt, cfg.rollout.staleness = 4, 4, behind
+        cfg.data.sampler = "prioritized"
+        stream = PromptStream("test", EpochSource(tuple(prompt(str(i)) for i in range(12)), seed=1))
+        engines = Engines(lambda i: (0, 2, 4)[i % 3])
+        source = open_source(cfg, engines, Graders(), stream, TrainingState(0, 0, 0, 0.0, 0.0, {}))
+        for step in range(1, 9):
+            source.next(step)
+            source.trained(step)
+        source.close()
+        return [numbers for _, numbers in engines.calls]
+
+    assert asked(staleness) == asked(0)

@@ -1,0 +1,121 @@
+"""What a curriculum spares: accepted groups per generated token, `data.sampler=prioritized` against `uniform`.
+
+    python -m benchmarks.curriculum                      # trains what is missing, prints a table, writes a file
+    python -m benchmarks.curriculum --seeds 1 --steps 20 --folder /tmp/curriculum --no-file
+
+Runs of `recipe=dapo` on the first so many problems of the built-in task, pairs that differ in the sampler alone, one
+pair a seed. An accepted group has answers both right and wrong; dynamic sampling trains on these and throws the others
+away. Writes benchmarks/results/curriculum-<date>.json. Run folders are kept, and finished runs are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rlvr.data.curriculum import SAMPLERS
+from rlvr.runtime.dumps import dump_files, open_dump
+
+PROMPTS, SAMPLES = 16, 8
+RESULTS = Path(__file__).parent / "results"
+
+
+def train(sampler: str, seed: int, steps: int, limit: int, folder: Path) -> Path:
+    """The folder of a finished run."""
+    name = f"{sampler}-{seed}"
+    if not (folder / name / "summary.json").exists():
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "rlvr.train", "recipe=dapo", f"seed={seed}", f"steps={steps}"),
+                *(f"data.train.limit={limit}", f"data.sampler={sampler}"),
+                *(f"data.prompts_per_step={PROMPTS}", f"rollout.samples_per_prompt={SAMPLES}"),
+                *("eval.every=0", "eval.samples_per_prompt=2", "run.save_every=0", "run.export=false"),
+                *("tracking.wandb=off", "tracking.console=off", "cluster.cpus=1"),
+                *(f"run.root={folder}", f"run.name={name}"),
+            ],
+            check=True,
+        )
+    return folder / name
+
+
+def accepted_groups(run: Path) -> int:
+    """Groups with answers both right and wrong, those that were not trained on included."""
+    kinds: dict[str, set[bool]] = {}
+    for file in dump_files(run / "samples", "step_*"):
+        with open_dump(file) as lines:
+            for row in map(json.loads, lines):
+                group = row["sample_id"].rpartition("/")[0]
+                kinds.setdefault(group, set()).add(row["verdict"] == "correct")
+    return sum(len(found) > 1 for found in kinds.values())
+
+
+def measured(run: Path) -> dict[str, float]:
+    """The figures of one run."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [row for row in rows if row["kind"] == "train"]
+    summary = json.loads((run / "summary.json").read_text())
+    tokens, accepted = sum(row["tokens/generated"] for row in steps), accepted_groups(run)
+    return {
+        "accepted_groups": accepted,
+        "generated_tokens": tokens,
+        "accepted_per_million_tokens": 1e6 * accepted / tokens,
+        "mean_acceptance": sum(row["sampling/acceptance"] for row in steps) / len(steps),
+        "steps_short_of_groups": sum(row["sampling/short_of"] > 0 for row in steps),
+        "mean_skipped": sum(row.get("sampling/skipped", 0.0) for row in steps) / len(steps),
+        "accuracy_before": summary["eval_accuracy_before"],
+        "accuracy_after": summary["eval_accuracy_after"],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure every pair, print the table and write the file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--limit", type=int, default=128, help="problems to train on")
+    parser.add_argument("--folder", type=Path, default=Path("runs/curriculum"))
+    parser.add_argument("--no-file", action="store_true", help="print only")
+    given = parser.parse_args(arguments)
+    found = {
+        sampler: {
+            seed: measured(train(sampler, seed, given.steps, given.limit, given.folder))
+            for seed in given.seeds
+        }
+        for sampler in SAMPLERS
+    }
+    uniform, prioritized = (found[sampler] for sampler in SAMPLERS)
+    per_token = "accepted_per_million_tokens"
+    ratios = {seed: prioritized[seed][per_token] / uniform[seed][per_token] for seed in given.seeds}
+    for sampler, runs in found.items():
+        for seed, figures in runs.items():
+            print(sampler, seed, *(f"{name} {value:.4g}" for name, value in figures.items()), sep="  ")
+    print("accepted groups per generated token, prioritized over uniform, by seed:", ratios)
+    result = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
+        "versions": {name: version(name) for name in ("torch", "transformers", "ray", "deepspeed")},
+        "settings": {
+            "recipe": "dapo",
+            "problems": given.limit,
+            "steps": given.steps,
+            "prompts": PROMPTS,
+            "samples": SAMPLES,
+        },
+        "runs": found,
+        "ratio": ratios,
+    }
+    if not given.no_file:
+        (RESULTS / f"curriculum-{result['date']}.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+if __name__ == "__main__":
+    main()
