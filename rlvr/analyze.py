@@ -29,9 +29,8 @@ from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
 from rlvr.analysis.shift.parts import TokenTexts, part_metadata, token_file, write_parts
-from rlvr.analysis.shift.report import analysis_json, describe, headline_lines
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
-from rlvr.analysis.shift.summary import write_tables
+from rlvr.analysis.shift.summary import analysis_json, describe, write_tables
 from rlvr.analysis.store import IDENTITY, claim, write_text
 from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
@@ -68,7 +67,8 @@ def analyze(cfg: AnalyzeConfig) -> Path:
         headlines = write_tables(folder, parts, cfg.tables, TokenTexts(models.tokenizer).__getitem__)
         listing = [_part_entry(folder, path) for path in parts]
         write_text(folder / "analysis.json", analysis_json(cfg, index, listing, headlines))
-    print("\n".join(headline_lines(headlines, cfg.tables)))
+    for headline in headlines:
+        print("\n".join(headline.lines(cfg.tables.moved_above)))
     print(f"token table, tables and analysis.json in {folder}")
     return folder
 

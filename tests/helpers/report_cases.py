@@ -14,9 +14,8 @@ from rlvr.analysis.cross.statistics import budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS, RESPONSE_COLUMNS, TOKEN_COLUMNS
 from rlvr.analysis.shift.parts import token_file
-from rlvr.analysis.shift.report import analysis_json
 from rlvr.analysis.shift.responses import IndexSummary
-from rlvr.analysis.shift.summary import write_tables
+from rlvr.analysis.shift.summary import analysis_json, write_tables
 from rlvr.analysis.store import write_parquet, write_text
 from rlvr.analysis.tables import schema
 from rlvr.config import Config

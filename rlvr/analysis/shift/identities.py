@@ -63,8 +63,8 @@ class ShownTokens:
     name = "tokens"
     reads = ("token_id", "js")
 
-    def __init__(self, first: Identities) -> None:
-        self.first, self.ids = first, first.shown()
+    def __init__(self, first: Identities, text: Callable[[int], str]) -> None:
+        self.first, self.ids, self.text = first, first.shown(), text
         self.place = np.full(len(first.largest), -1)
         self.place[self.ids] = np.arange(len(self.ids))
         self.means = Means(len(self.ids), 2)  # of JS, of whether it moved
@@ -75,14 +75,14 @@ class ShownTokens:
         moved = part["js"] > self.first.cfg.moved_above
         self.means.add(part, self.place[part["token_id"]], part["js"], moved)
 
-    def rows(self, text: Callable[[int], str]) -> Iterator[Cells]:
+    def rows(self) -> Iterator[Cells]:
         count, total, squares, moved = self.first.sums
         all_moved = moved.sum()
         for place, token in enumerate(self.ids):
             variance = squares[token] / count[token] - (total[token] / count[token]) ** 2
             yield (
                 int(token),
-                json.dumps(text(int(token)), ensure_ascii=False),
+                json.dumps(self.text(int(token)), ensure_ascii=False),
                 int(count[token]),
                 *flat(self.means.mean(place)),
                 math.sqrt(max(variance, 0.0)),

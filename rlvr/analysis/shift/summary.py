@@ -1,37 +1,37 @@
-"""Stream over the finished token table, once for most tables and once for the listed tokens, and write them."""
+"""From the finished token table to tables, headline figures and analysis.json.
+
+The parts are read one at a time, once for most tables and once more for the listed tokens.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from rlvr.analysis.config import TablesConfig
-from rlvr.analysis.shift.candidates import Mass, Overlap, Rank
+from rlvr.analysis.config import AnalyzeConfig, TablesConfig
+from rlvr.analysis.shift import binned
 from rlvr.analysis.shift.columns import OVERLAP_KS
 from rlvr.analysis.shift.identities import Identities, ShownTokens
+from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.parts import part_metadata
-from rlvr.analysis.shift.profiles import ByOutcome, JsEntropy, Position
+from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.sections import SECTIONS
-from rlvr.analysis.shift.sparsity import (
-    Evolution,
-    Sparsity,
-    Thresholds,
-    Truncation,
-    TruncationAgreement,
-)
 from rlvr.analysis.shift.tables import COLUMNS_OF_TABLES, TABLES
 from rlvr.analysis.shift.tally import Cells, TokenPart, poisson_weights
-from rlvr.analysis.store import reading, write_text
-from rlvr.analysis.tables import as_csv, table_of
+from rlvr.analysis.store import reading, versions_of, write_text
+from rlvr.analysis.tables import FORMAT_VERSION, as_csv, table_of
+from rlvr.runtime.dumps import known_number
 from rlvr.stats.accuracy import Estimate
 
 BUILDERS = (
-    Sparsity, Thresholds, Evolution, Position, JsEntropy, ByOutcome, Overlap, Rank, Mass, Truncation,
-    TruncationAgreement, Identities,
+    binned.sparsity, binned.thresholds, binned.Evolution, binned.position, binned.js_entropy, binned.outcome,
+    binned.overlap, binned.rank, binned.mass, binned.truncation, binned.truncation_agreement, Identities,
 )  # fmt: skip
 FLOATS = (
     "js", "js_top_p", "kl_policy_base", "kl_base_policy", "entropy_policy", "entropy_base",
@@ -43,6 +43,7 @@ WHOLE = (
 )  # fmt: skip
 DIGITS = 9  # significant ones of the numbers in the tables
 UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
+PACKAGES = ("rlvr", "torch", "transformers", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,22 @@ class Headline:
     trajectory: str
     tokens: int
     figures: dict[str, Estimate]
+
+    def lines(self, moved_above: float) -> list[str]:
+        """The main figures as a person reads them."""
+
+        def text(name: str, form: str) -> str:
+            e = self.figures[name]
+            return "none" if e.mean != e.mean else f"{e.mean:{form}} (95% {e.low:{form}}..{e.high:{form}})"
+
+        return [
+            f"{self.checkpoint} against base on the {self.trajectory}'s responses: {self.tokens} tokens, "
+            f"mean JS {text('mean_js', '.4f')}",
+            f"  moved (JS > {moved_above:g}) {text('share_moved', '.2%')}; JS <= 0.01 "
+            f"{text('share_near_zero', '.2%')}",
+            f"  at moved positions: top-2 overlap {text('moved_overlap_2', '.1%')}, policy's top token "
+            f"within base rank 3 {text('moved_policy_top_within_base_rank_3', '.1%')}",
+        ]
 
 
 def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None = None) -> TokenPart:
@@ -66,78 +83,110 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None =
     with reading(path):
         file = pq.ParquetFile(path)
         table = file.read(columns=[*wanted, unit])
-    columns = {}
-    for name in wanted:
-        if name == "section":
-            place = {section: i for i, section in enumerate(SECTIONS)}
-            columns[name] = np.asarray([place[s] for s in table[name].to_pylist()])
-        else:
-            values = table[name].to_numpy()
-            columns[name] = values.astype(np.float64) if name in FLOATS else values
+    columns = {name: table[name].to_numpy() for name in wanted if name != "section"}
+    columns |= {name: columns[name].astype(np.float64) for name in FLOATS if name in columns}
+    if "section" in wanted:
+        columns["section"] = np.asarray([SECTIONS.index(name) for name in table["section"].to_pylist()])
     units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
+    weights = poisson_weights([str(u) for u in units], cfg.bootstrap, cfg.bootstrap_seed)
     metadata = part_metadata(file)
-    return TokenPart(
-        metadata["checkpoint"],
-        metadata["trajectory"],
-        columns,
-        index.astype(np.int64),
-        poisson_weights([str(u) for u in units], cfg.bootstrap, cfg.bootstrap_seed),
-    )
+    return TokenPart(metadata["checkpoint"], metadata["trajectory"], columns, index.astype(np.int64), weights)
 
 
 def write_tables(
     folder: Path, files: Sequence[Path], cfg: TablesConfig, text: Callable[[int], str]
 ) -> list[Headline]:
-    """Write `tables/*.csv` from the parts of the token table, which are read one at a time.
+    """Write `tables/*.csv` from the parts of the token table; `text` gives that of a token id.
 
     Raises:
+        DataError: a part is damaged.
         RlvrError: a table cannot be written.
     """
-    builders: dict[tuple[str, str], list] = {}
+    builders: dict[tuple[str, str], dict[str, Any]] = {}
     for path in files:
         part = read_token_part(path, cfg)
-        chosen = builders.setdefault((part.checkpoint, part.trajectory), [b(cfg) for b in BUILDERS])
-        for builder in chosen:
+        key = (part.checkpoint, part.trajectory)
+        own = builders.setdefault(key, {b.name: b for b in (build(cfg) for build in BUILDERS)})
+        for builder in own.values():
             builder.add(part)
-    shown = {
-        key: ShownTokens(next(b for b in chosen if isinstance(b, Identities)))
-        for key, chosen in builders.items()
-    }
+    shown = {key: ShownTokens(own[Identities.name], text) for key, own in builders.items()}
     for path in files:
         part = read_token_part(path, cfg, ShownTokens.reads)
         shown[part.checkpoint, part.trajectory].add(part)
     rows: dict[str, list[Cells]] = {name: [] for name in TABLES}
-    for key, chosen in builders.items():
-        for builder in chosen:
+    for key, own in builders.items():
+        for builder in (*own.values(), shown[key]):
             rows[builder.name] += [(*key, *cells) for cells in builder.rows()]
-        rows["tokens"] += [(*key, *cells) for cells in shown[key].rows(text)]
+    described: list[Cells] = []
     for name, table in TABLES.items():
-        text_of_table = as_csv(table_of(table.columns, rows[name]), digits=DIGITS)
-        write_text(folder / "tables" / f"{name}.csv", text_of_table)
-    documentation = [
-        cells
-        for name, table in TABLES.items()
-        for cells in (
-            (name, "", "", table.meaning),
-            *((name, c.name, c.unit, c.meaning) for c in table.columns),
-        )
-    ]
-    write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, documentation)))
-    return [_headline(key, chosen, cfg) for key, chosen in builders.items()]
+        content = as_csv(table_of(table.columns, rows[name]), digits=DIGITS)
+        write_text(folder / "tables" / f"{name}.csv", content)
+        described.append((name, "", "", table.meaning))
+        described += [(name, c.name, c.unit, c.meaning) for c in table.columns]
+    write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, described)))
+    return [_headline(key, own, cfg.moved_above) for key, own in builders.items()]
 
 
-def _headline(key: tuple[str, str], chosen: Sequence, cfg: TablesConfig) -> Headline:
-    by_name = {builder.name: builder for builder in chosen}
-    means, rank, mass = by_name["evolution"].means, by_name["rank"], by_name["mass"]
+def _headline(key: tuple[str, str], builders: Mapping[str, Any], moved_above: float) -> Headline:
+    def share(table: str, group: Cells, label: float, bins: Callable[[int], slice]) -> Estimate:
+        """The share of the bins before, up to or above the one whose label begins so."""
+        found: binned.Binned = builders[table]
+        place = next(k for k, own in enumerate(found.labels[group]) if own is not None and own[0] == label)
+        return found.means[group].share(bins(place))
+
+    def up_to(place: int) -> slice:
+        return slice(place + 1)
+
+    def above(place: int) -> slice:
+        return slice(place + 1, None)
+
+    means, favourite = builders["evolution"].means, ("policy_in_base", "moved")
     figures = {
         "mean_js": means["js"].mean(0),
-        "share_moved": by_name["thresholds"].share_above("js", cfg.moved_above),
+        "share_moved": share("thresholds", ("js",), moved_above, above),
         "mean_js_top_p": means["js_top_p"].mean(0),
-        "share_moved_top_p": by_name["thresholds"].share_above("js_top_p", cfg.moved_above),
-        "share_near_zero": by_name["sparsity"].near_zero(),
-        "moved_overlap_2": by_name["overlap"].at("moved", 2),
-        "moved_policy_top_is_base_top": rank.below("policy_in_base", "moved", 2),
-        "moved_policy_top_within_base_rank_3": rank.below("policy_in_base", "moved", 4),
-        "moved_policy_top_base_prob_below_0.01": mass.below("policy_in_base", "moved", 0.01),
+        "share_moved_top_p": share("thresholds", ("js_top_p",), moved_above, above),
+        "share_near_zero": share("sparsity", ("js",), binned.NEAR_ZERO, up_to),
+        "moved_overlap_2": builders["overlap"].means["moved",].mean(OVERLAP_KS.index(2)),
+        "moved_policy_top_is_base_top": share("rank", favourite, 2, slice),
+        "moved_policy_top_within_base_rank_3": share("rank", favourite, 4, slice),
+        "moved_policy_top_base_prob_below_0.01": share("mass", favourite, 0.01, slice),
     }
     return Headline(*key, int(means["js"].count.total[0]), figures)
+
+
+def describe(index: IndexSummary, chosen: Sequence[PolicyToScore]) -> str:
+    """What is about to be scored."""
+    counts = [
+        f"{index.responses[name]} responses of the {name} ({index.problems[name]} problems, "
+        f"{index.tokens[name]} tokens, {index.correct[name] / index.responses[name]:.1%} correct)"
+        for name in index.responses
+    ]
+    left_out = f"; {index.empty} without a token left out" if index.empty else ""
+    left_out += f"; {index.failed} on which the verifier failed left out" if index.failed else ""
+    return (
+        f"{' and '.join(counts)}{left_out}; scored with {', '.join(p.label for p in chosen)} in "
+        f"{index.parts * len(chosen)} parts"
+    )
+
+
+def analysis_json(
+    cfg: AnalyzeConfig, index: IndexSummary, parts: Sequence[dict[str, Any]], headlines: Sequence[Headline]
+) -> str:
+    """The text of analysis.json: configuration, versions, counts, parts, headline figures, tables."""
+
+    def ends(e: Estimate) -> dict[str, float | None]:
+        return {"value": known_number(e.mean), "low": known_number(e.low), "high": known_number(e.high)}
+
+    content = {
+        "format_version": FORMAT_VERSION,
+        "config": asdict(cfg),
+        "versions": versions_of(*PACKAGES),
+        "responses": asdict(index),
+        "token_files": list(parts),
+        "headline": [
+            asdict(h) | {"figures": {name: ends(e) for name, e in h.figures.items()}} for h in headlines
+        ],
+        "tables": {name: table.meaning for name, table in TABLES.items()},
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -64,13 +64,6 @@ class BinSums:
         self.total += sums.sum(axis=0)
         self.replicates = self.replicates + part.weights.T @ sums
 
-    def cumulative(self) -> BinSums:
-        """The sums up to and including each bin."""
-        summed = BinSums(self.bins)
-        summed.total = self.total.cumsum()
-        summed.replicates = np.cumsum(self.replicates, axis=1)
-        return summed
-
 
 def ratio(top: BinSums, top_bin: int | slice, bottom: BinSums, bottom_bin: int | slice) -> Estimate:
     """The quotient of two sums with its 95 % percentile interval; nan where the denominator is 0."""
@@ -121,6 +114,10 @@ class Means:
     def mean(self, place: int, value: int = 0) -> Estimate:
         """The mean of a value in a bin."""
         return ratio(self.sums[value], place, self.count, place)
+
+    def share(self, bins: int | slice, of: slice = slice(None)) -> Estimate:
+        """The share of some bins of the tokens in others, by default of all."""
+        return ratio(self.count, bins, self.count, of)
 
     def cells(self, place: int) -> Cells:
         """The count and every mean of a bin."""
