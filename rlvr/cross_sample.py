@@ -21,8 +21,7 @@ from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import MixedSampling
 from rlvr.analysis.cross.experiment import Experiment, describe, planned
 from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
-from rlvr.analysis.cross.records import BudgetRow, Part
-from rlvr.analysis.cross.statistics import budget_rows
+from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.models import identity

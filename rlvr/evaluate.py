@@ -28,14 +28,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rlvr.analysis.evaluation.file import (
+from rlvr.analysis.evaluation import (
     FILE_NAME,
     SetSummary,
+    claim_settings,
     evaluation_as_json,
+    groups_in_parts,
     read_evaluation,
     summarise,
+    write_responses,
 )
-from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts, write_responses
 from rlvr.analysis.run_inputs import require_verifiers, without_training
 from rlvr.analysis.store import write_text
 from rlvr.cli.entry import hydra_entry

@@ -27,7 +27,7 @@ from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.figures.training import training_figures
-from rlvr.reporting.pages.run import DrawnRun, page
+from rlvr.reporting.pages import DrawnRun, run_page
 from rlvr.reporting.sources import ReportedRun, read_run
 from rlvr.reporting.tokens import TokenPages, read_scores, select
 from rlvr.runtime.folder import write_atomically
@@ -95,7 +95,7 @@ def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) 
 
     # 3  the page
     target = folder / "report.html"
-    write_atomically(target, page(own, training, tokens))
+    write_atomically(target, run_page(own, training, tokens))
     return target
 
 

@@ -47,7 +47,7 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
         "report_curves.csv": curves_csv(found),
     }
     if importlib.util.find_spec("matplotlib") is not None:
-        from rlvr.reporting.pages.sweep import sweep_page
+        from rlvr.reporting.pages import sweep_page
 
         contents["report.html"] = sweep_page(found)
     try:

@@ -1,4 +1,4 @@
-"""A training run and its analysis read back from their folders, for Python and for what is made of a run.
+"""A training run, its analysis and its cross-sampling read back from their folders, for Python and for the report.
 
 Importing this is light: pyarrow and the rest come with the first table.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,49 @@ if TYPE_CHECKING:
     from rlvr.runtime.folder import Summary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that what has been read is kept
 class LoadedAnalysis:
     """What `rlvr.analyze`, or the command, wrote into a folder."""
 
     folder: Path
 
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """analysis.json; raises DataError where it is damaged or of another version."""
+        keys = ("config", "versions", "headline", "token_files")
+        return read_result(self.folder / "analysis.json", "format_version", "1", keys)
+
     @property
     def headline(self) -> list[dict[str, Any]]:
         """The figures with their intervals, one entry for each checkpoint and trajectory."""
-        return json.loads((self.folder / "analysis.json").read_text())["headline"]
+        return self.content["headline"]
+
+    @property
+    def moved_above(self) -> float:
+        """JS in nats above which a position counts as moved."""
+        return float(self.content["config"]["tables"]["moved_above"])
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """Labels of the scored policies, oldest first; the last one is the final policy."""
+        return list(dict.fromkeys(entry["checkpoint"] for entry in self.headline))
+
+    @property
+    def trajectories(self) -> list[str]:
+        """Whose responses were scored: policy, base or both."""
+        return list(dict.fromkeys(entry["trajectory"] for entry in self.headline))
+
+    def scored(self, trajectory: str) -> int:
+        """Positions scored on the responses of a model."""
+        return next(e["tokens"] for e in self.headline if e["trajectory"] == trajectory)
+
+    def figure(self, name: str, trajectory: str) -> tuple[float, float, float] | None:
+        """A headline figure of the final policy: value, lower and upper end; None where there is no number."""
+        for entry in self.headline:
+            if (entry["checkpoint"], entry["trajectory"]) == (self.checkpoints[-1], trajectory):
+                found = entry["figures"][name]
+                return None if found["value"] is None else (found["value"], found["low"], found["high"])
+        return None
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -38,16 +72,24 @@ class LoadedAnalysis:
         return tuple(sorted(path.stem for path in (self.folder / "tables").glob("*.csv")))
 
     def table(self, name: str) -> pa.Table:
-        """A summary table.
+        """A summary table; a number that is not known is nan.
 
         Raises:
-            DataError: there is none of that name; says which there are.
+            DataError: there is none of that name, which says which there are, or its file is damaged.
         """
-        from pyarrow import csv
+        from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, TABLES
+        from rlvr.analysis.tables import read_csv
 
-        if name not in self.tables:
+        columns = {"columns": COLUMNS_OF_TABLES} | {known: table.columns for known, table in TABLES.items()}
+        if name not in columns:
             raise DataError(f"{self.folder}: no table {name!r}; there are {', '.join(self.tables)}")
-        return csv.read_csv(self.folder / "tables" / f"{name}.csv")
+        return read_csv(self.folder / "tables" / f"{name}.csv", columns[name])
+
+    def rows(self, table: str, **wanted: str) -> pa.Table:
+        """The rows of a table whose columns have these values, of the final policy; raises as `table` does."""
+        from rlvr.analysis.tables import where
+
+        return where(self.table(table), checkpoint=self.checkpoints[-1], **wanted)
 
     def tokens(self) -> pa.Table:
         """The token table: a row for each scored token, with the divergences of policy and base there [nats]."""
@@ -56,7 +98,7 @@ class LoadedAnalysis:
         return pq.read_table(self.folder / "tokens")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedRun:
     """The folder of a training run, finished or not."""
 
@@ -104,7 +146,10 @@ class LoadedRun:
         Raises:
             DataError: it has not been analysed.
         """
-        return _analysis(self.folder / "analysis", f"rlvr.analyze(run={str(self.folder)!r})")
+        folder, remedy = self.folder / "analysis", f"rlvr.analyze(run={str(self.folder)!r})"
+        if not (folder / "analysis.json").is_file():
+            raise DataError(f"{folder}: no analysis.json there, so no finished analysis; {remedy} makes one")
+        return LoadedAnalysis(folder)
 
     def token_table(self) -> pa.Table:
         """The token table of this run's analysis.
@@ -128,6 +173,35 @@ def load_run(path: str | Path) -> LoadedRun:
     return LoadedRun(found.folder, found.cfg, _summary(found.folder / "summary.json"))
 
 
+def read_result(file: Path, key: str, version: object, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """A JSON object that one of our commands wrote; `key` holds the version of its form, `keys` are needed besides.
+
+    Raises:
+        DataError: it is no such object, of another version, or lacks a key.
+    """
+    content = read_json(file)
+    if content.get(key) != version:
+        raise DataError(
+            f"{file}: format {content.get(key)!r}, but this version reads {version!r}; write it again with this version"
+        )
+    if missing := [name for name in keys if name not in content]:
+        raise DataError(
+            f"{file}: {', '.join(missing)} is missing; it was cut short or edited: write it again"
+        )
+    return content
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from its file; raises DataError where it holds something else."""
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:  # a file that a user may have touched
+        raise DataError(f"{file}: not JSON ({error}); write it again, or remove it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: a JSON object was expected, found {type(content).__name__}")
+    return content
+
+
 def _summary(file: Path) -> Summary | None:
     from rlvr.runtime.folder import Change, Summary
 
@@ -141,12 +215,6 @@ def _summary(file: Path) -> Summary | None:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a file that a user may have touched
         raise DataError(f"{file}: not the summary of a run of this version ({error})") from error
-
-
-def _analysis(folder: Path, remedy: str) -> LoadedAnalysis:
-    if not (folder / "analysis.json").is_file():
-        raise DataError(f"{folder}: no analysis.json there, so no finished analysis; {remedy} makes one")
-    return LoadedAnalysis(folder)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:

@@ -1,11 +1,11 @@
-"""Tables with typed columns, the CSV files that hold them, and the one way to read them back.
+"""Tables with typed columns, the CSV files that hold them, the one way to read them back; and tables of text.
 
-    COLUMNS = (text("condition", "name", "..."), count("runs", "runs", "..."), number("mean", "nats", "..."))
+    COLUMNS = (Column("condition", pa.string(), "name", "..."), Column("mean", pa.float64(), "nats", "..."))
     path.write_text(as_csv(table_of(COLUMNS, rows), digits=9))
     table = read_csv(path, COLUMNS)        # table["mean"].to_numpy(), table.to_pylist()
 
-A number that is not known is nan; its cell in a file is empty. The columns of a parquet file carry their units and
-meanings in its schema.
+A number that is not known is nan; its cell in a file is empty. A `TextTable` is what people see, the same in Markdown
+and on a page. The columns of a parquet file carry their units and meanings in its schema.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import csv
 import io
 import math
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from rlvr.errors import DataError
 
 FORMAT_VERSION = "1"  # of the parquet files
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +46,6 @@ class TableSchema:
     name: str
     meaning: str
     columns: tuple[Column, ...]
-
-
-def text(name: str, unit: str, meaning: str) -> Column:
-    """A column of text."""
-    return Column(name, pa.string(), unit, meaning)
-
-
-def count(name: str, unit: str, meaning: str) -> Column:
-    """A column of whole numbers."""
-    return Column(name, pa.int64(), unit, meaning)
-
-
-def number(name: str, unit: str, meaning: str) -> Column:
-    """A column of numbers, nan where one is not known."""
-    return Column(name, pa.float64(), unit, meaning)
 
 
 def columns_of(record: type) -> tuple[Column, ...]:
@@ -138,6 +125,18 @@ def read_csv(path: Path, columns: Sequence[Column]) -> pa.Table:
     return pa.Table.from_arrays(filled, schema=schema(columns))
 
 
+def where(table: pa.Table, **wanted: str) -> pa.Table:
+    """The rows whose columns have these values."""
+    for name, value in wanted.items():
+        table = table.filter(pc.equal(table[name], value))
+    return table
+
+
+def known(table: pa.Table, name: str) -> pa.Table:
+    """The rows that have a number in this column."""
+    return table.filter(pc.is_finite(table[name]))
+
+
 def _with_nan(values: pa.Array) -> pa.Array:
     return values.fill_null(math.nan) if pa.types.is_floating(values.type) else values
 
@@ -146,3 +145,29 @@ def _cell(value: Any, digits: int | None) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{value:.{digits}g}" if isinstance(value, float) and digits is not None else value
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """Text cells; the first column names the row."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+    def as_markdown(self) -> list[str]:
+        """The caption and the lines of the table."""
+        lines = [self.header, ("---",) * len(self.header), *self.rows]
+        return [
+            self.caption,
+            "",
+            *("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines),
+        ]
+
+
+def text_table(
+    caption: str, rows: Iterable[Record], *columns: tuple[str, Callable[[Record], str]]
+) -> TextTable:
+    """A table with a row for each record; a column is its head and what it shows of a record."""
+    cells = tuple(tuple(show(row) for _, show in columns) for row in rows)
+    return TextTable(tuple(head for head, _ in columns), cells, caption)

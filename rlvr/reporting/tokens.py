@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.errors import DataError
-from rlvr.reporting.sources import Analysis
 
 TOKEN_FIELDS = (
     "token", "js", "js_top_p", "entropy_base", "entropy_policy", "logp_base", "logp_policy", "rank_base",
@@ -76,7 +76,7 @@ def select(scores: Sequence[Score], divergent: int, drawn: int, seed: int = 0) -
     return pairs + [Pair(lead, partner, "random") for _, lead, partner in lot]
 
 
-def read_scores(analysis: Analysis) -> list[Score]:
+def read_scores(analysis: LoadedAnalysis) -> list[Score]:
     """The divergence of every response under the final policy.
 
     Raises:
@@ -105,7 +105,7 @@ class TokenPages:
     pairs: list[dict[str, Any]] = field(default_factory=list)
 
     def add(
-        self, run: str, analysis: Analysis, pairs: Sequence[Pair], scores: Sequence[Score], limit: int
+        self, run: str, analysis: LoadedAnalysis, pairs: Sequence[Pair], scores: Sequence[Score], limit: int
     ) -> None:
         """Add the pairs of one analysis, at most `limit` tokens of a response.
 
@@ -169,7 +169,7 @@ class TokenPages:
 
 
 def _rows(
-    analysis: Analysis, numbers: set[int], limit: int
+    analysis: LoadedAnalysis, numbers: set[int], limit: int
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
     about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS], numbers)
@@ -183,7 +183,7 @@ def _rows(
             yield number, entries[number], own
 
 
-def _token_files(analysis: Analysis) -> list[Path]:
+def _token_files(analysis: LoadedAnalysis) -> list[Path]:
     final = analysis.checkpoints[-1]
     return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == final]
 

@@ -23,8 +23,6 @@ from rlvr.stats.student import t_quantile, two_sided
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-BLOCK = 1000  # bootstrap resamples held in memory at once
-
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
@@ -133,19 +131,6 @@ def t_interval(of_problems: ArrayLike) -> Estimate:
 def _by_t(mean: float, error: float, df: int) -> Estimate:
     half = t_quantile(0.975, df) * error
     return Estimate(mean, mean - half, mean + half)
-
-
-def bootstrap_interval(of_problems: ArrayLike, *, seed: int = 0, resamples: int = 10_000) -> Estimate:
-    """Return the mean of per-problem values ([P]) with the percentile interval of resampled problems."""
-    values = _per_problem(of_problems)
-    rng = np.random.default_rng(seed)
-    even = np.full(len(values), 1 / len(values))
-    blocks = [min(BLOCK, resamples - done) for done in range(0, resamples, BLOCK)]
-    means = np.concatenate([rng.multinomial(len(values), even, size) @ values for size in blocks]) / len(
-        values
-    )
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def wilson_interval(correct: ArrayLike) -> Estimate:

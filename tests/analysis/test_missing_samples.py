@@ -17,10 +17,15 @@ from hypothesis import strategies as st
 from rlvr.analysis.config import SelectConfig
 from rlvr.analysis.cross.decoder import Mixed
 from rlvr.analysis.cross.experiment import Experiment
-from rlvr.analysis.cross.statistics import budget_rows
+from rlvr.analysis.cross.records import budget_rows
 from rlvr.analysis.cross.store import Store
-from rlvr.analysis.evaluation.file import evaluation_as_json, read_evaluation, summarise
-from rlvr.analysis.evaluation.parts import claim_settings, groups_in_parts
+from rlvr.analysis.evaluation import (
+    claim_settings,
+    evaluation_as_json,
+    groups_in_parts,
+    read_evaluation,
+    summarise,
+)
 from rlvr.analysis.shift.responses import build_index, response_files
 from rlvr.analysis.sweep.compare import compare_conditions
 from rlvr.analysis.sweep.runs import read_sweep

@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from rlvr.analysis.tables import as_csv, columns_of, count, number, read_csv, table_of, text
+from rlvr.analysis.tables import Column, as_csv, columns_of, read_csv, table_of
 from rlvr.errors import DataError
 
 COLUMNS = (
-    text("name", "name", "its name"),
-    count("tokens", "tokens", "how many"),
-    number("js", "nats", "mean"),
+    Column("name", pa.string(), "name", "its name"),
+    Column("tokens", pa.int64(), "tokens", "how many"),
+    Column("js", pa.float64(), "nats", "mean"),
 )
 ROWS = [("a", 3, 0.1 + 0.2), ('b "quoted", with\na line', 4, math.nan), ("NA", 5, None), ("", 6, math.inf)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlvr.analysis.text_tables import TextTable, text_table
+from rlvr.analysis.tables import TextTable, text_table
 
 
 def test_a_column_shows_every_record_and_heads_may_repeat() -> None:

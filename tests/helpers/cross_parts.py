@@ -23,7 +23,6 @@ def part(
         answers=tuple(tuple("1" for _ in range(SAMPLES)) for _ in range(PROBLEMS)),
     )
     return Part(
-        name=f"{direction}-{rule}",
         direction=direction,
         rule=rule,
         budget=budget,

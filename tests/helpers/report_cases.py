@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
-from rlvr.analysis.cross.records import Part
-from rlvr.analysis.cross.statistics import budget_rows
+from rlvr.analysis.cross.records import Part, budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS, RESPONSE_COLUMNS, TOKEN_COLUMNS
 from rlvr.analysis.shift.parts import token_file
@@ -186,25 +185,23 @@ def write_cross(folder: Path) -> Path:
     store = Store(folder, {"made": "up"})
     rng = np.random.default_rng(5)
     parts = [
-        _part("base", "endpoint", "base", None, 0.2, rng),
-        _part("policy", "endpoint", "policy", None, 0.9, rng),
+        _part("endpoint", "base", None, 0.2, rng),
+        _part("endpoint", "policy", None, 0.9, rng),
     ]
     for direction in ("forward", "reverse"):
         for rule in ("js", "random"):
             for budget in (0.02, 0.1):
-                parts.append(_part(f"{direction}-{rule}-{budget}", direction, rule, budget, 0.5, rng))
+                parts.append(_part(direction, rule, budget, 0.5, rng))
     for part in parts:
         store.write_part(part, [])
     store.write_summary(parts, budget_rows(parts), {"samples": SAMPLES}, {"rlvr": "0.1.0"})
     return folder
 
 
-def _part(
-    name: str, direction: str, rule: str, budget: float | None, accuracy: float, rng: np.random.Generator
-) -> Part:
+def _part(direction: str, rule: str, budget: float | None, accuracy: float, rng: np.random.Generator) -> Part:
     shape = (20, SAMPLES)
     graded = EvalResult(
-        name=name,
+        name=f"{direction}-{rule}-{budget}",
         problem_ids=tuple(f"p{i}" for i in range(shape[0])),
         correct=rng.random(shape) < accuracy,
         lengths=np.full(shape, 10),
@@ -214,5 +211,14 @@ def _part(
     switches = int(600 * (budget or 0))
     threshold = None if budget is None else 0.1
     return Part(
-        name, direction, rule, budget, None, budget, threshold, None, 600, switches, switches // 2, graded
+        direction,
+        rule,
+        budget,
+        target=budget,
+        threshold=threshold,
+        calibration=None,
+        tokens=600,
+        switches=switches,
+        effective=switches // 2,
+        graded=graded,
     )

@@ -13,24 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from rlvr.analysis.tables import as_csv
-from rlvr.analysis.text_tables import TextTable
+from rlvr.analysis.tables import TextTable, as_csv
 from rlvr.reporting.figures.canvas import numbers
-from rlvr.reporting.pages.render import embedded_json, environment, visible_token
+from rlvr.reporting.pages import embedded_json, environment
+from rlvr.reporting.tables import visible_token
 from rlvr.reporting.theme import (
     LEVEL_EDGES,
     LEVELS,
     MIN_TEXT_CONTRAST,
+    RAMP,
     ROLES,
     SERIES,
     contrast,
     level_of,
     luminance,
-    oklch_to_hex,
-    ramp,
     text_on,
 )
 from rlvr.reporting.tokens import Pair, Score, select
+from tests.helpers.colours import oklch_to_hex
 
 THEMES = ("light", "dark")
 
@@ -51,9 +51,16 @@ def test_oklch_of_known_colours():
     )
 
 
+def test_the_ramp_moves_in_equal_steps_of_lightness():
+    for k, role in enumerate(RAMP):
+        way = k / (LEVELS - 1)
+        assert role.light == oklch_to_hex(0.965 - 0.475 * way, 0.012 + 0.145 * way, hue=45.0)
+        assert role.dark == oklch_to_hex(0.27 + 0.53 * way, 0.015 + 0.125 * way, hue=45.0)
+
+
 @pytest.mark.parametrize("theme", THEMES)
 def test_text_is_legible_on_every_shade(theme):
-    for role in ramp():
+    for role in RAMP:
         shade = getattr(role, theme)
         assert contrast(text_on(shade), shade) >= MIN_TEXT_CONTRAST
 
@@ -67,11 +74,11 @@ def test_text_colours_are_legible_on_page_and_card(theme):
 
 
 def test_the_ramp_moves_one_way_and_in_like_steps():
-    light = [luminance(role.light) for role in ramp()]
-    dark = [luminance(role.dark) for role in ramp()]
+    light = [luminance(role.light) for role in RAMP]
+    dark = [luminance(role.dark) for role in RAMP]
     assert light == sorted(light, reverse=True)
     assert dark == sorted(dark)
-    assert len(ramp()) == LEVELS
+    assert len(RAMP) == LEVELS
     for shades in (light, dark):  # cube roots of luminance are close to perceived lightness
         steps = [abs(a ** (1 / 3) - b ** (1 / 3)) for a, b in itertools.pairwise(shades)]
         assert max(steps) < 1.6 * min(steps)
@@ -79,7 +86,7 @@ def test_the_ramp_moves_one_way_and_in_like_steps():
 
 def test_every_drawn_colour_has_a_light_value_of_its_own():
     """Figures are recoloured by value."""
-    values = [role.light for role in (*ROLES.values(), *ramp())]
+    values = [role.light for role in (*ROLES.values(), *RAMP)]
     assert len(set(values)) == len(values)
 
 

@@ -12,8 +12,8 @@ import pytest
 from rlvr.config import Config, SyncConfig
 from rlvr.learner.packing import pack
 from rlvr.metrics import step_metrics
-from rlvr.reporting.pages.tables import summary_table
 from rlvr.reporting.sources import ReportedRun
+from rlvr.reporting.tables import summary_table
 from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.given import NOT_SAMPLED
 from rlvr.runtime.checkpoint import TrainingState, load_state, save_checkpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -135,11 +135,7 @@ class Experiment:
         )
         graded, samples = self._grade(key.name, written, texts, keep_values=key.rule in ("js", "entropy"))
         part = Part(
-            name=key.name,
-            direction=key.direction,
-            rule=key.rule,
-            budget=key.budget,
-            eps=key.eps,
+            **asdict(key),
             target=target,
             threshold=threshold,
             calibration=calibration,

@@ -1,12 +1,22 @@
-"""What cross-sampling hands on and leaves behind: thresholds found, finished parts, and the rows of budgets.csv."""
+"""What cross-sampling leaves behind: finished parts, the thresholds found for them, and the figures of budgets.csv.
+
+Shapes: P problems, n samples of each. The problem is the unit of every interval and test.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
-from rlvr.analysis.tables import columns_of
-from rlvr.stats.accuracy import EvalResult
+from rlvr.analysis.cross.rules import RULES
+from rlvr.analysis.tables import as_csv, columns_of, table_of
+from rlvr.stats.accuracy import EvalResult, accuracy_ci95, avg_at_k, compare
+from rlvr.stats.student import holm
+
+TESTS = ("p_primary", "p_intervening", "p_js")
+DIGITS = 10  # significant ones of the numbers in budgets.csv
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +31,30 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One finished set of responses: an endpoint, or a direction, rule and budget."""
+class PartKey:
+    """Which responses are meant: an endpoint, or a direction and rule with a budget or a given JS threshold."""
 
-    name: str  # of its files
     direction: str  # forward | reverse | endpoint
     rule: str  # a name in RULES; of an endpoint: base | policy
-    budget: float | None  # share of tokens asked for; None: a threshold was given, or an endpoint
-    eps: float | None  # the JS threshold given instead of a budget, also of the controls that match it
+    budget: float | None = None  # share of tokens asked for; None: a threshold was given, or an endpoint
+    eps: float | None = None  # the JS threshold given instead of a budget, also of the controls that match it
+
+    @property
+    def level(self) -> str:
+        """The name of the budget, or of the given threshold."""
+        return f"eps{self.eps:g}" if self.budget is None else f"{self.budget:g}"
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        of_level = "" if self.direction == "endpoint" else f"-{self.level}"
+        return f"{self.direction}-{self.rule}{of_level}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(PartKey):
+    """One finished set of responses."""
+
     target: float | None  # share of tokens that the calibration aimed at
     threshold: float | None  # switched where the rule's value is greater; None for an endpoint
     calibration: Calibration | None  # None where the threshold needed no pilot
@@ -41,34 +67,17 @@ class Part:
     def share(self) -> float:
         return self.switches / self.tokens
 
-    @property
-    def level(self) -> str:
-        return level_name(self.budget, self.eps)
-
-
-@dataclass(frozen=True, slots=True)
-class PartKey:
-    """Which responses are meant: an endpoint, or a direction and rule with a budget or a given JS threshold."""
-
-    direction: str
-    rule: str
-    budget: float | None = None
-    eps: float | None = None
-
-    @property
-    def level(self) -> str:
-        return level_name(self.budget, self.eps)
-
-    @property
-    def name(self) -> str:
-        """The name of its files."""
-        of_level = "" if self.direction == "endpoint" else f"-{self.level}"
-        return f"{self.direction}-{self.rule}{of_level}"
-
-
-def level_name(budget: float | None, eps: float | None) -> str:
-    """Return the name of a budget, or of a given threshold."""
-    return f"eps{eps:g}" if budget is None else f"{budget:g}"
+    def figures(self) -> dict[str, Any]:
+        """Accuracy with its interval, and lengths, as endpoints and budgets have them."""
+        accuracy, low, high = accuracy_ci95(self.graded.correct)
+        return {
+            "accuracy": accuracy,
+            "ci_low": low,
+            "ci_high": high,
+            "tokens": self.tokens,
+            "mean_length": float(self.graded.lengths.mean()),
+            "truncated_share": float(self.graded.truncated.mean()),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +120,64 @@ class BudgetRow:
 
 
 BUDGET_COLUMNS = columns_of(BudgetRow)  # of budgets.csv
+
+
+def budget_row(part: Part, primary: Part, intervening: Part, js: Part | None) -> BudgetRow:
+    """The figures of a part against both endpoints, and against the JS rule if it is a control."""
+    figures, (problems, samples) = part.figures(), part.graded.correct.shape
+    bottom, top = (avg_at_k(end.graded.correct) for end in (primary, intervening))
+    from_js = compare(js.graded, part.graded) if js is not None else None
+    assert part.threshold is not None
+    return BudgetRow(
+        direction=part.direction,
+        rule=part.rule,
+        level=part.level,
+        target_share=part.target,
+        threshold=RULES[part.rule].setting(part.threshold),
+        problems=problems,
+        responses=problems * samples,
+        switches=part.switches,
+        share=part.share,
+        effective_switches=part.effective,
+        effective_share=part.effective / part.tokens,
+        switches_per_response=part.switches / (problems * samples),
+        effective_per_response=part.effective / (problems * samples),
+        recovered_share=None if top == bottom else (figures["accuracy"] - bottom) / (top - bottom),
+        difference_js=None if from_js is None else from_js.difference,
+        p_js=None if from_js is None else from_js.p_value,
+        **figures,
+        **_against("primary", primary, part),
+        **_against("intervening", intervening, part),
+    )
+
+
+def _against(name: str, end: Part, part: Part) -> dict[str, Any]:
+    found, difference = compare(end.graded, part.graded), f"difference_{name}"
+    ends = {f"{difference}_low": found.low, f"{difference}_high": found.high}
+    return {difference: found.difference, **ends, f"p_{name}": found.p_value}
+
+
+def budget_rows(parts: Sequence[Part]) -> list[BudgetRow]:
+    """One row for each part that is not an endpoint, p-values corrected for having made all these tests.
+
+    Both endpoints must be among the parts.
+    """
+    ends = {part.rule: part for part in parts if part.direction == "endpoint"}
+    js_parts = {(p.direction, p.level): p for p in parts if p.rule == "js"}
+    rows = []
+    for part in parts:
+        if part.direction != "endpoint":
+            primary, other = ("base", "policy") if part.direction == "forward" else ("policy", "base")
+            js = None if part.rule == "js" else js_parts.get((part.direction, part.level))
+            rows.append(budget_row(part, ends[primary], ends[other], js))
+    tests = [(k, name) for k, row in enumerate(rows) for name in TESTS if getattr(row, name) is not None]
+    adjusted = holm([getattr(rows[k], name) for k, name in tests])
+    for (k, name), p in zip(tests, adjusted, strict=True):
+        corrected: dict[str, Any] = {f"{name}_holm": p}
+        rows[k] = replace(rows[k], **corrected)
+    return rows
+
+
+def rows_as_csv(rows: Sequence[BudgetRow]) -> str:
+    """The text of budgets.csv; an empty cell means that there is no such number."""
+    return as_csv(table_of(BUDGET_COLUMNS, map(astuple, rows)), digits=DIGITS)

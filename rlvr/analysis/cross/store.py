@@ -16,9 +16,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.cross.records import BudgetRow, Calibration, Part
-from rlvr.analysis.cross.statistics import endpoint_summary, rows_as_csv
-from rlvr.analysis.evaluation.file import result_from_json, samples_as_json
+from rlvr.analysis.cross.records import BudgetRow, Calibration, Part, rows_as_csv
+from rlvr.analysis.evaluation import result_from_json, samples_as_json
 from rlvr.analysis.store import claim, reading, write_rows, write_text
 
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
@@ -47,12 +46,19 @@ class Store:
             return None
         with reading(file):
             content = json.loads(file.read_text())
-            return _part(content) if content["fingerprint"] == self.fingerprint else None
+            if content["fingerprint"] != self.fingerprint:
+                return None
+            own = {field: content[field] for field in OWN_FIELDS}
+            calibration = None if own["calibration"] is None else Calibration(**own["calibration"])
+            graded = result_from_json(content["name"], content)
+            return Part(**own | {"calibration": calibration}, graded=graded)
 
     def write_part(self, part: Part, samples: Sequence[dict[str, Any]]) -> None:
         """Keep a finished part: first its responses, then the figures that make it count as finished."""
         write_rows(self.folder / "samples" / f"{part.name}.jsonl", samples)
-        content = {"fingerprint": self.fingerprint, **_part_as_json(part)}
+        calibration = None if part.calibration is None else asdict(part.calibration)
+        own = {field: getattr(part, field) for field in OWN_FIELDS} | {"calibration": calibration}
+        content = {"fingerprint": self.fingerprint, "name": part.name, **own, **samples_as_json(part.graded)}
         write_rows(self.folder / "parts" / f"{part.name}.json", [content])
 
     def write_summary(
@@ -63,7 +69,7 @@ class Store:
         versions: dict[str, str],
     ) -> None:
         """Write budgets.csv and cross_sampling.json for the parts finished so far."""
-        ends = {part.rule: endpoint_summary(part) for part in parts if part.direction == "endpoint"}
+        ends = {part.rule: part.figures() for part in parts if part.direction == "endpoint"}
         content = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -85,16 +91,3 @@ class Store:
         }
         write_text(self.folder / BUDGETS, rows_as_csv(rows))
         write_text(self.folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def _part_as_json(part: Part) -> dict[str, Any]:
-    own = {name: getattr(part, name) for name in OWN_FIELDS}
-    calibration = None if part.calibration is None else asdict(part.calibration)
-    return {**own, "calibration": calibration, **samples_as_json(part.graded)}
-
-
-def _part(content: dict[str, Any]) -> Part:
-    own = {name: content[name] for name in OWN_FIELDS}
-    if own["calibration"] is not None:
-        own["calibration"] = Calibration(**own["calibration"])
-    return Part(**own, graded=result_from_json(content["name"], content))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.columns import OVERLAP_KS
-from rlvr.analysis.shift.sections import SECTIONS
+from rlvr.analysis.shift.parts import SECTIONS
 from rlvr.analysis.shift.tally import (
     BinSums,
     Cells,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
 from rlvr.analysis.config import AnalyzeConfig
+from rlvr.analysis.evaluation import sample_missing
 from rlvr.analysis.models import identity
-from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run_inputs import require_verifiers, without_training
 from rlvr.analysis.shift.inputs import ModelsToCompare
-from rlvr.analysis.store import IDENTITY, claim, writing
+from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
@@ -51,50 +51,42 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
     prompts = [prompt for chosen in sets for prompt in chosen.prompts][: cfg.select.problems]
     n = cfg.eval.samples_per_prompt
     size = max(1, 4 * cfg.rollout.engines * cfg.rollout.max_concurrent // n)
-    chunks = [prompts[k : k + size] for k in range(0, len(prompts), size)]
-    out = RunFolder(folder.parent, folder.name)
+    chunks = {
+        folder / "samples" / f"{trajectory}-{k // size:05d}.jsonl": prompts[k : k + size]
+        for k in range(0, len(prompts), size)
+    }
     claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size), f"output={folder}")
-    files = [folder / "samples" / f"{trajectory}-{k:05d}.jsonl" for k in range(len(chunks))]
-    missing = [k for k, file in enumerate(files) if not file.exists()]
+    missing = [file for file in chunks if not file.exists()]
     if missing:
         require_verifiers(cfg.reward, [prompt.problem.rules for prompt in prompts])
         print(
-            f"{trajectory}: sampling {len(prompts)} problems x {n} with {model}; {len(missing)} of {len(files)} "
+            f"{trajectory}: sampling {len(prompts)} problems x {n} with {model}; {len(missing)} of {len(chunks)} "
             "files to do",
             flush=True,
         )
-        _sample(training, out, trajectory, models.tokenizer, chunks, missing)
-    return files
+        _sample(training, folder, trajectory, models, chunks)
+    return [*chunks]
 
 
 def _sample(
     cfg: Config,
-    out: RunFolder,
+    folder: Path,
     trajectory: str,
-    tokenizer: PreTrainedTokenizerBase,
-    chunks: list[list[Prompt]],
-    missing: list[int],
+    models: ModelsToCompare,
+    chunks: Mapping[Path, Sequence[Prompt]],
 ) -> None:
-    known = len(chunks) - len(missing)
-    with (
-        open_engines(cfg, out, tokenizer) as (engines, graders),
-        PartsDone(f"sampling the {trajectory}", len(chunks), known) as progress,
-    ):
-        for done, k in enumerate(missing, start=1):
-            groups = graded_responses(
-                engines,
-                graders,
-                chunks[k],
-                cfg,
-                key=f"analyze-{trajectory}",
-                where=f"responses of the {trajectory}, file {k + 1} of {len(chunks)}",
-                samples_folder=str(out.path / "samples"),
-                remedy="then give the same command again.",
-            )
-            name = f"{trajectory}-{k:05d}"
-            with writing(out.path / "samples" / f"{name}.jsonl"):
-                out.dump_samples(name, groups)
-            progress.done(f"{trajectory}: sampled file {done} of {len(missing)}")
+    with open_engines(cfg, RunFolder(folder.parent, folder.name), models.tokenizer) as (engines, graders):
+        respond = partial(
+            graded_responses,
+            engines,
+            graders,
+            cfg=cfg,
+            key=f"analyze-{trajectory}",
+            where=f"responses of the {trajectory}",
+            samples_folder=str(folder / "samples"),
+            remedy="then give the same command again.",
+        )
+        sample_missing(f"responses of the {trajectory}", chunks, respond)
 
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:

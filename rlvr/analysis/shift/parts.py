@@ -19,10 +19,11 @@ from rlvr.analysis.shift.columns import TOKEN_COLUMNS
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.shift.score import ScoredColumns, score_part
-from rlvr.analysis.shift.sections import sections
 from rlvr.analysis.store import write_parquet
 from rlvr.analysis.tables import schema
+from rlvr.reward.extract import find_boxes
 
+SECTIONS = ("first", "reasoning", "answer", "end")  # of a response
 RESPONSE_FIELDS = ("response", "problem_id", "trajectory", "reward", "correct")  # repeated for every token
 
 
@@ -135,3 +136,35 @@ def _lists(values: pa.Array, size: int) -> pa.ListArray:
 
 def _typed(values: Any, kind: pa.DataType) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values, type=kind)
+
+
+def sections(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The section of every token.
+
+    The answer is every token that holds a character of the last complete box; without one there is none.
+    After the answer, and at the end token, comes the end. The first token is a section of its own.
+    """
+    ids = list(ids)
+    names = ["reasoning"] * len(ids)
+    boxes = find_boxes(str(tokenizer.decode(ids)))
+    if boxes:
+        start = _token_at(ids, boxes[-1].start, tokenizer)
+        stop = _token_at(ids, boxes[-1].end - 1, tokenizer) + 1
+        names[start:stop] = ["answer"] * (stop - start)
+        names[stop:] = ["end"] * (len(ids) - stop)
+    if ids[-1] == tokenizer.eos_token_id:
+        names[-1] = "end"
+    names[0] = "first"
+    return names
+
+
+def _token_at(ids: list[int], character: int, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token whose text reaches beyond the character, by bisection over decoded prefixes."""
+    low, high = 0, len(ids) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if len(tokenizer.decode(ids[: middle + 1])) > character:
+            high = middle
+        else:
+            low = middle + 1
+    return low

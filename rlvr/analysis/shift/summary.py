@@ -16,13 +16,11 @@ import pyarrow.parquet as pq
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
 from rlvr.analysis.shift import binned
-from rlvr.analysis.shift.columns import OVERLAP_KS
+from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, OVERLAP_KS, TABLES
 from rlvr.analysis.shift.identities import Identities, ShownTokens
 from rlvr.analysis.shift.inputs import PolicyToScore
-from rlvr.analysis.shift.parts import part_metadata
+from rlvr.analysis.shift.parts import SECTIONS, part_metadata
 from rlvr.analysis.shift.responses import IndexSummary
-from rlvr.analysis.shift.sections import SECTIONS
-from rlvr.analysis.shift.tables import COLUMNS_OF_TABLES, TABLES
 from rlvr.analysis.shift.tally import Cells, TokenPart, poisson_weights
 from rlvr.analysis.store import reading, versions_of, write_text
 from rlvr.analysis.tables import FORMAT_VERSION, as_csv, table_of

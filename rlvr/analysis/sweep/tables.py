@@ -23,7 +23,7 @@ from rlvr.analysis.sweep.training import (
     ending,
     first_step_at,
 )
-from rlvr.analysis.text_tables import TextTable, text_table
+from rlvr.analysis.tables import TextTable, text_table
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference
 from rlvr.stats.student import p_text

@@ -12,8 +12,7 @@ from rlvr.analysis.sweep import tables
 from rlvr.analysis.sweep.compare import ConditionResult, ranking
 from rlvr.analysis.sweep.tables import Findings
 from rlvr.analysis.sweep.training import DIVERGENCE, ENTROPY, WEIGHT
-from rlvr.analysis.tables import as_csv
-from rlvr.analysis.text_tables import TextTable
+from rlvr.analysis.tables import TextTable, as_csv
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from markupsafe import Markup
 
-from rlvr.analysis.tables import as_csv
+from rlvr.analysis.tables import as_csv, where
 from rlvr.errors import ConfigError
-from rlvr.reporting.theme import ROLES, SERIES, ramp
+from rlvr.reporting.theme import RAMP, ROLES, SERIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,28 @@ SMALL: dict[str, Any] = {"color": ROLES["muted"].light, "fontsize": 10.5}  # of 
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a figure, with a band where two columns have its ends."""
+
+    place: int  # of the series, which gives colour, dashes and marker
+    label: str
+    rows: pa.Table
+    x: str  # column
+    y: str  # column
+    band: tuple[str, str] | None = None
+    alpha: float = BAND_ALPHA
+    style: Mapping[str, Any] = field(default_factory=dict)  # matplotlib's, in place of the series' own
+
+    def draw(self, axes: Axes) -> None:
+        across = self.rows[self.x].to_numpy()
+        if self.band is not None:
+            low, high = (self.rows[end].to_numpy() for end in self.band)
+            axes.fill_between(across, low, high, color=colour(self.place), alpha=self.alpha, linewidth=0)
+        style = {**own_style(self.place), **self.style}
+        axes.plot(across, self.rows[self.y].to_numpy(), label=self.label, **style)
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One panel and the numbers in it."""
 
@@ -36,10 +58,25 @@ class Figure:
     title: str
     caption: str  # what is measured, in which unit, from how many samples, how to read it
     numbers: pa.Table
-    draw: Callable[[Axes], None]
+    lines: Sequence[Line] = ()
+    axes: Mapping[str, Any] = field(default_factory=dict)  # labels, limits and scales, as Axes.set takes them
+    more: Callable[[Axes], None] | None = None  # draws what is no line, beneath them
+    steps: bool = False  # the x axis is that of training steps
     height: float = HEIGHT  # inches
     legend: int = 2  # columns; there is none for a single line
     digits: int | None = None  # significant digits of the numbers in the file; None: all
+
+    def draw(self, axes: Axes) -> None:
+        if self.more is not None:
+            self.more(axes)
+        for line in self.lines:
+            line.draw(axes)
+        axes.set(**self.axes)
+        if self.steps:  # whole numbers
+            from matplotlib.ticker import MaxNLocator
+
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            axes.set_xlabel("step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +96,25 @@ def numbers(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pa.Tabl
     return pa.table(dict(zip(columns, zip(*kept, strict=True) if kept else [()] * len(columns), strict=True)))
 
 
-def draw_line(
-    axes: Axes,
-    place: int,
-    points: pa.Table,
+def series(
+    rows: pa.Table,
+    column: str,
+    labels: Mapping[str, str],
     x: str,
     y: str,
-    label: str,
-    *,
     band: tuple[str, str] | None = None,
-    alpha: float = BAND_ALPHA,
     **style: Any,
-) -> None:
-    """The line of the series at that place: column y over column x, and a band between the two columns of its ends.
-
-    Colour, dashes and marker are the series' own; `style` is matplotlib's and may replace them.
-    """
-    across = points[x].to_numpy()
-    if band is not None:
-        low, high = (points[end].to_numpy() for end in band)
-        axes.fill_between(across, low, high, color=colour(place), alpha=alpha, linewidth=0)
-    axes.plot(across, points[y].to_numpy(), label=label, **(own_style(place) | style))
+) -> list[Line]:
+    """A line for each of the labelled values of a column; `style` as in `Line`."""
+    return [
+        Line(place, label, where(rows, **{column: value}), x, y, band, style=style)
+        for place, (value, label) in enumerate(labels.items())
+    ]
 
 
 def slug(name: str) -> str:
     """The name with only characters that a file name and an HTML id can have."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
-
-
-def whole_steps(axes: Axes) -> None:
-    """Label the x axis with training steps, which are whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.set_xlabel("step")
 
 
 def colour(place: int) -> str:
@@ -151,7 +173,7 @@ def inline_svg(svg: str, name: str) -> Markup:
     for size in ("width", "height"):
         body = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    for variable, role in {**ROLES, **{f"d{level}": role for level, role in enumerate(ramp())}}.items():
+    for variable, role in {**ROLES, **{f"d{level}": role for level, role in enumerate(RAMP)}}.items():
         body = body.replace(role.light, f"var(--{variable})")
     return Markup(body)
 
@@ -170,11 +192,7 @@ def _pyplot() -> Any:
 
 
 def _style() -> dict[str, Any]:
-    muted = (
-        "axes.edgecolor",
-        "axes.labelcolor",
-        *(f"{x}tick.{of}" for x in "xy" for of in ("color", "labelcolor")),
-    )
+    ticks = [f"{x}tick.{of}" for x in "xy" for of in ("color", "labelcolor")]
     return {
         "svg.fonttype": "none",
         "svg.hashsalt": "rlvr",
@@ -182,7 +200,7 @@ def _style() -> dict[str, Any]:
         **dict.fromkeys(("font.size", "axes.labelsize"), 11.5),
         **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 11),
         **dict.fromkeys(("figure.facecolor", "axes.facecolor"), ROLES["card"].light),
-        **dict.fromkeys(muted, ROLES["muted"].light),
+        **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", *ticks), ROLES["muted"].light),
         "text.color": ROLES["ink"].light,
         "figure.constrained_layout.use": True,
         "legend.frameon": False,

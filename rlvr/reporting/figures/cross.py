@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, draw_line
-from rlvr.reporting.sources import Cross, where
+from rlvr.analysis.tables import where
+from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, Line
+from rlvr.reporting.sources import Cross
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,23 +42,21 @@ def _figure(cross: Cross, direction: str, rows: pa.Table) -> Figure:
     rules = [rule for rule in RULE_LABELS if rule in run]
     rules += sorted(run - set(rules))  # rules that a user has added
 
-    def draw(axes: Axes) -> None:
+    def line(place: int, rule: str) -> Line:
+        own = where(rows, rule=rule).sort_by("share")
+        points = {of: [ends[primary][of], *own[of].to_pylist()] for of in ("accuracy", *BAND)}
+        points["switched"] = [0.0, *(100 * share for share in own["share"].to_pylist())]
+        return Line(place, RULE_LABELS.get(rule, rule), pa.table(points), "switched", "accuracy", BAND)
+
+    def endpoints(axes: Axes) -> None:
         lower = min((primary, intervening), key=lambda end: ends[end]["accuracy"])
         for end in (primary, intervening):
-            axes.axhline(ends[end]["accuracy"], **THIN)
-            axes.text(
-                1.0, ends[end]["accuracy"], f"{end} alone ", ha="right", va="top" if end == lower else "bottom",
-                transform=axes.get_yaxis_transform(), **SMALL,
-            )  # fmt: skip
-        for i, rule in enumerate(rules):
-            own = where(rows, rule=rule).sort_by("share")
-            points = {of: [ends[primary][of], *own[of].to_pylist()] for of in ("accuracy", *BAND)}
-            points["switched"] = [0.0, *(100 * share for share in own["share"].to_pylist())]
-            label = RULE_LABELS.get(rule, rule)
-            draw_line(axes, i, pa.table(points), "switched", "accuracy", label, band=BAND)
-        widest = max(100 * max(rows["share"].to_pylist()), 1.0)
-        axes.set(xlabel="tokens switched [%]", ylabel="accuracy", xlim=(0, 1.04 * widest), ylim=(0, 1.06))
+            level, beside = ends[end]["accuracy"], "top" if end == lower else "bottom"
+            axes.axhline(level, **THIN)
+            scale = axes.get_yaxis_transform()
+            axes.text(1.0, level, f"{end} alone ", ha="right", va=beside, transform=scale, **SMALL)
 
+    widest = max(100 * max(rows["share"].to_pylist()), 1.0)
     problems, responses = rows["problems"][0].as_py(), rows["responses"][0].as_py()
     what = "recover the policy's accuracy" if direction == "forward" else "destroy the policy's accuracy"
     return Figure(
@@ -67,6 +66,13 @@ def _figure(cross: Cross, direction: str, rows: pa.Table) -> Figure:
         f"{what}? Controls switch as many tokens at random, where the {primary}'s entropy is high, and at the start. "
         f"{problems} problems x {responses // problems} responses a point. Band: 95 % interval, clustered by problem.",
         rows.select(COLUMNS),
-        draw,
+        [line(place, rule) for place, rule in enumerate(rules)],
+        {
+            "xlabel": "tokens switched [%]",
+            "ylabel": "accuracy",
+            "xlim": (0, 1.04 * widest),
+            "ylim": (0, 1.06),
+        },
+        endpoints,
         digits=10,
     )

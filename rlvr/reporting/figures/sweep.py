@@ -12,18 +12,9 @@ import pyarrow as pa
 from rlvr.analysis.sweep.compare import ConditionResult
 from rlvr.analysis.sweep.tables import Findings, bands
 from rlvr.analysis.sweep.training import Curve
-from rlvr.reporting.figures.canvas import (
-    BAND_ALPHA,
-    HEIGHT,
-    Figure,
-    colour,
-    draw_line,
-    numbers,
-    slug,
-    whole_steps,
-)
-from rlvr.reporting.figures.training import Panel
-from rlvr.reporting.sources import where
+from rlvr.analysis.tables import where
+from rlvr.reporting.figures.canvas import BAND_ALPHA, HEIGHT, Figure, Line, colour, numbers, series, slug
+from rlvr.reporting.figures.training import PANELS, Panel
 from rlvr.reporting.theme import ROLES
 
 if TYPE_CHECKING:
@@ -42,46 +33,8 @@ LABELS = {
     "js_base/mean": "mean",
     "js_base/p50": "median",
 }
-
-
-TRAINING = (
-    Panel(
-        "accuracy",
-        "Accuracy on training prompts",
-        "share of right answers",
-        {"accuracy": "mean"},
-        "All samples of a step, by the weights before its update.",
-    ),
-    Panel(
-        "reward",
-        "Reward",
-        "mean reward",
-        {"reward/mean": "mean"},
-        "Mean over the samples trained on, shaping included. Dynamic sampling, where it is on, drops groups that "
-        "are all right or all wrong.",
-    ),
-    Panel(
-        "length",
-        "Length of responses",
-        "tokens",
-        {"length/mean": "mean"},
-        "Mean of the samples trained on.",
-    ),
-    Panel(
-        "entropy",
-        "Entropy of the policy",
-        "entropy [nats]",
-        {"entropy/mean": "mean"},
-        "Over the whole vocabulary, mean over the tokens of the batch.",
-    ),
-    Panel(
-        "weight",
-        "Weight of the tokens",
-        "mean weight",
-        {"token_weight/mean": "mean"},
-        "What the plug-in multiplied each token's advantage with, mean over the tokens of the batch; 1 leaves a "
-        "token as it is. Percentiles are in the table of the end of training.",
-    ),
+TRAINING = tuple(
+    panel for panel in PANELS if panel.name in ("accuracy", "reward", "length", "entropy", "weight")
 )
 
 
@@ -127,18 +80,24 @@ def _conditions(
     drawn = _points("condition", curves)
     columns = 1 if any(len(label(condition)) > LONG for condition in shown) else 2
 
-    def draw(axes: Axes) -> None:
-        alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
-        for condition in shown:
-            place, own = found.conditions.index(condition), where(drawn, condition=condition)
-            style: dict[str, Any] = {} if len(own) <= MARKED else {"marker": None}
-            draw_line(axes, place, own, "step", "mean", label(condition), band=BAND, alpha=alpha, **style)
-        axes.set(ylabel=panel.unit, ylim=limits)
-        whole_steps(axes)
+    alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
 
-    caption = f"{panel.caption} Mean over seeds. {bands(found, conditions)}"
-    height = HEIGHT + ROW_HEIGHT * max(0, math.ceil(len(shown) / columns) - 1)
-    return Figure(panel.name, panel.title, caption, drawn, draw, height, legend=columns)
+    def line(condition: str) -> Line:
+        place, own = found.conditions.index(condition), where(drawn, condition=condition)
+        style: dict[str, Any] = {} if len(own) <= MARKED else {"marker": None}
+        return Line(place, label(condition), own, "step", "mean", BAND, alpha, style)
+
+    return Figure(
+        panel.name,
+        panel.title,
+        f"{panel.about(1)} Mean over seeds. {bands(found, conditions)}",
+        drawn,
+        [line(condition) for condition in shown],
+        {"ylabel": panel.unit, "ylim": limits},
+        steps=True,
+        height=HEIGHT + ROW_HEIGHT * max(0, math.ceil(len(shown) / columns) - 1),
+        legend=columns,
+    )
 
 
 def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
@@ -160,12 +119,11 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
     if not rows:
         return None
 
-    def draw(axes: Axes) -> None:
+    def bars(axes: Axes) -> None:
         for i, row in enumerate(rows):
             _difference(axes, -i, row, first=i == 0)
         axes.axvline(0, color=ROLES["ink"].light, lw=1.0)
         axes.set_yticks([-i for i in range(len(rows))], [label(row.condition) for row in rows])
-        axes.set(xlabel="difference of accuracy", ylim=(-len(rows) + 0.45, 0.55))
         axes.grid(axis="y", visible=False)
 
     return Figure(
@@ -179,8 +137,9 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
             ("condition", "what", "difference", "low", "high"),
             (line for row in rows for line in _difference_rows(row)),
         ),
-        draw,
-        1.5 + DIFFERENCE_HEIGHT * len(rows),
+        axes={"xlabel": "difference of accuracy", "ylim": (-len(rows) + 0.45, 0.55)},
+        more=bars,
+        height=1.5 + DIFFERENCE_HEIGHT * len(rows),
         legend=1,
     )
 
@@ -222,21 +181,18 @@ def _percentiles(
     found: Findings, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
 ) -> Figure:
     drawn = _points("metric", curves)
-
-    def draw(axes: Axes) -> None:
-        for i, metric in enumerate(curves):
-            own = where(drawn, metric=metric)
-            draw_line(axes, i, own, "step", "mean", LABELS[metric], band=BAND, marker=None)
-        axes.set(ylabel="JS(policy, base) [nats]", ylim=limits)
-        whole_steps(axes)
-
+    lines = series(
+        drawn, "metric", {metric: LABELS[metric] for metric in curves}, "step", "mean", BAND, marker=None
+    )
     return Figure(
         f"divergence_{slug(condition)}",
         f"{label(condition)}: divergence from the base",
         "Exact over the vocabulary, at most ln 2 = 0.693, over the tokens trained on, before each update: mean over "
         f"seeds of each run's mean and percentiles. {bands(found, [condition])}",
         drawn,
-        draw,
-        HEIGHT + ROW_HEIGHT,
+        lines,
+        {"ylabel": "JS(policy, base) [nats]", "ylim": limits},
+        steps=True,
+        height=HEIGHT + ROW_HEIGHT,
         legend=3,
     )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow.compute as pc
 
-from rlvr.reporting.figures.canvas import Figure, draw_line, numbers, slug, whole_steps
-from rlvr.reporting.sources import ReportedRun, where
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from rlvr.reporting.figures.canvas import Figure, numbers, series, slug
+from rlvr.reporting.sources import ReportedRun
 
 LONG = 200  # steps from which a line is drawn thinner
 WEIGHT_MARKS = {"mean": "mean", "99 %": "p99", "median": "p50", "1 %": "p1"}
@@ -23,7 +20,7 @@ Lines = dict[tuple[str, str], list[tuple[int, float]]]  # label and metric -> st
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure of metrics by step; with several runs only the first metric is drawn, once a run."""
+    """One figure of metrics by step; over several runs or seeds only the first metric is drawn."""
 
     name: str
     title: str
@@ -37,18 +34,29 @@ class Panel:
         """The metric that is drawn where there is room for one."""
         return next(iter(self.metrics))
 
+    def about(self, drawn: int) -> str:
+        """The caption where so many of the metrics are drawn."""
+        return self.caption if drawn > 1 or len(self.metrics) == 1 else f"{self.caption} Drawn: {self.main}."
+
 
 PANELS = (
     Panel(
-        "train_accuracy",
+        "accuracy",
         "Accuracy on training prompts",
         "share of right answers",
-        {"accuracy": "right answers", "reward/mean": "mean reward"},
-        "Samples in the groups trained on, each step by the weights before its update. Dynamic sampling, where "
-        "it is on, drops groups that are all right or all wrong, which pulls the share towards one half.",
+        {"accuracy": "right answers"},
+        "All samples of a step, by the weights before its update, also those of groups that are not trained on.",
     ),
     Panel(
-        "train_js",
+        "reward",
+        "Reward",
+        "mean reward",
+        {"reward/mean": "mean"},
+        "Mean over the samples trained on, shaping included. Dynamic sampling, where it is on, drops groups that "
+        "are all right or all wrong, which pulls it towards the middle.",
+    ),
+    Panel(
+        "js",
         "Divergence from the base while training",
         "JS(policy, base) [nats]",
         {"js_base/mean": "mean", "js_base/p99": "99 %", "js_base/p95": "95 %", "js_base/p50": "median"},
@@ -56,7 +64,7 @@ PANELS = (
         "mean and percentiles over tokens. A median at zero below a rising 99th percentile means a sparse shift.",
     ),
     Panel(
-        "train_weight",
+        "weight",
         "Weight of the tokens",
         "weight",
         {f"token_weight/{mark}": label for label, mark in WEIGHT_MARKS.items()},
@@ -64,7 +72,7 @@ PANELS = (
         "tokens of the batch. 1 leaves a token as it is.",
     ),
     Panel(
-        "train_entropy",
+        "entropy",
         "Entropy of the policy",
         "entropy [nats]",
         {"entropy/mean": "mean", "entropy/p95": "95 %"},
@@ -72,28 +80,28 @@ PANELS = (
         "means that the samples no longer differ and nothing is left to learn from.",
     ),
     Panel(
-        "train_length",
+        "length",
         "Length of responses",
         "tokens",
         {"length/mean": "mean", "length/max": "longest"},
         "Tokens of the samples trained on, the end token included.",
     ),
     Panel(
-        "train_gradient",
+        "gradient",
         "Gradient",
         "norm",
         {"grad_norm": "norm"},
         "L2 norm before clipping, mean over the updates of a step.",
     ),
     Panel(
-        "train_clip",
+        "clip",
         "Clipped tokens",
         "share of tokens",
         {"clip/high": "above", "clip/low": "below"},
         "Share of the tokens whose probability ratio was held back by the upper and by the lower bound.",
     ),
     Panel(
-        "train_mismatch",
+        "mismatch",
         "Rollout engine against learner",
         "|log-prob difference| [nats]",
         {"mismatch/mean": "mean", "mismatch/max": "largest"},
@@ -101,7 +109,7 @@ PANELS = (
         log=True,
     ),
     Panel(
-        "train_seconds",
+        "seconds",
         "Time of a step",
         "seconds",
         {f"seconds/{phase}": phase for phase in ("step", "generate", "score", "update")},
@@ -127,18 +135,14 @@ def evaluated_sets(run: ReportedRun) -> list[str]:
 
 def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
     """Held-out accuracy with its interval, one line a run."""
-    marks = [f"eval/{name}/{part}" for part in ("accuracy", *BAND)]
+    marks, prefix = [f"eval/{name}/{part}" for part in ("accuracy", *BAND)], f"eval/{name}/outcome/"
     rows = ((r.name, e["step"], *(e[m] for m in marks)) for r in runs for e in r.evals if marks[0] in e)
     drawn = numbers(("run", "step", "accuracy", *BAND), rows)
-
-    def draw(axes: Axes) -> None:
-        for i, run in enumerate(runs):
-            if len(own := where(drawn, run=run.name)):
-                draw_line(axes, i, own, "step", "accuracy", run.name, band=BAND)
-        axes.set(ylabel="accuracy", ylim=(0, 1.02))
-        whole_steps(axes)
-
-    counted = sorted({_counted(run, name) for run in runs})
+    lines = series(drawn, "run", {run.name: run.name for run in runs}, "step", "accuracy", BAND)
+    counted = sorted(
+        max((int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals), default=0)
+        for run in runs
+    )
     samples = " to ".join(str(n) for n in dict.fromkeys((counted[0], counted[-1])))
     return Figure(
         f"eval_{slug(name)}",
@@ -146,13 +150,10 @@ def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
         f"Share of right answers among {samples} responses to problems that are not trained on. Band: 95 % interval, "
         "clustered by problem.",
         drawn,
-        draw,
+        [line for line in lines if len(line.rows)],
+        {"ylabel": "accuracy", "ylim": (0, 1.02)},
+        steps=True,
     )
-
-
-def _counted(run: ReportedRun, name: str) -> int:
-    prefix = f"eval/{name}/outcome/"
-    return max((int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals), default=0)
 
 
 def _lines(panel: Panel, runs: Sequence[ReportedRun]) -> Lines:
@@ -173,30 +174,24 @@ def _lines(panel: Panel, runs: Sequence[ReportedRun]) -> Lines:
 
 
 def _figure(panel: Panel, lines: Lines) -> Figure:
-    labels, metrics = [label for label, _ in lines], {metric for _, metric in lines}
+    labels, metrics = {label: label for label, _ in lines}, {metric for _, metric in lines}
     rows = ((*key, *point) for key, points in lines.items() for point in points)
-    drawn = numbers(("line", "metric", "step", "value"), rows)
-    lowest, highest = pc.min_max(drawn["value"]).as_py().values()
-
-    def draw(axes: Axes) -> None:
-        for i, label in enumerate(labels):
-            own = where(drawn, line=label)
-            if panel.log:
-                seen = pc.if_else(pc.greater(own["value"], 0), own["value"], math.nan)
-                own = own.drop_columns("value").append_column("value", seen)
-            style: dict[str, Any] = {
-                "lw": 1.8 if len(own) < LONG else 1.1,
-                "marker": "." if len(own) == 1 else "",
-            }
-            draw_line(axes, i, own, "step", "value", label, **style)
-        axes.set(ylabel=panel.unit)
-        whole_steps(axes)
-        if panel.log and highest > 0:
-            axes.set_yscale("log")
-        elif not panel.log and lowest >= 0:
-            axes.set_ylim(bottom=0)
-
-    only = "" if len(metrics) > 1 else f" Drawn: {min(metrics)}."
-    caption = f"{panel.caption}{only} {max(map(len, lines.values()))} steps."
-    three = len(labels) == 3 and labels[0] == panel.metrics[panel.main]
-    return Figure(panel.name, panel.title, caption, drawn, draw, legend=3 if three else 2)
+    table = numbers(("line", "metric", "step", "value"), rows)
+    drawn, (lowest, highest) = table, pc.min_max(table["value"]).as_py().values()
+    axes: dict[str, Any] = {"ylabel": panel.unit}
+    if panel.log:  # without what a logarithmic axis cannot show
+        seen = pc.if_else(pc.greater(table["value"], 0), table["value"], math.nan)
+        drawn = table.drop_columns("value").append_column("value", seen)
+        axes |= {"yscale": "log"} if highest > 0 else {}
+    elif lowest >= 0:
+        axes |= {"ylim": (0, None)}
+    found = series(drawn, "line", labels, "step", "value")
+    styled = [
+        replace(line, style={"lw": 1.8 if n < LONG else 1.1, "marker": "." if n == 1 else ""})
+        for line in found
+        for n in [len(line.rows)]
+    ]
+    caption = f"{panel.about(len(metrics))} {max(map(len, lines.values()))} steps."
+    three = len(labels) == 3 and panel.metrics[panel.main] in labels
+    name, columns = f"train_{panel.name}", 3 if three else 2
+    return Figure(name, panel.title, caption, table, styled, axes, steps=True, legend=columns)

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlvr.analysis.cross.records import Calibration
-from rlvr.analysis.cross.statistics import budget_rows
+from rlvr.analysis.cross.records import Calibration, budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.errors import ConfigError, RlvrError
 from tests.helpers.cross_parts import BASE, JS, POLICY
@@ -55,12 +54,12 @@ def test_a_disk_that_is_full_gives_one_error_and_keeps_what_is_there(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # a longer file cannot be written
     try:
         with pytest.raises(
-            RlvrError, match=r"other.jsonl cannot be written \(File too large\).*same command"
+            RlvrError, match=r"forward-other-0\.05.jsonl cannot be written \(File too large\).*same command"
         ):
-            store.write_part(replace(PART, name="other"), [{"text": "x" * 10_000}])
+            store.write_part(replace(PART, rule="other"), [{"text": "x" * 10_000}])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert store.read("other") is None
+    assert store.read("forward-other-0.05") is None
     assert store.read(PART.name) is not None
     assert [file.name for file in (tmp_path / "samples").iterdir()] == [f"{PART.name}.jsonl"]
 

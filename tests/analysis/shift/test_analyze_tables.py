@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.shift.summary import write_tables
-from rlvr.analysis.shift.tables import TABLES
 from rlvr.analysis.shift.tally import BinSums, TokenPart, at_most_bins, from_bins, poisson_weights, ratio
 from rlvr.analyze import analyze
 from tests.helpers.analyze_cases import config, save_model, save_shifted, write_responses

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from rlvr.analysis.config import ScoreConfig
 from rlvr.analysis.models import load_causal_lm
 from rlvr.analysis.shift.columns import TOKEN_COLUMNS
-from rlvr.analysis.shift.sections import sections
+from rlvr.analysis.shift.parts import sections
 from rlvr.analyze import analyze
 from rlvr.config import ModelConfig
 from rlvr.data.tokenizer import load_tokenizer

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rlvr.analysis.evaluation.file import (
+from rlvr.analysis.evaluation import (
     FILE_NAME,
     counts_up_to,
     evaluation_as_json,

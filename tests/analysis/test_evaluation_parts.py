@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr.analysis.evaluation.parts import (
+from rlvr.analysis.evaluation import (
     PROBLEMS_PER_PART,
     claim_settings,
     groups_in_parts,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from omegaconf import OmegaConf
 
-from rlvr.analysis.text_tables import TextTable, text_table
-from rlvr.reporting.pages.render import Fact, visible_token
-from rlvr.reporting.sources import Analysis, Cross, ReportedRun, known, where
+from rlvr.analysis.loaded import LoadedAnalysis
+from rlvr.analysis.tables import TextTable, known, text_table, where
+from rlvr.reporting.sources import Cross, ReportedRun
 from rlvr.stats.student import p_text
 
 SHOWN_IDENTITIES = 15
@@ -21,6 +23,18 @@ HEADLINES = {
     "share_near_zero": "of tokens at JS ≤ 0.01",
     "moved_policy_top_within_base_rank_3": "of the policy's favourites are in the base's top 3, where moved",
 }
+WHITESPACE = {" ": "sp", "\n": "nl", "\t": "tab"}
+# Control, format (bidirectional overrides among them), private, surrogate, line and paragraph separators.
+UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Zs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of the large figures in the head of a page."""
+
+    value: str
+    label: str
+    note: str
 
 
 def lead(run: ReportedRun) -> str:
@@ -98,7 +112,7 @@ def _mismatch(summary: Mapping[str, Any]) -> str:
     return f"{largest:.1e}" + (f" (at {compared} of {steps} steps)" if compared not in (None, steps) else "")
 
 
-def identity_table(analysis: Analysis) -> TextTable | None:
+def identity_table(analysis: LoadedAnalysis) -> TextTable | None:
     """The token identities that moved most; None if there are none."""
     trajectory = analysis.trajectories[0]
     found = analysis.rows("tokens", trajectory=trajectory).slice(0, SHOWN_IDENTITIES).to_pylist()
@@ -126,7 +140,7 @@ def identity_table(analysis: Analysis) -> TextTable | None:
     )
 
 
-def outcome_table(analysis: Analysis) -> TextTable:
+def outcome_table(analysis: LoadedAnalysis) -> TextTable:
     """Divergence of correct and of wrong responses."""
     return text_table(
         "Right and wrong responses: mean exact divergence [nats] and share of moved tokens.",
@@ -204,3 +218,19 @@ def _range(row: Mapping[str, float], name: str, form: str) -> str:
     if math.isnan(low + high):
         return "–"
     return f"{form.format(low)} to {form.format(high)}".replace("%", "\u202f%")
+
+
+def visible_token(text: str) -> Markup:
+    """A token with its spaces and line ends shown by style, so that a selection still copies the text.
+
+    Characters that cannot be seen, such as bidirectional overrides, are shown as U+XXXX.
+    """
+    return Markup("").join(map(_character, text)) or Markup('<span class="code">empty</span>')
+
+
+def _character(character: str) -> Markup:
+    if character in WHITESPACE:
+        return Markup('<span class="{}">{}</span>').format(WHITESPACE[character], character)
+    if unicodedata.category(character) in UNSEEN:
+        return Markup('<span class="code">U+{:04X}</span>').format(ord(character))
+    return escape(character)

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from rlvr.analysis.evaluation.file import read_evaluation
+from rlvr.analysis.evaluation import read_evaluation
 from rlvr.analysis.run_inputs import read_run, require_verifiers
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, register_schema

@@ -5,8 +5,7 @@ import io
 
 import pytest
 
-from rlvr.analysis.cross.records import BUDGET_COLUMNS
-from rlvr.analysis.cross.statistics import budget_rows, rows_as_csv
+from rlvr.analysis.cross.records import BUDGET_COLUMNS, budget_rows, rows_as_csv
 from rlvr.stats.accuracy import accuracy_ci95, compare
 from tests.helpers.cross_parts import BASE, JS, POLICY, part
 

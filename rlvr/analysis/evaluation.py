@@ -1,0 +1,240 @@
+"""An evaluation on disk: its parts while it runs, and what it leaves behind.
+
+<folder>/settings.json                      what the responses depend on
+<folder>/parts/<set>-000032.jsonl           graded responses to the problems from that place in the set
+<folder>/responses.parquet                  all responses of a finished evaluation, one a row
+<folder>/evaluation.json                    the figures of every set, and every sample's correctness, length and answer
+
+With the samples, two evaluations can be compared problem by problem long after both have run. `correct` is 1, 0, or
+null where the verifier failed: such a sample counts in no figure but lengths and truncation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from omegaconf import OmegaConf
+
+from rlvr.analysis.progress import PartsDone
+from rlvr.analysis.store import claim, reading, write_parquet, write_rows
+from rlvr.config import Config
+from rlvr.errors import DataError
+from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.runtime.dumps import known_number, sample_row
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.keys import NOT_OF_EVALUATION, without
+from rlvr.stats.accuracy import (
+    Doubles,
+    EvalResult,
+    LengthStats,
+    accuracy_ci95,
+    correctness,
+    length_stats,
+    pass_at_k,
+)
+from rlvr.stats.majority import majority_at_k
+from rlvr.types import Group, Prompt, Sample
+
+PROBLEMS_PER_PART = 32  # sampled together and written together
+FILE_NAME = "evaluation.json"
+
+Respond = Callable[[Sequence[Prompt]], tuple[Group, ...]]  # prompts -> graded groups
+
+
+def claim_settings(folder: RunFolder, cfg: Config) -> None:
+    """Write down what the responses depend on, or check it against what an interrupted evaluation wrote.
+
+    Raises:
+        ConfigError: the folder holds parts of an evaluation with other settings.
+    """
+    content = OmegaConf.to_container(OmegaConf.structured(cfg))
+    assert isinstance(content, dict)
+    now = without({str(key): value for key, value in content.items()}, NOT_OF_EVALUATION)
+    claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
+
+
+def groups_in_parts(
+    folder: RunFolder, name: str, prompts: Sequence[Prompt], respond: Respond
+) -> tuple[Group, ...]:
+    """The graded responses to all prompts of a set: read where a part is on disk, else sampled and written."""
+    safe_name = re.sub(r"[^\w.-]", "_", name)
+    files = {
+        folder.path / "parts" / f"{safe_name}-{start:06d}.jsonl": prompts[start : start + PROBLEMS_PER_PART]
+        for start in range(0, len(prompts), PROBLEMS_PER_PART)
+    }
+    sample_missing(name, files, respond)
+    return tuple(group for file, chosen in files.items() for group in _read_part(file, chosen))
+
+
+def sample_missing(name: str, files: Mapping[Path, Sequence[Prompt]], respond: Respond) -> None:
+    """Sample and grade the prompts of every file that is not there yet, and say how far it is.
+
+    Raises:
+        RlvrError: a file cannot be written; those before are kept.
+    """
+    found = [file for file in files if file.exists()]
+    done, total = sum(len(files[file]) for file in found), sum(map(len, files.values()))
+    with PartsDone(f"sampling {name}", len(files), len(found)) as progress:
+        for file in [file for file in files if file not in found]:
+            groups = respond(files[file])
+            write_rows(file, (sample_row(group, i) for group in groups for i in range(len(group.samples))))
+            done += len(files[file])
+            progress.done(f"{name}: {done} of {total} problems")
+
+
+def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
+    with reading(path):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        of_problem = {p.id: [r for r in rows if r["problem_id"] == p.id] for p in prompts}
+        return [Group(prompt, tuple(_sample(row) for row in of_problem[prompt.id])) for prompt in prompts]
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    verdict = Verdict(
+        row["sample_id"],
+        Outcome(row["verdict"]),
+        row["extracted"],
+        row["answer"],
+        0.0,
+        score=row.get("score"),  # parts of an earlier version have none
+    )
+    return Sample(
+        id=row["sample_id"],
+        token_ids=tuple(row["response_ids"]),
+        logprobs=np.zeros(0, dtype=np.float32),
+        text=row["response"],
+        truncated=row["truncated"],
+        weight_version=row["weight_version"],
+        verdict=verdict,
+        reward=float("nan") if row["reward"] is None else row["reward"],
+        in_loss=row["in_loss"],
+    )
+
+
+def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]]]) -> None:
+    """Write responses.parquet: one row a response, with the set it belongs to."""
+    rows = [
+        {"set": name, **sample_row(group, i)}
+        for name, groups in sets
+        for group in groups
+        for i in range(len(group.samples))
+    ]
+    table = pa.Table.from_pylist(rows)
+    write_parquet(folder.path / "responses.parquet", [table], table.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class SetSummary:
+    """The figures of one evaluation set; accuracy is avg@n with its 95 % interval, clustered by problem."""
+
+    name: str
+    problems: int
+    samples_per_problem: int
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    pass_at: dict[int, float]  # k -> pass@k
+    majority_at: dict[int, float]  # k -> expected accuracy of a majority vote
+    lengths: LengthStats
+
+
+def counts_up_to(n: int) -> list[int]:
+    """Return the values of k to report: the powers of two below n, and n."""
+    return [2**power for power in range(n.bit_length()) if 2**power < n] + [n]
+
+
+def summarise(result: EvalResult) -> SetSummary:
+    """Return the figures of one evaluation set."""
+    problems, n = result.correct.shape
+    accuracy, low, high = accuracy_ci95(result.correct)
+    passes = pass_at_k(result.correct)
+    return SetSummary(
+        name=result.name,
+        problems=problems,
+        samples_per_problem=n,
+        accuracy=accuracy,
+        ci_low=low,
+        ci_high=high,
+        pass_at={k: _mean(passes[:, k - 1]) for k in counts_up_to(n)},
+        majority_at={k: _mean(majority_at_k(result.answers, result.correct, k)) for k in counts_up_to(n)},
+        lengths=length_stats(result),
+    )
+
+
+def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[EvalResult]) -> str:
+    """Return the text of `evaluation.json`: what was evaluated how, and per set its figures and samples."""
+    sets = [
+        {
+            "summary": _finite(asdict(summarise(result))),
+            **samples_as_json(result),
+        }
+        for result in results
+    ]
+    content = {"model": model, "settings": settings, "sets": sets}
+    return json.dumps(content, allow_nan=False) + "\n"
+
+
+def read_evaluation(path: Path) -> dict[str, EvalResult]:
+    """Read the sets of an `evaluation.json`, or of the folder that holds one, by name.
+
+    Raises DataError if there is no such file or if it is not one of ours.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; expected the folder or the {FILE_NAME} of an evaluation")
+    try:
+        content = json.loads(file.read_text())
+        results = [result_from_json(part["summary"]["name"], part) for part in content["sets"]]
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # a user's file: bad JSON, missing or ill-shaped fields
+        raise DataError(f"{file} is not an {FILE_NAME} of this project: {error!r}") from error
+    return {result.name: result for result in results}
+
+
+def samples_as_json(result: EvalResult) -> dict[str, Any]:
+    """The samples of a result as `result_from_json` reads them; correct is 1, 0 or null."""
+    return {
+        "problem_ids": list(result.problem_ids),
+        "correct": [
+            [None if value != value else int(value) for value in row] for row in result.correct.tolist()
+        ],
+        "lengths": result.lengths.tolist(),
+        "truncated": result.truncated.astype(int).tolist(),
+        "answers": [list(row) for row in result.answers],
+    }
+
+
+def result_from_json(name: str, content: dict[str, Any]) -> EvalResult:
+    """Read the samples of a result; raises KeyError, TypeError or ValueError for what is none."""
+    return EvalResult(
+        name=name,
+        problem_ids=tuple(content["problem_ids"]),
+        correct=correctness(content["correct"]),
+        lengths=np.asarray(content["lengths"], dtype=np.int64),
+        truncated=np.asarray(content["truncated"], dtype=np.bool_),
+        answers=tuple(tuple(row) for row in content["answers"]),
+    )
+
+
+def _mean(values: Doubles) -> float:
+    """The mean over the problems that have the number; nan where none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures with null for nan, which JSON does not have: a mean over no response."""
+    return {
+        name: _finite(value) if isinstance(value, dict) else known_number(value)
+        for name, value in figures.items()
+    }

@@ -1,0 +1,171 @@
+"""The pages, each one HTML file that needs nothing else, with every text in it escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rlvr.analysis.sweep import tables as sweep_tables
+from rlvr.analysis.sweep.compare import ranking
+from rlvr.analysis.sweep.tables import Findings
+from rlvr.reporting import tables
+from rlvr.reporting.figures.canvas import Drawn, Figure, render
+from rlvr.reporting.figures.sweep import TRAINING, differences, divergence, held_out, one_by_one, overview
+from rlvr.reporting.sources import ReportedRun
+from rlvr.reporting.tables import Fact
+from rlvr.reporting.theme import LEVEL_EDGES, css_variables
+from rlvr.reporting.tokens import TokenPages
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRun:
+    """A run and the figures that are its own."""
+
+    run: ReportedRun
+    shift: tuple[Drawn, ...]
+    cross: tuple[Drawn, ...]
+
+
+def run_page(drawn: Sequence[DrawnRun], training: Sequence[Drawn], tokens: TokenPages) -> str:
+    """The whole HTML file about runs, with the training figures of all of them."""
+    runs = [one.run for one in drawn]
+    analyses = [run.analysis for run in runs if run.analysis is not None]
+    limits = sorted({analysis.moved_above for analysis in analyses})
+    names = [run.name for run in runs]
+    several = len(runs) > 1
+    return document(
+        "run.html",
+        ", ".join(names),
+        [*training, *chain.from_iterable((*one.shift, *one.cross) for one in drawn)],
+        tokens=tokens.content(LEVEL_EDGES) if analyses else None,
+        heading=" against ".join(names) if len(runs) <= 3 else f"{len(runs)} runs",
+        several=several,
+        facts=[] if several else [*tables.facts(runs[0])],
+        tables=tables,
+        runs=runs,
+        drawn=drawn,
+        training=training,
+        chosen=tokens.chosen(len(analyses)) if analyses else None,
+        edges=["0", *(f"{edge:g}" for edge in LEVEL_EDGES)],
+        moved_above=" or ".join(f"{limit:g}" for limit in limits) + " (as analysed)" * (len(limits) > 1),
+    )
+
+
+def sweep_page(found: Findings) -> str:
+    """The whole HTML file.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    measures = [held_out(name) for name in found.evaluations]
+    result = _drawn(differences(found, name) for name in found.evaluations)
+    curves = _drawn(overview(found, (*measures, *TRAINING)))
+    single = _drawn(one_by_one(found, (*measures, TRAINING[0])))
+    shift = _drawn(divergence(found))
+    return document(
+        "sweep.html",
+        found.sweep.name,
+        [*result, *curves, *single, *shift],
+        heading=found.sweep.name,
+        several=False,
+        facts=_facts(found),
+        found=found,
+        tables=sweep_tables,
+        ranking=ranking,
+        differences=result,
+        curves=curves,
+        single=single,
+        divergence=shift,
+    )
+
+
+def _facts(found: Findings) -> list[Fact]:
+    sweep, setup = found.sweep, found.setup
+    seeds = sorted({len(found.runs(c)) for c in found.conditions})
+    sizes = "; ".join(
+        f"{name}: {problems} problems, {n} samples of each" for name, (problems, n) in setup.sizes.items()
+    )
+    hours = sum(cost.total_seconds for cost in found.costs) / 3600
+    tokens = sum(cost.total_tokens for cost in found.costs)
+    left = f"{len(sweep.unfinished)} not finished, {len(sweep.not_started)} not started"
+    return [
+        Fact(str(len(sweep.runs)), "finished runs", left),
+        Fact(str(len(found.conditions)), "conditions", f"baseline: {found.baseline}"),
+        Fact(" to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1]))), "seeds a condition", ""),
+        Fact(" or ".join(map(str, setup.steps)), "training steps", sizes),
+        Fact(f"{hours:.1f} h", "of all runs, one after another", f"{tokens:,} tokens sampled"),
+    ]
+
+
+def _drawn(figures: Iterable[Figure | None]) -> list[Drawn]:
+    return [render(figure) for figure in figures if figure is not None]
+
+
+def document(
+    template: str,
+    title: str,
+    figures: Sequence[Drawn],
+    *,
+    tokens: dict[str, Any] | None = None,
+    **content: Any,
+) -> str:
+    """A self-contained HTML file: no request leaves it, and a content security policy says so to the browser.
+
+    The numbers of the `figures` in it go along; `tokens` is what the script of the token pages reads.
+    """
+    style = _source("style.css")
+    for theme in ("light", "dark"):
+        style = style.replace(f"/*{theme}*/", css_variables(theme))
+    page = environment().get_template(template)
+    return page.render(
+        title=title,
+        style=Markup(style),
+        figure_data=embedded_json("figure-data", {figure.name: figure.csv for figure in figures}),
+        token_data=embedded_json("token-data", tokens),
+        **content,
+    )
+
+
+@cache
+def environment() -> Environment:
+    """Jinja with autoescape; a name that a template needs and nobody gave is an error."""
+    made = Environment(
+        loader=PackageLoader("rlvr.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.filters["unbroken"] = unbroken
+    made.globals["source"] = lambda name: Markup(_source(name))
+    return made
+
+
+def _source(name: str) -> str:
+    loader = environment().loader
+    assert loader is not None
+    return loader.get_source(environment(), name)[0]
+
+
+def unbroken(text: str) -> str:
+    """Text whose numbers stay on one line with their per cent signs."""
+    return text.replace(" %", "\u00a0%")
+
+
+def embedded_json(identity: str, content: Any) -> Markup:
+    """A script element that holds JSON and that no content can close early.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup('<script type="application/json" id="{}">{}</script>').format(identity, Markup(text))
