@@ -6,10 +6,12 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import yaml
 from markupsafe import Markup
 
 from rlvr.analysis.tables import as_csv, where
@@ -77,6 +79,30 @@ class Figure:
 
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             axes.set_xlabel("step")
+
+
+TEXTS: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("figures.yaml").read_text())
+
+
+def described(
+    key: str,
+    numbers: pa.Table,
+    words: Mapping[str, object],
+    *,
+    name: str = "",
+    axes: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Figure:
+    """The figure of that key in figures.yaml, whose title and caption the `words` fill; `settings` are of `Figure`."""
+    text = TEXTS[key]
+    return Figure(
+        name or key,
+        text["title"].format(**words),
+        text["caption"].format(**words),
+        numbers.select(text["numbers"]) if "numbers" in text else numbers,
+        axes={**text["axes"], **(axes or {})},
+        **settings,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from rlvr.analysis.tables import where
-from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, Line
+from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, Line, described
 from rlvr.reporting.sources import Cross
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RULE_LABELS = {"js": "high JS", "random": "random", "entropy": "high entropy", "earliest": "earliest"}
-DIRECTIONS = {
-    "forward": ("base", "policy", "Forward: policy tokens in the base's responses"),
-    "reverse": ("policy", "base", "Reverse: base tokens in the policy's responses"),
-}
-COLUMNS = (
-    "rule", "level", "share", "effective_share", "switches_per_response", "accuracy", "ci_low", "ci_high",
-    "difference_primary", "p_primary", "p_primary_holm", "recovered_share", "difference_js", "p_js",
-    "p_js_holm",
-)  # fmt: skip
+DIRECTIONS = {"forward": ("base", "policy", "recover"), "reverse": ("policy", "base", "destroy")}
 BAND = ("ci_low", "ci_high")
 
 
@@ -36,7 +28,7 @@ def cross_figures(cross: Cross) -> Iterator[Figure]:
 
 
 def _figure(cross: Cross, direction: str, rows: pa.Table) -> Figure:
-    primary, intervening, title = DIRECTIONS[direction]
+    primary, intervening, what = DIRECTIONS[direction]
     ends = cross.content["endpoints"]
     run = set(rows["rule"].to_pylist())
     rules = [rule for rule in RULE_LABELS if rule in run]
@@ -58,21 +50,19 @@ def _figure(cross: Cross, direction: str, rows: pa.Table) -> Figure:
 
     widest = max(100 * max(rows["share"].to_pylist()), 1.0)
     problems, responses = rows["problems"][0].as_py(), rows["responses"][0].as_py()
-    what = "recover the policy's accuracy" if direction == "forward" else "destroy the policy's accuracy"
-    return Figure(
-        f"cross_{direction}",
-        title,
-        f"The {intervening} samples the next token where the rule says so, the {primary} elsewhere: how few tokens "
-        f"{what}? Controls switch as many tokens at random, where the {primary}'s entropy is high, and at the start. "
-        f"{problems} problems x {responses // problems} responses a point. Band: 95 % interval, clustered by problem.",
-        rows.select(COLUMNS),
-        [line(place, rule) for place, rule in enumerate(rules)],
-        {
-            "xlabel": "tokens switched [%]",
-            "ylabel": "accuracy",
-            "xlim": (0, 1.04 * widest),
-            "ylim": (0, 1.06),
-        },
-        endpoints,
+    words = {
+        "direction": direction.capitalize(),
+        "primary": primary,
+        "intervening": intervening,
+        "what": what,
+    }
+    return described(
+        "cross",
+        rows,
+        words | {"problems": problems, "samples": responses // problems},
+        name=f"cross_{direction}",
+        lines=[line(place, rule) for place, rule in enumerate(rules)],
+        axes={"xlim": (0, 1.04 * widest)},
+        more=endpoints,
         digits=10,
     )

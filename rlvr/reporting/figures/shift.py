@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.tables import known, where
-from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, Line, colour, own_style, series
+from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, Line, colour, described, own_style, series
 from rlvr.reporting.theme import RAMP, ROLES
 
 if TYPE_CHECKING:
@@ -24,38 +23,42 @@ DIGITS = 10  # of the numbers in the files, one more than the tables have
 MEASURES = {"js": "exact", "js_top_p": "top-p"}
 SHADES = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # shares at which the next shade of the grid starts
 LEAST = {"entropy": 7e-4, "js": 5e-7}  # where the bins of the grid that begin at 0 are drawn
-JS, OF_BIN = "JS(policy, base) [nats]", "JS, mean of the bin [nats]"
-BARS = {"ylabel": "share of moved positions", "ylim": (0, None)}
 EQUAL = pa.table({"js": [0, 0.69]})
 
 
 def shift_figures(a: LoadedAnalysis) -> Iterator[Figure]:
     """Sparsity, evolution, position and entropy; overlap, rank and mass of the candidates; truncation."""
-    figures = [
-        _sparsity(a),
-        *([_evolution(a)] if len(a.checkpoints) > 1 else []),
-        _along(a, "relative", "Along the response", "share of the response before the token"),
-        _along(a, "from_start", "The first tokens", "tokens of the response before the token"),
-        _entropy_grid(a),
-        _overlap(a),
-        _rank(a),
-        _mass(a),
-        _truncation(a),
-    ]
-    return (replace(figure, digits=DIGITS) for figure in figures)
+    yield _sparsity(a)
+    if len(a.checkpoints) > 1:
+        yield _evolution(a)
+    yield _along(a, "relative")
+    yield _along(a, "from_start")
+    yield _entropy_grid(a)
+    yield _overlap(a)
+    yield _rank(a)
+    yield _mass(a)
+    yield _truncation(a)
+
+
+def _figure(a: LoadedAnalysis, key: str, rows: pa.Table, moved: int = 0, **settings: Any) -> Figure:
+    """A figure with what its caption may say of the analysis, and of so many moved positions."""
+    cfg, whose = a.content["config"], a.trajectories[0]
+    tables = cfg["tables"]
+    draws = f"{tables['bootstrap']} bootstrap draws of {tables['unit']}s"
+    words = {
+        "whose": WRITER[whose],
+        "tokens": a.scored(whose),
+        "sample": " and ".join(f"{a.scored(t):,} tokens of the {WRITER[t]}" for t in a.trajectories),
+        "moved": moved,
+        "moved_above": a.moved_above,
+        "top_p": cfg["score"]["top_p"],
+        "bands": f"Bands and whiskers: 95 % intervals, {draws}.",
+    }
+    return described(key, rows, words, digits=DIGITS, **settings)
 
 
 def _ends(name: str) -> tuple[str, str]:
     return f"{name}_low", f"{name}_high"
-
-
-def _bands(a: LoadedAnalysis) -> str:
-    tables = a.content["config"]["tables"]
-    return f"Bands and whiskers: 95 % intervals, {tables['bootstrap']} bootstrap draws of {tables['unit']}s."
-
-
-def _sample(a: LoadedAnalysis) -> str:
-    return " and ".join(f"{a.scored(t):,} tokens of the {WRITER[t]}" for t in a.trajectories)
 
 
 def _sparsity(a: LoadedAnalysis) -> Figure:
@@ -67,32 +70,20 @@ def _sparsity(a: LoadedAnalysis) -> Figure:
         axes.text(a.moved_above, 0.03, "moved → ", ha="right", **SMALL)
 
     def line(i: int, trajectory: str, j: int, measure: str) -> Line:
-        own, label = (
-            where(above, trajectory=trajectory, measure=measure),
-            f"{trajectory}, {MEASURES[measure]}",
-        )
+        own = where(above, trajectory=trajectory, measure=measure)
         band = _ends("share") if measure == "js" else None
         style = {"ls": own_style(j)["ls"], "marker": None}
-        return Line(i, label, own, "at_most", "share", band, style=style)
+        return Line(i, f"{trajectory}, {MEASURES[measure]}", own, "at_most", "share", band, style=style)
 
-    return Figure(
-        "sparsity",
-        "How sparse the shift is",
-        "Share of positions whose divergence is at most the value below. A curve that starts high: most positions "
-        "did not move. Exact over the vocabulary, and on nuclei truncated at top-p "
-        f"{a.content['config']['score']['top_p']:g}. {_sample(a)}. {_bands(a)}",
-        rows.select(("trajectory", "measure", "at_most", "share", *_ends("share"))),
-        [line(i, t, j, m) for i, t in enumerate(a.trajectories) for j, m in enumerate(MEASURES)],
-        {"xscale": "log", "ylim": (0, 1.02), "xlabel": JS, "ylabel": "share of positions up to it"},
-        moved,
-    )
+    lines = [line(i, t, j, m) for i, t in enumerate(a.trajectories) for j, m in enumerate(MEASURES)]
+    return _figure(a, "sparsity", rows, lines=lines, more=moved)
 
 
 def _evolution(a: LoadedAnalysis) -> Figure:
-    trajectory = a.trajectories[0]
-    found = where(a.table("evolution"), measure="js", trajectory=trajectory)
+    found = where(a.table("evolution"), measure="js", trajectory=a.trajectories[0])
     rows = pa.concat_tables(where(found, checkpoint=c) for c in a.checkpoints)
     place = [a.checkpoints.index(checkpoint) for checkpoint in rows["checkpoint"].to_pylist()]
+    placed = rows.append_column("place", pa.array(place))
 
     def name_checkpoints(axes: Axes) -> None:
         last = len(a.checkpoints) - 1
@@ -100,45 +91,21 @@ def _evolution(a: LoadedAnalysis) -> Figure:
         short = [c.removeprefix("step_").lstrip("0") or c for c in a.checkpoints]
         axes.set_xticks(shown, [short[k] for k in shown])
 
-    return Figure(
-        "evolution",
-        "Over the checkpoints",
-        "Mean and percentiles of the exact divergence over positions, every checkpoint on the same responses "
-        f"({a.scored(trajectory):,} tokens of the {WRITER[trajectory]}). Upper percentiles that rise fastest mean "
-        f"that the change concentrates. {_bands(a)}",
-        rows.select(("checkpoint", "trajectory", "statistic", "value", *_ends("value"))),
-        series(
-            rows.append_column("place", pa.array(place)),
-            "statistic",
-            PERCENTILES,
-            "place",
-            "value",
-            _ends("value"),
-        ),
-        {"xlabel": "checkpoint (step)", "ylabel": JS, "ylim": (0, None)},
-        name_checkpoints,
-    )
+    lines = series(placed, "statistic", PERCENTILES, "place", "value", _ends("value"))
+    return _figure(a, "evolution", rows, lines=lines, more=name_checkpoints)
 
 
-def _along(a: LoadedAnalysis, axis: str, title: str, label: str) -> Figure:
+def _along(a: LoadedAnalysis, axis: str) -> Figure:
     rows = a.rows("position", axis=axis)
     rows = rows.filter(pc.less(rows["from"], 48.0 if axis == "from_start" else 1.0))
     middle = pc.divide(pc.add(rows["from"], rows["to"]), 2.0) if axis == "relative" else rows["from"]
     placed, whose = rows.append_column("place", middle), {t: f"by the {t}" for t in a.trajectories}
-    return Figure(
-        f"position_{axis}",
-        title,
-        f"Mean exact divergence by position, {_sample(a)}. {_bands(a)} Bins with few tokens have wide ones; the table "
-        "has the counts.",
-        rows.select(("trajectory", "from", "to", "tokens", "mean_js", *_ends("mean_js"))),
-        series(placed, "trajectory", whose, "place", "mean_js", _ends("mean_js"), ms=4),
-        {"xlabel": label, "ylabel": "mean JS [nats]", "ylim": (0, None)},
-    )
+    lines = series(placed, "trajectory", whose, "place", "mean_js", _ends("mean_js"), ms=4)
+    return _figure(a, f"position_{axis}", rows, lines=lines)
 
 
 def _entropy_grid(a: LoadedAnalysis) -> Figure:
-    trajectory = a.trajectories[0]
-    rows = a.rows("js_entropy", trajectory=trajectory, entropy_of="base")
+    rows = a.rows("js_entropy", trajectory=a.trajectories[0], entropy_of="base")
 
     def cells(axes: Axes) -> None:
         from matplotlib.patches import Rectangle
@@ -151,22 +118,11 @@ def _entropy_grid(a: LoadedAnalysis) -> Figure:
         axes.axhline(a.moved_above, **THIN)
         axes.set(xscale="log", yscale="log", xlim=(LEAST["entropy"], 16.0), ylim=(LEAST["js"], 1.0))
 
-    return Figure(
-        "js_entropy",
-        "Divergence against entropy",
-        f"Where the {a.scored(trajectory):,} tokens of the {WRITER[trajectory]} lie. The stronger the shade, the more "
-        "tokens: below 0.01 %, then from 0.01, 0.1, 0.3, 1, 3 and 10 % of all tokens per cell. Above the "
-        "line: moved. The leftmost column and the lowest row also hold whatever is smaller. Moved tokens over a "
-        "wide range of entropy mean that divergence is not a proxy of entropy.",
-        rows.select(("trajectory", "entropy_from", "entropy_to", "js_from", "js_to", "tokens", "share")),
-        axes={"xlabel": "entropy of the base [nats]", "ylabel": JS},
-        more=cells,
-    )
+    return _figure(a, "js_entropy", rows, more=cells)
 
 
 def _overlap(a: LoadedAnalysis) -> Figure:
-    trajectory = a.trajectories[0]
-    rows = a.rows("overlap", trajectory=trajectory)
+    rows = a.rows("overlap", trajectory=a.trajectories[0])
 
     def groups(axes: Axes) -> None:
         for i, group in enumerate(("moved", "all")):
@@ -178,15 +134,7 @@ def _overlap(a: LoadedAnalysis) -> Figure:
 
     # Each row counts all the positions of its group.
     moved = max(where(rows, group="moved")["tokens"].to_pylist(), default=0)
-    return Figure(
-        "overlap",
-        "Do the two models consider the same tokens?",
-        f"Mean share of the k most likely tokens that policy and base have in common: {moved:,} moved "
-        f"positions (JS > {a.moved_above:g}) against all, on the {WRITER[trajectory]}. {_bands(a)}",
-        rows.select(("group", "k", "tokens", "overlap", *_ends("overlap"), "identical")),
-        axes={"xlabel": "k: size of both candidate sets", "ylabel": "share in common", "ylim": (0, 1.05)},
-        more=groups,
-    )
+    return _figure(a, "overlap", rows, moved, more=groups)
 
 
 def _whiskers(axes: Axes, x: Sequence[int], rows: pa.Table, name: str, **style: Any) -> None:
@@ -195,7 +143,7 @@ def _whiskers(axes: Axes, x: Sequence[int], rows: pa.Table, name: str, **style: 
 
 
 def _rank(a: LoadedAnalysis) -> Figure:
-    rows = _favourites(a, "rank")
+    rows, moved = _favourites(a, "rank")
 
     def bars(axes: Axes) -> None:
         own = rows.filter(pc.less_equal(rows["rank_from"], 21))
@@ -204,19 +152,11 @@ def _rank(a: LoadedAnalysis) -> Figure:
         _bars(axes, own["share"].to_numpy(), ticks)
         _whiskers(axes, range(len(own)), own, "share", fmt="none", ecolor=ROLES["ink"].light)
 
-    return Figure(
-        "rank",
-        "Was the new favourite likely before?",
-        f"{_moved(a, rows)} Rank 1: the favourite did not change. Mass on the first ranks means that training reorders "
-        f"candidates rather than finding new ones. {_bands(a)}",
-        rows.select(("rank_from", "rank_to", "tokens", "share", *_ends("share"), "share_within")),
-        axes=BARS | {"xlabel": "rank in the base of the policy's top token"},
-        more=bars,
-    )
+    return _figure(a, "rank", rows, moved, more=bars)
 
 
 def _mass(a: LoadedAnalysis) -> Figure:
-    rows = _favourites(a, "mass")
+    rows, moved = _favourites(a, "mass")
 
     def bars(axes: Axes) -> None:
         # The first bar holds everything below 0.01.
@@ -226,25 +166,14 @@ def _mass(a: LoadedAnalysis) -> Figure:
         ticks = [f"{p:g}".lstrip("0") if p >= 0.01 else "<.01" for p in own["prob_from"].to_pylist()]
         _bars(axes, heights, ticks)
 
-    return Figure(
-        "mass",
-        "How probable was the new favourite?",
-        f"{_moved(a, rows)} Little mass below 0.01 means that hardly any favourite is new.",
-        rows.select(("prob_from", "prob_to", "tokens", "share", *_ends("share"), "share_below")),
-        axes=BARS | {"xlabel": "base's probability of the policy's top token (from)"},
-        more=bars,
-    )
+    return _figure(a, "mass", rows, moved, more=bars)
 
 
-def _favourites(a: LoadedAnalysis, table: str) -> pa.Table:
-    """The policy's favourite in the base, at the moved positions."""
+def _favourites(a: LoadedAnalysis, table: str) -> tuple[pa.Table, int]:
+    """The policy's favourite in the base at the moved positions, and how many there are."""
     found = a.rows(table, trajectory=a.trajectories[0], direction="policy_in_base", group="moved")
-    return known(found, "share")
-
-
-def _moved(a: LoadedAnalysis, rows: pa.Table) -> str:
-    moved = sum(rows["tokens"].to_pylist())
-    return f"{moved:,} moved positions (JS > {a.moved_above:g}) of the {WRITER[a.trajectories[0]]}."
+    rows = known(found, "share")
+    return rows, sum(rows["tokens"].to_pylist())
 
 
 def _bars(axes: Axes, heights: Sequence[float], ticks: Sequence[str]) -> None:
@@ -256,15 +185,7 @@ def _bars(axes: Axes, heights: Sequence[float], ticks: Sequence[str]) -> None:
 
 def _truncation(a: LoadedAnalysis) -> Figure:
     rows, top_p = a.rows("truncation"), _ends("mean_js_top_p")
-    whose = {trajectory: trajectory for trajectory in a.trajectories}
     equal = Line(0, "equal", EQUAL, "js", "js", style={"ls": "-", "marker": None, **THIN})
-    return Figure(
-        "truncation",
-        "What truncation does to the divergence",
-        "Positions binned by the exact value; above the line truncation overstates, below it hides. "
-        f"{_sample(a)}. {_bands(a)}",
-        rows.select(("trajectory", "js_from", "js_to", "tokens", "mean_js", "mean_js_top_p", *top_p)),
-        [equal, *series(rows, "trajectory", whose, "mean_js", "mean_js_top_p", top_p)],
-        {"xlabel": f"exact {OF_BIN}", "ylabel": f"top-p {OF_BIN}", "ylim": (0, None)},
-        legend=3,
-    )
+    whose = {trajectory: trajectory for trajectory in a.trajectories}
+    lines = [equal, *series(rows, "trajectory", whose, "mean_js", "mean_js_top_p", top_p)]
+    return _figure(a, "truncation", rows, lines=lines, legend=3)

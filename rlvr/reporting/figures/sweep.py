@@ -13,7 +13,17 @@ from rlvr.analysis.sweep.compare import ConditionResult
 from rlvr.analysis.sweep.tables import Findings, bands
 from rlvr.analysis.sweep.training import Curve
 from rlvr.analysis.tables import where
-from rlvr.reporting.figures.canvas import BAND_ALPHA, HEIGHT, Figure, Line, colour, numbers, series, slug
+from rlvr.reporting.figures.canvas import (
+    BAND_ALPHA,
+    HEIGHT,
+    Figure,
+    Line,
+    colour,
+    described,
+    numbers,
+    series,
+    slug,
+)
 from rlvr.reporting.figures.training import PANELS, Panel
 from rlvr.reporting.theme import ROLES
 
@@ -27,11 +37,14 @@ CROWD = 3  # conditions above which bands are fainter, so that they do not hide 
 MARKED = 12  # points up to which each is marked
 BAND = ("low", "high")
 LABELS = {
-    "js_base/p99": "99 %",
-    "js_base/p95": "95 %",
-    "js_base/p90": "90 %",
-    "js_base/mean": "mean",
-    "js_base/p50": "median",
+    f"js_base/{mark}": label
+    for mark, label in (
+        ("p99", "99 %"),
+        ("p95", "95 %"),
+        ("p90", "90 %"),
+        ("mean", "mean"),
+        ("p50", "median"),
+    )
 }
 TRAINING = tuple(
     panel for panel in PANELS if panel.name in ("accuracy", "reward", "length", "entropy", "weight")
@@ -126,18 +139,13 @@ def differences(found: Findings, evaluation: str) -> Figure | None:
         axes.set_yticks([-i for i in range(len(rows))], [label(row.condition) for row in rows])
         axes.grid(axis="y", visible=False)
 
-    return Figure(
-        f"difference_{slug(evaluation)}",
-        f"Difference to {label(found.baseline)}: {evaluation}",
-        f"Accuracy after training less that of {found.baseline}. Points: one seed against the same seed of the "
-        "baseline. Upper bar: 95 % t-interval over seeds, which one seed does not have. Lower bar: 95 % interval over "
-        "problems, which takes these runs as given. Neither is corrected for the number of conditions; the p-values "
-        "in the table are.",
-        numbers(
-            ("condition", "what", "difference", "low", "high"),
-            (line for row in rows for line in _difference_rows(row)),
-        ),
-        axes={"xlabel": "difference of accuracy", "ylim": (-len(rows) + 0.45, 0.55)},
+    lines = (line for row in rows for line in _difference_rows(row))
+    return described(
+        "difference",
+        numbers(("condition", "what", "difference", "low", "high"), lines),
+        {"condition": found.baseline, "baseline": label(found.baseline), "set": evaluation},
+        name=f"difference_{slug(evaluation)}",
+        axes={"ylim": (-len(rows) + 0.45, 0.55)},
         more=bars,
         height=1.5 + DIFFERENCE_HEIGHT * len(rows),
         legend=1,
@@ -184,14 +192,13 @@ def _percentiles(
     lines = series(
         drawn, "metric", {metric: LABELS[metric] for metric in curves}, "step", "mean", BAND, marker=None
     )
-    return Figure(
-        f"divergence_{slug(condition)}",
-        f"{label(condition)}: divergence from the base",
-        "Exact over the vocabulary, at most ln 2 = 0.693, over the tokens trained on, before each update: mean over "
-        f"seeds of each run's mean and percentiles. {bands(found, [condition])}",
+    return described(
+        "divergence",
         drawn,
-        lines,
-        {"ylabel": "JS(policy, base) [nats]", "ylim": limits},
+        {"condition": label(condition), "bands": bands(found, [condition])},
+        name=f"divergence_{slug(condition)}",
+        lines=lines,
+        axes={"ylim": limits},
         steps=True,
         height=HEIGHT + ROW_HEIGHT,
         legend=3,

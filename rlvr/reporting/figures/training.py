@@ -9,11 +9,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from rlvr.reporting.figures.canvas import Figure, numbers, series, slug
+from rlvr.reporting.figures.canvas import TEXTS, Figure, described, numbers, series, slug
 from rlvr.reporting.sources import ReportedRun
 
 LONG = 200  # steps from which a line is drawn thinner
-WEIGHT_MARKS = {"mean": "mean", "99 %": "p99", "median": "p50", "1 %": "p1"}
 BAND = ("ci_low", "ci_high")
 Lines = dict[tuple[str, str], list[tuple[int, float]]]  # label and metric -> steps and values
 
@@ -39,83 +38,7 @@ class Panel:
         return self.caption if drawn > 1 or len(self.metrics) == 1 else f"{self.caption} Drawn: {self.main}."
 
 
-PANELS = (
-    Panel(
-        "accuracy",
-        "Accuracy on training prompts",
-        "share of right answers",
-        {"accuracy": "right answers"},
-        "All samples of a step, by the weights before its update, also those of groups that are not trained on.",
-    ),
-    Panel(
-        "reward",
-        "Reward",
-        "mean reward",
-        {"reward/mean": "mean"},
-        "Mean over the samples trained on, shaping included. Dynamic sampling, where it is on, drops groups that "
-        "are all right or all wrong, which pulls it towards the middle.",
-    ),
-    Panel(
-        "js",
-        "Divergence from the base while training",
-        "JS(policy, base) [nats]",
-        {"js_base/mean": "mean", "js_base/p99": "99 %", "js_base/p95": "95 %", "js_base/p50": "median"},
-        "Exact over the vocabulary, at most ln 2 = 0.693, at every token of the batch, scored before the update: "
-        "mean and percentiles over tokens. A median at zero below a rising 99th percentile means a sparse shift.",
-    ),
-    Panel(
-        "weight",
-        "Weight of the tokens",
-        "weight",
-        {f"token_weight/{mark}": label for label, mark in WEIGHT_MARKS.items()},
-        "What the token-advantage plug-in multiplied each token's advantage with: mean and percentiles over the "
-        "tokens of the batch. 1 leaves a token as it is.",
-    ),
-    Panel(
-        "entropy",
-        "Entropy of the policy",
-        "entropy [nats]",
-        {"entropy/mean": "mean", "entropy/p95": "95 %"},
-        "Of the next-token distribution over the whole vocabulary, over the tokens of the batch. A fall to zero "
-        "means that the samples no longer differ and nothing is left to learn from.",
-    ),
-    Panel(
-        "length",
-        "Length of responses",
-        "tokens",
-        {"length/mean": "mean", "length/max": "longest"},
-        "Tokens of the samples trained on, the end token included.",
-    ),
-    Panel(
-        "gradient",
-        "Gradient",
-        "norm",
-        {"grad_norm": "norm"},
-        "L2 norm before clipping, mean over the updates of a step.",
-    ),
-    Panel(
-        "clip",
-        "Clipped tokens",
-        "share of tokens",
-        {"clip/high": "above", "clip/low": "below"},
-        "Share of the tokens whose probability ratio was held back by the upper and by the lower bound.",
-    ),
-    Panel(
-        "mismatch",
-        "Rollout engine against learner",
-        "|log-prob difference| [nats]",
-        {"mismatch/mean": "mean", "mismatch/max": "largest"},
-        "Sampled tokens, logarithmic axis. Both engines run the same weights: anything but rounding is a fault.",
-        log=True,
-    ),
-    Panel(
-        "seconds",
-        "Time of a step",
-        "seconds",
-        {f"seconds/{phase}": phase for phase in ("step", "generate", "score", "update")},
-        "Wall time of a step and of its three heaviest phases, on the machine that trained.",
-    ),
-)
+PANELS = tuple(Panel(name, **text) for name, text in TEXTS["panels"].items())
 
 
 def training_figures(runs: Sequence[ReportedRun]) -> Iterator[Figure]:
@@ -144,16 +67,9 @@ def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
         for run in runs
     )
     samples = " to ".join(str(n) for n in dict.fromkeys((counted[0], counted[-1])))
-    return Figure(
-        f"eval_{slug(name)}",
-        f"Held-out accuracy: {name}",
-        f"Share of right answers among {samples} responses to problems that are not trained on. Band: 95 % interval, "
-        "clustered by problem.",
-        drawn,
-        [line for line in lines if len(line.rows)],
-        {"ylabel": "accuracy", "ylim": (0, 1.02)},
-        steps=True,
-    )
+    drawn_lines = [line for line in lines if len(line.rows)]
+    words = {"set": name, "samples": samples}
+    return described("held_out", drawn, words, name=f"eval_{slug(name)}", lines=drawn_lines, steps=True)
 
 
 def _lines(panel: Panel, runs: Sequence[ReportedRun]) -> Lines:
