@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
@@ -105,7 +106,9 @@ def open_actors(policy, tokenizer, sampling: MixedSampling, arguments: argparse.
         policy.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         spec = WorkerSpec(model_folder("builtin"), folder, "float32", False, "cpu", sampling, arguments.batch)
-        return DecodePool(spec, actors=arguments.actors, threads=1)  # returns once the weights are read
+        return DecodePool(
+            spec, CrossSampleConfig(actors=arguments.actors, threads=1)
+        )  # returns once the weights are read
 
 
 def build_models(tokenizer, steps: int = 30):

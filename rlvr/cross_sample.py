@@ -118,14 +118,7 @@ def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
         sampling=sampling,
         batch=cfg.batch,
     )
-    return DecodePool(
-        spec,
-        actors=cfg.actors,
-        threads=cfg.threads,
-        gpus_per_actor=cfg.gpus_per_actor,
-        address=cfg.address,
-        deadline_seconds=cfg.deadline_seconds,
-    )
+    return DecodePool(spec, cfg)
 
 
 def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:

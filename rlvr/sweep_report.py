@@ -21,7 +21,7 @@ from pathlib import Path
 from rlvr.analysis.sweep.compare import choose_baseline
 from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
-from rlvr.analysis.sweep.tables import find
+from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training_csv
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
@@ -39,7 +39,7 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
     """
     sweep = read_sweep(folder, planned_jobs(folder))
     check_comparable(sweep.runs)
-    found = find(sweep, choose_baseline(sweep.conditions, baseline))
+    found = sweep_result(sweep, choose_baseline(sweep.conditions, baseline))
     contents = {
         "report.md": markdown(found),
         "report.csv": outcome_csv(found.rows),

@@ -170,13 +170,7 @@ def summarise(result: EvalResult) -> SetSummary:
 
 def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[EvalResult]) -> str:
     """Return the text of `evaluation.json`: what was evaluated how, and per set its figures and samples."""
-    sets = [
-        {
-            "summary": _finite(asdict(summarise(result))),
-            **samples_as_json(result),
-        }
-        for result in results
-    ]
+    sets = [{"summary": _finite(asdict(summarise(result))), **samples_as_json(result)} for result in results]
     content = {"model": model, "settings": settings, "sets": sets}
     return json.dumps(content, allow_nan=False) + "\n"
 

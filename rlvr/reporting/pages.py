@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from rlvr.analysis.sweep import tables as sweep_tables
 from rlvr.analysis.sweep.compare import ranking
-from rlvr.analysis.sweep.tables import Findings
+from rlvr.analysis.sweep.tables import SweepResult
 from rlvr.reporting import tables
 from rlvr.reporting.figures.canvas import Drawn, Figure, render
 from rlvr.reporting.figures.sweep import TRAINING, differences, divergence, held_out, one_by_one, overview
@@ -58,7 +58,7 @@ def run_page(drawn: Sequence[DrawnRun], training: Sequence[Drawn], tokens: Token
     )
 
 
-def sweep_page(found: Findings) -> str:
+def sweep_page(found: SweepResult) -> str:
     """The whole HTML file.
 
     Raises:
@@ -86,14 +86,14 @@ def sweep_page(found: Findings) -> str:
     )
 
 
-def _facts(found: Findings) -> list[Fact]:
+def _facts(found: SweepResult) -> list[Fact]:
     sweep, setup = found.sweep, found.setup
     seeds = sorted({len(found.runs(c)) for c in found.conditions})
     sizes = "; ".join(
         f"{name}: {problems} problems, {n} samples of each" for name, (problems, n) in setup.sizes.items()
     )
-    hours = sum(cost.total_seconds for cost in found.costs) / 3600
-    tokens = sum(cost.total_tokens for cost in found.costs)
+    hours = sum(one.total_seconds for one in found.trained) / 3600
+    tokens = sum(one.total_tokens for one in found.trained)
     left = f"{len(sweep.unfinished)} not finished, {len(sweep.not_started)} not started"
     return [
         Fact(str(len(sweep.runs)), "finished runs", left),

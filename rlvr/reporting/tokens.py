@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.errors import DataError
+from rlvr.runtime.dumps import known_number
 
 TOKEN_FIELDS = (
     "token", "js", "js_top_p", "entropy_base", "entropy_policy", "logp_base", "logp_policy", "rank_base",
@@ -122,7 +123,7 @@ class TokenPages:
                 {
                     "run": run,
                     "number": number,
-                    **{name: _finite(entry[name]) for name in RESPONSE_FIELDS},
+                    **{name: known_number(entry[name]) for name in RESPONSE_FIELDS},
                     "mean_js": _compact(score.mean_js),
                     "max_js": _compact(score.max_js),
                     "moved": score.moved,
@@ -136,25 +137,15 @@ class TokenPages:
 
     def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
-        texts, fields = list(self.texts), TOKEN_FIELDS
-        return {
-            "edges": list(edges),
-            "fields": fields,
-            "texts": texts,
-            "responses": self.responses,
-            "pairs": self.pairs,
-        }
+        shown = {"responses": self.responses, "pairs": self.pairs}
+        return {"edges": list(edges), "fields": TOKEN_FIELDS, "texts": list(self.texts), **shown}
 
     def chosen(self, analyses: int) -> str:
         """How the responses were chosen from so many analyses, in words and numbers."""
         divergent = sum(pair["why"] == "divergent" for pair in self.pairs)
         paired = any(pair["partner"] is not None for pair in self.pairs)
         units, where = ("pairs", " in either response") if paired else ("responses", "")
-        beside = (
-            "Each pair is a response of the policy and one of the base to the same problem. "
-            if paired
-            else ""
-        )
+        beside = "Each pair is a response of the policy and one of the base to the same problem. " * paired
         return (
             f"{divergent} {units} with the largest mean divergence{where}, and {len(self.pairs) - divergent} drawn at "
             f"random from the rest{', run by run' if analyses > 1 else ''}. {beside}Both models score every "
@@ -203,7 +194,3 @@ def _read(path: Path, columns: Sequence[str], numbers: set[int] | None = None) -
 def _compact(value: float) -> float | None:
     """Four significant digits: what the page shows; None for nan, which JSON lacks."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rlvr import cluster
+from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.config import ClusterConfig
 from rlvr.data.tokenizer import load_tokenizer
@@ -68,49 +69,39 @@ def _load(key: str, folder: str, spec: WorkerSpec) -> Any:
 class DecodePool:
     """One worker here, or several as Ray actors; responses do not depend on how many."""
 
-    def __init__(
-        self,
-        spec: WorkerSpec,
-        *,
-        actors: int = 1,
-        threads: int | None = None,
-        gpus_per_actor: float = 0.0,
-        address: str = "local",
-        deadline_seconds: float = 3600.0,
-    ) -> None:
+    def __init__(self, spec: WorkerSpec, cfg: CrossSampleConfig) -> None:
         """Start the workers and wait until they hold their models.
 
         Raises ConfigError for a model that cannot be loaded and for GPUs that do not exist.
         """
-        self._deadline = deadline_seconds
+        self._deadline = cfg.deadline_seconds
         self._actors: list[Any] = []
         self._local: DecodeWorker | None = None
-        if spec.device == "cuda" and actors == 1 and not torch.cuda.is_available():
+        if spec.device == "cuda" and cfg.actors == 1 and not torch.cuda.is_available():
             raise ConfigError(
-                f"gpus_per_actor={gpus_per_actor:g}: there is no CUDA device here; set gpus_per_actor=0 for the CPU"
+                f"gpus_per_actor={cfg.gpus_per_actor:g}: there is no CUDA device here; set gpus_per_actor=0 for the CPU"
             )
-        if actors == 1:
-            if threads is not None:
-                torch.set_num_threads(threads)
+        if cfg.actors == 1:
+            if cfg.threads is not None:
+                torch.set_num_threads(cfg.threads)
             self._local = DecodeWorker(spec)
             self.versions = self._local.ready()
             return
-        started = cluster.start(ClusterConfig(address=address), actors=actors)
+        started = cluster.start(ClusterConfig(address=cfg.address), actors=cfg.actors)
         try:
-            self._start(spec, started, actors, threads, gpus_per_actor)
+            self._start(spec, started, cfg)
         except BaseException:
             self.close()
             raise
 
-    def _start(
-        self, spec: WorkerSpec, started: cluster.Cluster, actors: int, threads: int | None, gpus: float
-    ) -> None:
+    def _start(self, spec: WorkerSpec, started: cluster.Cluster, cfg: CrossSampleConfig) -> None:
+        actors, gpus = cfg.actors, cfg.gpus_per_actor
         if gpus * actors > started.gpus or actors > started.cpus:
             raise ConfigError(
                 f"actors={actors}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
                 f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
             )
-        each = threads or max(1, len(os.sched_getaffinity(0)) * started.nodes // actors)
+        each = cfg.threads or max(1, len(os.sched_getaffinity(0)) * started.nodes // actors)
         self._actors = [
             cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec)
             for i in range(actors)

@@ -149,22 +149,17 @@ class _Counter:
             text = row.get("response")
             if text is None:
                 text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
-            values = {
+            values = {column.name: row.get(column.name) for column in RESPONSE_COLUMNS} | {
                 "response": number,
                 "part": self.parts,
                 "trajectory": trajectory,
                 "problem_id": str(row["problem_id"]),
                 "sample_id": str(row.get("sample_id", number)),
                 "source": row["_file"],
-                "question": row.get("question"),
-                "answer": row.get("answer"),
                 "text": text,
                 "reward": float(row["reward"]),
                 "correct": _correct(row),
-                "truncated": row.get("truncated"),
                 "tokens": len(row["response_ids"]),
-                "prompt_ids": row["prompt_ids"],
-                "response_ids": row["response_ids"],
             }
             table.append(values)
             self._count(trajectory, values)

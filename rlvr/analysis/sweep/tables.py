@@ -15,13 +15,11 @@ from rlvr.analysis.sweep.training import (
     MARKS,
     WEIGHT,
     WEIGHT_MARKS,
-    Cost,
     Curve,
-    FinalMetrics,
-    cost,
+    Trained,
     curve,
-    ending,
     first_step_at,
+    trained,
 )
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.stats.accuracy import Estimate
@@ -41,16 +39,15 @@ HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """Everything that is reported about a sweep."""
+class SweepResult:
+    """What a sweep came to: everything that is reported about it."""
 
     sweep: SweepFolder
     baseline: str
     conditions: tuple[str, ...]  # the baseline first
     rows: tuple[ConditionResult, ...]
     setup: Setup
-    endings: tuple[FinalMetrics, ...]
-    costs: tuple[Cost, ...]
+    trained: tuple[Trained, ...]  # of each condition
 
     @property
     def evaluations(self) -> list[str]:
@@ -76,26 +73,25 @@ class Findings:
         return [run for run in self.sweep.runs if run.condition == condition]
 
 
-def find(sweep: SweepFolder, baseline: str) -> Findings:
+def sweep_result(sweep: SweepFolder, baseline: str) -> SweepResult:
     """Compare the conditions of a sweep."""
     conditions = tuple(dict.fromkeys([baseline, *sweep.conditions]))
-    return Findings(
+    return SweepResult(
         sweep=sweep,
         baseline=baseline,
         conditions=conditions,
         rows=tuple(compare_conditions(sweep.runs, baseline)),
         setup=setup_of(sweep.runs),
-        endings=tuple(ending(sweep.runs, c) for c in conditions),
-        costs=tuple(cost(sweep.runs, c) for c in conditions),
+        trained=tuple(trained(sweep.runs, c) for c in conditions),
     )
 
 
-def shared_settings(found: Findings) -> list[str]:
+def shared_settings(found: SweepResult) -> list[str]:
     """The settings that all runs have in common, one line each."""
     return [f"{key}: {value}" for key, value in found.setup.shared.items()]
 
 
-def outcome_table(found: Findings, evaluation: str) -> TextTable:
+def outcome_table(found: SweepResult, evaluation: str) -> TextTable:
     """Accuracy after training and the difference to the baseline."""
     problems, samples = found.setup.sizes[evaluation]
     return text_table(
@@ -115,43 +111,44 @@ def outcome_table(found: Findings, evaluation: str) -> TextTable:
     )
 
 
-def curve_table(found: Findings, evaluation: str) -> TextTable | None:
+def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
     """Held-out accuracy at some of the evaluated steps; None if no run logged it."""
     metric = f"eval/{evaluation}/accuracy"
-    curves = [found.curve(c, metric) for c in found.conditions]
-    steps = sorted({point.step for one in curves for point in one.points})
+    curves = {c: found.curve(c, metric) for c in found.conditions}
+    steps = sorted({point.step for one in curves.values() for point in one})
     if not steps:
         return None
     last = len(steps) - 1
     shown = sorted({steps[round(i * last / (CURVE_COLUMNS - 1))] for i in range(CURVE_COLUMNS)})
-    target = curves[0].points[-1].mean if curves[0].points else math.nan
+    baseline = curves[found.baseline]
+    target = baseline[-1].mean if baseline else math.nan
     rows = []
-    for one in curves:
-        means = {point.step: f"{point.mean:.4f}" for point in one.points}
+    for condition, one in curves.items():
+        means = {point.step: f"{point.mean:.4f}" for point in one}
         reached = first_step_at(one, target)
         cells = (means.get(step, "-") for step in shown)
-        rows.append((one.condition, *cells, "-" if reached is None else str(reached)))
+        rows.append((condition, *cells, "-" if reached is None else str(reached)))
     level = f" Reached at: the first evaluated step with the baseline's last mean, {target:.4f}."
     return TextTable(
         ("condition", *(f"step {step}" for step in shown), "reached at"),
         tuple(rows),
-        f"Accuracy on {evaluation} by step, mean over seeds.{level if curves[0].points else ''}",
+        f"Accuracy on {evaluation} by step, mean over seeds.{level if baseline else ''}",
     )
 
 
-def divergence_table(found: Findings) -> TextTable:
+def divergence_table(found: SweepResult) -> TextTable:
     """Percentiles of the divergence at the end of training."""
     return text_table(
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
         f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
-        found.endings,
+        found.trained,
         ("condition", lambda one: one.condition),
         ("seeds", lambda one: str(one.seeds(DIVERGENCE[0]))),
         *_late_means(dict(zip(MARKS, DIVERGENCE, strict=True))),
     )
 
 
-def weight_table(found: Findings) -> TextTable:
+def weight_table(found: SweepResult) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
     names = {
         "weight mean" if mark == "mean" else mark: m for mark, m in zip(WEIGHT_MARKS, WEIGHT, strict=True)
@@ -159,30 +156,30 @@ def weight_table(found: Findings) -> TextTable:
     return text_table(
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",
-        found.endings,
+        found.trained,
         ("condition", lambda one: one.condition),
         *_late_means(names | {"entropy mean": ENTROPY}),
     )
 
 
-def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[FinalMetrics], str]]]:
+def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[Trained], str]]]:
     """Columns of the mean at the end of training, by their heads."""
 
-    def column(metric: str) -> Callable[[FinalMetrics], str]:
-        return lambda one: f"{one.values[metric].mean:.3g}" if metric in one.values else "-"
+    def column(metric: str) -> Callable[[Trained], str]:
+        return lambda one: f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
 
     return ((head, column(metric)) for head, metric in metrics.items())
 
 
-def _unlogged(found: Findings, signal: str) -> str:
-    counts = [(e.condition, e.seeds(f"{signal}/mean"), len(found.runs(e.condition))) for e in found.endings]
+def _unlogged(found: SweepResult, signal: str) -> str:
+    counts = [(one.condition, one.seeds(f"{signal}/mean"), one.runs) for one in found.trained]
     lacking = [f"{condition} ({n} of {runs} runs)" for condition, n, runs in counts if n < runs]
     if not lacking:
         return ""
     return f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[{signal}] records it."
 
 
-def cost_table(found: Findings) -> TextTable:
+def cost_table(found: SweepResult) -> TextTable:
     """Wall time and tokens."""
     resumed = sum(run.resumed for condition in found.conditions for run in found.runs(condition))
     note = f" Resumed, {resumed} of the runs: of these only the last start is counted, and no step that was done twice."
@@ -190,7 +187,7 @@ def cost_table(found: Findings) -> TextTable:
         "Wall time and tokens sampled for training. Training includes evaluation and checkpoints; start is from the "
         "process to the first step; tokens/s are of the training time; all runs: start and training of every run, "
         f"one after another.{note if resumed else ''}",
-        found.costs,
+        found.trained,
         ("condition", lambda one: one.condition),
         ("runs", lambda one: str(one.runs)),
         ("training, s a run", lambda one: f"{one.train_seconds.mean:.1f}"),
@@ -200,13 +197,13 @@ def cost_table(found: Findings) -> TextTable:
         ("all runs, h", lambda one: f"{one.total_seconds / 3600:.2f}"),
         ("all tokens", lambda one: f"{one.total_tokens:,}"),
     )
-    runs, hours = sum(c.runs for c in found.costs), sum(c.total_seconds for c in found.costs) / 3600
-    tokens = sum(c.total_tokens for c in found.costs)
+    runs, hours = sum(c.runs for c in found.trained), sum(c.total_seconds for c in found.trained) / 3600
+    tokens = sum(c.total_tokens for c in found.trained)
     total = ("all", str(runs), "", "", "", "", f"{hours:.2f}", f"{tokens:,}")
     return replace(table, rows=(*table.rows, total))
 
 
-def difference_table(found: Findings) -> TextTable | None:
+def difference_table(found: SweepResult) -> TextTable | None:
     """The settings in which the conditions differ; None if there are none."""
     different = found.setup.different
     rows = ((key, *(values.get(c, "-") for c in found.conditions)) for key, values in different.items())
@@ -217,7 +214,7 @@ def difference_table(found: Findings) -> TextTable | None:
     return TextTable(("setting", *found.conditions), tuple(rows), caption) if different else None
 
 
-def versions_table(found: Findings) -> TextTable:
+def versions_table(found: SweepResult) -> TextTable:
     """Versions of the packages; a column for each set of versions."""
     versions = found.setup.versions
     heads = ["all runs"] if len(versions) == 1 else [listed(list(runs)) for _, runs in versions]
@@ -242,7 +239,7 @@ def signed(value: float) -> str:
     return f"{round(value, 4) + 0.0:+.4f}"
 
 
-def bands(found: Findings, conditions: Sequence[str]) -> str:
+def bands(found: SweepResult, conditions: Sequence[str]) -> str:
     """What the bands of these conditions' curves are."""
     few = [c for c in conditions if len(found.runs(c)) < LEAST_SEEDS]
     less = f"; with fewer than {LEAST_SEEDS} seeds ({listed(few)}) from the smallest to the largest run"

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from rlvr.analysis.sweep import tables
 from rlvr.analysis.sweep.compare import ConditionResult, ranking
-from rlvr.analysis.sweep.tables import Findings
+from rlvr.analysis.sweep.tables import SweepResult
 from rlvr.analysis.sweep.training import DIVERGENCE, ENTROPY, WEIGHT
 from rlvr.analysis.tables import TextTable, as_csv
 from rlvr.stats.accuracy import Estimate
@@ -21,7 +21,7 @@ _NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
 CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGHT)  # of training, by step
 
 
-def markdown(found: Findings) -> str:
+def markdown(found: SweepResult) -> str:
     """The report as Markdown."""
     steps = " or ".join(str(n) for n in found.setup.steps)
     lines = [f"# {found.sweep.name}", "", f"Baseline: {found.baseline}. {steps} steps. {tables.HOW}"]
@@ -63,30 +63,30 @@ def outcome_csv(rows: Sequence[ConditionResult]) -> str:
     return _csv(lines)
 
 
-def training_csv(found: Findings) -> str:
+def training_csv(found: SweepResult) -> str:
     """report_training.csv, one line a condition: the end of training with intervals over seeds, time, tokens."""
     lines = []
-    for ending, cost in zip(found.endings, found.costs, strict=True):
-        values: dict[str, object] = {"condition": cost.condition, "runs": cost.runs}
+    for one in found.trained:
+        values: dict[str, object] = {"condition": one.condition, "runs": one.runs}
         for name in ("train_seconds", "setup_seconds", "tokens"):
-            mean = _named(name, getattr(cost, name))
+            mean = _named(name, getattr(one, name))
             values |= {key: value for key, value in mean.items() if key != f"{name}_seeds"}
-        values |= {"total_seconds": cost.total_seconds, "total_tokens": cost.total_tokens}
-        values["tokens_per_second"] = cost.tokens_per_second
+        values |= {"total_seconds": one.total_seconds, "total_tokens": one.total_tokens}
+        values["tokens_per_second"] = one.tokens_per_second
         for metric in (*DIVERGENCE, *WEIGHT, ENTROPY):
-            values |= _named(metric, ending.values.get(metric, _NO_MEAN))
+            values |= _named(metric, one.ending.get(metric, _NO_MEAN))
         lines.append(values)
     return _csv(lines)
 
 
-def curves_csv(found: Findings) -> str:
+def curves_csv(found: SweepResult) -> str:
     """report_curves.csv, one line for each condition, metric and step: mean over seeds and the band's ends."""
     metrics = [f"eval/{name}/{part}" for name in found.evaluations for part in ("accuracy", "length")]
     lines: list[dict[str, object]] = [
         {"condition": condition, "metric": metric} | asdict(point)
         for metric in (*metrics, *CURVES)
         for condition in found.conditions
-        for point in found.curve(condition, metric).points
+        for point in found.curve(condition, metric)
     ]
     return _csv(lines, ("condition", "metric", "step", "mean", "low", "high", "seeds"))
 

@@ -30,39 +30,27 @@ class Point:
     seeds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A metric of one condition over the steps."""
-
-    condition: str
-    metric: str
-    points: tuple[Point, ...]
+Curve = tuple[Point, ...]  # a metric of one condition over the steps
 
 
 @dataclass(frozen=True, slots=True)
-class FinalMetrics:
-    """A condition's metrics over the last fifth of the steps: of each run the mean, over runs with an interval."""
-
-    condition: str
-    values: dict[str, SeedMean]  # metric -> mean over seeds; without those that no run logged
-
-    def seeds(self, metric: str) -> int:
-        """How many runs logged the metric."""
-        return self.values[metric].seeds if metric in self.values else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What the runs of a condition took."""
+class Trained:
+    """What the training of a condition came to and what it took, over its runs."""
 
     condition: str
     runs: int
+    # metric -> mean over seeds of each run's mean over the last fifth of the steps; without what no run logged
+    ending: dict[str, SeedMean]
     train_seconds: SeedMean  # the training loop, evaluation and checkpoints included
     setup_seconds: SeedMean
     tokens: SeedMean  # sampled for training
     total_seconds: float  # setup and training of all the runs
     total_tokens: int
     tokens_per_second: float  # all tokens by all seconds of training
+
+    def seeds(self, metric: str) -> int:
+        """How many runs logged the metric."""
+        return self.ending[metric].seeds if metric in self.ending else 0
 
 
 def curve(runs: Sequence[FinishedRun], condition: str, metric: str) -> Curve:
@@ -78,39 +66,26 @@ def curve(runs: Sequence[FinishedRun], condition: str, metric: str) -> Curve:
         found = seed_mean(values)
         low, high = (found.low, found.high) if len(values) >= LEAST_SEEDS else (min(values), max(values))
         points.append(Point(step, found.mean, low, high, len(values)))
-    return Curve(condition, metric, tuple(points))
+    return tuple(points)
 
 
 def first_step_at(found: Curve, level: float) -> int | None:
     """The first step whose mean over seeds reaches the level, None if none does; 1e-9 is for rounding."""
-    return next((point.step for point in found.points if point.mean >= level - 1e-9), None)
+    return next((point.step for point in found if point.mean >= level - 1e-9), None)
 
 
-def ending(runs: Sequence[FinishedRun], condition: str) -> FinalMetrics:
-    """The metrics of divergence, weight and entropy at the end of a condition's training."""
-    values = {}
-    for metric in (*DIVERGENCE, *WEIGHT, ENTROPY):
-        means = [
-            m for run in runs if run.condition == condition and (m := _late_mean(run, metric)) is not None
-        ]
-        if means:
-            values[metric] = seed_mean(means)
-    return FinalMetrics(condition, values)
-
-
-def _late_mean(run: FinishedRun, metric: str) -> float | None:
-    first = run.steps - math.ceil(run.steps / LAST_PART) + 1
-    values = [row[metric] for step, row in run.train.items() if step >= first and metric in row]
-    return sum(values) / len(values) if values else None
-
-
-def cost(runs: Sequence[FinishedRun], condition: str) -> Cost:
-    """Wall time and tokens of a condition."""
+def trained(runs: Sequence[FinishedRun], condition: str) -> Trained:
+    """The end of a condition's training, its wall time and tokens."""
     own = [run for run in runs if run.condition == condition]
+    late = {
+        metric: [mean for run in own if (mean := _late_mean(run, metric)) is not None]
+        for metric in (*DIVERGENCE, *WEIGHT, ENTROPY)
+    }
     seconds, tokens = sum(run.train_seconds for run in own), sum(run.tokens for run in own)
-    return Cost(
+    return Trained(
         condition=condition,
         runs=len(own),
+        ending={metric: seed_mean(means) for metric, means in late.items() if means},
         train_seconds=seed_mean([run.train_seconds for run in own]),
         setup_seconds=seed_mean([run.setup_seconds for run in own]),
         tokens=seed_mean([run.tokens for run in own]),
@@ -118,3 +93,9 @@ def cost(runs: Sequence[FinishedRun], condition: str) -> Cost:
         total_tokens=tokens,
         tokens_per_second=tokens / seconds if seconds > 0 else math.nan,
     )
+
+
+def _late_mean(run: FinishedRun, metric: str) -> float | None:
+    first = run.steps - math.ceil(run.steps / LAST_PART) + 1
+    values = [row[metric] for step, row in run.train.items() if step >= first and metric in row]
+    return sum(values) / len(values) if values else None

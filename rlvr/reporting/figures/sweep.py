@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rlvr.analysis.sweep.compare import ConditionResult
-from rlvr.analysis.sweep.tables import Findings, bands
+from rlvr.analysis.sweep.tables import SweepResult, bands
 from rlvr.analysis.sweep.training import Curve
 from rlvr.analysis.tables import where
 from rlvr.reporting.figures.canvas import (
@@ -67,18 +67,18 @@ def held_out(evaluation: str) -> Panel:
     )
 
 
-def overview(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
+def overview(found: SweepResult, panels: Sequence[Panel]) -> Iterator[Figure]:
     """Each panel with all conditions, where a run logged its metric."""
     for panel in panels:
-        if any(found.curve(condition, panel.main).points for condition in found.conditions):
+        if any(found.curve(condition, panel.main) for condition in found.conditions):
             yield _conditions(found, panel, found.conditions)
 
 
-def one_by_one(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
+def one_by_one(found: SweepResult, panels: Sequence[Panel]) -> Iterator[Figure]:
     """Condition by condition, each panel over that of the baseline; a panel has the same axes everywhere."""
     for condition in found.conditions:
         for panel in panels:
-            if condition != found.baseline and found.curve(condition, panel.main).points:
+            if condition != found.baseline and found.curve(condition, panel.main):
                 name, title = f"{panel.name}_{slug(condition)}", f"{label(condition)}: {panel.title.lower()}"
                 limits = _limits([found.curve(c, panel.main) for c in found.conditions])
                 one = replace(panel, name=name, title=title)
@@ -86,10 +86,10 @@ def one_by_one(found: Findings, panels: Sequence[Panel]) -> Iterator[Figure]:
 
 
 def _conditions(
-    found: Findings, panel: Panel, conditions: Sequence[str], limits: tuple[float, float] | None = None
+    found: SweepResult, panel: Panel, conditions: Sequence[str], limits: tuple[float, float] | None = None
 ) -> Figure:
     curves = {c: found.curve(c, panel.main) for c in conditions}
-    shown = [c for c, curve in curves.items() if curve.points]
+    shown = [c for c, curve in curves.items() if curve]
     drawn = _points("condition", curves)
     columns = 1 if any(len(label(condition)) > LONG for condition in shown) else 2
 
@@ -114,19 +114,19 @@ def _conditions(
 
 
 def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
-    rows = ((name, *astuple(point)) for name, curve in curves.items() for point in curve.points)
+    rows = ((name, *astuple(point)) for name, curve in curves.items() for point in curve)
     return numbers((first, "step", "mean", *BAND, "seeds"), rows)
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
-    ends = [end for one in curves for p in one.points for end in (p.low, p.high)]
+    ends = [end for one in curves for p in one for end in (p.low, p.high)]
     if not ends:
         return None
     margin = 0.04 * (max(ends) - min(ends)) or 0.01
     return min(ends) - margin, max(ends) + margin
 
 
-def differences(found: Findings, evaluation: str) -> Figure | None:
+def differences(found: SweepResult, evaluation: str) -> Figure | None:
     """The difference of each condition to the baseline, both intervals, and the single seeds."""
     rows = [row for row in found.rows if row.evaluation == evaluation and row.gain is not None]
     if not rows:
@@ -175,18 +175,18 @@ def _difference_rows(row: ConditionResult) -> Iterator[tuple[object, ...]]:
             yield row.condition, what, found.mean, *ends
 
 
-def divergence(found: Findings) -> Iterator[Figure]:
+def divergence(found: SweepResult) -> Iterator[Figure]:
     """Percentiles of JS(policy, base) over steps, one figure a condition, on the same axes."""
-    drawn = {c: [found.curve(c, metric) for metric in LABELS] for c in found.conditions}
-    limits = _limits([one for curves in drawn.values() for one in curves])
+    drawn = {c: {metric: found.curve(c, metric) for metric in LABELS} for c in found.conditions}
+    limits = _limits([one for curves in drawn.values() for one in curves.values()])
     for condition, curves in drawn.items():
-        logged = {one.metric: one for one in curves if one.points}
+        logged = {metric: one for metric, one in curves.items() if one}
         if logged and limits is not None:
             yield _percentiles(found, condition, logged, (max(0.0, limits[0]), limits[1]))
 
 
 def _percentiles(
-    found: Findings, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
+    found: SweepResult, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
 ) -> Figure:
     drawn = _points("metric", curves)
     lines = series(

@@ -204,9 +204,9 @@ def test_actors_write_the_same_responses(tmp_path: Path):
         batch=16,
     )
     todo = jobs(11, 2, 0.02)
-    with DecodePool(spec) as one:
+    with DecodePool(spec, CrossSampleConfig()) as one:
         expected = one.decode("reverse", "js", todo)
-    with DecodePool(spec, actors=2) as two:
+    with DecodePool(spec, CrossSampleConfig(actors=2)) as two:
         got = two.decode("reverse", "js", todo)
         assert two.decode("forward", "random", []) == []
     assert [g.token_ids.tolist() for g in got] == [e.token_ids.tolist() for e in expected]

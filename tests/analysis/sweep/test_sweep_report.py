@@ -12,7 +12,7 @@ import pytest
 
 from rlvr.analysis.sweep.compare import ConditionResult, choose_baseline, compare_conditions, ranking
 from rlvr.analysis.sweep.runs import read_sweep
-from rlvr.analysis.sweep.tables import find, signed
+from rlvr.analysis.sweep.tables import signed, sweep_result
 from rlvr.analysis.sweep.text import markdown, outcome_csv
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import EvalResult, compare
@@ -53,7 +53,7 @@ def test_too_few_seeds_are_not_ranked(tmp_path: Path) -> None:
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
         make_run(tmp_path, "recipe-dapo_high", seed, {"amc": 6 + seed})
     make_run(tmp_path, "recipe-dapo_high", 3, {"amc": 9}, finished=False)
-    found = find(read_sweep(tmp_path), "recipe-dapo")
+    found = sweep_result(read_sweep(tmp_path), "recipe-dapo")
     rows = found.rows
     assert rows[1].verdict == "too few seeds: 2 in common with the baseline, at least 3 needed"
     text = markdown(found)
@@ -149,7 +149,7 @@ def test_no_seed_in_common_is_said_and_not_ranked(tmp_path: Path) -> None:
 def test_an_interval_over_problems_needs_the_samples(tmp_path: Path) -> None:
     job = make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
     (job / "samples" / "eval_000010.jsonl").unlink()
-    found = find(read_sweep(tmp_path), "recipe-dapo")
+    found = sweep_result(read_sweep(tmp_path), "recipe-dapo")
     assert found.rows[0].problems is None
     assert found.notes == ("recipe-dapo_seed-1: no eval_000010.jsonl, so it has no interval over problems.",)
     assert "| recipe-dapo | 1 | 0.3000 | unknown | - |" in markdown(found)

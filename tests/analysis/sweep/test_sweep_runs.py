@@ -11,7 +11,7 @@ import pytest
 from rlvr.analysis.sweep.compare import compare_conditions
 from rlvr.analysis.sweep.runs import flatten, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable, setup_of
-from rlvr.analysis.sweep.tables import find
+from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import markdown
 from rlvr.cli.planned import planned_jobs
 from rlvr.errors import DataError
@@ -69,9 +69,9 @@ def test_a_run_without_metrics_still_counts_for_the_result(tmp_path: Path) -> No
     for seed in (1, 2, 3):
         job = make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
     (job / "metrics.jsonl").unlink()
-    found = find(read_sweep(tmp_path), "recipe-dapo")
+    found = sweep_result(read_sweep(tmp_path), "recipe-dapo")
     assert found.rows[0].seeds.seeds == 3
-    assert [p.seeds for p in found.curve("recipe-dapo", "accuracy").points] == [2] * 10
+    assert [p.seeds for p in found.curve("recipe-dapo", "accuracy")] == [2] * 10
     assert "recipe-dapo_seed-3: no metrics.jsonl" in markdown(found)
 
 
@@ -109,7 +109,7 @@ def test_jobs_that_never_started_are_named(tmp_path: Path) -> None:
     found = read_sweep(tmp_path, planned_jobs(tmp_path))
     assert found.unfinished == ("recipe-dapo_high_seed-1",)
     assert found.not_started == ("recipe-dapo_high_seed-2", "recipe-dapo_seed-2")
-    said = find(found, "recipe-dapo").notes
+    said = sweep_result(found, "recipe-dapo").notes
     assert said[0] == "Left out, not finished: recipe-dapo_high (seed 1)."
     assert said[1] == "Left out, not started: recipe-dapo_high (seed 2), recipe-dapo (seed 2)."
     plan.write_text("hydra: 3\n")
@@ -199,4 +199,4 @@ def test_flatten() -> None:
 
 
 def test_a_whole_sweep_has_no_notes(tmp_path: Path) -> None:
-    assert find(read_sweep(make_sweep(tmp_path)), "recipe-dapo").notes == ()
+    assert sweep_result(read_sweep(make_sweep(tmp_path)), "recipe-dapo").notes == ()

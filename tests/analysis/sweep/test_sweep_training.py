@@ -14,12 +14,12 @@ from rlvr.analysis.sweep.tables import (
     cost_table,
     curve_table,
     divergence_table,
-    find,
     outcome_table,
+    sweep_result,
     weight_table,
 )
 from rlvr.analysis.sweep.text import curves_csv, training_csv
-from rlvr.analysis.sweep.training import Curve, Point, curve, ending, first_step_at
+from rlvr.analysis.sweep.training import Point, curve, first_step_at, trained
 from rlvr.stats.seeds import t_quantile
 from tests.helpers.sweep_cases import make_run
 
@@ -27,7 +27,7 @@ from tests.helpers.sweep_cases import make_run
 def test_a_band_is_the_t_interval_over_seeds(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
-    first = curve(read_sweep(tmp_path).runs, "recipe-dapo", "accuracy").points[0]
+    first = curve(read_sweep(tmp_path).runs, "recipe-dapo", "accuracy")[0]
     assert (first.step, first.seeds) == (1, 3)
     assert first.mean == pytest.approx(0.112)  # 0.111, 0.112, 0.113: sd 0.001
     assert first.high - first.mean == pytest.approx(t_quantile(0.975, 2) * 0.001 / 3**0.5)
@@ -38,10 +38,10 @@ def test_a_band_of_two_seeds_is_their_range(tmp_path: Path) -> None:
         make_run(tmp_path, "recipe-dapo", seed, {"amc": right})
     make_run(tmp_path, "recipe-dapo", 3, {"amc": 9}, finished=False)
     sweep = read_sweep(tmp_path)
-    last = curve(sweep.runs, "recipe-dapo", "eval/amc/accuracy").points[-1]
+    last = curve(sweep.runs, "recipe-dapo", "eval/amc/accuracy")[-1]
     assert (last.step, last.seeds) == (10, 2)
     assert (last.low, last.mean, last.high) == pytest.approx((0.3, 0.4, 0.5))
-    said = bands(find(sweep, "recipe-dapo"), ["recipe-dapo"])
+    said = bands(sweep_result(sweep, "recipe-dapo"), ["recipe-dapo"])
     assert "with fewer than 3 seeds (recipe-dapo) from the smallest to the largest" in said
 
 
@@ -50,12 +50,12 @@ def test_a_seed_that_lacks_a_step_is_not_counted_there(tmp_path: Path) -> None:
         job = make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
     lines = (job / "metrics.jsonl").read_text().splitlines()
     (job / "metrics.jsonl").write_text("\n".join(lines[:2] + lines[3:]))
-    points = curve(read_sweep(tmp_path).runs, "recipe-dapo", "accuracy").points
+    points = curve(read_sweep(tmp_path).runs, "recipe-dapo", "accuracy")
     assert [p.seeds for p in points] == [4, 3, *[4] * 8]
 
 
 def test_the_first_step_at_a_level() -> None:
-    found = Curve("c", "m", tuple(Point(s, m, m, m, 1) for s, m in ((0, 0.1), (5, 0.3), (10, 0.2))))
+    found = tuple(Point(s, m, m, m, 1) for s, m in ((0, 0.1), (5, 0.3), (10, 0.2)))
     assert first_step_at(found, 0.3) == 5
     assert first_step_at(found, 0.31) is None
 
@@ -63,7 +63,7 @@ def test_the_first_step_at_a_level() -> None:
 def test_the_end_of_training_is_the_last_fifth(tmp_path: Path) -> None:
     for seed, js in ((1, 0.01), (2, 0.02), (3, None)):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3}, js=js)
-    found = ending(read_sweep(tmp_path).runs, "recipe-dapo").values
+    found = trained(read_sweep(tmp_path).runs, "recipe-dapo").ending
     assert found["js_base/mean"].mean == pytest.approx((0.095 + 0.19) / 2)  # steps 9 and 10
     assert found["js_base/p99"].mean == pytest.approx(5 * (0.095 + 0.19) / 2)
     assert (found["js_base/mean"].seeds, found["token_weight/p50"].seeds) == (2, 3)
@@ -73,7 +73,7 @@ def test_the_tables_show_what_was_not_recorded(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
         make_run(tmp_path, "recipe-x", seed, {"amc": 6}, js=None)
-    found = find(read_sweep(tmp_path), "recipe-dapo")
+    found = sweep_result(read_sweep(tmp_path), "recipe-dapo")
     shown = divergence_table(found)
     assert shown.rows == (
         ("recipe-dapo", "3", "0.095", "0.19", "0.285", "0.38", "0.475"),
@@ -93,7 +93,7 @@ def test_the_tables_show_what_was_not_recorded(tmp_path: Path) -> None:
 
 def test_a_level_that_holds_from_the_start_is_reached_at_step_0(tmp_path: Path) -> None:
     make_run(tmp_path, "recipe-dapo", 1, {"amc": 1})  # 0.1, as before training
-    shown = curve_table(find(read_sweep(tmp_path), "recipe-dapo"), "amc")
+    shown = curve_table(sweep_result(read_sweep(tmp_path), "recipe-dapo"), "amc")
     assert shown is not None
     assert shown.rows == (("recipe-dapo", "0.1000", "0.1000", "0.1000", "0"),)
 
@@ -102,7 +102,7 @@ def test_time_and_tokens(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
     make_run(tmp_path, "recipe-x", 4, {"amc": 3})
-    found = find(read_sweep(tmp_path), "recipe-dapo")
+    found = sweep_result(read_sweep(tmp_path), "recipe-dapo")
     assert cost_table(found).rows == (
         ("recipe-dapo", "3", "200.0", "20.0", "2,000", "10", "0.18", "6,000"),  # (600 + 60) s
         ("recipe-x", "1", "400.0", "20.0", "4,000", "10", "0.12", "4,000"),
@@ -111,7 +111,7 @@ def test_time_and_tokens(tmp_path: Path) -> None:
     assert "Resumed" not in cost_table(found).caption
     file = tmp_path / "recipe-x_seed-4" / "summary.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"resumed_from": "checkpoints/step_000005"}))
-    assert "Resumed, 1 of the runs" in cost_table(find(read_sweep(tmp_path), "recipe-dapo")).caption
+    assert "Resumed, 1 of the runs" in cost_table(sweep_result(read_sweep(tmp_path), "recipe-dapo")).caption
     first, second = csv.DictReader(training_csv(found).splitlines())
     assert float(first["js_base/p99_mean"]) == pytest.approx(0.475)
     assert (second["train_seconds_mean"], second["train_seconds_low"]) == ("400.0", "")
@@ -119,7 +119,7 @@ def test_time_and_tokens(tmp_path: Path) -> None:
 
 def test_the_curves_as_csv(tmp_path: Path) -> None:
     make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
-    rows = list(csv.DictReader(curves_csv(find(read_sweep(tmp_path), "recipe-dapo")).splitlines()))
+    rows = list(csv.DictReader(curves_csv(sweep_result(read_sweep(tmp_path), "recipe-dapo")).splitlines()))
     held_out = [(r["step"], r["mean"], r["seeds"]) for r in rows if r["metric"] == "eval/amc/accuracy"]
     assert held_out == [("0", "0.1", "1"), ("5", "0.2", "1"), ("10", "0.3", "1")]
     assert sum(r["metric"] == "js_base/p95" for r in rows) == 10
