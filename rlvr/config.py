@@ -33,8 +33,12 @@ class SourceConfig:
     A local file under a known name is read as a copy of that set, or as it stands where its first row is no such copy.
     """
 
-    name: str = MISSING  # arithmetic, gsm8k, math, math500, aime24, ... or a label for a local file
-    path: str | None = None  # jsonl, parquet or csv file, or a folder of them; null: built in or from the hub
+    name: str = MISSING  # arithmetic, gsm8k, math, ..., owner/name on the hub, or a label for a local file
+    path: str | None = (
+        None  # json, jsonl, jsonl.gz, parquet or csv file, or a folder; null: built in or from the hub
+    )
+    subset: str | None = None  # configuration of a data set on the hub, such as main
+    format: str | None = None  # plain | verl | trl | openrlhf; null: told from the first row
     split: str | None = None  # null: the training split in data.train, the test split in data.eval
     # Column names; null: the usual ones. A question that is a list of messages goes whole into template=chat.
     question: str | None = None

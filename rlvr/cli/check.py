@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
+from rlvr.data.formats import PLAIN
 from rlvr.data.prompts import template_of
 from rlvr.data.sources import all_sources, rules_of
 from rlvr.data.stream import MixtureSource, PromptStream
@@ -70,12 +71,12 @@ def check(cfg: Config) -> None:
 def described_data(inputs: TrainingInputs) -> str:
     """Names and sizes of the training stream and the evaluation sets, and what was left out of them."""
     sets = [
-        (f"train {part.name}{share}", part.size, part.left_out)
+        (f"train {part.name}{share}", part.size, part.left_out, part.format)
         for part, share in zip(inputs.stream.parts, _shares(inputs.stream), strict=True)
     ]
-    sets += [(f"eval {chosen.name}", len(chosen.prompts), chosen.left_out) for chosen in inputs.eval_sets]
+    sets += [(f"eval {s.name}", len(s.prompts), s.left_out, s.format) for s in inputs.eval_sets]
     lines = []
-    for name, size, left_out in sets:
+    for name, size, left_out, form in sets:
         counts = {
             "bad rows left out": len(left_out.bad_rows),
             "long prompts left out": len(left_out.long_prompts),
@@ -83,7 +84,8 @@ def described_data(inputs: TrainingInputs) -> str:
         }
         said = [f"{count} {what}" for what, count in counts.items() if count]
         size_said = "made as they are needed, without end" if size is None else f"{size} problems"
-        lines.append(", ".join([f"{name}: {size_said}", *said]))
+        read = [f"rows as {form} writes them"] if form not in ("", PLAIN) else []
+        lines.append(", ".join([f"{name}: {size_said}", *read, *said]))
     return "\n               ".join(lines)
 
 

@@ -1,10 +1,12 @@
-"""Read the rows of a data set from the Hugging Face hub, or from local jsonl, parquet and csv files."""
+"""Read the rows of a data set from the Hugging Face hub, or from local json, jsonl, parquet and csv files."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 from rlvr.data.catalog import CatalogEntry
 from rlvr.errors import DataError
 
-SUFFIXES = (".jsonl", ".parquet", ".csv")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv")
 KINDS = ", ".join(SUFFIXES)
+# Files beside the rows of a data set: what the `datasets` library writes about them.
+ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 SPLITS = ("train", "validation", "test")
 
 
@@ -61,20 +65,33 @@ def local_rows(path: Path, split: str | None) -> Iterator[Row]:
     not exist or holds no data file, for a folder of several splits when none is named, and for a file that
     cannot be read.
     """
-    readers = {".jsonl": _jsonl_rows, ".parquet": _parquet_rows, ".csv": _csv_rows}
+    readers = {
+        ".jsonl": _jsonl_rows,
+        ".jsonl.gz": _packed_rows,
+        ".json": _json_rows,
+        ".parquet": _parquet_rows,
+        ".csv": _csv_rows,
+    }
     files = _local_files(path, split)
     for file in files:
-        yield from readers[file.suffix](file)
+        yield from readers[_suffix(file)](file)
+
+
+def _suffix(file: Path) -> str:
+    """The suffix by which a data file is read; empty where there is none."""
+    return next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), "")
 
 
 def _local_files(path: Path, split: str | None) -> list[Path]:
     if not path.exists():
         raise DataError(f"data path {path} does not exist; expected a {KINDS} file or a folder of them")
     if path.is_file():
-        if path.suffix not in SUFFIXES:
+        if not _suffix(path):
             raise DataError(f"data file {path} ends in {path.suffix!r}; expected {KINDS}")
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    files = sorted(
+        file for file in path.rglob("*") if _suffix(file) and file.name not in ABOUT and file.is_file()
+    )
     if split is not None:
         files = [file for file in files if file.name.startswith(split)]
     splits = {name for name in SPLITS if any(file.name.startswith(name) for file in files)}
@@ -90,19 +107,55 @@ def _local_files(path: Path, split: str | None) -> list[Path]:
 
 def _jsonl_rows(file: Path) -> Iterator[Row]:
     with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line.decode("utf-8-sig"))
-            except ValueError as error:  # untrusted input: covers bad JSON and bad UTF-8
-                yield Row(str(file), file.stem, number, None, f"is not JSON: {error}")
-                continue
-            if isinstance(values, dict):
-                yield Row(str(file), file.stem, number, values)
-            else:
-                kind = type(values).__name__
-                yield Row(str(file), file.stem, number, None, f"is a JSON {kind}, expected an object")
+        yield from _rows_of_lines(file, lines)
+
+
+def _packed_rows(file: Path) -> Iterator[Row]:
+    try:
+        with gzip.open(file, "rb") as lines:
+            yield from _rows_of_lines(file, lines)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:  # untrusted input: say which file it was
+        raise DataError(f"data file {file} is not a readable gzip file: {error}") from error
+
+
+def _json_rows(file: Path) -> Iterator[Row]:
+    """The objects of a list, or of the only list in an object; a file with an object a line is read as such."""
+    raw = file.read_bytes()
+    try:
+        content = json.loads(raw.decode("utf-8-sig"))
+    except ValueError:  # no single value: lines, of which each bad one is reported
+        yield from _rows_of_lines(file, raw.splitlines())
+        return
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        content = lists[0] if len(content) == len(lists) == 1 else [content]
+    if not isinstance(content, list):
+        raise DataError(
+            f"data file {file} is a JSON {type(content).__name__}; expected a list of objects, or an object a line"
+        )
+    for number, values in enumerate(content, start=1):
+        yield _row(file, number, values)
+
+
+def _rows_of_lines(file: Path, lines: Iterable[bytes]) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield _row(file, number, json.loads(line.decode("utf-8-sig")))
+        except ValueError as error:  # untrusted input: covers bad JSON and bad UTF-8
+            yield Row(str(file), _part(file), number, None, f"is not JSON: {error}")
+
+
+def _row(file: Path, number: int, values: Any) -> Row:
+    if isinstance(values, dict):
+        return Row(str(file), _part(file), number, values)
+    kind = type(values).__name__
+    return Row(str(file), _part(file), number, None, f"is a JSON {kind}, expected an object")
+
+
+def _part(file: Path) -> str:
+    return file.name.removesuffix(_suffix(file))
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:

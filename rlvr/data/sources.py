@@ -6,6 +6,7 @@ Files are untrusted input: every row that cannot become a problem is reported wi
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +16,7 @@ from typing import Any
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.arithmetic import held_out, train_problem
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
+from rlvr.data.formats import FORMATS, PLAIN, described
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
 from rlvr.data.sums import SIZES, sums
 from rlvr.errors import DataError
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 ARITHMETIC = "arithmetic"
 ARITHMETIC_HELD_OUT = "arithmetic_heldout"
 HELD_OUT_SIZE = 200  # problems of arithmetic_heldout when the configuration sets no limit
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
 ROWS_LISTED = 5  # bad rows that an error message names
 _CONVERSATION = "is a conversation ({}), which only data.template=chat passes on whole"
 
@@ -53,6 +56,9 @@ class LoadedSource:
     problems: tuple[Problem, ...]
     bad_rows: tuple[BadRow, ...] = ()
     repeated: int = 0  # exact repetitions that the published file is known to contain
+    format: str = (
+        ""  # of its rows, a name in `rlvr.data.formats`; empty for the known sets and the built-in ones
+    )
 
 
 class _BadCell(ValueError):
@@ -79,13 +85,15 @@ def load_problems(
     if cfg.path is None and (made := _made_here(cfg)) is not None:
         rules = rules_of(cfg)
         return LoadedSource(cfg.name, tuple(replace(problem, rules=rules) for problem in made))
-    entry = _entry(cfg)
+    known = _known(cfg)
     if cfg.path is not None:
         rows = local_rows(Path(cfg.path).expanduser(), cfg.split)
-        entry, rows = _format_of_file(cfg, entry, rows)
     else:
-        rows = hub_rows(entry, cfg.split or (entry.eval_split if evaluation else entry.train_split))
-    loaded = _collect(cfg, entry, rows, conversations)
+        hub = known or CatalogEntry(cfg.name)
+        hub = hub if cfg.subset is None else replace(hub, config=cfg.subset)
+        rows = hub_rows(hub, cfg.split or (hub.eval_split if evaluation else hub.train_split))
+    chosen, entry, rows = _format_of_rows(cfg, known, rows)
+    loaded = replace(_collect(cfg, entry, rows, conversations), format=chosen)
     _report(loaded, on_bad_row)
     return loaded
 
@@ -105,15 +113,21 @@ def _made_here(cfg: SourceConfig) -> Sequence[Problem] | None:
     return None
 
 
-def _entry(cfg: SourceConfig) -> CatalogEntry:
-    """The catalogue entry of the name, with the configuration's columns in place of the usual ones."""
-    if cfg.path is None and cfg.name not in CATALOG:
+def _known(cfg: SourceConfig) -> CatalogEntry | None:
+    """The catalogue entry of the name, with the configuration's columns in place of the usual ones, if it is known.
+
+    Raises:
+        DataError: a name that is neither known nor of the form that the hub has, without a path.
+    """
+    if cfg.path is None and cfg.name not in CATALOG and not HUB_NAME.fullmatch(cfg.name):
         known = ", ".join([ARITHMETIC, ARITHMETIC_HELD_OUT, *SIZES, *CATALOG])
         raise DataError(
-            f"unknown data set {cfg.name!r}; expected one of {known}, or any label together with the path of "
-            f"a {KINDS} file or a folder of them"
+            f"unknown data set {cfg.name!r}; expected one of {known}, owner/name on the hub, or any label together "
+            f"with the path of a {KINDS} file or a folder of them"
         )
-    return _with_columns(CATALOG.get(cfg.name, LOCAL_FILE), cfg)
+    if cfg.name not in CATALOG or cfg.format is not None:
+        return None
+    return _with_columns(CATALOG[cfg.name], cfg)
 
 
 def _with_columns(entry: CatalogEntry, cfg: SourceConfig) -> CatalogEntry:
@@ -130,33 +144,46 @@ def _with_columns(entry: CatalogEntry, cfg: SourceConfig) -> CatalogEntry:
     )
 
 
-def _format_of_file(
-    cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[Row]
-) -> tuple[CatalogEntry, Iterator[Row]]:
-    """How to read a local file under the name of a known data set: as a copy of it, or as a file of the user's own.
+def _format_of_rows(
+    cfg: SourceConfig, known: CatalogEntry | None, rows: Iterator[Row]
+) -> tuple[str, CatalogEntry, Iterator[Row]]:
+    """How to read rows: the format's name, what it looks for, and all the rows.
 
-    The first row that is one decides: it is a copy unless only the format of own files can read that row.
+    A known set on the hub is read as such. Otherwise the first row that is one decides: a known name means a copy of
+    that set, unless only another format can read that row; then the first format that can, or the plain one.
     """
-    own = _with_columns(LOCAL_FILE, cfg)
-    if cfg.name not in CATALOG:
-        return entry, rows
+    formats = {name: _with_columns(entry, cfg) for name, entry in FORMATS.items()}
+    if cfg.format is not None:
+        return cfg.format, formats[cfg.format], rows
+    if known is not None and cfg.path is None:
+        return "", known, rows
     seen: list[Row] = []
+    first = next((row for row in _noting(rows, seen) if row.values is not None), None)
+    rows = chain(seen, rows)
+    reason = "" if first is None or known is None else _unreadable(cfg, known, first)
+    if known is not None and not reason:
+        return "", known, rows
+    fitting = (
+        [] if first is None else [n for n, entry in formats.items() if not _unreadable(cfg, entry, first)]
+    )
+    if known is not None and first is not None:
+        if not fitting:
+            return "", known, rows
+        log.warning(
+            "data source %s: %s is no copy of that data set (row %d%s): it is read as it stands",
+            cfg.name,
+            first.file,
+            first.number,
+            reason,
+        )
+    chosen = fitting[0] if fitting else PLAIN
+    return chosen, formats[chosen], rows
+
+
+def _noting(rows: Iterator[Row], seen: list[Row]) -> Iterator[Row]:
     for row in rows:
         seen.append(row)
-        if row.values is None:
-            continue
-        reason = _unreadable(cfg, entry, row)
-        if reason and not _unreadable(cfg, own, row):
-            log.warning(
-                "data source %s: %s is no copy of that data set (row %d%s): it is read as it stands",
-                cfg.name,
-                row.file,
-                row.number,
-                reason,
-            )
-            entry = own
-        break
-    return entry, chain(seen, rows)
+        yield row
 
 
 def _unreadable(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> str:
@@ -221,6 +248,11 @@ def all_sources(cfg: DataConfig) -> list[SourceConfig]:
     return [*cfg.training, *cfg.eval]
 
 
+def is_on_the_hub(cfg: SourceConfig) -> bool:
+    """Whether a source is read from the hub."""
+    return cfg.path is None and (cfg.name in CATALOG or HUB_NAME.fullmatch(cfg.name) is not None)
+
+
 def is_endless(cfg: SourceConfig) -> bool:
     """Whether a training source has no last problem."""
     return cfg.name == ARITHMETIC and cfg.path is None and cfg.limit is None
@@ -256,6 +288,7 @@ def _report(loaded: LoadedSource, on_bad_row: str) -> None:
             f"data source {loaded.name!r}: {len(loaded.bad_rows)} bad rows:{listed}\n"
             "Correct the rows, name the right columns (question, answer, id of the source), "
             "or set data.on_bad_row=skip to go on without them"
+            + ("" if loaded.problems else f". Rows that are read unasked: {described(FORMATS)}")
         )
     if not loaded.problems:
         raise DataError(

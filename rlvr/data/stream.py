@@ -46,6 +46,7 @@ class EvalSet:
     name: str
     prompts: tuple[Prompt, ...]
     left_out: LeftOut = LeftOut()
+    format: str = ""  # of its rows, see `rlvr.data.formats`
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -114,6 +115,7 @@ class PromptStream:
     name: str
     source: PromptSource
     left_out: LeftOut = LeftOut()
+    format: str = ""  # of its rows, see `rlvr.data.formats`
 
     @property
     def size(self) -> int | None:
@@ -207,7 +209,8 @@ def build_training_stream(
         fitting, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         shared = tuple(pair for pair in overlaps if pair.train_id in ids)
         left_out = LeftOut(part.loaded.bad_rows, long, shared)
-        parts.append(PromptStream(source.name, EpochSource(fitting, seed, cfg.shuffle), left_out))
+        epochs = EpochSource(fitting, seed, cfg.shuffle)
+        parts.append(PromptStream(source.name, epochs, left_out, part.loaded.format))
     if len(parts) == 1:
         return parts[0]
     weights = whole_weights([source.weight for source in cfg.training])
@@ -260,8 +263,8 @@ def build_eval_sets(
         read = _read(source, cfg, evaluation=True)
         prompts = [tokenize(problem, read.form, tokenizer) for problem in read.problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
-        bad_rows = () if read.loaded is None else read.loaded.bad_rows
-        sets.append(EvalSet(source.name, kept, LeftOut(bad_rows, long)))
+        assert read.loaded is not None  # an endless set is no evaluation set
+        sets.append(EvalSet(source.name, kept, LeftOut(read.loaded.bad_rows, long), read.loaded.format))
     return tuple(sets)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.config import Config
-from rlvr.data.catalog import CATALOG
 from rlvr.data.context import check_context
 from rlvr.data.curriculum import check_sampler
 from rlvr.data.fingerprint import DataSeen
+from rlvr.data.formats import PLAIN
 from rlvr.data.prompts import load_source, read_chat_template
-from rlvr.data.sources import all_sources, rules_of
+from rlvr.data.sources import all_sources, is_on_the_hub, rules_of
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
@@ -32,6 +32,14 @@ class TrainingInputs:
     tokenizer: Tokenizer
     stream: PromptStream
     eval_sets: tuple[EvalSet, ...]
+
+    @property
+    def formats(self) -> str:
+        """What is to be said of sources whose rows were not plain ones."""
+        named = [(part.name, part.format) for part in self.stream.parts]
+        named += [(chosen.name, chosen.format) for chosen in self.eval_sets]
+        read = [f"{name} as {form} writes them" for name, form in named if form not in ("", PLAIN)]
+        return f"rows: {', '.join(read)}" if read else ""
 
     @property
     def seen(self) -> DataSeen:
@@ -87,9 +95,7 @@ def check_without_engines(cfg: Config) -> list[str]:
     sources = all_sources(cfg.data)
     models = (cfg.model.path, cfg.model.base_path)
     remote = [f"model {path}" for path in models if path and not is_local(path)]
-    remote += [
-        f"data set {source.name}" for source in sources if source.path is None and source.name in CATALOG
-    ]
+    remote += [f"data set {source.name}" for source in sources if is_on_the_hub(source)]
     if not remote:
         read_inputs(cfg)
         return []

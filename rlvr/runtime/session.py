@@ -227,7 +227,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
         stack.callback(tracker.close)
         stack.callback(folder.finish_dumps)
-        tracker.note("\n".join(filter(None, (str(plan), cores, truncation_note(cfg)))))
+        tracker.note("\n".join(filter(None, (str(plan), cores, inputs.formats, truncation_note(cfg)))))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
         if cfg.sync.preflight:
             preflight(

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import fields
 
 from rlvr.config import DataConfig, SourceConfig
+from rlvr.data.formats import FORMATS
 from rlvr.data.prompts import examples_of, system_of, template_of
 from rlvr.data.templates import build_template
 from rlvr.errors import ConfigError
@@ -29,10 +30,14 @@ def keyed_sources(cfg: DataConfig) -> list[tuple[str, SourceConfig]]:
 
 
 def _prompts(cfg: DataConfig) -> list[str]:
-    """Templates that do not exist, and what the template of a source would not read."""
+    """Formats and templates that do not exist, and what the template of a source would not read."""
     found: list[str] = []
     chats = set()
     for key, source in keyed_sources(cfg):
+        if source.format is not None and source.format not in FORMATS:
+            found.append(
+                f"{key}.format={source.format}: use one of {', '.join(FORMATS)}, or null to have it detected"
+            )
         name = template_of(source, cfg)
         where = "data" if source.template is None else key
         try:
