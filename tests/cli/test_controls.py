@@ -8,21 +8,19 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.analysis.run_inputs import TrainedRun, read_run
-from rlvr.cli.compose import TRAINING, check_overrides, compose, parse_overrides, register_schema
+from rlvr.cli.compose import check_overrides
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.shorthand import override
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.folder import Change, RunFolder
 from rlvr.validate import validate
+from tests.helpers.composing import compose
 
 
 def config(*overrides: str) -> Config:
     """The configuration of a command line."""
-    register_schema()
-    cfg = OmegaConf.to_object(compose(parse_overrides(overrides), TRAINING))
-    assert isinstance(cfg, Config)
-    return cfg
+    return compose(*overrides)
 
 
 def run_of(tmp_path: Path, *overrides: str) -> TrainedRun:

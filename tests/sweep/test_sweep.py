@@ -98,7 +98,7 @@ def test_a_single_run_is_no_sweep(arguments):
 
 
 def test_a_job_of_a_named_sweep_is_no_sweep():
-    sweep = plan("-m", "+sweep=paper_table")
+    sweep = plan("-m", "+sweep=paper_table", "recipe=dapo", "seed=1,2")
     cfg = Config(recipe="dapo")
     assert plan(*job_arguments(sweep.jobs[0], Path("runs/paper_table"), cfg)) is None
 
