@@ -14,7 +14,6 @@ import pytest
 
 from rlvr import cluster
 from rlvr.cli.exits import exit_code
-from rlvr.cluster.calls import GRACE_SECONDS
 from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError
@@ -121,7 +120,7 @@ def test_the_first_failure_ends_the_wait(actor: Any) -> None:
             cluster.Calls([slow.sleep.remote(50)], 60, "start of the learner"),
             cluster.Calls([actor.fail.remote("cannot be unpickled")], 60, "start of the engines"),
         )
-    assert time.monotonic() - begun < GRACE_SECONDS + 10
+    assert time.monotonic() - begun < 50  # the slow call was not waited for
     cluster.kill([slow])
 
 
@@ -132,11 +131,11 @@ def test_each_group_of_calls_has_its_own_deadline(actor: Any) -> None:
     )
     assert (type(pid), text) == (int, "after 1")
     with pytest.raises(
-        DeadlineError, match=r"two: 1 of 2 calls \(number \[1\]\) not done within 0.5 s"
+        DeadlineError, match=r"two: 1 of 2 calls \(number \[1\]\) not done within 3 s"
     ) as caught:
         cluster.wait_together(
             cluster.Calls([actor.sleep.remote(0)], 60, "one"),
-            cluster.Calls([actor.pid.remote(), slow.sleep.remote(20)], 0.5, "two"),
+            cluster.Calls([actor.pid.remote(), slow.sleep.remote(50)], 3, "two"),
         )
     assert exit_code(caught.value) == 69
     cluster.kill([slow])
@@ -178,7 +177,7 @@ def test_an_engine_that_is_killed_leaves_no_files(ray_cluster: cluster.Cluster) 
     for process in psutil.Process().children(recursive=True):
         if process.environ().get("RLVR_ACTOR") == "engine-0":
             process.kill()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while folder.exists():
         assert time.monotonic() < end
         time.sleep(0.1)

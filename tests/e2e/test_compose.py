@@ -95,7 +95,7 @@ class Host:
     def printed(self, service: str) -> str:
         return (self.folder / f"{service}.log").read_text()
 
-    def poll(self, service: str, what: str, ready: Callable[[], bool], seconds: float = 120) -> None:
+    def poll(self, service: str, what: str, ready: Callable[[], bool], seconds: float = 400) -> None:
         """Return once `ready`; fails with what the service printed if it ends first or takes too long."""
         end = time.monotonic() + seconds
         while not ready():
@@ -152,16 +152,16 @@ def test_a_run_crosses_the_two_nodes_of_the_compose_file(host: Host, tmp_path: P
 
     train = host.start("train", *SMALL, f"run.root={tmp_path}", "run.name=crossing")
     folder = tmp_path / "crossing"
-    host.poll("train", "the first step", (folder / "samples" / "step_000001.jsonl").exists, 300)
+    host.poll("train", "the first step", (folder / "samples" / "step_000001.jsonl").exists, 900)
     nodes = host.nodes_of_actors()
     assert set(nodes) == {"engine-0", "learner-0"}
     assert len(set(nodes.values())) == 2, "engine and learner share a node"
 
-    assert train.wait(timeout=120) == 0, host.printed("train")
+    assert train.wait(timeout=900) == 0, host.printed("train")
     assert "ray: 3 node(s), 2 CPUs" in host.printed("train")  # the driver's own node has no slots
     assert json.loads((folder / "summary.json").read_text())["steps"] == 4
     assert head.poll() is None, host.printed("head")
 
     for process in (worker, head):  # as `docker compose down` stops them
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=45)
+        process.wait(timeout=120)

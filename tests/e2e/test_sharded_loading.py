@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,11 +16,19 @@ from tests.helpers.processes import REPOSITORY
 pytestmark = pytest.mark.e2e
 
 
-def both_ranks(folder: str, dtype: str) -> list[dict]:
+CASES = [(family, dtype) for family in ("builtin", "llama") for dtype in ("float32", "bfloat16")]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[dict]]:
+    """What both ranks say of every case; the same two processes load them all."""
+    llama = tied_model(tmp_path_factory.mktemp("llama"), "llama")
+    folders = {"builtin": model_folder("builtin"), "llama": llama}
+    models = [word for family, dtype in CASES for word in (folders[family], dtype)]
     port = str(free_port())
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.sharded_load_probe", str(rank), port, folder, dtype],
+            [sys.executable, "-m", "tests.helpers.sharded_load_probe", str(rank), port, *models],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -30,20 +37,22 @@ def both_ranks(folder: str, dtype: str) -> list[dict]:
         for rank in range(2)
     ]
     try:
-        outputs = [rank.communicate(timeout=200) for rank in ranks]
+        outputs = [rank.communicate(timeout=400) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
     for rank, (_, said) in zip(ranks, outputs, strict=True):
         assert rank.returncode == 0, said[-3000:]
-    return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+    said = [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+    return dict(zip(CASES, map(list, zip(*said, strict=True)), strict=True))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", ["builtin", "llama"])
-def test_each_rank_loads_its_share(tmp_path: Path, family: str, dtype: str) -> None:
-    folder = model_folder("builtin") if family == "builtin" else tied_model(tmp_path, family)
-    for found in both_ranks(folder, dtype):
+@pytest.mark.parametrize(("family", "dtype"), CASES)
+def test_each_rank_loads_its_share(
+    loaded: dict[tuple[str, str], list[dict]], family: str, dtype: str
+) -> None:
+    assert len(loaded[family, dtype]) == 2
+    for found in loaded[family, dtype]:
         assert found["same_names"]
         assert found["different"] == []
         assert found["held"] < 0.51 * found["parameters"]

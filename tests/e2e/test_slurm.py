@@ -62,7 +62,7 @@ class Site:
         words = slurm(self.env, "scontrol", "show", "job", job, "--oneliner").split()
         return next(w.removeprefix("JobState=") for w in words if w.startswith("JobState="))
 
-    def finished(self, job: str, timeout: float = 300) -> str:
+    def finished(self, job: str, timeout: float = 900) -> str:
         """Wait until a job has ended; its state."""
         self.wait_until(
             lambda: self.state(job) not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"), timeout
@@ -83,7 +83,7 @@ class Site:
 
         self.wait_until(started)
 
-    def wait_until(self, condition, timeout: float = 200) -> None:
+    def wait_until(self, condition, timeout: float = 900) -> None:
         """Poll; shows the jobs' output if it takes too long."""
         end = time.monotonic() + timeout
         while not condition():
@@ -99,7 +99,7 @@ class Site:
 
         return marked(self.env[MARK], of_a_job)
 
-    def leaves_nothing(self, timeout: float = 60) -> bool:
+    def leaves_nothing(self, timeout: float = 120) -> bool:
         """Whether all processes of the jobs are gone within the time."""
         end = time.monotonic() + timeout
         while self.processes() and time.monotonic() < end:
@@ -164,7 +164,7 @@ def test_a_step_longer_than_the_warning_goes_on_from_the_newest_checkpoint(
     for process in site.processes("rlvr.train", "long"):
         process.suspend()  # its step takes for ever
     slurm(site.env, "scancel", "--batch", "--signal=USR1", job)
-    site.wait_until(lambda: "the step was not done before the time limit; requeued" in site.output(), 60)
+    site.wait_until(lambda: "the step was not done before the time limit; requeued" in site.output())
     slurm(site.env, "scancel", job)
     assert site.leaves_nothing()
 

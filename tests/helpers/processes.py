@@ -65,12 +65,12 @@ class Training:
             start_new_session=True,
         )
 
-    def wait(self, timeout: float = 480) -> tuple[int, str]:
+    def wait(self, timeout: float = 900) -> tuple[int, str]:
         """Exit code and everything printed."""
         output, _ = self.process.communicate(timeout=timeout)
         return self.process.returncode, output
 
-    def wait_for(self, path: Path, timeout: float = 400) -> None:
+    def wait_for(self, path: Path, timeout: float = 900) -> None:
         """Return once the file or folder exists; fails if the run ends first."""
         end = time.monotonic() + timeout
         while not path.exists():
@@ -82,7 +82,7 @@ class Training:
         """Living processes that this run started."""
         return marked(self.mark)
 
-    def leaves_nothing(self, timeout: float = 30) -> bool:
+    def leaves_nothing(self, timeout: float = 120) -> bool:
         """Whether all its processes are gone within the time; ends what is left, by process id."""
         end = time.monotonic() + timeout
         while self.survivors() and time.monotonic() < end:
@@ -97,7 +97,7 @@ class Training:
         self.process.send_signal(number)
 
 
-def train(*arguments: str, timeout: float = 480, **env: str) -> tuple[int, str, Training]:
+def train(*arguments: str, timeout: float = 900, **env: str) -> tuple[int, str, Training]:
     """Run to the end."""
     run = Training(arguments, env)
     code, output = run.wait(timeout)

@@ -1,6 +1,6 @@
-"""One of two learner ranks: load a model under ZeRO-3 and say how much of it this rank holds.
+"""One of two learner ranks: load models under ZeRO-3 and say how much of each this rank holds.
 
-Run as a program with rank, port and the model's folder; prints one JSON object.
+Run as a program with rank, port and FOLDER DTYPE of every model; prints one JSON object a model, in a list.
 """
 
 from __future__ import annotations
@@ -55,4 +55,6 @@ def probe(rank: int, port: int, folder: str, dtype: str) -> dict[str, object]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(probe(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])))
+    rank, port, *models = sys.argv[1:]
+    pairs = zip(models[::2], models[1::2], strict=True)
+    print(json.dumps([probe(int(rank), int(port), folder, dtype) for folder, dtype in pairs]))

@@ -106,10 +106,10 @@ def test_unknown_policy_names_the_known_ones():
 def test_extraction_is_linear():
     def seconds(size):
         text = r"\boxed{" * size + "{" * size + "}" * (2 * size) + r"\boxed{1}" * size
-        started = time.perf_counter()
+        started = time.process_time()
         boxes = find_boxes(text)
         assert boxes[-1].content == "1"
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(1000)
     small, large = min(seconds(2000) for _ in range(3)), min(seconds(20_000) for _ in range(3))

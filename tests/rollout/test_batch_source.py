@@ -138,7 +138,7 @@ def test_a_batch_that_does_not_come_is_a_deadline_error():
     release = threading.Event()
 
     def stuck(step: int, position: int) -> RolloutBatch:
-        release.wait(10)
+        release.wait(60)
         return batch_at(position)
 
     source = ahead(stuck, deadline=0.05)

@@ -67,21 +67,21 @@ def test_the_loop_goes_on_while_a_dump_is_written_and_waits_where_many_are(tmp_p
 
     def slow(folder: Path, name: str, groups: object, *, compress: bool) -> None:
         entered.set()
-        assert disk.wait(20)
+        assert disk.wait(60)
         (folder / name).touch()
 
     monkeypatch.setattr(dumps, "write_dump", slow)
     writer = DumpWriter(tmp_path)
     for step in range(1 + dumps.WAITING):  # the first is being written, the others wait
         writer.write(str(step), GROUPS)
-        assert entered.wait(20)
+        assert entered.wait(60)
     assert names(tmp_path) == []
     blocked = threading.Thread(target=writer.write, args=("last", GROUPS))
     blocked.start()
     blocked.join(0.2)
     assert blocked.is_alive()
     disk.set()
-    blocked.join(20)
+    blocked.join(60)
     writer.flush()
     assert names(tmp_path) == sorted([*map(str, range(1 + dumps.WAITING)), "last"])
 

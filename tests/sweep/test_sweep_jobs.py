@@ -29,7 +29,7 @@ if do == "kill":
     os.kill(os.getpid(), 9)
 if do == "meet":  # only ends once the other one runs, too
     open(argument, "a").write(os.environ.get("CUDA_VISIBLE_DEVICES", "-") + "\\n")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while len(open(argument).readlines()) < 2:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -203,7 +203,7 @@ def stoppable(
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     command = [sys.executable, "-c", textwrap.dedent(STOPPED), str(tmp_path), str(seconds), str(cores)]
     sweep = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"})
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while len(list(tmp_path.glob("*/ready"))) < cores:
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -215,7 +215,7 @@ def stoppable(
 def test_a_stop_reaches_all_that_run_and_starts_no_other(tmp_path, number, cores):
     sweep, children = stoppable(tmp_path, 20, cores)
     sweep.send_signal(number)
-    assert sweep.wait(20) == 130
+    assert sweep.wait(90) == 130
     assert len(list(tmp_path.glob("*/closed"))) == len(children) == cores
     assert not (tmp_path / "c").exists()
 
@@ -226,8 +226,8 @@ def test_those_that_do_not_stop_are_killed_together(tmp_path):
     sweep, children = stoppable(folder, 0.5, 2)
     before = time.monotonic()
     sweep.send_signal(signal.SIGINT)
-    assert sweep.wait(20) == 130
-    assert 0.5 <= time.monotonic() - before < 10
+    assert sweep.wait(90) == 130
+    assert 0.5 <= time.monotonic() - before < 60
     assert not any(child.is_running() for child in children)
 
 
@@ -238,15 +238,15 @@ def test_a_second_signal_kills_at_once(tmp_path):
     sweep.send_signal(signal.SIGINT)
     time.sleep(0.5)
     sweep.send_signal(signal.SIGINT)
-    assert sweep.wait(20) == 130
+    assert sweep.wait(90) == 130
     assert not any(child.is_running() for child in children)
 
 
 def test_jobs_end_with_a_sweep_that_is_killed(tmp_path):
     sweep, children = stoppable(tmp_path, 20, 2)
     sweep.kill()
-    sweep.wait(20)
-    _, alive = psutil.wait_procs(children, timeout=20)
+    sweep.wait(90)
+    _, alive = psutil.wait_procs(children, timeout=90)
     assert not alive
     assert len(list(tmp_path.glob("*/closed"))) == 2
 
