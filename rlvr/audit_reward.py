@@ -34,7 +34,7 @@ class AuditConfig:
 
     file: str | None = None  # jsonl or jsonl.gz; must be given
     output: str | None = None  # jsonl of verdicts, one per row; a summary goes beside it
-    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
+    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict | whole
     verifier: str | None = None  # a verifier's name or package.module:function, instead of our grader
     verifier_options: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
     correct_from: float | None = None  # least score that counts as correct

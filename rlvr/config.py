@@ -139,7 +139,7 @@ class RewardConfig:
     workers: int = 1  # processes that grade
     deadline_seconds: float = 5.0  # per answer
     memory_mb: int = 2048  # per worker
-    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict
+    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict | whole
     # A name in rlvr.reward.verifiers.VERIFIERS, or package.module:attribute of your own, (example,
     # response) or (gold, response) -> verdict; null: math, which reads the answer by `policy` and compares it with
     # math-verify

@@ -198,7 +198,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         return None if answer_integer is None else gold_integer == answer_integer
     choice = _CHOICE_GOLD.fullmatch(gold)
     if choice is not None:
-        return _picked_choice(_STYLE_WRAPPER.sub(r"\1", answer)) == choice.group(1)
+        return picked_choice(answer) == choice.group(1)
     if _is_words(gold):
         return _words(gold) == _words(answer)
     return None
@@ -210,8 +210,9 @@ def is_plain(gold: str) -> bool:
     return any(reading is not None for reading in readings) or _is_words(gold)
 
 
-def _picked_choice(answer: str) -> str | None:
-    """The option that an answer names, None where it names none or, like `A, B` or `(A)(B)`, several."""
+def picked_choice(answer: str) -> str | None:
+    """The option that a cleaned answer names, None where it names none or, like `A, B` or `(A)(B)`, several."""
+    answer = _STYLE_WRAPPER.sub(r"\1", answer)
     picked = _CHOICE_ANSWER.match(answer)
     if picked is None:
         return None

@@ -78,12 +78,22 @@ class Dispatcher:
         while not all(worker.ready for worker in self.workers):
             events = self.selector.select(deadline.left)
             if not events:
-                raise DeadlineError(f"grading workers did not start within {self.start_timeout_seconds:g} s")
+                raise DeadlineError(self.late())
             for key, _ in events:
                 frames, closed = key.data.receive()
                 self.note_start(key.data, frames)
                 if closed:
                     raise ActorError(f"grading worker {key.data.pid} died during its start; see stderr")
+
+    def late(self) -> str:
+        """What is said where workers do not start in time."""
+        names = dict.fromkeys(one.verifier for one in self.settings.rules if one.verifier is not None)
+        loads = (
+            f"; they import {', '.join(names)}: import what is slow to load only where it is needed"
+            if names
+            else ""
+        )
+        return f"grading workers did not start within {self.start_timeout_seconds:g} s{loads}"
 
     def note_start(self, worker: WorkerProcess, frames: list[Any]) -> None:
         for kind, content in frames:
@@ -174,7 +184,7 @@ class _Run:
             if running is None:
                 waiting = worker.assigned or not worker.ready
                 if waiting and now - worker.waiting_since > start_limit:
-                    raise DeadlineError(f"grading worker {worker.pid} did not start within {start_limit:g} s")
+                    raise DeadlineError(self._crew.late())
             elif running.seconds > limit_seconds:
                 detail = f"no verdict within {limit_seconds:g} s"
                 self._end(worker, running.number, Outcome.TIMED_OUT, detail)

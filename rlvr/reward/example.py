@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.errors import DataError
+
 
 class MissingColumnError(LookupError):
     """A verifier has asked for a column that its row does not have."""
@@ -46,6 +48,11 @@ class Example:
         """The value of a column, or `default` where the row has none of that name."""
         there, value = find_column(self.columns, column)
         return value if there else default
+
+
+def row_error(example: Example, reason: str) -> DataError:
+    """What is wrong with a row, said with its source and its id."""
+    return DataError(f"source {example.source!r}, row {example.id}: {reason}")
 
 
 def find_column(values: Mapping[str, Any], column: str) -> tuple[bool, Any]:

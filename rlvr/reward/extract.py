@@ -36,12 +36,14 @@ class Policy:
     `unboxed_counts`: without any complete \boxed{}, an announced final answer is taken ("the answer is 12", a
     last line "#### 12", or one that is nothing but a value). `strict_format`: the text after the last
     `</think>` must hold exactly one \boxed{} with nothing but punctuation behind it, and for an integer gold
-    answer the box must hold a number, not arithmetic left to the grader (`\boxed{3+4}`).
+    answer the box must hold a number, not arithmetic left to the grader (`\boxed{3+4}`). `whole`: the answer is all
+    that follows the last `</think>`.
     """
 
     name: str
     unboxed_counts: bool
     strict_format: bool
+    whole: bool = False
 
 
 POLICIES: dict[str, Policy] = {
@@ -50,6 +52,7 @@ POLICIES: dict[str, Policy] = {
         Policy("last_box", unboxed_counts=False, strict_format=False),
         Policy("last_box_or_unboxed", unboxed_counts=True, strict_format=False),
         Policy("strict", unboxed_counts=False, strict_format=True),
+        Policy("whole", unboxed_counts=False, strict_format=False, whole=True),
     )
 }
 
@@ -113,6 +116,9 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
     """The final answer of a response under a policy; never raises, linear in the response's length."""
     if policy.strict_format:
         return _extract_strict(response)
+    if policy.whole:
+        text = final_part(response).strip()
+        return Extraction(text) if text else Extraction(None, "the response is empty")
     boxes, unclosed = _scan(response)
     if (
         boxes
@@ -143,17 +149,22 @@ def joined_boxes(text: str, boxes: list[Box]) -> str:
     return ", ".join(dict.fromkeys(filter(None, contents))) if contents[-1] else ""
 
 
+def final_part(response: str) -> str:
+    """What follows the last `</think>`, or all of it."""
+    return response.rsplit(_THINK_END, 1)[-1]
+
+
 def _extract_strict(response: str) -> Extraction:
-    final_part = response.rsplit(_THINK_END, 1)[-1]
-    mentions = final_part.count("\\boxed")
+    final = final_part(response)
+    mentions = final.count("\\boxed")
     if mentions != 1:
         return Extraction(None, f"{mentions} \\boxed in the final part: expected exactly one")
-    boxes = find_boxes(final_part)
-    if not boxes or not final_part.startswith("\\boxed", boxes[-1].start):
+    boxes = find_boxes(final)
+    if not boxes or not final.startswith("\\boxed", boxes[-1].start):
         return Extraction(
             None, "the \\boxed in the final part never closes, or another kind of box follows it"
         )
-    if not _AFTER_BOX.fullmatch(final_part, boxes[-1].end):
+    if not _AFTER_BOX.fullmatch(final, boxes[-1].end):
         return Extraction(None, "text follows the box")
     content = boxes[-1].content
     return Extraction(content) if content.strip() else Extraction(None, "the box is empty")

@@ -17,7 +17,7 @@ from typing import Any
 
 from rlvr.errors import DataError
 from rlvr.reward.constraints import build_constraint
-from rlvr.reward.example import Example
+from rlvr.reward.example import Example, row_error
 from rlvr.reward.verdict import Outcome, Verdict
 
 COLUMN = "constraints"
@@ -40,7 +40,7 @@ def instruction(example: Example, response: str, *, column: str = COLUMN) -> Ver
         except (
             Exception
         ) as error:  # arguments of the row that the check cannot use, a broken pattern for example
-            raise _unreadable(example, f"constraint {name!r} cannot be checked: {error}") from error
+            raise row_error(example, f"constraint {name!r} cannot be checked: {error}") from error
         if not kept:
             broken.append(name)
     share = 1 - len(broken) / len(constraints)
@@ -67,12 +67,12 @@ def read_constraints(example: Example, column: str = COLUMN) -> list[tuple[str, 
         try:
             given = json.loads(given)
         except ValueError as error:
-            raise _unreadable(example, f"{given[:60]!r} is no JSON list of constraints: {error}") from error
+            raise row_error(example, f"{given[:60]!r} is no JSON list of constraints: {error}") from error
     pairs = _pairs(example, given)
     try:
         return [(name, build_constraint(name, arguments)) for name, arguments in pairs]
     except DataError as error:
-        raise _unreadable(example, str(error)) from error
+        raise row_error(example, str(error)) from error
 
 
 def _pairs(example: Example, given: Any) -> list[tuple[str, Mapping[str, Any]]]:
@@ -80,21 +80,13 @@ def _pairs(example: Example, given: Any) -> list[tuple[str, Mapping[str, Any]]]:
         names, arguments = given[_IDS], given.get(_ARGUMENTS)
         arguments = [{}] * len(names) if arguments is None else arguments
         if len(names) != len(arguments):
-            raise _unreadable(
-                example, f"{len(names)} entries of {_IDS}, but {len(arguments)} of {_ARGUMENTS}"
-            )
+            raise row_error(example, f"{len(names)} entries of {_IDS}, but {len(arguments)} of {_ARGUMENTS}")
         given = [{**(more or {}), "id": name} for name, more in zip(names, arguments, strict=True)]
     elif isinstance(given, Mapping):
         given = [given]
     if not isinstance(given, list) or not given:
-        raise _unreadable(example, f"no constraints: {str(given)[:60]!r}")
+        raise row_error(example, f"no constraints: {str(given)[:60]!r}")
     for one in given:
         if not isinstance(one, Mapping) or not isinstance(one.get("id"), str):
-            raise _unreadable(
-                example, f"a constraint is {str(one)[:60]!r}: expected {{'id': ..., arguments}}"
-            )
+            raise row_error(example, f"a constraint is {str(one)[:60]!r}: expected {{'id': ..., arguments}}")
     return [(one["id"], {name: value for name, value in one.items() if name != "id"}) for one in given]
-
-
-def _unreadable(example: Example, reason: str) -> DataError:
-    return DataError(f"source {example.source!r}, row {example.id}: {reason}")

@@ -1,6 +1,7 @@
 """The verifier for programs: the response's code, run against the row's tests in a jail.
 
-`reward.verifier=rlvr.reward.python_tests:verify`, with the column of tests as the answer. Tests are one of
+`reward.verifier=python_tests`, with the tests as the answer or in the column that the option `column` names. Tests are
+one of
 
 - Python with asserts (MBPP, HumanEval): text, or a list of such texts. A function `check(candidate)` in them is
   called with the program's function `entry_point`, or with the last one that it defines.
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rlvr.reward.example import Example, row_error
 from rlvr.reward.sandbox import warden
 from rlvr.reward.verdict import Outcome, Verdict
 
@@ -67,6 +69,20 @@ class Suite:
     asserts: tuple[str, ...] = ()
     pairs: tuple[tuple[Any, Any], ...] = ()
     function: str | None = None  # that takes the inputs, or that `check` is called with
+
+
+def python_tests(example: Example, response: str, *, column: str | None = None) -> Verdict:
+    """Run the response's last program against the row's tests.
+
+    Raises:
+        DataError: the tests cannot be read or run; it names source and row.
+        JailError: programs cannot be run safely on this machine.
+    """
+    tests = example.answer if column is None else example[column]
+    try:
+        return verify(tests if isinstance(tests, str) else json.dumps(tests), response)
+    except UnusableTestsError as error:
+        raise row_error(example, str(error)) from error
 
 
 def verify(tests: str, response: str, limits: warden.Limits = LIMITS) -> Verdict:

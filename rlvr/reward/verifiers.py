@@ -31,8 +31,13 @@ VERIFIERS = {
     MATH: "rlvr.reward.grader:grade",
     "math_verify_default": "rlvr.reward.reference:math_verify_default",
     "last_number": "rlvr.reward.last_number:last_number",
+    "choice": "rlvr.reward.choice:choice",
+    "exact": "rlvr.reward.exact_text:exact",
+    "normalized": "rlvr.reward.exact_text:normalized",
+    "regex": "rlvr.reward.regex_match:regex",
+    "json_schema": "rlvr.reward.json_schema:json_schema",
     "instruction": "rlvr.reward.instruction:instruction",
-    "python_tests": "rlvr.reward.python_tests:verify",
+    "python_tests": "rlvr.reward.python_tests:python_tests",
 }
 
 
@@ -65,7 +70,7 @@ def load_verifier(rules: Rules) -> LoadedVerifier:
         _refuse_options(rules, grade, taken={"policy"})
         return LoadedVerifier(partial(grade, policy=rules.policy or "last_box"), rules, False)
     name = str(rules.verifier)
-    verify = build_verifier(name)
+    verify = build_verifier(name, "verifier")
     options = _refuse_options(rules, verify, taken=set())
     parameters = _parameters(verify)
     if "policy" in [p.name for p in parameters[2:]] and "policy" not in options:
@@ -79,18 +84,18 @@ def load_verifier(rules: Rules) -> LoadedVerifier:
     return LoadedVerifier(partial(verify, **options), rules, reads_row)
 
 
-def build_verifier(name: str) -> Verifier:
+def build_verifier(name: str, key: str = "reward.verifier") -> Verifier:
     """The verifier called `name` (built in, or a dotted path).
 
     Raises:
         ConfigError: unknown name, or no function (example, response) or (gold, response).
     """
-    verify: Verifier | str = find_named(name, VERIFIERS, "reward.verifier")
+    verify: Verifier | str = find_named(name, VERIFIERS, key)
     if isinstance(verify, str):
-        verify = load_dotted(verify, "reward.verifier")
+        verify = load_dotted(verify, key)
     required = [p for p in _parameters(verify)[2:] if p.name == "policy" and p.default is p.empty]
     checked = partial(verify, policy="") if required and callable(verify) else verify
-    require_function(checked, name, "reward.verifier", ("example or gold", "response"))
+    require_function(checked, name, key, ("example or gold", "response"))
     assert callable(verify)
     return verify
 

@@ -9,6 +9,7 @@ template itself has no such signal: it would fire when the *thread* that started
 
 import ctypes
 import gc
+import io
 import json
 import marshal
 import mmap
@@ -20,8 +21,9 @@ import struct
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rlvr.errors import DataError
 from rlvr.reward import grader
@@ -33,7 +35,8 @@ from rlvr.timing import Stopwatch
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
 PROGRESS = struct.Struct("<dq")  # monotonic start of the running sample [s], its running number
 FLUSH_SECONDS = 0.02  # results are sent at the end of a chunk, or once this much time has gone by
-MOST_DETAIL = 1000  # characters of a message about a row
+MOST_DETAIL = 1000  # characters of a reason that a verdict records
+MOST_PRINTED = 20_000  # characters that the verifiers of one worker may print
 _ORPHAN_CHECK_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
@@ -87,6 +90,7 @@ def _run_worker(requests: int, replies: int, progress: int, rules: list[Rules], 
     try:
         _limit_memory(memory_mb)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        sys.stdout, sys.stderr = _Capped(sys.stdout), _Capped(sys.stderr)
         graders = _load_verifiers(replies, rules)
         if graders is not None:
             _write_frame(replies, ("ready", [one.reads_row for one in graders]))
@@ -106,6 +110,23 @@ def _limit_memory(memory_mb: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+class _Capped(io.TextIOBase):
+    """Passes on what a verifier prints until it is too much for a log; the rest is dropped, which is said once."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._left = stream, MOST_PRINTED
+
+    def write(self, text: str) -> int:
+        if self._left > 0:
+            shown, self._left = text[: self._left], self._left - len(text)
+            if self._left <= 0:
+                shown += f"\n[grading worker {os.getpid()}: what it prints from here on is dropped]\n"
+            with suppress(OSError):  # nobody reads this log any more
+                self._stream.write(shown)
+                self._stream.flush()
+        return len(text)
 
 
 def _load_verifiers(replies: int, rules: list[Rules]) -> list[LoadedVerifier] | None:
@@ -144,11 +165,11 @@ def _grade_one(number: int, subject: Example | str, response: str, grade: Loaded
     except MemoryError:
         verdict = _failed(subject, "memory: allocation refused")
     except (MissingColumnError, DataError) as error:  # about the row, not about the response
-        verdict = _failed(subject, str(error)[:MOST_DETAIL])
+        verdict = _failed(subject, str(error))
     except Exception as error:  # the response is untrusted, and a user's verifier may raise anything
         verdict = _failed(subject, f"the grader raised {type(error).__name__}: {str(error)[:200]}")
     seconds = watch.seconds
-    found = verdict.extracted, verdict.gold, seconds, verdict.detail, verdict.score
+    found = verdict.extracted, verdict.gold, seconds, verdict.detail[:MOST_DETAIL], verdict.score
     return number, str(verdict.outcome), *found
 
 

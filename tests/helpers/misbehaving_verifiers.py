@@ -56,6 +56,13 @@ def scores(gold: str, response: str) -> object:
     }[response]
 
 
+def talks(gold: str, response: str) -> Verdict:
+    """Prints fifty megabytes, and says as much in its verdict."""
+    for _ in range(50):
+        print("x" * (1 << 20))
+    return Verdict("", Outcome.CORRECT, "x" * (1 << 20), gold, 0.0, "y" * (1 << 20))
+
+
 def not_callable_module() -> None:
     """Only here so that the module has a name to misspell."""
 
