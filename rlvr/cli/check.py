@@ -80,6 +80,7 @@ def described_data(inputs: TrainingInputs) -> str:
         counts = {
             "bad rows left out": len(left_out.bad_rows),
             "long prompts left out": len(left_out.long_prompts),
+            "questions with control tokens left out": len(left_out.control_tokens),
             "questions that also stand in an evaluation set": len(left_out.overlaps),
         }
         said = [f"{count} {what}" for what, count in counts.items() if count]

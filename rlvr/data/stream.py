@@ -16,6 +16,7 @@ import numpy as np
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.arithmetic import train_problem
+from rlvr.data.control_tokens import without_control_tokens
 from rlvr.data.fingerprint import Fingerprint, fingerprint
 from rlvr.data.lengths import LengthLimit, fitting_prompts
 from rlvr.data.mixture import place_in_mixture, whole_weights
@@ -36,6 +37,7 @@ class LeftOut:
 
     bad_rows: tuple[BadRow, ...] = ()
     long_prompts: tuple[str, ...] = ()  # ids
+    control_tokens: tuple[str, ...] = ()  # ids of problems whose questions spell one
     overlaps: tuple[SharedQuestion, ...] = ()  # found; whether their problems were dropped is data.on_overlap
 
 
@@ -190,7 +192,7 @@ def build_training_stream(
     if not 0 <= seed < 2**32:
         raise DataError(f"seed is {seed}; expected a number in [0, 2**32)")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
-    read = [_read(source, cfg) for source in cfg.training]
+    read = [_read(source, cfg, tokenizer) for source in cfg.training]
     kept, overlaps = _without_overlap([part.problems for part in read if part.loaded], cfg, eval_sets)
     parts = []
     for source, part in zip(cfg.training, read, strict=True):
@@ -208,7 +210,7 @@ def build_training_stream(
             )
         fitting, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         shared = tuple(pair for pair in overlaps if pair.train_id in ids)
-        left_out = LeftOut(part.loaded.bad_rows, long, shared)
+        left_out = LeftOut(part.loaded.bad_rows, long, part.control_tokens, shared)
         epochs = EpochSource(fitting, seed, cfg.shuffle)
         parts.append(PromptStream(source.name, epochs, left_out, part.loaded.format))
     if len(parts) == 1:
@@ -224,12 +226,14 @@ class _Read:
     loaded: LoadedSource | None  # None: endless
     form: PromptForm
     problems: tuple[Problem, ...]
+    control_tokens: tuple[str, ...]  # ids of those that were left out
 
 
-def _read(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False) -> _Read:
+def _read(source: SourceConfig, cfg: DataConfig, tokenizer: Tokenizer, *, evaluation: bool = False) -> _Read:
     endless = not evaluation and is_endless(source)
     loaded = None if endless else load_source(source, cfg, evaluation=evaluation)
-    return _Read(loaded, *split_examples(source, cfg, loaded))
+    form, problems = split_examples(source, cfg, loaded)
+    return _Read(loaded, form, *without_control_tokens(problems, form, tokenizer, cfg.on_bad_row))
 
 
 def _without_overlap(
@@ -260,11 +264,18 @@ def build_eval_sets(
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:
-        read = _read(source, cfg, evaluation=True)
+        read = _read(source, cfg, tokenizer, evaluation=True)
         prompts = [tokenize(problem, read.form, tokenizer) for problem in read.problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         assert read.loaded is not None  # an endless set is no evaluation set
-        sets.append(EvalSet(source.name, kept, LeftOut(read.loaded.bad_rows, long), read.loaded.format))
+        sets.append(
+            EvalSet(
+                source.name,
+                kept,
+                LeftOut(read.loaded.bad_rows, long, read.control_tokens),
+                read.loaded.format,
+            )
+        )
     return tuple(sets)
 
 

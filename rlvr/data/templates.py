@@ -183,6 +183,11 @@ def render(template: str, question: str, tokenizer: Tokenizer) -> str:
     return build_template(template).render(question, tokenizer)
 
 
+def question_of(problem: Problem, template: Template) -> str:
+    """What a template asks: the question, or what it makes of the row's columns."""
+    return problem.question if template.fill is None else template.fill(problem)
+
+
 def prompt_text(problem: Problem, form: PromptForm, tokenizer: Tokenizer) -> str:
     """A problem as the text that the model continues, with the form's system message and examples before it.
 
@@ -190,22 +195,19 @@ def prompt_text(problem: Problem, form: PromptForm, tokenizer: Tokenizer) -> str
     """
     template = build_template(form.template)
 
-    def question(of: Problem) -> str:
-        return of.question if template.fill is None else template.fill(of)
-
     examples = [e for e in form.examples if e.problem.question != problem.question]  # never its own answer
     if template.user_turn is None and not problem.messages:
-        blocks = [template.render(question(example.problem), tokenizer) for example in examples]
+        blocks = [template.render(question_of(example.problem, template), tokenizer) for example in examples]
         before = [f"{_spaced(b)}{e.response}\n\n" for b, e in zip(blocks, examples, strict=True)]
-        return "".join([*before, template.render(question(problem), tokenizer)])
+        return "".join([*before, template.render(question_of(problem, template), tokenizer)])
     wrap = template.user_turn or _as_it_is
-    own = list(problem.messages) or [Message("user", wrap(question(problem)))]
+    own = list(problem.messages) or [Message("user", wrap(question_of(problem, template)))]
     system = [Message("system", form.system)] if form.system else []
     if own[0].role == "system":
         system, own = own[:1], own[1:]
     shown: list[Message] = []
     for example in examples:
-        asked = example.problem.messages or (Message("user", wrap(question(example.problem))),)
+        asked = example.problem.messages or (Message("user", wrap(question_of(example.problem, template))),)
         shown += [*asked, Message("assistant", example.response)]
     return render_messages([*system, *shown, *own], tokenizer, form.chat_options)
 
@@ -218,7 +220,7 @@ def tokenize(problem: Problem, form: PromptForm | str, tokenizer: Tokenizer) -> 
     """Render a problem and turn it into token ids, with exactly one set of special tokens at the start.
 
     Raises DataError as `prompt_text` does, and if there are no tokens, if the tokenizer lost part of the text, or if
-    it appended its end token, after which a model would not continue.
+    they end in the end token, after which a model would not continue.
     """
     form = PromptForm(form) if isinstance(form, str) else form
     template = form.template
@@ -228,6 +230,11 @@ def tokenize(problem: Problem, form: PromptForm | str, tokenizer: Tokenizer) -> 
     ids = tokenizer.encode(text, add_special_tokens=build_template(template).special_tokens and not begun)
     if not ids:
         raise DataError(f"prompt {problem.id}: no tokens for {problem.question!r} in template {template!r}")
+    if tokenizer.eos_token and problem.question.endswith(tokenizer.eos_token):
+        raise DataError(
+            f"prompt {problem.id}: its question ends in the end token {tokenizer.eos_token!r}, after which nothing is "
+            "written; take it out of the row"
+        )
     if ids[-1] == tokenizer.eos_token_id and not text.endswith(str(tokenizer.eos_token)):
         raise DataError(
             f"prompt {problem.id}: the tokenizer {tokenizer.name_or_path!r} appends its end token; "
