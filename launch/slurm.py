@@ -28,7 +28,7 @@ from rlvr.cli.compose import check_overrides, recipes_folder, register_schema, t
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
 from rlvr.cli.planned import SLURM_FILES
-from rlvr.cli.shorthand import quote_odd_values
+from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
@@ -70,7 +70,7 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--site", type=Path, help="YAML file with the slurm options of a cluster")
     known, rest = parser.parse_known_args(list(arguments))
     own = [a for a in rest if a.startswith(PREFIX)]
-    training = quote_odd_values([a for a in rest if not a.startswith(PREFIX)])
+    training = quote_odd_values(several_sources([a for a in rest if not a.startswith(PREFIX)]))
     return Request(load_config(known.site, own), tuple(training), known.dry_run)
 
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from rlvr.advantage.token import PLUGINS, build_plugin, token_advantage
-from rlvr.config import SourceConfig
+from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import CATALOG
+from rlvr.data.formats import FORMATS
+from rlvr.data.mixture import whole_weights
 from rlvr.data.sources import load_problems
-from rlvr.data.templates import TEMPLATES
+from rlvr.data.templates import TEMPLATES, build_template, question_of
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.sandbox import kernel
 from rlvr.reward.verdict import GradeRequest
-from rlvr.types import SIGNALS
+from rlvr.types import SIGNALS, Problem
 from tests.helpers.batches import small_batch
-from tests.helpers.pages import DOCS, blocks, code_of
+from tests.helpers.composing import composed
+from tests.helpers.pages import DOCS, blocks, code_of, commands
 
 PAGE = DOCS / "own.md"
 VERIFIER, PROGRAMS, WEIGHTING = blocks(PAGE, "python")
@@ -59,6 +66,36 @@ def test_the_rows(tmp_path: Path) -> None:
     first, second = load_problems(SourceConfig(name="mine", path=str(tmp_path / "train.jsonl"))).problems
     assert (first.question, first.answer, first.id) == ("What is 2 + 3?", "5", "mine/train/1")
     assert second.id == "mine/easy-2"
+
+
+def test_the_mixture_is_the_same_in_a_recipe_and_on_the_command_line() -> None:
+    [recipe] = blocks(PAGE, "yaml")
+    [command] = [c for c in commands("python -m rlvr.train", PAGE) if "data.train='[" in c]
+    typed = composed(shlex.split(command)[3:]).data.training
+    assert (
+        typed
+        == OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(DataConfig), yaml.safe_load(recipe)["data"])
+        ).training
+    )
+    assert whole_weights([source.weight for source in typed]) == (3, 1)
+
+
+def test_the_template_of_a_users_turn_reads_the_columns_that_it_names() -> None:
+    [command] = [c for c in commands("python -m rlvr.train", PAGE) if "chat:" in c]
+    template = composed(shlex.split(command)[3:]).data.template
+    row = Problem("b/1", "Which is even?", "B", "b", columns={"choices": "A) 1, B) 2"})
+    text = "Which is even? Choose from A) 1, B) 2. Put the letter in \\boxed{}."
+    assert question_of(row, build_template(template)) == text
+
+
+def test_the_formats_are_those_of_the_page() -> None:
+    rows = {
+        row.split("`")[1]: re.findall(r"`([^`]+)`", row)[1:]
+        for row in PAGE.read_text().partition("| format |")[2].partition("\n\n")[0].splitlines()
+        if row.startswith("| `")
+    }
+    assert rows == {name: [*entry.question, *entry.answer] for name, entry in FORMATS.items()}
 
 
 def test_it_names_every_template_signal_weighting_and_known_data_set() -> None:

@@ -10,13 +10,15 @@ import hydra
 from omegaconf import OmegaConf
 
 from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
+from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.config import Config
 
 
 def composed(arguments: Sequence[str]) -> Config:
     """What the arguments of `python -m rlvr.train` compose; of a sweep, its first job."""
     register_schema()
-    check_overrides(list(arguments))
+    arguments = quote_odd_values(several_sources(arguments))
+    check_overrides(arguments)
     overrides = [a for a in arguments if "=" in a]
     if "-m" in arguments:
         overrides = [a.split(",")[0] for a in overrides]
