@@ -195,6 +195,11 @@ def prompt_text(problem: Problem, form: PromptForm, tokenizer: Tokenizer) -> str
     """
     template = build_template(form.template)
 
+    if form.system and template.user_turn is None and not problem.messages:
+        raise DataError(
+            f"data.system with data.template={form.template!r:.40}: only templates with turns have a place for it "
+            "(chat, dapo, text that begins with chat:)"
+        )
     examples = [e for e in form.examples if e.problem.question != problem.question]  # never its own answer
     if template.user_turn is None and not problem.messages:
         blocks = [template.render(question_of(example.problem, template), tokenizer) for example in examples]

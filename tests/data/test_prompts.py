@@ -196,6 +196,11 @@ def test_control_tokens_in_a_question_never_reach_a_turn(tmp_path):
 # What cannot go together
 
 
+def test_a_system_message_without_a_place_is_refused_wherever_prompts_are_made(tmp_path):
+    with pytest.raises(DataError, match=r"data\.system with data\.template='plain'"):
+        prompts(data(file(tmp_path / "a.jsonl", rows(1)), template="plain", system="Be brief."))
+
+
 def refusal(**settings):
     with pytest.raises(ConfigError) as error:
         validate(Config(recipe="test", data=DataConfig(**settings)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from jinja2 import UndefinedError
 
 from rlvr.analysis.tables import TextTable, as_csv
 from rlvr.reporting.figures.canvas import numbers
+from rlvr.reporting.figures.training import training_figures
 from rlvr.reporting.pages import embedded_json, environment
+from rlvr.reporting.sources import ReportedRun
 from rlvr.reporting.tables import visible_token
 from rlvr.reporting.theme import (
     LEVEL_EDGES,
@@ -210,3 +213,15 @@ def test_package_files_are_in_the_package():
     folder = Path(rlvr.reporting.__file__).parent / "templates"
     names = {"base.html", "parts.html", "run.html", "sweep.html", "style.css", "page.js", "tokens.js"}
     assert {p.name for p in folder.iterdir()} == names
+
+
+def test_a_mixture_has_a_line_for_each_source_in_its_own_run_only():
+    rows = [
+        {"step": step, "accuracy": 0.5, "source/a/accuracy": 0.25 * step, "source/b/accuracy": 0.75}
+        for step in (1, 2)
+    ]
+    run = ReportedRun("one", Path("one"), rows, [], "", None, None, None)
+    [figure] = training_figures([run])
+    assert {line.label for line in figure.lines} == {"right answers", "a", "b"}
+    [figure] = training_figures([run, replace(run, name="two")])
+    assert {line.label for line in figure.lines} == {"one", "two"}

@@ -24,6 +24,9 @@ from rlvr.runtime.folder import RunFolder
 from rlvr.types import Prompt
 from rlvr.validate import validate
 
+# Keys of `data` that change prompts besides the template; an analysis without them goes on as it was begun.
+PROMPT_KEYS = ("system", "examples", "chat_template", "chat_template_kwargs")
+
 
 def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsToCompare) -> list[Path]:
     """Write `eval.samples_per_prompt` graded responses to every problem of `data.eval`; returns the files.
@@ -114,6 +117,7 @@ def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
         "dtype": cfg.model.dtype,
         "data.eval": [asdict(source) for source in cfg.data.eval],
         "data.template": cfg.data.template,
+        **{f"data.{key}": value for key in PROMPT_KEYS if (value := getattr(cfg.data, key))},
         "select.problems": cfg.select.problems,
         "samples_per_prompt": cfg.eval.samples_per_prompt,
         "temperature": cfg.eval.temperature,

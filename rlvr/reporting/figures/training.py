@@ -45,7 +45,7 @@ def training_figures(runs: Sequence[ReportedRun]) -> Iterator[Figure]:
     """Every figure for which the runs have numbers."""
     for name in dict.fromkeys(name for run in runs for name in evaluated_sets(run)):
         yield held_out(name, runs)
-    for panel in PANELS:
+    for panel in (_with_sources(panel, runs) for panel in PANELS):
         if lines := _lines(panel, runs):
             yield _figure(panel, lines)
 
@@ -54,6 +54,18 @@ def evaluated_sets(run: ReportedRun) -> list[str]:
     """Names of the evaluation sets in the run's metrics."""
     keys = (key for row in run.evals for key in row if key.startswith("eval/") and key.endswith("/accuracy"))
     return list(dict.fromkeys(key.removeprefix("eval/").removesuffix("/accuracy") for key in keys))
+
+
+def _with_sources(panel: Panel, runs: Sequence[ReportedRun]) -> Panel:
+    """The panel with a line for each source of a mixture, where its metric is kept by source."""
+    found = {
+        key: key.removeprefix("source/").removesuffix(f"/{panel.main}")
+        for run in runs
+        for row in run.train
+        for key in row
+        if key.startswith("source/") and key.endswith(f"/{panel.main}")
+    }
+    return replace(panel, metrics=panel.metrics | found)
 
 
 def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
