@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr.analysis.loaded import LoadedAnalysis, LoadedRun, load_run
+from rlvr.analysis.loaded import LoadedAnalysis
+from rlvr.analysis.run import LoadedRun, load_run
 from rlvr.config import Config
 
 if TYPE_CHECKING:

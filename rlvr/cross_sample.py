@@ -26,7 +26,7 @@ from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.run_inputs import require_verifiers
+from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.store import versions_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry

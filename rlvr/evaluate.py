@@ -26,8 +26,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from rlvr.analysis.evaluation import (
     FILE_NAME,
     SetSummary,
@@ -35,10 +33,11 @@ from rlvr.analysis.evaluation import (
     evaluation_as_json,
     groups_in_parts,
     read_evaluation,
+    result_of,
     summarise,
     write_responses,
 )
-from rlvr.analysis.run_inputs import require_verifiers, without_training
+from rlvr.analysis.run import require_verifiers, without_training
 from rlvr.analysis.store import write_text
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
@@ -55,7 +54,7 @@ from rlvr.runtime.actors import open_engines
 from rlvr.runtime.evaluation import EvalReport, sample_and_grade
 from rlvr.runtime.evaluation import report as report_of
 from rlvr.runtime.folder import RunFolder
-from rlvr.stats.accuracy import EvalResult, compare, correctness
+from rlvr.stats.accuracy import EvalResult, compare
 from rlvr.stats.student import p_text
 from rlvr.types import Group, Prompt
 from rlvr.validate import validate
@@ -93,7 +92,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
             )
             for chosen in eval_sets
         )
-    results = tuple(result_of(part) for part in reports)
+    results = tuple(result_of(part.name, part.groups) for part in reports)
     _write(folder, cfg, reports, results)
     for report, result in zip(reports, results, strict=True):
         print(describe(summarise(result), report.outcomes))
@@ -106,19 +105,6 @@ def _respond(
     engines: EnginePool, graders: GraderPool, name: str, prompts: Sequence[Prompt], *, cfg: Config
 ) -> tuple[Group, ...]:
     return sample_and_grade(engines, graders, name, prompts, cfg)
-
-
-def result_of(report: EvalReport) -> EvalResult:
-    """Return the graded responses of a report as arrays [problems, samples]."""
-    samples = [group.samples for group in report.groups]
-    return EvalResult(
-        name=report.name,
-        problem_ids=tuple(group.prompt.id for group in report.groups),
-        correct=correctness([[None if s.failed else s.correct for s in row] for row in samples]),
-        lengths=np.array([[len(s.token_ids) for s in row] for row in samples]),
-        truncated=np.array([[s.truncated for s in row] for row in samples]),
-        answers=tuple(tuple(s.verdict.extracted if s.verdict else None for s in row) for row in samples),
-    )
 
 
 def describe(figures: SetSummary, outcomes: Mapping[str, int]) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
-from rlvr.analysis.run_inputs import read_run
+from rlvr.analysis.run import read_run
 from rlvr.analysis.tables import read_csv
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors

@@ -11,9 +11,20 @@ from dataclasses import dataclass, field
 
 from rlvr.config import ClusterConfig, DataConfig, EvalConfig, ModelConfig, RewardConfig, RolloutConfig
 from rlvr.errors import ConfigError
-from rlvr.validate.ranges import no_share, not_among, not_positive, too_small
+from rlvr.validate.ranges import out_of_range
 
 TRAJECTORIES = ("policy", "base")  # whose model wrote a response
+CHOICES = {
+    "trajectory": (*TRAJECTORIES, "both"),
+    "select.verdict": ("all", "correct", "wrong"),
+    "score.device": ("auto", "cpu", "cuda"),
+    "tables.unit": ("problem", "response"),
+    "model.dtype": ("float32", "bfloat16"),
+}
+AT_LEAST_ONE = (
+    "select.problems", "select.samples", "score.tokens_per_micro_batch", "score.responses_per_part", "tables.bootstrap",
+    "tables.shown_tokens", "tables.min_count", "eval.samples_per_prompt",
+)  # fmt: skip
 
 
 @dataclass
@@ -91,27 +102,9 @@ def validate_analysis(cfg: AnalyzeConfig) -> None:
     Raises:
         ConfigError: with all problems found, one a line.
     """
-    choices = (
-        ("trajectory", cfg.trajectory, (*TRAJECTORIES, "both")),
-        ("select.verdict", cfg.select.verdict, ("all", "correct", "wrong")),
-        ("score.device", cfg.score.device, ("auto", "cpu", "cuda")),
-        ("tables.unit", cfg.tables.unit, ("problem", "response")),
-        ("model.dtype", cfg.model.dtype, ("float32", "bfloat16")),
+    found = out_of_range(
+        cfg, CHOICES, dict.fromkeys(AT_LEAST_ONE, 1), ("score.temperature",), ("score.top_p",)
     )
-    found = not_among(choices)
-    counts = (
-        ("select.problems", cfg.select.problems),
-        ("select.samples", cfg.select.samples),
-        ("score.tokens_per_micro_batch", cfg.score.tokens_per_micro_batch),
-        ("score.responses_per_part", cfg.score.responses_per_part),
-        ("tables.bootstrap", cfg.tables.bootstrap),
-        ("tables.shown_tokens", cfg.tables.shown_tokens),
-        ("tables.min_count", cfg.tables.min_count),
-        ("eval.samples_per_prompt", cfg.eval.samples_per_prompt),
-    )
-    found += too_small((key, value, 1) for key, value in counts)
-    found += not_positive([("score.temperature", cfg.score.temperature)])
-    found += no_share([("score.top_p", cfg.score.top_p)])
     for key, values in (
         ("tables.thresholds", cfg.tables.thresholds),
         ("tables.moved_above", [cfg.tables.moved_above]),

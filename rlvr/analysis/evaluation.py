@@ -145,6 +145,19 @@ class SetSummary:
     lengths: LengthStats
 
 
+def result_of(name: str, groups: Sequence[Group]) -> EvalResult:
+    """Return graded responses as arrays [problems, samples]."""
+    samples = [group.samples for group in groups]
+    return EvalResult(
+        name=name,
+        problem_ids=tuple(group.prompt.id for group in groups),
+        correct=correctness([[None if s.failed else s.correct for s in row] for row in samples]),
+        lengths=np.array([[len(s.token_ids) for s in row] for row in samples]),
+        truncated=np.array([[s.truncated for s in row] for row in samples]),
+        answers=tuple(tuple(s.verdict.extracted if s.verdict else None for s in row) for row in samples),
+    )
+
+
 def counts_up_to(n: int) -> list[int]:
     """Return the values of k to report: the powers of two below n, and n."""
     return [2**power for power in range(n.bit_length()) if 2**power < n] + [n]

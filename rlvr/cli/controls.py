@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr.analysis.run_inputs import TrainedRun
+from rlvr.analysis.run import LoadedRun
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, recipes_folder, register_schema
 from rlvr.config import Config, leaf_keys
 from rlvr.errors import ConfigError
@@ -24,13 +24,13 @@ from rlvr.runtime.keys import CORRECTION, FREE_OF_COMPARED, OF_SAMPLING, OF_THE_
 PROMPTS, SAMPLES = "data.prompts_per_step", "rollout.samples_per_prompt"
 
 
-def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
+def shared_settings(run: LoadedRun, recipe: str) -> dict[str, Any]:
     """{dotted key: value} of the run that a control of this recipe needs besides its recipe.
 
     Raises:
         ConfigError: the run is not of the built-in model and task, or something cannot be carried over; by name.
     """
-    model, data = run.cfg.model.path, run.cfg.data
+    model, data = run.config.model.path, run.config.data
     if model != "builtin" or any(s.name != "arithmetic" or s.path is not None for s in data.training):
         raise ConfigError(
             f"run={run.folder}: its model is {model} on {data.train.path or data.label}; the controls are made for the "
@@ -41,10 +41,10 @@ def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
             f"run={run.folder}: settings were changed on its way ({'; '.join(map(str, changes))}), which a control "
             "would not follow. Train your own controls and compare them with rlvr.analyze and rlvr.report."
         )
-    control, from_recipe = _of_recipe(recipe), _of_recipe(run.cfg.recipe)
+    control, from_recipe = _of_recipe(recipe), _of_recipe(run.config.recipe)
     shared = {
         key: value
-        for key, value in _leaves(run.cfg).items()
+        for key, value in _leaves(run.config).items()
         if (key in CORRECTION or key not in OF_THE_RECIPE)
         and not (key in SHAPING and value == from_recipe.get(key))
     }
@@ -54,16 +54,16 @@ def shared_settings(run: TrainedRun, recipe: str) -> dict[str, Any]:
     return {key: value for key, value in shared.items() if value != control[key]}
 
 
-def require_same(control: TrainedRun, shared: Mapping[str, Any]) -> None:
+def require_same(control: LoadedRun, shared: Mapping[str, Any]) -> None:
     """Refuse a finished control that was not trained with its recipe and what it shares with the run.
 
     Raises:
         ConfigError: names what differs.
     """
-    expected = {**_of_recipe(control.cfg.recipe), **shared}
+    expected = {**_of_recipe(control.config.recipe), **shared}
     changed = [
         f"{key} was {value!r}, should be {expected[key]!r}"
-        for key, value in _leaves(control.cfg).items()
+        for key, value in _leaves(control.config).items()
         if key not in FREE_OF_COMPARED and value != expected.get(key, value)
     ]
     if changed:
@@ -73,10 +73,10 @@ def require_same(control: TrainedRun, shared: Mapping[str, Any]) -> None:
         )
 
 
-def _answers_per_step(run: TrainedRun, control: Mapping[str, Any]) -> dict[str, int]:
+def _answers_per_step(run: LoadedRun, control: Mapping[str, Any]) -> dict[str, int]:
     """Prompts and samples of a control that learns from as many answers a step as the run."""
-    prompts, samples = run.cfg.data.prompts_per_step, run.cfg.rollout.samples_per_prompt
-    if (run.cfg.rollout.answers is None) == (control["rollout.answers"] is None):
+    prompts, samples = run.config.data.prompts_per_step, run.config.rollout.samples_per_prompt
+    if (run.config.rollout.answers is None) == (control["rollout.answers"] is None):
         return {PROMPTS: prompts, SAMPLES: samples}
     fewer, left = divmod(prompts * samples, control[SAMPLES])
     if left or not fewer:

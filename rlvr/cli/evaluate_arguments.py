@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.run_inputs import policy_of_run
+from rlvr.analysis.run import policy_of_run
 from rlvr.cli.compose import recipes_folder
 from rlvr.cli.shorthand import ShortForm, expand, override, quoted, same
 from rlvr.data.catalog import CATALOG

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.analysis.loaded import LoadedRun, load_run
-from rlvr.analysis.run_inputs import POLICY
+from rlvr.analysis.run import POLICY, LoadedRun, load_run
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.model_card import model_card

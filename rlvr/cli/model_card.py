@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.analysis.loaded import LoadedRun
+from rlvr.analysis.run import LoadedRun
 from rlvr.config import Config, SourceConfig
 from rlvr.data.tokenizer import is_local
 

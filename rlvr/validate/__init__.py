@@ -27,7 +27,7 @@ from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.grading import grading_problems
-from rlvr.validate.ranges import no_share, not_among, not_positive, too_small
+from rlvr.validate.ranges import out_of_range, value_at
 from rlvr.validate.sources import source_problems
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -115,14 +115,6 @@ SHARES = (
 )  # greater than 0, at most 1
 
 
-def value_at(cfg: Config, key: str) -> object:
-    """The value of a dotted key."""
-    value: object = cfg
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
 def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     """Check a whole configuration and return its batch arithmetic and its plug-in.
 
@@ -145,24 +137,15 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     return batch_plan(cfg), plugin
 
 
-def _number(cfg: Config, key: str) -> float | None:
-    value = value_at(cfg, key)
-    assert value is None or isinstance(value, int | float)  # the schema has seen to it
-    return value
-
-
 def _values(cfg: Config) -> list[str]:
     """What is wrong with keys taken one at a time; null passes where the schema allows it."""
-    found = not_among((key, value_at(cfg, key), allowed) for key, allowed in CHOICES.items())
+    found = out_of_range(cfg, CHOICES, AT_LEAST, POSITIVE, SHARES)
     for key, build in PLUG_INS.items():
         if (name := value_at(cfg, key)) is not None:
             try:
                 build(str(name))
             except ConfigError as error:
                 found.append(str(error))
-    found += too_small((key, _number(cfg, key), low) for key, low in AT_LEAST.items())
-    found += not_positive((key, _number(cfg, key)) for key in POSITIVE)
-    found += no_share((key, _number(cfg, key)) for key in SHARES)
     if not 0 <= cfg.reward.max_failed <= 1:
         found.append(f"reward.max_failed={cfg.reward.max_failed}: must be a share, at least 0 and at most 1")
     if cfg.advantage.ddof not in (0, 1):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 
 def not_among(rows: Iterable[tuple[str, object, Collection[str]]]) -> list[str]:
@@ -37,3 +38,24 @@ def no_share(rows: Iterable[tuple[str, float | None]]) -> list[str]:
         for key, value in rows
         if value is not None and not 0 < value <= 1
     ]
+
+
+def value_at(cfg: object, key: str) -> Any:
+    """The value of a dotted key of a configuration."""
+    for part in key.split("."):
+        cfg = getattr(cfg, part)
+    return cfg
+
+
+def out_of_range(
+    cfg: object,
+    choices: Mapping[str, Collection[str]],
+    at_least: Mapping[str, float],
+    positive: Iterable[str] = (),
+    shares: Iterable[str] = (),
+) -> list[str]:
+    """What is wrong with the values of keys taken one at a time, each under its dotted name."""
+    found = not_among((key, value_at(cfg, key), allowed) for key, allowed in choices.items())
+    found += too_small((key, value_at(cfg, key), low) for key, low in at_least.items())
+    found += not_positive((key, value_at(cfg, key)) for key in positive)
+    return found + no_share((key, value_at(cfg, key)) for key in shares)

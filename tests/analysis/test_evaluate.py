@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from rlvr.analysis.evaluation import read_evaluation
-from rlvr.analysis.run_inputs import read_run, require_verifiers
+from rlvr.analysis.run import read_run, require_verifiers
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, register_schema
 from rlvr.config import Config, SourceConfig
@@ -196,7 +196,7 @@ def test_a_run_without_a_policy_is_named(own_run):
 def test_analysis_and_cross_sampling_judge_by_the_same_configuration(own_run):
     cfg, folder = own_run
     run = read_run(folder)
-    assert run.cfg == cfg
+    assert run.config == cfg
     shift = with_run(str(folder))
     assert (shift.reward, shift.data, shift.eval) == (cfg.reward, cfg.data, cfg.eval)
     assert shift.model == replace(cfg.model, path=str(folder / "policy"), base_path="builtin")

@@ -24,6 +24,7 @@ from rlvr.analysis.evaluation import (
     evaluation_as_json,
     groups_in_parts,
     read_evaluation,
+    result_of,
     summarise,
 )
 from rlvr.analysis.shift.responses import build_index, response_files
@@ -32,7 +33,6 @@ from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import VerifierError
-from rlvr.evaluate import result_of
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.runtime.evaluation import report, sample_and_grade
 from rlvr.runtime.folder import RunFolder
@@ -185,7 +185,7 @@ def test_an_evaluation_is_over_what_was_graded():
         without.ci_high,
     )
     assert found.outcomes == {"correct": 3, "timed_out": 3, "failed": 3, "wrong": 3}
-    assert np.isnan(result_of(found).correct).sum() == 6
+    assert np.isnan(result_of(found.name, found.groups).correct).sum() == 6
     json.dumps({"accuracy": found.accuracy, "low": found.ci_low}, allow_nan=False)
 
 
@@ -229,7 +229,7 @@ def test_cross_sampling_grades_alike(tmp_path: Path, capsys: pytest.CaptureFixtu
     store = Store(tmp_path, {})
     experiment = Experiment(
         SimpleNamespace(samples=3, pilot_problems=1, pilot_samples=1),
-        SimpleNamespace(prompts=prompts, tokenizer=tokenizer, reward=reward, output=tmp_path),
+        SimpleNamespace(prompts=prompts, tokenizer=tokenizer, reward=reward, output=tmp_path, max_tokens=9),
         store,
         SimpleNamespace(decode=lambda *_: written),
         Graders(*outcomes),

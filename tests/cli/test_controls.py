@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from rlvr.analysis.run_inputs import TrainedRun, read_run
+from rlvr.analysis.run import LoadedRun, read_run
 from rlvr.cli.compose import check_overrides
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.shorthand import override
@@ -23,7 +23,7 @@ def config(*overrides: str) -> Config:
     return compose(*overrides)
 
 
-def run_of(tmp_path: Path, *overrides: str) -> TrainedRun:
+def run_of(tmp_path: Path, *overrides: str) -> LoadedRun:
     """A run as it lies on disk, its cores settled at the start."""
     folder = tmp_path / "run"
     folder.mkdir(exist_ok=True)
@@ -32,7 +32,7 @@ def run_of(tmp_path: Path, *overrides: str) -> TrainedRun:
     return read_run(folder)
 
 
-def control_of(run: TrainedRun, recipe: str) -> Config:
+def control_of(run: LoadedRun, recipe: str) -> Config:
     """The configuration that the control is trained with, through the command line."""
     arguments = [f"recipe={recipe}", *(override(k, v) for k, v in shared_settings(run, recipe).items())]
     check_overrides(arguments)
@@ -78,11 +78,11 @@ def test_all_that_the_run_set_is_shared_but_the_algorithm(tmp_path):
     run = run_of(tmp_path, "recipe=dapo_divweight", "advantage.options.alpha=3.0", *OWN)
     control, recipe = control_of(run, "grpo_kl"), config("recipe=grpo_kl")
     for section in ("model", "data", "learner", "eval", "cluster", "sync"):
-        assert getattr(control, section) == getattr(run.cfg, section), section
+        assert getattr(control, section) == getattr(run.config, section), section
     assert (control.seed, control.steps) == (3, 7)
     shaping = {"overlong": "off"}  # DAPO's, from the run's recipe; its own -0.5 is shared
-    assert vars(control.reward) == vars(run.cfg.reward) | shaping
-    assert vars(control.rollout) == vars(run.cfg.rollout) | {"dynamic_sampling": False}
+    assert vars(control.reward) == vars(run.config.reward) | shaping
+    assert vars(control.rollout) == vars(run.config.rollout) | {"dynamic_sampling": False}
     assert control.advantage == recipe.advantage
     assert vars(control.loss) == vars(recipe.loss) | {"rollout_correction": 2.0}
     assert control.run == recipe.run
@@ -92,7 +92,7 @@ def test_a_supervised_control_learns_from_as_many_answers_and_samples_nothing(tm
     run = run_of(tmp_path, "recipe=dapo_divweight", *OWN)
     control, recipe = control_of(run, "sft"), config("recipe=sft")
     assert control.data.prompts_per_step == 6 * 4
-    assert vars(control.data) == vars(run.cfg.data) | {"prompts_per_step": 24}
+    assert vars(control.data) == vars(run.config.data) | {"prompts_per_step": 24}
     assert control.loss == recipe.loss
     rollout = control.rollout
     assert (rollout.answers, rollout.samples_per_prompt) == (recipe.rollout.answers, 1)
@@ -116,7 +116,7 @@ def test_what_cannot_be_carried_over_is_refused_by_name(tmp_path):
 
 def test_a_recipe_that_is_not_ours_shares_its_reward(tmp_path):
     run = run_of(tmp_path, "recipe=dapo")
-    run.cfg.recipe = "mine"
+    run.config.recipe = "mine"
     assert shared_settings(run, "grpo_kl") == {
         "reward.incorrect": -1.0,
         "reward.overlong": "soft",
@@ -126,9 +126,9 @@ def test_a_recipe_that_is_not_ours_shares_its_reward(tmp_path):
 
 def test_a_finished_control_of_other_settings_is_not_taken_for_this_one(tmp_path):
     run = run_of(tmp_path, "recipe=dapo", "data.prompts_per_step=8")
-    control = TrainedRun(tmp_path / "grpo_kl", control_of(run, "grpo_kl"))
-    control.cfg.cluster.threads_per_actor, control.cfg.run.name = 1, "grpo_kl"
+    control = LoadedRun(tmp_path / "grpo_kl", control_of(run, "grpo_kl"))
+    control.config.cluster.threads_per_actor, control.config.run.name = 1, "grpo_kl"
     require_same(control, shared_settings(run, "grpo_kl"))
-    old = TrainedRun(tmp_path / "grpo_kl", config("recipe=grpo_kl"))
+    old = LoadedRun(tmp_path / "grpo_kl", config("recipe=grpo_kl"))
     with pytest.raises(ConfigError, match=r"grpo_kl: .*data\.prompts_per_step was 16, should be 8\. Remove"):
         require_same(old, shared_settings(run, "grpo_kl"))

@@ -106,7 +106,7 @@ def test_a_hub_base_is_named_for_the_hub(tmp_path):
     cfg = OmegaConf.load(run / "config.yaml")
     cfg.model.path = "some/base"
     OmegaConf.save(cfg, run / "config.yaml")
-    from rlvr.analysis.loaded import load_run
+    from rlvr.analysis.run import load_run
     from rlvr.cli.model_card import model_card
 
     assert "\nbase_model: some/base\n" in model_card(load_run(run), 6)

@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 
 from rlvr.analysis.cross.rules import RULES
 from rlvr.errors import ConfigError
-from rlvr.validate.ranges import no_share, not_among, too_small
+from rlvr.validate.ranges import not_among, out_of_range
 
 DIRECTIONS = ("forward", "reverse", "both")
+AT_LEAST = {"limit": 2, "pilot_rounds": 0, "gpus_per_actor": 0}
+AT_LEAST_ONE = (
+    "samples", "max_tokens", "max_prompt_tokens", "pilot_problems", "pilot_samples", "batch", "actors", "threads",
+    "grading_workers",
+)  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -58,30 +63,11 @@ def check(cfg: CrossSampleConfig) -> None:
 
     Raises ConfigError with every problem found, one a line.
     """
-    found = not_among(
-        [
-            ("direction", cfg.direction, DIRECTIONS),
-            *(("rules", rule, tuple(RULES)) for rule in cfg.rules),
-            ("dtype", cfg.dtype, DTYPES),
-        ]
+    choices = {"direction": DIRECTIONS, "dtype": DTYPES}
+    found = out_of_range(
+        cfg, choices, AT_LEAST | dict.fromkeys(AT_LEAST_ONE, 1), shares=("top_p", "js_top_p")
     )
-    found += too_small(
-        (
-            ("samples", cfg.samples, 1),
-            ("limit", cfg.limit, 2),
-            ("max_tokens", cfg.max_tokens, 1),
-            ("max_prompt_tokens", cfg.max_prompt_tokens, 1),
-            ("pilot_problems", cfg.pilot_problems, 1),
-            ("pilot_samples", cfg.pilot_samples, 1),
-            ("pilot_rounds", cfg.pilot_rounds, 0),
-            ("batch", cfg.batch, 1),
-            ("actors", cfg.actors, 1),
-            ("threads", cfg.threads, 1),
-            ("grading_workers", cfg.grading_workers, 1),
-            ("gpus_per_actor", cfg.gpus_per_actor, 0),
-        )
-    )
-    found += no_share([("top_p", cfg.top_p), ("js_top_p", cfg.js_top_p)])
+    found += not_among(("rules", rule, tuple(RULES)) for rule in cfg.rules)
     if not 0 < cfg.temperature < math.inf:
         found.append(
             f"temperature={cfg.temperature:g}: must be positive and finite (greedy decoding: use 0.01)"

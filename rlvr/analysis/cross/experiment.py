@@ -17,13 +17,14 @@ from rlvr.analysis.cross.records import Calibration, Part, PartKey
 from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool
-from rlvr.reward.failures import check_failures
+from rlvr.analysis.evaluation import result_of
+from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
-from rlvr.reward.shaping import counts_as_correct
-from rlvr.reward.verdict import Verdict
-from rlvr.stats.accuracy import EvalResult, accuracy_ci95, correctness
-from rlvr.types import Prompt
+from rlvr.reward.score import score_groups
+from rlvr.stats.accuracy import accuracy_ci95
+from rlvr.types import Group, Prompt, Sample
 
+NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
 
 
@@ -130,10 +131,8 @@ class Experiment:
         written: Sequence[Mixed],
     ) -> Part:
         """Grade the responses and keep them."""
-        texts = self._inputs.tokenizer.batch_decode(
-            [response.token_ids.tolist() for response in written], skip_special_tokens=True
-        )
-        graded, samples = self._grade(key.name, written, texts, keep_values=key.rule in ("js", "entropy"))
+        groups = self._grade(key.name, written)
+        graded = result_of(key.name, groups)
         part = Part(
             **asdict(key),
             target=target,
@@ -144,52 +143,41 @@ class Experiment:
             effective=sum(len(response.effective) for response in written),
             graded=graded,
         )
-        self._store.write_part(part, samples)
+        samples = ((group.prompt, sample) for group in groups for sample in group.samples)
+        rows = [_row(*of, response) for of, response in zip(samples, written, strict=True)]
+        if key.rule in ("js", "entropy"):
+            for row, response in zip(rows, written, strict=True):  # as exact as fp32
+                row["scores"] = [float(f"{value:.9g}") for value in response.values]
+        self._store.write_part(part, rows)
         self._say(describe(part))
         return part
 
-    def _grade(
-        self, name: str, written: Sequence[Mixed], texts: Sequence[str], *, keep_values: bool
-    ) -> tuple[EvalResult, list[dict[str, Any]]]:
-        prompts = {prompt.id: prompt for prompt in self._inputs.prompts}
-        ids = [f"{name}/{response.problem_id}/{response.sample}" for response in written]
-        requests = [
-            request
-            for sample_id, response, text in zip(ids, written, texts, strict=True)
-            for request in prompts[response.problem_id].problem.grade_requests([(sample_id, text)])
+    def _grade(self, name: str, written: Sequence[Mixed]) -> tuple[Group, ...]:
+        """The responses with their verdicts, `samples` of each prompt in the order of the jobs."""
+        inputs, n = self._inputs, self._cfg.samples
+        ids = [response.token_ids.tolist() for response in written]
+        texts = inputs.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        samples = [
+            Sample(
+                id=f"{name}/{response.problem_id}/{response.sample}",
+                token_ids=tuple(own),
+                logprobs=NOT_KEPT,
+                text=text,
+                truncated=response.truncated,
+                weight_version=0,
+            )
+            for response, own, text in zip(written, ids, texts, strict=True)
         ]
-        by_id = self._graders.grade(requests)
-        verdicts = [by_id[sample_id] for sample_id in ids]
+        groups = [Group(p, tuple(samples[k * n : (k + 1) * n])) for k, p in enumerate(inputs.prompts)]
+        scored = score_groups(groups, self._graders, inputs.reward, inputs.max_tokens)
         check_failures(
-            zip(requests, verdicts, strict=True),
-            self._inputs.reward,
+            graded_pairs(scored),
+            inputs.reward,
             where=name,
-            kept=f"All of them, with the verifier's reasons, are in {self._inputs.output / OFFENDERS_FILE}.",
+            kept=f"All of them, with the verifier's reasons, are in {inputs.output / OFFENDERS_FILE}.",
             remedy="then run the same command again.",
         )
-        truncated = np.asarray([response.truncated for response in written])
-        correct = counts_as_correct(
-            [verdict.correct for verdict in verdicts],
-            truncated,
-            truncated_can_be_correct=self._inputs.reward.truncated_can_be_correct,
-        )
-        failed = np.asarray([verdict.failed for verdict in verdicts])
-        known = np.where(failed, np.asarray(None, dtype=object), correct)
-        shape = (len(prompts), self._cfg.samples)
-        answers = np.asarray([verdict.extracted for verdict in verdicts], dtype=object).reshape(shape)
-        graded = EvalResult(
-            name=name,
-            problem_ids=tuple(prompts),
-            correct=correctness(known.reshape(shape).tolist()),
-            lengths=np.asarray([len(response.token_ids) for response in written]).reshape(shape),
-            truncated=truncated.reshape(shape),
-            answers=tuple(tuple(row) for row in answers),
-        )
-        rows = [
-            _sample_row(prompts[response.problem_id], response, text, verdict, right, keep_values)
-            for response, text, verdict, right in zip(written, texts, verdicts, known.tolist(), strict=True)
-        ]
-        return graded, rows
+        return scored
 
 
 def describe(part: Part) -> str:
@@ -221,24 +209,20 @@ def _at(jobs: Sequence[ResponseJob], threshold: float) -> list[ResponseJob]:
     return [replace(job, threshold=threshold) for job in jobs]
 
 
-def _sample_row(
-    prompt: Prompt, response: Mixed, text: str, verdict: Verdict, correct: bool | None, keep_values: bool
-) -> dict[str, Any]:
-    row = {
+def _row(prompt: Prompt, sample: Sample, response: Mixed) -> dict[str, Any]:
+    assert sample.verdict is not None  # it has been graded
+    return {
         "problem_id": prompt.id,
         "sample": response.sample,
         "question": prompt.problem.question,
         "answer": prompt.problem.answer,
         "prompt_ids": list(prompt.token_ids),
-        "response": text,
-        "response_ids": response.token_ids.tolist(),
+        "response": sample.text,
+        "response_ids": list(sample.token_ids),
         "switched": response.switched.tolist(),
         "effective": response.effective.tolist(),
-        "truncated": response.truncated,
-        "correct": correct,
-        "verdict": verdict.outcome.value,
-        "extracted": verdict.extracted,
+        "truncated": sample.truncated,
+        "correct": None if sample.failed else sample.correct,
+        "verdict": sample.verdict.outcome.value,
+        "extracted": sample.verdict.extracted,
     }
-    if keep_values:
-        row["scores"] = [float(f"{value:.9g}") for value in response.values]  # as exact as fp32
-    return row

@@ -11,7 +11,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.models import ModelFiles, check_same_vocabulary, read_model
-from rlvr.analysis.run_inputs import read_run
+from rlvr.analysis.run import read_run
 from rlvr.config import Config, RewardConfig, SourceConfig
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
@@ -45,7 +45,7 @@ def read_inputs(cfg: CrossSampleConfig) -> CrossInputs:
     Raises ConfigError or DataError that name the key and the remedy; no weights have been read.
     """
     run = None if cfg.run is None else read_run(cfg.run)
-    training = Config(recipe="none") if run is None else run.cfg
+    training = Config(recipe="none") if run is None else run.config
     base, policy, output = cfg.base, cfg.policy, cfg.output
     if run is not None:
         base = base or run.base

@@ -10,7 +10,7 @@ from pathlib import Path
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.evaluation import sample_missing
 from rlvr.analysis.models import identity
-from rlvr.analysis.run_inputs import require_verifiers, without_training
+from rlvr.analysis.run import require_verifiers, without_training
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config

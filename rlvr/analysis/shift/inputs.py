@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import check_same_vocabulary, read_model
-from rlvr.analysis.run_inputs import POLICY, read_run
+from rlvr.analysis.run import POLICY, read_run
 from rlvr.errors import ConfigError
 from rlvr.runtime.dumps import dump_name
 
@@ -53,7 +53,7 @@ def with_run(run: str | None) -> AnalyzeConfig:
     if run is None:
         return AnalyzeConfig()
     trained = read_run(run)
-    sections = {name: OmegaConf.structured(getattr(trained.cfg, name)) for name in SHARED_SECTIONS}
+    sections = {name: OmegaConf.structured(getattr(trained.config, name)) for name in SHARED_SECTIONS}
     cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections))
     assert isinstance(cfg, AnalyzeConfig)
     cfg.run = str(trained.folder)

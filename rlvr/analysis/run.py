@@ -1,61 +1,67 @@
-"""A training run as evaluation and analysis read it: its configuration, its models, and how its policy is judged."""
+"""A training run from its folder: what it was trained with, its models and files, and how its policy is judged.
+
+Importing this is light: pyarrow comes with the first table.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
-from rlvr.errors import ConfigError
-from rlvr.reward.verdict import Rules
-from rlvr.runtime.dumps import dump_files
+from rlvr.errors import ConfigError, DataError
+from rlvr.runtime.dumps import dump_files, dump_name, open_dump
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rlvr.reward.verdict import Rules
+    from rlvr.runtime.folder import Summary
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets, how long it may answer and how the answers are judged: these
 # sections and keys, without those that only training reads.
 JUDGED_BY = ("model", "data", "reward", "eval", "rollout.max_response_tokens")
 ONLY_TRAINING = (
-    "model.path",
-    "model.base_path",
-    "model.attention",
-    "model.gradient_checkpointing",
-    "data.train",
-    "data.prompts_per_step",
-    "data.on_overlap",
-    "data.shuffle",
-    "reward.workers",
-    "reward.overlong",
-    "reward.overlong_cache",
-    "reward.overlong_filter",
-    "eval.every",
-)
+    "model.path", "model.base_path", "model.attention", "model.gradient_checkpointing", "data.train",
+    "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
+    "reward.overlong_cache", "reward.overlong_filter", "eval.every",
+)  # fmt: skip
+UNREADABLE = (OSError, OmegaConfBaseException, YAMLError, ValueError)  # what a configuration may be
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedRun:
-    """The folder of a training run, or a checkpoint's, with the configuration that it was trained with."""
+@dataclass(frozen=True)
+class LoadedRun:
+    """The folder of a training run, finished or not, or that of a checkpoint."""
 
     folder: Path
-    cfg: Config
+    config: Config  # with which it was trained
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """summary.json, None where the run has not finished; raises DataError where it is damaged."""
+        return _summary(self.folder / "summary.json")
 
     @property
     def started_from(self) -> str:
         """The model before the first step."""
-        return self.cfg.model.path
+        return self.config.model.path
 
     @property
     def base(self) -> str:
         """The model that the policy is compared with."""
-        return self.cfg.model.base_path or self.cfg.model.path
+        return self.config.model.base_path or self.config.model.path
 
     @property
     def policy(self) -> Path | None:
@@ -93,7 +99,7 @@ class TrainedRun:
 
     def judging(self) -> dict[str, Any]:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""
-        content = OmegaConf.to_container(OmegaConf.structured(self.cfg))
+        content = OmegaConf.to_container(OmegaConf.structured(self.config))
         assert isinstance(content, dict)
         found: dict[str, Any] = {}
         for name in JUDGED_BY:
@@ -102,8 +108,54 @@ class TrainedRun:
             found |= {f"{section}.{k}": content[section][k] for k in keys}
         return {key: value for key, value in found.items() if key not in ONLY_TRAINING}
 
+    def metrics(self, kind: str | None = None) -> pa.Table:
+        """metrics.jsonl as a table; `kind` "train" has a row for each step, "eval" one for each evaluation.
 
-def read_run(path: str | Path) -> TrainedRun:
+        Numbers that a row does not have are null.
+        """
+        from rlvr.runtime.folder import RunFolder
+
+        rows = RunFolder(self.folder.parent, self.folder.name).read_metrics()
+        return _table([row for row in rows if kind in (None, row["kind"])])
+
+    def samples(self, dump: str = "*") -> pa.Table:
+        """Every dumped response, a row each; the column `dump` says of which step or evaluation.
+
+        `dump` is the name of one, such as "step_000020" or "eval_000000", or a pattern like "eval_*".
+
+        Raises:
+            DataError: there is no such dump.
+        """
+        files = dump_files(self.folder / "samples", dump)
+        if not files:
+            raise DataError(f"{self.folder / 'samples'}: no dump {dump!r} of responses there")
+        rows: list[dict[str, Any]] = []
+        for file in files:
+            with open_dump(file) as lines:
+                rows += [{"dump": dump_name(file), **json.loads(line)} for line in lines]
+        return _table(rows)
+
+    def analysis(self) -> LoadedAnalysis:
+        """The analysis of this run.
+
+        Raises:
+            DataError: it has not been analysed.
+        """
+        folder, remedy = self.folder / "analysis", f"rlvr.analyze(run={str(self.folder)!r})"
+        if not (folder / "analysis.json").is_file():
+            raise DataError(f"{folder}: no analysis.json there, so no finished analysis; {remedy} makes one")
+        return LoadedAnalysis(folder)
+
+    def token_table(self) -> pa.Table:
+        """The token table of this run's analysis.
+
+        Raises:
+            DataError: the run has not been analysed.
+        """
+        return self.analysis().tokens()
+
+
+def read_run(path: str | Path) -> LoadedRun:
     """The run whose folder this is; `latest` is followed, for it may point elsewhere tomorrow.
 
     Raises:
@@ -118,21 +170,45 @@ def read_run(path: str | Path) -> TrainedRun:
         )
     try:
         cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(file)))
-    except (
-        OSError,
-        OmegaConfBaseException,
-        YAMLError,
-        ValueError,
-    ) as error:  # a file that a user may have edited
+    except UNREADABLE as error:  # a file that a user may have edited
         raise ConfigError(
             f"run={path}: its config.yaml cannot be read ({error}), so it is not the folder of a training run of this "
             "version; name the models instead"
         ) from error
     assert isinstance(cfg, Config)
-    return TrainedRun(folder, cfg)
+    return LoadedRun(folder, cfg)
 
 
-def policy_of_run(path: str) -> tuple[str, TrainedRun | None]:
+def load_run(path: str | Path) -> LoadedRun:
+    """A training run from its folder, its summary included; raises as `read_run`, and DataError for the summary."""
+    run = read_run(path)
+    _ = run.summary
+    return run
+
+
+def _summary(file: Path) -> Summary | None:
+    from rlvr.runtime.folder import Change, Summary
+
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text())
+        changes = tuple(Change(**change) for change in content.pop("changes", ()))
+        return Summary(
+            **{**content, "eval_accuracy_ci95": tuple(content["eval_accuracy_ci95"])}, changes=changes
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a file that a user may have touched
+        raise DataError(f"{file}: not the summary of a run of this version ({error})") from error
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = dict.fromkeys(name for row in rows for name in row)  # in order of their first row
+    return pa.table({name: [row.get(name) for row in rows] for name in columns})
+
+
+def policy_of_run(path: str) -> tuple[str, LoadedRun | None]:
     """The model that a path names, and the run it comes from; a run's or checkpoint's folder stands for its policy.
 
     Raises:
