@@ -81,11 +81,12 @@ def test_evaluate_twice_and_compare(tmp_path):
         "model=builtin",
         "data.eval=[{name:arithmetic_heldout,limit:12}]",
         "n=2",
+        "cluster.threads_per_actor=1",
         f"run.root={tmp_path}",
     ]
-    first = run(*common, "run.name=first", timeout=400)
+    first = run(*common, "run.name=first", timeout=900)
     assert first.returncode == 0, first.stderr
-    second = run(*common, "run.name=second", f"compare={tmp_path / 'first'}", timeout=400)
+    second = run(*common, "run.name=second", f"compare={tmp_path / 'first'}", timeout=900)
     assert second.returncode == 0, second.stderr
     assert "arithmetic_heldout: 12 problems x 2 samples" in first.stdout
     assert "+0.000 on the earlier evaluation" in second.stdout

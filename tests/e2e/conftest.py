@@ -1,4 +1,4 @@
-"""One Ray a module for the tests that need actors but no whole run, and a disk that is soon full."""
+"""One Ray a module for the tests that need actors but no whole run, a disk that is soon full, and what runs first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ import pytest
 from rlvr import cluster
 from rlvr.config import ClusterConfig
 from tests.helpers.disks import small_disk
+
+# The files that take longest, so that no worker is left with one when the others are done; the first two mostly
+# compute and mostly wait.
+FIRST = (
+    "test_train.py",
+    "test_slurm.py",
+    "test_bad_input.py",
+    "test_sweep.py",
+    "test_cross_sample.py",
+    "test_variants.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs before all else, from the longest files to the shortest."""
+    rank = {name: i for i, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(FIRST)))
 
 
 @pytest.fixture(scope="module")

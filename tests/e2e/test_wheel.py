@@ -17,7 +17,7 @@ from tests.helpers.processes import REPOSITORY, SMALL
 pytestmark = pytest.mark.e2e
 
 
-def run(*command: str | Path, cwd: Path, timeout: float = 480) -> str:
+def run(*command: str | Path, cwd: Path, timeout: float = 900) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -86,6 +86,12 @@ def test_it_lists_trains_and_evaluates_outside_the_checkout(installed: Path, tmp
     run(installed / "rlvr", "train", "recipe=dapo_divweight", *small, "steps=1", "run.name=one", cwd=tmp_path)
     assert json.loads((tmp_path / "runs" / "one" / "summary.json").read_text())["steps"] == 1
     told = run(
-        installed / "rlvr", "evaluate", "model=runs/one/policy", "n=1", "data.eval.0.limit=4", cwd=tmp_path
+        installed / "rlvr",
+        "evaluate",
+        "model=runs/one/policy",
+        "n=1",
+        "data.eval.0.limit=4",
+        "cluster.threads_per_actor=1",
+        cwd=tmp_path,
     )
     assert "4 problems x 1 samples" in told
