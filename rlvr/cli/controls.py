@@ -9,6 +9,7 @@ it gets a prompt for every answer of the run, and nothing that says how to sampl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,6 +89,7 @@ def _answers_per_step(run: LoadedRun, control: Mapping[str, Any]) -> dict[str, i
     return {PROMPTS: fewer, SAMPLES: control[SAMPLES]}
 
 
+@functools.cache
 def _of_recipe(recipe: str) -> dict[str, Any]:
     """The settings of a recipe with nothing else said; empty for one that is not ours."""
     if not (recipes_folder() / "recipe" / f"{recipe}.yaml").is_file():

@@ -83,11 +83,19 @@ def _what_differs(before: DataSeen, now: DataSeen, cfg: Config, whole: str) -> s
 
 def of_today(settings: Any) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
-    filled = OmegaConf.merge(_container(Config(recipe="none")), settings)
-    for entries in (filled.data.eval, filled.data.train.sources):
-        entries[:] = [OmegaConf.merge(_container(SourceConfig()), entry) for entry in entries]
-    filled.advantage.estimator = RENAMED.get(filled.advantage.estimator, filled.advantage.estimator)
-    return OmegaConf.to_container(filled)
+    filled = _filled(_container(Config(recipe="none")), settings)
+    data, advantage, source = filled["data"], filled["advantage"], _container(SourceConfig())
+    data["eval"] = [_filled(source, entry) for entry in data["eval"]]
+    data["train"]["sources"] = [_filled(source, entry) for entry in data["train"]["sources"]]
+    advantage["estimator"] = RENAMED.get(advantage["estimator"], advantage["estimator"])
+    return filled
+
+
+def _filled(defaults: Any, own: Any) -> Any:
+    """Nested dictionaries, with the defaults of what they lack."""
+    if not (isinstance(defaults, dict) and isinstance(own, dict)):
+        return own
+    return {**defaults, **{key: _filled(defaults.get(key), value) for key, value in own.items()}}
 
 
 def _container(cfg: Config | SourceConfig) -> Any:

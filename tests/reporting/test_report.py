@@ -189,20 +189,28 @@ def test_the_same_folder_gives_the_same_page(run, html, tmp_path):
     assert report(options).read_text() == html
 
 
-def test_missing_parts_are_named_with_their_commands(tmp_path):
-    folder = write_training(tmp_path, "bare")
-    page = Page(report(ReportOptions(runs=(folder,))).read_text())
-    assert f"python -m rlvr.analyze run={folder}" in page.visible
-    assert f"python -m rlvr.cross_sample run={folder}" in page.visible
-    assert json.loads(page.texts["token-data"]) is None
-
-
-def test_a_run_that_is_still_training(tmp_path):
-    folder = write_training(tmp_path, "early", steps=1)
+@pytest.fixture(scope="module")
+def early(tmp_path_factory) -> Path:
+    """A run that is still training, and writing its metrics."""
+    folder = write_training(tmp_path_factory.mktemp("runs"), "early", steps=1)
     (folder / "summary.json").unlink()
     (folder / "metrics.jsonl").open("a").write('{"step": 2, "ki')
-    page = Page(report(ReportOptions(runs=(folder,))).read_text())
-    assert "not finished" in page.visible
+    return folder
+
+
+@pytest.fixture(scope="module")
+def early_page(early) -> Page:
+    return Page(report(ReportOptions(runs=(early,))).read_text())
+
+
+def test_missing_parts_are_named_with_their_commands(early, early_page):
+    assert f"python -m rlvr.analyze run={early}" in early_page.visible
+    assert f"python -m rlvr.cross_sample run={early}" in early_page.visible
+    assert json.loads(early_page.texts["token-data"]) is None
+
+
+def test_a_run_that_is_still_training(early_page):
+    assert "not finished" in early_page.visible
 
 
 @pytest.mark.slow

@@ -209,20 +209,20 @@ def test_a_prompt_of_one_token_needs_no_prefill():
 
 
 def test_every_position_above_zero_is_the_intervening_model():
-    ends = decode(jobs(12, 2, PURE_INTERVENING))
-    zero = decode(jobs(12, 2, 0.0))
-    alone = decode(jobs(12, 2, PURE_PRIMARY), pair=(policy_model(), base_model()))
+    ends = decode(jobs(6, 2, PURE_INTERVENING))
+    zero = decode(jobs(6, 2, 0.0))
+    alone = decode(jobs(6, 2, PURE_PRIMARY), pair=(policy_model(), base_model()))
     for a, b, c in zip(ends, zero, alone, strict=True):
         assert a.token_ids.tolist() == b.token_ids.tolist() == c.token_ids.tolist()
         assert len(a.switched) == len(a.token_ids)
 
 
 def test_above_ln_2_nothing_switches():
-    pure = decode(jobs(12, 2, PURE_PRIMARY))
-    same_responses(decode(jobs(12, 2, math.log(2) + 1e-6)), pure)
-    same_responses(decode(jobs(12, 2, PURE_PRIMARY), "random"), pure)
+    pure = decode(jobs(6, 2, PURE_PRIMARY))
+    same_responses(decode(jobs(6, 2, math.log(2) + 1e-6)), pure)
+    same_responses(decode(jobs(6, 2, PURE_PRIMARY), "random"), pure)
     assert all(len(response.switched) == 0 for response in pure)
-    intervening = decode(jobs(12, 2, PURE_INTERVENING))
+    intervening = decode(jobs(6, 2, PURE_INTERVENING))
     assert any(a.token_ids.tolist() != b.token_ids.tolist() for a, b in zip(pure, intervening, strict=True))
 
 
@@ -235,15 +235,15 @@ def test_batches_do_not_change_responses(batch):
 
 def test_models_in_float64_give_the_same_responses():
     pair = (in_float64("base"), in_float64("policy"))
-    same_responses(decode(jobs(8, 2, 0.02), pair=pair), decode(jobs(8, 2, 0.02)))
+    same_responses(decode(jobs(6, 2, 0.02), pair=pair), decode(jobs(6, 2, 0.02)))
 
 
 def test_order_and_selection_do_not_change_responses():
-    todo = jobs(12, 3, 0.02)
+    todo = jobs(8, 2, 0.02)
     whole = decode(todo)
     order = np.random.default_rng(1).permutation(len(todo))
     same_responses(decode([todo[i] for i in order], batch=7), [whole[i] for i in order])
-    same_responses(decode(todo[10:14]), whole[10:14])
+    same_responses(decode(todo[6:10]), whole[6:10])
 
 
 def test_jobs_may_have_thresholds_of_their_own():
@@ -276,7 +276,7 @@ def test_the_first_effective_switch_is_where_the_response_leaves_the_primary():
 
 
 def test_the_earliest_rule_switches_a_prefix():
-    for response in decode(jobs(20, 2, -2.5), "earliest"):
+    for response in decode(jobs(10, 2, -2.5), "earliest"):
         n = len(response.token_ids)
         assert response.switched.tolist() in ([*range(min(2, n))], [*range(min(3, n))])
     for response in decode(jobs(5, 2, -4.0), "earliest"):
