@@ -39,10 +39,11 @@ fast: $(STAMP)  ## pure tests without the slow ones: under 90 seconds on two cor
 slow: $(STAMP)  ## the pure tests that make fast leaves out
 	$(PURE) -m 'slow and not e2e'
 
-# Two files at a time, the longest first: the engine and the learner of a small run take turns, so that it keeps about
-# one core busy. Commands that share the cores compute with one thread each: two that wait for one another burn both.
+# Three files at a time, the longest first: the engine and the learner of a small run take turns, and processes that
+# start or end are waited for, so that it keeps less than one core busy. Commands that share the cores compute with one
+# thread each: two that wait for one another burn both.
 e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 3 --dist loadfile --no-loadscope-reorder
 
 test: lint fast slow e2e  ## all of it, cheapest first
 

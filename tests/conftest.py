@@ -1,8 +1,10 @@
 """One torch thread and reproducible examples for every test in this folder."""
 
 import gc
+from pathlib import Path
 
 import hypothesis
+import pytest
 import torch
 
 hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, max_examples=50)
@@ -11,6 +13,14 @@ torch.set_num_threads(1)
 # Millions of objects that the imports make live to the end. Looking through them again and again for what can be
 # freed took a quarter of the collection of tests, and a twentieth of the tests.
 gc.disable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where all tests that are asked for carry one marker, files that do not name it need not be imported."""
+    wanted, _, rest = config.option.markexpr.partition(" ")
+    if wanted not in ("e2e", "slow") or " or " in rest or not collection_path.match("test_*.py"):
+        return None
+    return None if f"mark.{wanted}" in collection_path.read_text() else True
 
 
 def pytest_collection_finish() -> None:

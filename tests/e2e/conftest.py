@@ -11,10 +11,11 @@ from rlvr import cluster
 from rlvr.config import ClusterConfig
 from tests.helpers.disks import small_disk
 
-# The files that take longest, so that no worker is left with one when the others are done; the first two mostly
-# compute and mostly wait.
+# The files that take longest, so that no worker is left with one when the others are done. While the first compiles
+# DeepSpeed's operation, where nobody has yet, the second does not need it.
 FIRST = (
     "test_train.py",
+    "test_actor_failures.py",
     "test_slurm.py",
     "test_bad_input.py",
     "test_sweep.py",

@@ -26,7 +26,6 @@ from rlvr.rollout.engine import (
 )
 from rlvr.rollout.stop import Ends
 from rlvr.sync.gate import check_mismatch
-from rlvr.sync.vllm_gloo import BACKEND
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
 from tests.helpers.models import random_model, save
 
@@ -90,6 +89,10 @@ def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
         pad_token_id=tokenizer.pad_token_id,
     )
     save(model, folder)
+    from rlvr.sync.vllm_gloo import (
+        BACKEND,  # imports vLLM: seconds for every process that only looks for tests
+    )
+
     spec = EngineSpec(
         model=str(folder),
         dtype="float32",
