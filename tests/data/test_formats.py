@@ -103,6 +103,12 @@ def test_rows_tell_their_format(tmp_path, form, row, gold):
     assert load(tmp_path / "rows.jsonl", format=form) == loaded  # named, it is the same
 
 
+def test_a_copy_of_a_known_set_and_a_built_in_one_have_no_format(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(lines([{"question": "q", "answer": "so\n#### 1"}]))
+    assert load_problems(SourceConfig(name="gsm8k", path=str(tmp_path / "rows.jsonl"))).format == ""
+    assert load_problems(SourceConfig(name="sums", limit=1)).format == ""
+
+
 def test_columns_with_other_names_may_be_named_in_any_format(tmp_path):
     (tmp_path / "rows.jsonl").write_text(lines([VERL | {"gold": "7"}]))
     [problem] = load(tmp_path / "rows.jsonl", answer="gold", id="extra_info.index").problems
