@@ -16,6 +16,7 @@ _THINK_END = "</think>"
 _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
 _BLANKS = re.compile(r"[ \t]+")
 _EMPHASIS = re.compile(r"\*\*+|__+")
+_SLANTED = re.compile(r"(?<![\w*])\*([^\s*](?:[^*\n]*[^\s*])?)\*(?![\w*])")
 _ANNOUNCEMENT = r"(?i:answer)[ ]?(?::|=|(?i:is)\b:?)[ ]?"
 _ANNOUNCED = re.compile(rf"{_ANNOUNCEMENT}\n*(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)")
 _OWN_LINE = re.compile(r"(?:^|\n)[ #>*-]*(?i:(?:the )?(?:final )?answer)[ ]?:")
@@ -120,11 +121,7 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
         text = final_part(response).strip()
         return Extraction(text) if text else Extraction(None, "the response is empty")
     boxes, unclosed = _scan(response)
-    if (
-        boxes
-        and policy.unboxed_counts
-        and _OWN_LINE.search(_EMPHASIS.sub("", response[boxes[-1].end :][-2000:]))
-    ):
+    if boxes and policy.unboxed_counts and _OWN_LINE.search(_plain(response[boxes[-1].end :][-2000:])):
         boxes = []  # what is announced on a line of its own after the last box is the later word
     if boxes:
         if unclosed >= boxes[-1].end:
@@ -179,9 +176,14 @@ def _unwrap_nested(content: str) -> str:
         content = inner[0].content
 
 
+def _plain(text: str) -> str:
+    """A text without the marks of bold and slanted words."""
+    return _SLANTED.sub(r"\1", _EMPHASIS.sub("", text))
+
+
 def _announced_answer(response: str) -> str | None:
     # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
-    tail = _BLANKS.sub(" ", _EMPHASIS.sub("", response[-2000:]))
+    tail = _BLANKS.sub(" ", _plain(response[-2000:]))
     last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
     if last_line.startswith("####"):
         return last_line.lstrip("#").strip()

@@ -24,7 +24,7 @@ from rlvr.reward.numeric import numbers_apart, roots_equal
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "2"  # raise it with every change that can change a verdict
+RULES_VERSION = "3"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500

@@ -6,6 +6,8 @@ math-verify compares them as a set of values, so that it takes `3, 2` for `p=2, 
 import re
 
 _ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?)\s*=([^=<>]+)")
+_NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?")
+_TOGETHER = re.compile(r"\s*\(([^()=]+)\)\s*=\s*\(([^=<>]+)\)\s*")
 _AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\b(?:and|or)\b|;")
 _OPENING, _CLOSING = "([{", ")]}"
 
@@ -25,6 +27,11 @@ def split_list(text: str) -> list[str]:
 
 def assignments(text: str) -> dict[str, str] | None:
     """{name: value} where every part of a list is an assignment and no name comes twice, else None."""
+    together = _TOGETHER.fullmatch(text)
+    if together is not None:  # (x, y) = (1, 2)
+        names, values = split_list(together[1]), split_list(together[2])
+        if len(names) == len(values) and all(_NAME.fullmatch(name) for name in names):
+            return dict(zip(names, values, strict=True)) if len(set(names)) == len(names) else None
     parts = split_list(text)
     found = [_ASSIGNMENT.fullmatch(part) for part in parts]
     if not found or None in found:

@@ -6,12 +6,16 @@ r"""Notations of one value that math-verify misreads, written as LaTeX that it r
 import re
 from fractions import Fraction
 
+from rlvr.reward.unions import union_of_intervals
+
 _CURRENCY_SIGN = (
-    r"(?:[€£¥₹₽₩₪¢]|\\(?:euro|pounds|texteuro|textsterling|textyen|yen|cent|textcent)\b(?:\{\})?|\\\$)"
+    r"(?:[€£¥₹₽₩₪¢]|\\text\s*\{\s*[€£¥₹₽₩₪¢]\s*\}|(?:US|A|C|HK|NZ|S)\\?\$|"
+    r"(?:USD|EUR|GBP|JPY|CNY|INR|CHF)\b|Rs\b\.?|\\\$|"
+    r"\\(?:euro|pounds|texteuro|textsterling|textyen|yen|cent|textcent)\b(?:\{\})?)"
 )
 _MONEY_BEFORE = re.compile(rf"^([+-]?)\s*{_CURRENCY_SIGN}\s*(?=[0-9.])")
 _MONEY_AFTER = re.compile(rf"(?<=[0-9])\s*{_CURRENCY_SIGN}$")
-_TEXT_COMMA = re.compile(r"(?<=[0-9])(?:\\text\s*\{\s*,\s*\}|\{\\[,;: ]\}|~)(?=[0-9]{3}(?![0-9]))")
+_TEXT_COMMA = re.compile(r"(?<=[0-9])(?:\\text\s*\{\s*,\s*\}|\{(?:\\[,;: ]| )\}|~)(?=[0-9]{3}(?![0-9]))")
 # A number begins where nothing before it can belong to it: at the start or after a separator.
 _START = r"(?<![0-9A-Za-z.^/_)}])(?<![0-9A-Za-z.^/)}] )"
 _SPACED = re.compile(rf"{_START}[0-9]{{1,3}}(?: [0-9]{{3}}){{1,30}}(?![0-9])(?! [0-9])(?!\s*/)")
@@ -23,6 +27,9 @@ _SCIENTIFIC = re.compile(
     r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
 )
 _SIGNED_POWER = re.compile(r"\^\s*([+-][0-9]+)")
+_POWER = re.compile(r"(?<=[0-9A-Za-z)}])\s*\*\*\s*(?=[0-9A-Za-z({+-])")
+_PLAIN_FUNCTION = re.compile(r"(?<![A-Za-z\\])(sin|cos|tan|cot|ln|log)(?=\()")
+_TIMES_I = re.compile(r"(?<=[0-9)}])\s*\*\s*(?=i(?![A-Za-z]))")
 _FUNCTION = re.compile(r"(?<![A-Za-z\\])(sqrt|exp)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf)(?![A-Za-z])")
 _NAMES = {"pi": r"\pi ", "infinity": r"\infty ", "infty": r"\infty ", "inf": r"\infty "}
@@ -48,14 +55,17 @@ def for_algebra(text: str) -> str:
     r"""A cleaned answer as math-verify reads it rightly, with the same value.
 
     Scientific notation becomes an exact product (`4.5e33` is 45 x 10^32, not 4.5 times Euler's number to the 33), a
-    mixed number its sum, plain-text `pi`, `sqrt()` and `exp()` LaTeX, decimals beside the imaginary unit fractions.
+    mixed number its sum, plain-text `pi`, `sqrt()`, `exp()`, `sin()` and `**` LaTeX, decimals beside the imaginary unit
+    fractions, inequalities of one unknown joined by "or" a union of intervals.
     """
+    text = union_of_intervals(text) or text
     text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))
+    text = _PLAIN_FUNCTION.sub(r"\\\1", _POWER.sub("^", text))
     text = _SIGNED_POWER.sub(r"^{\1}", text)
     text = _FUNCTION.sub(lambda f: rf"\sqrt{{{f[2]}}}" if f[1] == "sqrt" else f"e^{{{f[2]}}}", text)
     text = _NAME.sub(lambda found: _NAMES[found.group()], text)
     if _IMAGINARY.search(text):
-        text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, text))
+        text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, _TIMES_I.sub("", text)))
     return text
 
 

@@ -59,6 +59,10 @@ EQUAL = {
         ("1250", "1250 €"),
         ("7.50", r"\$7.50"),
         ("1250", "₹1250"),
+        ("1250", "USD 1250"),
+        ("12", "US$12"),
+        ("50", "Rs. 50"),
+        ("12", r"\text{€}12"),
     ],
     "mixed number": [
         (r"\frac{71}{6}", "11 5/6"),
@@ -77,12 +81,17 @@ EQUAL = {
         ("1234.5", "1 234.5"),
         ("1,000", "1 000"),
         ("1000", "1~000"),
+        ("1000", r"1{\,}000"),
     ],
     "interval and inequality": [
         ("(0, 12.5)", "0 < x < 12.5"),
         ("x<3", r"(-\infty, 3)"),
         ("[0,5]", r"0 \le x \le 5"),
         (r"(3,\infty)", "x>3"),
+        (r"(-\infty,0)\cup(1,\infty)", r"x<0 \text{ or } x>1"),
+        (r"x\le -1 or x \ge \frac{1}{2}", r"(-\infty,-1]\cup[\frac12,\infty)"),
+        (r"(0,1)\cup(2,3)", "1>x>0 or 3>x>2"),
+        ("x<0 or x>1", "x>1 or x<0"),
     ],
     "plain notation": [
         ("14-i", "14.0-1.0i"),
@@ -93,6 +102,11 @@ EQUAL = {
         (r"\sqrt{5}", "sqrt(5)"),
         (r"2\sqrt{3}", "2*sqrt(3)"),
         (r"\infty", "inf"),
+        ("1+2i", "1+2*i"),
+        ("x^{2}", "x**2"),
+        ("2^{10}", "2**10"),
+        (r"\ln 2", "ln(2)"),
+        (r"\sin(x)", "sin(x)"),
     ],
     "repeating decimal": [
         (r"0.\dot{3}", r"\frac13"),
@@ -107,6 +121,8 @@ EQUAL = {
         ("n=3k", "3k"),
         ("y=2x+1", "2x+1"),
         ("x=3", "3"),
+        ("x=1,y=2", "(x,y)=(1,2)"),
+        ("(x,y)=(1,2)", "y=2, x=1"),
     ],
 }
 DIFFERENT = {
@@ -137,7 +153,14 @@ DIFFERENT = {
     "currency": [("5", "€6"), ("50", "5¢")],
     "mixed number": [("2", "2 2/3"), (r"\frac{3}{2}", "3 1/2"), ("3", "3 1/3")],
     "thousands": [("1,2", "1 2"), ("12", r"1\text{,}2"), ("1000", "1 00")],
-    "interval and inequality": [("(0,5)", r"0 \le x \le 5"), (r"[3,\infty)", "x>3"), ("(0,1)", "0<x<2")],
+    "interval and inequality": [
+        ("(0,5)", r"0 \le x \le 5"),
+        (r"[3,\infty)", "x>3"),
+        ("(0,1)", "0<x<2"),
+        ("x<0 or x>1", "x<0"),
+        ("x<0 or x>1", r"x\le 0 or x>1"),
+    ],
+    "plain notation": [("x^{2}", "x**3"), ("1+2i", "1-2*i"), (r"\ln 2", "ln(3)")],
     "named unknowns": [
         ("n=3k", "3"),
         ("p=2,q=3", "3,2"),
@@ -146,6 +169,8 @@ DIFFERENT = {
         ("x=2,y=3", "2"),
         ("x=3", "4"),
         ("x=2,y=3", "a=2,b=3"),
+        ("x=1,y=2", "(x,y)=(2,1)"),
+        ("(x,y)=(1,2)", "(2,1)"),
     ],
 }
 ANNOUNCED = [
@@ -158,6 +183,7 @@ ANNOUNCED = [
     ("D", "**Final answer: (D)**"),
     ("100", "Final Answer: The final answer is $100$. I hope it is correct."),
     ("12", "*Answer:* 12"),
+    ("12", "*Answer*: *12*"),
     ("12", "Answer: `12`"),
     ("34", "**Final Answer:** The answer is 34"),
     ("5", "Final Answer:\n\n$$5$$"),
