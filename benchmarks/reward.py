@@ -2,6 +2,8 @@
 
 Prints one JSON line per measurement. Ratios are taken between runs of one invocation; seconds are wall time.
 - toy_step: one call for 256 short integer answers, median of 20 calls.
+- exact: typical answers that our rules decide without algebra, a second of the caller's and of the workers' CPU time.
+- programs: responses with a program, run against the row's tests (python_tests), a second of wall time.
 - throughput: answers that need math-verify, pool against one process, alternating, median of the ratios;
   utilization is the share of the workers' wall time spent inside the grader, and cpu_efficiency the CPU time
   of one process over the CPU time of pool and workers, which other load on the machine does not move.
@@ -45,8 +47,10 @@ def main() -> None:
             "start", seconds=time.perf_counter() - started, workers=arguments.workers, grader=GRADER_VERSION
         )
         measure_toy_step(pool)
+        measure_exact(pool, 10 * arguments.sample)
         measure_throughput(pool, arguments.workers, arguments.sample, arguments.repeats)
         measure_hangs(pool, arguments.workers, arguments.count, arguments.deadline)
+    measure_programs(arguments.workers, arguments.sample // 4)
 
 
 def report(measurement: str, **values: object) -> None:
@@ -86,6 +90,41 @@ def measure_toy_step(pool: GraderPool) -> None:
     ]
     seconds = statistics.median(timed(pool, requests).seconds for _ in range(20))
     report("toy_step", answers=len(requests), milliseconds=seconds * 1e3)
+
+
+def measure_exact(pool: GraderPool, count: int) -> None:
+    reasoning = "We add the parts one after the other and take care of the signs. " * 12  # about 200 tokens
+    answers = ("{n}", "{n}.0", r"\text{{yes}}", "(B)", r"\$1,{n}", "{n}^\\circ", "-{n}")
+    golds = ("{n}", "{n}", "yes", "B", "1{n}", "{n}", "{n}")
+    requests = [
+        GradeRequest(
+            str(i),
+            golds[i % 7].format(n=100 + i % 900),
+            rf"{reasoning}So \boxed{{{answers[i % 7].format(n=100 + i % 900)}}}.",
+        )
+        for i in range(count)
+    ]
+    cpu, started = cpu_seconds(pool.worker_pids), time.perf_counter()
+    timing = timed(pool, requests)
+    report(
+        "exact",
+        answers=count,
+        per_cpu_second=count / (cpu_seconds(pool.worker_pids) - cpu),
+        per_second=count / (time.perf_counter() - started),
+        outcomes=timing.outcomes,
+    )
+
+
+def measure_programs(workers: int, count: int) -> None:
+    tests = json.dumps([f"assert total([{n}, 1]) == {n + 1}" for n in range(5)])
+    right = "```python\ndef total(numbers):\n    return sum(numbers)\n```"
+    requests = [
+        GradeRequest(str(i), tests, right if i % 2 else right.replace("sum", "max")) for i in range(count)
+    ]
+    with GraderPool(workers=workers, deadline_seconds=20, memory_mb=1024, verifier="python_tests") as pool:
+        timed(pool, requests[: 2 * workers])  # the processes that make jails
+        timing = timed(pool, requests)
+    report("programs", programs=count, per_second=count / timing.seconds, outcomes=timing.outcomes)
 
 
 def algebra_requests(count: int, seed: int) -> list[GradeRequest]:

@@ -8,7 +8,8 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 import re
 from fractions import Fraction
 
-from rlvr.reward.notation import based_number, plain_numbers
+from rlvr.reward.named import split_list
+from rlvr.reward.notation import based_number, for_algebra, plain_numbers
 
 _UNICODE = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
@@ -52,6 +53,7 @@ _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
 )
+_TEN_TO = re.compile(r"([+-]?[0-9]+) \\times 10\^\{([+-]?[0-9]{1,3})\}")
 _CHOICE_GOLD = re.compile(r"\(?([A-J])\)?[.:]?")
 _CHOICE_ANSWER = re.compile(
     r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]))", re.I
@@ -165,10 +167,22 @@ def number_value(answer: str) -> Fraction | None:
 
 
 def vote_key(answer: str) -> str:
-    """What answers that vote together have in common: the value of a number, else the text."""
+    """What answers that vote together have in common: the value of a number, the values of a list in any order, else
+    the text."""
     text = clean(answer)
-    value = number_value(text)
+    parts = (
+        [text] if integer_literal(text) is not None or text.startswith(("(", "[", "{")) else split_list(text)
+    )
+    if len(parts) > 1:
+        return ", ".join(sorted(map(vote_key, parts)))
+    value = _value_of_product(for_algebra(text))
     return text if value is None else f"={value}"
+
+
+def _value_of_product(text: str) -> Fraction | None:
+    """The value of `45 \\times 10^{32}`, as scientific notation is written for algebra, or of a mixed number."""
+    found = _TEN_TO.fullmatch(text)
+    return number_value(text) if found is None else int(found[1]) * Fraction(10) ** int(found[2])
 
 
 def is_unevaluated(answer: str) -> bool:

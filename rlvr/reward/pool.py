@@ -14,7 +14,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +23,7 @@ from rlvr.reward.dispatch import Dispatcher
 from rlvr.reward.extract import policy_named
 from rlvr.reward.grader import GRADER_VERSION, grade_without_algebra
 from rlvr.reward.process import WorkerSettings, WorkItem
-from rlvr.reward.verdict import GradeRequest, Rules, Verdict, options_text
+from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict, options_text
 from rlvr.reward.verifiers import is_math
 
 OFFENDERS_FILE = "offending_samples.jsonl"
@@ -113,7 +112,7 @@ class GraderPool:
                 raise RuntimeError(
                     f"sample {request.sample_id!r} was graded twice: this is a bug in the pool"
                 )
-            verdicts[request.sample_id] = replace(verdict, sample_id=request.sample_id)
+            verdicts[request.sample_id] = verdict.named(request.sample_id)
             if verdict.failed:
                 self._keep(request, verdict)
 
@@ -134,8 +133,11 @@ class GraderPool:
                 self._closed = True
                 self._dispatcher.close()
 
+    def _rules(self, request: GradeRequest) -> Rules:
+        return self._own if request.rules is DEFAULT_RULES else request.rules.over(self._own)
+
     def _place(self, request: GradeRequest) -> int:
-        rules = request.rules.over(self._own)
+        rules = self._rules(request)
         if rules not in self._places:
             raise ValueError(
                 f"sample {request.sample_id!r} is to be graded by {rules}, which were not among the `sources` that "
@@ -149,19 +151,19 @@ class GraderPool:
         return WorkItem(subject, request.response, place)
 
     def _grade_here(self, request: GradeRequest) -> Verdict | None:
-        rules = request.rules.over(self._own)
+        rules = self._rules(request)
         if not is_math(rules) or len(request.response) > _IN_PROCESS_CHARS:
             return None
         verdict = grade_without_algebra(request.gold, request.response, policy=str(rules.policy))
         if verdict is not None and verdict.failed:
             self._keep(request, verdict)
-        return None if verdict is None else replace(verdict, sample_id=request.sample_id)
+        return None if verdict is None else verdict.named(request.sample_id)
 
     def _keep(self, request: GradeRequest, verdict: Verdict) -> None:
         """Append a sample that could not be graded to the file of offenders."""
         if self._save_folder is None:
             return
-        rules = request.rules.over(self._own)
+        rules = self._rules(request)
         row = {
             "sample_id": request.sample_id,
             "problem_id": None if request.example is None else request.example.id,

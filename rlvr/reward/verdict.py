@@ -91,6 +91,12 @@ class Verdict:
     detail: str = ""
     score: float | None = None
 
+    def named(self, sample_id: str) -> Verdict:
+        """The same verdict on that sample; written out, for it is done once for every response."""
+        return Verdict(
+            sample_id, self.outcome, self.extracted, self.gold, self.seconds, self.detail, self.score
+        )
+
     @property
     def credit(self) -> float:
         """The score; without one, 1 for a correct answer and 0 for any other."""

@@ -20,10 +20,10 @@ def majority_at_k(answers: Sequence[Sequence[str | None]], correct: ArrayLike, k
 
     The expectation is over which k of the n samples vote and over ties, which are broken evenly. Samples
     without an answer (None) do not vote; without any vote the answer is wrong. Answers vote together if their
-    texts are equal or they are the same number (1/2 and 0.5); where those were graded differently, their mean
-    counts. Samples on which the verifier failed are left out, and nan stands for a problem with fewer than k
-    others. Raises ValueError for k outside 1..n and for n > 1000. (Wang et al. 2023, "Self-Consistency Improves
-    Chain of Thought Reasoning".)
+    texts are equal, or they are the same number (1/2 and 0.5) or the same list in any order (1, 2 and 2, 1); where
+    those were graded differently, their mean counts. Samples on which the verifier failed are left out, and nan stands
+    for a problem with fewer than k others. Raises ValueError for k outside 1..n and for n > 1000. (Wang et al. 2023,
+    "Self-Consistency Improves Chain of Thought Reasoning".)
     """
     as_graded(correct)
     graded = np.asarray(correct)

@@ -45,6 +45,10 @@ def test_majority_with_equal_texts_graded_differently(answers, data):
 def test_answers_of_one_value_vote_together():
     truth = np.array([[True, True, False, False]])
     assert majority_at_k([("1/2", "0.5", "3", "3")], truth, 4)[0] == 0.5  # two votes each
+    for one, other in (("3/2", "1 1/2"), ("4.5e3", "4500"), (r"2\times10^{-3}", "0.002"), ("1,2", "2 and 1")):
+        assert majority_at_k([(one, other, "3", "11/2")], truth, 4)[0] == 1, (one, other)
+    for one, other in (("(1,2)", "(2,1)"), ("1 1/2", "11/2"), ("1,234", "1,2,34")):
+        assert majority_at_k([(one, other, "3", "3")], truth, 4)[0] == 0, (one, other)
     assert (
         majority_at_k([("1/2", "0.5", r"\frac{1}{2}", "3")], np.array([[True, True, True, False]]), 4)[0] == 1
     )
