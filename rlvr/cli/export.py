@@ -105,7 +105,7 @@ def _of_checkpoint(folder: Path) -> Source:
 
 
 def _write(source: Source, draft: Path) -> None:
-    cfg = source.run.config.model
+    cfg, chat_template = source.run.config.model, source.run.config.data.chat_template
     if source.exported is not None:
         shutil.copytree(source.exported, draft)
     else:
@@ -115,7 +115,7 @@ def _write(source: Source, draft: Path) -> None:
 
         disable_progress_bar()
         load_causal_lm(str(source.checkpoint), cfg, "cpu").lm.save_pretrained(draft)
-    load_tokenizer(cfg.path, cfg.trust_remote_code).save_pretrained(draft)
+    load_tokenizer(cfg.path, cfg.trust_remote_code, chat_template).save_pretrained(draft)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:

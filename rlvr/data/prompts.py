@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.sources import ARITHMETIC, LoadedSource, is_endless, load_problems
 from rlvr.data.templates import PromptForm, Shown, build_template
+from rlvr.data.tokenizer import read_chat_template
 from rlvr.errors import DataError
 from rlvr.types import Problem
 
@@ -79,19 +79,3 @@ def _response(problem: Problem, answer_line: bool) -> str:
     if isinstance(written, str) and written.strip():
         return written
     return f"Answer: {problem.answer}" if answer_line else rf"\boxed{{{problem.answer}}}"
-
-
-def read_chat_template(path: str | None) -> str | None:
-    """The text of `data.chat_template`, if there is one.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    if path is None:
-        return None
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"data.chat_template={path}: cannot be read ({error}); expected a Jinja file"
-        ) from error

@@ -60,9 +60,12 @@ def is_local(path: str) -> bool:
     return path == BUILTIN or Path(path).expanduser().is_dir()
 
 
-def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    path: str, trust_remote_code: bool = False, chat_template: str | None = None
+) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model path as `model_folder` understands it, with a padding token in any case.
 
+    `chat_template` is the file of another chat template than its own (data.chat_template).
     A tokenizer without one pads with its end token; that is safe because padding stands on the right and is
     masked by length, never by token id. Raises DataError for a missing local path, one without a tokenizer,
     and a tokenizer without an end token.
@@ -79,6 +82,7 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
             f"the tokenizer of {path!r} has no end token, so no response could ever end; "
             "set eos_token in its tokenizer_config.json"
         )
+    tokenizer.chat_template = read_chat_template(chat_template) or tokenizer.chat_template
     _warn_if_rebuilt(tokenizer, Path(folder) / "tokenizer.json")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -88,6 +92,22 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedToke
             tokenizer.eos_token,
         )
     return tokenizer
+
+
+def read_chat_template(path: str | None) -> str | None:
+    """The text of `data.chat_template`, if there is one.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"data.chat_template={path}: cannot be read ({error}); expected a Jinja file"
+        ) from error
 
 
 def _warn_if_rebuilt(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:

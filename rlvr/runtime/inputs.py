@@ -10,7 +10,7 @@ from rlvr.data.context import check_context
 from rlvr.data.curriculum import check_sampler
 from rlvr.data.fingerprint import DataSeen
 from rlvr.data.formats import PLAIN
-from rlvr.data.prompts import load_source, read_chat_template
+from rlvr.data.prompts import load_source
 from rlvr.data.sources import all_sources, is_on_the_hub, rules_of
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
@@ -62,10 +62,9 @@ def read_inputs(cfg: Config) -> TrainingInputs:
     try:
         check_context(cfg.model)
         base_folder = model_folder(cfg.model.base_path or cfg.model.path)
-        tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
+        tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code, cfg.data.chat_template)
         if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
             raise ConfigError("\n".join(problems))
-        tokenizer.chat_template = read_chat_template(cfg.data.chat_template) or tokenizer.chat_template
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
         stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
         check_sampler(cfg, stream)

@@ -79,3 +79,12 @@ def test_the_built_in_model(tmp_path):
     tokenizer = load_tokenizer("builtin")
     text = r"7+3-5=? first 7+3=10 then 10-5=5 so \boxed{5}"
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_another_chat_template_goes_with_the_tokenizer(tmp_path):
+    (tmp_path / "own.jinja").write_text("{{ messages[0].content }}!")
+    load_tokenizer("builtin", chat_template=str(tmp_path / "own.jinja")).save_pretrained(tmp_path / "saved")
+    turn = [{"role": "user", "content": "7+3=?"}]
+    assert load_tokenizer(str(tmp_path / "saved")).apply_chat_template(turn, tokenize=False) == "7+3=?!"
+    with pytest.raises(DataError, match=r"data\.chat_template=.*gone\.jinja: cannot be read"):
+        load_tokenizer("builtin", chat_template=str(tmp_path / "gone.jinja"))
