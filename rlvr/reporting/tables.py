@@ -18,6 +18,9 @@ from rlvr.reporting.sources import Cross, ReportedRun
 from rlvr.stats.student import p_text
 
 SHOWN_IDENTITIES = 15
+OF_RUN = (
+    "run", "recipe", "seed", "steps", "set", "before", "after", "95 %", "minutes", "tokens", "mismatch",
+)  # fmt: skip
 HEADLINES = {
     "share_moved": "of tokens moved (JS > {:g})",
     "share_near_zero": "of tokens at JS ≤ 0.01",
@@ -77,31 +80,18 @@ def facts(run: ReportedRun) -> Iterator[Fact]:
 
 def summary_table(runs: Sequence[ReportedRun]) -> TextTable:
     """One row a run, from summary.json and the last evaluation."""
-    header = (
-        "run",
-        "recipe",
-        "seed",
-        "steps",
-        "set",
-        "before",
-        "after",
-        "95 %",
-        "minutes",
-        "tokens",
-        "mismatch",
-    )
     rows: list[tuple[str, ...]] = []
     for run in runs:
         s = run.summary
         if s is None:
-            rows.append((run.name, "not finished", *[""] * (len(header) - 2)))
+            rows.append((run.name, "not finished", *[""] * (len(OF_RUN) - 2)))
             continue
         start = (run.name, s["recipe"], str(s["seed"]), str(s["steps"]))
         end = (f"{s['train_seconds'] / 60:.1f}", f"{s['tokens_generated']:,}", _mismatch(s))
         for name, found in s["eval_sets"].items():
             rows.append((*start, name, share(found["before"]), share(found["after"]), _ends(found), *end))
     caption = "Runs. Accuracy on held-out problems before and after, interval clustered by problem."
-    return TextTable(header, tuple(rows), caption)
+    return TextTable(OF_RUN, tuple(rows), caption)
 
 
 def _mismatch(summary: Mapping[str, Any]) -> str:
@@ -123,10 +113,8 @@ def identity_table(analysis: LoadedAnalysis) -> TextTable | None:
     said = (
         f"Identity alone explains {explained} of the variance of JS (epsilon squared)." if explained else ""
     )
-    token, meter = (
-        Markup('<span class="token">{}</span>'),
-        Markup('<span class="bar" style="--v:{:.3f}"></span> {}'),
-    )
+    token = Markup('<span class="token">{}</span>')
+    meter = Markup('<span class="bar" style="--v:{:.3f}"></span> {}')
     return text_table(
         f"Token identities with the largest mean divergence on the {trajectory}'s responses [nats]. Moved at some "
         f"occurrences and not at others: the context decides. {said}",

@@ -125,17 +125,16 @@ def token_table(
         columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
         columns[f"{side}_texts"] = _lists(texts.array(ids.ravel()).dictionary_decode(), size)
         columns[f"{side}_probs"] = _lists(pa.array(probs.ravel(), pa.float32()), size)
-    arrays = [_typed(columns[c.name], c.type) for c in TOKEN_COLUMNS]
+    arrays = [
+        values if isinstance(values := columns[c.name], pa.Array) else pa.array(values, type=c.type)
+        for c in TOKEN_COLUMNS
+    ]
     return pa.Table.from_arrays(arrays, names=[c.name for c in TOKEN_COLUMNS])
 
 
 def _lists(values: pa.Array, size: int) -> pa.ListArray:
     """A list of `size` values for every token."""
     return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, size), pa.int32()), values)
-
-
-def _typed(values: Any, kind: pa.DataType) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, type=kind)
 
 
 def sections(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:

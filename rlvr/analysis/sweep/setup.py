@@ -95,7 +95,8 @@ def _sizes(runs: Sequence[FinishedRun], notes: list[str]) -> dict[str, tuple[str
     sizes = {}
     for name in dict.fromkeys(name for run in runs for name in run.accuracy):
         tables = [run.correct[name] for run in runs if name in run.correct]
-        lacking = [c for c in dict.fromkeys(r.condition for r in runs) if not _evaluated(runs, c, name)]
+        evaluated = {run.condition for run in runs if name in run.accuracy}
+        lacking = [c for c in dict.fromkeys(run.condition for run in runs) if c not in evaluated]
         if lacking:
             notes.append(f"{listed(lacking)}: not evaluated on {name}.")
         if len({frozenset(table) for table in tables}) > 1:
@@ -108,10 +109,6 @@ def _sizes(runs: Sequence[FinishedRun], notes: list[str]) -> dict[str, tuple[str
         )
         sizes[name] = (problems, samples)
     return sizes
-
-
-def _evaluated(runs: Sequence[FinishedRun], condition: str, name: str) -> bool:
-    return any(name in run.accuracy for run in runs if run.condition == condition)
 
 
 def _keys(runs: Sequence[FinishedRun]) -> list[str]:
