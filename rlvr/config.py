@@ -16,7 +16,7 @@ from omegaconf import MISSING
 class ModelConfig:
     """The policy that is trained and the base it is compared with."""
 
-    path: str = "builtin"  # "builtin" is the arithmetic model in the package; else a hub name or a folder
+    path: str = "builtin"  # builtin | builtin_two_tasks (the models in the package), a hub name or a folder
     base_path: str | None = None  # the base of the divergence and of the KL penalty; null: `path`
     dtype: str = "float32"  # float32 | bfloat16: parameters of learner and engines
     max_length: int = 128  # context: prompt plus response
@@ -33,7 +33,9 @@ class SourceConfig:
     A local file under a known name is read as a copy of that set, or as it stands where its first row is no such copy.
     """
 
-    name: str = MISSING  # arithmetic, gsm8k, math, ..., owner/name on the hub, or a label for a local file
+    name: str = (
+        MISSING  # arithmetic, instructions, gsm8k, ..., owner/name on the hub, or a label for a local file
+    )
     path: str | None = (
         None  # json, jsonl, jsonl.gz, parquet or csv file, or a folder; null: built in or from the hub
     )

@@ -18,6 +18,8 @@ from omegaconf import OmegaConf
 from rlvr.analysis.run import LoadedRun
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, recipes_folder, register_schema
 from rlvr.config import Config, leaf_keys
+from rlvr.data.generated import GENERATED
+from rlvr.data.tokenizer import BUILTIN_FOLDERS
 from rlvr.errors import ConfigError
 from rlvr.runtime.folder import CHANGES, read_changes
 from rlvr.runtime.keys import CORRECTION, FREE_OF_COMPARED, OF_SAMPLING, OF_THE_RECIPE, SHAPING
@@ -29,13 +31,13 @@ def shared_settings(run: LoadedRun, recipe: str) -> dict[str, Any]:
     """{dotted key: value} of the run that a control of this recipe needs besides its recipe.
 
     Raises:
-        ConfigError: the run is not of the built-in model and task, or something cannot be carried over; by name.
+        ConfigError: the run is not of a built-in model and task, or something cannot be carried over; by name.
     """
     model, data = run.config.model.path, run.config.data
-    if model != "builtin" or any(s.name != "arithmetic" or s.path is not None for s in data.training):
+    if model not in BUILTIN_FOLDERS or not all(s.name in GENERATED and s.path is None for s in data.training):
         raise ConfigError(
             f"run={run.folder}: its model is {model} on {data.train.path or data.label}; the controls are made for the "
-            "built-in model and task. Train your own controls and compare them with rlvr.analyze and rlvr.report."
+            "built-in models and tasks. Train your own controls and compare them with rlvr.analyze and rlvr.report."
         )
     if changes := read_changes(run.folder / CHANGES):
         raise ConfigError(

@@ -10,11 +10,11 @@ from rlvr.analysis.run import policy_of_run
 from rlvr.cli.compose import recipes_folder
 from rlvr.cli.shorthand import ShortForm, expand, override, quoted, same
 from rlvr.data.catalog import CATALOG
-from rlvr.data.sources import ARITHMETIC_HELD_OUT
+from rlvr.data.generated import GENERATED, HELD_OUT
 from rlvr.data.sums import SUMS_HELD_OUT
 from rlvr.errors import ConfigError
 
-NAMED_SETS = (*CATALOG, ARITHMETIC_HELD_OUT, SUMS_HELD_OUT)
+NAMED_SETS = (*CATALOG, *(f"{name}{HELD_OUT}" for name in GENERATED), SUMS_HELD_OUT)
 
 
 def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:

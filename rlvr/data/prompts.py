@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.sources import ARITHMETIC, LoadedSource, is_endless, load_problems
+from rlvr.data.sources import LoadedSource, is_endless, load_problems
 from rlvr.data.templates import PromptForm, Shown, build_template
 from rlvr.data.tokenizer import read_chat_template
 from rlvr.errors import DataError
@@ -61,7 +61,7 @@ def split_examples(
         file = replace(source, name=f"{source.name}_examples", path=asked, split=None, limit=None)
         shown, rest = load_problems(file).problems, problems
     elif is_endless(source):
-        shown, rest = load_problems(replace(source, name=ARITHMETIC, limit=asked)).problems, problems
+        shown, rest = load_problems(replace(source, limit=asked)).problems, problems
     else:
         shown, rest = problems[:asked], problems[asked:]
         if not rest:

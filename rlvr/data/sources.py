@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.arithmetic import held_out, train_problem
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
 from rlvr.data.formats import FORMATS, PLAIN, described
+from rlvr.data.generated import GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
 from rlvr.data.sums import SIZES, sums
 from rlvr.errors import DataError
@@ -26,9 +26,6 @@ from rlvr.types import Message, Problem
 
 log = logging.getLogger(__name__)
 
-ARITHMETIC = "arithmetic"
-ARITHMETIC_HELD_OUT = "arithmetic_heldout"
-HELD_OUT_SIZE = 200  # problems of arithmetic_heldout when the configuration sets no limit
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
 ROWS_LISTED = 5  # bad rows that an error message names
 _CONVERSATION = "is a conversation ({}), which only data.template=chat passes on whole"
@@ -102,15 +99,16 @@ def _made_here(cfg: SourceConfig) -> Sequence[Problem] | None:
     """The problems of a built-in task; None where the name is of no such task."""
     if cfg.name in SIZES:
         return sums(cfg.name)[: cfg.limit]
-    if cfg.name == ARITHMETIC_HELD_OUT:
-        return held_out(HELD_OUT_SIZE if cfg.limit is None else cfg.limit)
-    if cfg.name == ARITHMETIC and cfg.limit is None:
+    task = task_of(cfg.name)
+    if task is None:
+        return None
+    if cfg.name.endswith(HELD_OUT):
+        return task.held_out(HELD_OUT_SIZE if cfg.limit is None else cfg.limit)
+    if cfg.limit is None:
         raise DataError(
-            f"data source {ARITHMETIC!r} is endless; set its limit, or evaluate on {ARITHMETIC_HELD_OUT!r}"
+            f"data source {cfg.name!r} is endless; set its limit, or evaluate on {cfg.name + HELD_OUT!r}"
         )
-    if cfg.name == ARITHMETIC:
-        return [train_problem(0, index) for index in range(cfg.limit or 0)]
-    return None
+    return [task.train(0, index) for index in range(cfg.limit)]
 
 
 def _known(cfg: SourceConfig) -> CatalogEntry | None:
@@ -120,7 +118,7 @@ def _known(cfg: SourceConfig) -> CatalogEntry | None:
         DataError: a name that is neither known nor of the form that the hub has, without a path.
     """
     if cfg.path is None and cfg.name not in CATALOG and not HUB_NAME.fullmatch(cfg.name):
-        known = ", ".join([ARITHMETIC, ARITHMETIC_HELD_OUT, *SIZES, *CATALOG])
+        known = ", ".join([*GENERATED_SETS, *SIZES, *CATALOG])
         raise DataError(
             f"unknown data set {cfg.name!r}; expected one of {known}, owner/name on the hub, or any label together "
             f"with the path of a {KINDS} file or a folder of them"
@@ -239,8 +237,10 @@ def _problem(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> Problem:
 
 
 def rules_of(cfg: SourceConfig) -> Rules:
-    """How a source says that its answers are graded."""
-    return Rules(cfg.verifier, cfg.policy, cfg.correct_from, options_text(cfg.verifier_options))
+    """How a source says that its answers are graded; a built-in task may know it by itself."""
+    task = task_of(cfg.name) if cfg.path is None else None
+    verifier = cfg.verifier if cfg.verifier is not None or task is None else task.verifier
+    return Rules(verifier, cfg.policy, cfg.correct_from, options_text(cfg.verifier_options))
 
 
 def all_sources(cfg: DataConfig) -> list[SourceConfig]:
@@ -255,7 +255,8 @@ def is_on_the_hub(cfg: SourceConfig) -> bool:
 
 def is_endless(cfg: SourceConfig) -> bool:
     """Whether a training source has no last problem."""
-    return cfg.name == ARITHMETIC and cfg.path is None and cfg.limit is None
+    made = task_of(cfg.name) is not None and not cfg.name.endswith(HELD_OUT)
+    return made and cfg.path is None and cfg.limit is None
 
 
 def turns(messages: tuple[Message, ...]) -> str:

@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.arithmetic import train_problem
 from rlvr.data.control_tokens import without_control_tokens
 from rlvr.data.fingerprint import Fingerprint, fingerprint
+from rlvr.data.generated import GENERATED
 from rlvr.data.lengths import LengthLimit, fitting_prompts
 from rlvr.data.mixture import place_in_mixture, whole_weights
 from rlvr.data.overlap import SharedQuestion, settle_overlap
@@ -90,9 +90,10 @@ class EpochSource:
 
 
 @dataclass(frozen=True, slots=True)
-class ArithmeticSource:
-    """The endless arithmetic problems: position i is problem i of the seed."""
+class GeneratedSource:
+    """The endless problems of a built-in task: position i is problem i of the seed."""
 
+    name: str
     seed: int
     form: PromptForm
     tokenizer: Tokenizer
@@ -104,7 +105,7 @@ class ArithmeticSource:
         return None
 
     def at(self, position: int) -> Prompt:
-        problem = replace(train_problem(self.seed, position), rules=self.rules)
+        problem = replace(GENERATED[self.name].train(self.seed, position), rules=self.rules)
         prompt = tokenize(problem, self.form, self.tokenizer)
         fitting_prompts((prompt,), self.limit, "refuse")  # skipping would shift every later position
         return prompt
@@ -197,7 +198,7 @@ def build_training_stream(
     parts = []
     for source, part in zip(cfg.training, read, strict=True):
         if part.loaded is None:
-            endless = ArithmeticSource(seed, part.form, tokenizer, limit, rules_of(source))
+            endless = GeneratedSource(source.name, seed, part.form, tokenizer, limit, rules_of(source))
             endless.at(0)  # a template or limit that cannot work fails here rather than at step 1
             parts.append(PromptStream(source.name, endless))
             continue

@@ -18,10 +18,15 @@ log = logging.getLogger(__name__)
 BUILTIN = "builtin"
 HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")  # name or owner/name
 BUILTIN_FOLDER = Path(__file__).parent / "base_model"
+# The models in the package: of the first task, and of both.
+BUILTIN_FOLDERS = {
+    BUILTIN: BUILTIN_FOLDER,
+    "builtin_two_tasks": BUILTIN_FOLDER.with_name("base_model_two_tasks"),
+}
 
 
 def model_folder(path: str, *, checkpoint: bool = False) -> str:
-    """Return the folder of a local model, or a hub name unchanged; "builtin" is the model in the package.
+    """Return the folder of a local model, or a hub name unchanged; `BUILTIN_FOLDERS` are the models in the package.
 
     With `checkpoint`, that of a training run passes, too. Raises DataError for a local path that does not
     exist, and for one that is no model in Hugging Face format, with how to make it one.
@@ -36,10 +41,10 @@ def model_folder(path: str, *, checkpoint: bool = False) -> str:
 
 def _found(path: str) -> str:
     """The folder of a local path, or a hub name unchanged. Raises DataError for a path that does not exist."""
-    if path == BUILTIN:
-        if not (BUILTIN_FOLDER / "config.json").is_file():
-            raise DataError(f"the built-in model is missing from {BUILTIN_FOLDER}: reinstall the package")
-        return str(BUILTIN_FOLDER)
+    if (built_in := BUILTIN_FOLDERS.get(path)) is not None:
+        if not (built_in / "config.json").is_file():
+            raise DataError(f"the built-in model is missing from {built_in}: reinstall the package")
+        return str(built_in)
     local = Path(path).expanduser()
     if path and local.is_dir():
         return str(local.absolute())  # actors may run in another folder
@@ -49,15 +54,16 @@ def _found(path: str) -> str:
     under_a_folder = bool(rest) and Path(first).is_dir()
     if not HUB_NAME.fullmatch(path) or under_a_folder:
         raise DataError(
-            f"model folder {path!r} does not exist (looked in {local.resolve()}); expected 'builtin', a "
-            "folder in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Math-1.5B"
+            f"model folder {path!r} does not exist (looked in {local.resolve()}); expected "
+            f"{', '.join(map(repr, BUILTIN_FOLDERS))}, a folder in Hugging Face format, or a hub name such as "
+            "Qwen/Qwen2.5-Math-1.5B"
         )
     return path
 
 
 def is_local(path: str) -> bool:
-    """Whether a model path needs no hub: the built-in model, or a folder that exists."""
-    return path == BUILTIN or Path(path).expanduser().is_dir()
+    """Whether a model path needs no hub: a built-in model, or a folder that exists."""
+    return path in BUILTIN_FOLDERS or Path(path).expanduser().is_dir()
 
 
 def load_tokenizer(

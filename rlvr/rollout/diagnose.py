@@ -48,7 +48,9 @@ def why_nothing_is_learnt(rollout: RolloutBatch, cfg: Config) -> str:
     groups = group_advantage(rollout.groups, cfg.advantage)
     if not any(s.advantage for g in groups for s in g.samples):
         return "no group's rewards differ, so the step teaches nothing"
-    if all(_kind(s) is Outcome.NO_ANSWER for s in rollout.samples if not s.failed):
+    graded = [s.verdict for s in rollout.samples if s.verdict is not None and not s.failed]
+    silent = all(verdict.outcome is Outcome.NO_ANSWER for verdict in graded)
+    if silent and len({verdict.credit for verdict in graded}) == 1:
         return "no response has an answer, so rewards differ by length alone"
     return ""
 

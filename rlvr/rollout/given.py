@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rlvr.data.arithmetic import step_by_step
+from rlvr.data.generated import worked_answer
 from rlvr.dotted import find_named, require_function
 from rlvr.errors import ConfigError
 from rlvr.types import Group, Problem, Prompt, Sample, Tokenizer
 
 # (problem, random numbers) -> the text of an answer to learn from
 AnswerWriter = Callable[[Problem, random.Random], str]
-ANSWERS: dict[str, AnswerWriter] = {"step_by_step": step_by_step}
+ANSWERS: dict[str, AnswerWriter] = {"step_by_step": worked_answer}
 NOT_SAMPLED = -1  # weight version of tokens that no engine sampled; they have no rollout log-probs
 
 

@@ -99,9 +99,18 @@ def test_a_supervised_control_learns_from_as_many_answers_and_samples_nothing(tm
     assert (rollout.temperature, rollout.staleness, rollout.max_response_tokens) == (1.0, 0, 50)
 
 
+@pytest.mark.parametrize("data", ["instructions_builtin", "mixture_builtin"])
+def test_runs_of_the_second_task_have_controls_too(tmp_path, data):
+    run = run_of(tmp_path, "recipe=dapo_divweight", "model=builtin_two_tasks", f"data={data}")
+    for recipe in ("sft", "grpo_kl"):
+        control = control_of(run, recipe)
+        assert control.model == run.config.model
+        assert (control.data.train, control.data.eval) == (run.config.data.train, run.config.data.eval)
+
+
 def test_what_cannot_be_carried_over_is_refused_by_name(tmp_path):
     for key in ("model.path=other/model", "data.train.path=arithmetic.jsonl", "data.train.name=gsm8k"):
-        with pytest.raises(ConfigError, match=rf"{key.partition('=')[2]}.*built-in model and task"):
+        with pytest.raises(ConfigError, match=rf"{key.partition('=')[2]}.*built-in models and tasks"):
             shared_settings(run_of(tmp_path, key), "grpo_kl")
     changed = run_of(tmp_path)
     RunFolder(tmp_path, "run").write_changes([Change(20, "learner.lr", 1e-4, 5e-5)])

@@ -12,11 +12,11 @@ from rlvr.data.arithmetic import AnswerStyle, held_out, mixed_answer, step_by_st
 from rlvr.data.build_base import (
     BuildOptions,
     build,
-    build_tokenizer,
     measure_accuracy,
     parse_options,
     sample_responses,
 )
+from rlvr.data.build_tokenizer import build_tokenizer
 from rlvr.data.tokenizer import BUILTIN_FOLDER
 
 
@@ -115,7 +115,7 @@ def test_greedy_work_is_nearly_always_right(model, tokenizer):
 
 def test_sampled_responses_end_within_the_budget(model, tokenizer):
     torch.manual_seed(1)
-    responses = sample_responses(model, tokenizer, held_out(50), samples=4)
+    responses = sample_responses(model, tokenizer, [p.question for p in held_out(50)], samples=4)
     lengths = [len(tokenizer(text).input_ids) for texts in responses for text in texts]
     assert [len(texts) for texts in responses] == [4] * 50
     assert max(lengths) < 64

@@ -1,0 +1,49 @@
+"""The built-in tasks whose problems are made, not read: an endless training stream and a fixed held-out set of each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rlvr.data import arithmetic, instructions
+from rlvr.types import Problem
+
+HELD_OUT = "_heldout"  # after the name of a task: its held-out set
+HELD_OUT_SIZE = 200  # problems of a held-out set when the configuration sets no limit
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedTask:
+    """One task."""
+
+    train: Callable[[int, int], Problem]  # (seed, index) -> training problem, a pure function
+    held_out: Callable[[int], list[Problem]]  # the first so many of the held-out set
+    answer: Callable[
+        [Problem, random.Random], str
+    ]  # a right answer to one of its problems, as its base may write it
+    verifier: str | None = (
+        None  # what grades it where neither source nor run name one; None: as `reward` says
+    )
+
+
+GENERATED = {
+    "arithmetic": GeneratedTask(arithmetic.train_problem, arithmetic.held_out, arithmetic.step_by_step),
+    "instructions": GeneratedTask(
+        instructions.train_problem, instructions.held_out, instructions.careful_answer, "instruction"
+    ),
+}
+GENERATED_SETS = tuple(f"{name}{suffix}" for name in GENERATED for suffix in ("", HELD_OUT))
+
+
+def worked_answer(problem: Problem, rng: random.Random) -> str:
+    """A right answer to a problem of a built-in task: a sum step by step, a sentence that keeps to its instructions.
+
+    Raises ValueError if the problem is of no such task.
+    """
+    return GENERATED.get(problem.source, GENERATED["arithmetic"]).answer(problem, rng)
+
+
+def task_of(name: str) -> GeneratedTask | None:
+    """The task of a training stream or held-out set of this name."""
+    return GENERATED.get(name.removesuffix(HELD_OUT))
