@@ -197,6 +197,7 @@ class LearnerConfig:
     workers: int = 1  # data-parallel ranks
     gpus_per_worker: float = 0.0  # GPUs that Ray reserves for each rank; 0: CPU
     zero_stage: int = 0  # 0 | 1 | 2 | 3
+    offload_optimizer: str = "none"  # none | cpu: AdamW and its states in host memory (ZeRO-Offload)
     backend: str = "auto"  # auto | gloo | nccl
     divergence_backend: str = "auto"  # auto (triton on GPUs, torch on CPU) | torch | triton | cuda
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch

@@ -113,6 +113,9 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
     gradients = 4 * n / share(2) + (size * n if bf16 and stage < 2 else 0.0)
     # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside Adam's two moments.
     states = (12 if bf16 or stage else 8) * n / share(1)
+    if cfg.learner.offload_optimizer != "none" and cfg.learner.gpus_per_worker > 0:
+        # They stand in host memory with the sum of the gradients; those of one pass are on their way there.
+        states, gradients = 0.0, size * n / share(2)
     per_rank = -(-batch_plan(cfg).samples_per_update // ranks)
     tokens = min(cfg.learner.tokens_per_micro_batch, per_rank * longest_sequence(cfg))
     layer = 16.0 * shape.hidden * tokens * size

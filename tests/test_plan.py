@@ -32,6 +32,15 @@ def states(cfg: Config) -> float:
     return parts["weights"] + parts["gradients"] + parts["optimiser"]
 
 
+def test_offloaded_states_take_no_memory_of_the_gpu():
+    """ZeRO-Offload leaves the weights and the gradients of one pass, 2 bytes each; on CPU it is one memory."""
+    cfg = on_gpus(stage=2, ranks=1)
+    cfg.learner.offload_optimizer = "cpu"
+    assert states(cfg) == 4 * SEVEN.parameters
+    cfg.learner.gpus_per_worker = 0.0
+    assert states(cfg) == states(on_gpus(stage=2, ranks=1)) == 18 * SEVEN.parameters
+
+
 def test_parameters_are_counted_without_loading():
     shape = model_shape(Config(recipe="test"))
     model = AutoModelForCausalLM.from_pretrained(model_folder("builtin"))

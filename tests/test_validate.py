@@ -111,6 +111,10 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ("reward.overlong_cache=65", {"reward__overlong": "soft", "reward__overlong_cache": 65}),
     ("reward.overlong_cache=0", {"reward__overlong": "soft", "reward__overlong_cache": 0}),
     ("learner.zero_stage=4: use 0, 1, 2 or 3", {"learner__zero_stage": 4}),
+    (
+        "learner.offload_optimizer=cpu with learner.zero_stage=0: .*set learner.zero_stage to 1, 2 or 3",
+        {"learner__offload_optimizer": "cpu"},
+    ),
     ("loss.kl=k3 with loss.kl_coef=0", {"loss__kl": "k3"}),
     ("loss.kl=off with loss.kl_coef=0.1", {"loss__kl_coef": 0.1}),
     (

@@ -19,8 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from rlvr.config import ModelConfig
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError, DataError
-from rlvr.learner.causal_lm import load_lm, read_config
+from rlvr.learner.causal_lm import load_lm, output_transform, read_config
 
 PROBE_TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the probe's logits, relative to the largest
@@ -123,12 +124,11 @@ def _digest(file: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What turns hidden states into logits: scale x hidden weight^T + bias, then cap tanh(. / cap)."""
+    """What turns hidden states into logits: hidden weight^T + bias, then the model's transform."""
 
     weight: Tensor  # [V, H]
     bias: Tensor | None  # [V]
-    scale: float
-    cap: float | None
+    transform: OutputTransform
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[t, V] logits in fp32 for hidden states [t, H]."""
@@ -138,9 +138,7 @@ class Head:
             logits = torch.mm(hidden, self.weight.t(), out_dtype=torch.float32)
         if self.bias is not None:
             logits += self.bias.float()
-        if self.scale != 1.0:
-            logits *= self.scale
-        return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
+        return self.transform.apply_(logits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,16 +210,12 @@ def _head(path: str, lm: Any) -> Head:
     linear = lm.get_output_embeddings()
     if linear is None or not hasattr(linear, "weight"):
         raise ConfigError(f"model {path}: has no output head over a vocabulary, so it is not a causal LM")
-    text = lm.config.get_text_config(decoder=True)  # multimodal models nest it
-    scale = float(getattr(text, "logit_scale", None) or 1.0)  # Cohere
-    scale /= float(getattr(text, "logits_scaling", None) or 1.0)  # Granite
     weight = linear.weight.detach()
     return Head(
         # A CPU has no GEMM of mixed dtypes.
         weight=weight.float() if weight.device.type == "cpu" else weight,
         bias=None if getattr(linear, "bias", None) is None else linear.bias.detach(),
-        scale=scale,
-        cap=getattr(text, "final_logit_softcapping", None),  # Gemma
+        transform=output_transform(lm.config),
     )
 
 

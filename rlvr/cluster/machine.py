@@ -44,3 +44,24 @@ def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
         return cfg.threads_per_actor
     cores = cfg.cpus or len(os.sched_getaffinity(0))
     return max(1, cores // max(1, busy_together))
+
+
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # of /proc/cpuinfo, on x86 and on aarch64
+
+
+def cpu_flags(file: str = "/proc/cpuinfo") -> frozenset[str]:
+    """What the first core of this machine can do, in the kernel's names; empty where it does not say."""
+    try:
+        with open(file) as lines:
+            named = (line.partition(":") for line in lines)
+            return next(
+                (frozenset(value.split()) for key, _, value in named if key.strip() in ("flags", "Features")),
+                frozenset(),
+            )
+    except OSError:
+        return frozenset()
+
+
+def emulates(dtype: str, flags: frozenset[str]) -> bool:
+    """Whether a CPU has to compute in another dtype in this one's stead; torch and vLLM do so silently."""
+    return dtype == "bfloat16" and bool(flags) and flags.isdisjoint(BF16_FLAGS)

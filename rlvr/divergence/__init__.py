@@ -8,5 +8,6 @@ triton, when its backend is used), so that the package runs on a bare GPU machin
 from rlvr.divergence.dense import dist_stats
 from rlvr.divergence.linear import linear_dist_stats
 from rlvr.divergence.record import WANTS, DistStats
+from rlvr.divergence.transform import OutputTransform
 
-__all__ = ["WANTS", "DistStats", "dist_stats", "linear_dist_stats"]
+__all__ = ["WANTS", "DistStats", "OutputTransform", "dist_stats", "linear_dist_stats"]

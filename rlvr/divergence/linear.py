@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,12 +11,22 @@ from torch import Tensor
 from rlvr.divergence import checks
 from rlvr.divergence.backends import Compute, choose_backend
 from rlvr.divergence.record import DistStats, Request, Rows
+from rlvr.divergence.transform import IDENTITY, OutputTransform
 
 MODES = ("auto", "fp32", "delta", "bf16")
 CPU_CHUNK_ROWS = 64  # enough rows for the GEMM to read the weights seldom ...
 CPU_CHUNK_ELEMENTS = 1 << 17  # ... and, with a small vocabulary, few enough logits to stay in the cache
 GPU_TILE_ROWS = 128  # chunks of whole GEMM tiles
 WEIGHT_BLOCK_ROWS = 4096  # of a half-precision head, converted to fp32 at a time where the GEMM needs it
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Where the logits of P or Q come from."""
+
+    hidden: Tensor  # [T, H]
+    weight: Tensor  # [V, H]
+    transform: OutputTransform
 
 
 def linear_dist_stats(
@@ -31,6 +41,8 @@ def linear_dist_stats(
     top_p: float | None = None,
     mask: Tensor | None = None,
     logits: str = "auto",
+    transform_p: OutputTransform = IDENTITY,
+    transform_q: OutputTransform = IDENTITY,
     max_workspace_mb: float = 1300.0,
     backend: str = "auto",
     validate: bool = True,
@@ -51,6 +63,7 @@ def linear_dist_stats(
             of Q and hidden_p - hidden_q times the head, so that small differences keep their precision; on a
             GPU the difference is rounded to the dtype of the hidden states. "bf16": logits rounded to the
             dtype of the hidden states. "auto": "delta" with a shared head, on a CPU or in fp32; else "fp32".
+        transform_p, transform_q: from the outputs of each head to its logits; "delta" needs the identity.
         max_workspace_mb: ceiling, in MB of 10^6 bytes, for the logits of one chunk; less is taken if that is
             as fast. A few cache-sized buffers (CPU) come on top.
 
@@ -59,14 +72,15 @@ def linear_dist_stats(
 
     Raises:
         ValueError: as `dist_stats`; also hidden sizes or dtypes that do not fit the weights, "delta" without
-            a shared head, and a workspace too small for one row.
+            a shared head or with a transform, and a workspace too small for one row.
     """
     request = checks.make_request(want, temperature, top_p, hidden_q is not None, validate)
     _check_inputs(hidden_p, weight_p, hidden_q, weight_q)
     n_tokens, vocab, device = hidden_p.shape[0], weight_p.shape[0], hidden_p.device
     checks.check_ids(ids, request, n_tokens, device)
     same = weight_q is None or (weight_q.data_ptr(), weight_q.shape) == (weight_p.data_ptr(), weight_p.shape)
-    mode = _choose_mode(logits, same, hidden_p)
+    plain = transform_p.is_identity and transform_q.is_identity
+    mode = _choose_mode(logits, same, plain, hidden_p)
     compute = choose_backend(backend, device, request)
     with torch.no_grad():
         positions = None
@@ -78,9 +92,10 @@ def linear_dist_stats(
             ids = None if ids is None else ids.index_select(0, positions)
         if validate and ids is not None:
             checks.check_id_range(ids, vocab)
-        sides = [(hidden_p.detach(), weight_p.detach())]
+        sides = [Side(hidden_p.detach(), weight_p.detach(), transform_p)]
         if hidden_q is not None and request.needs_q:
-            sides.append((hidden_q.detach(), (weight_p if weight_q is None else weight_q).detach()))
+            head_q = weight_p if weight_q is None else weight_q
+            sides.append(Side(hidden_q.detach(), head_q.detach(), transform_q))
         out = _run_chunks(compute, sides, ids, request, mode, max_workspace_mb)
         return out if positions is None else out.scatter(positions, n_tokens)
 
@@ -120,14 +135,17 @@ def _check_head(hidden_name: str, hidden: Tensor, name: str, weight: Tensor, dev
         raise ValueError(f"{hidden_name} has dtype {hidden.dtype}: expected {weight.dtype}, that of {name}")
 
 
-def _choose_mode(logits: str, shared: bool, hidden: Tensor) -> str:
+def _choose_mode(logits: str, shared: bool, plain: bool, hidden: Tensor) -> str:
     if logits not in MODES:
         raise ValueError(f"logits={logits!r}: expected one of {list(MODES)}")
     if logits == "delta" and not shared:
         raise ValueError("logits='delta' needs one lm_head for P and Q, but weight_q was passed: use 'fp32'")
+    if logits == "delta" and not plain:
+        raise ValueError("logits='delta' knows no transform of the logits, but one was passed: use 'fp32'")
     if logits != "auto":
         return logits
-    return "delta" if shared and (hidden.device.type == "cpu" or hidden.dtype == torch.float32) else "fp32"
+    precise = hidden.device.type == "cpu" or hidden.dtype == torch.float32
+    return "delta" if shared and plain and precise else "fp32"
 
 
 def chunk_rows(n_tokens: int, vocab: int, bytes_per_row: int, device: torch.device, max_mb: float) -> int:
@@ -146,14 +164,14 @@ def chunk_rows(n_tokens: int, vocab: int, bytes_per_row: int, device: torch.devi
 
 def _run_chunks(
     compute: Compute,
-    sides: list[tuple[Tensor, Tensor]],
+    sides: list[Side],
     ids: Tensor | None,
     request: Request,
     mode: str,
     max_workspace_mb: float,
 ) -> DistStats:
-    """Runs GEMMs and `compute` on chunks of rows in turn; `sides` are (hidden, weight) of P and Q."""
-    hidden, weight = sides[0]
+    """Runs GEMMs and `compute` on chunks of rows in turn; `sides` are those of P and Q."""
+    hidden, weight = sides[0].hidden, sides[0].weight
     n_tokens, vocab = hidden.shape[0], weight.shape[0]
     dtype = hidden.dtype if mode == "bf16" else torch.float32
     delta = mode == "delta" and len(sides) == 2
@@ -167,8 +185,10 @@ def _run_chunks(
     for start in range(0, n_tokens, step):
         part = slice(start, min(start + step, n_tokens))
         made = [buffer[: part.stop - start] for buffer in buffers]
-        for i, (hidden, weight) in enumerate(sides):
-            gemm(hidden[part], weight, made[i], minus=sides[1][0][part] if delta and i == 0 else None)
+        for i, side in enumerate(sides):
+            minus = sides[1].hidden[part] if delta and i == 0 else None
+            gemm(side.hidden[part], side.weight, made[i], minus=minus)
+            side.transform.apply_(made[i])
         y = made[1] if len(sides) == 2 else None
         chunk_ids = None if ids is None else ids[part]
         compute(Rows(made[0], y, chunk_ids, x_is_delta=delta, first=start), inner, out.rows(part))

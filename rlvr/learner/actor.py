@@ -17,7 +17,9 @@ import torch
 from safetensors import SafetensorError
 
 from rlvr.cluster import node_address
+from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
+from rlvr.learner.causal_lm import in_checkpoint_format
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.fp32_sum import Fp32GradientSum
@@ -59,17 +61,14 @@ class Learner:
         """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use."""
         import deepspeed
 
+        if self.spec.device == "cuda":  # the driver has seen the cards of its own node only
+            card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
+            check_wheel([card], torch.cuda.get_arch_list(), torch.__version__)
         self._join_group(*master)
         torch.manual_seed(self.cfg.seed)
         policy = self._load(self.spec.model_folder, training=True)
         learner = self.cfg.learner
-        optimizer = torch.optim.AdamW(
-            policy.parameters(),
-            lr=0.0,  # set before each update; DeepSpeed may take a step of its own while it starts
-            betas=(learner.betas[0], learner.betas[1]),
-            eps=learner.eps,
-            weight_decay=learner.weight_decay,
-        )
+        optimizer = self._adamw(policy)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
@@ -87,8 +86,21 @@ class Learner:
         for model in (self.policy, self.base) if learner.zero_stage == 3 else ():
             if model is not None:
                 # The head is used by the wrapper's forward rather than by its own module.
-                deepspeed.zero.register_external_parameter(model, model.head)
+                deepspeed.zero.register_external_parameter(model, model.head.weight)
         return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
+
+    def _adamw(self, policy: PolicyModel) -> torch.optim.AdamW:
+        learner = self.cfg.learner
+        return torch.optim.AdamW(
+            policy.parameters(),
+            lr=0.0,  # set before each update; DeepSpeed may take a step of its own while it starts
+            betas=(learner.betas[0], learner.betas[1]),
+            eps=learner.eps,
+            weight_decay=learner.weight_decay,
+            fused=True
+            if learner.offload_optimizer == "cpu"
+            else None,  # one pass over memory, on all threads
+        )
 
     def _join_group(self, master_address: str, master_port: int) -> None:
         import deepspeed
@@ -266,11 +278,19 @@ class Learner:
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
                 yield name, parameter.detach().clone() if sharded else parameter.detach()
 
+    def checkpoint_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The same as a checkpoint names and splits them, which is how engines read them."""
+        for name, tensor in self.named_parameters():
+            yield from in_checkpoint_format(self.policy.lm, name, tensor)
+
     def parameter_infos(self) -> list[ParamInfo]:
-        """Names, dtypes and whole shapes, without gathering."""
+        """Names, dtypes and whole shapes of the checkpoint's tensors, without gathering."""
         return [
-            ParamInfo(name, self.cfg.model.dtype, tuple(getattr(p, "ds_shape", p.shape)))
+            ParamInfo(part, self.cfg.model.dtype, tuple(tensor.shape))
             for name, p in self.policy.lm.named_parameters()
+            for part, tensor in in_checkpoint_format(
+                self.policy.lm, name, torch.empty(getattr(p, "ds_shape", p.shape), device="meta")
+            )
         ]
 
     def connect_engines(self, engines: list[TransferHandle]) -> None:
@@ -286,7 +306,7 @@ class Learner:
         watch = Stopwatch()
         if self._sender is None:
             raise RuntimeError("push_weights before connect_engines")
-        self._sender.send(self.named_parameters, version)
+        self._sender.send(self.checkpoint_tensors, version)
         return watch.seconds
 
     def states_to_host(self) -> None:
@@ -295,7 +315,9 @@ class Learner:
 
         if self.spec.device == "cpu":
             return
-        states = [State.optim_states, State.hp_params, State.lp_grads, State.contiguous_grad_buffer]
+        states = [State.lp_grads, State.contiguous_grad_buffer]
+        if self.cfg.learner.offload_optimizer == "none":  # else they are there for good
+            states += [State.optim_states, State.hp_params]
         self.engine.offload_states(include=states)
         if self.base is not None:
             self.base.to("cpu")

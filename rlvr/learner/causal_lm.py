@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
+from rlvr.config import ModelConfig
+from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError
+
+# Keys of configurations that change the logits after the head in ways that we do not know.
+UNKNOWN_TRANSFORMS = ("lm_head_multiplier", "output_multiplier")
+# Their output head has a bias, which the chunked head leaves out.
+HEAD_WITH_BIAS = ("PhiForCausalLM", "CTRLLMHeadModel", "GPTJForCausalLM", "CodeGenForCausalLM")
+MULTIPLIES = ("hyperclovax",)  # where logits_scaling is a factor; Granite divides by it
 
 
 def read_config(key: str, folder: str, trust_remote_code: bool) -> PretrainedConfig:
@@ -20,6 +28,59 @@ def read_config(key: str, folder: str, trust_remote_code: bool) -> PretrainedCon
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (ValueError, OSError, KeyError) as error:  # whatever a user's folder holds
         raise ConfigError(f"{key}: its configuration cannot be read ({error})") from error
+
+
+def output_transform(config: PretrainedConfig) -> OutputTransform:
+    """What a model does between its output head and the softmax."""
+    text = config.get_text_config(decoder=True)  # multimodal models nest it
+    scale = float(getattr(text, "logit_scale", None) or 1.0)  # Cohere
+    scaling = float(getattr(text, "logits_scaling", None) or 1.0)  # Granite
+    scale = scale * scaling if text.model_type.startswith(MULTIPLIES) else scale / scaling
+    return OutputTransform(scale, getattr(text, "final_logit_softcapping", None))  # Gemma
+
+
+def check_supported(key: str, config: PretrainedConfig, cfg: ModelConfig) -> None:
+    """Refuse a model whose log-probs the learner would get wrong; `key` is the setting that named it.
+
+    Raises:
+        ConfigError: names what the model has and we have not, and the remedy where there is one.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    text = config.get_text_config(decoder=True)  # multimodal models nest it
+    own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not own_code:
+        raise ConfigError(
+            f"{key}: not a causal language model: transformers has none of type {config.model_type}"
+        )
+    if quantised := getattr(config, "quantization_config", None):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
+        raise ConfigError(
+            f"{key}: its weights are quantised ({method}), which cannot be trained; give the model in bf16 or fp32"
+        )
+    for name in UNKNOWN_TRANSFORMS:
+        if getattr(text, name, None) not in (None, 1.0):
+            raise ConfigError(
+                f"{key}: its configuration sets {name}, a transform of the logits after the head that is not "
+                "supported; use a model without it"
+            )
+    biased = set(HEAD_WITH_BIAS) & set(config.architectures or ())
+    if biased or getattr(text, "lm_head_bias", False):
+        kind = biased.pop() if biased else config.model_type
+        raise ConfigError(
+            f"{key}: the output head of {kind} has a bias, which is not supported; use another model"
+        )
+    if getattr(text, "attn_logit_softcapping", None) and cfg.attention == "sdpa":
+        raise ConfigError(
+            f"{key}: its configuration sets attn_logit_softcapping, which model.attention=sdpa leaves out; set "
+            "model.attention=eager"
+        )
+    window = getattr(text, "sliding_window", None)
+    if text.model_type == "cohere2" and window and cfg.max_length > window:
+        raise ConfigError(
+            f"{key}: transformers lets a token of this family see {window} tokens and vLLM one more, so that learner "
+            f"and engines would differ; set model.max_length to at most {window}"
+        )
 
 
 def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_code: bool) -> Any:
@@ -44,3 +105,13 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
     if missing := sorted(report["missing_keys"]):
         raise ConfigError(f"{key}: not a causal language model: its files lack {', '.join(missing[:3])}")
     return lm
+
+
+def in_checkpoint_format(lm: Any, name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """A parameter as the model's files have it: transformers holds the experts of a layer in one tensor, for instance.
+
+    Takes one parameter at a time, so that a sharded model is never whole; a tensor on the meta device gives shapes.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return list(revert_weight_conversion(lm, {name: tensor}).items())

@@ -39,6 +39,14 @@ def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool, device: 
             "contiguous_gradients": True,
         },
     }
+    if training and cfg.offload_optimizer != "none":
+        # torch's AdamW has a kernel for CPUs too, and needs no compiler where a run starts, as DeepSpeed's does.
+        config["zero_force_ds_cpu_optimizer"] = False
+        # On CPU it is one memory, which needs no pinning.
+        config["zero_optimization"]["offload_optimizer"] = {
+            "device": cfg.offload_optimizer,
+            "pin_memory": device == "cuda",
+        }
     if bf16:
         # Tens of micro-batches, then the ranks: each addition in bf16 would round by up to 0.4 %.
         config["communication_data_type"] = "fp32"

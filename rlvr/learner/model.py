@@ -7,31 +7,52 @@ Shapes: `t` response tokens, `H` hidden size, `V` vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rlvr.config import ModelConfig
-from rlvr.divergence import linear_dist_stats
+from rlvr.divergence import OutputTransform, linear_dist_stats
 from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
-from rlvr.learner.causal_lm import load_lm, read_config
+from rlvr.learner.causal_lm import check_supported, load_lm, output_transform, read_config
 from rlvr.learner.packing import MicroBatch
 from rlvr.learner.sharded import restore_tables, sharded_loading
 
-HeadUse = Callable[[Tensor, Tensor], Any]  # (hidden states [t, H], head [V, H]) -> anything
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
-# Output transforms between head and softmax that the chunked head does not apply.
-UNSUPPORTED_OUTPUT = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+# What modules call the rates of their own dropout and noise.
+NOISE = ("attention_dropout", "dropout", "activation_dropout", "jitter_noise", "input_jitter_noise")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What turns hidden states into logits, while its weight is whole."""
+
+    weight: Tensor  # [V, H]
+    transform: OutputTransform
+
+
+HeadUse = Callable[[Tensor, Head], Any]  # (hidden states [t, H], head) -> anything
 
 
 class LinearLogp(torch.autograd.Function):
-    """log softmax(hidden W^T / temperature)[ids] with the logits recomputed in backward, chunk by chunk."""
+    """log softmax(f(hidden W^T) / temperature)[ids], f the model's transform of its outputs.
+
+    The logits are computed again in backward, chunk by chunk.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, temperature: float, backend: str
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        ids: Tensor,
+        temperature: float,
+        backend: str,
+        transform: OutputTransform,
     ) -> Tensor:
         stats = linear_dist_stats(
             hidden,
@@ -39,35 +60,40 @@ class LinearLogp(torch.autograd.Function):
             ids=ids,
             want=("logp_p", "lse_p"),
             temperature=temperature,
+            transform_p=transform,
             max_workspace_mb=WORKSPACE_MB,
             backend=backend,
             validate=False,
         )
         assert stats.logp_p is not None  # it was asked for
         ctx.save_for_backward(hidden, weight, ids, stats.lse_p)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.transform = temperature, transform
         return stats.logp_p
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None]:
-        """d logp / d logits = (onehot(id) - softmax) / temperature."""
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None, None]:
+        """d logp / d outputs = (onehot(id) - softmax) / temperature * f'(outputs)."""
         hidden, weight, ids, lse = ctx.saved_tensors
         scaled = grads[0] / ctx.temperature
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (2 * weight.shape[0]))
+        copies = 2 if ctx.transform.cap is None else 3  # of a chunk's logits, at a time
+        rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (copies * weight.shape[0]))
         buffer = torch.empty(min(rows, len(ids)), weight.shape[0], dtype=torch.float32, device=weight.device)
         for start in range(0, len(ids), rows):
             part = slice(start, start + rows)
             logits = buffer[: len(ids[part])]
             gemm(hidden[part], weight, logits)  # in fp32, as forward made them
+            slope = ctx.transform.slope(ctx.transform.apply_(logits))
             grad_logits = logits.div_(ctx.temperature).sub_(lse[part, None]).exp_().mul_(-scaled[part, None])
             index = torch.arange(grad_logits.shape[0], device=ids.device)
             grad_logits[index, ids[part]] += scaled[part]
+            if not ctx.transform.is_identity:
+                grad_logits *= slope
             grad_logits = grad_logits.to(weight.dtype)
             grad_hidden[part] = grad_logits @ weight
             grad_weight += grad_logits.T @ hidden[part]
-        return grad_hidden, grad_weight.to(weight.dtype), None, None, None
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None
 
 
 class PolicyModel(nn.Module):
@@ -77,13 +103,14 @@ class PolicyModel(nn.Module):
 
     def __init__(self, lm: nn.Module, temperature: float, divergence_backend: str = "auto") -> None:
         super().__init__()
-        self.lm = lm
+        self.lm: Any = lm
         self.temperature = temperature
         self.divergence_backend = divergence_backend
+        self.transform = output_transform(self.lm.config)
 
     @property
-    def head(self) -> Tensor:
-        return self.lm.get_output_embeddings().weight
+    def head(self) -> Head:
+        return Head(self.lm.get_output_embeddings().weight, self.transform)
 
     def hidden(self, micro: MicroBatch) -> Tensor:
         """[t, H] final hidden states at the positions that predict the response tokens."""
@@ -92,16 +119,27 @@ class PolicyModel(nn.Module):
         return output.last_hidden_state[micro.row, micro.column]
 
     def forward(self, micro: MicroBatch, use: HeadUse | None = None) -> Any:
-        """Log-probs [t] of the response tokens, or what `use` makes of the hidden states [t, H] and the head [V, H].
+        """Log-probs [t] of the response tokens, or what `use` makes of the hidden states [t, H] and the head.
 
         Sharded parameters are whole only while the root module's forward runs, and a tied head is released by the
         embedding whose weight it is; so what needs the head runs in here.
         """
+        hidden, head = self.hidden(micro), self.head
         if use is not None:
-            return use(self.hidden(micro), self.head)
+            return use(hidden, head)
         return LinearLogp.apply(
-            self.hidden(micro), self.head, micro.target, self.temperature, self.divergence_backend
+            hidden, head.weight, micro.target, self.temperature, self.divergence_backend, head.transform
         )
+
+
+def without_chance(lm: nn.Module) -> None:
+    """Turn off dropout and the noise of routers, under which log-probs would differ from those of the engines."""
+    for module in lm.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in NOISE:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def load_policy(
@@ -118,17 +156,10 @@ def load_policy(
     `key` is the setting that named it, for messages; unless given `model.path`.
 
     Raises:
-        ConfigError: not a causal LM, a head with a bias or an output transform, or flash-attn missing.
+        ConfigError: not a causal LM, one that `check_supported` refuses, or flash-attn missing.
     """
     key = key or f"model.path={cfg.path}"
-    config = read_config(key, folder, cfg.trust_remote_code)
-    text = config.get_text_config(decoder=True)  # multimodal models nest it
-    for name in UNSUPPORTED_OUTPUT:
-        if getattr(text, name, None) not in (None, 1.0):
-            raise ConfigError(
-                f"{key}: its configuration sets {name}; models that transform their logits "
-                "after the head are not supported"
-            )
+    check_supported(key, read_config(key, folder, cfg.trust_remote_code), cfg)
     with sharded_loading(zero3):
         lm = load_lm(
             key, folder, dtype=cfg.dtype, attention=cfg.attention, trust_remote_code=cfg.trust_remote_code
@@ -137,6 +168,7 @@ def load_policy(
         restore_tables(lm)
     if getattr(lm.get_output_embeddings(), "bias", None) is not None:
         raise ConfigError(f"{key}: its output head has a bias, which is not supported")
+    without_chance(lm)
     if cfg.gradient_checkpointing:
         lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return PolicyModel(lm, temperature, divergence_backend)

@@ -15,7 +15,7 @@ from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
 from rlvr.divergence import linear_dist_stats
 from rlvr.learner.loss import OFF
-from rlvr.learner.model import WORKSPACE_MB, HeadUse
+from rlvr.learner.model import WORKSPACE_MB, Head, HeadUse
 from rlvr.learner.packing import MicroBatch
 from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints
 
@@ -52,20 +52,23 @@ def token_statistics(
     signals: Collection[str],
     ids: Tensor,
     temperature: float,
-    policy: tuple[Tensor, Tensor],
-    base: tuple[Tensor, Tensor] | None,
+    policy: tuple[Tensor, Head],
+    base: tuple[Tensor, Head] | None,
     backend: str = "auto",
 ) -> dict[str, Tensor]:
-    """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head [V, H]) of both models."""
+    """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head) of both models."""
+    hidden_p, head_p = policy
     hidden_q, head_q = base if base is not None else (None, None)
     stats = linear_dist_stats(
-        policy[0],
-        policy[1],
+        hidden_p,
+        head_p.weight,
         hidden_q,
-        head_q,
+        None if head_q is None else head_q.weight,
         ids,
         want=[STATISTIC[name] for name in sorted(signals)],
         temperature=temperature,
+        transform_p=head_p.transform,
+        transform_q=head_p.transform if head_q is None else head_q.transform,
         max_workspace_mb=WORKSPACE_MB,
         backend=backend,
         validate=False,
@@ -73,7 +76,7 @@ def token_statistics(
     return {name: getattr(stats, STATISTIC[name]) for name in signals}
 
 
-# A forward pass: hands hidden states [t, H] and head [V, H] to its second argument while the head is whole.
+# A forward pass: hands hidden states [t, H] and head to its second argument while the head is whole.
 Forward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
 
 
@@ -87,8 +90,8 @@ def score_micro_batch(
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch; the base runs inside the policy's forward, so that both heads are whole."""
 
-    def compare(hidden: Tensor, head: Tensor) -> dict[str, Tensor]:
-        def statistics(base: tuple[Tensor, Tensor] | None) -> dict[str, Tensor]:
+    def compare(hidden: Tensor, head: Head) -> dict[str, Tensor]:
+        def statistics(base: tuple[Tensor, Head] | None) -> dict[str, Tensor]:
             return token_statistics(signals, micro.target, temperature, (hidden, head), base, backend)
 
         return statistics(None) if base is None else base(micro, lambda *other: statistics(other))

@@ -33,11 +33,9 @@ def refuse_unusable(step: int, rollout: RolloutBatch, cfg: Config, samples_file:
         remedy="then continue with run.resume=auto.",
     )
     if not rollout.groups:
-        alike = "prompts gave answers that differ in correctness"
-        if cfg.reward.score == RAW:
-            alike = "prompts gave answers that differ in score"
+        what = "score" if cfg.reward.score == RAW else "correctness"
         raise EmptyBatchError(
-            f"step {step}: none of {rollout.prompts_drawn} {alike}; "
+            f"step {step}: none of {rollout.prompts_drawn} prompts gave answers that differ in {what}; "
             f"{diagnose(rollout.samples, cfg)}\nThe step's responses are in {samples_file}."
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster import Bundle
+from rlvr.cluster.cards import check_wheel, local_cards
 from rlvr.cluster.gpus import engine_parts, learner_parts, shared_parts
 from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.cluster.turns import Turn, Turns
@@ -56,6 +57,10 @@ def start_actors(
 ) -> Actors:
     """Start Ray, engines, learner and graders side by side, and connect engines and learner."""
     device = "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu"
+    if device == "cuda":
+        import torch
+
+        check_wheel(local_cards(), torch.cuda.get_arch_list(), torch.__version__)
     count = cfg.rollout.engines + cfg.learner.workers
     stack.callback(cluster.shutdown)
     ray = cluster.start(cfg.cluster, actors=count)

@@ -12,6 +12,7 @@ from rlvr.advantage.group import RENAMED, WITHOUT_GROUP, build_estimator
 from rlvr.advantage.token import TokenPlugin, Uniform, build_plugin
 from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.cluster.gpus import share_problems, turn_problems
+from rlvr.cluster.machine import cpu_flags, emulates
 from rlvr.config import Config
 from rlvr.data.curriculum import SAMPLERS, UNIFORM
 from rlvr.divergence.backends import backend_in_use
@@ -44,6 +45,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.aggregation": tuple(AGGREGATIONS),
     "loss.kl": (OFF, *KL_ESTIMATORS),
     "loss.rollout_correction_mode": tuple(CORRECTIONS),
+    "learner.offload_optimizer": ("none", "cpu"),
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
@@ -224,6 +226,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     found = grading_problems(cfg)
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
+    if cfg.learner.offload_optimizer != "none" and cfg.learner.zero_stage == 0:
+        found.append(
+            f"learner.offload_optimizer={cfg.learner.offload_optimizer} with learner.zero_stage=0: DeepSpeed offloads "
+            "what ZeRO manages; set learner.zero_stage to 1, 2 or 3, which one rank can have as well"
+        )
     if (cfg.loss.kl == OFF) != (cfg.loss.kl_coef == 0):
         found.append(
             f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "
@@ -311,6 +318,11 @@ def _devices(cfg: Config) -> list[str]:
         backend_in_use(cfg.learner.divergence_backend, "cuda" if gpu_learner else "cpu")
     except ValueError as error:
         found.append(f"learner.divergence_backend: {error}; use auto or torch")
+    if not gpu_learner and emulates(cfg.model.dtype, cpu_flags()):
+        logging.getLogger(__name__).warning(
+            "model.dtype=%s: this CPU has no instructions for it and emulates them, slower than float32",
+            cfg.model.dtype,
+        )
     if not gpu_engines:
         found += [
             f"rollout.engine_args.{problem} (CPU engines prefill whole prompts)"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rlvr.divergence import WANTS, DistStats, dist_stats, linear, linear_dist_stats
+from rlvr.divergence import WANTS, DistStats, OutputTransform, dist_stats, linear, linear_dist_stats
 from tests.helpers.divergence_cases import BACKENDS, DEVICE, assert_like_oracle
 
 # The Triton interpreter computes with numpy, which reports the infinities that the kernel makes on purpose.
@@ -56,6 +56,32 @@ def test_fp32_modes_match_the_oracle(backend: str, mode: str, temperature: float
         assert torch.equal(getattr(got, name), getattr(expected, name))
     for name in ("js", "kl_pq", "kl_qp", "entropy_p", "logp_q", "lse_p"):
         torch.testing.assert_close(getattr(got, name), getattr(expected, name), rtol=3e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_transformed_logits_match_the_oracle(backend: str) -> None:
+    hidden_p, weight, hidden_q, ids = states(9, 301)
+    transforms = OutputTransform(cap=2.0), OutputTransform(scale=0.5)
+    got = linear_dist_stats(
+        hidden_p,
+        weight,
+        hidden_q,
+        ids=ids,
+        backend=backend,
+        transform_p=transforms[0],
+        transform_q=transforms[1],
+        **ALL,
+    )
+    logits_p, logits_q = (hidden.double() @ weight.double().t() for hidden in (hidden_p, hidden_q))
+    expected = dist_stats(2.0 * torch.tanh(logits_p / 2.0), logits_q * 0.5, ids, backend="oracle", **ALL)
+    for name in ("js", "kl_pq", "kl_qp", "entropy_p", "logp_p", "logp_q", "lse_p"):
+        torch.testing.assert_close(getattr(got, name), getattr(expected, name), rtol=3e-4, atol=2e-6)
+
+
+def test_a_difference_of_outputs_says_nothing_of_transformed_logits() -> None:
+    hidden_p, weight, hidden_q, _ = states(3, 11)
+    with pytest.raises(ValueError, match="no transform"):
+        linear_dist_stats(hidden_p, weight, hidden_q, logits="delta", transform_p=OutputTransform(cap=2.0))
 
 
 def test_delta_keeps_the_precision_of_small_differences() -> None:

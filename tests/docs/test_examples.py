@@ -16,9 +16,8 @@ import torch
 
 from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.errors import ConfigError
-from rlvr.reward.example import Example
 from rlvr.reward.pool import GraderPool
-from rlvr.reward.verdict import GradeRequest, Outcome, Rules
+from rlvr.reward.verdict import GradeRequest, Outcome
 from rlvr.runtime.inputs import read_inputs
 from rlvr.types import TokenSignals
 from rlvr.validate import validate
@@ -64,7 +63,7 @@ def test_the_weighting_refuses_a_strength_that_would_turn_advantages_round() -> 
         build_plugin("own_plugin:EntropyRamp", {"strength": 3})
 
 
-@pytest.mark.parametrize("file", ["own_plugin.py", "own_verifier.py", "own_row_verifier.py"])
+@pytest.mark.parametrize("file", ["own_plugin.py", "own_verifier.py"])
 def test_the_commands_of_the_docstrings(file: str) -> None:
     shown = shown_commands(file)
     assert shown
@@ -89,30 +88,6 @@ def test_the_verifier() -> None:
         "silent": Outcome.NO_ANSWER,
         "broken": Outcome.FAILED,
     }
-
-
-def test_the_verifier_of_another_column() -> None:
-    rules = Rules("own_row_verifier:only_allowed")
-    fewer = Rules("own_row_verifier:only_allowed", correct_from=0.9, options='{"least": 1}')
-    row = Example("s/1", "Describe the sea.", "-", "s", {"allowed": ["Deep", "blue", "wide"]})
-    without = Example("s/2", "Describe it.", "-", "s", {"words": []})
-    asked = [
-        GradeRequest("right", "-", "deep blue, wide", row, rules),
-        GradeRequest("half", "-", "deep blue but cold", row, rules),
-        GradeRequest("short", "-", "deep", row, rules),
-        GradeRequest("short enough", "-", "deep", row, fewer),
-        GradeRequest("broken", "-", "deep", without, rules),
-    ]
-    with GraderPool(workers=1, deadline_seconds=5, memory_mb=512, sources=[rules, fewer]) as pool:
-        found = pool.grade(asked)
-    assert {name: (v.outcome, v.credit) for name, v in found.items()} == {
-        "right": (Outcome.CORRECT, 1.0),
-        "half": (Outcome.CORRECT, 0.5),
-        "short": (Outcome.WRONG, 0.0),
-        "short enough": (Outcome.CORRECT, 1.0),
-        "broken": (Outcome.FAILED, 0.0),
-    }
-    assert "no column 'allowed'" in found["broken"].detail
 
 
 def test_the_model_and_the_data_are_what_the_printed_command_needs(

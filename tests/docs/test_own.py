@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -19,8 +18,6 @@ from rlvr.data.formats import FORMATS
 from rlvr.data.mixture import whole_weights
 from rlvr.data.sources import load_problems
 from rlvr.data.templates import TEMPLATES, build_template, question_of
-from rlvr.reward.example import Example
-from rlvr.reward.instruction import instruction
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.sandbox import kernel
 from rlvr.reward.verdict import GradeRequest
@@ -42,32 +39,6 @@ def test_the_weighting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = 1 + 0.4 * (np.asarray([0.0, 1.0, 2.5, 5.0, 5.0]) / 5 - 0.5)
     np.testing.assert_allclose(batch.token_weight, expected, rtol=1e-6)
     np.testing.assert_allclose(batch.token_advantage, expected * np.asarray([1, 1, -1, -1, -1]), rtol=1e-6)
-
-
-def test_the_verifier_of_another_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [code] = blocks(DOCS / "rewards.md", "python")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 10
-    (tmp_path / "my_row_verifier.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    row = Example("s/1", "q", "-", "s", {"allowed": ["deep", "blue", "wide"]})
-    asked = [GradeRequest(text, "-", text, row) for text in ("deep blue wide", "deep red wide cold", "deep")]
-    with GraderPool(
-        workers=1, deadline_seconds=5, memory_mb=512, verifier="my_row_verifier:only_allowed"
-    ) as pool:
-        assert [verdict.credit for verdict in pool.grade(asked).values()] == [1.0, 0.5, 0.0]
-
-
-def test_the_constraints_of_a_row() -> None:
-    [text] = blocks(DOCS / "rewards.md", "json")
-    row = json.loads(text)
-    example = Example("s/1", row["question"], row["answer"], "s", row)
-    assert [
-        instruction(example, words).correct for words in ("two words", "two, words", "three words here")
-    ] == [
-        True,
-        False,
-        False,
-    ]
 
 
 def test_the_verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

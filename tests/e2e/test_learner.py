@@ -22,7 +22,7 @@ from rlvr.learner.schedule import learning_rate
 from rlvr.types import Batch
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
 from tests.helpers.models import tied_model
-from tests.helpers.rank_processes import RankProcesses
+from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -103,15 +103,15 @@ def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
 
 
 @pytest.fixture(scope="module")
-def processes(ray_cluster: cluster.Cluster) -> Iterator[RankProcesses]:
+def processes(ray_cluster: cluster.Cluster) -> Iterator[SharedProcesses]:
     """Shared by all learners of this file."""
-    made = RankProcesses()
+    made = SharedProcesses()
     yield made
     made.end()
 
 
 @pytest.fixture
-def shared_ranks(processes: RankProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
 
 

@@ -200,7 +200,7 @@ def test_a_node_that_never_joins_is_named(site: Site, tmp_path: Path) -> None:
     job = site.submit(
         *TWO_NODES,
         f"slurm.setup=['export PYTHONPATH={tmp_path}']",
-        "slurm.ready_seconds=60",
+        "slurm.ready_seconds=25",
         f"run.root={tmp_path}",
     )
     assert site.finished(job) == "FAILED"

@@ -1,4 +1,4 @@
-"""One learner rank in this process: the gradient that reaches Adam after many micro-batches in bf16.
+"""One learner rank in this process: the gradient that reaches Adam after many micro-batches.
 
 Run as a program, so that DeepSpeed's state stays out of the tests' process; prints one JSON object.
 """
@@ -46,8 +46,9 @@ def batch_of_equals() -> Batch:
     )
 
 
-def configuration(stage: int) -> Config:
-    cfg = settings(stage, "bfloat16", 0.0)
+def configuration(stage: int, dtype: str, offload: str) -> Config:
+    cfg = settings(stage, dtype, 0.0)
+    cfg.learner.offload_optimizer = offload
     cfg.model.max_length = cfg.learner.tokens_per_micro_batch = LENGTH
     return cfg
 
@@ -61,9 +62,9 @@ def flat_moments(learner: Learner) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def error_of(stage: int) -> dict[str, float]:
+def error_of(stage: int, dtype: str, offload: str) -> dict[str, float]:
     """How far the gradient is from the fp32 sum of the micro-batches' own, as a share of its norm."""
-    cfg = configuration(stage)
+    cfg = configuration(stage, dtype, offload)
     learner = Learner(spec_of(cfg), 0)
     learner.start(("127.0.0.1", PORT))
     batch = scored(learner, batch_of_equals())
@@ -88,6 +89,7 @@ def error_of(stage: int) -> dict[str, float]:
     exact, rounded = (torch.cat([v.float().flatten() for v in values]) for values in (expected, in_bf16))
     found = found[: len(exact)]  # padding of a sharded optimiser stands at the end
     return {
+        "offloaded": bool(learner.engine.zero_cpu_offload()),
         "micro_batches": stats.micro_batches,
         "ours": float((found - exact).norm() / exact.norm()),
         "in_bf16": float((rounded - exact).norm() / exact.norm()),
@@ -97,4 +99,8 @@ def error_of(stage: int) -> dict[str, float]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     PORT = free_port()
-    print(json.dumps({stage: error_of(int(stage)) for stage in sys.argv[1:]}))
+    results = {}
+    for combination in sys.argv[1:]:
+        stage, dtype, offload = combination.split(",")
+        results[combination] = error_of(int(stage), dtype, offload)
+    print(json.dumps(results))

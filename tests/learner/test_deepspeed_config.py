@@ -33,6 +33,17 @@ def test_deepspeed_overlaps_where_it_can_and_keeps_small_parameters_whole_on_gpu
     assert ("stage3_param_persistence_threshold" in zero) == (device == "cpu" and stage == 3)
 
 
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True)])
+def test_optimiser_states_go_to_host_memory_where_it_says_so(device, pinned):
+    cfg = LearnerConfig(zero_stage=2, offload_optimizer="cpu")
+    found = deepspeed_config(cfg, "bfloat16", training=True, device=device)
+    assert found["zero_force_ds_cpu_optimizer"] is False  # it insists on an AdamW of its own, to be compiled
+    assert found["zero_optimization"]["offload_optimizer"] == {"device": "cpu", "pin_memory": pinned}
+    for other, training in ((cfg, False), (LearnerConfig(zero_stage=2), True)):
+        zero = deepspeed_config(other, "bfloat16", training=training, device=device)["zero_optimization"]
+        assert "offload_optimizer" not in zero
+
+
 def test_bf16_gradients_are_added_and_reduced_in_fp32():
     for stage in (0, 1, 2, 3):
         found = deepspeed_config(LearnerConfig(zero_stage=stage), "bfloat16", training=True, device="cuda")

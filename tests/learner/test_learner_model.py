@@ -6,11 +6,28 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PhiConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    FalconH1Config,
+    Gemma2Config,
+    Gemma3Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GraniteConfig,
+    LlamaConfig,
+    MixtralConfig,
+    PhiConfig,
+    PhimoeConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from rlvr.config import ModelConfig
+from rlvr.divergence.transform import IDENTITY, OutputTransform
 from rlvr.errors import ConfigError
 from rlvr.learner import model as learner_model
+from rlvr.learner.causal_lm import output_transform
 from rlvr.learner.model import LinearLogp, PolicyModel, load_policy
 from rlvr.learner.packing import micro_batch
 from rlvr.learner.scoring import score_micro_batch
@@ -26,11 +43,19 @@ SMALL = {
     "head_dim": 8,
     "max_position_embeddings": 64,
 }
+NO_HEAD_DIM = {k: v for k, v in SMALL.items() if k != "head_dim"}
 FAMILIES = {
     "qwen2": Qwen2Config(**SMALL),
     "qwen2-tied": Qwen2Config(**SMALL, tie_word_embeddings=True),
     "qwen3": Qwen3Config(**SMALL),
     "llama": LlamaConfig(**SMALL),
+    # What changes logits after the head, strong enough to be seen.
+    "gemma2": Gemma2Config(
+        **SMALL, initializer_range=0.3, final_logit_softcapping=3.0, attn_implementation="eager"
+    ),
+    "gemma3": Gemma3TextConfig(**SMALL, initializer_range=0.3, final_logit_softcapping=2.0),
+    "cohere": CohereConfig(**NO_HEAD_DIM, logit_scale=0.3),
+    "granite": GraniteConfig(**NO_HEAD_DIM, logits_scaling=0.25, embedding_multiplier=6.0),
 }
 
 
@@ -45,21 +70,36 @@ def head_problem(tokens: int, hidden: int, vocab: int) -> tuple[Tensor, Tensor, 
     return draw(tokens, hidden), draw(vocab, hidden), ids, draw(tokens)
 
 
-def plain(hidden: Tensor, weight: Tensor, ids: Tensor, upstream: Tensor, temperature: float) -> list[Tensor]:
+def plain(
+    hidden: Tensor,
+    weight: Tensor,
+    ids: Tensor,
+    upstream: Tensor,
+    temperature: float,
+    transform: OutputTransform = IDENTITY,
+) -> list[Tensor]:
     """Log-probs and gradients by autograd through float64 logits."""
     hidden, weight = hidden.double().requires_grad_(), weight.double().requires_grad_()
-    logp = torch.log_softmax(hidden @ weight.T / temperature, dim=-1)
+    logits = hidden @ weight.T * transform.scale
+    if transform.cap is not None:
+        logits = transform.cap * torch.tanh(logits / transform.cap)
+    logp = torch.log_softmax(logits / temperature, dim=-1)
     logp = logp[torch.arange(len(ids)), ids]
     logp.backward(upstream.double())
     return [logp.detach(), hidden.grad, weight.grad]
 
 
 def chunked(
-    hidden: Tensor, weight: Tensor, ids: Tensor, upstream: Tensor, temperature: float
+    hidden: Tensor,
+    weight: Tensor,
+    ids: Tensor,
+    upstream: Tensor,
+    temperature: float,
+    transform: OutputTransform = IDENTITY,
 ) -> list[Tensor]:
     """The same by the function under test."""
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-    logp = LinearLogp.apply(hidden, weight, ids, temperature, "auto")
+    logp = LinearLogp.apply(hidden, weight, ids, temperature, "auto", transform)
     logp.backward(upstream)
     return [logp.detach(), hidden.grad, weight.grad]
 
@@ -74,6 +114,20 @@ def test_linear_logp_equals_float64_autograd(monkeypatch, workspace_mb, temperat
     for value, reference in zip(found, expected, strict=True):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value.double(), reference, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("workspace_mb", [0.01, 1300])
+@pytest.mark.parametrize(
+    "transform", [OutputTransform(cap=3.0), OutputTransform(scale=0.3), OutputTransform(scale=2.0, cap=5.0)]
+)
+def test_linear_logp_of_transformed_logits_equals_float64_autograd(monkeypatch, workspace_mb, transform):
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace_mb)
+    problem = head_problem(37, 16, 101)
+    expected = plain(*problem, 0.7, transform)
+    for value, reference in zip(chunked(*problem, 0.7, transform), expected, strict=True):
+        torch.testing.assert_close(value.double(), reference, rtol=2e-5, atol=2e-5)
+    for untransformed, reference in zip(plain(*problem, 0.7), expected, strict=True):
+        assert (untransformed - reference).abs().max() > 0.1, "the transform must be one that matters"
 
 
 def test_linear_logp_in_bf16_keeps_fp32_log_probs():
@@ -122,7 +176,7 @@ def test_policy_model_equals_the_models_own_logits(family):
     torch.testing.assert_close(found.double(), torch.cat(expected), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen2-tied"])
+@pytest.mark.parametrize("family", ["qwen2", "qwen2-tied", "gemma2", "gemma3", "cohere", "granite"])
 def test_policy_model_gradients_equal_the_models_own(family):
     lm = small_model(family)
     batch = random_batch([2, 4], [5, 3], seed=6)
@@ -150,6 +204,25 @@ def test_the_backend_of_the_configuration_is_the_one_that_computes():
         score_micro_batch({"old_logp"}, micro, 1.0, policy, None, policy.divergence_backend)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+        LlamaConfig(**SMALL, attention_dropout=0.5),
+        MixtralConfig(**SMALL, router_jitter_noise=0.5, num_local_experts=4),
+    ],
+)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_training_leaves_nothing_to_chance(tmp_path, config, attention):
+    """Dropout would move log-probs without an update, and the ratio of the policies with them."""
+    torch.manual_seed(3)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    policy = load_policy(ModelConfig(path="mine", attention=attention), str(tmp_path), 1.0)
+    batch = random_batch([3, 1, 5, 2], [4, 9, 1, 6], seed=4)
+    micro = micro_batch(batch, np.arange(4))
+    assert torch.equal(policy.train()(micro), policy.eval()(micro))
+
+
 # Loading
 
 
@@ -157,28 +230,34 @@ def test_load_policy_reads_a_saved_model(tmp_path):
     small_model("llama").save_pretrained(tmp_path)
     policy = load_policy(ModelConfig(path="mine"), str(tmp_path), 0.5)
     assert policy.temperature == 0.5
-    assert policy.head.shape == (VOCABULARY, 32)
-    assert policy.head.dtype == torch.float32
+    assert policy.head.weight.shape == (VOCABULARY, 32)
+    assert policy.head.weight.dtype == torch.float32
 
 
-def test_load_policy_refuses_soft_capped_logits(tmp_path):
-    Gemma2Config(**SMALL, final_logit_softcapping=30.0).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"model\.path=mine.*final_logit_softcapping"):
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (FalconH1Config(lm_head_multiplier=0.1), "lm_head_multiplier"),
+        (PhimoeConfig(lm_head_bias=True), "the output head of phimoe has a bias"),
+        (PhiConfig(architectures=["PhiForCausalLM"]), "the output head of PhiForCausalLM has a bias"),
+        (Gemma2Config(**SMALL), "attn_logit_softcapping.*model.attention=eager"),
+        (Gemma3Config(text_config=Gemma3TextConfig(**SMALL, attn_logit_softcapping=50.0)), "softcapping"),
+    ],
+)
+def test_load_policy_refuses_by_name_what_it_would_get_wrong(tmp_path, config, said):
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=rf"model\.path=mine.*{said}"):
         load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
 
 
-def test_load_policy_refuses_soft_capping_in_a_nested_text_configuration(tmp_path):
-    from transformers import Gemma3Config, Gemma3TextConfig
-
-    text = Gemma3TextConfig(**SMALL, final_logit_softcapping=30.0)
-    Gemma3Config(text_config=text).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"model\.path=mine.*final_logit_softcapping"):
-        load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
+def test_soft_capping_is_read_from_a_nested_text_configuration():
+    config = Gemma3Config(text_config=Gemma3TextConfig(**SMALL, final_logit_softcapping=30.0))
+    assert output_transform(config) == OutputTransform(cap=30.0)
 
 
 def test_load_policy_refuses_a_head_with_a_bias(tmp_path):
-    options = {k: v for k, v in SMALL.items() if k != "head_dim"}
-    AutoModelForCausalLM.from_config(PhiConfig(**options)).save_pretrained(tmp_path)
+    AutoModelForCausalLM.from_config(PhiConfig(**NO_HEAD_DIM)).save_pretrained(tmp_path)
+    PhiConfig(**NO_HEAD_DIM).save_pretrained(tmp_path)  # which does not name its class
     with pytest.raises(ConfigError, match=r"model\.path=mine.*head has a bias"):
         load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
 

@@ -1,0 +1,60 @@
+"""What is wrong with a model, found in its configuration and its tokenizer before anything is started or fetched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlvr.config import Config
+from rlvr.data.tokenizer import model_folder
+from rlvr.errors import ConfigError
+from rlvr.types import Tokenizer
+
+
+def check_models(cfg: Config, tokenizer: Tokenizer) -> None:
+    """Check policy and base.
+
+    Raises:
+        ConfigError: a model that cannot be trained, ids beyond its head, or a base with another vocabulary.
+    """
+    from rlvr.learner.causal_lm import check_supported, read_config  # torch
+
+    rows: dict[str, int] = {}
+    for setting, path in (("model.path", cfg.model.path), ("model.base_path", cfg.model.base_path)):
+        if path is None:
+            continue
+        key = f"{setting}={path}"
+        config = read_config(key, model_folder(path), cfg.model.trust_remote_code)
+        check_supported(key, config, cfg.model)
+        rows[key] = int(config.get_text_config(decoder=True).vocab_size)
+    for key, count in rows.items():
+        if problem := ids_beyond(tokenizer, count):
+            raise ConfigError(f"{key}: {problem}")
+    if len(set(rows.values())) > 1:
+        said = " and ".join(f"{key} has {count}" for key, count in rows.items())
+        raise ConfigError(
+            f"{said} words in its output head: their distributions cannot be compared; give a base that the policy was "
+            "trained from"
+        )
+
+
+def ids_beyond(tokenizer: Any, rows: int) -> str | None:
+    """Why prompts may hold ids for which a model with so many rows has no embedding.
+
+    Special tokens that neither end a text nor stand in the chat template may lie beyond: Gemma 3 has one for images.
+    """
+    beyond = {token: index for token, index in tokenizer.get_vocab().items() if index >= rows}
+    if not beyond:
+        return None
+    special = set(tokenizer.all_special_tokens) | {
+        str(token) for token in tokenizer.added_tokens_decoder.values() if token.special
+    }
+    used = {str(token) for token in (tokenizer.bos_token, tokenizer.eos_token) if token}
+    template = str(tokenizer.chat_template or "")
+    for token, index in sorted(beyond.items(), key=lambda item: item[1]):
+        if token not in special or token in used or token in template:
+            return (
+                f"its tokenizer has the id {index} ({token!r}) and {len(tokenizer)} tokens in all, its head {rows} "
+                "rows, so that prompts may ask for words that it does not know; give the tokenizer that belongs to "
+                "the model, or extend the model (resize_token_embeddings)"
+            )
+    return None
