@@ -250,6 +250,8 @@ def prioritized(steps: int, *, restart: int | None = None) -> list[tuple[list[in
         if step == restart:
             state = TrainingState(step, position, 0, 0.0, 0.0, {}, successes=known)
             position, known = restored(state)
+            assert known == batch.successes
+            assert any(right % 1 for right, _ in known.values())  # halves, which no integer holds
     return found
 
 
@@ -275,10 +277,10 @@ def test_a_run_without_a_curriculum_knows_nothing():
 
 @pytest.mark.parametrize("staleness", [1, 3])
 def test_a_curriculum_draws_the_same_however_far_the_learner_is_behind(staleness: int):
-    def asked(behind: int) -> list[list[int]]:
+    def asked(behind: int, sampler: str = "prioritized") -> list[list[int]]:
         cfg = Config(recipe="test", steps=8)
         cfg.data.prompts_per_step, cfg.rollout.samples_per_prompt, cfg.rollout.staleness = 4, 4, behind
-        cfg.data.sampler = "prioritized"
+        cfg.data.sampler = sampler
         stream = PromptStream("test", EpochSource(tuple(prompt(str(i)) for i in range(12)), seed=1))
         engines = Engines(lambda i: (0, 2, 4)[i % 3])
         source = open_source(cfg, engines, Graders(), stream, TrainingState(0, 0, 0, 0.0, 0.0, {}))
@@ -288,4 +290,4 @@ def test_a_curriculum_draws_the_same_however_far_the_learner_is_behind(staleness
         source.close()
         return [numbers for _, numbers in engines.calls]
 
-    assert asked(staleness) == asked(0)
+    assert asked(staleness) == asked(0) != asked(0, "uniform")
