@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rlvr.reward.grader import grade
+from rlvr.reward.last_number import last_number
 from tests.helpers.processes import REPOSITORY, SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
@@ -112,8 +117,67 @@ def test_findings_of_a_run(whole_run: Path) -> None:
     assert (whole_run / "report" / "report.html").stat().st_size > 50_000
 
 
-def test_killed_and_resumed_equals_never_killed(whole_run: Path, tmp_path: Path) -> None:
-    arguments = (*SMALL, f"run.root={tmp_path}", "run.name=killed", "run.save_every=2")
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The arguments of a run on the endless task and a file of six sums, each with its verifier and held-out set."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for name, numbers in (("train", range(6)), ("held", range(10, 14))):
+        lines = [json.dumps({"question": f"{n}+{n + 1}=?", "answer": str(2 * n + 1)}) for n in numbers]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    own = f"path:{folder}/%s.jsonl,verifier:last_number"
+    return (
+        *SMALL,
+        f"data.train=[{{name:arithmetic}},{{name:sums_of_mine,{own % 'train'}}}]",
+        f"data.eval=[{{name:arithmetic_heldout,limit:8}},{{name:held_sums,{own % 'held'}}}]",
+        "run.save_every=2",
+    )
+
+
+@pytest.fixture(scope="module")
+def mixed_run(mixed: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a mixture, never stopped."""
+    root = tmp_path_factory.mktemp("runs")
+    code, output, run = train(*mixed, f"run.root={root}", "run.name=whole")
+    assert code == 0, output
+    assert run.leaves_nothing(), "processes outlived the run"
+    assert re.search(r"acc \d\.\d+ \(arithmetic \d\.\d+, sums_of_mine \d\.\d+\)", output)
+    return root / "whole"
+
+
+def boxed(gold: str, response: str) -> bool:
+    return grade(gold, response, policy="last_box").correct
+
+
+def test_a_mixture_reports_every_source(mixed_run: Path) -> None:
+    steps = [r for r in rows(mixed_run) if r["kind"] == "train"]
+    prompts: dict[str, set[str]] = {"arithmetic": set(), "sums_of_mine": set()}
+    for row in steps:
+        lines = (mixed_run / "samples" / f"step_{row['step']:06d}.jsonl").read_text().splitlines()
+        samples = [json.loads(line) for line in lines]
+        for name, met in prompts.items():
+            own = [s for s in samples if s["source"] == name]
+            judge = last_number if name == "sums_of_mine" else boxed
+            right = [judge(s["answer"], s["response"]) and not s["truncated"] for s in own]
+            assert [s["verdict"] == "correct" for s in own] == right  # each by its own verifier
+            assert row[f"source/{name}/responses"] == len(own) > 0
+            assert row[f"source/{name}/accuracy"] == pytest.approx(np.mean(right))
+            met |= {s["problem_id"] for s in own}
+        assert abs(len(prompts["arithmetic"]) - len(prompts["sums_of_mine"])) <= 1  # half each, all along
+    visits = Counter(name.partition("#")[2] for name in prompts["sums_of_mine"])
+    drawn = len(prompts["sums_of_mine"])
+    assert drawn > 6
+    assert [visits[epoch] for epoch in ("", "1")] == [6, min(drawn - 6, 6)]  # all of an epoch, then the next
+    for row in (r for r in rows(mixed_run) if r["kind"] == "eval"):
+        assert {"eval/arithmetic_heldout/accuracy", "eval/held_sums/accuracy"} <= row.keys()
+    summary = json.loads((mixed_run / "summary.json").read_text())
+    assert summary["data"] == "arithmetic+sums_of_mine"
+    assert summary["eval_sets"].keys() == {"arithmetic_heldout", "held_sums"}
+
+
+def test_killed_and_resumed_equals_never_killed(
+    mixed: tuple[str, ...], mixed_run: Path, tmp_path: Path
+) -> None:
+    arguments = (*mixed, f"run.root={tmp_path}", "run.name=killed")
     first = Training(arguments)
     first.wait_for(tmp_path / "killed" / "samples" / "step_000003.jsonl")
     first.signal(signal.SIGKILL)
@@ -125,12 +189,12 @@ def test_killed_and_resumed_equals_never_killed(whole_run: Path, tmp_path: Path)
     assert code == 0, output
     assert again.leaves_nothing()
     assert "resumed from" in output
-    assert rows(tmp_path / "killed") == rows(whole_run)  # equal to the last bit, step by step
+    assert rows(tmp_path / "killed") == rows(mixed_run)  # equal to the last bit, step by step
     summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
     assert summary["resumed_from"].endswith("step_000002")
     for name in ("step_000003.jsonl", "step_000004.jsonl"):
         resumed = (tmp_path / "killed" / "samples" / name).read_text()
-        assert resumed == (whole_run / "samples" / name).read_text()
+        assert resumed == (mixed_run / "samples" / name).read_text()
 
 
 def test_going_on_with_another_learning_rate_is_on_the_record(whole_run: Path, tmp_path: Path) -> None:
