@@ -3,16 +3,22 @@
 import gc
 from pathlib import Path
 
-import hypothesis
 import pytest
-import torch
 
-hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, max_examples=50)
-hypothesis.settings.load_profile("unit")
-torch.set_num_threads(1)
 # Millions of objects that the imports make live to the end. Looking through them again and again for what can be
 # freed took a quarter of the collection of tests, and a twentieth of the tests.
 gc.disable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):
+        return  # this process hands the tests out to others and need not import what they need
+    import hypothesis
+    import torch
+
+    hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, max_examples=50)
+    hypothesis.settings.load_profile("unit")
+    torch.set_num_threads(1)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
