@@ -21,7 +21,8 @@ from rlvr.cli.entry import command_entry
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.pool import GraderPool
-from rlvr.reward.verdict import GradeRequest, Outcome, Verdict, options_text
+from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
+from rlvr.reward.verifiers import is_math
 from rlvr.runtime.dumps import open_dump
 from rlvr.timing import Stopwatch
 
@@ -70,7 +71,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         lines = stack.enter_context(open_dump(source))
         pool = stack.enter_context(_pool(config, config.verifier, options_text(config.verifier_options)))
         second = stack.enter_context(_pool(config, config.second)) if config.second else None
-        reader = stack.enter_context(_pool(config, READER)) if config.verifier is None else None
+        reader = stack.enter_context(_pool(config, READER)) if is_math(Rules(config.verifier)) else None
         output = stack.enter_context(_Output(config.output))
         for batch in _batches(read_rows(lines, columns), config.batch_rows):
             graded, compared, read = (

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.cli.entry import hydra_entry
+from rlvr.cli.verifier_names import verifier_names
 from rlvr.config import Config
 from rlvr.data.formats import PLAIN
 from rlvr.data.prompts import template_of
-from rlvr.data.sources import all_sources, rules_of
 from rlvr.data.stream import MixtureSource, PromptStream
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import open_grader_pool
@@ -25,6 +25,7 @@ from rlvr.types import Prompt, Tokenizer
 from rlvr.validate import validate
 
 ROWS = 3  # graded
+NEXT_LINE = "\n               "  # below what stands beside a heading
 WRONG = "-987654321"  # an answer that no problem has
 
 
@@ -55,7 +56,7 @@ def check(cfg: Config) -> None:
     parts = [part.take(0, min(ROWS, part.size or ROWS)) for part in inputs.stream.parts]
     prompts = [prompt for part in parts for prompt in part]
     trials = graded(cfg, prompts)
-    print(f"verifier       {described_verifiers(cfg)}")
+    print(f"verifier       {NEXT_LINE.join(verifier_names(cfg))}")
     for trial in trials:
         print(f"  {trial}")
     for note in refuse_misjudged(cfg, trials):
@@ -96,18 +97,6 @@ def _shares(stream: PromptStream) -> list[str]:
         return [""]
     weights = stream.source.weights
     return [f" ({weight / sum(weights):.0%} of the prompts)" for weight in weights]
-
-
-def described_verifiers(cfg: Config) -> str:
-    """What grades each source: one line where it is the same for all."""
-    reward = Rules(cfg.reward.verifier, cfg.reward.policy)
-    said = {}
-    for source in all_sources(cfg.data):
-        rules = rules_of(source).over(reward)
-        said[source.name] = f"math-verify, policy {rules.policy}" if is_math(rules) else str(rules.verifier)
-    if len(set(said.values())) == 1:
-        return next(iter(said.values()))
-    return "\n               ".join(f"{name}: {what}" for name, what in said.items())
 
 
 def graded(cfg: Config, prompts: Sequence[Prompt]) -> list[Trial]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.analysis.run import LoadedRun
+from rlvr.cli.verifier_names import verifier_names
 from rlvr.config import Config, SourceConfig
 from rlvr.data.tokenizer import is_local
 
@@ -76,7 +77,7 @@ def _facts(run: LoadedRun, step: int) -> list[tuple[str, object]]:
         ("token weighting", cfg.advantage.token),
         ("learning rate", f"{cfg.learner.lr:g}"),
         ("precision", cfg.model.dtype),
-        ("verifier", cfg.reward.verifier or f"math-verify, policy {cfg.reward.policy}"),
+        ("verifier", "; ".join(verifier_names(cfg))),
     ]
     if summary is not None and summary.steps == step:
         facts.append(("tokens generated in training", summary.tokens_generated))

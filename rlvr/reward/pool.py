@@ -172,6 +172,7 @@ class GraderPool:
             "seconds": verdict.seconds,
             "gold": request.gold,
             "response": request.response,
+            "columns": dict(request.row.columns),
             "policy": rules.policy,
             "verifier": rules.verifier,
             "grader_version": self.version,
