@@ -100,23 +100,28 @@ def _shares(stream: PromptStream) -> list[str]:
 
 
 def graded(cfg: Config, prompts: Sequence[Prompt]) -> list[Trial]:
-    """Each row's own answer and a wrong one, graded by the run's verifier in a worker, as in the run."""
+    """Each row's own answer and a wrong one, graded by the run's verifier in a worker, as in the run.
+
+    The row's own is tried in a box, and bare for verifiers that want no box: the better verdict of the two counts.
+    """
     requests: list[GradeRequest] = []
     for prompt in prompts:
+        answer = prompt.problem.answer
+        tried = {"boxed": rf"\boxed{{{answer}}}", "bare": answer, "wrong": rf"\boxed{{{WRONG}}}"}
+        if is_math(prompt.problem.rules.over(Rules(cfg.reward.verifier))):
+            del tried["bare"]
         requests += prompt.problem.grade_requests(
-            (f"{prompt.id}/{kind}", rf"\boxed{{{answer}}}")
-            for kind, answer in (("itself", prompt.problem.answer), ("wrong", WRONG))
+            (f"{prompt.id}/{kind}", text) for kind, text in tried.items()
         )
     with open_grader_pool(cfg.reward, [prompt.problem.rules for prompt in prompts], workers=1) as pool:
         verdicts = pool.grade(requests)
+
+    def itself(prompt: Prompt) -> Verdict:
+        boxed, bare = verdicts[f"{prompt.id}/boxed"], verdicts.get(f"{prompt.id}/bare")
+        return bare if bare is not None and bare.correct and not boxed.correct else boxed
+
     return [
-        Trial(
-            p.problem.id,
-            p.problem.answer,
-            verdicts[f"{p.id}/itself"],
-            verdicts[f"{p.id}/wrong"],
-            p.problem.rules,
-        )
+        Trial(p.problem.id, p.problem.answer, itself(p), verdicts[f"{p.id}/wrong"], p.problem.rules)
         for p in prompts
     ]
 

@@ -70,6 +70,16 @@ def test_every_source_of_a_mixture_is_shown_with_its_verifier_and_its_prompt(tmp
     assert "text    'so 0+1=?'" in said
 
 
+def test_an_answer_that_wants_no_box_is_tried_bare():
+    cfg = config()
+    cfg.reward.verifier = "exact"
+    rows = [Prompt(Problem(id="r", question="q", answer="a cat", source="t"), (1,))]
+    [trial] = graded(cfg, rows)
+    assert (trial.itself.outcome, trial.wrong.outcome) == (Outcome.CORRECT, Outcome.WRONG)
+    cfg.reward.policy = "whole"
+    assert graded(cfg, rows)[0].itself.correct
+
+
 def test_data_that_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"question": "q"}\n')
     cfg = config()
