@@ -58,6 +58,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         )
 
     def start_weight_update(self) -> None:
+        self._forget_expert_kernels()
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict) -> None:
@@ -80,6 +81,14 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
         self._repack_tied_head()
+
+    def _forget_expert_kernels(self) -> None:
+        # On CPU experts compute from weights that are packed when their kernel is set up, which a reload leaves out
+        # where there is a kernel: it would copy the weights as they come into the packed ones.
+        for module in self.model.modules():
+            method: Any = getattr(module, "quant_method", None)
+            if getattr(method, "moe_kernel", None) is not None:
+                method.moe_kernel = None
 
     def _repack_tied_head(self) -> None:
         # On CPU the head computes from a packed copy of its weight. A tied head has no weight of its own in

@@ -14,17 +14,22 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GenerationConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
+    OlmoeConfig,
     Phi3Config,
     PretrainedConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from rlvr.data.tokenizer import load_tokenizer
@@ -51,6 +56,7 @@ SHAPE: Mapping[str, Any] = {
     "initializer_range": 0.2,  # far from uniform, so that a wrong weight shows
 }
 WINDOWS = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 48}
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,30 @@ FAMILIES: Mapping[str, Family] = {
     ),
     # One matrix for queries, keys and values, and one for gate and up; a window.
     "phi3": Family(Phi3Config, {"tie_word_embeddings": False, "sliding_window": 12}, without=("head_dim",)),
+    # Scales everywhere: embeddings, residuals, attention, logits.
+    "granite": Family(
+        GraniteConfig,
+        {
+            "tie_word_embeddings": True,
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.5,
+            "attention_multiplier": 0.1,
+            "logits_scaling": 4.0,
+        },
+        without=("head_dim",),
+    ),
+    # Attention beside the feed-forward part, a norm without bias, scaled logits, always tied.
+    "cohere": Family(CohereConfig, {"logit_scale": 0.3}, without=("head_dim",)),
+    # Mixtures of experts, whose files name and split the weights otherwise than transformers' modules.
+    "qwen3_moe": Family(Qwen3MoeConfig, {"tie_word_embeddings": False, "num_experts": 4, **EXPERTS}),
+    "mixtral": Family(
+        MixtralConfig, {"tie_word_embeddings": False, "num_local_experts": 4, "num_experts_per_tok": 2}
+    ),
+    "olmoe": Family(
+        OlmoeConfig,
+        {"tie_word_embeddings": False, "num_experts": 4, "num_experts_per_tok": 2},
+        without=("head_dim",),
+    ),
 }
 
 
