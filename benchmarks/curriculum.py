@@ -37,7 +37,12 @@ def train(sampler: str, seed: int, steps: int, limit: int, folder: Path) -> Path
                 *(sys.executable, "-m", "rlvr.train", "recipe=dapo", f"seed={seed}", f"steps={steps}"),
                 *(f"data.train.limit={limit}", f"data.sampler={sampler}"),
                 *(f"data.prompts_per_step={PROMPTS}", f"rollout.samples_per_prompt={SAMPLES}"),
-                *("eval.every=0", "eval.samples_per_prompt=2", "run.save_every=0", "run.export=false"),
+                *(
+                    "eval.every=0",
+                    "eval.samples_per_prompt=2",
+                    "data.eval=[{name:arithmetic_heldout,limit:100}]",
+                ),
+                *("sync.preflight=false", "run.save_every=0", "run.export=false"),
                 *("tracking.wandb=off", "tracking.console=off", "cluster.cpus=1"),
                 *(f"run.root={folder}", f"run.name={name}"),
             ],
@@ -79,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure every pair, print the table and write the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--limit", type=int, default=128, help="problems to train on")
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--limit", type=int, default=64, help="problems to train on")
     parser.add_argument("--folder", type=Path, default=Path("runs/curriculum"))
     parser.add_argument("--no-file", action="store_true", help="print only")
     given = parser.parse_args(arguments)
