@@ -148,6 +148,7 @@ def test_mistakes_are_named(tmp_path, overrides, message):
     assert message in run(tmp_path, *overrides, expect=1).stderr
 
 
+@pytest.mark.slow
 def test_shared_solutions_are_all_correct(tmp_path):
     if not SHARED.is_dir():
         pytest.skip("the shared data folder is not beside the checkout")
@@ -169,6 +170,7 @@ def test_rows_are_read_lazily_and_never_raise():
     assert [row.key for row in rows] == [f"line {n}" for n in range(1, 6)]
 
 
+@pytest.mark.slow
 def test_a_killed_audit_leaves_the_verdicts_so_far(tmp_path):
     rows = [{"id": i, "answer": "12", "response": r"\boxed{12}"} for i in range(5)]
     rows.append({"id": 5, "answer": "12", "response": r"\boxed{9^{9^{9^{9}}}}"})
