@@ -13,6 +13,7 @@ from rlvr.reward.failures import check_failures, excerpt, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.score import RAW
 from rlvr.reward.verdict import Outcome
+from rlvr.reward.verifiers import MATH
 from rlvr.types import RolloutBatch, Sample
 
 REMEDIES = 3  # named, the most likely first
@@ -130,6 +131,12 @@ def _ask_for_an_answer(cfg: Config) -> str:
             f"let data.template={cfg.data.template} ask for the form that reward.verifier={cfg.reward.verifier} reads: "
             "it found no answer"
         )
+    own = {
+        source.name: source.verifier for source in cfg.data.training if source.verifier not in (None, MATH)
+    }
+    if own:
+        named = ", ".join(f"{verifier} (source {name})" for name, verifier in own.items())
+        return f"let the prompts ask for the form that their verifiers read, {named}: they found no answer"
     other = "" if cfg.reward.policy == "last_box_or_unboxed" else ", or set reward.policy=last_box_or_unboxed"
     return (
         f"choose a data.template that asks for a \\boxed{{}} answer (now {cfg.data.template}){other}: "

@@ -90,6 +90,8 @@ def test_advice_fits_what_is_set_already(cfg: Config):
     assert "or set reward.policy" not in remedies(graded(NONE, 2), cfg)[0]
     cfg.reward.verifier = "mine:verify"
     assert "reward.verifier=mine:verify" in remedies(graded(NONE, 2), cfg)[0]
+    cfg.reward.verifier, cfg.data.train.verifier = None, "instruction"
+    assert "instruction (source arithmetic)" in remedies(graded(NONE, 2), cfg)[0]
 
 
 # The limit
