@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
 from rlvr.cluster.calls import wait as wait
@@ -109,6 +110,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     # Ray installs a native SIGTERM handler that dies with a stack trace; ours closes the run.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_terminate)
+    open_board()
     resources = ray.cluster_resources()
     return Cluster(
         local=local,
@@ -170,7 +172,7 @@ def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
     """
     import ray
 
-    env = {"OMP_NUM_THREADS": str(placement.threads), "RLVR_ACTOR": placement.name, **placement.env}
+    env = {"OMP_NUM_THREADS": str(placement.threads), ACTOR: placement.name, **placement.env}
     options: dict[str, Any] = {
         "num_cpus": placement.cpus,
         "num_gpus": placement.gpus,
@@ -187,6 +189,7 @@ def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
             placement.bundle.group, placement.bundle.index
         )
+    post(placement.name, Doing("its process starts"))
     remote: Any = ray.remote(guarded(actor_class)).options(**options)
     return remote.remote(*args)
 
@@ -241,6 +244,7 @@ def shutdown() -> None:
     """Leave the cluster; a local one ends with all its processes."""
     import ray
 
+    close_board()
     if ray.is_initialized():
         ray.shutdown()
 

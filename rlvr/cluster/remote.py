@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from rlvr.cluster.board import ACTOR
 from rlvr.errors import RemoteError, RemoteOSError, RlvrError
 
 MAX_LINES = 12
@@ -65,7 +66,7 @@ def portable(error: BaseException) -> RlvrError:
     log = os.path.realpath("/proc/self/fd/2")
     where = f"\n(the traceback is in {log})" if os.path.isfile(log) else ""
     kind = RemoteOSError if isinstance(error, OSError) else RemoteError
-    return kind(f"{os.environ.get('RLVR_ACTOR', 'an actor')} failed with {in_words(error)}{where}")
+    return kind(f"{os.environ.get(ACTOR, 'an actor')} failed with {in_words(error)}{where}")
 
 
 def _survives(error: Exception) -> bool:

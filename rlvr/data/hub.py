@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from rlvr.cluster.board import READY, Doing, report
 from rlvr.errors import DataError, DeadlineError
 from rlvr.timing import Stopwatch
 
@@ -39,12 +40,22 @@ class ModelFetcher:
             DeadlineError: no new byte has come for `stall_seconds`.
         """
         watch = Stopwatch()
+        report(Doing(f"looks for {self.name} on the hub"))
+        size: list[int] = []
+
+        def fetched() -> int:
+            there = cached_bytes(self.name)
+            if size:
+                report(Doing(f"fetches {self.name},", there / 1e9, size[0] / 1e9, "GB"))
+            return there
+
         bounded_by_progress(
-            lambda: _fetch(self.name),
-            lambda: cached_bytes(self.name),
+            lambda: _fetch(self.name, size.append),
+            fetched,
             stall_seconds=self.stall_seconds,
             what=f"download of the model {self.name}",
         )
+        report(READY)
         return watch.seconds
 
 
@@ -94,7 +105,8 @@ def cached_bytes(name: str) -> int:
     return total
 
 
-def _fetch(name: str) -> None:
+def _fetch(name: str, told: Callable[[int], object]) -> None:
+    """Have the model in the cache; `told` is given the bytes of all its files before they are fetched."""
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -113,8 +125,10 @@ def _fetch(name: str) -> None:
             )
         return
     try:
-        files = huggingface_hub.HfApi().list_repo_files(name)
-        huggingface_hub.snapshot_download(name, allow_patterns=wanted_files(files))
+        listed = huggingface_hub.HfApi().model_info(name, files_metadata=True).siblings or ()
+        wanted = wanted_files(file.rfilename for file in listed)
+        told(sum(file.size or 0 for file in listed if file.rfilename in wanted))
+        huggingface_hub.snapshot_download(name, allow_patterns=wanted)
     except RepositoryNotFoundError as error:  # also one that may not be read
         raise DataError(
             f"model {name}: the hub has no model of that name, or your account may not read it (set HF_TOKEN, and "

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from rlvr.cluster import node_address
+from rlvr.cluster.board import READY, Counter, Doing, report
 from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
 from rlvr.learner.causal_lm import in_checkpoint_format
@@ -59,13 +60,16 @@ class Learner:
 
     def start(self, master: tuple[str, int]) -> dict[str, str]:
         """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use."""
+        report(Doing("imports DeepSpeed"))
         import deepspeed
 
         if self.spec.device == "cuda":  # the driver has seen the cards of its own node only
             card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
             check_wheel([card], torch.cuda.get_arch_list(), torch.__version__)
+        report(Doing("joins the other ranks"))
         self._join_group(*master)
         torch.manual_seed(self.cfg.seed)
+        report(Doing("loads the policy"))
         policy = self._load(self.spec.model_folder, training=True)
         learner = self.cfg.learner
         optimizer = self._adamw(policy)
@@ -87,6 +91,7 @@ class Learner:
             if model is not None:
                 # The head is used by the wrapper's forward rather than by its own module.
                 deepspeed.zero.register_external_parameter(model, model.head.weight)
+        report(READY)
         return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
 
     def _adamw(self, policy: PolicyModel) -> torch.optim.AdamW:
@@ -119,6 +124,7 @@ class Learner:
             from deepspeed.comm.torch import build_shm_op
 
             folder = extensions_folder(f"torch{torch.__version__}", f"deepspeed{deepspeed.__version__}")
+            report(Doing("compiles DeepSpeed's communication on CPU, once for all runs"))
             with build_alone(folder, deadline_seconds=self.cfg.learner.start_deadline_seconds):
                 build_shm_op()  # init_distributed would do so without the lock
         deepspeed.init_distributed(
@@ -148,6 +154,7 @@ class Learner:
     def _load_base(self) -> PolicyModel:
         import deepspeed
 
+        report(Doing("loads the base"))
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.zero_stage == 3:
@@ -164,6 +171,7 @@ class Learner:
         indices: list[torch.Tensor] = []
         parts: list[dict[str, torch.Tensor]] = []
         self.engine.eval()
+        count = Counter("scores", len(plans), "micro-batches")
         with torch.no_grad():
             for plan in plans:
                 micro = micro_batch(batch, plan.rows).to(self.device)
@@ -178,6 +186,8 @@ class Learner:
                 if not plan.padding:
                     indices.append(micro.token)
                     parts.append(stats)
+                count.add()
+        report(READY)
         joined = {
             name: torch.cat([p[name] for p in parts]).cpu().numpy() if parts else np.zeros(0, np.float32)
             for name in signals
@@ -193,7 +203,11 @@ class Learner:
         """Run the batch's optimiser updates: numbers summed over ranks, and the seconds taken."""
         watch = Stopwatch()
         updates = mini_batches(batch.size, self.cfg.learner.updates_per_step, seed)
-        reports = [self._update(batch, rows, seed, progress, lr_scale) for rows in updates]
+        count, reports = Counter("learns", len(updates), "updates"), []
+        for rows in updates:
+            reports.append(self._update(batch, rows, seed, progress, lr_scale))
+            count.add()
+        report(READY)
         mean = {
             name: float(np.mean([getattr(r, name) for r in reports]))
             for name in ("loss", "grad_norm", "clip_low", "clip_high", "kl_old", "kl_base")

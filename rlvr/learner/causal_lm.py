@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from typing import TYPE_CHECKING, Any
 
 from rlvr.config import ModelConfig
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
 
 # Keys of configurations that change the logits after the head in ways that we do not know.
 UNKNOWN_TRANSFORMS = ("lm_head_multiplier", "output_multiplier")
@@ -24,6 +25,8 @@ def read_config(key: str, folder: str, trust_remote_code: bool) -> PretrainedCon
     Raises:
         ConfigError: it cannot be read.
     """
+    from transformers import AutoConfig
+
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (ValueError, OSError, KeyError) as error:  # whatever a user's folder holds
@@ -89,6 +92,9 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
     Raises:
         ConfigError: it is not a causal language model, weights are missing, or its attention is not installed.
     """
+    import torch
+    from transformers import AutoModelForCausalLM  # a second of loading, which a driver does without
+
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -9,13 +9,16 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
+from rlvr.cluster.board import READY, Doing, report
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
+from rlvr.rollout.progress import FinishedResponses
 from rlvr.rollout.stop import Ends
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
@@ -145,6 +148,7 @@ class RolloutEngine:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        report(Doing("imports vLLM"))
         keep_files_apart()
         from vllm import LLM
         from vllm.config import WeightTransferConfig
@@ -155,6 +159,7 @@ class RolloutEngine:
         known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
         check_engine_args(spec.engine_args, known)
         vllm_gloo.register()
+        report(Doing("loads the model" if spec.enforce_eager else "loads the model and compiles it"))
         self.version = 0
         dtype: Any = spec.dtype
         self._llm = LLM(
@@ -173,6 +178,7 @@ class RolloutEngine:
             seed=0,
             **_further_arguments(spec),
         )
+        report(READY)
 
     def ready(self) -> dict[str, str]:
         """Versions of what this engine runs on; returns once the engine can generate."""
@@ -211,7 +217,8 @@ class RolloutEngine:
             for r in requests
         ]
         prompts: Any = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
-        outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        progress: Any = partial(FinishedResponses, of=sum(r.n for r in requests))
+        outputs = self._llm.generate(prompts, params, use_tqdm=progress)
         results = [
             GenerationResult(
                 key=request.key,

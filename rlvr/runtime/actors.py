@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from rlvr import cluster
@@ -63,11 +63,14 @@ def start_actors(
         check_wheel(local_cards(), torch.cuda.get_arch_list(), torch.__version__)
     count = cfg.rollout.engines + cfg.learner.workers
     stack.callback(cluster.shutdown)
-    ray = cluster.start(cfg.cluster, actors=count)
+    with tracker.phase("starting Ray"):
+        ray = cluster.start(cfg.cluster, actors=count)
     cluster.check_resources(ray, gpus=run_gpus(cfg), actors=count)
     tracker.note(f"ray: {ray.nodes} node(s), {ray.cpus:g} CPUs, {ray.gpus:g} GPUs; logs in {ray.log_folder}")
-    fetch_models(cfg, tracker.note)
-    engine_bundles, rank_bundles = _reserve(cfg)
+    with tracker.phase("fetching models") if hub_models(cfg) else nullcontext():
+        fetch_models(cfg, tracker.note)
+    with tracker.phase("reserving GPUs") if run_gpus(cfg) else nullcontext():
+        engine_bundles, rank_bundles = _reserve(cfg)
     spec = LearnerSpec(
         cfg,
         model_folder=model_folder(cfg.model.path),
@@ -76,24 +79,33 @@ def start_actors(
         plugin=plugin,
         device=device,
     )
-    engines = EnginePool(cfg, spec.model_folder, inputs.tokenizer, device, engine_bundles)
-    if cfg.cluster.colocate:  # the engines measure free memory while they start, so the learner waits
-        engines.ready()
-        engines.sleep(cfg.cluster.sleep_level)
-    learner = LearnerGroup(spec, rank_bundles)
-    graders = stack.enter_context(open_graders(cfg, folder))
-    learner_versions, engine_versions = cluster.wait_together(learner.starting, engines.starting)
+    started = f"starting {cfg.rollout.engines} engine(s) and {cfg.learner.workers} learner rank(s)"
+    with tracker.phase(started, announce=True):
+        engines = EnginePool(cfg, spec.model_folder, inputs.tokenizer, device, engine_bundles)
+        if cfg.cluster.colocate:  # the engines measure free memory while they start, so the learner waits
+            engines.ready()
+            engines.sleep(cfg.cluster.sleep_level)
+        learner = LearnerGroup(spec, rank_bundles)
+        graders = stack.enter_context(open_graders(cfg, folder))
+        tracker.open_wandb()
+        learner_versions, engine_versions = cluster.wait_together(learner.starting, engines.starting)
     if cfg.cluster.colocate:
         engines.turns = learner.turns = Turns(
             SharedGpus(engines, learner), level=cfg.cluster.sleep_level, start=Turn.LEARN
         )
         tracker.note(f"engines and learner take turns on their GPUs (sleep level {cfg.cluster.sleep_level})")
-    learner.connect(engines.handles)
-    backend, reason = choose_backend(cfg, device)
-    tracker.note(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
-    kernel, because = backend_in_use(cfg.learner.divergence_backend, device)
-    tracker.note(f"divergence and log-probs are computed by {kernel} ({because})")
+    with tracker.phase("connecting learner and engines"):
+        learner.connect(engines.handles)
+    _say_how(cfg, learner, device, tracker.note)
     return Actors(engines, learner, graders, _versions() | learner_versions[0] | engine_versions[0])
+
+
+def _say_how(cfg: Config, learner: LearnerGroup, device: str, say: Callable[[str], object]) -> None:
+    """Which weight transfer and which kernel have been chosen, and why."""
+    backend, reason = choose_backend(cfg, device)
+    say(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
+    kernel, because = backend_in_use(cfg.learner.divergence_backend, device)
+    say(f"divergence and log-probs are computed by {kernel} ({because})")
 
 
 def _reserve(cfg: Config) -> tuple[list[Bundle], list[Bundle]]:

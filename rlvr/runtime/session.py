@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from omegaconf import OmegaConf
 
 from rlvr.advantage.token import TokenPlugin
-from rlvr.cluster.machine import idle_cores
+from rlvr.cluster.board import reports
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet, PromptStream
-from rlvr.errors import ConfigError, EmptyBatchError, VerifierError
+from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import build_objective
 from rlvr.reward.pool import GraderPool
@@ -24,12 +23,11 @@ from rlvr.rollout.collect import collect, truncation_note
 from rlvr.rollout.diagnose import diagnose, refuse_unusable, remedies, seen, why_nothing_is_learnt
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
-from rlvr.runtime.actors import start_actors
+from rlvr.runtime.actors import Actors, start_actors
+from rlvr.runtime.beginning import find_start, settle_cores
 from rlvr.runtime.checkpoint import (
     TrainingState,
     changes_until,
-    find_checkpoint,
-    load_state,
     restore,
     save_checkpoint,
     set_aside_later,
@@ -40,8 +38,8 @@ from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.preflight import preflight
-from rlvr.runtime.resume import check_data
 from rlvr.runtime.tracking import Tracker
+from rlvr.runtime.waiting import StartConsole
 from rlvr.sync.gate import comparison_note, largest_mismatch
 from rlvr.timing import Stopwatch
 from rlvr.types import Group, RolloutBatch
@@ -211,30 +209,31 @@ def open_session(cfg: Config) -> Iterator[Session]:
     """
     pause = listen_for_pause()
     plan, plugin = validate(cfg)
-    inputs = read_inputs(cfg)
-    folder = RunFolder(Path(cfg.run.root), run_name(cfg))
-    checkpoint, start, notes = _find_start(cfg, folder, inputs)
-    cfg, cores = settle_cores(cfg, checkpoint)
-    folder.create(cfg)
-    changes = () if checkpoint is None else changes_until(checkpoint, cfg)
-    folder.reopen(start.step)
-    folder.write_changes(changes)
-    set_aside_later(folder, start.step)
-    # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
-    dropped = folder.rewind(-1 if checkpoint is None else start.step)
     with ExitStack() as stack:
+        console = stack.enter_context(StartConsole(cfg.tracking.console, reports))
+        with console.waiting.phase("reading tokenizer and data"):
+            inputs = read_inputs(cfg)
+        folder = RunFolder(Path(cfg.run.root), run_name(cfg))
+        checkpoint, start, notes = find_start(cfg, folder, inputs)
+        cfg, cores = settle_cores(cfg, checkpoint)
+        folder.create(cfg)
         stack.callback(folder.release)
-        tracker = Tracker(cfg, folder, start.step + 1, goes_on=checkpoint is not None and not dropped)
+        changes = () if checkpoint is None else changes_until(checkpoint, cfg)
+        folder.reopen(start.step)
+        folder.write_changes(changes)
+        set_aside_later(folder, start.step)
+        # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
+        dropped = folder.rewind(-1 if checkpoint is None else start.step)
+        goes_on = checkpoint is not None and not dropped
+        tracker = Tracker(cfg, folder, start.step + 1, console, goes_on=goes_on)
         stack.callback(tracker.close)
         stack.callback(folder.finish_dumps)
         tracker.note("\n".join(filter(None, (str(plan), cores, inputs.formats, truncation_note(cfg)))))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
-        if cfg.sync.preflight:
-            preflight(
-                cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
-            )
+        _compare(cfg, actors, inputs, plugin, tracker)
         if checkpoint is not None:
-            restore(checkpoint, actors.learner.load)
+            with tracker.phase("reading the checkpoint"):
+                restore(checkpoint, actors.learner.load)
             tracker.note(f"resumed from {checkpoint} after step {start.step}")
             for note in (*notes, *(f"changed on the way: {change}" for change in changes)):
                 tracker.note(note)
@@ -262,38 +261,15 @@ def open_session(cfg: Config) -> Iterator[Session]:
         )
 
 
-def _find_start(
-    cfg: Config, folder: RunFolder, inputs: TrainingInputs
-) -> tuple[Path | None, TrainingState, list[str]]:
-    """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
-    data_now = inputs.seen
-    checkpoint = find_checkpoint(folder, cfg.run.resume)
-    if checkpoint is None:
-        return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0), []
-    start = load_state(checkpoint, cfg)
-    notes = check_data(checkpoint, start.data, data_now, cfg)
-    finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
-    if start.step > cfg.steps or finished:
-        raise ConfigError(
-            f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
-        )
-    return checkpoint, replace(start, data=data_now), notes
-
-
-def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
-    """The configuration with `cluster.cpus` set, and the reason for its value.
-
-    A resumed run keeps the number of its checkpoint: the order of floating-point sums depends on it.
-    """
-    if cfg.cluster.cpus is not None:
-        return cfg, f"cores: {cfg.cluster.cpus} (cluster.cpus)"
-    if checkpoint is not None:
-        idle = int(OmegaConf.load(checkpoint / "config.yaml").cluster.cpus)
-        reason = f"cores: {idle}, as in the checkpoint"
-    else:
-        idle, cores = idle_cores()
-        reason = f"cores: {idle} of {cores}" + (", the others are busy" if idle < cores else "")
-    return replace(cfg, cluster=replace(cfg.cluster, cpus=idle)), f"{reason} (set cluster.cpus to choose)"
+def _compare(
+    cfg: Config, actors: Actors, inputs: TrainingInputs, plugin: TokenPlugin, tracker: Tracker
+) -> None:
+    """Engines against learner before the first step, unless that is switched off."""
+    if cfg.sync.preflight:
+        with tracker.phase("preflight: a small batch through every stage"):
+            preflight(
+                cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
+            )
 
 
 def open_source(

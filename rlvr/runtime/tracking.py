@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rlvr.config import Config
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.waiting import StartConsole
 from rlvr.runtime.wandb_run import WandbRun
 
 PHASES = ("generate", "reward", "score", "update", "push")
@@ -21,45 +22,59 @@ PHASES = ("generate", "reward", "score", "update", "push")
 class Tracker:
     """Writes every metric to metrics.jsonl, to the console, and to wandb if configured.
 
-    `goes_on`: the run continues just after the last step it has recorded.
+    `start` shows what the run waits for, until the first step; `goes_on`: the run continues just after the last step
+    that it has recorded.
     """
 
-    def __init__(self, cfg: Config, folder: RunFolder, first_step: int, *, goes_on: bool = False) -> None:
-        self._cfg, self._folder = cfg, folder
-        self._console = Console(highlight=False, soft_wrap=True)
-        mode = cfg.tracking.console
-        live = sys.stdout.isatty() if mode == "auto" else mode == "live"
-        self._quiet = mode == "off"
+    def __init__(
+        self, cfg: Config, folder: RunFolder, first_step: int, start: StartConsole, *, goes_on: bool = False
+    ) -> None:
+        self._cfg, self._folder, self._start = cfg, folder, start
         self._done_before = first_step - 1
         self._recent: deque[float] = deque(maxlen=20)  # seconds of the latest steps
         self._progress: Progress | None = None
-        if live:
+        if start.live:
             self._progress = Progress(
                 TextColumn("training"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
-                console=self._console,
+                console=start.console,
                 transient=True,
             )
-            self._progress.start()
             self._task = self._progress.add_task("", total=cfg.steps, completed=self._done_before, left="")
-        self._wandb = WandbRun(cfg, folder, self.note, goes_on=goes_on)
+        self._goes_on = goes_on
+        self._wandb: WandbRun | None = None
+
+    def open_wandb(self) -> None:
+        """Begin the run on wandb, which takes seconds: best while the actors start."""
+        self._wandb = WandbRun(self._cfg, self._folder, self.note, goes_on=self._goes_on)
+
+    @contextmanager
+    def phase(self, what: str, *, announce: bool = False) -> Iterator[None]:
+        """Something that may take long; has a line of its own until the first step, see rlvr.runtime.waiting."""
+        if self._start.over:
+            yield
+            return
+        with self._start.waiting.phase(what, announce=announce):
+            yield
 
     def note(self, text: str) -> None:
         """A line for the reader, not for the record."""
-        if not self._quiet:
-            self._console.print(text, markup=False)
+        self._start.waiting.note(text)
 
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Record one training step."""
         self._folder.append_metrics({"step": step, "kind": "train", **metrics})
-        self._wandb.log(metrics, step)
+        if self._wandb is not None:
+            self._wandb.log(metrics, step)
         self._recent.append(metrics["seconds/step"])
         left = self._time_left(step)
+        self._start.close()
         self.note(step_line(step, self._cfg.steps, metrics, left))
         if self._progress is not None:
+            self._progress.start()
             self._progress.update(self._task, completed=step, left=left)
 
     def evaluation(self, step: int, reports: tuple[EvalReport, ...]) -> None:
@@ -81,7 +96,8 @@ class Tracker:
                 + (f", failed {failed}" if failed else "")
             )
         self._folder.append_metrics({"step": step, "kind": "eval", **row})
-        self._wandb.log(row, step)
+        if self._wandb is not None:
+            self._wandb.log(row, step)
 
     def _time_left(self, step: int) -> str:
         """At the pace of the latest steps; evaluations and checkpoints come on top."""
@@ -90,10 +106,12 @@ class Tracker:
 
     def close(self, summary: dict[str, Any] | None = None) -> None:
         """Flush everything; with a summary the wandb run carries it."""
+        self._start.close()
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        self._wandb.close(summary)
+        if self._wandb is not None:
+            self._wandb.close(summary)
 
 
 def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> str:

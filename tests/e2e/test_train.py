@@ -22,6 +22,15 @@ from rlvr.reward.last_number import last_number
 from tests.helpers.processes import REPOSITORY, SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
+# Of a start, each with a line of its own.
+PHASES = (
+    "reading tokenizer and data",
+    "starting Ray",
+    "starting 1 engine(s) and 1 learner rank(s)",
+    "connecting learner and engines",
+    "preflight: a small batch through every stage",
+    "evaluation before the first step",
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +42,12 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run.leaves_nothing(), "processes outlived the run"
     assert "done: accuracy" in output
     assert "each step: 4 prompts -> 16 samples -> 2 updates of 8 samples" in output
+    said = [line for line in output.splitlines() if line.endswith(" ...") or ": ready after" in line]
+    assert [line.partition(" after ")[0] for line in said if "ready" in line] in (
+        ["engine-0: ready", "learner-0: ready"],
+        ["learner-0: ready", "engine-0: ready"],
+    )
+    assert [line for line in said if "ready" not in line] == [f"{phase} ..." for phase in PHASES]
     return root / "whole"
 
 

@@ -14,11 +14,12 @@ from rlvr.cli.exits import exit_code
 from rlvr.config import Config, SourceConfig
 from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
+from rlvr.runtime.beginning import find_start
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import read_inputs
 from rlvr.runtime.resume import check_data, differences, of_today
-from rlvr.runtime.session import _find_start, open_session
+from rlvr.runtime.session import open_session
 
 ROWS = [{"question": f"{i}+1=?", "answer": str(i + 1), "id": f"r{i}"} for i in range(6)]
 CHECKPOINT = Path("runs/mine/checkpoints/step_000020")
@@ -156,5 +157,5 @@ def test_a_run_does_not_go_on_from_a_cut_checkpoint_nor_in_silence_from_the_one_
     assert "step_000002: cannot be read (deepspeed/mp_rank_00_model_states.pt has 1000 bytes" in str(error)
     assert f"run.resume={folder.checkpoints / 'step_000001'}" in str(error)
     cfg.run.resume = str(folder.checkpoints / "step_000001")
-    checkpoint, start, notes = _find_start(cfg, folder, read_inputs(cfg))
+    checkpoint, start, notes = find_start(cfg, folder, read_inputs(cfg))
     assert (str(checkpoint), start.step, notes) == (cfg.run.resume, 1, [])

@@ -13,6 +13,7 @@ from rlvr.config import Config
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.tracking import Tracker
+from rlvr.runtime.waiting import StartConsole
 
 
 @pytest.fixture
@@ -22,6 +23,13 @@ def cfg(monkeypatch: pytest.MonkeyPatch) -> Config:
     made.tracking.console = "off"
     made.tracking.group, made.tracking.tags = "alpha_scale", ["alpha=10", "seed=3"]
     return made
+
+
+def opened(cfg: Config, folder: RunFolder, first_step: int = 1, *, goes_on: bool = False) -> Tracker:
+    """A tracker whose run on wandb has begun."""
+    tracker = Tracker(cfg, folder, first_step, StartConsole(cfg.tracking.console, dict), goes_on=goes_on)
+    tracker.open_wandb()
+    return tracker
 
 
 @pytest.fixture
@@ -46,7 +54,7 @@ def test_a_resumed_run_is_the_same_run_on_the_server(tmp_path: Path, cfg: Config
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
     for first_step, goes_on in ((1, False), (7, True), (9, True), (9, False)):
-        Tracker(cfg, folder, first_step, goes_on=goes_on).close()
+        opened(cfg, folder, first_step, goes_on=goes_on).close()
     assert [c["mode"] for c in calls] == ["online"] * 4
     # The last one does steps again that are on the server, where they cannot be replaced.
     assert [(c["id"], c["resume"]) for c in calls] == [
@@ -61,7 +69,7 @@ def test_offline_every_attempt_is_a_run_of_its_own(tmp_path: Path, cfg: Config, 
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
     for first_step, goes_on in ((1, False), (7, True)):
-        Tracker(cfg, folder, first_step, goes_on=goes_on).close()
+        opened(cfg, folder, first_step, goes_on=goes_on).close()
     assert [(c["mode"], c["id"], c["resume"]) for c in calls] == [("offline", None, None)] * 2
 
 
@@ -69,7 +77,7 @@ def test_offline_every_attempt_is_a_run_of_its_own(tmp_path: Path, cfg: Config, 
 def test_wandb_itself_takes_it(tmp_path: Path, cfg: Config):
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
-    tracker = Tracker(cfg, folder, first_step=1)
+    tracker = opened(cfg, folder)
     try:
         run = tracker._wandb._run
         assert (run.name, run.group, set(run.tags)) == ("mine", "alpha_scale", {"alpha=10", "seed=3"})
@@ -85,7 +93,7 @@ def test_the_tracker_records_steps_and_evaluations(tmp_path: Path, capsys):
     cfg.tracking.wandb, cfg.tracking.console = "off", "plain"
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
-    tracker = Tracker(cfg, folder, first_step=1)
+    tracker = opened(cfg, folder)
     metrics = {
         "reward/mean": 0.5,
         "accuracy": 0.25,
@@ -120,7 +128,7 @@ def test_a_silent_tracker_still_records(tmp_path: Path, capsys):
     cfg.tracking.wandb, cfg.tracking.console = "off", "off"
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)
-    tracker = Tracker(cfg, folder, first_step=1)
+    tracker = opened(cfg, folder)
     tracker.note("hello")
     tracker.evaluation(0, ())
     assert capsys.readouterr().out == ""
