@@ -237,6 +237,9 @@ class ClusterConfig:
     jobs: int | None = None  # of a sweep, side by side at most; null: as cores, memory and GPUs allow
     start_deadline_seconds: float = 120.0  # until all GPUs of the run are free together
     colocate: bool = False  # engines and learner on the same GPUs, in turns
+    on_misfit: str = (
+        "refuse"  # refuse | warn: where estimates say that the run needs more memory than there is
+    )
     sleep_level: int = 1  # of the engines in the learner's turn: 1 keeps weights in host memory, 2 drops them
 
 

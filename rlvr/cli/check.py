@@ -16,6 +16,8 @@ from rlvr.data.formats import PLAIN
 from rlvr.data.prompts import template_of
 from rlvr.data.stream import MixtureSource, PromptStream
 from rlvr.errors import ConfigError
+from rlvr.learner.scoring import needed_signals
+from rlvr.planning.fit import planned
 from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
 from rlvr.reward.verifiers import is_math
@@ -49,7 +51,7 @@ def check(cfg: Config) -> None:
     Raises:
         ConfigError: what is wrong with the configuration, the data or the verifier; nothing has been started.
     """
-    plan, _ = validate(cfg)
+    plan, plugin = validate(cfg)
     print(f"configuration  recipe {cfg.recipe}: its keys go together")
     inputs = read_inputs(cfg)
     print(f"data           {described_data(inputs)}")
@@ -66,6 +68,7 @@ def check(cfg: Config) -> None:
         print(shown_prompt(first, inputs.tokenizer))
     print(f"arithmetic     {cfg.steps} steps; {plan}")
     print(f"needs          {needs(cfg)}")
+    print(f"plan           {planned(cfg, needed_signals(plugin, cfg.loss, cfg.tracking.signals))}")
     print("nothing speaks against this run; `rlvr train` with the same arguments starts it")
 
 

@@ -56,12 +56,15 @@ COMMANDS: dict[str, Command] = {
     "plan": Command(
         "rlvr.plan",
         "memory, tokens and seconds of a run, before it is started",
-        "[recipe=NAME] [group=option ...] [key=value ...]",
+        "[recipe=NAME] [card=NAME] [rates=FILE] [group=option ...] [key=value ...]",
         None,
         (
             ("recipe=dapo_divweight_1_5b_node data.template=qwen_math", "the 1.5B recipe on its GPUs"),
-            ("recipe=dapo model=local model.path=my/model", "a model of one's own"),
-            ("recipe=dapo cluster=node_8gpu model=qwen2_5_math_7b", "another model on one node"),
+            ("recipe=dapo cluster=gpu_1_80gb model=qwen2_5_math_1_5b card=a100", "one GPU of another kind"),
+            (
+                "recipe=dapo cluster=node_8gpu model=qwen2_5_math_7b rates=mine.yaml",
+                "with rates of one's own",
+            ),
         ),
         "Keys: `rlvr train --help`, rlvr/config.py.",
         schema="rlvr.config:Config",
@@ -77,6 +80,7 @@ COMMANDS: dict[str, Command] = {
             "learner.zero_stage",
             "learner.tokens_per_micro_batch",
         ),
+        forms="rlvr.plan:FORMS",
     ),
     "check": Command(
         "rlvr.cli.check",

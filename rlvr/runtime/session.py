@@ -18,6 +18,8 @@ from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import build_objective
+from rlvr.learner.scoring import needed_signals
+from rlvr.planning.fit import planned
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
 from rlvr.rollout.diagnose import diagnose, refuse_unusable, remedies, seen, why_nothing_is_learnt
@@ -213,6 +215,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         console = stack.enter_context(StartConsole(cfg.tracking.console, reports))
         with console.waiting.phase("reading tokenizer and data"):
             inputs = read_inputs(cfg)
+            fits = planned(cfg, needed_signals(plugin, cfg.loss, cfg.tracking.signals))
         folder = RunFolder(Path(cfg.run.root), run_name(cfg))
         checkpoint, start, notes = find_start(cfg, folder, inputs)
         cfg, cores = settle_cores(cfg, checkpoint)
@@ -228,7 +231,8 @@ def open_session(cfg: Config) -> Iterator[Session]:
         tracker = Tracker(cfg, folder, start.step + 1, console, goes_on=goes_on)
         stack.callback(tracker.close)
         stack.callback(folder.finish_dumps)
-        tracker.note("\n".join(filter(None, (str(plan), cores, inputs.formats, truncation_note(cfg)))))
+        said = (str(plan), fits, cores, inputs.formats, truncation_note(cfg))
+        tracker.note("\n".join(filter(None, said)))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
         _compare(cfg, actors, inputs, plugin, tracker)
         if checkpoint is not None:

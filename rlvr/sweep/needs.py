@@ -19,6 +19,7 @@ import psutil
 from rlvr.config import Config
 from rlvr.data.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
+from rlvr.planning.ledger import host_states
 from rlvr.sweep.slots import Need, Room, devices_for
 
 RUN_MB = 1024  # driver and Ray's own processes
@@ -74,13 +75,14 @@ def job_need(cfg: Config) -> Need:
 def memory_mb(cfg: Config, policy: int, base: int) -> int:
     """Host memory of one run at its peak [MiB], for models of so many parameters; an upper estimate.
 
-    On GPUs the host holds the weights only while they are loaded; on CPU it holds everything, and ZeRO's
-    sharding is not counted.
+    On GPUs the host holds the weights while they are loaded, and what is offloaded or put away in the other's turn
+    on a shared GPU; on CPU it holds everything, and ZeRO's sharding is not counted.
     """
     engines, workers = cfg.rollout.engines, cfg.learner.workers
     width = 4 if cfg.model.dtype == "float32" else 2
     if cfg.learner.gpus_per_worker > 0:
-        engine = learner = width * policy
+        engine = width * policy
+        learner = max(engine, int(host_states(cfg, policy, base)))
         cache = workspace = 0
     else:
         engine = width * policy

@@ -52,6 +52,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "tracking.wandb": ("offline", "online", "off"),
     "tracking.console": ("auto", "live", "plain", "off"),
+    "cluster.on_misfit": ("refuse", "warn"),
 }
 # Keys that take one of our names or package.module:attribute of the user's own, and what finds it. Two more are found
 # elsewhere: advantage.token with its options, reward.verifier in a worker that may be killed.

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from rlvr.advantage.group import ESTIMATORS
 from rlvr.cli.compose import recipes_folder
 from rlvr.config import Config, known_keys
-from rlvr.plan import ModelShape, report
+from rlvr.planning.shape import ModelShape, model_shape
+from rlvr.planning.text import report
 from rlvr.validate import validate
 from tests.helpers.composing import compose
 
@@ -108,9 +109,9 @@ def test_a_default_is_never_repeated(path):
 
 # Published shapes of the models whose configurations are on the hub.
 SHAPES = {
-    "Qwen/Qwen2.5-Math-1.5B": ModelShape(1_543_714_304, 151_936, 1536, 28, 2 * 28 * 2 * 128),
-    "Qwen/Qwen2.5-Math-7B": ModelShape(7_615_616_512, 152_064, 3584, 28, 2 * 28 * 4 * 128),
-    "Qwen/Qwen2.5-32B": ModelShape(32_763_876_352, 152_064, 5120, 64, 2 * 64 * 8 * 128),
+    "Qwen/Qwen2.5-Math-1.5B": ModelShape(1_543_714_304, 151_936, 1536, 28, 2 * 28 * 2 * 128, 8960),
+    "Qwen/Qwen2.5-Math-7B": ModelShape(7_615_616_512, 152_064, 3584, 28, 2 * 28 * 4 * 128, 18944),
+    "Qwen/Qwen2.5-32B": ModelShape(32_763_876_352, 152_064, 5120, 64, 2 * 64 * 8 * 128, 27648),
 }
 LOAD_BYTES = 100e6  # a second, from a busy shared file system
 STARTUP_SECONDS = 240  # imports, vLLM's compilation and CUDA graphs
@@ -139,3 +140,15 @@ def test_parameters_are_sharded_only_where_whole_ones_do_not_fit():
     assert stages["Qwen/Qwen2.5-Math-1.5B"] == {1}
     assert stages["Qwen/Qwen2.5-Math-7B"] == {2}
     assert stages["Qwen/Qwen2.5-32B"] == {3}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_there_is_a_plan_for_every_recipe(name):
+    cfg = compose(f"recipe={name}")
+    if "data.template" in needed_to_validate(cfg):
+        cfg.data.template = "qwen_math"
+    said = report(cfg, SHAPES.get(cfg.model.path) or model_shape(cfg))
+    assert "learner rank" in said
+    assert "a checkpoint takes about" in said
+    assert ("seconds a step on H100" in said) is (name in ON_GPUS)
+    assert "what would help most" in said or "no single change" in said

@@ -1,0 +1,201 @@
+"""Memory by process, in bytes: exact for parameters and states, estimates where a part says so.
+
+`N` is the number of parameters. States follow DeepSpeed's own estimators (`estimate_zero2_model_states_mem_needs`,
+`estimate_zero3_model_states_mem_needs`), which a test compares with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+from rlvr.config import Config
+from rlvr.learner.model import WORKSPACE_MB
+from rlvr.planning.cards import Card
+from rlvr.planning.shape import ModelShape
+from rlvr.validate.batch import batch_plan
+
+BYTES = {"float32": 4, "bfloat16": 2}
+LIBRARIES = 2e9  # CUDA, NCCL and cuBLAS of a process on a GPU: an estimate
+# On CPU, measured with one and two threads: the libraries of a process, without what depends on the model.
+ENGINE_PROCESS, LEARNER_PROCESS = 0.72e9, 0.46e9
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Memory that must be there together, by what takes it."""
+
+    role: str
+    parts: tuple[tuple[str, float], ...]
+
+    @property
+    def total(self) -> float:
+        """Bytes."""
+        return sum(size for _, size in self.parts)
+
+
+def on_gpus(cfg: Config) -> bool:
+    """Whether the learner runs on GPUs."""
+    return cfg.learner.gpus_per_worker > 0
+
+
+def offloads(cfg: Config) -> bool:
+    """Whether the optimiser's states live in host memory."""
+    return bool(getattr(cfg.learner, "offload_optimizer", False))
+
+
+def longest_sequence(cfg: Config) -> int:
+    """Tokens of the longest prompt with the longest response."""
+    return min(cfg.model.max_length, cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens)
+
+
+def micro_batch_tokens(cfg: Config) -> int:
+    """Padded tokens of the largest micro-batch of a rank, every sequence at its full length."""
+    longest, budget = longest_sequence(cfg), cfg.learner.tokens_per_micro_batch
+    per_rank = -(-batch_plan(cfg).samples_per_update // cfg.learner.workers)
+    return min(max(1, budget // longest), per_rank) * longest
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Bytes of one rank that last from step to step."""
+
+    weights: float
+    gradients: float
+    optimiser: float  # fp32 copy of the parameters where there is one, and Adam's moments
+    base: float
+
+    @property
+    def total(self) -> float:
+        """Bytes."""
+        return self.weights + self.gradients + self.optimiser + self.base
+
+
+def states(cfg: Config, policy: float, base: float) -> States:
+    """Of one rank, for models of so many parameters; no base: 0."""
+    stage, ranks, size = cfg.learner.zero_stage, cfg.learner.workers, BYTES[cfg.model.dtype]
+    bf16 = cfg.model.dtype == "bfloat16"
+
+    def share(from_stage: int) -> int:
+        return ranks if stage >= from_stage else 1
+
+    # Gradients are added up in fp32; below stage 3 those of one pass stand beside their sum.
+    gradients = 4 * policy / share(2) + (size * policy / share(2) if bf16 and stage < 3 else 0.0)
+    # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside Adam's two moments.
+    moments = (12 if bf16 or stage else 8) * policy / share(1)
+    return States(size * policy / share(3), gradients, moments, size * base / share(3))
+
+
+def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, float]]:
+    """What a pass over a micro-batch of so many tokens takes, on top of the states."""
+    size = BYTES[cfg.model.dtype]
+    layer = shape.saved_per_token * tokens * size
+    checkpointed = shape.hidden * tokens * size * shape.layers + layer
+    answers = tokens * cfg.rollout.max_response_tokens / longest_sequence(cfg)
+    logits = min(WORKSPACE_MB * 1e6, 8.0 * answers * shape.vocabulary)
+    return [
+        (
+            "activations (estimate)",
+            checkpointed if cfg.model.gradient_checkpointing else layer * shape.layers,
+        ),
+        ("logits, gradient of the head", logits + 4.0 * shape.vocabulary * shape.hidden),
+    ]
+
+
+def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
+    """Memory of one learner rank at the peak of an update: on its GPU, or of its process on CPU."""
+    held = states(cfg, shape.parameters, shape.parameters if base else 0)
+    away = offloads(cfg) and on_gpus(cfg)
+    parts = [
+        ("weights", held.weights),
+        ("gradients", held.gradients),
+        ("optimiser", 0.0 if away else held.optimiser),
+        ("base", held.base),
+        *passing(cfg, shape, micro_batch_tokens(cfg)),
+        ("libraries (estimate)", LIBRARIES) if on_gpus(cfg) else ("process", LEARNER_PROCESS),
+    ]
+    return Ledger(f"learner rank ({cfg.learner.workers})", tuple(parts))
+
+
+def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
+    """Memory of one tensor-parallel rank of an engine; the KV cache takes what it is allowed to."""
+    size = BYTES[cfg.model.dtype]
+    weights = size * shape.parameters / cfg.rollout.tensor_parallel
+    gpus = cfg.rollout.gpus_per_engine > 0
+    if cfg.rollout.kv_cache_mb is not None:
+        cache = float(cfg.rollout.kv_cache_mb << 20)
+    else:
+        taken = weights + LIBRARIES if gpus else weights + ENGINE_PROCESS
+        memory = card.memory if gpus else psutil.virtual_memory().total
+        cache = max(0.0, cfg.rollout.memory_utilization * memory - taken)
+    sampled = cfg.rollout.max_concurrent * shape.vocabulary * 4.0
+    parts = [("weights", weights), ("KV cache", cache), ("logits of a round (estimate)", 2 * sampled)]
+    if gpus:
+        parts.append(("libraries (estimate)", LIBRARIES))
+    else:  # vLLM repacks matrices for its kernels there; of a tied head it holds both forms
+        parts += [
+            ("packed head", size * shape.vocabulary * shape.hidden if shape.tied else 0.0),
+            ("process", ENGINE_PROCESS),
+        ]
+    ranks = cfg.rollout.engines * cfg.rollout.tensor_parallel
+    return Ledger(f"engine rank ({ranks})", tuple(parts))
+
+
+def shared_ledgers(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[Ledger]:
+    """Memory of one GPU in each of the turns that an engine and a learner rank take on it."""
+    learner, engine = learner_ledger(cfg, shape, base=base), engine_ledger(cfg, shape, card)
+    weights = BYTES[cfg.model.dtype] * shape.parameters
+    bucket = 2.0 * (cfg.sync.bucket_mb << 20)
+    other = ("libraries of the other (estimate)", LIBRARIES)
+    return [
+        Ledger("GPU in the learner's turn", (*learner.parts, other)),
+        Ledger(
+            "GPU while weights travel",
+            (
+                ("learner's weights", weights),
+                ("engine's weights", weights),
+                ("buckets", bucket),
+                ("libraries of both (estimate)", 2 * LIBRARIES),
+            ),
+        ),
+        Ledger("GPU in the engine's turn", (*engine.parts, other)),
+    ]
+
+
+def ledgers(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[Ledger]:
+    """Every kind of process of a run, or every turn of a shared GPU."""
+    if cfg.cluster.colocate and on_gpus(cfg):
+        return shared_ledgers(cfg, shape, card, base=base)
+    return [learner_ledger(cfg, shape, base=base), engine_ledger(cfg, shape, card)]
+
+
+def host_states(cfg: Config, policy: float, base: float) -> float:
+    """Bytes of host memory that one learner rank and its engine hold on top of their processes, on GPUs.
+
+    Offloaded optimiser states; where GPUs are shared, all that the learner puts away while the engine generates, and
+    at sleep level 1 the engine's weights while the learner works.
+    """
+    if not on_gpus(cfg):
+        return 0.0
+    held = states(cfg, policy, base)
+    size = held.optimiser if offloads(cfg) else 0.0
+    if cfg.cluster.colocate:
+        asleep = BYTES[cfg.model.dtype] * policy if cfg.cluster.sleep_level == 1 else 0.0
+        size = held.total + asleep
+    return size
+
+
+def largest_sequence(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> int:
+    """Tokens of the longest sequence that a learner rank could train on alone in a micro-batch; 0: none fits."""
+    rest = sum(size for name, size in learner_ledger(cfg, shape, base=base).parts) - sum(
+        size for _, size in passing(cfg, shape, micro_batch_tokens(cfg))
+    )
+    room, low, high = card.memory - rest, 0, 1 << 22
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(size for _, size in passing(cfg, shape, middle)) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,89 @@
+"""What the arithmetic needs to know of a model, read from its configuration alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import read_config
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """Sizes of a model, all exact but `saved_per_token`."""
+
+    parameters: int
+    vocabulary: int
+    hidden: int
+    layers: int
+    cache_per_token: int  # keys and values of all layers, in numbers
+    intermediate: int = 0  # of the feed-forward layers; 0: four times hidden
+    tied: bool = False  # the head is the embedding
+
+    @property
+    def saved_per_token(self) -> float:
+        """Numbers that one layer keeps of a token for backward, where it keeps all: an estimate for gated layers."""
+        attention = 2.0 * (self.hidden + self.cache_per_token / max(1, self.layers))
+        return 8.0 * self.hidden + attention + 4.0 * (self.intermediate or 4 * self.hidden)
+
+
+def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
+    """Read a model's sizes from its configuration; its parameters are counted on the meta device, nothing is loaded.
+
+    With `stored` the headers of its weight files are counted instead where it has such files here, which is as exact
+    and spares a run the seconds that building the model takes.
+
+    Raises:
+        ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache.
+    """
+    from rlvr.data.tokenizer import model_folder
+
+    folder = model_folder(cfg.model.path)
+    config = read_config(f"model.path={cfg.model.path}", folder, cfg.model.trust_remote_code)
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return ModelShape(
+        parameters=(stored_parameters(Path(folder)) if stored else None) or _counted(cfg, config),
+        vocabulary=text.vocab_size,
+        hidden=text.hidden_size,
+        layers=text.num_hidden_layers,
+        cache_per_token=2 * text.num_hidden_layers * heads * width,
+        intermediate=getattr(text, "intermediate_size", 0) or 0,
+        tied=bool(getattr(config, "tie_word_embeddings", False)),
+    )
+
+
+def stored_parameters(folder: Path) -> int | None:
+    """Parameters in the safetensors files of a folder, by their headers; None where it has none."""
+    files = sorted(folder.glob("*.safetensors"))
+    return sum(map(_numbers, files)) if files else None
+
+
+def _numbers(file: Path) -> int:
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(length))
+    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _counted(cfg: Config, config: PretrainedConfig) -> int:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=cfg.model.trust_remote_code)
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f"model.path={cfg.model.path}: its configuration cannot be read ({error})"
+        ) from error
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,144 @@
+"""Rates, and the changes that a plan advises: each is tried, and does what it says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError
+from rlvr.plan import own_options
+from rlvr.planning.advice import advice, changed, changes, standing
+from rlvr.planning.cards import CARDS, chosen_card
+from rlvr.planning.fit import misfit, planned
+from rlvr.planning.ledger import ledgers
+from rlvr.planning.shape import ModelShape
+
+SEVEN = ModelShape(7_615_616_512, 152_064, 3584, 28, 28_672, 18_944)
+H100 = CARDS["h100"]
+SIGNALS = frozenset({"old_logp"})
+
+
+def on_gpus(stage: int, ranks: int) -> Config:
+    cfg = Config(recipe="test")
+    cfg.model.dtype, cfg.model.gradient_checkpointing = "bfloat16", True
+    cfg.model.max_length, cfg.data.max_prompt_tokens, cfg.rollout.max_response_tokens = 4096, 1024, 3072
+    cfg.learner.zero_stage, cfg.learner.workers, cfg.learner.gpus_per_worker = stage, ranks, 1.0
+    cfg.rollout.engines, cfg.rollout.gpus_per_engine = 4, 1.0
+    cfg.rollout.kv_cache_mb, cfg.rollout.memory_utilization = None, 0.85
+    cfg.data.prompts_per_step = 64
+    return cfg
+
+
+def test_what_does_not_fit_is_made_to_fit_before_it_is_made_fast():
+    cfg = on_gpus(0, 4)
+    found = advice(cfg, SEVEN, H100, base=True, timed=True)
+    assert found
+    assert all(one.before.missing > 0 for one in found)
+    assert all(one.after.missing < one.before.missing for one in found)
+    assert found[0].after.missing == min(one.after.missing for one in found) == 0
+    assert "it fits" in str(found[0])
+    stage = changed(cfg, (("learner.zero_stage", 3),))
+    assert stage is not None
+    assert standing(stage, SEVEN, H100, base=True, timed=True).missing == 0  # shards make it fit, too
+
+
+def test_advice_does_what_it_says():
+    cfg = on_gpus(3, 4)
+    before = standing(cfg, SEVEN, H100, base=True, timed=True)
+    assert before.missing == before.late == 0
+    found = advice(cfg, SEVEN, H100, base=True, timed=True)
+    assert 1 <= len(found) <= 3
+    for one in found:
+        tried = changed(cfg, one.change)
+        assert tried is not None
+        assert standing(tried, SEVEN, H100, base=True, timed=True) == one.after
+        assert one.after.seconds < before.seconds
+        assert f"{before.seconds:.0f} -> {one.after.seconds:.0f} s a step" in str(one)
+    assert found == sorted(found, key=lambda one: one.after)
+
+
+def test_a_deadline_that_would_fire_comes_before_speed():
+    cfg = on_gpus(3, 4)
+    seconds = standing(cfg, SEVEN, H100, base=True, timed=True).seconds
+    cfg.learner.deadline_seconds = seconds / 100
+    best = advice(cfg, SEVEN, H100, base=True, timed=True)[0]
+    assert best.after.late < best.before.late
+    assert "past a deadline" in str(best)
+
+
+def test_on_cpu_without_rates_it_is_memory_that_counts():
+    cfg = Config(recipe="test")
+    small = ModelShape(134_515_008, 49_152, 576, 30, 11_520, 1536, tied=True)
+    for one in advice(cfg, small, H100, base=True, timed=False):
+        assert one.after.memory < one.before.memory
+        assert one.before.seconds == 0
+
+
+def test_nothing_that_the_configuration_forbids_is_advised():
+    cfg = on_gpus(3, 4)
+    refused = [change for change in changes(cfg) if changed(cfg, change) is None]
+    advised = [one.change for one in advice(cfg, SEVEN, H100, base=True, timed=True)]
+    assert not [change for change in advised if change in refused]
+
+
+def test_rates_of_ones_own_stand_in_for_the_cards(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("tflops: 500\nnetwork_gb_s: 40\n")
+    card = chosen_card("a100", file)
+    assert (card.tflops, card.network_gb_s) == (500, 40)
+    assert (card.memory_gb, card.memory_gb_s) == (CARDS["a100"].memory_gb, CARDS["a100"].memory_gb_s)
+    assert "mine.yaml" in card.name
+    for text in ("tflops: fast", "tflops: 0", "flops: 3", "- 3", "tflops: true", "{"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=r"rates=.*mine\.yaml"):
+            chosen_card("a100", file)
+    with pytest.raises(ConfigError, match=r"card=k80: not in the table; it has a10, .*h100"):
+        chosen_card("k80")
+
+
+@pytest.mark.parametrize("form", [["--rates", "f.yaml"], ["--rates=f.yaml"], ["rates=f.yaml"]])
+def test_own_options_come_off_the_line(form: list[str]):
+    rest, own = own_options(["recipe=dapo", *form, "seed=2", "card=a100"])
+    assert rest == ["recipe=dapo", "seed=2"]
+    assert own == {"rates": "f.yaml", "card": "a100"}
+
+
+def test_a_run_that_cannot_fit_is_refused_with_a_way_on(monkeypatch: pytest.MonkeyPatch):
+    cfg = Config(recipe="test")
+    assert planned(cfg, SIGNALS).startswith("memory (estimate): learner rank (1) ")
+    cfg.rollout.kv_cache_mb = 2 * psutil.virtual_memory().total >> 20
+    with pytest.raises(
+        ConfigError, match=r"together, and this machine has .*cluster\.on_misfit=warn starts it"
+    ):
+        planned(cfg, SIGNALS)
+    cfg.cluster.on_misfit = "warn"
+    assert "WARNING engines and learner: estimated to need" in planned(cfg, SIGNALS)
+
+
+def test_a_gpu_that_is_too_small_is_named():
+    cfg = on_gpus(0, 4)
+    found = ledgers(cfg, SEVEN, H100, base=True)
+    assert "learner rank (4): estimated to need" in misfit(cfg, found, H100.memory, 1e12)
+    assert misfit(cfg, found, None, 1e12) == ""  # a cluster whose GPUs are not known here
+    assert misfit(cfg, found, 1e12, 0) == ""
+
+
+def test_a_gpu_is_looked_up_by_its_maker_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from rlvr.planning import fit
+
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!{sys.executable}\nprint('81559, NVIDIA H100\\n24564, NVIDIA GeForce RTX 4090')\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("shutil.which", lambda name: str(program))
+    card = fit.local_card()
+    assert card is not None
+    assert card.name == "NVIDIA GeForce RTX 4090"
+    assert card.memory == 24564 * (1 << 20)
+    program.write_text("#!/bin/sh\necho 'no devices were found'; exit 6\n")
+    assert fit.local_card() is None
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert fit.local_card() is None

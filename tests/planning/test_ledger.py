@@ -1,0 +1,164 @@
+"""The plan of a run: counts that are exact, memory as DeepSpeed estimates it, and what it warns of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from rlvr.config import Config
+from rlvr.data.tokenizer import model_folder
+from rlvr.planning.cards import CARDS
+from rlvr.planning.ledger import engine_ledger, host_states, largest_sequence, learner_ledger, ledgers
+from rlvr.planning.seconds import phases, step_seconds
+from rlvr.planning.shape import ModelShape, model_shape, stored_parameters
+from rlvr.planning.text import report
+
+# Qwen2.5-7B's published numbers.
+SEVEN = ModelShape(
+    parameters=7_615_616_512,
+    vocabulary=152_064,
+    hidden=3584,
+    layers=28,
+    cache_per_token=28_672,
+    intermediate=18_944,
+)
+H100 = CARDS["h100"]
+
+
+def on_gpus(stage: int, ranks: int, dtype: str = "bfloat16") -> Config:
+    cfg = Config(recipe="test")
+    cfg.model.dtype, cfg.model.gradient_checkpointing = dtype, True
+    cfg.learner.zero_stage, cfg.learner.workers, cfg.learner.gpus_per_worker = stage, ranks, 1.0
+    cfg.rollout.gpus_per_engine, cfg.rollout.kv_cache_mb, cfg.rollout.memory_utilization = 1.0, None, 0.85
+    return cfg
+
+
+def colocated() -> Config:
+    """One GPU in turns, as recipes/cluster/gpu_1_80gb.yaml."""
+    cfg = on_gpus(2, 1)
+    cfg.cluster.colocate, cfg.cluster.sleep_level = True, 1
+    cfg.learner.gpus_per_worker = cfg.rollout.gpus_per_engine = 0.5
+    return cfg
+
+
+def states(cfg: Config) -> float:
+    parts = dict(learner_ledger(cfg, SEVEN, base=False).parts)
+    return parts["weights"] + parts["gradients"] + parts["optimiser"]
+
+
+def test_parameters_are_counted_without_loading():
+    shape = model_shape(Config(recipe="test"))
+    model = AutoModelForCausalLM.from_pretrained(model_folder("builtin"))
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert (shape.vocabulary, shape.layers) == (model.config.vocab_size, model.config.num_hidden_layers)
+
+
+@pytest.mark.slow
+def test_sharded_states_are_those_of_deepspeeds_own_estimators():
+    code = (
+        "from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs as three\n"
+        "from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs as two\n"
+        f"n = {SEVEN.parameters}\n"
+        "print(*[three(n, 0, r, 1, False, False, False, 1.0)[1] for r in (1, 8)])\n"
+        "print(*[two(n, r, 1, False, 1.0)[1] for r in (1, 8)])\n"
+        "print(two(n, 1, 1, True, 1.0)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    three, two, offloaded = ([float(word) for word in line.split()] for line in done.stdout.splitlines()[-3:])
+    assert [states(on_gpus(3, ranks)) for ranks in (1, 8)] == pytest.approx(three, rel=0.001)
+    assert [states(on_gpus(2, ranks)) for ranks in (1, 8)] == pytest.approx(two, rel=0.001)
+    # Theirs also holds the gradients of the update, 4 bytes a parameter, in host memory.
+    away = host_states(colocated(), SEVEN.parameters, 0)
+    assert away == pytest.approx(offloaded[0] + (4 + 2 + 2) * SEVEN.parameters, rel=0.001)
+
+
+def test_each_stage_shards_more():
+    sizes = [states(on_gpus(stage, 8)) for stage in (0, 1, 2, 3)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 4
+    n = SEVEN.parameters
+    assert sizes[0] == (2 + 4 + 2 + 12) * n
+    assert sizes[3] == pytest.approx((2 + 4 + 12) * n / 8)
+
+
+def test_the_cache_takes_what_the_weights_leave():
+    parts = dict(engine_ledger(on_gpus(3, 8), SEVEN, H100).parts)
+    assert parts["weights"] == 2 * SEVEN.parameters
+    assert parts["weights"] + parts["KV cache"] == pytest.approx(0.85 * H100.memory - 2e9)
+
+
+def test_what_does_not_fit_and_what_comes_too_late_is_said():
+    cfg = on_gpus(0, 1)
+    cfg.rollout.engines = 1
+    said = report(cfg, SEVEN)
+    assert "learner rank (1): " in said
+    assert "DOES NOT FIT a H100" in said
+    assert "LONGER" not in said
+    cfg.learner.deadline_seconds = 0.001
+    assert report(cfg, SEVEN).count("LONGER THAN ITS DEADLINE") == 2  # score and update
+    assert "DOES NOT FIT" not in report(on_gpus(3, 8), SEVEN)
+
+
+def test_seconds_grow_with_the_work_and_shrink_with_the_ranks():
+    one, two = on_gpus(3, 8), on_gpus(3, 16)
+    seconds = {cfg.learner.workers: phases(cfg, SEVEN, H100, base=True)[2].seconds for cfg in (one, two)}
+    assert seconds[8] == pytest.approx(2 * seconds[16])
+    larger = replace(SEVEN, parameters=2 * SEVEN.parameters)
+    assert phases(one, larger, H100, base=True)[2].seconds == pytest.approx(2 * seconds[8])
+
+
+def test_a_run_on_cpu_has_a_plan_without_seconds():
+    cfg = Config(recipe="test")
+    said = report(cfg, model_shape(cfg))
+    assert "parameters" in said
+    assert "seconds a step" not in said
+
+
+def test_stored_parameters_are_those_of_the_configuration():
+    cfg = Config(recipe="test")
+    assert stored_parameters(Path(model_folder("builtin"))) == model_shape(cfg).parameters
+    assert model_shape(cfg, stored=True) == model_shape(cfg)
+    assert stored_parameters(Path(__file__).parent) is None
+
+
+def test_a_shared_gpu_has_a_ledger_for_each_turn_and_states_in_host_memory():
+    cfg = colocated()
+    learn, push, generate = ledgers(cfg, SEVEN, H100, base=False)
+    n = SEVEN.parameters
+    assert (
+        learn.total > 80e9 > push.total
+    )  # the learner of 7B does not fit one GPU, with an engine or without
+    assert dict(push.parts)["learner's weights"] == dict(push.parts)["engine's weights"] == 2 * n
+    assert generate.total < 80e9
+    assert "GPU in the learner's turn" in report(cfg, SEVEN)
+    kept = host_states(cfg, n, 0)
+    cfg.cluster.sleep_level = 2  # drops the engine's weights instead of keeping them
+    assert kept - host_states(cfg, n, 0) == 2 * n
+    assert host_states(on_gpus(2, 8), n, n) == 0
+
+
+def test_the_largest_sequence_is_where_the_ledger_is_full():
+    cfg = on_gpus(3, 8)
+    cfg.model.max_length = cfg.learner.tokens_per_micro_batch = 1 << 22
+    cfg.data.max_prompt_tokens, cfg.rollout.max_response_tokens = 1024, 1024
+    cfg.data.prompts_per_step = 1
+    most = largest_sequence(cfg, SEVEN, H100, base=True)
+    for tokens, fits in ((most, True), (most + 64, False)):
+        cfg.data.max_prompt_tokens = cfg.rollout.max_response_tokens = tokens // 2
+        cfg.learner.updates_per_step = cfg.rollout.samples_per_prompt = 16
+        found = learner_ledger(cfg, SEVEN, base=True).total
+        assert (found <= H100.memory + 1e7) is fits
+
+
+def test_generation_ahead_overlaps():
+    cfg = on_gpus(3, 8)
+    found = phases(cfg, SEVEN, H100, base=True)
+    whole = step_seconds(cfg, found)
+    cfg.rollout.staleness = 1
+    assert step_seconds(cfg, found) == max(found[0].seconds, whole - found[0].seconds) < whole
