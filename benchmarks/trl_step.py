@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import pairwise
 
 import trl
 from datasets import Dataset
@@ -58,7 +59,7 @@ def main() -> None:
         began = time.perf_counter()
         trainer.train()
     ends = [began, *times.ends[task["updates"] - 1 :: task["updates"]]]
-    seconds = [after - before for before, after in zip(ends, ends[1:])][task["warm_up"] :]
+    seconds = [after - before for before, after in pairwise(ends)][task["warm_up"] :]
     print(json.dumps({"step": statistics.median(seconds), "trl": trl.__version__}))
 
 

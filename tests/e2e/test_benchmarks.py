@@ -31,6 +31,25 @@ def test_step(tmp_path: Path) -> None:
     assert "overhead share of a step" in told
 
 
+def test_the_gpu_suite_rehearses_on_cpu(tmp_path: Path) -> None:
+    """All stages, at sizes where nothing that they measure means anything: the suite cannot rot before it has a GPU."""
+    told = run(
+        "-m", "benchmarks.gpu_suite", "--cpu", "--out", str(tmp_path), "--folder", str(tmp_path / "work")
+    )
+    [file] = tmp_path.glob("gpu_suite_cpu_*.json")
+    record = json.loads(file.read_text())
+    assert set(record["stages"]) == {"kernels", "quickstart", "colocated", "push"}
+    assert {"torch", "ray", "deepspeed"} <= set(record["about"]["versions"])
+    found = {name: stage["result"] for name, stage in record["stages"].items()}
+    assert found["quickstart"]["largest mismatch"] < 1e-3
+    assert found["colocated"]["verl"]["timing_s/step"] > 0
+    assert found["colocated"]["nemo_rl"]["Tokens/sec/gpu"] > 0
+    assert any(line.startswith("learner rank") for line in found["colocated"]["plan"])
+    assert {"engine-0", "learner-0"} <= set(found["colocated"]["memory"]["host GB (proportional set size)"])
+    assert found["push"]["gloo"]["equal"] is not False
+    assert "results in" in told
+
+
 def test_cross_sampling() -> None:
     told = run(
         "benchmarks/cross_sampling.py", "--problems", "2", "--samples", "1", "--repeats", "1", "--single", "1"
