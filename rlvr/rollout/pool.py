@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from rlvr.rollout.engine import (
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
 from rlvr.types import Group, Prompt, Sample, Tokenizer
+
+PRECOMPILE = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
 
 
 class EnginePool:
@@ -155,7 +158,12 @@ class EnginePool:
 
 
 def _placement(number: int, rollout: RolloutConfig, threads: int, bundle: Bundle | None) -> Placement:
-    env = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    env = {
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        # torch would preprocess the headers of all its C++ anew in each process, five seconds of one core, only to
+        # find that what it is about to compile has been compiled before.
+        PRECOMPILE: os.environ.get(PRECOMPILE, "0"),
+    }
     return Placement(
         name=f"engine-{number}",
         gpus=rollout.gpus_per_engine * rollout.tensor_parallel,
