@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.watching import watch_training
 from rlvr.cli.compose import load
-from rlvr.planning.cards import CARDS, STANDARD
-from rlvr.planning.ledger import ledgers
-from rlvr.planning.shape import model_shape
+from rlvr.runtime.planning.cards import CARDS, STANDARD
+from rlvr.runtime.planning.ledger import ledgers
+from rlvr.runtime.planning.shape import model_shape
 
 SECONDS = 1500.0
 CASES = {"dapo_divweight": True, "grpo": False}  # recipe -> with the base

@@ -17,9 +17,9 @@ from rlvr.cli.entry import hydra_entry
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.shorthand import ShortForm, expand
 from rlvr.config import Config
-from rlvr.planning.cards import CARDS, STANDARD, Card, chosen_card
-from rlvr.planning.shape import model_shape
-from rlvr.planning.text import report
+from rlvr.runtime.planning.cards import CARDS, STANDARD, Card, chosen_card
+from rlvr.runtime.planning.shape import model_shape
+from rlvr.runtime.planning.text import report
 
 FORMS = (
     ShortForm("card=h100", f"the GPU to plan for: {', '.join(CARDS)}"),

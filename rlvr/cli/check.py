@@ -17,11 +17,11 @@ from rlvr.data.prompts import template_of
 from rlvr.data.stream import MixtureSource, PromptStream
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needed_signals
-from rlvr.planning.fit import planned
 from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
 from rlvr.reward.verifiers import is_math
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
+from rlvr.runtime.planning.fit import planned
 from rlvr.sweep.needs import job_need
 from rlvr.types import Prompt, Tokenizer
 from rlvr.validate import validate

@@ -19,7 +19,6 @@ from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import build_objective
 from rlvr.learner.scoring import needed_signals
-from rlvr.planning.fit import planned
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import collect, truncation_note
 from rlvr.rollout.diagnose import diagnose, refuse_unusable, remedies, seen, why_nothing_is_learnt
@@ -39,6 +38,7 @@ from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.pause import listen_for_pause
+from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.preflight import preflight
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole

@@ -19,7 +19,7 @@ import psutil
 from rlvr.config import Config
 from rlvr.data.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
-from rlvr.planning.ledger import host_states
+from rlvr.runtime.planning.ledger import host_states
 from rlvr.sweep.slots import Need, Room, devices_for
 
 RUN_MB = 1024  # driver and Ray's own processes

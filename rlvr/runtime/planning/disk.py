@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.config import Config
-from rlvr.planning.ledger import BYTES
-from rlvr.planning.seconds import DAY
-from rlvr.planning.shape import ModelShape
+from rlvr.runtime.planning.ledger import BYTES
+from rlvr.runtime.planning.seconds import DAY
+from rlvr.runtime.planning.shape import ModelShape
 
 DUMP_BYTES_PER_TOKEN = 20.0  # id and log-prob as text
 

@@ -12,8 +12,8 @@ import psutil
 
 from rlvr.config import Config
 from rlvr.learner.model import WORKSPACE_MB
-from rlvr.planning.cards import Card
-from rlvr.planning.shape import ModelShape
+from rlvr.runtime.planning.cards import Card
+from rlvr.runtime.planning.shape import ModelShape
 from rlvr.validate.batch import batch_plan
 
 BYTES = {"float32": 4, "bfloat16": 2}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from rlvr.config import Config
 from rlvr.errors import RlvrError
-from rlvr.planning.cards import Card
-from rlvr.planning.ledger import ledgers, on_gpus
-from rlvr.planning.seconds import phases, step_seconds
-from rlvr.planning.shape import ModelShape
+from rlvr.runtime.planning.cards import Card
+from rlvr.runtime.planning.ledger import ledgers, on_gpus
+from rlvr.runtime.planning.seconds import phases, step_seconds
+from rlvr.runtime.planning.shape import ModelShape
 from rlvr.validate import validate
 
 SHOWN = 3

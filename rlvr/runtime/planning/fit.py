@@ -10,10 +10,10 @@ import psutil
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needs_base
-from rlvr.planning.cards import CARDS, STANDARD, Card
-from rlvr.planning.ledger import Ledger, ledgers, on_gpus
-from rlvr.planning.shape import model_shape
-from rlvr.planning.text import gb, short
+from rlvr.runtime.planning.cards import CARDS, STANDARD, Card
+from rlvr.runtime.planning.ledger import Ledger, ledgers, on_gpus
+from rlvr.runtime.planning.shape import model_shape
+from rlvr.runtime.planning.text import gb, short
 
 ASK_SECONDS = 20.0
 

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM
 
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
-from rlvr.planning.cards import CARDS
-from rlvr.planning.ledger import engine_ledger, host_states, largest_sequence, learner_ledger, ledgers
-from rlvr.planning.seconds import phases, step_seconds
-from rlvr.planning.shape import ModelShape, model_shape, stored_parameters
-from rlvr.planning.text import report
+from rlvr.runtime.planning.cards import CARDS
+from rlvr.runtime.planning.ledger import engine_ledger, host_states, largest_sequence, learner_ledger, ledgers
+from rlvr.runtime.planning.seconds import phases, step_seconds
+from rlvr.runtime.planning.shape import ModelShape, model_shape, stored_parameters
+from rlvr.runtime.planning.text import report
 
 # Qwen2.5-7B's published numbers.
 SEVEN = ModelShape(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.config import Config
-from rlvr.planning.cards import Card
-from rlvr.planning.ledger import BYTES, engine_ledger, host_states, longest_sequence, offloads, states
-from rlvr.planning.shape import ModelShape
+from rlvr.runtime.planning.cards import Card
+from rlvr.runtime.planning.ledger import BYTES, engine_ledger, host_states, longest_sequence, offloads, states
+from rlvr.runtime.planning.shape import ModelShape
 
 FP32_PRODUCTS = 1 / 8  # of the rate in bf16
 DAY = 86400.0

@@ -11,11 +11,11 @@ import pytest
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.plan import own_options
-from rlvr.planning.advice import advice, changed, changes, standing
-from rlvr.planning.cards import CARDS, chosen_card
-from rlvr.planning.fit import misfit, planned
-from rlvr.planning.ledger import ledgers
-from rlvr.planning.shape import ModelShape
+from rlvr.runtime.planning.advice import advice, changed, changes, standing
+from rlvr.runtime.planning.cards import CARDS, chosen_card
+from rlvr.runtime.planning.fit import misfit, planned
+from rlvr.runtime.planning.ledger import ledgers
+from rlvr.runtime.planning.shape import ModelShape
 
 SEVEN = ModelShape(7_615_616_512, 152_064, 3584, 28, 28_672, 18_944)
 H100 = CARDS["h100"]
@@ -128,7 +128,7 @@ def test_a_gpu_that_is_too_small_is_named():
 
 
 def test_a_gpu_is_looked_up_by_its_maker_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from rlvr.planning import fit
+    from rlvr.runtime.planning import fit
 
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!{sys.executable}\nprint('81559, NVIDIA H100\\n24564, NVIDIA GeForce RTX 4090')\n")

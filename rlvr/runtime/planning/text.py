@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from rlvr.config import Config
 from rlvr.learner.scoring import needed_signals, needs_base
-from rlvr.planning.advice import advice
-from rlvr.planning.cards import CARDS, STANDARD, Card
-from rlvr.planning.disk import disk
-from rlvr.planning.ledger import (
+from rlvr.runtime.planning.advice import advice
+from rlvr.runtime.planning.cards import CARDS, STANDARD, Card
+from rlvr.runtime.planning.disk import disk
+from rlvr.runtime.planning.ledger import (
     Ledger,
     engine_ledger,
     host_states,
@@ -18,8 +18,8 @@ from rlvr.planning.ledger import (
     longest_sequence,
     on_gpus,
 )
-from rlvr.planning.seconds import DAY, concurrent_sequences, phases, step_seconds
-from rlvr.planning.shape import ModelShape
+from rlvr.runtime.planning.seconds import DAY, concurrent_sequences, phases, step_seconds
+from rlvr.runtime.planning.shape import ModelShape
 from rlvr.validate import validate
 
 
