@@ -31,7 +31,8 @@ class Doing:
     def __str__(self) -> str:
         if not self.total:
             return self.what
-        return f"{self.what} {self.done:.3g} of {self.total:.3g} {self.unit}".rstrip()
+        form = ",.0f" if self.total >= 100 else ".3g"
+        return f"{self.what} {self.done:{form}} of {self.total:{form}} {self.unit}".rstrip()
 
 
 READY = Doing("")

@@ -52,6 +52,22 @@ def test_weights_gradients_and_moments_are_counted():
     assert memory_mb(on_gpu, million, million) == one - 512 + 2 * 1024
 
 
+def test_on_a_shared_gpu_the_host_holds_what_is_put_away():
+    """2^28 parameters in bfloat16 at stage 2: 512 MiB of weights, 6 bytes each of gradients, 12 of states, the base,
+    and the engine's weights while it sleeps."""
+    million = 1 << 28
+    shared = config(
+        model=ModelConfig(dtype="bfloat16"),
+        rollout=RolloutConfig(gpus_per_engine=0.5),
+        learner=LearnerConfig(gpus_per_worker=0.5, zero_stage=2),
+        cluster=ClusterConfig(cpus=1, colocate=True),
+    )
+    own = memory_mb(config(), 0, 0) - 512
+    assert memory_mb(shared, million, million) == own + 512 + (512 + 1536 + 3072 + 512 + 512)
+    shared.cluster.sleep_level = 2
+    assert memory_mb(shared, million, million) == own + 512 + (512 + 1536 + 3072 + 512)
+
+
 def test_gpus_are_whole_devices_of_all_actors():
     cfg = config(
         rollout=RolloutConfig(engines=2, tensor_parallel=2, gpus_per_engine=1.0),
