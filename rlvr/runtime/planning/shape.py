@@ -49,8 +49,9 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
     folder = model_folder(cfg.model.path)
     config = read_config(f"model.path={cfg.model.path}", folder, cfg.model.trust_remote_code)
     text = config.get_text_config(decoder=True)
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    attention = getattr(text, "num_attention_heads", 1)
+    heads = getattr(text, "num_key_value_heads", None) or attention
+    width = getattr(text, "head_dim", None) or text.hidden_size // attention
     return ModelShape(
         parameters=(stored_parameters(Path(folder)) if stored else None) or _counted(cfg, config),
         vocabulary=text.vocab_size,
@@ -64,7 +65,7 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
 
 def stored_parameters(folder: Path) -> int | None:
     """Parameters in the safetensors files of a folder, by their headers; None where it has none."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.glob("model*.safetensors"))  # others are further copies in another form
     return sum(map(_numbers, files)) if files else None
 
 

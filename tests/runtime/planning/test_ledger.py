@@ -127,6 +127,12 @@ def test_stored_parameters_are_those_of_the_configuration():
     assert stored_parameters(Path(__file__).parent) is None
 
 
+def test_another_copy_of_the_weights_is_not_counted(tmp_path: Path):
+    for name in ("model.safetensors", "consolidated.safetensors"):
+        (tmp_path / name).write_bytes((Path(model_folder("builtin")) / "model.safetensors").read_bytes())
+    assert stored_parameters(tmp_path) == model_shape(Config(recipe="test")).parameters
+
+
 def test_a_shared_gpu_has_a_ledger_for_each_turn_and_states_in_host_memory():
     cfg = colocated()
     learn, push, generate = ledgers(cfg, SEVEN, H100, base=False)
