@@ -84,6 +84,8 @@ def test_each_stage_shards_more():
     assert len(set(sizes)) == 4
     n = SEVEN.parameters
     assert sizes[0] == (2 + 4 + 2 + 12) * n
+    assert sizes[1] == pytest.approx((2 + 4 + 2 + 12 / 8) * n)
+    assert sizes[2] == pytest.approx((2 + (4 + 2 + 12) / 8) * n)
     assert sizes[3] == pytest.approx((2 + 4 + 12) * n / 8)
 
 
