@@ -115,8 +115,7 @@ def _for_devices(cfg: Config) -> Iterator[Change]:
     for stage in (1, 2, 3):
         if stage != learner.zero_stage:
             yield (("learner.zero_stage", stage),)
-    if hasattr(learner, "offload_optimizer"):
-        yield (("learner.offload_optimizer", not learner.offload_optimizer),)
+    yield (("learner.offload_optimizer", "cpu" if learner.offload_optimizer == "none" else "none"),)
     for utilisation in (0.5, 0.6, 0.7, 0.8, 0.9):
         yield (("rollout.memory_utilization", utilisation),)
     yield (("rollout.kv_cache_mb", None),)

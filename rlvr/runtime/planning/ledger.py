@@ -41,8 +41,8 @@ def on_gpus(cfg: Config) -> bool:
 
 
 def offloads(cfg: Config) -> bool:
-    """Whether the optimiser's states live in host memory."""
-    return bool(getattr(cfg.learner, "offload_optimizer", False))
+    """Whether the optimiser's states live in host memory for good."""
+    return cfg.learner.offload_optimizer != "none"
 
 
 def longest_sequence(cfg: Config) -> int:
@@ -62,7 +62,8 @@ class States:
     """Bytes of one rank that last from step to step."""
 
     weights: float
-    gradients: float
+    gradients: float  # of one pass, and their sum
+    in_passing: float  # the former alone
     optimiser: float  # fp32 copy of the parameters where there is one, and Adam's moments
     base: float
 
@@ -74,17 +75,23 @@ class States:
 
 def states(cfg: Config, policy: float, base: float) -> States:
     """Of one rank, for models of so many parameters; no base: 0."""
-    stage, ranks, size = cfg.learner.zero_stage, cfg.learner.workers, BYTES[cfg.model.dtype]
+    stage, size = cfg.learner.zero_stage, BYTES[cfg.model.dtype]
     bf16 = cfg.model.dtype == "bfloat16"
 
     def share(from_stage: int) -> int:
-        return ranks if stage >= from_stage else 1
+        return _ranks_from(cfg, from_stage)
 
     # Gradients are added up in fp32; below stage 3 those of one pass stand beside their sum.
-    gradients = 4 * policy / share(2) + (size * policy / share(2) if bf16 and stage < 3 else 0.0)
+    in_passing = size * policy / share(2)
+    gradients = 4 * policy / share(2) + (in_passing if bf16 and stage < 3 else 0.0)
     # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside Adam's two moments.
     moments = (12 if bf16 or stage else 8) * policy / share(1)
-    return States(size * policy / share(3), gradients, moments, size * base / share(3))
+    return States(size * policy / share(3), gradients, in_passing, moments, size * base / share(3))
+
+
+def _ranks_from(cfg: Config, stage: int) -> int:
+    """Over how many ranks ZeRO shards what it shards from this stage on."""
+    return cfg.learner.workers if cfg.learner.zero_stage >= stage else 1
 
 
 def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, float]]:
@@ -109,7 +116,7 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
     away = offloads(cfg) and on_gpus(cfg)
     parts = [
         ("weights", held.weights),
-        ("gradients", held.gradients),
+        ("gradients", held.in_passing if away else held.gradients),
         ("optimiser", 0.0 if away else held.optimiser),
         ("base", held.base),
         *passing(cfg, shape, micro_batch_tokens(cfg)),
@@ -173,13 +180,13 @@ def ledgers(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[L
 def host_states(cfg: Config, policy: float, base: float) -> float:
     """Bytes of host memory that one learner rank and its engine hold on top of their processes, on GPUs.
 
-    Offloaded optimiser states; where GPUs are shared, all that the learner puts away while the engine generates, and
-    at sleep level 1 the engine's weights while the learner works.
+    Offloaded optimiser states and the sum of the gradients; where GPUs are shared, all that the learner puts away while
+    the engine generates, and at sleep level 1 the engine's weights while the learner works.
     """
     if not on_gpus(cfg):
         return 0.0
     held = states(cfg, policy, base)
-    size = held.optimiser if offloads(cfg) else 0.0
+    size = held.optimiser + 4 * policy / _ranks_from(cfg, 2) if offloads(cfg) else 0.0
     if cfg.cluster.colocate:
         asleep = BYTES[cfg.model.dtype] * policy if cfg.cluster.sleep_level == 1 else 0.0
         size = held.total + asleep

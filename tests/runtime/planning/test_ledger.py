@@ -73,9 +73,19 @@ def test_sharded_states_are_those_of_deepspeeds_own_estimators():
     three, two, offloaded = ([float(word) for word in line.split()] for line in done.stdout.splitlines()[-3:])
     assert [states(on_gpus(3, ranks)) for ranks in (1, 8)] == pytest.approx(three, rel=0.001)
     assert [states(on_gpus(2, ranks)) for ranks in (1, 8)] == pytest.approx(two, rel=0.001)
-    # Theirs also holds the gradients of the update, 4 bytes a parameter, in host memory.
-    away = host_states(colocated(), SEVEN.parameters, 0)
-    assert away == pytest.approx(offloaded[0] + (4 + 2 + 2) * SEVEN.parameters, rel=0.001)
+    away = on_gpus(2, 1)
+    away.learner.offload_optimizer = "cpu"
+    assert host_states(away, SEVEN.parameters, 0) == pytest.approx(offloaded[0], rel=0.001)
+
+
+def test_offloaded_states_take_no_memory_of_the_gpu():
+    """ZeRO-Offload leaves the weights and the gradients of one pass, 2 bytes each; on CPU it is one memory."""
+    cfg = on_gpus(stage=2, ranks=1)
+    cfg.learner.offload_optimizer = "cpu"
+    assert states(cfg) == 4 * SEVEN.parameters
+    assert host_states(cfg, SEVEN.parameters, 0) == 16 * SEVEN.parameters
+    cfg.learner.gpus_per_worker = 0.0
+    assert states(cfg) == states(on_gpus(stage=2, ranks=1)) == 20 * SEVEN.parameters
 
 
 def test_each_stage_shards_more():
