@@ -34,6 +34,7 @@ def arguments(recipe: str, model: str, prompt_tokens: int) -> list[str]:
             f"data.max_prompt_tokens={prompt_tokens}",
             "rollout.dynamic_sampling=false",
             "rollout.min_tokens=40",
+            "rollout.temperature=1",
         ),
         *(
             "rollout.dynamic_sampling=false",
