@@ -49,7 +49,7 @@ class Advice:
         if self.before.late > self.after.late:
             said.append("no deadline fires" if not self.after.late else "fewer seconds past a deadline")
         if self.before.seconds and abs(self.after.seconds / self.before.seconds - 1) >= WORTH:
-            said.append(f"{self.before.seconds:.0f} -> {self.after.seconds:.0f} s a step")
+            said.append(f"{self.before.seconds:.1f} -> {self.after.seconds:.1f} s a step")
         return f"{keys}: {', '.join(said)}"
 
 

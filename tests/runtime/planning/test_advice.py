@@ -57,7 +57,7 @@ def test_advice_does_what_it_says():
         assert tried is not None
         assert standing(tried, SEVEN, H100, base=True, timed=True) == one.after
         assert one.after.seconds < before.seconds
-        assert f"{before.seconds:.0f} -> {one.after.seconds:.0f} s a step" in str(one)
+        assert f"{before.seconds:.1f} -> {one.after.seconds:.1f} s a step" in str(one)
     assert found == sorted(found, key=lambda one: one.after)
 
 
