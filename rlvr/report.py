@@ -82,15 +82,13 @@ def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) 
             pairs = select(scores, options.divergent, options.random, options.seed)
             tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
 
-    # 2  figures, drawn and saved
+    # 2  figures: all tables are read before the first is drawn and saved
+    shift = [tuple(shift_figures(run.analysis)) if run.analysis else () for run in runs]
+    cross = [tuple(cross_figures(run.cross)) if run.cross else () for run in runs]
     training = drawn(training_figures(runs))
     own = [
-        DrawnRun(
-            run,
-            shift=drawn(shift_figures(run.analysis) if run.analysis else (), run),
-            cross=drawn(cross_figures(run.cross) if run.cross else (), run),
-        )
-        for run in runs
+        DrawnRun(run, shift=drawn(of_shift, run), cross=drawn(of_cross, run))
+        for run, of_shift, of_cross in zip(runs, shift, cross, strict=True)
     ]
 
     # 3  the page
