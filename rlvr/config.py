@@ -124,7 +124,10 @@ class RolloutConfig:
     # distribution at `temperature` all the same, so the update is biased by what truncation leaves out.
     top_p: float = 1.0
     top_k: int = -1  # -1: off
-    staleness: int = 0  # batches that generation may run ahead of the learner; 0 is synchronous
+    staleness: int = 0  # updates that a batch's oldest token may be behind the learner; 0 is synchronous
+    # Responses in flight when weights arrive, where staleness > 0: wait (finish them first), keep (go on with their old
+    # keys and values) or recompute (these, too, by the new weights)
+    on_update: str = "recompute"
     # step_by_step, or package.module:attribute of your own, (problem, random) -> text: learn from these, sample nothing
     answers: str | None = None
     dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill

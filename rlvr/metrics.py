@@ -22,11 +22,11 @@ TIMING_PREFIXES = ("seconds/", "rate/")
 def compared_tokens(batch: Batch, version: int) -> NDArray[np.bool_]:
     """[T] the tokens whose log-probs on both sides come from the weights `version`.
 
-    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. So are given
-    ones, which no engine sampled.
+    Older tokens (staleness > 0) are left out: there the two differ because the policy has moved. So are tokens whose
+    context older weights have read (rollout.on_update=keep), and given ones, which no engine sampled.
     """
     scored = batch.signals.old_logp is not None
-    return (batch.weight_version == version)[batch.sequence_of_token] & scored
+    return (batch.weight_version == version) & batch.own_context & scored
 
 
 def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float] | None:
@@ -51,11 +51,14 @@ def step_metrics(
     clock: PhaseClock,
     version: int,
     busy_seconds: float,
+    fresh: Batch | None = None,
 ) -> dict[str, float]:
     """All numbers of one training step whose batch was scored by weights `version`.
 
     `seconds/overhead` is the part of a synchronous step in which no actor worked (`busy_seconds`): grading,
     Ray, packing and bookkeeping. Rewards and accuracies are over the responses on which the verifier did not fail.
+
+    Log-probs of both sides are compared on `fresh`, which is the batch itself unless its tokens are too old.
 
     `seconds/generate` and `seconds/reward` were spent collecting the batch, within `seconds/rollout` in a
     synchronous run and beside the learner otherwise.
@@ -63,7 +66,8 @@ def step_metrics(
     samples = [s for g in rollout.groups for s in g.samples]
     rewards = batch.reward[np.isfinite(batch.reward)]  # where the verifier failed there is none
     lengths = batch.response_lengths
-    mismatch = logprob_mismatch(batch, version)
+    fresh = fresh or batch
+    mismatch = logprob_mismatch(fresh, version)
     metrics = {
         "reward/mean": float(rewards.mean()),
         "reward/std": float(rewards.std()),
@@ -88,7 +92,7 @@ def step_metrics(
         "micro_batches": float(stats.micro_batches),
         "tokens/trained": float(batch.tokens),
         "tokens/generated": float(rollout.generated_tokens),
-        "mismatch/compared_tokens": float(compared_tokens(batch, version).sum()),
+        "mismatch/compared_tokens": float(compared_tokens(fresh, version).sum()),
     }
     if mismatch is not None:
         metrics |= {"mismatch/mean": mismatch[0], "mismatch/max": mismatch[1]}

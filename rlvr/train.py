@@ -46,7 +46,8 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
-        mismatch = check_mismatch(batch, version, cfg.sync, cfg.model.dtype, s.tracker.note)
+            fresh = s.to_compare(batch, step)
+        mismatch = check_mismatch(fresh, version, cfg.sync, cfg.model.dtype, s.tracker.note)
         with clock.phase("advantage"):  # 7: the plug-in, one number per token
             batch = token_advantage(
                 batch, s.plugin, normalize=cfg.advantage.normalize, progress=progress, seed=seed
@@ -56,7 +57,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         with clock.phase("push"):
             s.push(step)  # 9: weights to the engines
         s.source.trained(step)
-        metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy)
+        metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh)
         s.tracker.step(step, metrics | source_metrics(rollout, s.mixture))
         s.dump(step, groups, rollout.dropped)
         version, state = step, s.advance(state, step, rollout, mismatch)

@@ -9,7 +9,7 @@ divergences are in nats.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
@@ -114,6 +114,16 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """From where on in a response which weights sampled its tokens."""
+
+    version: int
+    start: int  # first token
+    # Whether what stands before it was read by the same weights, so that its log-probs are those of one model.
+    own_context: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One response: written by the rollout, then by the reward stage (verdict, reward), then by the
     group estimator (advantage)."""
@@ -123,11 +133,30 @@ class Sample:
     logprobs: Floats  # [len(token_ids)] at rollout.temperature, by the engine, not truncated
     text: str
     truncated: bool  # came to the response limit before an end token or a stop text
-    weight_version: int  # version of the policy weights that sampled every token of it
+    spans: tuple[Span, ...]  # versions of the policy weights that sampled it, in order
     verdict: Verdict | None = None
     reward: float = float("nan")  # correctness plus shaping; nan where the verifier failed
     in_loss: bool = True  # False: out of the loss (overlong filtering, or the verifier failed)
     advantage: float = float("nan")  # one number per sample
+
+    @property
+    def weight_version(self) -> int:
+        """The oldest version that sampled a token of it."""
+        return min(span.version for span in self.spans)
+
+    @property
+    def token_versions(self) -> Ints:
+        """[len(token_ids)] the version of the weights that sampled each token."""
+        return self._per_token([span.version for span in self.spans]).astype(np.int64)
+
+    @property
+    def own_context(self) -> NDArray[np.bool_]:
+        """[len(token_ids)] `Span.own_context` of each token."""
+        return self._per_token([span.own_context for span in self.spans]).astype(np.bool_)
+
+    def _per_token(self, values: Sequence[int]) -> NDArray[np.int64]:
+        ends = [span.start for span in self.spans[1:]] + [len(self.token_ids)]
+        return np.repeat(values, [end - span.start for span, end in zip(self.spans, ends, strict=True)])
 
     @property
     def correct(self) -> bool:
@@ -177,6 +206,7 @@ class RolloutBatch:
         default_factory=dict
     )  # once this batch has been seen; empty for data.sampler=uniform
     dropped: tuple[Group, ...] = ()  # without a learning signal, or surplus; kept for the sample dump
+    pending: tuple[int, ...] = ()  # prompts drawn before `data_position` whose groups are in no batch yet
 
     @property
     def acceptance(self) -> float:
@@ -228,7 +258,8 @@ class Batch:
     # [N] False where overlong filtering or a failed verifier takes a sequence out of it
     in_loss: NDArray[np.bool_]
     rollout_logp: Floats  # [T] sampled token under the rollout engine
-    weight_version: Ints  # [N]
+    weight_version: Ints  # [T] of the weights that sampled a token
+    own_context: NDArray[np.bool_]  # [T] whether they read what stands before it, too
     signals: TokenSignals = field(default_factory=TokenSignals)
     token_weight: Floats | None = None  # [T] the plug-in's weights, detached by construction
     token_advantage: Floats | None = None  # [T] advantage x weight, what the loss consumes
@@ -288,7 +319,8 @@ class Batch:
             advantage=self.advantage[rows],
             reward=self.reward[rows],
             in_loss=self.in_loss[rows],
-            weight_version=self.weight_version[rows],
+            weight_version=self.weight_version[tokens],
+            own_context=self.own_context[tokens],
             rollout_logp=self.rollout_logp[tokens],
             signals=TokenSignals(**picked),
             token_weight=per_token(self.token_weight),

@@ -40,7 +40,7 @@ from rlvr.stats.accuracy import (
     pass_at_k,
 )
 from rlvr.stats.majority import majority_at_k
-from rlvr.types import Group, Prompt, Sample
+from rlvr.types import Group, Prompt, Sample, Span
 
 PROBLEMS_PER_PART = 32  # sampled together and written together
 FILE_NAME = "evaluation.json"
@@ -111,7 +111,7 @@ def _sample(row: dict[str, Any]) -> Sample:
         logprobs=np.zeros(0, dtype=np.float32),
         text=row["response"],
         truncated=row["truncated"],
-        weight_version=row["weight_version"],
+        spans=(Span(row["weight_version"], 0),),
         verdict=verdict,
         reward=float("nan") if row["reward"] is None else row["reward"],
         in_loss=row["in_loss"],

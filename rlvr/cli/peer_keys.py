@@ -125,7 +125,7 @@ PEER_KEYS = {
 UNITS = {  # where ours counts something else than theirs
     "learner.updates_per_step": "updates in a step: samples of a step divided by the samples of a mini-batch",
     "learner.tokens_per_micro_batch": "padded tokens of one forward pass, not sequences",
-    "rollout.staleness": "how many batches generation may run ahead",
+    "rollout.staleness": "how many updates old a token may be",
     "steps": "training steps, each of data.prompts_per_step prompts",
 }
 # Not there at all: what to do instead.

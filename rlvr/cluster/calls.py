@@ -57,6 +57,22 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
     return [[results[ref] for ref in call.refs] for call in calls]
 
 
+def first_done(refs: Sequence[Ref[R]], *, timeout: float, what: str) -> list[tuple[Ref[R], R]]:
+    """Results of the calls that are done, after waiting at most so long for the first; raises as `wait_together`."""
+    import ray
+
+    if not refs:
+        return []
+    done, rest = ray.wait(list(refs), num_returns=1, timeout=timeout, fetch_local=False)
+    more, _ = (
+        ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False) if done and rest else ([], [])
+    )
+    try:
+        return [(ref, ray.get(ref)) for ref in (*done, *more)]
+    except ray.exceptions.RayError as error:
+        _raise_root(error, what, [ref for ref in refs if ref not in done])
+
+
 def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:
     stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
     return DeadlineError(

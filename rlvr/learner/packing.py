@@ -47,7 +47,8 @@ def pack(groups: Sequence[Group]) -> Batch:
         reward=np.asarray([s.reward for s in samples], dtype=np.float32),
         in_loss=np.asarray([s.in_loss for s in samples], dtype=np.bool_),
         rollout_logp=np.concatenate([s.logprobs for s in samples]).astype(np.float32),
-        weight_version=np.asarray([s.weight_version for s in samples], dtype=np.int64),
+        weight_version=np.concatenate([s.token_versions for s in samples]),
+        own_context=np.concatenate([s.own_context for s in samples]),
     )
 
 

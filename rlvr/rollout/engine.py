@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Protocol
@@ -18,11 +18,11 @@ from rlvr.cluster.board import READY, Doing, report
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
-from rlvr.rollout.progress import FinishedResponses
+from rlvr.rollout.stepping import Request, StepLoop
 from rlvr.rollout.stop import Ends
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
-from rlvr.types import Floats, Ints
+from rlvr.types import Floats, Ints, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class EngineSpec:
     logprobs_mode: str  # vLLM's name, see `logprobs_mode`
     trust_remote_code: bool
     can_sleep: bool = False  # it shares its GPU with the learner
+    on_update: str = "wait"  # what becomes of responses in flight when weights arrive, see rollout.on_update
     engine_args: dict[str, Any] = field(default_factory=dict)
 
 
@@ -74,15 +75,24 @@ class Generation:
     token_ids: Ints
     logprobs: Floats  # empty when not asked for
     truncated: bool  # came to the limit before anything ended it
+    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """All responses to one request, with the version of the weights that wrote them."""
+    """All responses to one request."""
 
     key: str
-    weight_version: int
     generations: tuple[Generation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What an engine did in one slice of its step loop."""
+
+    finished: tuple[tuple[str, Generation], ...]  # by the request's key
+    seconds: float  # spent generating
+    running: int  # requests that are not finished
 
 
 class EngineHandle(TransferHandle, Protocol):
@@ -93,6 +103,9 @@ class EngineHandle(TransferHandle, Protocol):
 
     @property
     def generate(self) -> RemoteMethod[tuple[list[GenerationResult], float]]: ...
+
+    @property
+    def advance(self) -> RemoteMethod[Slice]: ...
 
     @property
     def sleep(self) -> RemoteMethod[None]: ...
@@ -131,20 +144,21 @@ def split_prompts(engine_args: Mapping[str, Any], max_length: int) -> list[str]:
     return found
 
 
-def in_one_process(device: str, transfer_backend: str) -> bool:
+def in_one_process(device: str, transfer_backend: str, on_update: str) -> bool:
     """Whether scheduling and forward passes share this process instead of overlapping in two.
 
     On CPU there are no cores to spare for a second one, and requests keep their order, hence every sampled token.
-    CUDA IPC handles of weights cannot travel between vLLM's two processes.
+    CUDA IPC handles of weights cannot travel between vLLM's two processes. Where weights change under running
+    responses, nothing may be computed while they do: a process of its own would go on.
     """
-    return device == "cpu" or transfer_backend == "ipc"
+    return device == "cpu" or transfer_backend == "ipc" or on_update != "wait"
 
 
 class RolloutEngine:
     """A vLLM engine with a weight version."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        if in_one_process(spec.device, spec.transfer_backend):
+        if in_one_process(spec.device, spec.transfer_backend, spec.on_update):
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -178,6 +192,10 @@ class RolloutEngine:
             seed=0,
             **_further_arguments(spec),
         )
+        self._on_update = spec.on_update
+        read = partial(_generation, recomputes=spec.on_update != "keep")
+        self._loop = StepLoop(self._llm.llm_engine, read)
+        self._llm.llm_engine.set_weight_version(str(self.version))
         report(READY)
 
     def ready(self) -> dict[str, str]:
@@ -192,14 +210,29 @@ class RolloutEngine:
     ) -> tuple[list[GenerationResult], float]:
         """Sample `n` responses for every request, in the order of the requests; also the seconds it took."""
         watch = Stopwatch()
-        if not requests:
-            return [], 0.0
-        from vllm import SamplingParams
+        singles = [Request(f"{r.key}/{i}", r.prompt_ids, r.seed + i) for r in requests for i in range(r.n)]
+        self._add(singles, sampling)
+        done = iter(self._loop.until_done([single.key for single in singles]))
+        results = [GenerationResult(r.key, tuple(next(done) for _ in range(r.n))) for r in requests]
+        return results, watch.seconds
 
-        params = [
-            SamplingParams(
-                n=r.n,
-                seed=r.seed,
+    def advance(
+        self, requests: Sequence[Request], cancelled: Sequence[str], sampling: Sampling, seconds: float
+    ) -> Slice:
+        """Take these requests on and generate until a response is finished, or for so many seconds."""
+        watch = Stopwatch()
+        self._loop.cancel(cancelled)
+        self._add(requests, sampling)
+        finished = self._loop.advance(seconds)
+        return Slice(tuple(finished), watch.seconds, self._loop.running)
+
+    def _add(self, requests: Sequence[Request], sampling: Sampling) -> None:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        for request in requests:
+            params = SamplingParams(
+                seed=request.seed,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 top_k=sampling.top_k,
@@ -209,25 +242,13 @@ class RolloutEngine:
                 stop=list(sampling.ends.texts),
                 stop_token_ids=list(sampling.ends.token_ids),
                 min_tokens=sampling.ends.min_tokens,
-                detokenize=bool(
-                    sampling.ends.texts
-                ),  # vLLM looks for texts only where it writes text itself,
+                # vLLM looks for texts only where it writes text itself,
+                detokenize=bool(sampling.ends.texts),
                 skip_special_tokens=False,  # which shows special tokens: they may be stop texts
+                output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            for r in requests
-        ]
-        prompts: Any = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
-        progress: Any = partial(FinishedResponses, of=sum(r.n for r in requests))
-        outputs = self._llm.generate(prompts, params, use_tqdm=progress)
-        results = [
-            GenerationResult(
-                key=request.key,
-                weight_version=self.version,
-                generations=tuple(_generation(c) for c in output.outputs),
-            )
-            for request, output in zip(requests, outputs, strict=True)
-        ]
-        return results, watch.seconds
+            # Where running responses keep their old keys and values, new ones must not find these in the cache.
+            self._loop.add(request, params, cache_salt=str(self.version))
 
     def sleep(self, level: int) -> None:
         """Free the KV cache and the weights, which level 1 keeps in host memory; nothing happens on CPU."""
@@ -249,11 +270,14 @@ class RolloutEngine:
         self._llm.collective_rpc("update_weights", kwargs={"update_info": update_info})
 
     def finish_weight_update(self, version: int) -> None:
-        """Put the new weights into use; cached prefixes hold keys and values of the old ones."""
+        """Put the new weights into use; cached keys and values are those of the old ones."""
         self._llm.collective_rpc("finish_weight_update")
-        if not self._llm.reset_prefix_cache():
+        again = self._on_update == "recompute"  # also those of running requests
+        keep = self._on_update == "keep" and self._loop.running > 0
+        if not keep and not self._llm.reset_prefix_cache(reset_running_requests=again):
             raise RuntimeError("vLLM did not reset its prefix cache: requests were still running")
         self.version = version
+        self._llm.llm_engine.set_weight_version(str(version))
 
 
 def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
@@ -261,6 +285,10 @@ def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
     arguments = dict(spec.engine_args)
     if spec.can_sleep and spec.device != "cpu":
         arguments["enable_sleep_mode"] = True
+    if (
+        spec.on_update != "wait"
+    ):  # else tokens of the old weights would be counted among those of the new ones
+        arguments["async_scheduling"] = False
     if spec.device == "cpu":  # whole prompts only, also when a preempted request is prefilled again
         arguments["enable_chunked_prefill"] = False
     elif spec.tensor_parallel > 1:
@@ -282,7 +310,7 @@ def keep_files_apart() -> None:
     use_own_temporary_folder()
 
 
-def _generation(completion: Any) -> Generation:
+def _generation(completion: Any, *, recomputes: bool) -> Generation:
     ids = np.asarray(completion.token_ids, dtype=np.int64)
     logprobs = np.zeros(0, dtype=np.float32)
     if completion.logprobs is not None:
@@ -291,4 +319,8 @@ def _generation(completion: Any) -> Generation:
         logprobs = np.asarray([flat.logprobs[start] for start in flat.start_indices], dtype=np.float32)
         if len(logprobs) != len(ids):
             raise RuntimeError(f"vLLM returned {len(logprobs)} log-probs for {len(ids)} sampled tokens")
-    return Generation(ids, logprobs, truncated=completion.finish_reason == "length")
+    spans = tuple(
+        Span(int(s.version), s.start, own_context=recomputes or s.start == 0)
+        for s in completion.weight_versions
+    )
+    return Generation(ids, logprobs, truncated=completion.finish_reason == "length", spans=spans)

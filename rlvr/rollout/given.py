@@ -13,7 +13,7 @@ import numpy as np
 from rlvr.data.generated import worked_answer
 from rlvr.dotted import find_named, require_function
 from rlvr.errors import ConfigError
-from rlvr.types import Group, Problem, Prompt, Sample, Tokenizer
+from rlvr.types import Group, Problem, Prompt, Sample, Span, Tokenizer
 
 # (problem, random numbers) -> the text of an answer to learn from
 AnswerWriter = Callable[[Problem, random.Random], str]
@@ -82,5 +82,5 @@ def _sample(
         logprobs=np.zeros(len(ids), dtype=np.float32),
         text=text,
         truncated=False,
-        weight_version=NOT_SAMPLED,
+        spans=(Span(NOT_SAMPLED, 0),),
     )

@@ -16,6 +16,7 @@ from rlvr.errors import DeadlineError
 from rlvr.rollout.engine import (
     EngineHandle,
     EngineSpec,
+    Generation,
     GenerationRequest,
     GenerationResult,
     RolloutEngine,
@@ -59,6 +60,7 @@ class EnginePool:
             logprobs_mode=logprobs_mode(rollout.temperature, rollout.top_p, rollout.top_k),
             trust_remote_code=cfg.model.trust_remote_code,
             can_sleep=cfg.cluster.colocate,
+            on_update=rollout.on_update if rollout.staleness else "wait",
             engine_args=dict(rollout.engine_args),
         )
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
@@ -139,22 +141,24 @@ class EnginePool:
     def _group(self, prompt: Prompt, key: str, result: GenerationResult) -> Group:
         if result.key != key:
             raise RuntimeError(f"an engine answered request {result.key} where {key} was due")
-        ids = [g.token_ids.tolist() for g in result.generations]
-        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return Group(
-            prompt=prompt,
-            samples=tuple(
-                Sample(
-                    id=f"{key}/{i}",
-                    token_ids=tuple(tokens),
-                    logprobs=g.logprobs,
-                    text=text,
-                    truncated=g.truncated,
-                    weight_version=result.weight_version,
-                )
-                for i, (tokens, text, g) in enumerate(zip(ids, texts, result.generations, strict=True))
+            prompt,
+            samples_of(
+                [f"{key}/{i}" for i in range(len(result.generations))], result.generations, self.tokenizer
             ),
         )
+
+
+def samples_of(
+    ids: Sequence[str], generations: Sequence[Generation], tokenizer: Tokenizer
+) -> tuple[Sample, ...]:
+    """Responses as samples that are not graded yet."""
+    tokens = [g.token_ids.tolist() for g in generations]
+    texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return tuple(
+        Sample(name, tuple(own), g.logprobs, text, g.truncated, g.spans)
+        for name, own, text, g in zip(ids, tokens, texts, generations, strict=True)
+    )
 
 
 def _placement(number: int, rollout: RolloutConfig, threads: int, bundle: Bundle | None) -> Placement:

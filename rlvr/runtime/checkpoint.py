@@ -43,6 +43,7 @@ class TrainingState:
     eval_before: dict[str, float]  # accuracy per set before training
     data: DataSeen | None = None  # None: of a checkpoint written before there was this field
     successes: Successes = field(default_factory=dict)  # what data.sampler goes by; empty for uniform
+    pending: tuple[int, ...] = ()  # prompts drawn before `data_position` whose groups are in no batch yet
     compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
 
 
@@ -165,6 +166,7 @@ def state_from(content: dict[str, Any]) -> TrainingState:
         content["data"] = data_seen(content["data"])
     successes = content.get("successes", {})
     content["successes"] = {name: (float(right), float(tried)) for name, (right, tried) in successes.items()}
+    content["pending"] = tuple(content.get("pending", ()))
     return TrainingState(**content)
 
 

@@ -121,6 +121,7 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
     """One response as a row of a sample dump."""
     sample, problem = group.samples[index], group.prompt.problem
     verdict = sample.verdict
+    spans = [[span.version, span.start] for span in sample.spans]
     return {
         "sample_id": sample.id,
         "problem_id": problem.id,
@@ -139,6 +140,7 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
         "extracted": None if verdict is None else verdict.extracted,
         "score": None if verdict is None else verdict.score,
         "in_loss": sample.in_loss,
+        **({"version_spans": spans} if len(spans) > 1 else {}),
     }
 
 

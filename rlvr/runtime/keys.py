@@ -118,6 +118,7 @@ OF_SAMPLING = CORRECTION | KeySet(
         "rollout.top_p",
         "rollout.top_k",
         "rollout.staleness",
+        "rollout.on_update",
         "rollout.max_rounds",
     )
 )

@@ -19,12 +19,14 @@ from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import build_objective
 from rlvr.learner.scoring import needed_signals
+from rlvr.metrics import compared_tokens
 from rlvr.reward.pool import GraderPool
-from rlvr.rollout.collect import collect, truncation_note
+from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.diagnose import diagnose, refuse_unusable, remedies, seen, why_nothing_is_learnt
 from rlvr.rollout.pool import EnginePool
-from rlvr.rollout.source import AheadSource, BatchSource, SyncSource
+from rlvr.rollout.source import BatchSource
 from rlvr.runtime.actors import Actors, start_actors
+from rlvr.runtime.batches import open_source
 from rlvr.runtime.beginning import find_start, settle_cores
 from rlvr.runtime.checkpoint import (
     TrainingState,
@@ -40,11 +42,12 @@ from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.preflight import preflight
+from rlvr.runtime.probe import probe
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole
 from rlvr.sync.gate import comparison_note, largest_mismatch
 from rlvr.timing import Stopwatch
-from rlvr.types import Group, RolloutBatch
+from rlvr.types import Batch, Group, RolloutBatch
 from rlvr.validate import validate
 
 
@@ -60,6 +63,7 @@ class Session:
     learner: LearnerGroup
     graders: GraderPool
     eval_sets: tuple[EvalSet, ...]
+    stream: PromptStream
     mixture: tuple[str, ...]  # the training sources, where there are several
     source: BatchSource
     pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
@@ -81,6 +85,7 @@ class Session:
             step=step,
             data_position=rollout.data_position,
             successes=rollout.successes,
+            pending=rollout.pending,
             tokens_generated=state.tokens_generated + rollout.generated_tokens,
             max_logprob_mismatch=max(state.max_logprob_mismatch, mismatch or 0.0),
             compared_steps=None if compared is None else compared + (mismatch is not None),
@@ -93,9 +98,16 @@ class Session:
         return self.engines.busy_seconds + self.learner.busy_seconds
 
     def push(self, version: int) -> None:
-        """Bring the engines to the learner's weights, between two generations."""
-        with self.engines.exclusive(f"push of weight version {version}"):
+        """Bring the engines to the learner's weights, while nothing is generated."""
+        what = f"push of weight version {version}"
+        with self.source.paused(what), self.engines.exclusive(what):
             self.learner.push(version)
+
+    def to_compare(self, batch: Batch, step: int) -> Batch:
+        """The scored batch, or a probe where none of its tokens comes from the weights that scored it."""
+        if self.cfg.rollout.staleness == 0 or compared_tokens(batch, step - 1).any():
+            return batch
+        return probe(self.cfg, self.engines, self.learner, self.stream, step)
 
     def dump(self, step: int, groups: Sequence[Group], dropped: Sequence[Group]) -> None:
         """Write the step's responses, if it is due."""
@@ -253,6 +265,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             learner=actors.learner,
             graders=actors.graders,
             eval_sets=inputs.eval_sets,
+            stream=inputs.stream,
             mixture=tuple(part.name for part in inputs.stream.parts if len(inputs.stream.parts) > 1),
             source=source,
             pause=pause,
@@ -274,27 +287,3 @@ def _compare(
             preflight(
                 cfg, actors.engines, actors.learner, actors.graders, inputs.stream, plugin, tracker.note
             )
-
-
-def open_source(
-    cfg: Config, engines: EnginePool, graders: GraderPool, stream: PromptStream, start: TrainingState
-) -> BatchSource:
-    """What hands out the batches from the start on: collected on the spot, or ahead of the learner."""
-    known = start.successes
-
-    def collect_step(step: int, position: int) -> RolloutBatch:
-        nonlocal known  # batches are collected one after the other, in the order of the steps, ahead or not
-        batch = collect(engines, graders, stream, cfg, position=position, step=step, known=known)
-        known = batch.successes
-        return batch
-
-    if cfg.rollout.staleness == 0:
-        return SyncSource(collect_step, start.data_position)
-    return AheadSource(
-        collect_step,
-        position=start.data_position,
-        first_step=start.step + 1,
-        last_step=cfg.steps,
-        staleness=cfg.rollout.staleness,
-        deadline_seconds=cfg.rollout.deadline_seconds * cfg.rollout.max_rounds,
-    )

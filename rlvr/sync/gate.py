@@ -24,8 +24,8 @@ def check_mismatch(
 ) -> float | None:
     """Compare both sides' log-probs of the tokens that weights `version` sampled, in a model of this dtype.
 
-    Returns the mean absolute difference in nats; None where no token of the batch is that fresh (a run with
-    staleness compares at its first step and at every restart only) or sampled (given answers).
+    Returns the mean absolute difference in nats; None where no token of the batch is that fresh or sampled (given
+    answers).
 
     Raises:
         MismatchError: the mean is above sync.mismatch_stop, or not a number.
@@ -61,6 +61,6 @@ def comparison_note(compared: int | None, steps: int) -> str | None:
     if compared is None:
         return "how many steps compared rollout and learner log-probs is not known: the first checkpoint did not say"
     return (
-        f"rollout and learner log-probs were compared at {compared} of {steps} steps: tokens of older weights "
-        "(rollout.staleness) and given answers (rollout.answers) have nothing to compare with"
+        f"rollout and learner log-probs were compared at {compared} of {steps} steps: given answers "
+        "(rollout.answers) have nothing to compare with"
     )

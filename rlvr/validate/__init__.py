@@ -38,6 +38,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.on_bad_row": ("refuse", "skip"),
     "data.on_overlap": ("warn", "refuse", "drop"),
     "data.sampler": SAMPLERS,
+    "rollout.on_update": ("wait", "keep", "recompute"),
     "reward.policy": tuple(POLICIES),
     "reward.score": ("binary", "raw"),
     "reward.overlong": ("off", "soft"),

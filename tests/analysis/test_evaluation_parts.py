@@ -20,7 +20,7 @@ from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.evaluation import report
 from rlvr.runtime.folder import RunFolder
-from rlvr.types import Group, Problem, Prompt, Sample
+from rlvr.types import Group, Problem, Prompt, Sample, Span
 
 PROMPTS = [
     Prompt(Problem(f"p{i}", f"{i}+1=?", str(i + 1), "test"), (i, 1)) for i in range(PROBLEMS_PER_PART + 5)
@@ -42,7 +42,7 @@ def answer(prompts: Sequence[Prompt]) -> tuple[Group, ...]:
                     logprobs=np.zeros(0, dtype=np.float32),
                     text=f"text {p.id}",
                     truncated=not right,
-                    weight_version=0,
+                    spans=(Span(0, 0),),
                     verdict=verdict,
                     reward=float(right),
                 )

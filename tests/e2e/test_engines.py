@@ -137,7 +137,7 @@ def batch_of(requests: Sequence[GenerationRequest], results: Sequence[Generation
                         g.logprobs,
                         "",
                         g.truncated,
-                        result.weight_version,
+                        g.spans,
                     )
                     for i, g in enumerate(result.generations)
                 ),

@@ -33,13 +33,10 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead(tmp_path: Path) -> None:
     steps = [r for r in rows(tmp_path / "wide") if r["kind"] == "train"]
     assert [r["step"] for r in steps] == [1, 2, 3, 4]
     assert max(r["sampling/staleness"] for r in steps) == 1  # the bound is used and kept
-    assert steps[0]["mismatch/mean"] < 1e-3  # later tokens are older than the learner: nothing to compare
-    compared = [r for r in steps if r["mismatch/compared_tokens"] > 0]
-    assert [r for r in steps if "mismatch/mean" in r] == compared
+    assert all(r["mismatch/mean"] < 1e-4 for r in steps)  # of every engine, whatever the age of the batch
     summary = json.loads((tmp_path / "wide" / "summary.json").read_text())
-    assert summary["mismatch_compared_steps"] == len(compared) < 4
-    assert summary["max_logprob_mismatch"] == max(r["mismatch/mean"] for r in compared)
-    assert f"log-probs were compared at {len(compared)} of 4 steps" in output
+    assert summary["mismatch_compared_steps"] == 4
+    assert summary["max_logprob_mismatch"] == max(r["mismatch/mean"] for r in steps)
     assert summary["tokens_generated"] > 0
 
 

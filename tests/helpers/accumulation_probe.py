@@ -42,7 +42,8 @@ def batch_of_equals() -> Batch:
         reward=np.zeros(SEQUENCES, dtype=np.float32),
         in_loss=np.ones(SEQUENCES, dtype=bool),
         rollout_logp=np.zeros(SEQUENCES * (LENGTH - 8), dtype=np.float32),
-        weight_version=np.zeros(SEQUENCES, dtype=np.int64),
+        weight_version=np.zeros(SEQUENCES * (LENGTH - 8), dtype=np.int64),
+        own_context=np.ones(SEQUENCES * (LENGTH - 8), dtype=bool),
     )
 
 

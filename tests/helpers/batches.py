@@ -18,6 +18,7 @@ def small_batch() -> Batch:
         reward=np.asarray([1.0, 0.0], dtype=np.float32),
         in_loss=np.asarray([True, True]),
         rollout_logp=np.zeros(5, dtype=np.float32),
-        weight_version=np.zeros(2, dtype=np.int64),
+        weight_version=np.zeros(5, dtype=np.int64),
+        own_context=np.ones(5, dtype=np.bool_),
         signals=TokenSignals(old_logp=np.asarray([0.0, -1.0, -2.5, -5.0, -9.0], dtype=np.float32)),
     )

@@ -44,7 +44,8 @@ def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin") ->
         reward=rng.integers(0, 2, sequences).astype(np.float32),
         in_loss=in_loss,
         rollout_logp=rng.normal(size=tokens).astype(np.float32),
-        weight_version=np.zeros(sequences, dtype=np.int64),
+        weight_version=np.zeros(tokens, dtype=np.int64),
+        own_context=np.ones(tokens, dtype=bool),
     )
 
 

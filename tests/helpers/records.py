@@ -10,7 +10,7 @@ import torch
 
 from rlvr.learner.loss import LossInput
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.types import Batch, Group, Problem, Prompt, RolloutBatch, Sample, TokenSignals
+from rlvr.types import Batch, Group, Problem, Prompt, RolloutBatch, Sample, Span, TokenSignals
 
 VOCABULARY = 50
 
@@ -41,7 +41,7 @@ def sample(
         logprobs=np.asarray([-0.5] * len(tokens) if logprobs is None else logprobs, dtype=np.float32),
         text=" ".join(map(str, tokens)),
         truncated=truncated,
-        weight_version=version,
+        spans=(Span(version, 0),),
         verdict=None if correct is None and not failed else Verdict(name, outcome, "1", "1", 0.0),
         reward=float("nan") if failed else reward,
         in_loss=in_loss and not failed,
@@ -76,7 +76,8 @@ def random_batch(
         reward=rng.integers(0, 2, n).astype(np.float32),
         in_loss=np.ones(n, dtype=np.bool_),
         rollout_logp=-rng.exponential(size=tokens).astype(np.float32),
-        weight_version=np.full(n, version, dtype=np.int64),
+        weight_version=np.full(tokens, version, dtype=np.int64),
+        own_context=np.ones(tokens, dtype=np.bool_),
         signals=TokenSignals(
             old_logp=-rng.exponential(size=tokens).astype(np.float32),
             base_logp=-rng.exponential(size=tokens).astype(np.float32),

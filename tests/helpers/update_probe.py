@@ -44,7 +44,8 @@ def batch_of(seed: int) -> Batch:
         reward=np.zeros(8, dtype=np.float32),
         in_loss=np.ones(8, dtype=bool),
         rollout_logp=np.zeros(int(responses.sum()), dtype=np.float32),
-        weight_version=np.zeros(8, dtype=np.int64),
+        weight_version=np.zeros(int(responses.sum()), dtype=np.int64),
+        own_context=np.ones(int(responses.sum()), dtype=bool),
     )
 
 

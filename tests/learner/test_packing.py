@@ -19,7 +19,7 @@ from rlvr.learner.packing import (
     plan_micro_batches,
     shard,
 )
-from rlvr.types import Batch, Group, TokenSignals
+from rlvr.types import Batch, Group, Span, TokenSignals
 from tests.helpers.records import prompt, random_batch, sample
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=25)
@@ -52,6 +52,16 @@ def three_groups() -> tuple[Group, ...]:
     )
 
 
+def test_tokens_carry_the_version_of_their_span():
+    spans = (Span(3, 0), Span(4, 2, own_context=False))
+    own = replace(sample("a/0", (5, 6, 7)), spans=spans)
+    batch = pack([Group(prompt("a"), (own, sample("a/1", (8,), version=4)))])
+    np.testing.assert_array_equal(batch.weight_version, [3, 3, 4, 4])
+    np.testing.assert_array_equal(batch.own_context, [True, True, False, True])
+    np.testing.assert_array_equal(batch.select(np.asarray([1])).weight_version, [4])
+    assert own.weight_version == 3
+
+
 def test_pack_keeps_ids_and_order():
     batch = pack(three_groups())
     assert [ids.tolist() for ids in batch.input_ids] == [
@@ -64,7 +74,8 @@ def test_pack_keeps_ids_and_order():
     np.testing.assert_array_equal(batch.prompt_lengths, [2, 2, 1, 3, 3])
     np.testing.assert_array_equal(batch.response_lengths, [3, 1, 2, 1, 4])
     np.testing.assert_array_equal(batch.group_index, [0, 0, 1, 2, 2])
-    np.testing.assert_array_equal(batch.weight_version, [0, 1, 0, 0, 1])
+    np.testing.assert_array_equal(batch.weight_version, np.repeat([0, 1, 0, 0, 1], [3, 1, 2, 1, 4]))
+    assert batch.own_context.all()
     np.testing.assert_array_equal(batch.in_loss, [True, False, True, True, False])
     np.testing.assert_allclose(batch.advantage, [0.5, -0.5, 1, 2, -2])
     np.testing.assert_allclose(batch.reward, [5, -5, 10, 20, -20])

@@ -17,8 +17,7 @@ from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout.collect import collect, has_signal, next_draw, training_sampling
 from rlvr.rollout.engine import Sampling
 from rlvr.runtime.checkpoint import TrainingState, state_from
-from rlvr.runtime.session import open_source
-from rlvr.types import Group, Prompt, RolloutBatch, Sample, Successes
+from rlvr.types import Group, Prompt, RolloutBatch, Sample, Span, Successes
 from tests.helpers.records import group, prompt, sample
 
 
@@ -56,7 +55,7 @@ class Engines:
                 logprobs=np.zeros(3, dtype=np.float32),
                 text="right" if i < right else "wrong",
                 truncated=False,
-                weight_version=0,
+                spans=(Span(0, 0),),
             )
             for i in range(n)
         ]
@@ -273,21 +272,3 @@ def test_a_curriculum_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
 def test_a_run_without_a_curriculum_knows_nothing():
     batch, _ = run(lambda i: 2)
     assert (batch.successes, batch.skipped) == ({}, 0)
-
-
-@pytest.mark.parametrize("staleness", [1, 3])
-def test_a_curriculum_draws_the_same_however_far_the_learner_is_behind(staleness: int):
-    def asked(behind: int, sampler: str = "prioritized") -> list[list[int]]:
-        cfg = Config(recipe="test", steps=8)
-        cfg.data.prompts_per_step, cfg.rollout.samples_per_prompt, cfg.rollout.staleness = 4, 4, behind
-        cfg.data.sampler = sampler
-        stream = PromptStream("test", EpochSource(tuple(prompt(str(i)) for i in range(12)), seed=1))
-        engines = Engines(lambda i: (0, 2, 4)[i % 3])
-        source = open_source(cfg, engines, Graders(), stream, TrainingState(0, 0, 0, 0.0, 0.0, {}))
-        for step in range(1, 9):
-            source.next(step)
-            source.trained(step)
-        source.close()
-        return [numbers for _, numbers in engines.calls]
-
-    assert asked(staleness) == asked(0) != asked(0, "uniform")

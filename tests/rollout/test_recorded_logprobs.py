@@ -35,11 +35,17 @@ def test_what_would_split_a_prompt_is_named():
 
 
 @pytest.mark.parametrize(
-    ("device", "backend", "one"),
-    [("cpu", "rlvr_gloo", True), ("cuda", "nccl", False), ("cuda", "ipc", True)],
+    ("device", "backend", "on_update", "one"),
+    [
+        ("cpu", "rlvr_gloo", "wait", True),
+        ("cuda", "nccl", "wait", False),
+        ("cuda", "ipc", "wait", True),
+        ("cuda", "nccl", "keep", True),
+        ("cuda", "nccl", "recompute", True),
+    ],
 )
-def test_scheduling_shares_a_process_where_it_must(device, backend, one):
-    assert in_one_process(device, backend) == one
+def test_scheduling_shares_a_process_where_it_must(device, backend, on_update, one):
+    assert in_one_process(device, backend, on_update) == one
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.evaluation import evaluate
 from rlvr.seeding import derived_seed
 from rlvr.stats.accuracy import accuracy_ci95
-from rlvr.types import Group, Prompt
+from rlvr.types import Group, Prompt, Span
 from tests.helpers.records import prompt, sample
 
 TEXTS = {"p": ["right", "right"], "q": ["right", "wrong"], "r": ["none", "right"]}
@@ -119,9 +119,10 @@ class Remote:
         results = [
             GenerationResult(
                 r.key,
-                4,
                 tuple(
-                    Generation(np.asarray([r.prompt_ids[0], i]), np.zeros(2, dtype=np.float32), i == 1)
+                    Generation(
+                        np.asarray([r.prompt_ids[0], i]), np.zeros(2, dtype=np.float32), i == 1, (Span(4, 0),)
+                    )
                     for i in range(r.n)
                 ),
             )

@@ -22,7 +22,7 @@ from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.stats.accuracy import accuracy_ci95
-from rlvr.types import Group, Prompt, Sample
+from rlvr.types import Group, Prompt, Sample, Span
 
 NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
@@ -164,7 +164,7 @@ class Experiment:
                 logprobs=NOT_KEPT,
                 text=text,
                 truncated=response.truncated,
-                weight_version=0,
+                spans=(Span(0, 0),),
             )
             for response, own, text in zip(written, ids, texts, strict=True)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 
 from rlvr.rollout.streaming.bound import Acceptance, last_step, overbooked
@@ -22,15 +22,12 @@ class FlowWindow:
         *,
         want: int,  # groups of a batch
         staleness: int,
-        position: int = 0,  # of the training stream
-        pending: Sequence[int] = (),  # groups before it that an earlier attempt had under way
         next_step: int = 1,
         last: int,  # step of the run
         most_drawn: int,  # decided groups that a batch may cost; then a smaller one is formed
     ) -> None:
         self.want, self.staleness, self.last, self.most_drawn = want, staleness, last, most_drawn
-        self._position, self._next_step = position, next_step
-        self._again = deque(pending)
+        self._opened, self._next_step = 0, next_step
         self._acceptance = Acceptance()
         self._last_steps: dict[int, int] = {}  # of groups under way
         self._undecided: Counter[int] = Counter()  # last step -> groups
@@ -45,10 +42,7 @@ class FlowWindow:
         room = (min(end, self.last) - self._next_step + 1) * self.want
         if self._ready_count + self._acceptance.at_most(undecided) > room:
             return None
-        if self._again:
-            group = self._again.popleft()
-        else:
-            group, self._position = self._position, self._position + 1
+        group, self._opened = self._opened, self._opened + 1
         self._last_steps[group] = end
         self._undecided[end] += 1
         return Opening(group, 0)
@@ -85,9 +79,9 @@ class FlowWindow:
             groups=tuple(chosen),
             dropped=dropped,
             short_of=self.want - len(chosen),
-            position=self._position,
+            position=self._opened,
             rounds=1,
-            pending=(*sorted(self._last_steps), *self._again),
+            pending=tuple(sorted(self._last_steps)),
         )
 
     def _would_lose(self, left: Sequence[int], next_step: int) -> bool:

@@ -11,7 +11,7 @@ class Submit:
     """Have an engine sample these members of a group, with the seeds that these members always have."""
 
     engine: int
-    group: int  # its prompt's position in the training stream
+    group: int  # numbered as they are opened, from 0 or, in rounds, by place in the stream
     samples: tuple[int, ...]  # places in the group
     round: int  # of dynamic sampling, from 0; always 0 in a flow
 
@@ -33,9 +33,9 @@ class Release:
     groups: tuple[int, ...]
     dropped: tuple[int, ...]  # without a signal, or surplus, since the last batch
     short_of: int  # groups missing
-    position: int  # prompts drawn from the training stream once this batch is consumed
+    position: int  # the number of the next group that is opened
     rounds: int
-    pending: tuple[int, ...] = ()  # groups before that position that are in no batch yet
+    pending: tuple[int, ...] = ()  # groups before it that are in no batch yet
 
 
 Action = Submit | Cancel | Release
@@ -50,7 +50,7 @@ class Opening:
 
 
 class Window(Protocol):
-    """Which groups may start, and which of them make up a batch. Groups are numbered by their place in the stream."""
+    """Which groups may start, and which of them make up a batch."""
 
     def open(self, version: int) -> Opening | None:
         """The next group, if one may start on weights of this version."""

@@ -221,12 +221,6 @@ def test_rounds_start_nothing_on_other_weights(version: int) -> None:
     assert RoundsWindow(want=1, max_rounds=1, next_step=2, last=5).open(version) is None
 
 
-def test_a_resumed_flow_starts_with_what_was_under_way() -> None:
-    window = FlowWindow(want=2, staleness=1, position=7, pending=(3, 5), next_step=4, last=9, most_drawn=2)
-    opened = [window.open(3) for _ in range(5)]
-    assert [o.group for o in opened if o] == [3, 5, 7, 8]
-
-
 def seldom_accepted(last: int) -> tuple[FlowWindow, list[int]]:
     """A window whose groups have carried no signal so far, and those that it has under way therefore."""
     window = FlowWindow(want=2, staleness=1, last=last, most_drawn=999)

@@ -1,0 +1,185 @@
+"""Batches from a flow, with engines in memory: nothing lost, the bound kept, pauses, errors and deadlines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rlvr.config import Config
+from rlvr.errors import ActorError, DeadlineError
+from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.rollout.engine import Generation, Slice
+from rlvr.rollout.feed import PromptFeed
+from rlvr.rollout.flow_source import FlowSource
+from rlvr.rollout.stepping import Request
+from rlvr.rollout.streaming.flow import FlowWindow
+from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.types import Prompt, Span
+from tests.helpers.records import prompt
+
+STEPS, WANT, SAMPLES = 6, 3, 2
+
+
+class Stream:
+    """An endless stream: prompt i is called i."""
+
+    def take(self, position: int, count: int) -> list[Prompt]:
+        return [prompt(str(i)) for i in range(position, position + count)]
+
+
+class Graders:
+    """Right is what ends in an even token; of every third group all are."""
+
+    def grade(self, requests: Sequence[GradeRequest]) -> dict[str, Verdict]:
+        return {
+            r.sample_id: Verdict(
+                r.sample_id, Outcome.CORRECT if r.response == "right" else Outcome.WRONG, None, "1", 0.0
+            )
+            for r in requests
+        }
+
+
+class Words:
+    """A tokenizer of two words."""
+
+    def batch_decode(self, ids: list[list[int]], skip_special_tokens: bool = False) -> list[str]:
+        return ["right" if own[-1] == 1 else "wrong" for own in ids]
+
+
+class MemoryLanes:
+    """Engines whose responses take as many slices as their place in the group says."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.version, self.stuck = count, 0, False
+        self.fails: Exception | None = None
+        self.paused = threading.Event()  # set by the test: a slice inside is a fault
+        self._running: list[dict[str, int]] = [{} for _ in range(count)]
+        self._born: dict[str, int] = {}
+        self._under_way: list[int] = []
+
+    def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
+        assert not self.paused.is_set(), "an engine was asked for tokens in a pause"
+        for request in requests:
+            self._running[engine][request.key] = 1 + int(request.key[-1]) * 2
+            self._born[request.key] = self.version
+        self._under_way.append(engine)
+
+    def working(self) -> set[int]:
+        return set(self._under_way)
+
+    def done(self, timeout: float) -> list[tuple[int, Slice]]:
+        if self.fails:
+            raise self.fails
+        if self.stuck:
+            time.sleep(timeout)
+            return []
+        ended, self._under_way = self._under_way, []
+        return [(engine, self._slice(engine)) for engine in ended]
+
+    def _slice(self, engine: int) -> Slice:
+        running = self._running[engine]
+        for key in running:
+            running[key] -= 1
+        keys = [key for key, left in running.items() if left == 0]
+        for key in keys:
+            del running[key]
+        return Slice(tuple((key, self._generation(key)) for key in keys), 0.5, len(running))
+
+    def _generation(self, key: str) -> Generation:
+        group, _, place = key.split("/")
+        right = int(group) % 3 == 0 or place == "0"
+        ids = np.asarray([5, 1 if right else 2])
+        born, now = self._born[key], self.version
+        spans = (Span(born, 0),) if born == now else (Span(born, 0), Span(now, 1))
+        return Generation(ids, np.zeros(2, dtype=np.float32), truncated=False, spans=spans)
+
+
+def config(**rollout: object) -> Config:
+    cfg = Config()
+    settings = {
+        "staleness": 1,
+        "dynamic_sampling": True,
+        "samples_per_prompt": SAMPLES,
+        "deadline_seconds": 5.0,
+    }
+    return replace(
+        cfg,
+        steps=STEPS,
+        data=replace(cfg.data, prompts_per_step=WANT),
+        rollout=replace(cfg.rollout, **settings | rollout),
+    )
+
+
+def open_flow(cfg: Config, lanes: MemoryLanes, position: int = 0, pending: Sequence[int] = ()) -> FlowSource:
+    r = cfg.rollout
+    window = FlowWindow(want=WANT, staleness=r.staleness, last=STEPS, most_drawn=WANT * r.max_rounds)
+    scheduler = Scheduler(window, samples_per_group=SAMPLES, capacity=4)
+    feed = PromptFeed(Stream(), cfg, position=position, pending=pending, known={})
+    return FlowSource(lanes, scheduler, Graders(), feed, Words(), cfg, version=0)
+
+
+@pytest.mark.parametrize("staleness", [1, 3])
+@pytest.mark.parametrize("on_update", ["wait", "keep", "recompute"])
+def test_a_whole_run_loses_and_repeats_nothing_within_the_bound(staleness: int, on_update: str) -> None:
+    lanes = MemoryLanes(2)
+    source = open_flow(config(staleness=staleness, on_update=on_update), lanes)
+    seen: list[str] = []
+    versions = 1
+    try:
+        for step in range(1, STEPS + 1):
+            batch = source.next(step)
+            assert len(batch.groups) == WANT
+            for group in batch.groups:
+                assert int(group.prompt.id) % 3, "a group whose responses are all right carries no signal"
+                for sample in group.samples:
+                    assert 0 <= step - 1 - sample.weight_version <= staleness
+                    versions = max(versions, len(sample.spans))
+            seen += [group.prompt.id for group in (*batch.groups, *batch.dropped)]
+            with source.paused("push"):
+                lanes.paused.set()
+                time.sleep(0.05)
+                lanes.version = step
+                lanes.paused.clear()
+            source.trained(step)
+    finally:
+        source.close()
+    everything = [*seen, *map(str, batch.pending)]
+    assert sorted(map(int, everything)) == list(range(batch.data_position))
+    if on_update == "wait":
+        assert versions == 1, "what is under way is finished by the weights that began it"
+
+
+def test_a_resumed_flow_begins_with_what_was_under_way() -> None:
+    source = open_flow(config(), MemoryLanes(1), position=7, pending=(2, 4))
+    batch = source.next(1)
+    source.close()
+    assert [group.prompt.id for group in batch.groups] == ["2", "4", "7"]
+    assert batch.data_position + len(batch.pending) >= 8
+    assert set(batch.pending) <= set(range(8, batch.data_position))
+
+
+def test_a_failure_of_an_engine_reaches_the_loop() -> None:
+    lanes = MemoryLanes(1)
+    lanes.fails = ActorError("engine-0: the process behind it died")
+    source = open_flow(config(), lanes)
+    with pytest.raises(ActorError, match="engine-0"):
+        source.next(1)
+    with source.paused("push"):
+        pass  # does not wait for a thread that is gone
+    source.close()
+
+
+def test_a_stuck_engine_ends_the_wait_with_what_is_under_way() -> None:
+    lanes = MemoryLanes(1)
+    lanes.stuck = True
+    source = open_flow(config(deadline_seconds=0.1), lanes)
+    with pytest.raises(DeadlineError, match=r"step 1: no batch .* under way: 0/0/0, 0/0/1, 1/1/0"):
+        source.next(1)
+    with pytest.raises(DeadlineError, match=r"push: generation did not pause"), source.paused("push"):
+        pass
+    source.close()
