@@ -22,7 +22,7 @@ class Size:
 
 
 QWEN_1_5B = Size(1536, 8960, 28, 12, 2, 151_936, response_tokens=2048, prompts=8, samples=8)
-SMALL = Size(64, 128, 2, 4, 2, 1024, response_tokens=24, prompts=4, samples=2)
+SMALL = Size(128, 256, 2, 4, 2, 1024, response_tokens=24, prompts=4, samples=2)
 
 
 def random_model(size: Size, folder: Path) -> Path:
