@@ -62,7 +62,7 @@ def _sample(pid: int, over: threading.Event, peaks: dict[str, int], device: dict
         now: dict[str, int] = {}
         for process in processes:
             try:
-                if process.pid not in names:
+                if not names.get(process.pid):  # a worker has its name only once its own program runs
                     names[process.pid] = process.environ().get(ACTOR, "")
                 if name := names[process.pid]:
                     now[name] = now.get(name, 0) + process.memory_full_info().pss

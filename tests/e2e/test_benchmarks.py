@@ -45,7 +45,8 @@ def test_the_gpu_suite_rehearses_on_cpu(tmp_path: Path) -> None:
     assert found["colocated"]["verl"]["timing_s/step"] > 0
     assert found["colocated"]["nemo_rl"]["Tokens/sec/gpu"] > 0
     assert any(line.startswith("learner rank") for line in found["colocated"]["plan"])
-    assert {"engine-0", "learner-0"} <= set(found["colocated"]["memory"]["host GB (proportional set size)"])
+    host = found["colocated"]["memory"]["host GB (proportional set size)"]
+    assert min(host["engine-0"], host["learner-0"]) > 0.2  # torch alone takes that
     assert found["push"]["gloo"]["equal"] is not False
     assert "results in" in told
 
