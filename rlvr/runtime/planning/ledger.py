@@ -143,6 +143,8 @@ def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
     else:  # vLLM repacks matrices for its kernels there; of a tied head it holds both forms
         parts += [
             ("packed head", size * shape.vocabulary * shape.hidden if shape.tied else 0.0),
+            # New weights arrive beside the packed ones, a bucket at a time.
+            ("weights of a push (estimate)", weights + min(weights, float(cfg.sync.bucket_mb << 20))),
             ("process", ENGINE_PROCESS),
         ]
     ranks = cfg.rollout.engines * cfg.rollout.tensor_parallel
