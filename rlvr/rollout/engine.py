@@ -9,7 +9,6 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -193,8 +192,7 @@ class RolloutEngine:
             **_further_arguments(spec),
         )
         self._on_update = spec.on_update
-        read = partial(_generation, recomputes=spec.on_update != "keep")
-        self._loop = StepLoop(self._llm.llm_engine, read)
+        self._loop = StepLoop(self._llm.llm_engine, self._read)
         self._llm.llm_engine.set_weight_version(str(self.version))
         report(READY)
 
@@ -249,6 +247,9 @@ class RolloutEngine:
             )
             # Where running responses keep their old keys and values, new ones must not find these in the cache.
             self._loop.add(request, params, cache_salt=str(self.version))
+
+    def _read(self, completion: Any) -> Generation:
+        return _generation(completion, recomputes=self._on_update != "keep")
 
     def sleep(self, level: int) -> None:
         """Free the KV cache and the weights, which level 1 keeps in host memory; nothing happens on CPU."""

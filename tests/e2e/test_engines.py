@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,20 +13,25 @@ import torch
 from transformers import LlamaForCausalLM
 
 from rlvr import cluster
-from rlvr.config import SyncConfig
+from rlvr.config import Config, SyncConfig
 from rlvr.data.tokenizer import load_tokenizer
-from rlvr.errors import MismatchError
+from rlvr.errors import MismatchError, RemoteError
 from rlvr.learner.packing import pack
 from rlvr.rollout.engine import (
     EngineSpec,
+    Generation,
     GenerationRequest,
     GenerationResult,
     RolloutEngine,
     Sampling,
+    Slice,
     logprobs_mode,
 )
+from rlvr.rollout.stepping import Request
 from rlvr.rollout.stop import Ends
 from rlvr.sync.gate import check_mismatch
+from rlvr.sync.gloo import ParamInfo
+from rlvr.sync.sender import Sender, open_sender
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
 from tests.helpers.models import random_model, save
 
@@ -63,8 +69,35 @@ class Rig:
                 scheduler._preempt_request = counted
             return len(engine.preempted)
 
-        (found,) = cluster.wait([self.engine.__ray_call__.remote(count)], deadline_seconds=60, what="count")
+        return self.inside(count)
+
+    def inside(self, function: Any) -> Any:
+        """What a function of the engine returns, called in its actor."""
+        (found,) = cluster.wait([self.engine.__ray_call__.remote(function)], deadline_seconds=60, what="call")
         return found
+
+    def advance(self, requests: Sequence[Request], seconds: float) -> Slice:
+        """One slice at temperature 1."""
+        sampling = Sampling(1.0, *WHOLE, max_tokens=80)
+        ref = self.engine.advance.remote(list(requests), [], sampling, seconds)
+        return cluster.wait([ref], deadline_seconds=300, what="slice")[0]
+
+    def finish(self, found: dict[str, Generation]) -> dict[str, Generation]:
+        """All that runs, to its end."""
+        while (slice_ := self.advance([], 60)).running or slice_.finished:
+            found |= dict(slice_.finished)
+        return found
+
+
+@pytest.fixture(scope="module")
+def sender(rig: Rig) -> Sender:
+    """Pushes weights as a learner does."""
+    infos = [ParamInfo(name, "float32", tuple(p.shape)) for name, p in rig.model.named_parameters()]
+    return open_sender(Config(recipe="test"), [rig.engine], rank=0, infos=infos, device="cpu")
+
+
+def push(sender: Sender, model: LlamaForCausalLM, version: int) -> None:
+    sender.send(lambda: ((n, p.detach().float()) for n, p in model.named_parameters()), version)
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +321,75 @@ def test_prompts_beyond_the_token_budget_and_preempted_requests(rig: Rig) -> Non
             g.token_ids.tolist() for g in results[i].generations
         ]
     assert rig.preemptions() == between
+
+
+def in_flight(rig: Rig) -> tuple[list[Request], dict[str, Generation]]:
+    """Requests of which some are in the middle of a response, and those that are finished already."""
+    prompts = requests_of([6, 9, 17, 30], samples=1)
+    requests = [Request(f"{p.key}/{i}", p.prompt_ids, p.seed + i) for p in prompts for i in range(4)]
+    first = rig.advance(requests, 60)  # until the first one ends
+    assert first.running > 8
+    return requests, dict(first.finished)
+
+
+def token_log_probs(model: LlamaForCausalLM, prompt: Sequence[int], response: np.ndarray) -> np.ndarray:
+    """[response length] of the model, plainly computed."""
+    ids = torch.tensor([[*prompt, *response.tolist()]])
+    with torch.no_grad():
+        rows = torch.log_softmax(model(ids).logits[0, len(prompt) - 1 : -1], -1)
+    return rows.gather(-1, ids[0, len(prompt) :, None])[:, 0].numpy()
+
+
+def test_new_weights_in_the_middle_of_responses(rig: Rig, sender: Sender) -> None:
+    """Every token carries the version that sampled it and that model's log-prob; only kept keys and values mix two."""
+    other = copy.deepcopy(rig.model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.1)
+    models = {1: rig.model, 2: other, 3: rig.model, 4: other}
+    push(sender, rig.model, 1)
+    for before, mode in ((1, "recompute"), (2, "keep")):
+        rig.inside(lambda engine, mode=mode: setattr(engine, "_on_update", mode))
+        requests, found = in_flight(rig)
+        push(sender, models[before + 1], before + 1)
+        found = rig.finish(found)
+        assert found.keys() == {r.key for r in requests}
+        crossed = 0
+        for request in requests:
+            own = found[request.key]
+            assert [span.version for span in own.spans] in ([before], [before, before + 1])
+            own_model = token_log_probs(models[before], request.prompt_ids, own.token_ids)
+            start = own.spans[-1].start if len(own.spans) == 2 else len(own.token_ids)
+            np.testing.assert_allclose(own.logprobs[:start], own_model[:start], atol=1e-4)
+            new_model = token_log_probs(models[before + 1], request.prompt_ids, own.token_ids)
+            if len(own.spans) == 1:
+                continue
+            crossed += 1
+            gap = np.abs(own.logprobs[start:] - new_model[start:]).max()
+            assert (gap < 1e-4) == own.spans[-1].own_context == (mode == "recompute"), (mode, gap)
+        assert crossed > 4
+
+
+def test_the_same_weights_in_the_middle_change_no_token(rig: Rig, sender: Sender) -> None:
+    """Also after the keys and values were computed again: random numbers go on where they were."""
+    rig.inside(lambda engine: setattr(engine, "_on_update", "recompute"))
+    push(sender, rig.model, 5)
+    requests, found = in_flight(rig)
+    whole = rig.finish(found)
+    _, found = in_flight(rig)
+    push(sender, rig.model, 6)
+    again = rig.finish(found)
+    assert any(len(own.spans) == 2 for own in again.values())
+    for request in requests:
+        assert again[request.key].token_ids.tolist() == whole[request.key].token_ids.tolist()
+
+
+def test_weights_do_not_arrive_under_responses_that_are_to_be_finished_first(
+    rig: Rig, sender: Sender
+) -> None:
+    rig.inside(lambda engine: setattr(engine, "_on_update", "wait"))
+    _, found = in_flight(rig)
+    with pytest.raises(RemoteError, match="requests were still running"):
+        push(sender, rig.model, 7)
+    rig.finish(found)
+    push(sender, rig.model, 7)
