@@ -46,7 +46,7 @@ from rlvr.stats.accuracy import (
     pass_at_k,
 )
 from rlvr.stats.majority import majority_at_k
-from rlvr.types import Group, Problem, Prompt, Sample
+from rlvr.types import Group, Problem, Prompt, Sample, Span
 from tests.helpers.analyze_cases import VOCABULARY, write_responses
 from tests.helpers.cross_parts import BASE, JS, POLICY
 from tests.helpers.sweep_cases import make_run
@@ -148,7 +148,9 @@ class Engines:
             Group(
                 p,
                 tuple(
-                    Sample(f"{key}/{p.id}/{i}", (5,), np.zeros(1, dtype=np.float32), str(i), False, 0)
+                    Sample(
+                        f"{key}/{p.id}/{i}", (5,), np.zeros(1, dtype=np.float32), str(i), False, (Span(0, 0),)
+                    )
                     for i in range(n)
                 ),
             )
