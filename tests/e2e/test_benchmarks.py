@@ -34,7 +34,8 @@ def test_step(tmp_path: Path) -> None:
 def test_the_gpu_suite_rehearses_on_cpu(tmp_path: Path) -> None:
     """All stages, at sizes where nothing that they measure means anything: the suite cannot rot before it has a GPU."""
     told = run(
-        "-m", "benchmarks.gpu_suite", "--cpu", "--out", str(tmp_path), "--folder", str(tmp_path / "work")
+        *("-m", "benchmarks.gpu_suite", "--cpu", "--out", str(tmp_path), "--folder", str(tmp_path / "work")),
+        timeout=1500,
     )
     [file] = tmp_path.glob("gpu_suite_cpu_*.json")
     record = json.loads(file.read_text())
