@@ -24,7 +24,7 @@ class Engine(RolloutEngine):
 
     def start_over(self, spec: EngineSpec) -> None:
         """What the constructor does, once the old model is gone: vLLM takes its groups down with it."""
-        del self._llm
+        del self._loop, self._llm
         gc.collect()
         RolloutEngine.__init__(self, spec)
 
