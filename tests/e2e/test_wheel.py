@@ -69,8 +69,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_the_wheel_installs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"rlvr", wheel.name.split("-py3")[0] + ".dist-info"}
-    recipes = {name.removeprefix("rlvr/") for name in names if name.endswith(".yaml")}
-    assert recipes == {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "recipes").rglob("*.yaml")}
+    data = {name.removeprefix("rlvr/") for name in names if name.endswith(".yaml")}
+    recipes = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "recipes").rglob("*.yaml")}
+    package = REPOSITORY / "rlvr"
+    assert data == recipes | {str(path.relative_to(package)) for path in package.rglob("*.yaml")}
     assert "rlvr/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
