@@ -115,9 +115,8 @@ class RolloutConfig:
     samples_per_prompt: int = 16  # responses in one group
     max_response_tokens: int = 64  # longer responses are cut, which is counted as truncated
     stop: list[str] = field(default_factory=list)  # texts that end a response; they stay part of it
-    stop_token_ids: list[int] = field(
-        default_factory=list
-    )  # the same for tokens, besides the model's end tokens
+    # the same for tokens, besides the model's end tokens
+    stop_token_ids: list[int] = field(default_factory=list)
     min_tokens: int = 0  # of a response, before which nothing ends it
     temperature: float = 1.0  # of sampling, and of the log-probs that training compares
     # Truncation changes what is sampled. Rollout log-probs, ratios and the gate are those of the whole

@@ -202,9 +202,8 @@ class RolloutBatch:
     generated_tokens: int  # all sampled tokens, also of groups that were dropped
     seconds: dict[str, float] = field(default_factory=dict)  # phase name -> seconds spent collecting
     skipped: int = 0  # prompts of the stream that data.sampler passed over
-    successes: Successes = field(
-        default_factory=dict
-    )  # once this batch has been seen; empty for data.sampler=uniform
+    # What is known once this batch has been seen; empty for data.sampler=uniform.
+    successes: Successes = field(default_factory=dict)
     dropped: tuple[Group, ...] = ()  # without a learning signal, or surplus; kept for the sample dump
     pending: tuple[int, ...] = ()  # prompts drawn before `data_position` whose groups are in no batch yet
 

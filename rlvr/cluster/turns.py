@@ -108,8 +108,7 @@ class Turns:
             return Turn.GENERATE
         moves.learner_keep_parameters()
         moves.engines_wake_weights()
-        if (
-            turn is Turn.GENERATE and self._level > 1
-        ):  # nothing new to push, but the sleep dropped the weights
+        # Nothing is new to push then, but the sleep dropped the weights.
+        if turn is Turn.GENERATE and self._level > 1:
             moves.push_again()
         return Turn.PUSH

@@ -21,15 +21,14 @@ from typing import Protocol
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
 from rlvr.errors import DataError
-from rlvr.reward.score import RAW
+from rlvr.reward.score import worth
 from rlvr.seeding import derived_seed
 from rlvr.types import Group, Prompt, Successes
 
 UNIFORM, PRIORITIZED = SAMPLERS = ("uniform", "prioritized")
 MEMORY = 0.5  # of what was known of a problem counts on at its next visit: the policy has moved
-EXPECTED = (
-    0.5  # answers of a group: where fewer of one kind are to be expected, a group will hardly have both
-)
+# Answers of a group: where fewer of one kind are to be expected, a group will hardly have both.
+EXPECTED = 0.5
 VISIT = re.compile(r"#\d+$")  # by which later epochs tell their prompts from those of the first
 DRAWS = 2**31  # values of derived_seed
 
@@ -90,6 +89,11 @@ def standing(right: float, tried: float, samples: int) -> Standing:
     return Standing.HOPELESS if expected < EXPECTED else Standing.OPEN
 
 
+def learnt(known: Successes, groups: Iterable[Group], cfg: Config) -> Successes:
+    """What data.sampler knows once these graded groups have been seen; `uniform` goes by nothing."""
+    return known if cfg.data.sampler == UNIFORM else after(known, groups, cfg.reward.score)
+
+
 def after(known: Successes, groups: Iterable[Group], score: str = "binary") -> Successes:
     """What is known once these graded groups have been seen: (right, tried) of each problem, older visits for less.
 
@@ -100,10 +104,10 @@ def after(known: Successes, groups: Iterable[Group], score: str = "binary") -> S
     for group in groups:
         if not (graded := group.graded):
             continue
-        worth = [s.verdict.credit if score == RAW and s.verdict else float(s.correct) for s in graded]
-        count = len(worth)
-        differ = len(set(worth)) > 1
-        now = min(max(sum(worth), EXPECTED), count - EXPECTED) if differ else count * (worth[0] >= 0.5)
+        credits = [worth(s, score) for s in graded]
+        count = len(credits)
+        differ = len(set(credits)) > 1
+        now = min(max(sum(credits), EXPECTED), count - EXPECTED) if differ else count * (credits[0] >= 0.5)
         right, tried = found.get(problem_id(group.prompt), (0.0, 0.0))
         found[problem_id(group.prompt)] = (MEMORY * right + now, MEMORY * tried + count)
     return found

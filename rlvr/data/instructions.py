@@ -16,17 +16,16 @@ Every prompt belongs either to training or to the held-out set, decided by a has
 overlap. Problem ``i`` of seed ``s`` is a pure function of both: a resumed run sees the same problems.
 """
 
-import hashlib
 import random
 import re
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from rlvr.data.arithmetic import is_held_out
 from rlvr.types import Problem
 
 SOURCE = "instructions"
-HELD_OUT_ONE_IN = 16  # one prompt in 16 is held out
 
 ARTICLES = ("the", "a")
 ADJECTIVES = ("red", "big", "new", "shy", "sad", "wet", "hot", "bad")
@@ -101,11 +100,6 @@ class AnswerStyle:
     forget: float = 0.06  # ... ends as it likes
     forbidden: float = 0.25  # ... uses the word that it should not
     go_on: float = 0.15  # ... does not stop at the end
-
-
-def is_held_out(question: str) -> bool:
-    """Say whether a prompt belongs to the held-out set; a hash of its text decides."""
-    return hashlib.sha256(question.encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
 def sample_instructions(rng: random.Random) -> Instructions:

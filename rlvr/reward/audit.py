@@ -37,9 +37,8 @@ class AuditRow:
     response: str
     label: bool | None
     problem: str
-    columns: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # the whole row, for verifiers that read more of it
+    # the whole row, for verifiers that read more of it
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     def example(self, source: str) -> Example:
         """The row as a verifier sees it."""

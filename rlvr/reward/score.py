@@ -66,6 +66,11 @@ def score_samples(
     )
 
 
+def worth(sample: Sample, score: str) -> float:
+    """What the verifier's word on a graded sample is worth under this reward.score: its credit, or 1 where right."""
+    return sample.verdict.credit if score == RAW and sample.verdict else float(sample.correct)
+
+
 def _too_long(verdict: Verdict) -> Verdict:
     if verdict.correct:
         detail = "right, but truncated at the response limit"

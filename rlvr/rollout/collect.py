@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rlvr.config import Config
-from rlvr.data.curriculum import UNIFORM, after, draw
+from rlvr.data.curriculum import draw, learnt
 from rlvr.data.stream import PromptStream
 from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
-from rlvr.reward.score import RAW, score_groups
+from rlvr.reward.score import score_groups, worth
 from rlvr.rollout.engine import Sampling
 from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.stop import ends_of
+from rlvr.rollout.streaming.rounds import next_draw
 from rlvr.timing import PhaseClock
 from rlvr.types import Group, Prompt, RolloutBatch, Successes
 
@@ -23,17 +23,7 @@ def has_signal(group: Group, score: str = "binary") -> bool:
     """Whether the group's graded samples differ in what the verifier's word is worth, as reward.score has it; if all
     are equal every advantage is 0 (DAPO's condition 0 < correct < n, arXiv 2503.14476, eq. 11). Punishments for
     length do not count."""
-    if score == RAW:
-        return len({s.verdict.credit for s in group.graded if s.verdict is not None}) > 1
-    return len({s.correct for s in group.graded}) > 1
-
-
-def next_draw(missing: int, kept: int, drawn: int, most: int) -> int:
-    """How many prompts to draw next: the missing ones over the acceptance so far, at most `most`."""
-    if drawn == 0:
-        return missing
-    acceptance = max(kept, 1) / drawn
-    return min(most, max(missing, math.ceil(missing / acceptance)))
+    return len({worth(s, score) for s in group.graded}) > 1
 
 
 def training_sampling(cfg: Config) -> Sampling:
@@ -111,7 +101,7 @@ def collect(
         dropped=tuple(dropped + kept[want:]),
         data_position=position,
         skipped=skipped,
-        successes=known if cfg.data.sampler == UNIFORM else after(known, kept + dropped, cfg.reward.score),
+        successes=learnt(known, kept + dropped, cfg),
         prompts_drawn=drawn,
         prompts_kept=len(kept),
         rounds=rounds,

@@ -286,9 +286,8 @@ def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
     arguments = dict(spec.engine_args)
     if spec.can_sleep and spec.device != "cpu":
         arguments["enable_sleep_mode"] = True
-    if (
-        spec.on_update != "wait"
-    ):  # else tokens of the old weights would be counted among those of the new ones
+    # Scheduled ahead, tokens of the old weights would be counted among those of the new ones.
+    if spec.on_update != "wait":
         arguments["async_scheduling"] = False
     if spec.device == "cpu":  # whole prompts only, also when a preempted request is prefilled again
         arguments["enable_chunked_prefill"] = False

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from rlvr.config import Config
-from rlvr.data.curriculum import UNIFORM, Stream, after, draw
+from rlvr.data.curriculum import Stream, draw, learnt
 from rlvr.types import Group, Prompt, Successes
 
 
@@ -32,8 +32,7 @@ class PromptFeed:
 
     def learn(self, groups: Sequence[Group]) -> int:
         """A batch was formed with these graded groups; returns how many prompts were passed over since the last one."""
-        if self._cfg.data.sampler != UNIFORM:
-            self.known = after(self.known, groups, self._cfg.reward.score)
+        self.known = learnt(self.known, groups, self._cfg)
         skipped, self._skipped = self._skipped, 0
         return skipped
 

@@ -168,27 +168,22 @@ class FlowSource:
             self._quiet.set()
 
     def _end_slices(self) -> None:
-        finished: list[tuple[str, Generation]] = []
-        events: list[tuple[int, str]] = []
         for engine, slice_ in self._lanes.done(_POLL_SECONDS):
             self._running[engine] = slice_.running
             self._spent.engine_seconds[engine] += slice_.seconds
-            finished += slice_.finished
-            events += [(engine, key) for key, _ in slice_.finished]
-        if not finished:
-            return
-        samples = samples_of([key for key, _ in finished], [g for _, g in finished], self._tokenizer)
-        for sample in samples:
+            if slice_.finished:
+                self._grade(slice_.finished)
+            for key, _ in slice_.finished:
+                self._follow(self._scheduler.finished(engine, *self._where[key]))
+
+    def _grade(self, finished: Sequence[tuple[str, Generation]]) -> None:
+        requests = []
+        for sample in samples_of([key for key, _ in finished], [g for _, g in finished], self._tokenizer):
             group, place = self._where[sample.id]
-            self._growing[group].samples[place] = sample
-        requests = [
-            request
-            for sample in samples
-            for request in Group(self._growing[self._where[sample.id][0]].prompt, (sample,)).grade_requests()
-        ]
+            growing = self._growing[group]
+            growing.samples[place] = sample
+            requests += growing.prompt.problem.grade_requests([(sample.id, sample.text)])
         self._grading[self._grader.submit(self._graders.grade, requests)] = Stopwatch()
-        for engine, key in events:
-            self._follow(self._scheduler.finished(engine, *self._where[key]))
 
     def _end_grading(self) -> None:
         for future in [future for future in self._grading if future.done()]:
@@ -217,6 +212,9 @@ class FlowSource:
                 self._cancelled[action.engine] += [self._key(action.group, i) for i in action.samples]
             else:
                 self._batches.put(self._batch(action))
+                if action.step == self._cfg.steps:  # nobody waits for what still runs
+                    self._requests.clear()
+                    self._follow(self._scheduler.stopped())
 
     def _submit(self, action: Submit) -> None:
         if action.group not in self._growing:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rlvr import cluster
 from rlvr.config import ClusterConfig
 from tests.helpers.disks import small_disk
+
+if TYPE_CHECKING:
+    from tests.helpers.shared_processes import SharedProcesses
 
 # The files that take longest, so that no worker is left with one when the others are done. While the first compiles
 # DeepSpeed's operation, where nobody has yet, the second does not need it.
@@ -36,6 +40,16 @@ def ray_cluster() -> Iterator[cluster.Cluster]:
     """A local Ray with room for a handful of actors."""
     yield cluster.start(ClusterConfig(), actors=8)
     cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def processes(ray_cluster: cluster.Cluster) -> Iterator[SharedProcesses]:
+    """Engines and ranks of which each process serves all tests of a file."""
+    from tests.helpers.shared_processes import SharedProcesses  # which imports torch
+
+    made = SharedProcesses()
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlvr import cluster
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, SyncConfig
 from rlvr.data.templates import tokenize
@@ -33,14 +31,6 @@ pytestmark = pytest.mark.e2e
 AGREE = 1e-4  # nats, the mean over tokens
 STEPS = 2
 QUESTION = "how many seconds are in " + "three and " * 12 + "four minutes"
-
-
-@pytest.fixture(scope="module")
-def processes(ray_cluster: cluster.Cluster) -> Iterator[SharedProcesses]:
-    """One engine and three ranks, shared by all families."""
-    made = SharedProcesses()
-    yield made
-    made.end()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr import cluster
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
@@ -100,14 +98,6 @@ def plain_two_steps(cfg: Config, folder: str = "builtin") -> tuple[list[float], 
 @pytest.fixture(scope="module")
 def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
     return plain_two_steps(config())
-
-
-@pytest.fixture(scope="module")
-def processes(ray_cluster: cluster.Cluster) -> Iterator[SharedProcesses]:
-    """Shared by all learners of this file."""
-    made = SharedProcesses()
-    yield made
-    made.end()
 
 
 @pytest.fixture

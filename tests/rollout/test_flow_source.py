@@ -57,6 +57,7 @@ class MemoryLanes:
     def __init__(self, count: int) -> None:
         self.count, self.version, self.stuck = count, 0, False
         self.fails: Exception | None = None
+        self.endless = ""  # a group whose responses do not end
         self.paused = threading.Event()  # set by the test: a slice inside is a fault
         self._running: list[dict[str, int]] = [{} for _ in range(count)]
         self._born: dict[str, int] = {}
@@ -64,13 +65,19 @@ class MemoryLanes:
 
     def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
         assert not self.paused.is_set(), "an engine was asked for tokens in a pause"
+        for key in cancelled:
+            del self._running[engine][key]
         for request in requests:
-            self._running[engine][request.key] = 1 + int(request.key[-1]) * 2
+            endless = request.key.split("/")[0] == self.endless
+            self._running[engine][request.key] = 10**9 if endless else 1 + int(request.key[-1]) * 2
             self._born[request.key] = self.version
         self._under_way.append(engine)
 
     def working(self) -> set[int]:
         return set(self._under_way)
+
+    def running(self, engine: int) -> int:
+        return len(self._running[engine])
 
     def done(self, timeout: float) -> list[tuple[int, Slice]]:
         if self.fails:
@@ -161,6 +168,23 @@ def test_a_resumed_flow_begins_with_what_was_under_way() -> None:
     assert [group.prompt.id for group in batch.groups] == ["2", "4", "7"]
     assert batch.data_position + len(batch.pending) >= 8
     assert set(batch.pending) <= set(range(8, batch.data_position))
+
+
+def test_what_still_runs_after_the_last_batch_is_cancelled() -> None:
+    cfg, lanes = replace(config(), steps=1), MemoryLanes(1)
+    lanes.endless = "1"
+    scheduler = Scheduler(
+        FlowWindow(want=2, staleness=1, last=1, most_drawn=1), samples_per_group=SAMPLES, capacity=4
+    )
+    feed = PromptFeed(Stream(), cfg, position=0, known={})
+    source = FlowSource(lanes, scheduler, Graders(), feed, Words(), cfg, version=0)
+    batch = source.next(1)
+    assert ([g.prompt.id for g in batch.dropped], batch.short_of, batch.pending) == (["0"], 2, (1,))
+    end = time.monotonic() + 60
+    while lanes.running(0):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    source.close()
 
 
 def test_a_failure_of_an_engine_reaches_the_loop() -> None:

@@ -46,9 +46,8 @@ class Engine:
     tokens: float = 0.0  # decoded by a sample that runs since the start
     since: float = 0.0  # the time at which `tokens` was true
     paused_until: float = 0.0
-    running: list[tuple[float, int, int]] = field(
-        default_factory=list
-    )  # heap of (ends at this token, group, sample)
+    # heap of (ends at this token, group, sample)
+    running: list[tuple[float, int, int]] = field(default_factory=list)
     waiting: deque[tuple[int, int]] = field(default_factory=deque)  # (group, sample)
     busy: float = 0.0  # slot-seconds
     due: int = 0  # number of the event at which its next sample is finished; earlier ones are outdated
