@@ -43,7 +43,7 @@ slow: $(STAMP)  ## the pure tests that make fast leaves out
 # start or end are waited for, so that it keeps less than one core busy. Commands that share the cores compute with one
 # thread each: two that wait for one another burn both.
 e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 3 --dist loadfile --no-loadscope-reorder --durations 25
 
 test: lint fast slow e2e  ## all of it, cheapest first
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from typing import Any
 
+from rlvr import interrupts
 from rlvr.errors import ActorError, DeadlineError, PausedError, RlvrError
 
 EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
@@ -18,13 +17,12 @@ class readable_errors:
     """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130."""
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, _interrupt)
+        interrupts.listen()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         # An interrupt inside a library can come out as that library's own error.
-        if error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted.is_set()):
+        if error is not None and (isinstance(error, KeyboardInterrupt) or interrupts.asked()):
+            interrupts.settle()
             print("\nstopped by the user", file=sys.stderr)
             sys.exit(130)
         if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
@@ -39,11 +37,3 @@ def exit_code(error: RlvrError) -> int:
     if isinstance(error, PausedError):
         return EXIT_PAUSED
     return EXIT_LOST if isinstance(error, ActorError | DeadlineError) else 1
-
-
-_interrupted = threading.Event()
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    _interrupted.set()
-    raise KeyboardInterrupt

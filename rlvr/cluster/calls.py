@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
+from rlvr import interrupts
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import in_words
 from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError
@@ -43,6 +44,7 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
     pending = {ref: call for call in calls for ref in call.refs}
     results: dict[Ref[R], R] = {}
     while pending:
+        interrupts.check()
         next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
         left = max(0.0, next_due.deadline_seconds - waited.seconds)
         done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
@@ -61,6 +63,7 @@ def first_done(refs: Sequence[Ref[R]], *, timeout: float, what: str) -> list[tup
     """Results of the calls that are done, after waiting at most so long for the first; raises as `wait_together`."""
     import ray
 
+    interrupts.check()
     if not refs:
         return []
     done, rest = ray.wait(list(refs), num_returns=1, timeout=timeout, fetch_local=False)

@@ -1,0 +1,71 @@
+"""Interrupts that nobody sees the first time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from rlvr import interrupts
+from rlvr.cli.exits import readable_errors
+
+
+class Swallowing:
+    """What is interrupted in here goes nowhere: Python only prints a line about it."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.listen()
+    yield
+    interrupts.settle()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_swallowed_interrupt_is_raised_at_the_next_look() -> None:
+    interrupts.check()
+    Swallowing()
+    assert interrupts.asked()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
+
+
+def ending(looked: list[str]) -> None:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        interrupts.check()
+        looked.append("while it ends")
+        try:
+            raise ValueError
+        except ValueError:
+            interrupts.check()
+            looked.append("in an error on the way")
+
+
+def test_what_ends_because_of_it_is_not_interrupted_again() -> None:
+    looked: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        ending(looked)
+    assert looked == ["while it ends", "in an error on the way"]
+
+
+def command() -> None:
+    with readable_errors():
+        Swallowing()
+        raise ValueError("what a library makes of it")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_command_says_it_once_and_is_done_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="130"):
+        command()
+    assert capsys.readouterr().err.endswith("\nstopped by the user\n")
+    interrupts.check()
