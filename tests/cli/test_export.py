@@ -15,6 +15,7 @@ from rlvr.data.tokenizer import model_folder
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.folder import RunFolder
+from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training
 
@@ -44,11 +45,21 @@ def run_with_checkpoint(root: Path, *, step: int = 4, model: str = "builtin", ze
     return save_checkpoint(folder, state, cfg, save_learner)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_checkpoint_becomes_a_folder_that_transformers_loads(tmp_path, tied):
-    base = tied_model(tmp_path / "base", "qwen2") if tied else "builtin"
+@pytest.mark.parametrize(
+    "family", ["builtin", "tied", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES)]
+)
+def test_a_checkpoint_becomes_a_folder_that_transformers_loads(tmp_path, family):
+    if family in FAMILIES:
+        base = make_model(FAMILIES[family], tmp_path / "base")
+    else:
+        base = tied_model(tmp_path / "base", "qwen2") if family == "tied" else "builtin"
     checkpoint = run_with_checkpoint(tmp_path, model=base)
     target = export(checkpoint, tmp_path / "out")
+    ends = [
+        AutoModelForCausalLM.from_pretrained(f).generation_config.eos_token_id
+        for f in (target, model_folder(base))
+    ]
+    assert ends[0] == ends[1]
     assert target == tmp_path / "out"
     found, started_from = weights(target), weights(model_folder(base))
     assert set(found) == set(started_from)
