@@ -189,7 +189,11 @@ class LossConfig:
     kl: str = "off"  # off | k1 | k2 | k3: penalty against the base model
     kl_coef: float = 0.0  # weight of the KL penalty in the loss
     rollout_correction: float | None = None  # cap of the weight old policy / rollout engine; null: off
-    rollout_correction_mode: str = "truncate"  # truncate (TIS) | mask (MIS): what is above the cap
+    # of the weight above the cap: truncate (TIS), mask (MIS: weight 0) or reject (0 there, 1 elsewhere)
+    rollout_correction_mode: str = "truncate"
+    # token | sequence (product over the response) | geometric (its geometric mean): what one weight stands for
+    rollout_correction_level: str = "token"
+    rollout_correction_floor: float = 0.0  # mask and reject: below it as above the cap; 0: none
 
 
 @dataclass

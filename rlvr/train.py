@@ -13,6 +13,7 @@ from rlvr.advantage.token import token_advantage
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import PausedError
+from rlvr.learner.correction import correction_metrics
 from rlvr.learner.packing import pack
 from rlvr.metrics import source_metrics, step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
@@ -58,7 +59,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             s.push(step)  # 9: weights to the engines
         s.source.trained(step)
         metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh)
-        s.tracker.step(step, metrics | source_metrics(rollout, s.mixture))
+        s.tracker.step(step, metrics | source_metrics(rollout, s.mixture) | correction_metrics(batch, cfg))
         s.dump(step, groups, rollout.dropped)
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:

@@ -142,6 +142,27 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
         "loss.rollout_correction_mode=mask: .*set loss.rollout_correction=2",
         {"loss__rollout_correction_mode": "mask"},
     ),
+    (
+        "loss.rollout_correction_level=sequence: .*set loss.rollout_correction=2",
+        {"loss__rollout_correction_level": "sequence"},
+    ),
+    (
+        "loss.rollout_correction_floor=0.5: .*set loss.rollout_correction=2",
+        {"loss__rollout_correction_floor": 0.5},
+    ),
+    (
+        "loss.rollout_correction_floor=0.5 with loss.rollout_correction_mode=truncate",
+        {"loss__rollout_correction": 2.0, "loss__rollout_correction_floor": 0.5},
+    ),
+    (
+        "loss.rollout_correction_floor=3: above the cap loss.rollout_correction=2",
+        {
+            "loss__rollout_correction": 2.0,
+            "loss__rollout_correction_mode": "mask",
+            "loss__rollout_correction_floor": 3.0,
+        },
+    ),
+    ("loss.rollout_correction_level=batch", {"loss__rollout_correction_level": "batch"}),
     ("loss.rollout_correction: .*top_k", {"loss__rollout_correction": 2.0, "rollout__top_k": 50}),
     ("engine_args.enable_chunked_prefill=true", {"rollout__engine_args": {"enable_chunked_prefill": True}}),
     (
@@ -213,6 +234,12 @@ def test_contradictions_name_their_key(said, changes):
         {"reward__overlong": "off", "reward__overlong_cache": 999},
         {"loss__rollout_correction": 2.0},
         {"loss__rollout_correction": 2.0, "loss__rollout_correction_mode": "mask"},
+        {
+            "loss__rollout_correction": 2.0,
+            "loss__rollout_correction_mode": "reject",
+            "loss__rollout_correction_level": "geometric",
+            "loss__rollout_correction_floor": 0.5,
+        },
         {"eval__temperature": 0.0, "eval__samples_per_prompt": 1},
         {"rollout__temperature": 1.6, "rollout__top_p": 0.3, "rollout__top_k": 3},
         {"rollout__engine_args": {"enable_chunked_prefill": False, "max_num_batched_tokens": 128}},

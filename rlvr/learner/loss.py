@@ -15,6 +15,8 @@ from torch import Tensor
 from rlvr.config import LossConfig
 from rlvr.dotted import find_named, require_record
 from rlvr.errors import PluginError
+from rlvr.learner.correction import correction_weights
+from rlvr.learner.sequences import sequence_mean
 
 # exp(20) is far beyond every clip bound and keeps an fp32 ratio, and its product with an advantage, finite
 MAX_LOG_RATIO = 20.0
@@ -70,15 +72,6 @@ def k3(log_ratio: Tensor) -> Tensor:
 
 OFF = "off"  # loss.kl without an estimator
 KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
-
-
-def sequence_mean(values: Tensor, sequence: Tensor) -> Tensor:
-    """[t] every token's value replaced by the mean over its sequence, differentiable."""
-    _, index = torch.unique(sequence, return_inverse=True)
-    count = int(index.max()) + 1 if len(index) else 0
-    total = values.new_zeros(count).index_add(0, index, values)
-    tokens = values.new_zeros(count).index_add(0, index, torch.ones_like(values))
-    return (total / tokens)[index]
 
 
 def token_ratio(log_ratio: Tensor, sequence: Tensor) -> Tensor:
@@ -153,20 +146,6 @@ def build_objective(name: str) -> Objective:
     return objective
 
 
-def truncated(ratio: Tensor, cap: float) -> Tensor:
-    """min(r, cap): truncated importance sampling (TIS)."""
-    return ratio.clamp(max=cap)
-
-
-def masked(ratio: Tensor, cap: float) -> Tensor:
-    """r where it is at most the cap, 0 beyond: such a token is not learned from (MIS)."""
-    return torch.where(ratio > cap, torch.zeros_like(ratio), ratio)
-
-
-# (old policy over rollout engine [t], loss.rollout_correction) -> weight of the surrogate [t]
-CORRECTIONS: dict[str, Callable[[Tensor, float], Tensor]] = {"truncate": truncated, "mask": masked}
-
-
 def rollout_correction(tokens: LossInput, cfg: LossConfig) -> Tensor | None:
     """[t] constants by which the surrogate makes up for what sampled the tokens; None where loss.rollout_correction is.
 
@@ -177,8 +156,7 @@ def rollout_correction(tokens: LossInput, cfg: LossConfig) -> Tensor | None:
         return None
     if tokens.rollout_logp is None:
         raise ValueError("loss.rollout_correction needs the rollout log-probs of the batch")
-    ratio = torch.exp(tokens.old_logp - tokens.rollout_logp)
-    return CORRECTIONS[cfg.rollout_correction_mode](ratio, cfg.rollout_correction).detach()
+    return correction_weights(tokens.old_logp - tokens.rollout_logp, tokens.sequence, cfg)
 
 
 def base_penalty(tokens: LossInput, kind: str) -> Tensor | None:

@@ -87,7 +87,14 @@ NOT_OF_EVALUATION = KeySet(
     )
 )
 # Weight of old policy over rollout engine: belongs to how a run samples (staleness), not to its algorithm.
-CORRECTION = KeySet(("loss.rollout_correction", "loss.rollout_correction_mode"))
+CORRECTION = KeySet(
+    (
+        "loss.rollout_correction",
+        "loss.rollout_correction_mode",
+        "loss.rollout_correction_level",
+        "loss.rollout_correction_floor",
+    )
+)
 # A control: what it has from its own recipe (the algorithm, and its place on disk), ...
 OF_THE_RECIPE = KeySet(
     (

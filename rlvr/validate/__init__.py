@@ -18,7 +18,8 @@ from rlvr.data.curriculum import SAMPLERS, UNIFORM
 from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
-from rlvr.learner.loss import CORRECTIONS, KL_ESTIMATORS, OFF, RATIOS, build_objective
+from rlvr.learner.correction import CORRECTIONS, LEVELS
+from rlvr.learner.loss import KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.packing import AGGREGATIONS
 from rlvr.reward.extract import POLICIES
 from rlvr.rollout.engine import split_prompts
@@ -27,6 +28,7 @@ from rlvr.rollout.stop import stop_problems
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.batch import BatchPlan, batch_plan
+from rlvr.validate.correction import correction_problems
 from rlvr.validate.grading import grading_problems
 from rlvr.validate.ranges import out_of_range, value_at
 from rlvr.validate.sources import source_problems
@@ -46,6 +48,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.aggregation": tuple(AGGREGATIONS),
     "loss.kl": (OFF, *KL_ESTIMATORS),
     "loss.rollout_correction_mode": tuple(CORRECTIONS),
+    "loss.rollout_correction_level": tuple(LEVELS),
     "learner.offload_optimizer": ("none", "cpu"),
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
@@ -90,6 +93,7 @@ AT_LEAST: dict[str, float] = {
     "loss.clip_low": 0,
     "loss.clip_high": 0,
     "loss.kl_coef": 0,
+    "loss.rollout_correction_floor": 0,
     "eval.every": 0,
     "eval.samples_per_prompt": 1,
     "eval.temperature": 0,
@@ -225,7 +229,7 @@ def _lengths(cfg: Config) -> list[str]:
 
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
-    found = grading_problems(cfg)
+    found = grading_problems(cfg) + correction_problems(cfg)
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
     if cfg.learner.offload_optimizer != "none" and cfg.learner.zero_stage == 0:
@@ -237,11 +241,6 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "
             "neither (kl=off kl_coef=0)"
-        )
-    if cfg.loss.rollout_correction is None and cfg.loss.rollout_correction_mode != "truncate":
-        found.append(
-            f"loss.rollout_correction_mode={cfg.loss.rollout_correction_mode}: without a cap nothing is corrected; set "
-            "loss.rollout_correction=2 or leave it out"
         )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
@@ -276,10 +275,6 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
             "nll, sampled ones with clip or cispo (recipe=sft sets both)"
         )
-    if cfg.rollout.answers is not None and cfg.loss.rollout_correction is not None:
-        found.append(
-            "loss.rollout_correction: given answers (rollout.answers) have no rollout log-probs; set it to null"
-        )
     if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
         found.append(
             "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
@@ -295,13 +290,6 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
-    truncates = cfg.rollout.top_p < 1 or cfg.rollout.top_k > 0 or cfg.rollout.min_tokens > 0
-    if truncates and cfg.loss.rollout_correction is not None:
-        found.append(
-            "loss.rollout_correction: it needs the log-probs of the distribution that was sampled; with truncated "
-            "sampling (top_p < 1, top_k or min_tokens) those of the whole one are recorded; sample with top_p=1 "
-            "top_k=-1 min_tokens=0"
-        )
     return found + _devices(cfg)
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import rlvr.metrics
 import rlvr.runtime.tracking
+from rlvr.config import Config, LossConfig
+from rlvr.learner.correction import LEVELS, correction_metrics
 from rlvr.metrics import curriculum_metrics, source_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from tests.helpers.pages import DOCS
-from tests.helpers.records import group, rollout_of
+from tests.helpers.records import group, random_batch, rollout_of
 
 # The first evaluation and the first step of a run of recipe=dapo_divweight with the built-in model, as it wrote them.
 RUN = Path(__file__).parent / "metrics.jsonl"
@@ -23,6 +25,7 @@ PLACES = {
     "outcome": [outcome.value for outcome in Outcome],
     "set": ["arithmetic_heldout"],
     "source": ["test"],  # of tests.helpers.records
+    "level": list(LEVELS),
 }
 
 
@@ -56,12 +59,22 @@ def test_every_name_in_the_code_is_explained() -> None:
         assert sorted(plain - page) == []
 
 
+def names_of_a_correction() -> set[str]:
+    cfg = Config(recipe="x", loss=LossConfig(rollout_correction=2.0))
+    return set(correction_metrics(random_batch([2], [3]), cfg))
+
+
+def test_every_number_of_a_correction_is_explained() -> None:
+    assert names_of_a_correction() <= names_on_the_page()
+
+
 def test_nothing_is_explained_that_no_run_writes() -> None:
     written = {name for row in rows_of_the_run().values() for name in row}
     written |= source_metrics(rollout_of([group("p", [0.0, 1.0])]), ["test"]).keys()
     written |= curriculum_metrics(
         replace(rollout_of([group("p", [0.0, 1.0])]), successes={"p": (1, 2)})
     ).keys()
+    written |= names_of_a_correction()
     other_signals = SIGNALS - STEP_SIGNALS - {"old_logp", "js_base", "entropy"}  # which that run did not need
     rest = {name for name in names_on_the_page() - written if name.partition("/")[0] not in other_signals}
     # Outcomes that did not occur in that evaluation have no line there, and its verifier gives no scores.

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.config import LossConfig
-from rlvr.learner.loss import LossInput, policy_loss, sequence_mean
+from rlvr.learner.correction import LEVELS
+from rlvr.learner.loss import LossInput, policy_loss
+from rlvr.learner.sequences import sequence_mean
 from tests.helpers.loss_cases import EVERY_LOSS, KLS, OBJECTIVES, RATIOS, SUPERVISED, gradient, one_token
 from tests.helpers.records import random_tokens
 
@@ -164,9 +166,10 @@ def test_clip_gradient_equals_finite_differences(ratio, kl):
     lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6),
     cut=st.integers(0, 6),
     which=st.sampled_from(EVERY_LOSS),
+    level=st.sampled_from(list(LEVELS)),
     seed=st.integers(0, 1000),
 )
-def test_loss_and_gradient_add_up_over_micro_batches(lengths, cut, which, seed):
+def test_loss_and_gradient_add_up_over_micro_batches(lengths, cut, which, level, seed):
     objective, ratio, kl = which
     cfg = LossConfig(
         objective=objective,
@@ -174,6 +177,7 @@ def test_loss_and_gradient_add_up_over_micro_batches(lengths, cut, which, seed):
         kl=kl,
         kl_coef=0.0 if kl == "off" else 0.1,
         rollout_correction=1.5,
+        rollout_correction_level=level,
     )
     whole = random_tokens(lengths, seed=seed)
     border = sum(lengths[:cut])
