@@ -281,6 +281,7 @@ class TrackingConfig:
     project: str = "rlvr"  # name of the project in wandb
     group: str | None = None  # name of the group in wandb; a sweep sets its folder's
     tags: list[str] = field(default_factory=list)  # of the run in wandb; a sweep adds its own
+    tensorboard: bool = False  # event files in <run>/tensorboard; needs the package tensorboard
     # Token signals to log besides those needed, such as js_base.
     signals: list[str] = field(default_factory=list)
     console: str = "auto"  # auto | live | plain | off

@@ -87,7 +87,7 @@ def start_actors(
             engines.sleep(cfg.cluster.sleep_level)
         learner = LearnerGroup(spec, rank_bundles)
         graders = stack.enter_context(open_graders(cfg, folder))
-        tracker.open_wandb()
+        tracker.open_boards()
         learner_versions, engine_versions = cluster.wait_together(learner.starting, engines.starting)
     if cfg.cluster.colocate:
         engines.turns = learner.turns = Turns(

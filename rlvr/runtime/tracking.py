@@ -1,4 +1,4 @@
-"""What one sees while a run goes on: the console, metrics.jsonl and wandb."""
+"""What one sees while a run goes on: the console, metrics.jsonl, wandb and TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rlvr.config import Config
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.tensorboard_run import TensorboardRun
 from rlvr.runtime.waiting import StartConsole
 from rlvr.runtime.wandb_run import WandbRun
 
@@ -20,7 +21,7 @@ PHASES = ("generate", "reward", "score", "update", "push")
 
 
 class Tracker:
-    """Writes every metric to metrics.jsonl, to the console, and to wandb if configured.
+    """Writes every metric to metrics.jsonl, to the console, and to wandb and TensorBoard if configured.
 
     `start` shows what the run waits for, until the first step; `goes_on`: the run continues just after the last step
     that it has recorded.
@@ -45,11 +46,13 @@ class Tracker:
             )
             self._task = self._progress.add_task("", total=cfg.steps, completed=self._done_before, left="")
         self._goes_on = goes_on
-        self._wandb: WandbRun | None = None
+        self._boards: list[WandbRun | TensorboardRun] = []
 
-    def open_wandb(self) -> None:
-        """Begin the run on wandb, which takes seconds: best while the actors start."""
-        self._wandb = WandbRun(self._cfg, self._folder, self.note, goes_on=self._goes_on)
+    def open_boards(self) -> None:
+        """Begin the run on wandb and TensorBoard, which takes seconds: best while the actors start."""
+        self._boards.append(WandbRun(self._cfg, self._folder, self.note, goes_on=self._goes_on))
+        if self._cfg.tracking.tensorboard:
+            self._boards.append(TensorboardRun(self._folder, self._done_before + 1, self.note))
 
     @contextmanager
     def phase(self, what: str, *, announce: bool = False) -> Iterator[None]:
@@ -67,8 +70,8 @@ class Tracker:
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Record one training step."""
         self._folder.append_metrics({"step": step, "kind": "train", **metrics})
-        if self._wandb is not None:
-            self._wandb.log(metrics, step)
+        for board in self._boards:
+            board.log(metrics, step)
         self._recent.append(metrics["seconds/step"])
         left = self._time_left(step)
         self._start.close()
@@ -96,8 +99,8 @@ class Tracker:
                 + (f", failed {failed}" if failed else "")
             )
         self._folder.append_metrics({"step": step, "kind": "eval", **row})
-        if self._wandb is not None:
-            self._wandb.log(row, step)
+        for board in self._boards:
+            board.log(row, step)
 
     def _time_left(self, step: int) -> str:
         """At the pace of the latest steps; evaluations and checkpoints come on top."""
@@ -110,8 +113,8 @@ class Tracker:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        if self._wandb is not None:
-            self._wandb.close(summary)
+        for board in self._boards:
+            board.close(summary)
 
 
 def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> str:

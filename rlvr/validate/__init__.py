@@ -5,6 +5,7 @@ Everything here runs before a process is started. Each problem names the key, th
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable
 
@@ -166,6 +167,11 @@ def _values(cfg: Config) -> list[str]:
     if unknown := set(cfg.tracking.signals) - (SIGNALS - STEP_SIGNALS):
         found.append(
             f"tracking.signals: no {sorted(unknown)}; use {', '.join(sorted(SIGNALS - STEP_SIGNALS))}"
+        )
+    if cfg.tracking.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        found.append(
+            "tracking.tensorboard=true: the package tensorboard is not installed; "
+            'pip install "rlvr[tensorboard]", or leave the key out'
         )
     if not cfg.data.eval:
         found.append("data.eval: name at least one set; a run reports its accuracy before and after")

@@ -28,7 +28,7 @@ def cfg(monkeypatch: pytest.MonkeyPatch) -> Config:
 def opened(cfg: Config, folder: RunFolder, first_step: int = 1, *, goes_on: bool = False) -> Tracker:
     """A tracker whose run on wandb has begun."""
     tracker = Tracker(cfg, folder, first_step, StartConsole(cfg.tracking.console, dict), goes_on=goes_on)
-    tracker.open_wandb()
+    tracker.open_boards()
     return tracker
 
 
@@ -79,7 +79,7 @@ def test_wandb_itself_takes_it(tmp_path: Path, cfg: Config):
     folder.create(cfg)
     tracker = opened(cfg, folder)
     try:
-        run = tracker._wandb._run
+        run = tracker._boards[0]._run
         assert (run.name, run.group, set(run.tags)) == ("mine", "alpha_scale", {"alpha=10", "seed=3"})
         tracker.evaluation(0, ())
     finally:
