@@ -5,7 +5,8 @@
 
 Runs of `recipe=dapo` on the first so many problems of the built-in task, pairs that differ in the sampler alone, one
 pair a seed. An accepted group has answers both right and wrong; dynamic sampling trains on these and throws the others
-away. Writes benchmarks/results/curriculum-<date>.json. Run folders are kept, and finished runs are not repeated.
+away. Writes benchmarks/results/curriculum-<date>.json. Run folders are kept: finished runs are not repeated, and one
+that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def train(sampler: str, seed: int, steps: int, limit: int, folder: Path) -> Path:
-    """The folder of a finished run."""
+    """The folder of a run that has taken so many steps."""
     name = f"{sampler}-{seed}"
-    if not (folder / name / "summary.json").exists():
+    if not finished(folder / name, steps):
         subprocess.run(
             [
                 *(sys.executable, "-m", "rlvr.train", "recipe=dapo", f"seed={seed}", f"steps={steps}"),
@@ -42,13 +43,19 @@ def train(sampler: str, seed: int, steps: int, limit: int, folder: Path) -> Path
                     "eval.samples_per_prompt=2",
                     "data.eval=[{name:arithmetic_heldout,limit:100}]",
                 ),
-                *("sync.preflight=false", "run.save_every=0", "run.export=false"),
+                *("sync.preflight=false", "run.save_every=4", "run.resume=auto", "run.export=false"),
                 *("tracking.wandb=off", "tracking.console=off", "cluster.cpus=1"),
                 *(f"run.root={folder}", f"run.name={name}"),
             ],
             check=True,
         )
     return folder / name
+
+
+def finished(run: Path, steps: int) -> bool:
+    """Whether the run has taken all its steps; one that took fewer goes on."""
+    summary = run / "summary.json"
+    return summary.exists() and json.loads(summary.read_text())["steps"] >= steps
 
 
 def accepted_groups(run: Path) -> int:
@@ -84,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure every pair, print the table and write the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--limit", type=int, default=64, help="problems to train on")
     parser.add_argument("--folder", type=Path, default=Path("runs/curriculum"))
     parser.add_argument("--no-file", action="store_true", help="print only")

@@ -6,7 +6,8 @@
 A record holds, to the last digit, the quickstart's metrics and the hash of its samples, a small sweep's report, the
 findings' figures, and the grader's verdicts on public problem files (`--problems`, a folder of jsonl files). It depends
 on the machine's arithmetic: compare records of one machine and one set of versions. Parts that lie in the folder
-already are not run again. Ends with 1 where something differs.
+already are not run again. Ends with 1 where something differs. What only the new record has, such as a new metric, is
+named and is no difference.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SWEEP = (
     "data.eval=[{name:arithmetic_heldout,limit:32}]",
 )
 SHOWN = 20  # differences printed for each part
+ABSENT = "absent"  # stands for what a record does not have
 
 
 def run_parts(folder: Path) -> None:
@@ -109,10 +111,10 @@ def verdicts(problems: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted place, old, new) of each leaf that differs; what only one record has counts as well."""
+    """(dotted place, old, new) of each leaf that differs; what only one record has is ABSENT in the other."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(key), new.get(key), f"{where}{key}.")
+            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{where}{key}.")
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from differences(a, b, f"{where}{number}.")
@@ -121,11 +123,14 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any,
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> int:
-    """Print what differs, part by part; returns how many numbers do."""
+    """Print what differs, part by part, and what is new; returns how many numbers differ."""
     total = 0
     for part in new:
-        found = list(differences(old.get(part), new[part]))
+        everything = list(differences(old.get(part, ABSENT), new[part]))
+        found = [(place, a, b) for place, a, b in everything if a != ABSENT]
         print(f"{part}: {len(found) or 'no'} differences")
+        if added := sorted({place.rpartition(".")[2] for place, a, _ in everything if a == ABSENT}):
+            print(f"  new: {', '.join(added)}")
         for place, a, b in found[:SHOWN]:
             print(f"  {place}: {a} -> {b}")
         if len(found) > SHOWN:

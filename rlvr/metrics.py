@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from rlvr.data.curriculum import count_standings
 from rlvr.reward.verdict import Outcome
+from rlvr.stats.concentration import effective_ratio, gini, top_share
 from rlvr.timing import PhaseClock
 from rlvr.types import Batch, Floats, RolloutBatch, StepStats
 
 PERCENTILES = (50, 90, 95, 99)
 WEIGHT_PERCENTILES = (1, 5, 10, *PERCENTILES)  # a weighting may act by what it takes away
+TOP_SHARES = (1, 5, 20)  # of the tokens, in percent
 # Metrics that depend on the clock and so differ between two runs of the same configuration.
 TIMING_PREFIXES = ("seconds/", "rate/")
 
@@ -127,6 +129,34 @@ def source_metrics(rollout: RolloutBatch, sources: Sequence[str]) -> dict[str, f
             f"source/{name}/failed": float(len(samples) - len(graded)),
         }
     return metrics
+
+
+def concentration_metrics(
+    rollout: RolloutBatch, batch: Batch, gradients: NDArray[np.float64], sources: Sequence[str]
+) -> dict[str, float]:
+    """How few tokens of the batch carry the weights and the gradient, over all of the loss and by source of a mixture.
+
+    `gradients` [T] are the sizes of the tokens' gradients. A number that is not defined, where all are 0, is missing.
+    """
+    in_loss = batch.in_loss[batch.sequence_of_token]
+    metrics = _concentration(batch, gradients, in_loss)
+    of_group = np.asarray([g.prompt.problem.source for g in rollout.groups])
+    for name in sources:
+        own = in_loss & (of_group == name)[batch.group_index[batch.sequence_of_token]]
+        metrics |= {f"source/{name}/{k}": v for k, v in _concentration(batch, gradients, own).items()}
+        if total := gradients[in_loss].sum():
+            metrics[f"source/{name}/gradient/share"] = float(gradients[own].sum() / total)
+    return metrics
+
+
+def _concentration(
+    batch: Batch, gradients: NDArray[np.float64], chosen: NDArray[np.bool_]
+) -> dict[str, float]:
+    found = {f"gradient/top{p}": top_share(gradients[chosen], p / 100) for p in TOP_SHARES}
+    if batch.token_weight is not None:
+        weights = batch.token_weight[chosen]
+        found |= {"token_weight/gini": gini(weights), "token_weight/effective": effective_ratio(weights)}
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def _outcomes(rollout: RolloutBatch) -> dict[str, float]:

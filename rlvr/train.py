@@ -14,8 +14,9 @@ from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import PausedError
 from rlvr.learner.correction import correction_metrics
+from rlvr.learner.gradients import gradient_norms
 from rlvr.learner.packing import pack
-from rlvr.metrics import source_metrics, step_metrics
+from rlvr.metrics import concentration_metrics, source_metrics, step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.evaluation import EvalReport, evaluate
 from rlvr.runtime.folder import Summary
@@ -59,6 +60,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             s.push(step)  # 9: weights to the engines
         s.source.trained(step)
         metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh)
+        metrics |= concentration_metrics(rollout, batch, gradient_norms(batch, cfg), s.mixture)
         s.tracker.step(step, metrics | source_metrics(rollout, s.mixture) | correction_metrics(batch, cfg))
         s.dump(step, groups, rollout.dropped)
         version, state = step, s.advance(state, step, rollout, mismatch)

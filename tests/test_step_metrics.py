@@ -10,9 +10,18 @@ import pytest
 from rlvr.config import SyncConfig
 from rlvr.errors import MismatchError
 from rlvr.learner.packing import pack
-from rlvr.metrics import PERCENTILES, comparable, logprob_mismatch, source_metrics, staleness, step_metrics
+from rlvr.metrics import (
+    PERCENTILES,
+    comparable,
+    concentration_metrics,
+    logprob_mismatch,
+    source_metrics,
+    staleness,
+    step_metrics,
+)
 from rlvr.reward.verdict import Outcome
 from rlvr.runtime.tracking import step_line
+from rlvr.stats.concentration import effective_ratio, gini
 from rlvr.sync.gate import check_mismatch
 from rlvr.timing import PhaseClock
 from rlvr.types import Batch, Group, StepStats, TokenSignals
@@ -264,4 +273,27 @@ def test_each_source_of_a_mixture_has_its_own_figures():
     assert "acc 0.500  len" in step_line(1, 2, METRICS_OF_A_LINE, "")
 
 
-METRICS_OF_A_LINE = {"reward/mean": 0.0, "accuracy": 0.5, "length/mean": 1.0, "rate/tokens_per_second": 1.0}
+def test_concentration_is_that_of_the_loss_tokens_and_of_each_source():
+    kept = [of_source("a", [1.0, 0.0], [2, 3]), of_source("b", [0.0, 1.0], [1, 4])]
+    weights, gradients = np.arange(10, dtype=np.float32), np.asarray([5, 3, 2, 2, 2, 10, 1, 2, 3, 0.0])
+    batch = replace(pack(kept), in_loss=np.asarray([True, True, False, True]), token_weight=weights)
+    found = concentration_metrics(rollout_of(kept), batch, gradients, ["a", "b", "c"])
+    own = {"": [0, 1, 2, 3, 4, 6, 7, 8, 9], "source/a/": [0, 1, 2, 3, 4], "source/b/": [6, 7, 8, 9]}
+    expected = {
+        "source/a/gradient/share": 14 / 20,
+        "source/b/gradient/share": 6 / 20,
+        "source/c/gradient/share": 0,
+    }
+    for prefix, tokens in own.items():
+        expected[f"{prefix}token_weight/gini"] = gini(weights[tokens])
+        expected[f"{prefix}token_weight/effective"] = effective_ratio(weights[tokens])
+        for percent, count in ((1, 1), (5, 1), (20, 2 if not prefix else 1)):
+            largest = sorted(gradients[tokens])[-count:]
+            expected[f"{prefix}gradient/top{percent}"] = sum(largest) / sum(gradients[tokens])
+    assert found == pytest.approx(expected)
+    assert concentration_metrics(rollout_of(kept), pack(kept), np.zeros(10), ["a"]) == {}
+    line = step_line(1, 2, METRICS_OF_A_LINE | found, "")
+    assert f"weights gini {found['token_weight/gini']:.3f}  gradient top 5% {5 / 20:.2f}  0 tok/s" in line
+
+
+METRICS_OF_A_LINE = {"reward/mean": 0.0, "accuracy": 0.5, "length/mean": 1.0, "rate/tokens_per_second": 0.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ class Fingerprint:
     ids: str
     prompts: str  # token ids: question, template and tokenizer
     answers: str  # gold answers
+    # Every column of the rows, which verifiers may read; None: of a checkpoint written before there was this field.
+    columns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,16 @@ def data_seen(content: dict[str, Any]) -> DataSeen:
 
 def fingerprint(prompts: Iterable[Prompt], size: int | None) -> Fingerprint:
     """The fingerprint of prompts in their order."""
-    ids, tokens, answers = (blake2b(digest_size=8) for _ in range(3))
+    ids, tokens, answers, columns = (blake2b(digest_size=8) for _ in range(4))
     for prompt in prompts:
         for digest, content in (
             (ids, prompt.id.encode(errors="surrogatepass")),
             (tokens, array("q", prompt.token_ids).tobytes()),
             (answers, prompt.problem.answer.encode(errors="surrogatepass")),
+            (columns, json.dumps(prompt.problem.columns, sort_keys=True).encode()),
         ):
             digest.update(len(content).to_bytes(8, "little") + content)
-    return Fingerprint(size, ids.hexdigest(), tokens.hexdigest(), answers.hexdigest())
+    return Fingerprint(size, *(digest.hexdigest() for digest in (ids, tokens, answers, columns)))
 
 
 def what_changed(old: Fingerprint, new: Fingerprint) -> str:
@@ -62,4 +66,7 @@ def what_changed(old: Fingerprint, new: Fingerprint) -> str:
         ("its gold answers", old.answers != new.answers),
     )
     changed = [name for name, differs in parts if differs]
+    # Questions and answers stand in columns, too.
+    if not changed and None not in (old.columns, new.columns) and old.columns != new.columns:
+        changed = ["other columns of its rows, which verifiers may read"]
     return f"changed: {', '.join(changed)}" if changed else ""

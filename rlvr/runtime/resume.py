@@ -103,8 +103,18 @@ def _container(cfg: Config | SourceConfig) -> Any:
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted key, old value, new value) of every leaf in which two nested dictionaries differ."""
+    """(dotted key, old value, new value) of every leaf in which two nested dictionaries differ.
+
+    Lists of as many dictionaries (sources, evaluation sets) are compared one by one, by their place from 0.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(set(old) | set(new))
         return [d for k in keys for d in differences(old.get(k), new.get(k), f"{prefix}{k}.")]
+    if _records(old) and _records(new) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [d for place, (a, b) in pairs for d in differences(a, b, f"{prefix}{place}.")]
     return [] if old == new else [(prefix.rstrip("."), old, new)]
+
+
+def _records(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)

@@ -131,6 +131,10 @@ def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> st
     if "js_base/p50" in metrics:
         marks = "/".join(f"{metrics[f'js_base/p{p}']:.3f}" for p in (50, 95, 99))
         parts.append(f"JS p50/95/99 {marks}")
+    if "token_weight/gini" in metrics:
+        parts.append(f"weights gini {metrics['token_weight/gini']:.3f}")
+    if "gradient/top5" in metrics:
+        parts.append(f"gradient top 5% {metrics['gradient/top5']:.2f}")
     if "mismatch/mean" in metrics:
         parts.append(f"mismatch {metrics['mismatch/mean']:.1e}")
     elif metrics.get("mismatch/compared_tokens") == 0:

@@ -8,11 +8,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 import rlvr.metrics
 import rlvr.runtime.tracking
 from rlvr.config import Config, LossConfig
 from rlvr.learner.correction import LEVELS, correction_metrics
-from rlvr.metrics import curriculum_metrics, source_metrics
+from rlvr.metrics import concentration_metrics, curriculum_metrics, source_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from tests.helpers.pages import DOCS
@@ -75,6 +77,9 @@ def test_nothing_is_explained_that_no_run_writes() -> None:
         replace(rollout_of([group("p", [0.0, 1.0])]), successes={"p": (1, 2)})
     ).keys()
     written |= names_of_a_correction()
+    batch, rollout = random_batch([2, 2], [3, 3]), rollout_of([group("p", [0.0, 1.0])])
+    batch = replace(batch, token_weight=batch.signals.js_base)
+    written |= concentration_metrics(rollout, batch, np.ones(6), ["test"]).keys()
     other_signals = SIGNALS - STEP_SIGNALS - {"old_logp", "js_base", "entropy"}  # which that run did not need
     rest = {name for name in names_on_the_page() - written if name.partition("/")[0] not in other_signals}
     # Outcomes that did not occur in that evaluation have no line there, and its verifier gives no scores.

@@ -84,4 +84,6 @@ def test_record_compares_with_itself() -> None:
     assert compare(record, record) == 0
     other = {**record, "sweep": {"0": [1, 3]}}
     assert compare(record, other) == 1
+    more = {**record, "sweep": {**record["sweep"], "1": [1]}}
+    assert (compare(record, more), compare(more, record)) == (0, 1)  # only what is lost is a difference
     assert list(differences(record, other)) == [("sweep.0.1", 2, 3)]

@@ -79,7 +79,8 @@ def _metrics(rng: np.random.Generator, step: int) -> dict[str, float]:
     names = (
         "accuracy", "reward/mean", "js_base/mean", "js_base/p50", "js_base/p95", "js_base/p99", "token_weight/mean",
         "entropy/mean", "length/mean", "length/max", "grad_norm", "clip/high", "clip/low", "mismatch/mean",
-        "mismatch/max", "seconds/step",
+        "mismatch/max", "seconds/step", "token_weight/gini", "token_weight/effective", "gradient/top1",
+        "gradient/top5", "gradient/top20",
     )  # fmt: skip
     return {name: float(rng.random()) for name in names} | {"tokens/trained": 100.0 * step}
 

@@ -72,6 +72,8 @@ def train_row(step: int, js: float | None, seed: int) -> dict[str, Any]:
         "length/mean": 20.0 + seed,
     }
     row |= {f"entropy/{mark}": 0.5 for mark in MARKS} | {f"token_weight/{mark}": 1.0 for mark in WEIGHT_MARKS}
+    row |= {"token_weight/gini": 0.25, "token_weight/effective": 0.75}
+    row |= {f"gradient/top{percent}": 0.5 + 0.01 * percent for percent in (1, 5, 20)}
     if js is not None:
         row |= {f"js_base/{mark}": js * step * rank for rank, mark in enumerate(MARKS, start=1)}
     return row

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -18,14 +20,14 @@ from rlvr.runtime.beginning import find_start
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import read_inputs
-from rlvr.runtime.resume import check_data, differences, of_today
+from rlvr.runtime.resume import check_data, differences, of_today, refuse_changes
 from rlvr.runtime.session import open_session
 
 ROWS = [{"question": f"{i}+1=?", "answer": str(i + 1), "id": f"r{i}"} for i in range(6)]
 CHECKPOINT = Path("runs/mine/checkpoints/step_000020")
 
 
-def write(path: Path, rows: list[dict[str, str]]) -> None:
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -51,6 +53,7 @@ def seen(cfg: Config) -> DataSeen:
         ([{**ROWS[0], "answer": "7"}, *ROWS[1:]], "changed: its gold answers$"),
         ([{**ROWS[0], "question": "0+2=?"}, *ROWS[1:]], "changed: its prompts"),
         ([{**ROWS[0], "id": "other"}, *ROWS[1:]], "changed: the ids or the order of its problems$"),
+        ([*ROWS[:5], {**ROWS[5], "tests": ["1"]}], "changed: other columns of its rows, which verifiers may"),
         (
             [*ROWS[1:], ROWS[0]],
             "changed: the ids or the order of its problems, its prompts .*its gold answers",
@@ -80,6 +83,52 @@ def test_the_source_of_a_mixture_that_changed_is_named(cfg):
     with pytest.raises(ConfigError, match=r"data\.train mine \(.*\): it had 6 .*, has 5\. Put") as error:
         check_data(CHECKPOINT, before, seen(cfg), cfg)
     assert "arithmetic" not in str(error.value)
+
+
+def test_columns_that_a_verifier_reads_are_part_of_the_data(cfg):
+    write(Path(cfg.data.train.path), [{**row, "tests": {"b": [1], "a": None}} for row in ROWS])
+    before = seen(cfg)
+    write(Path(cfg.data.train.path), [{**row, "tests": {"a": None, "b": [1]}} for row in ROWS])
+    assert check_data(CHECKPOINT, before, seen(cfg), cfg) == []
+    write(Path(cfg.data.train.path), [{**row, "tests": {"b": [2], "a": None}} for row in ROWS])
+    with pytest.raises(ConfigError, match=r"data\.train mine \(.*\): changed: other columns"):
+        check_data(CHECKPOINT, before, seen(cfg), cfg)
+
+
+def test_a_checkpoint_that_knows_no_columns_says_nothing_of_them(cfg):
+    before = seen(cfg)
+    old = asdict(before)
+    for one in (old["training"], *old["eval_sets"].values()):
+        del one["columns"]
+    write(Path(cfg.data.train.path), [{**ROWS[0], "tests": "1"}, *ROWS[1:]])
+    assert check_data(CHECKPOINT, data_seen(old), seen(cfg), cfg) == []
+
+
+OTHER = {"dict": {"a": 1}, "int": 3, "float": 0.25, "bool": False, "str": "other"}  # by what a key takes
+
+
+def others(record: Any) -> list[tuple[str, Any]]:
+    """Every key of a section, but those that are sections themselves, with a value that it does not have."""
+    keys = [key for key in fields(record) if "SourceConfig" not in str(key.type)]
+    return [(key.name, next(OTHER[kind] for kind in OTHER if kind in str(key.type))) for key in keys]
+
+
+@pytest.mark.parametrize("place", ["data", "data.train", "data.train.sources.1", "data.eval.0"])
+def test_every_key_that_says_what_a_row_is_stays_as_it_was(cfg, place):
+    cfg.data.train = SourceConfig(name="both", sources=[cfg.data.train, SourceConfig(name="arithmetic")])
+    cfg = OmegaConf.structured(cfg)
+    saved = OmegaConf.to_container(cfg)
+    refuse_changes(CHECKPOINT, saved, cfg)
+    section = OmegaConf.to_object(cfg)
+    for step in place.split("."):
+        section = section[int(step)] if step.isdigit() else getattr(section, step)
+    tried = others(section)
+    assert len(tried) >= 13
+    for key, value in tried:
+        changed = copy.deepcopy(cfg)
+        OmegaConf.update(changed, f"{place}.{key}", value)
+        with pytest.raises(ConfigError, match=rf"configuration: {re.escape(f'{place}.{key}')}[ .]"):
+            refuse_changes(CHECKPOINT, saved, changed)
 
 
 def test_settings_written_before_sources_had_a_weight_are_read(cfg):

@@ -10,6 +10,7 @@ from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_co
 from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.sweep.training import (
+    CONCENTRATION,
     DIVERGENCE,
     ENTROPY,
     MARKS,
@@ -159,6 +160,19 @@ def weight_table(found: SweepResult) -> TextTable:
         found.trained,
         ("condition", lambda one: one.condition),
         *_late_means(names | {"entropy mean": ENTROPY}),
+    )
+
+
+def concentration_table(found: SweepResult) -> TextTable:
+    """How few tokens carried the weights and the gradient at the end of training."""
+    heads = ("Gini of the weights", "effective tokens", "gradient of top 1 %", "top 5 %", "top 20 %")
+    return text_table(
+        "How few tokens carry the weights and the gradient, over the last fifth of the steps: mean over seeds of the "
+        "weights' Gini coefficient, of the effective share of tokens (sum w)^2 / (T sum w^2), and of the share of the "
+        "tokens' gradient norms that the largest have.",
+        found.trained,
+        ("condition", lambda one: one.condition),
+        *_late_means(dict(zip(heads, CONCENTRATION, strict=True))),
     )
 
 

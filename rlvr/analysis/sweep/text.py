@@ -11,14 +11,15 @@ import pyarrow as pa
 from rlvr.analysis.sweep import tables
 from rlvr.analysis.sweep.compare import ConditionResult, ranking
 from rlvr.analysis.sweep.tables import SweepResult
-from rlvr.analysis.sweep.training import DIVERGENCE, ENTROPY, WEIGHT
+from rlvr.analysis.sweep.training import CONCENTRATION, DIVERGENCE, ENTROPY, WEIGHT
 from rlvr.analysis.tables import TextTable, as_csv
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 
 _NO_GAIN = PairedDifference(math.nan, math.nan, math.nan, math.nan, 0, None)
 _NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
-CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGHT)  # of training, by step
+# Of training, by step.
+CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGHT, *CONCENTRATION)
 
 
 def markdown(found: SweepResult) -> str:
@@ -33,6 +34,7 @@ def markdown(found: SweepResult) -> str:
     lines += ["", "## Divergence, weight, entropy", *_table(tables.divergence_table(found))]
     lines += [
         *_table(tables.weight_table(found)),
+        *_table(tables.concentration_table(found)),
         "",
         "## Time and tokens",
         *_table(tables.cost_table(found)),
@@ -73,7 +75,7 @@ def training_csv(found: SweepResult) -> str:
             values |= {key: value for key, value in mean.items() if key != f"{name}_seeds"}
         values |= {"total_seconds": one.total_seconds, "total_tokens": one.total_tokens}
         values["tokens_per_second"] = one.tokens_per_second
-        for metric in (*DIVERGENCE, *WEIGHT, ENTROPY):
+        for metric in (*DIVERGENCE, *WEIGHT, ENTROPY, *CONCENTRATION):
             values |= _named(metric, one.ending.get(metric, _NO_MEAN))
         lines.append(values)
     return _csv(lines)

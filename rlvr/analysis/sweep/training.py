@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from rlvr.analysis.sweep.compare import LEAST_SEEDS
 from rlvr.analysis.sweep.runs import FinishedRun
-from rlvr.metrics import PERCENTILES, WEIGHT_PERCENTILES
+from rlvr.metrics import PERCENTILES, TOP_SHARES, WEIGHT_PERCENTILES
 from rlvr.stats.seeds import SeedMean, seed_mean
 
 MARKS = ("mean", *(f"p{p}" for p in PERCENTILES))
 DIVERGENCE = tuple(f"js_base/{mark}" for mark in MARKS)
 WEIGHT_MARKS = ("mean", *(f"p{p}" for p in WEIGHT_PERCENTILES))
 WEIGHT = tuple(f"token_weight/{mark}" for mark in WEIGHT_MARKS)
+CONCENTRATION = ("token_weight/gini", "token_weight/effective", *(f"gradient/top{p}" for p in TOP_SHARES))
 ENTROPY = "entropy/mean"
 LAST_PART = 5  # the end of training is the last fifth of the steps
 
@@ -79,7 +80,7 @@ def trained(runs: Sequence[FinishedRun], condition: str) -> Trained:
     own = [run for run in runs if run.condition == condition]
     late = {
         metric: [mean for run in own if (mean := _late_mean(run, metric)) is not None]
-        for metric in (*DIVERGENCE, *WEIGHT, ENTROPY)
+        for metric in (*DIVERGENCE, *WEIGHT, *CONCENTRATION, ENTROPY)
     }
     seconds, tokens = sum(run.train_seconds for run in own), sum(run.tokens for run in own)
     return Trained(
