@@ -161,13 +161,17 @@ class RewardConfig:
     overlong: str = "off"  # off | soft: DAPO's soft overlong punishment
     overlong_cache: int = 16  # tokens before the response limit over which the punishment grows to -1
     overlong_filter: bool = False  # take truncated samples out of the loss
+    length: str = "off"  # off | kimi | efficient: what a response's length earns or costs beside its group's
+    length_coef: float = (
+        0.0  # kimi: weight of its term; efficient: the share of the reward that it can take (alpha)
+    )
 
 
 @dataclass
 class AdvantageConfig:
     """Group estimator and token-advantage plug-in."""
 
-    # grpo | dr_grpo | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples, or
+    # grpo | dr_grpo | gpg | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples, or
     # package.module:attribute of your own
     estimator: str = "grpo"
     ddof: int = 0  # grpo's standard deviation divides by n - ddof: 0, or 1 as TRL, verl and OpenRLHF have it
@@ -180,14 +184,21 @@ class AdvantageConfig:
 class LossConfig:
     """The surrogate objective."""
 
-    # clip (PPO/GRPO/DAPO) | cispo | nll (supervised; ignores advantages), or package.module:attribute of your own
+    # clip (PPO/GRPO/DAPO) | dual_clip | unbounded_positive | cispo | gpg | sapo | gmpo | dppo_tv | dppo_kl | nll
+    # (supervised; ignores advantages), or package.module:attribute of your own
     objective: str = "clip"
-    ratio: str = "token"  # token | sequence (GSPO)
+    options: dict[str, Any] = field(default_factory=dict)  # of the objective, such as ceiling of dual_clip
+    ratio: str = "token"  # token | sequence (GSPO-token) | sequence_joint (GSPO)
     clip_low: float = 0.2  # the ratio is clipped below 1 - clip_low
     clip_high: float = 0.2  # larger than clip_low: DAPO's clip-higher
     aggregation: str = "token_mean"  # token_mean | sequence_mean | constant_length
     kl: str = "off"  # off | k1 | k2 | k3: penalty against the base model
-    kl_coef: float = 0.0  # weight of the KL penalty in the loss
+    kl_coef: float = 0.0  # weight of the KL penalty
+    kl_in: str = "loss"  # loss | reward: the policy's KL over a response, subtracted from its reward
+    entropy_coef: float = 0.0  # weight of the entropy bonus; with entropy_target, the one it starts from
+    # Mean entropy in nats below which the bonus grows by entropy_step a step, and above which it shrinks; null: fixed
+    entropy_target: float | None = None
+    entropy_step: float = 0.005  # change of entropy_coef a step, where there is a target
     rollout_correction: float | None = None  # cap of the weight old policy / rollout engine; null: off
     # of the weight above the cap: truncate (TIS), mask (MIS: weight 0) or reject (0 there, 1 elsewhere)
     rollout_correction_mode: str = "truncate"

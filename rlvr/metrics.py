@@ -96,6 +96,8 @@ def step_metrics(
         "tokens/generated": float(rollout.generated_tokens),
         "mismatch/compared_tokens": float(compared_tokens(fresh, version).sum()),
     }
+    if stats.entropy_coef is not None:
+        metrics["entropy/coef"] = stats.entropy_coef
     if mismatch is not None:
         metrics |= {"mismatch/mean": mismatch[0], "mismatch/max": mismatch[1]}
     metrics |= _outcomes(rollout) | curriculum_metrics(rollout)

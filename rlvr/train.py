@@ -15,6 +15,7 @@ from rlvr.config import Config
 from rlvr.errors import PausedError
 from rlvr.learner.correction import correction_metrics
 from rlvr.learner.gradients import gradient_norms
+from rlvr.learner.kl_reward import penalised_advantage
 from rlvr.learner.packing import pack
 from rlvr.metrics import concentration_metrics, source_metrics, step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
@@ -48,6 +49,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
+            groups, batch = penalised_advantage(groups, batch, cfg)  # where the KL is in the reward
             fresh = s.to_compare(batch, step)
         mismatch = check_mismatch(fresh, version, cfg.sync, cfg.model.dtype, s.tracker.note)
         with clock.phase("advantage"):  # 7: the plug-in, one number per token

@@ -342,3 +342,4 @@ class StepStats:
     kl_base: float  # mean KL penalty estimate against the base, 0 when off
     updates: int
     micro_batches: int  # per rank, all updates together
+    entropy_coef: float | None = None  # weight of the entropy bonus; None where there is none

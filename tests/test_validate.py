@@ -47,7 +47,7 @@ def test_unknown_choices_are_refused(key):
     assert all(choice in said for choice in CHOICES[key])
 
 
-@pytest.mark.parametrize("key", [*PLUG_INS, "advantage.token"])
+@pytest.mark.parametrize("key", [*PLUG_INS, "loss.objective", "advantage.token"])
 def test_unknown_plug_ins_are_refused_in_the_same_words(key):
     assert re.fullmatch(
         rf"{re.escape(key)}=nonsense: unknown; use one of \w+.* or package\.module:attribute of your own",
@@ -63,7 +63,7 @@ def test_unknown_plug_ins_are_refused_in_the_same_words(key):
     [
         ("advantage.estimator", r"it is int, which cannot be called; expected a function \(groups, cfg\)"),
         ("rollout.answers", r"it is int, which cannot be called; expected a function \(problem, random\)"),
-        ("loss.objective", r"it is int; expected rlvr\.learner\.loss\.Objective"),
+        ("loss.objective", r"it is int; expected rlvr\.learner\.objectives\.contract\.Objective"),
         ("data.template", r"it is int; expected rlvr\.data\.templates\.Template"),
     ],
 )
@@ -117,6 +117,21 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ),
     ("loss.kl=k3 with loss.kl_coef=0", {"loss__kl": "k3"}),
     ("loss.kl=off with loss.kl_coef=0.1", {"loss__kl_coef": 0.1}),
+    ("loss.kl_in=reward with loss.kl=off", {"loss__kl_in": "reward"}),
+    (
+        "loss.kl_in=reward with advantage.estimator=reinforce_pp_global",
+        {
+            "loss__kl": "k1",
+            "loss__kl_coef": 0.1,
+            "loss__kl_in": "reward",
+            "advantage__estimator": "reinforce_pp_global",
+        },
+    ),
+    ("loss.objective=gmpo with loss.ratio=sequence", {"loss__objective": "gmpo", "loss__ratio": "sequence"}),
+    ("reward.length=kimi with reward.length_coef=0", {"reward__length": "kimi"}),
+    ("reward.length=off with reward.length_coef=0.5", {"reward__length_coef": 0.5}),
+    ("reward.length_coef=2", {"reward__length": "efficient", "reward__length_coef": 2.0}),
+    ("loss.options: clip has no ceiling", {"loss__options": {"ceiling": 3.0}}),
     (
         "advantage.normalize=true",
         {

@@ -23,9 +23,11 @@ from rlvr.cluster.machine import free_port
 from rlvr.learner.causal_lm import in_checkpoint_format
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
+from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import (
+    MicroBatch,
     MicroPlan,
     micro_batch,
     mini_batches,
@@ -35,7 +37,7 @@ from rlvr.learner.packing import (
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.spec import LearnerSpec
-from rlvr.learner.update import UpdateContext, accumulate, totals
+from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.sync.client import TransferHandle
 from rlvr.sync.gloo import ParamInfo
 from rlvr.sync.sender import Sender
@@ -52,6 +54,7 @@ class Learner:
         self.update = 0  # optimiser updates done since the start of the run
         self._norm = float("nan")  # of the last update's gradient, where we clip it ourselves
         self._fp32_sum: Fp32GradientSum | None = None
+        self._entropy = EntropyControl.start(self.cfg.loss)
         self._sender: Sender | None = None
 
     def address(self) -> tuple[str, int]:
@@ -202,6 +205,8 @@ class Learner:
     ) -> tuple[StepStats, float]:
         """Run the batch's optimiser updates: numbers summed over ranks, and the seconds taken."""
         watch = Stopwatch()
+        if lr_scale > 0:  # a step that is to change nothing does not change the control either
+            self._entropy = self._entropy.after(batch)
         updates = mini_batches(batch.size, self.cfg.learner.updates_per_step, seed)
         count, reports = Counter("learns", len(updates), "updates"), []
         for rows in updates:
@@ -218,6 +223,7 @@ class Learner:
             ratio_max=max(r.ratio_max for r in reports),
             updates=len(reports),
             micro_batches=sum(r.micro_batches for r in reports),
+            entropy_coef=self._entropy.logged,
         )
         return stats, watch.seconds
 
@@ -232,7 +238,7 @@ class Learner:
             for kind in (self.cfg.loss.aggregation, "token_mean")
         )
         context = UpdateContext(
-            self.cfg.loss,
+            self._entropy.applied_to(self.cfg.loss),
             self.spec.plugin,
             loss_weights,
             self.world,
@@ -243,7 +249,8 @@ class Learner:
         )
         self.engine.train()
         plans = self._plan(batch, rows)
-        terms = accumulate(batch, plans, self.engine, self._backward, context)
+        forward = self._with_entropy if context.loss.entropy_coef else self.engine
+        terms = accumulate(batch, plans, forward, self._backward, context)
         if self._fp32_sum is not None:
             self._fp32_sum.give()
         self.engine.step()
@@ -257,6 +264,9 @@ class Learner:
             updates=1,
             micro_batches=len(plans),
         )
+
+    def _with_entropy(self, micro: MicroBatch) -> TokenOutputs:
+        return TokenOutputs(*self.engine(micro, self.policy.with_entropy(micro)))
 
     def _backward(self, loss: torch.Tensor) -> None:
         self.engine.backward(loss)
@@ -357,6 +367,8 @@ class Learner:
     def save(self, folder: str) -> None:
         """Write policy and optimiser state below `folder` (all ranks take part)."""
         client_state = {"update": self.update, "torch_rng": torch.get_rng_state()}
+        if self._entropy.target is not None:
+            client_state["entropy_coef"] = self._entropy.coefficient
         self.engine.save_checkpoint(folder, tag="deepspeed", client_state=client_state, save_latest=False)
 
     def load(self, folder: str) -> None:
@@ -377,6 +389,8 @@ class Learner:
             raise CheckpointError("DeepSpeed found no checkpoint to load")
         self.update = state["update"]
         torch.set_rng_state(state["torch_rng"])
+        if self._entropy.target is not None:
+            self._entropy = self._entropy.at(state["entropy_coef"])
         # DeepSpeed and torch have put back the values of the checkpoint; a resumed run may have others.
         for group in self.optimizer.param_groups:
             group["weight_decay"] = self.cfg.learner.weight_decay

@@ -30,7 +30,7 @@ def gradient_norms(batch: Batch, cfg: Config) -> NDArray[np.float64]:
         batch, np.arange(batch.size), cfg.loss.aggregation, cfg.rollout.max_response_tokens
     )
     surprise = -np.expm1(np.minimum(batch.signals.old_logp.astype(np.float64), 0.0))
-    reads_advantages = build_objective(cfg.loss.objective).reads_advantages
+    reads_advantages = build_objective(cfg.loss.objective, cfg.loss.options).reads_advantages
     advantage = np.abs(batch.token_advantage) if reads_advantages else 1.0
     norms = surprise * weights[batch.sequence_of_token] * advantage
     log_ratio, sequence = batch.signals.old_logp - batch.rollout_logp, batch.sequence_of_token

@@ -13,28 +13,17 @@ import torch
 from torch import Tensor
 
 from rlvr.config import LossConfig
-from rlvr.dotted import find_named, require_record
 from rlvr.errors import PluginError
 from rlvr.learner.correction import correction_weights
+from rlvr.learner.objectives import build_objective
+from rlvr.learner.objectives.contract import LossInput, Objective, held_always, held_never
 from rlvr.learner.sequences import sequence_mean
+
+# The contract of an objective of one's own is found here as well.
+__all__ = ["LossInput", "Objective", "build_objective", "held_always", "held_never", "policy_loss"]
 
 # exp(20) is far beyond every clip bound and keeps an fp32 ratio, and its product with an advantage, finite
 MAX_LOG_RATIO = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class LossInput:
-    """Tokens of one micro-batch. All [t]; only `logp` carries a gradient."""
-
-    logp: Tensor  # current policy
-    old_logp: Tensor  # policy at the start of the step
-    advantage: Tensor  # token advantage, plug-in weights included
-    loss_weight: Tensor  # loss.aggregation's weight of the token, 0 outside the loss
-    sequence: Tensor  # index of the token's sequence
-    rollout_logp: Tensor | None = None  # for rollout correction
-    base_logp: Tensor | None = None  # for the KL penalty
-    # For what is logged, every loss token alike: 1 / loss tokens of the mini-batch, 0 outside; None: as `loss_weight`
-    metric_weight: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +60,7 @@ def k3(log_ratio: Tensor) -> Tensor:
 
 
 OFF = "off"  # loss.kl without an estimator
+IN_LOSS, IN_REWARD = "loss", "reward"  # loss.kl_in
 KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
 
 
@@ -86,64 +76,17 @@ def sequence_ratio(log_ratio: Tensor, sequence: Tensor) -> Tensor:
     return torch.exp(mean + log_ratio - log_ratio.detach())
 
 
-RATIOS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"token": token_ratio, "sequence": sequence_ratio}
+def joint_sequence_ratio(log_ratio: Tensor, sequence: Tensor) -> Tensor:
+    """r = exp(mean over the sequence of log pi - log pi_old), with the gradient of the mean (GSPO, arXiv 2507.18071,
+    eq. 7). Where all tokens of a sequence weigh the same its gradient is that of `sequence_ratio`."""
+    return torch.exp(sequence_mean(log_ratio, sequence))
 
 
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """What is maximised for each token [t], and on which tokens a bound of the ratio holds."""
-
-    surrogate: Callable[[LossInput, Tensor, Tensor], Tensor]  # (tokens, ratio, clipped ratio)
-    held: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (below, above, advantage) -> low, high
-    reads_advantages: bool = True  # False: it learns from given answers (rollout.answers) and weighs none
-
-
-def clip_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
-    """min(r A, clip(r) A) (PPO; DAPO, arXiv 2503.14476, eq. 8)."""
-    return torch.minimum(ratio * tokens.advantage, clipped * tokens.advantage)
-
-
-def cispo_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
-    """sg(clip(r)) A log pi (CISPO, arXiv 2506.13585, eq. 4)."""
-    return clipped.detach() * tokens.advantage * tokens.logp
-
-
-def nll_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
-    """log pi, advantages ignored: supervised learning on given answers."""
-    return tokens.logp
-
-
-def held_by_the_minimum(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
-    """The minimum lets a bound hold on one side only."""
-    return below & (advantage < 0), above & (advantage > 0)
-
-
-def held_always(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
-    """Both bounds hold whatever the advantage."""
-    return below, above
-
-
-def held_never(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
-    """There are no bounds."""
-    return torch.zeros_like(below), torch.zeros_like(above)
-
-
-OBJECTIVES: dict[str, Objective] = {
-    "clip": Objective(clip_surrogate, held_by_the_minimum),
-    "cispo": Objective(cispo_surrogate, held_always),
-    "nll": Objective(nll_surrogate, held_never, reads_advantages=False),
+RATIOS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "token": token_ratio,
+    "sequence": sequence_ratio,
+    "sequence_joint": joint_sequence_ratio,
 }
-
-
-def build_objective(name: str) -> Objective:
-    """The objective called `name` (built in, or a dotted path).
-
-    Raises:
-        ConfigError: unknown name, or no `Objective`.
-    """
-    objective = find_named(name, OBJECTIVES, "loss.objective")
-    require_record(objective, name, "loss.objective", Objective)
-    return objective
 
 
 def rollout_correction(tokens: LossInput, cfg: LossConfig) -> Tensor | None:
@@ -180,8 +123,19 @@ def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
     return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.loss_weight).sum()
 
 
+def entropy_bonus(tokens: LossInput, coefficient: float) -> Tensor:
+    """Scalar: coefficient x the entropy of the policy, exact over the vocabulary, weighted as the surrogate is.
+
+    Raises:
+        ValueError: the forward pass has computed no entropies.
+    """
+    if tokens.entropy is None:
+        raise ValueError("loss.entropy_coef needs the entropies of the current policy")
+    return coefficient * (tokens.entropy * tokens.loss_weight).sum()
+
+
 def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
-    """The surrogate of OBJECTIVES over a ratio of RATIOS, with its KL penalty, summed over the given tokens.
+    """The surrogate of OBJECTIVES over a ratio of RATIOS, with KL penalty and entropy bonus, summed over the tokens.
 
     r is the ratio, clip(r) = clip(r, 1 - clip_low, 1 + clip_high).
 
@@ -191,7 +145,7 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     log_ratio = (tokens.logp - tokens.old_logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = RATIOS[cfg.ratio](log_ratio, tokens.sequence)
     clipped = ratio.clamp(1 - cfg.clip_low, 1 + cfg.clip_high)
-    objective = build_objective(cfg.objective)
+    objective = build_objective(cfg.objective, cfg.options)
     surrogate = objective.surrogate(tokens, ratio, clipped)
     if surrogate.shape != tokens.logp.shape:
         raise PluginError(
@@ -202,11 +156,16 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     if correction is not None:
         surrogate = surrogate * correction
     loss = -(surrogate * tokens.loss_weight).sum()
-    if penalty is not None:
+    if penalty is not None and cfg.kl_in == IN_LOSS:
         loss = loss + cfg.kl_coef * (penalty * tokens.loss_weight).sum()
+    if cfg.entropy_coef != 0:
+        loss = loss - entropy_bonus(tokens, cfg.entropy_coef)
     metric_weight = tokens.loss_weight if tokens.metric_weight is None else tokens.metric_weight
     with torch.no_grad():
-        low, high = objective.held(ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high, tokens.advantage)
+        if objective.held_tokens is not None:
+            low, high = objective.held_tokens(tokens, ratio, clipped)
+        else:
+            low, high = objective.held(ratio < 1 - cfg.clip_low, ratio > 1 + cfg.clip_high, tokens.advantage)
         return LossTerms(
             loss=loss,
             clip_low=(low * metric_weight).sum(),

@@ -75,25 +75,91 @@ class LinearLogp(torch.autograd.Function):
         """d logp / d outputs = (onehot(id) - softmax) / temperature * f'(outputs)."""
         hidden, weight, ids, lse = ctx.saved_tensors
         scaled = grads[0] / ctx.temperature
-        grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        copies = 2 if ctx.transform.cap is None else 3  # of a chunk's logits, at a time
-        rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (copies * weight.shape[0]))
-        buffer = torch.empty(min(rows, len(ids)), weight.shape[0], dtype=torch.float32, device=weight.device)
-        for start in range(0, len(ids), rows):
-            part = slice(start, start + rows)
-            logits = buffer[: len(ids[part])]
-            gemm(hidden[part], weight, logits)  # in fp32, as forward made them
-            slope = ctx.transform.slope(ctx.transform.apply_(logits))
+
+        def of_chunk(logits: Tensor, part: slice) -> Tensor:
             grad_logits = logits.div_(ctx.temperature).sub_(lse[part, None]).exp_().mul_(-scaled[part, None])
-            index = torch.arange(grad_logits.shape[0], device=ids.device)
-            grad_logits[index, ids[part]] += scaled[part]
-            if not ctx.transform.is_identity:
-                grad_logits *= slope
-            grad_logits = grad_logits.to(weight.dtype)
-            grad_hidden[part] = grad_logits @ weight
-            grad_weight += grad_logits.T @ hidden[part]
-        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None
+            grad_logits[torch.arange(len(grad_logits), device=ids.device), ids[part]] += scaled[part]
+            return grad_logits
+
+        return *head_gradients(hidden, weight, ctx.transform, of_chunk), None, None, None, None
+
+
+class LinearLogpEntropy(torch.autograd.Function):
+    """`LinearLogp`, and the entropy [t] of softmax(f(hidden W^T) / temperature) over the whole vocabulary."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        ids: Tensor,
+        temperature: float,
+        backend: str,
+        transform: OutputTransform,
+    ) -> tuple[Tensor, Tensor]:
+        stats = linear_dist_stats(
+            hidden,
+            weight,
+            ids=ids,
+            want=("logp_p", "lse_p", "entropy_p"),
+            temperature=temperature,
+            transform_p=transform,
+            max_workspace_mb=WORKSPACE_MB,
+            backend=backend,
+            validate=False,
+        )
+        assert stats.logp_p is not None  # they were asked for
+        assert stats.entropy_p is not None
+        ctx.save_for_backward(hidden, weight, ids, stats.lse_p, stats.entropy_p)
+        ctx.temperature, ctx.transform = temperature, transform
+        return stats.logp_p, stats.entropy_p
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None, None]:
+        """With p the softmax and H its entropy: d H / d logits = -p (log p + H) / temperature."""
+        hidden, weight, ids, lse, entropy = ctx.saved_tensors
+        of_logp, of_entropy = grads[0] / ctx.temperature, grads[1] / ctx.temperature
+
+        def of_chunk(logits: Tensor, part: slice) -> Tensor:
+            logp = logits.div_(ctx.temperature).sub_(lse[part, None])
+            p = logp.exp()
+            slope = logp.add_(entropy[part, None]).mul_(of_entropy[part, None]).add_(of_logp[part, None])
+            grad_logits = slope.mul_(p).neg_()
+            grad_logits[torch.arange(len(grad_logits), device=ids.device), ids[part]] += of_logp[part]
+            return grad_logits
+
+        return *head_gradients(hidden, weight, ctx.transform, of_chunk, extra=1), None, None, None, None
+
+
+def head_gradients(
+    hidden: Tensor,
+    weight: Tensor,
+    transform: OutputTransform,
+    of_chunk: Callable[[Tensor, slice], Tensor],
+    extra: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of hidden states [t, H] and head [V, H] from that of the logits, a chunk of tokens at a time.
+
+    `of_chunk` makes the gradient of a chunk's logits [r, V] (float32, may be overwritten) from them and the chunk's
+    place; `extra` says how many more copies of the logits it holds.
+    """
+    grad_hidden = torch.empty_like(hidden)
+    grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+    copies = (2 if transform.cap is None else 3) + extra  # of a chunk's logits, at a time
+    rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (copies * weight.shape[0]))
+    buffer = torch.empty(min(rows, len(hidden)), weight.shape[0], dtype=torch.float32, device=weight.device)
+    for start in range(0, len(hidden), rows):
+        part = slice(start, start + rows)
+        logits = buffer[: len(hidden[part])]
+        gemm(hidden[part], weight, logits)  # in fp32, as forward made them
+        slope = transform.slope(transform.apply_(logits))
+        grad_logits = of_chunk(logits, part)
+        if not transform.is_identity:
+            grad_logits *= slope
+        grad_logits = grad_logits.to(weight.dtype)
+        grad_hidden[part] = grad_logits @ weight
+        grad_weight += grad_logits.T @ hidden[part]
+    return grad_hidden, grad_weight.to(weight.dtype)
 
 
 class PolicyModel(nn.Module):
@@ -127,7 +193,16 @@ class PolicyModel(nn.Module):
         hidden, head = self.hidden(micro), self.head
         if use is not None:
             return use(hidden, head)
-        return LinearLogp.apply(
+        return self._linear(LinearLogp, micro, hidden, head)
+
+    def with_entropy(self, micro: MicroBatch) -> HeadUse:
+        """For `forward`: log-probs [t] of the response tokens and the policy's entropies [t] there."""
+        return lambda hidden, head: self._linear(LinearLogpEntropy, micro, hidden, head)
+
+    def _linear(
+        self, function: type[torch.autograd.Function], micro: MicroBatch, hidden: Tensor, head: Head
+    ) -> Any:
+        return function.apply(
             hidden, head.weight, micro.target, self.temperature, self.divergence_backend, head.transform
         )
 

@@ -19,6 +19,14 @@ SUMMED = ("loss", "clip_low", "clip_high", "kl_old", "kl_base")
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOutputs:
+    """What a forward pass gives for each token [t], differentiable."""
+
+    logp: Tensor
+    entropy: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateContext:
     """What all micro-batches of one optimiser update share."""
 
@@ -36,15 +44,21 @@ class UpdateContext:
 def accumulate(
     batch: Batch,
     plans: Sequence[MicroPlan],
-    forward: Callable[[MicroBatch], Tensor],
+    forward: Callable[[MicroBatch], Tensor | TokenOutputs],
     backward: Callable[[Tensor], object],
     context: UpdateContext,
 ) -> list[LossTerms]:
-    """Run forward and backward over this rank's micro-batches; gradients add up where `backward` puts them."""
+    """Run forward and backward over this rank's micro-batches; gradients add up where `backward` puts them.
+
+    `forward` gives log-probs alone, or more where the loss reads more.
+    """
     terms = []
     for plan in plans:
         micro = micro_batch(batch, plan.rows).to(context.device)
-        tokens = loss_input(batch, micro, forward(micro), context)
+        outputs = forward(micro)
+        if not isinstance(outputs, TokenOutputs):
+            outputs = TokenOutputs(outputs)
+        tokens = loss_input(batch, micro, outputs, context)
         part = policy_loss(tokens, context.loss)
         if batch.token_penalty is not None:
             coefficient = torch.from_numpy(batch.token_penalty)[micro.token.cpu()].to(context.device)
@@ -57,9 +71,9 @@ def accumulate(
     return terms
 
 
-def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateContext) -> LossInput:
+def loss_input(batch: Batch, micro: MicroBatch, outputs: TokenOutputs, context: UpdateContext) -> LossInput:
     """The tokens of one micro-batch with everything the loss reads; a late plug-in weights them here."""
-    token = micro.token.cpu()
+    token, logp = micro.token.cpu(), outputs.logp
 
     def pick(values: Floats | None) -> Tensor | None:
         return None if values is None else torch.from_numpy(values)[token].to(context.device)
@@ -83,6 +97,7 @@ def loss_input(batch: Batch, micro: MicroBatch, logp: Tensor, context: UpdateCon
         sequence=micro.sequence,
         rollout_logp=pick(batch.rollout_logp),
         base_logp=pick(batch.signals.base_logp),
+        entropy=outputs.entropy,
     )
 
 

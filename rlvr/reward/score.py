@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rlvr.config import RewardConfig
+from rlvr.reward.length import length_reward
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.shaping import counts_as_correct, overlong_filter, soft_overlong_punishment
 from rlvr.reward.verdict import Outcome, Verdict
@@ -22,9 +23,9 @@ def score_groups(
     """Return the groups with verdict, reward and `in_loss` set on every sample.
 
     reward = correct or incorrect (configured), or with reward.score=raw what lies between them at the verifier's
-    score, plus the overlong punishment; a truncated response does not count as correct, and has no score, unless
-    reward.truncated_can_be_correct. Where the verifier failed nothing is known about the answer: no reward (nan), not
-    in the loss.
+    score, plus the overlong punishment and reward.length's; a truncated response does not count as correct, and has no
+    score, unless reward.truncated_can_be_correct. Where the verifier failed nothing is known about the answer: no
+    reward (nan), not in the loss.
     """
     verdicts = graders.grade([request for group in groups for request in group.grade_requests()])
     return tuple(
@@ -53,6 +54,9 @@ def score_samples(
             lengths, max_length=max_response_tokens, cache_length=cfg.overlong_cache
         )
     failed = np.asarray([v.failed for v in graded], dtype=np.bool_)
+    reward = reward + length_reward(
+        cfg.length, lengths, correct, ~failed, cfg.length_coef, cfg.correct - cfg.incorrect
+    )
     reward = np.where(failed, np.nan, reward)
     in_loss = overlong_filter(truncated) & ~failed if cfg.overlong_filter else ~failed
     return tuple(

@@ -116,6 +116,8 @@ SHAPING = KeySet(
         "reward.overlong",
         "reward.overlong_cache",
         "reward.overlong_filter",
+        "reward.length",
+        "reward.length_coef",
     )
 )
 # ... and what says nothing where answers are given.

@@ -148,7 +148,7 @@ class Session:
                 f"{self.cfg.data.prompts_per_step} groups after {rollout.rounds} rounds (acceptance "
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
-        weighs = build_objective(self.cfg.loss.objective).reads_advantages
+        weighs = build_objective(self.cfg.loss.objective, self.cfg.loss.options).reads_advantages
         if weighs and (why := why_nothing_is_learnt(rollout, self.cfg)):
             self._tell_why(f"WARNING step {step}: {why}", rollout, samples_file)
 

@@ -20,9 +20,11 @@ from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
 from rlvr.learner.correction import CORRECTIONS, LEVELS
-from rlvr.learner.loss import KL_ESTIMATORS, OFF, RATIOS, build_objective
+from rlvr.learner.loss import IN_LOSS, IN_REWARD, KL_ESTIMATORS, OFF, RATIOS, build_objective
+from rlvr.learner.objectives.contract import Objective
 from rlvr.learner.packing import AGGREGATIONS
 from rlvr.reward.extract import POLICIES
+from rlvr.reward.length import LENGTH_REWARDS
 from rlvr.rollout.engine import split_prompts
 from rlvr.rollout.given import build_answers
 from rlvr.rollout.stop import stop_problems
@@ -31,6 +33,7 @@ from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.correction import correction_problems
 from rlvr.validate.grading import grading_problems
+from rlvr.validate.objective import objective_problems
 from rlvr.validate.ranges import out_of_range, value_at
 from rlvr.validate.sources import source_problems
 
@@ -45,9 +48,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reward.policy": tuple(POLICIES),
     "reward.score": ("binary", "raw"),
     "reward.overlong": ("off", "soft"),
+    "reward.length": ("off", *LENGTH_REWARDS),
     "loss.ratio": tuple(RATIOS),
     "loss.aggregation": tuple(AGGREGATIONS),
     "loss.kl": (OFF, *KL_ESTIMATORS),
+    "loss.kl_in": (IN_LOSS, IN_REWARD),
     "loss.rollout_correction_mode": tuple(CORRECTIONS),
     "loss.rollout_correction_level": tuple(LEVELS),
     "learner.offload_optimizer": ("none", "cpu"),
@@ -63,7 +68,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # elsewhere: advantage.token with its options, reward.verifier in a worker that may be killed.
 PLUG_INS: dict[str, Callable[[str], object]] = {
     "advantage.estimator": build_estimator,
-    "loss.objective": build_objective,
     "rollout.answers": build_answers,
 }
 AT_LEAST: dict[str, float] = {
@@ -95,6 +99,9 @@ AT_LEAST: dict[str, float] = {
     "loss.clip_high": 0,
     "loss.kl_coef": 0,
     "loss.rollout_correction_floor": 0,
+    "loss.entropy_coef": 0,
+    "loss.entropy_target": 0,
+    "reward.length_coef": 0,
     "eval.every": 0,
     "eval.samples_per_prompt": 1,
     "eval.temperature": 0,
@@ -115,6 +122,7 @@ POSITIVE = (
     "cluster.start_deadline_seconds",
     "loss.rollout_correction",
     "learner.eps",
+    "loss.entropy_step",
 )
 SHARES = (
     "data.sampler_floor",
@@ -155,6 +163,10 @@ def _values(cfg: Config) -> list[str]:
                 build(str(name))
             except ConfigError as error:
                 found.append(str(error))
+    try:
+        build_objective(cfg.loss.objective, cfg.loss.options)
+    except ConfigError as error:
+        found.append(str(error))
     if not 0 <= cfg.reward.max_failed <= 1:
         found.append(f"reward.max_failed={cfg.reward.max_failed}: must be a share, at least 0 and at most 1")
     if cfg.advantage.ddof not in (0, 1):
@@ -176,6 +188,10 @@ def _values(cfg: Config) -> list[str]:
     if not cfg.data.eval:
         found.append("data.eval: name at least one set; a run reports its accuracy before and after")
     return found + source_problems(cfg.data)
+
+
+def _objective(cfg: Config) -> Objective:
+    return build_objective(cfg.loss.objective, cfg.loss.options)
 
 
 def _ratios(cfg: Config) -> list[str]:
@@ -200,7 +216,7 @@ def _ratios(cfg: Config) -> list[str]:
             f"rollout.engines={cfg.rollout.engines}: only {cfg.data.prompts_per_step} prompts a step, some engines "
             "would idle; lower it or raise data.prompts_per_step"
         )
-    alone = cfg.rollout.samples_per_prompt == 1 and build_objective(cfg.loss.objective).reads_advantages
+    alone = cfg.rollout.samples_per_prompt == 1 and _objective(cfg).reads_advantages
     estimator = cfg.advantage.estimator
     # What an estimator of the user's own needs is theirs to know.
     if alone and estimator not in WITHOUT_GROUP and not is_dotted(estimator):
@@ -235,18 +251,13 @@ def _lengths(cfg: Config) -> list[str]:
 
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
-    found = grading_problems(cfg) + correction_problems(cfg)
+    found = grading_problems(cfg) + correction_problems(cfg) + objective_problems(cfg)
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
     if cfg.learner.offload_optimizer != "none" and cfg.learner.zero_stage == 0:
         found.append(
             f"learner.offload_optimizer={cfg.learner.offload_optimizer} with learner.zero_stage=0: DeepSpeed offloads "
             "what ZeRO manages; set learner.zero_stage to 1, 2 or 3, which one rank can have as well"
-        )
-    if (cfg.loss.kl == OFF) != (cfg.loss.kl_coef == 0):
-        found.append(
-            f"loss.kl={cfg.loss.kl} with loss.kl_coef={cfg.loss.kl_coef:g}: set both (kl=k3 kl_coef=0.001) or "
-            "neither (kl=off kl_coef=0)"
         )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
@@ -258,7 +269,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             f"advantage.ddof={cfg.advantage.ddof} with advantage.estimator={cfg.advantage.estimator}: only grpo "
             "divides by a group's standard deviation; set it to 0"
         )
-    reads_advantages = build_objective(cfg.loss.objective).reads_advantages
+    reads_advantages = _objective(cfg).reads_advantages
     if not reads_advantages and not isinstance(plugin, Uniform):
         found.append(
             f"advantage.token={cfg.advantage.token}: loss.objective={cfg.loss.objective} ignores advantages, so "
@@ -279,7 +290,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     if (cfg.rollout.answers is None) != reads_advantages:
         found.append(
             f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
-            "nll, sampled ones with clip or cispo (recipe=sft sets both)"
+            "nll, sampled ones with the others (recipe=sft sets both)"
         )
     if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
         found.append(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.advantage.group import ESTIMATORS, group_advantage
+from rlvr.advantage.group.gpg import gpg
 from rlvr.config import AdvantageConfig, Config
 from rlvr.errors import ConfigError, PluginError
 from rlvr.validate import validate
@@ -228,3 +229,11 @@ def test_one_sample_a_prompt_is_allowed_only_where_it_can_teach_something(estima
     else:
         with pytest.raises(ConfigError, match=r"rollout\.samples_per_prompt=1"):
             validate(cfg)
+
+
+def test_gpg_by_hand():
+    """Of 6 samples 2 are in a group of equal rewards: alpha = 6 / 4."""
+    found = gpg([np.asarray([1.0, 0.0, 0.0, 1.0]), np.asarray([1.0, 1.0])])
+    np.testing.assert_allclose(found[0], [0.75, -0.75, -0.75, 0.75])
+    np.testing.assert_array_equal(found[1], [0.0, 0.0])
+    np.testing.assert_array_equal(gpg([np.asarray([1.0, 1.0])])[0], [0.0, 0.0])

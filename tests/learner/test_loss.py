@@ -15,7 +15,17 @@ from rlvr.config import LossConfig
 from rlvr.learner.correction import LEVELS
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.sequences import sequence_mean
-from tests.helpers.loss_cases import EVERY_LOSS, KLS, OBJECTIVES, RATIOS, SUPERVISED, gradient, one_token
+from tests.helpers.loss_cases import (
+    EVERY_LOSS,
+    KLS,
+    OBJECTIVES,
+    OF_SEQUENCE,
+    PUBLISHED,
+    RATIOS,
+    SUPERVISED,
+    gradient,
+    one_token,
+)
 from tests.helpers.records import random_tokens
 
 
@@ -94,11 +104,22 @@ def test_sequence_mean_keeps_tokens_in_place():
 def test_at_the_old_policy_the_gradient_is_the_plain_policy_gradient(objective, ratio):
     tokens = random_tokens([3, 5, 1], seed=1)
     tokens = replace(tokens, logp=tokens.old_logp.clone().requires_grad_())
+    # One advantage a sequence, where some ratios and one objective take its tokens together.
+    tokens = replace(tokens, advantage=sequence_mean(tokens.advantage, tokens.sequence))
     found = gradient(tokens, LossConfig(objective=objective, ratio=ratio))
     torch.testing.assert_close(found, -tokens.advantage * tokens.loss_weight)
     terms = policy_loss(tokens, LossConfig(objective=objective, ratio=ratio))
     assert (terms.clip_low, terms.clip_high, terms.kl_old) == (0, 0, 0)
     assert terms.ratio_max == 1
+
+
+def geometric_mean(tokens: LossInput, together: list[int], low: float, high: float) -> float:
+    """GMPO (arXiv 2507.20673): prod min(r^s, clip(r^s))^s to the power 1 / |o|, s the sign of the advantage."""
+    product = 1.0
+    for u in together:
+        r, a = math.exp(tokens.logp[u].item() - tokens.old_logp[u].item()), tokens.advantage[u].item()
+        product *= min(r, high) if a > 0 else 1 / min(1 / r, 1 / low)
+    return product ** (1 / len(together))
 
 
 def plain_loss(tokens: LossInput, cfg: LossConfig) -> float:
@@ -107,16 +128,17 @@ def plain_loss(tokens: LossInput, cfg: LossConfig) -> float:
     sequence, total = tokens.sequence.tolist(), 0.0
     for t in range(len(logp)):
         log_ratio = logp[t] - old[t]
-        if cfg.ratio == "sequence":
-            own = [logp[u] - old[u] for u in range(len(logp)) if sequence[u] == sequence[t]]
-            log_ratio = sum(own) / len(own)
+        together = [u for u in range(len(logp)) if sequence[u] == sequence[t]]
+        if cfg.ratio != "token":
+            log_ratio = sum(logp[u] - old[u] for u in together) / len(together)
         ratio, advantage = math.exp(log_ratio), tokens.advantage[t].item()
-        clipped = min(max(ratio, 1 - cfg.clip_low), 1 + cfg.clip_high)
-        value = min(ratio * advantage, clipped * advantage)
-        if cfg.objective == "cispo":
-            value = clipped * advantage * logp[t]
+        bounds = 1 - cfg.clip_low, 1 + cfg.clip_high
         if cfg.objective == SUPERVISED:
             value = logp[t]
+        elif cfg.objective == OF_SEQUENCE:
+            value = advantage * geometric_mean(tokens, together, *bounds)
+        else:
+            value = PUBLISHED[cfg.objective](ratio, advantage, logp[t], old[t], *bounds)
         if cfg.rollout_correction is not None:
             value *= min(math.exp(old[t] - tokens.rollout_logp[t].item()), cfg.rollout_correction)
         gap = logp[t] - base[t]
@@ -142,16 +164,20 @@ def test_loss_equals_the_plain_recomputation(objective, ratio, kl, correction):
     assert policy_loss(single, cfg).loss.item() == pytest.approx(plain_loss(tokens, cfg), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize("kl", KLS)
-def test_clip_gradient_equals_finite_differences(ratio, kl):
-    """With a sequence ratio the whole gradient of a sequence's tokens is the derivative of the loss along it."""
-    cfg = LossConfig(ratio=ratio, kl=kl, kl_coef=0.0 if kl == "off" else 0.5)
+# The others hold their weight constant, so that their gradient is no derivative of their value.
+@pytest.mark.parametrize(
+    ("objective", "ratio", "kl"),
+    [("clip", ratio, kl) for ratio in RATIOS for kl in KLS]
+    + [(objective, "token", "off") for objective in ("dual_clip", "sapo", "gmpo", "gpg")],
+)
+def test_gradient_equals_finite_differences(objective, ratio, kl):
+    """With GSPO-token's ratio the whole gradient of a sequence's tokens is the derivative of the loss along it."""
+    cfg = LossConfig(objective=objective, ratio=ratio, kl=kl, kl_coef=0.0 if kl == "off" else 0.5)
     tokens = random_tokens([3, 2], seed=5)
     found, step = gradient(tokens, cfg), 1e-6
     if kl == "k1":  # has the value of k1 and, because its own vanishes in expectation, the gradient of k2
         cfg = replace(cfg, kl="k2")
-    blocks = [[t] for t in range(5)] if ratio == "token" else [[0, 1, 2], [3, 4]]
+    blocks = [[t] for t in range(5)] if ratio != "sequence" else [[0, 1, 2], [3, 4]]
     for block in blocks:
         direction = torch.zeros(5, dtype=torch.float64)
         direction[block] = step

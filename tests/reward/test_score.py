@@ -91,3 +91,14 @@ def test_two_samples_of_one_id_are_refused_before_grading():
     pool = object.__new__(GraderPool)
     with pytest.raises(ValueError, match=r"duplicate sample ids.*a/0"):
         pool.grade([GradeRequest(s.id, "1", s.text) for s in requests])
+
+
+def test_a_length_reward_is_added_to_what_the_verdict_earns():
+    cfg = Config(recipe="test").reward
+    cfg.incorrect, cfg.length, cfg.length_coef = -1.0, "kimi", 0.5
+    samples = [sample(f"a/{i}", range(n)) for i, n in enumerate((1, 3, 5, 2))]
+    verdicts = graded(Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.FAILED)
+    # Over 1, 3 and 5 tokens: 0.5 x (0.5, 0, -0.5); the failed one counts nowhere.
+    np.testing.assert_allclose(
+        [s.reward for s in score_samples(samples, verdicts, cfg, 8)], [1.25, -1.0, 0.75, np.nan]
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlvr.advantage.group.dr_grpo import dr_grpo
+from rlvr.advantage.group.gpg import gpg
 from rlvr.advantage.group.grpo import grpo
 from rlvr.advantage.group.reinforce_pp import (
     reinforce_pp_baseline,
@@ -33,6 +34,7 @@ Estimator = Callable[[Sequence[Rewarded], AdvantageConfig], list[Floats]]
 ESTIMATORS: dict[str, Estimator] = {
     "grpo": lambda groups, cfg: [grpo(g.rewards, cfg.ddof) for g in groups],
     "dr_grpo": lambda groups, cfg: [dr_grpo(g.rewards) for g in groups],
+    "gpg": lambda groups, cfg: gpg([g.rewards for g in groups]),
     "rloo": lambda groups, cfg: [rloo(g.rewards, g.drawn) for g in groups],
     "reinforce_pp_global": lambda groups, cfg: reinforce_pp_global(
         [g.rewards for g in groups], [g.lengths for g in groups]
