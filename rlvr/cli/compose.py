@@ -26,6 +26,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 FREE = (
     "hydra",
     "advantage.options",
+    "loss.options",
     "rollout.engine_args",
     "data.eval",
     "data.train.sources",
@@ -184,7 +185,7 @@ def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
         cause = error.__cause__ or error
         hint = ""
         if "not in struct" in str(cause):  # only dictionaries without a schema get here
-            hint = "\nA key that nothing spells out needs a plus: +advantage.options.<name>=<value>"
+            hint = "\nA key that nothing spells out needs a plus, such as +advantage.options.<name>=<value>"
         if "Cannot merge DictConfig with ListConfig" in str(cause):
             hint = "\nIn a file several training sources are listed below data.train.sources"
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error

@@ -19,7 +19,7 @@ FOLDERS = "rlvr|launch|docs|recipes|tests|examples|benchmarks|docker"
 KEYS = {*known_keys(), *known_keys(AnalyzeConfig), *known_keys(CrossSampleConfig)}
 SECTIONS = sorted({key.partition(".")[0] for key in KEYS if "." in key})
 # Whose further parts the schema leaves open.
-FREE = ("advantage.options.", "rollout.engine_args.", "data.chat_template_kwargs.")
+FREE = ("advantage.options.", "loss.options.", "rollout.engine_args.", "data.chat_template_kwargs.")
 FILES = (".py", ".md", ".yaml", ".json", ".jsonl", ".parquet", ".csv", ".safetensors", ".html")
 BUILT_IN = {"recipes", "completion", "version", "help"}
 
