@@ -82,6 +82,7 @@ def test_nothing_is_explained_that_no_run_writes() -> None:
     written |= concentration_metrics(rollout, batch, np.ones(6), ["test"]).keys()
     other_signals = SIGNALS - STEP_SIGNALS - {"old_logp", "js_base", "entropy"}  # which that run did not need
     rest = {name for name in names_on_the_page() - written if name.partition("/")[0] not in other_signals}
-    # Outcomes that did not occur in that evaluation have no line there; the verifier gives no scores, the loss no bonus.
+    # Outcomes that did not occur in that evaluation have no line there; its verifier gives no scores, its loss no
+    # bonus.
     known = {"eval/arithmetic_heldout/outcome", "score/mean", "entropy/coef"}
     assert {re.sub(r"outcome/\w+$", "outcome", name) for name in rest} <= known
