@@ -23,7 +23,14 @@ RECIPES = sorted(p.stem for p in (ROOT / "recipe").glob("*.yaml"))
 # Recipes have a test of their own, sweeps too (test_sweep.py): they hold Hydra's keys besides ours.
 GROUP_FILES = sorted(p for g in GROUPS if g not in ("recipe", "sweep") for p in (ROOT / g).glob("*.yaml"))
 # Dictionaries and lists without a schema of their own: what stands below is not a key of ours.
-OPEN = ("advantage.options", "loss.options", "rollout.engine_args", "data.eval", "tracking.tags", "learner.betas")
+OPEN = (
+    "advantage.options",
+    "loss.options",
+    "rollout.engine_args",
+    "data.eval",
+    "tracking.tags",
+    "learner.betas",
+)
 
 
 def needed_to_validate(cfg: Config) -> list[str]:
