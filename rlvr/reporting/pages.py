@@ -21,7 +21,7 @@ from rlvr.reporting.figures.sweep import TRAINING, differences, divergence, held
 from rlvr.reporting.sources import ReportedRun
 from rlvr.reporting.tables import Fact
 from rlvr.reporting.theme import LEVEL_EDGES, css_variables
-from rlvr.reporting.tokens import TokenPages
+from rlvr.reporting.tokens import SPANS, TokenPages
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ def run_page(drawn: Sequence[DrawnRun], training: Sequence[Drawn], tokens: Token
         training=training,
         chosen=tokens.chosen(len(analyses)) if analyses else None,
         edges=["0", *(f"{edge:g}" for edge in LEVEL_EDGES)],
+        versions=any(SPANS in response for response in tokens.responses),
         moved_above=" or ".join(f"{limit:g}" for limit in limits) + " (as analysed)" * (len(limits) > 1),
     )
 

@@ -28,6 +28,9 @@ RESPONSE_FIELDS = (
 )  # fmt: skip
 
 
+SPANS = "version_spans"  # where several weight versions sampled a response; analyses from before have no such column
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """The divergence of one response, over all its tokens."""
@@ -124,6 +127,7 @@ class TokenPages:
                     "run": run,
                     "number": number,
                     **{name: known_number(entry[name]) for name in RESPONSE_FIELDS},
+                    **({SPANS: entry[SPANS]} if entry.get(SPANS) else {}),
                     "mean_js": _compact(score.mean_js),
                     "max_js": _compact(score.max_js),
                     "moved": score.moved,
@@ -163,7 +167,9 @@ def _rows(
     analysis: LoadedAnalysis, numbers: set[int], limit: int
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
-    about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS], numbers)
+    path = analysis.folder / "responses.parquet"
+    spans = [SPANS] * (SPANS in pq.read_schema(path).names)
+    about = _read(path, ["response", *RESPONSE_FIELDS, *spans], numbers)
     entries = {row["response"]: row for row in about.to_pylist()}
     for file in _token_files(analysis):
         table = _read(file, ["response", "position", *TOKEN_FIELDS], numbers)

@@ -145,6 +145,8 @@ def _response(number: int, part: int, trajectory: str, i: int, rng: np.random.Ge
         "tokens": len(ids),
         "prompt_ids": [0],
         "response_ids": ids,
+        # Weights arrived in the middle of the policy's longer responses.
+        "version_spans": [[3, 0], [4, len(ids) // 2]] if trajectory == "policy" and len(ids) > 1 else None,
     }
 
 

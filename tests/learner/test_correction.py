@@ -216,21 +216,22 @@ def scored(log_ratio: list[float], lengths: list[int], in_loss: list[bool]):
 
 def test_statistics_are_those_before_the_bounds():
     two, four = math.log(2), math.log(4)
-    batch = scored([two, four, 0.0, -two, 9.0], [2, 2, 1], [True, True, False])  # the last is out of the loss
+    batch = scored([two, four, 0.0, -two, 9.0], [3, 1, 1], [True, True, False])  # the last is out of the loss
     found = correction_metrics(batch, Config(recipe="x", loss=settings("geometric", "mask", 2.5, 0.8)))
     expected = {
         # weights 2 4 1 0.5: sum 7.5, of squares 21.25
         "token": (7.5 / 4, 4, 1 / 4, 1 / 4, 7.5**2 / (4 * 21.25)),
         # 8 and 0.5
         "sequence": (4.25, 8, 1 / 2, 1 / 2, 8.5**2 / (2 * 64.25)),
-        # sqrt 8 and sqrt 0.5
-        "geometric": ((8**0.5 + 0.5**0.5) / 2, 8**0.5, 1 / 2, 1 / 2, (8**0.5 + 0.5**0.5) ** 2 / (2 * 8.5)),
+        # 2 and 0.5
+        "geometric": (1.25, 2, 0, 1 / 2, 2.5**2 / (2 * 4.25)),
     }
     names = ("mean", "max", "above", "below", "ess")
     for level, values in expected.items():
         ours = [found[f"correction/{level}/{name}"] for name in names]
         assert ours == pytest.approx(values, rel=1e-6), level
-    assert found["correction/factor"] == found["correction/left_out"] - 1 == 0
+    assert found["correction/factor"] == pytest.approx(3 * 2 / 4)
+    assert found["correction/left_out"] == 1 / 4
     kept = correction_metrics(batch, Config(recipe="x", loss=settings("token", "truncate", 2.5)))
     assert kept["correction/factor"] == pytest.approx((2 + 2.5 + 1 + 0.5) / 4)
     assert kept["correction/left_out"] == 0

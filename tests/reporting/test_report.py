@@ -112,6 +112,7 @@ def test_every_chosen_response_is_in_the_page(run, page):
         assert (shown["text"], shown["question"], shown["reward"]) == (row["text"], QUESTION, row["reward"])
         own = [t for t in tokens if t["response"] == shown["number"]]
         assert len(shown["shown"]) == row["tokens"]
+        assert shown.get("version_spans") == row["version_spans"]
         for token, expected in zip(shown["shown"], own, strict=True):
             assert data["texts"][token[fields.index("token")]] == expected["token"]
             assert token[fields.index("js")] == pytest.approx(expected["js"], rel=1e-3)
@@ -125,6 +126,22 @@ def test_every_chosen_response_is_in_the_page(run, page):
         lead, partner = data["responses"][pair["lead"]], data["responses"][pair["partner"]]
         assert lead["problem_id"] == partner["problem_id"]
         assert (lead["trajectory"], partner["trajectory"]) == ("policy", "base")
+
+
+ARRIVED = "new weights arrived before this token"
+
+
+def test_an_analysis_from_before_weight_versions_were_kept(run, page, tmp_path):
+    assert any("version_spans" in response for response in json.loads(page.texts["token-data"])["responses"])
+    assert ARRIVED in page.visible
+    folder = write_training(tmp_path, "earlier")
+    index = write_analysis(folder / "analysis") / "responses.parquet"
+    pq.write_table(pq.read_table(index).drop_columns(["version_spans"]), index)
+    earlier = Page(report(ReportOptions(runs=(folder,), divergent=4, random=3)).read_text())
+    shown = json.loads(earlier.texts["token-data"])["responses"]
+    assert shown
+    assert not any("version_spans" in response for response in shown)
+    assert ARRIVED not in earlier.visible
 
 
 def test_the_page_says_how_its_responses_were_chosen(page):

@@ -25,6 +25,9 @@ addEventListener("load", () => {
   const select = document.querySelector(".controls select"), before = texts();
   const shown = document.getElementById("panel").innerText;
   first.parentNode.dispatchEvent(new KeyboardEvent("keydown", { key: "End" }));
+  const arrived = document.querySelector(".response .v");
+  arrived.click();
+  const version = document.getElementById("panel").innerText;
   const spoken = document.getElementById("spoken").textContent;
   select.value = "divergence: smallest mean";
   select.dispatchEvent(new Event("change"));
@@ -35,6 +38,7 @@ addEventListener("load", () => {
     wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
       .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
     panel: [panel.left, panel.right], shown, spoken,
+    version, facts: arrived.closest(".side").innerText,
     pairs: before.length, changed: before[0] !== texts()[0],
     injected: document.querySelectorAll(".response img, .response script, #panel img").length,
   }), "*"), 100);
@@ -60,6 +64,8 @@ def test_the_page_works_and_fits(page, tmp_path, width):
     assert "Base" in found["shown"]
     assert "Policy" in found["shown"]
     assert "divergence" in found["spoken"]
+    assert "Sampled by weight version 4." in found["version"]
+    assert "weight versions 3, 4" in found["facts"]
     assert found["pairs"] == 8
     assert found["changed"]
     assert found["injected"] == 0

@@ -25,6 +25,7 @@ TYPES = {
     "int32": pa.int32(),
     "float32": pa.float32(),
     "ids": pa.list_(pa.int32()),
+    "spans": pa.list_(pa.list_(pa.int32())),
     "texts": pa.list_(pa.string()),
     "floats": pa.list_(pa.float32()),
 }

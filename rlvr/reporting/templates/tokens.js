@@ -23,6 +23,10 @@
   const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(1) : p >= 0.001 ? (100 * p).toFixed(2) : p > 0 ? "<0.1" : "0") + " %";
   const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 
+  // Where weights arrived in the middle of a response: which sampled token i, and whether it is the first of theirs.
+  const version = (response, i) => response.version_spans?.findLast(([, start]) => start <= i)[0];
+  const arrived = (response, i) => i > 0 && response.version_spans?.some(([, start]) => start === i);
+
   const lead = (pair) => data.responses[pair.lead];
   const partner = (pair) => (pair.partner === null ? null : data.responses[pair.partner]);
   const own = (key) => (pair) => lead(pair)[key] ?? -Infinity;
@@ -108,9 +112,10 @@
     const verdict = response.correct === null ? "not graded" : response.correct ? "✓ right" : "✗ wrong";
     const facts = [`reward ${fixed(response.reward, 2)}`, `mean JS ${fixed(response.mean_js, 3)}`,
       `${response.moved} of ${response.tokens} tokens moved`];
+    if (response.version_spans) facts.push(`weight versions ${response.version_spans.map(([number]) => number).join(", ")}`);
     const body = make("div", "response", ...response.shown.map((token, i) => {
       const js = token[at.js];
-      const node = make("span", `t l${level(js)}${js > response.moved_above ? " m" : ""}`, ...visible(text(token[at.token])));
+      const node = make("span", `t l${level(js)}${js > response.moved_above ? " m" : ""}${arrived(response, i) ? " v" : ""}`, ...visible(text(token[at.token])));
       node.dataset.i = i;
       return node;
     }));
@@ -158,7 +163,8 @@
       make("h4", "", make("span", `t l${level(js)}`, ...visible(text(token[at.token]))),
         make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`), closer),
       make("div", "both", candidates(token, "base"), candidates(token, "policy")),
-      make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`));
+      make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`),
+      response.version_spans ? make("p", "", `Sampled by weight version ${version(response, i)}.`) : null);
     panel.hidden = false;
     panel.classList.toggle("pinned", pinned);
     place(node);

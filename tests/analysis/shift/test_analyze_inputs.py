@@ -115,9 +115,15 @@ def test_an_empty_selection(case, tmp_path):
         analyze(case(responses=[str(tmp_path / "empty.jsonl")]))
 
 
-def test_selection(case):
-    folder = analyze(case(select=SelectConfig(problems=3, samples=2)))
+def test_selection(case, tmp_path):
+    """And what a run's dump says of weight versions is kept."""
+    given = lines_of(write_responses(tmp_path / "dump.jsonl", seed=3))
+    given[0]["version_spans"] = [[3, 0], [4, 2]]
+    (tmp_path / "dump.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    select = SelectConfig(problems=3, samples=2)
+    folder = analyze(case(responses=[str(tmp_path / "dump.jsonl")], select=select))
     rows = pq.read_table(folder / "responses.parquet").to_pylist()
+    assert [row["version_spans"] for row in rows] == [[[3, 0], [4, 2]]] + [None] * 5
     assert [row["problem_id"] for row in rows] == ["p0", "p0", "p1", "p1", "p2", "p2"]
 
 
