@@ -17,8 +17,11 @@ import torch
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rlvr.data.instructions import instructions_of
 from rlvr.reward.grader import grade
 from rlvr.reward.last_number import last_number
+from rlvr.types import Problem
+from tests.helpers.misbehaving_verifiers import HELD_BY
 from tests.helpers.processes import REPOSITORY, SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
@@ -134,16 +137,18 @@ def test_findings_of_a_run(whole_run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """The arguments of a run on the endless task and a file of six sums, each with its verifier and held-out set."""
+    """The arguments of a run on both built-in tasks and a file of four sums, each with verifier and held-out set."""
     folder = tmp_path_factory.mktemp("mixed")
-    for name, numbers in (("train", range(6)), ("held", range(10, 14))):
+    for name, numbers in (("train", range(4)), ("held", range(10, 14))):
         lines = [json.dumps({"question": f"{n}+{n + 1}=?", "answer": str(2 * n + 1)}) for n in numbers]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    own = f"path:{folder}/%s.jsonl,verifier:last_number"
+    own = f"path:{folder}/%s.jsonl,verifier:tests.helpers.misbehaving_verifiers.held_last_number"
     return (
         *SMALL,
-        f"data.train=[{{name:arithmetic}},{{name:sums_of_mine,{own % 'train'}}}]",
-        f"data.eval=[{{name:arithmetic_heldout,limit:8}},{{name:held_sums,{own % 'held'}}}]",
+        "model=builtin_two_tasks",
+        f"data.train=[{{name:arithmetic}},{{name:instructions}},{{name:sums_of_mine,{own % 'train'}}}]",
+        "data.eval=[{name:arithmetic_heldout,limit:8},{name:instructions_heldout,limit:8},"
+        f"{{name:held_sums,{own % 'held'}}}]",
         "run.save_every=2",
     )
 
@@ -155,45 +160,59 @@ def mixed_run(mixed: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) 
     code, output, run = train(*mixed, f"run.root={root}", "run.name=whole")
     assert code == 0, output
     assert run.leaves_nothing(), "processes outlived the run"
-    assert re.search(r"acc \d\.\d+ \(arithmetic \d\.\d+, sums_of_mine \d\.\d+\)", output)
+    assert re.search(
+        r"acc \d\.\d+ \(arithmetic \d\.\d+, instructions \d\.\d+, sums_of_mine \d\.\d+\)", output
+    )
     return root / "whole"
 
 
-def boxed(gold: str, response: str) -> bool:
-    return grade(gold, response, policy="last_box").correct
+def boxed(sample: dict[str, str]) -> bool:
+    return grade(sample["answer"], sample["response"], policy="last_box").correct
+
+
+def instructed(sample: dict[str, str]) -> bool:
+    asked = Problem(sample["problem_id"], sample["question"], sample["answer"], "instructions")
+    return instructions_of(asked).kept(sample["response"])
+
+
+def lenient(sample: dict[str, str]) -> bool:
+    return last_number(sample["answer"], sample["response"])
 
 
 def test_a_mixture_reports_every_source(mixed_run: Path) -> None:
     steps = [r for r in rows(mixed_run) if r["kind"] == "train"]
-    prompts: dict[str, set[str]] = {"arithmetic": set(), "sums_of_mine": set()}
+    judges = {"arithmetic": boxed, "instructions": instructed, "sums_of_mine": lenient}
+    prompts: dict[str, set[str]] = {name: set() for name in judges}
     for row in steps:
         lines = (mixed_run / "samples" / f"step_{row['step']:06d}.jsonl").read_text().splitlines()
         samples = [json.loads(line) for line in lines]
-        for name, met in prompts.items():
+        for name, judge in judges.items():
             own = [s for s in samples if s["source"] == name]
-            judge = last_number if name == "sums_of_mine" else boxed
-            right = [judge(s["answer"], s["response"]) and not s["truncated"] for s in own]
+            right = [judge(s) and not s["truncated"] for s in own]
             assert [s["verdict"] == "correct" for s in own] == right  # each by its own verifier
             assert row[f"source/{name}/responses"] == len(own) > 0
             assert row[f"source/{name}/accuracy"] == pytest.approx(np.mean(right))
-            met |= {s["problem_id"] for s in own}
-        assert abs(len(prompts["arithmetic"]) - len(prompts["sums_of_mine"])) <= 1  # half each, all along
+            prompts[name] |= {s["problem_id"] for s in own}
+        counts = [len(met) for met in prompts.values()]
+        assert max(counts) - min(counts) <= 1  # a third each, all along
     visits = Counter(name.partition("#")[2] for name in prompts["sums_of_mine"])
     drawn = len(prompts["sums_of_mine"])
-    assert drawn > 6
-    assert [visits[epoch] for epoch in ("", "1")] == [6, min(drawn - 6, 6)]  # all of an epoch, then the next
+    assert drawn > 4
+    assert [visits[epoch] for epoch in ("", "1")] == [4, min(drawn - 4, 4)]  # all of an epoch, then the next
+    held = {"arithmetic_heldout", "instructions_heldout", "held_sums"}
     for row in (r for r in rows(mixed_run) if r["kind"] == "eval"):
-        assert {"eval/arithmetic_heldout/accuracy", "eval/held_sums/accuracy"} <= row.keys()
+        assert {f"eval/{name}/accuracy" for name in held} <= row.keys()
     summary = json.loads((mixed_run / "summary.json").read_text())
-    assert summary["data"] == "arithmetic+sums_of_mine"
-    assert summary["eval_sets"].keys() == {"arithmetic_heldout", "held_sums"}
+    assert summary["data"] == "arithmetic+instructions+sums_of_mine"
+    assert summary["eval_sets"].keys() == held
 
 
 def test_killed_and_resumed_equals_never_killed(
     mixed: tuple[str, ...], mixed_run: Path, tmp_path: Path
 ) -> None:
     arguments = (*mixed, f"run.root={tmp_path}", "run.name=killed")
-    first = Training(arguments)
+    held = {HELD_BY: str(tmp_path / "killed" / "metrics.jsonl")}  # in step 4, however late the signal comes
+    first = Training((*arguments, "reward.deadline_seconds=3600"), held)
     first.wait_for(tmp_path / "killed" / "samples" / "step_000003.jsonl")
     first.signal(signal.SIGKILL)
     first.wait()

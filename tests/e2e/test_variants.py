@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from transformers import Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
 from rlvr.data.tokenizer import load_tokenizer
 from tests.helpers.models import random_model, save
@@ -42,7 +43,7 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead(tmp_path: Path) -> None:
 
 def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:
     """Tied heads are where engines go stale on CPU, and where ZeRO-3 takes the head away; plug-in and verifier live
-    outside the package."""
+    outside the package, and texts and tokens of the run's own end its responses."""
     tokenizer = load_tokenizer("builtin")
     model = random_model(
         "qwen3",
@@ -74,6 +75,9 @@ def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> No
         f"model.path={tmp_path / 'model'}",
         "reward.verifier=own_verifier:parity",
         "learner.lr=1e-3",
+        "rollout.stop=['=3',th]",
+        "rollout.stop_token_ids=[9,12]",
+        "rollout.min_tokens=5",
         f"run.root={tmp_path}",
         "run.name=tied",
         PYTHONPATH=str(tmp_path),
@@ -83,8 +87,32 @@ def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> No
     steps = [r for r in rows(tmp_path / "tied") if r["kind"] == "train"]
     assert all(r["mismatch/mean"] < 1e-4 for r in steps)
     assert steps[-1]["kl_base_policy/p99"] > 1e-3  # the policy did move, and the engine moved with it
+    check_ends(tmp_path / "tied", tokenizer, steps)
     policy = Qwen3ForCausalLM.from_pretrained(tmp_path / "tied" / "policy")
     assert policy.lm_head.weight.data_ptr() == policy.model.embed_tokens.weight.data_ptr()
+
+
+def check_ends(run: Path, tokenizer: PreTrainedTokenizerBase, steps: list[dict[str, float]]) -> None:
+    """Every response ends where one of the run's ends says so, and what ended it counts like the rest of it."""
+    ended = Counter[str]()
+    for row in steps:
+        lines = (run / "samples" / f"step_{row['step']:06d}.jsonl").read_text().splitlines()
+        samples = [json.loads(line) for line in lines]
+        for sample in samples:
+            ids = sample["response_ids"]
+            text, before = tokenizer.decode(ids), tokenizer.decode(ids[:-1])
+            by_text = any(text.count(stop) > before.count(stop) for stop in ("=3", "th"))
+            by_token = ids[-1] in (9, 12, tokenizer.eos_token_id)
+            assert sample["truncated"] == (not by_text and not by_token)
+            assert len(ids) > 5 or sample["truncated"]
+            assert not {9, 12, tokenizer.eos_token_id} & set(ids[:5])
+            ended["text"] += by_text
+            ended["token"] += by_token
+        assert row["tokens/trained"] == row["mismatch/compared_tokens"]  # none is masked at its end
+        assert row["tokens/trained"] == sum(len(sample["response_ids"]) for sample in samples)
+        assert row["mismatch/max"] < 1e-3  # of those that end a response, too
+    assert ended["text"]
+    assert ended["token"]
 
 
 def test_engine_and_learner_take_turns(tmp_path):

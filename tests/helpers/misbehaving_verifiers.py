@@ -2,12 +2,15 @@
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 from rlvr.reward.example import Example
+from rlvr.reward.last_number import last_number
 from rlvr.reward.verdict import Outcome, Verdict
 
 HOARD = []
+HELD_BY = "RLVR_TEST_HELD_BY"  # names the metrics.jsonl of a run that must not get past step 4
 
 
 def obey(gold: str, response: str) -> bool:
@@ -72,6 +75,11 @@ def allowed(example, response: str, *, column: str = "allowed") -> bool:
     return response in example[column]
 
 
+def greedy(example, response: str) -> bool:
+    """Whether the response is the first of the allowed words, which it then takes away."""
+    return response == example["allowed"].pop(0)
+
+
 def annotated(row: Example, response: str) -> bool:
     """Of the whole row, by its first parameter's annotation."""
     return response == f"{row.source} {row.id} {row.question} {row.answer} {sorted(row.columns)}"
@@ -80,3 +88,11 @@ def annotated(row: Example, response: str) -> bool:
 def by_policy(gold: str, response: str, policy: str) -> bool:
     """Whether the response is the name of the policy."""
     return response == policy
+
+
+def held_last_number(gold: str, response: str) -> bool:
+    """`last_number`; in a run that HELD_BY names it never comes to an end once step 3 is done."""
+    metrics = Path(os.environ.get(HELD_BY, os.devnull))
+    while metrics.exists() and '"step": 3, "kind": "train"' in metrics.read_text():
+        time.sleep(1)
+    return last_number(gold, response)
