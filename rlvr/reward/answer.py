@@ -8,7 +8,7 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 import re
 from fractions import Fraction
 
-from rlvr.reward.named import split_list
+from rlvr.reward.named import split_list, value_of_equation
 from rlvr.reward.notation import based_number, for_algebra, plain_numbers
 
 _UNICODE = str.maketrans(
@@ -16,6 +16,7 @@ _UNICODE = str.maketrans(
     | {
         "−": "-",
         "–": "-",
+        "’": "'",
         "×": r"\times ",
         "·": r"\cdot ",
         "÷": "/",
@@ -38,18 +39,23 @@ _UNICODE = str.maketrans(
 _MATH_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _STYLE = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)"
 _STYLE_WRAPPER = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
-_THIN_THOUSANDS = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
+_SPACE = r"\\(?:[,;: ]|(?:thin|med|thick|en)space(?![A-Za-z]))"
+_THIN_THOUSANDS = re.compile(rf"(?<=[0-9]){_SPACE}\s*(?=[0-9]{{3}}(?![0-9]))")
 _REPEATING = re.compile(
     r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\{([0-9]{1,100})\}|\\dot\{?([0-9])\}?(?:([0-9]{0,98})\\dot\{?([0-9])\}?)?)"
 )
 _NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
-_SPACING = re.compile(r"(?<!\\)\\(?:[,;: ]|quad\b|qquad\b|displaystyle\b|left\b|right\b)")
+_SPACING = re.compile(rf"(?<!\\)(?:{_SPACE}|\\(?:quad\b|qquad\b|displaystyle\b|left\b|right\b))")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
 _CURRENCY = re.compile(
-    r"\s*(?:\\text\s*\{\s*)?\b(?:dollars?|usd|euros?|eur|pounds?|cents?)\b\s*\}?\s*$", re.I
+    r"\s*(?:\\text\s*\{\s*)?\b(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|rmb|rupees?|pesos?|francs?|"
+    r"kr|kronor|kroner|rou?bles?)\b\s*\}?\s*$",
+    re.I,
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?text\s*\{\s*(?:\\?%|percent)\s*\}|\bpercent|\bper cent)\s*$", re.I)
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
+_SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?: [0-9.]+)+")
+_MULTIPLE = re.compile(r"[+-]?[0-9.]+[A-Za-z]")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
 )
@@ -185,6 +191,11 @@ def _value_of_product(text: str) -> Fraction | None:
     return number_value(text) if found is None else int(found[1]) * Fraction(10) ** int(found[2])
 
 
+def is_multiple_of_letter(text: str) -> bool:
+    """Whether a text is a number times one letter, as `3k` or `2t` in `n = 3k`."""
+    return _MULTIPLE.fullmatch(text) is not None
+
+
 def is_unevaluated(answer: str) -> bool:
     """Whether an answer still holds arithmetic, such as `3+4`, `2^{10}` or `6/2`."""
     return _ARITHMETIC.search(answer) is not None
@@ -203,9 +214,12 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     """
     if gold == answer:
         return True
-    gold_based, answer_based = based_number(gold), based_number(answer)
+    gold_based = based_number(gold)
+    answer_based = None if gold_based is None else based_number(value_of_equation(answer) or answer)
     if gold_based is not None and answer_based is not None:
         return gold_based == answer_based
+    if _SIDE_BY_SIDE.fullmatch(answer) and number_value(gold) is not None:
+        return False  # `2 2` is not their product
     gold_integer = integer_literal(gold)
     if gold_integer is not None:
         answer_integer = integer_literal(answer)

@@ -17,13 +17,21 @@ _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
 _BLANKS = re.compile(r"[ \t]+")
 _EMPHASIS = re.compile(r"\*\*+|__+")
 _SLANTED = re.compile(r"(?<![\w*])\*([^\s*](?:[^*\n]*[^\s*])?)\*(?![\w*])")
-_ANNOUNCEMENT = r"(?i:answer)[ ]?(?::|=|(?i:is)\b:?)[ ]?"
+_ANNOUNCEMENT = r"(?i:answer|correct (?:option|choice))[ ]?(?::|=|(?i:is)\b:?)[ ]?"
 _ANNOUNCED = re.compile(rf"{_ANNOUNCEMENT}\n*(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)")
-_OWN_LINE = re.compile(r"(?:^|\n)[ #>*-]*(?i:(?:the )?(?:final )?answer)[ ]?:")
-_REMARK = re.compile(r"(?<=\S) \([A-Za-z][A-Za-z ,'-]+\)$")
+# An announcement that begins a line or a sentence; "is" needs a value behind it, which a sentence may lack.
+_LATER_WORD = re.compile(
+    r"(?:^|\n|[.!?)] )[ #>*-]*(?i:(?:the |my )?(?:(?:(?:final|correct) )?answer[ ]?:|"
+    r"(?:final|correct) answer is:?[ \n]?(?=[$(\\+-]*[0-9]|\\\(|\(?[A-J]\)?(?:[.\s]|$))))"
+)
+_REMARK = re.compile(
+    r"(?<=\S) \([A-Za-z][A-Za-z ,'-]+\)$|(?<=[0-9$)}%]),? (?:as|which|since|because|so)\b[^0-9$\\]*$"
+)
 # Several boxes that say one answer: `\boxed{1} and \boxed{-2}`.
+_GAP = r"(?:[\s$]|\\(?:q?quad(?![A-Za-z])|[,;: ]))*"
 _BETWEEN_BOXES = re.compile(
-    r"[\s$]*(?:,|;|&|(?:,\s*)?\\?(?:\b(?:and|or)\b|text\s*\{\s*(?:and|or)\s*\}))[\s$]*"
+    rf"{_GAP}(?:,|;|&|(?:,\s*)?\\?(?:\b(?:and|or)\b|(?:text|mathrm|mbox)\s*\{{\s*(?:and|or)\s*\}}))"
+    rf"{_GAP}(?P<name>[A-Za-z]\s*=\s*)?"
 )
 _BARE_LINE = re.compile(
     r"\$\$?[^$\n]+\$\$?|\\\([^\n]+\\\)|\\\[[^\n]+\\\]|-?[0-9][0-9.,/]*\s*(?:\\?%)?|-?\\d?frac\{[^{}]+\}\{[^{}]+\}"
@@ -121,8 +129,8 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
         text = final_part(response).strip()
         return Extraction(text) if text else Extraction(None, "the response is empty")
     boxes, unclosed = _scan(response)
-    if boxes and policy.unboxed_counts and _OWN_LINE.search(_plain(response[boxes[-1].end :][-2000:])):
-        boxes = []  # what is announced on a line of its own after the last box is the later word
+    if boxes and policy.unboxed_counts and _LATER_WORD.search(_plain(response[boxes[-1].end :][-2000:])):
+        boxes = []  # what is announced after the last box is the later word
     if boxes:
         if unclosed >= boxes[-1].end:
             return Extraction(None, "the last box never closes")
@@ -140,7 +148,13 @@ def joined_boxes(text: str, boxes: list[Box]) -> str:
     Empty where the last box is.
     """
     first = len(boxes) - 1
-    while first and _BETWEEN_BOXES.fullmatch(text, boxes[first - 1].end, boxes[first].start):
+    while first:
+        between = _BETWEEN_BOXES.fullmatch(text, boxes[first - 1].end, boxes[first].start)
+        # `x = \boxed{3}, x = \boxed{5}` are two values of one unknown, `x = \boxed{3}, y = \boxed{5}` are not.
+        named = between and (between["name"] or "").replace(" ", "")
+        before = text[: boxes[first - 1].start].rstrip("$ \n").replace(" ", "")[-2:] if named else ""
+        if between is None or named != before:
+            break
         first -= 1
     contents = [_unwrap_nested(box.content).strip() for box in boxes[first:]]
     return ", ".join(dict.fromkeys(filter(None, contents))) if contents[-1] else ""

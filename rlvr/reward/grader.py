@@ -12,8 +12,10 @@ from rlvr.reward.answer import (
     clean,
     decide_exactly,
     integer_literal,
+    is_multiple_of_letter,
     is_plain,
     is_unevaluated,
+    number_value,
     split_percent,
     units_differ,
 )
@@ -24,7 +26,7 @@ from rlvr.reward.numeric import numbers_apart, roots_equal
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "3"  # raise it with every change that can change a verdict
+RULES_VERSION = "4"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500
@@ -125,7 +127,12 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     if named is not None and len(named) > 1:
         return _compare_named(named, answer)
     value = value_of_equation(gold)
-    if value is not None and "=" not in answer:  # `x = 1, 2` against `1, 2`, and not `n = 3k` against `3`
+    if value is not None and "=" not in answer:  # `x = 1, 2` against `1, 2`
+        if is_multiple_of_letter(value) and number_value(answer) is not None:
+            return (
+                Outcome.WRONG,
+                "a multiple of an unknown is expected",
+            )  # `3` for `n = 3k`, whose k is no unit
         return _compare_values(value, answer)
     return _compare_with_math_verify(gold, answer)
 

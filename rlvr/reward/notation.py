@@ -9,13 +9,15 @@ from fractions import Fraction
 from rlvr.reward.unions import union_of_intervals
 
 _CURRENCY_SIGN = (
-    r"(?:[€£¥₹₽₩₪¢]|\\text\s*\{\s*[€£¥₹₽₩₪¢]\s*\}|(?:US|A|C|HK|NZ|S)\\?\$|"
-    r"(?:USD|EUR|GBP|JPY|CNY|INR|CHF)\b|Rs\b\.?|\\\$|"
-    r"\\(?:euro|pounds|texteuro|textsterling|textyen|yen|cent|textcent)\b(?:\{\})?)"
+    r"(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|\\\$)\s*\}|(?:US|A|C|HK|NZ|S)\\?\$|"
+    r"(?:USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|HKD|SGD|KRW)(?![A-Za-z])|Rs(?![A-Za-z])\.?|\\\$|"
+    r"\\(?:euro|pounds|texteuro|textsterling|textyen|yen|cent|textcent)(?![A-Za-z])(?:\{\})?)"
 )
 _MONEY_BEFORE = re.compile(rf"^([+-]?)\s*{_CURRENCY_SIGN}\s*(?=[0-9.])")
 _MONEY_AFTER = re.compile(rf"(?<=[0-9])\s*{_CURRENCY_SIGN}$")
-_TEXT_COMMA = re.compile(r"(?<=[0-9])(?:\\text\s*\{\s*,\s*\}|\{(?:\\[,;: ]| )\}|~)(?=[0-9]{3}(?![0-9]))")
+_TEXT_COMMA = re.compile(
+    r"(?<=[0-9])(?:\\(?:text|mathrm)\s*\{\s*,\s*\}|\{(?:\\[,;: ]| )\}|~|')(?=[0-9]{3}(?![0-9]))"
+)
 # A number begins where nothing before it can belong to it: at the start or after a separator.
 _START = r"(?<![0-9A-Za-z.^/_)}])(?<![0-9A-Za-z.^/)}] )"
 _SPACED = re.compile(rf"{_START}[0-9]{{1,3}}(?: [0-9]{{3}}){{1,30}}(?![0-9])(?! [0-9])(?!\s*/)")
@@ -24,23 +26,28 @@ _MIXED = re.compile(rf"{_START}([0-9]{{1,30}}) +([0-9]{{1,30}}) ?/ ?([0-9]{{1,30
 _SCIENTIFIC = re.compile(
     r"(?<![0-9A-Za-z.\\])([0-9]{1,100})(?:\.([0-9]{0,100}))?"
     r"(?:[eE]([+-]?[0-9]{1,4})(?![0-9A-Za-z.])|"
-    r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
+    r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
 )
 _SIGNED_POWER = re.compile(r"\^\s*([+-][0-9]+)")
 _POWER = re.compile(r"(?<=[0-9A-Za-z)}])\s*\*\*\s*(?=[0-9A-Za-z({+-])")
-_PLAIN_FUNCTION = re.compile(r"(?<![A-Za-z\\])(sin|cos|tan|cot|ln|log)(?=\()")
-_TIMES_I = re.compile(r"(?<=[0-9)}])\s*\*\s*(?=i(?![A-Za-z]))")
-_FUNCTION = re.compile(r"(?<![A-Za-z\\])(sqrt|exp)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
-_NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf)(?![A-Za-z])")
-_NAMES = {"pi": r"\pi ", "infinity": r"\infty ", "infty": r"\infty ", "inf": r"\infty "}
+_PLAIN_FUNCTION = re.compile(
+    r"(?<![A-Za-z\\])(?:(sin|cos|tan|cot|sec|csc|ln|log|sinh|cosh|tanh)|a(?:rc)?(sin|cos|tan))(?=\()|"
+    r"(?<![A-Za-z\\])(log)(?=_)"
+)
+_TIMES_I = re.compile(r"(?<=[0-9)}])\s*\*\s*[iI](?![A-Za-z])")
+_FUNCTION = re.compile(r"(?:\\|(?<![A-Za-z\\]))(sqrt|exp|cbrt|abs)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_PLAIN_ROOT = re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[{0-9])")
+_CALLS = {"sqrt": r"\sqrt{%s}", "exp": "e^{%s}", "cbrt": r"\sqrt[3]{%s}", "abs": "|%s|"}
+_NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf|oo)(?![A-Za-z])")
+_NAMES = {"pi": r"\pi "} | dict.fromkeys(("infinity", "infty", "inf", "oo"), r"\infty ")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
 _ONE_IMAGINARY = re.compile(r"(?<![0-9.])1 ?(?=i(?![A-Za-z]))")
 _DECIMAL = re.compile(r"(?<![0-9.])([0-9]{1,50})\.([0-9]{1,50})(?![0-9.])")
 _BASE_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {name: base for base, name in enumerate(_BASE_NAMES, start=2)} | {"sixteen": 16}
 _BASED = re.compile(
-    r"(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9A-Za-z]+)\s*\)?\s*\}?\s*_\s*"
-    r"(?:\{\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?([0-9]{1,2}|[a-z]+)\s*\}*"
+    r"([+-]?)\s*(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9A-Za-z]+)(?:\.([0-9A-Za-z]+))?\s*\)?\s*\}?\s*_\s*"
+    r"(?:\{\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9]{1,2}|[a-z]+)\s*\)?\s*\}*"
 )
 
 
@@ -55,34 +62,42 @@ def for_algebra(text: str) -> str:
     r"""A cleaned answer as math-verify reads it rightly, with the same value.
 
     Scientific notation becomes an exact product (`4.5e33` is 45 x 10^32, not 4.5 times Euler's number to the 33), a
-    mixed number its sum, plain-text `pi`, `sqrt()`, `exp()`, `sin()` and `**` LaTeX, decimals beside the imaginary unit
-    fractions, inequalities of one unknown joined by "or" a union of intervals.
+    mixed number its sum, plain-text `pi`, `sqrt()`, `exp()`, `abs()`, `sin()` and `**` LaTeX, decimals beside the
+    imaginary unit fractions, inequalities of one unknown joined by "or" a union of intervals.
     """
     text = union_of_intervals(text) or text
     text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))
-    text = _PLAIN_FUNCTION.sub(r"\\\1", _POWER.sub("^", text))
+    text = _PLAIN_FUNCTION.sub(_function, _POWER.sub("^", text))
     text = _SIGNED_POWER.sub(r"^{\1}", text)
-    text = _FUNCTION.sub(lambda f: rf"\sqrt{{{f[2]}}}" if f[1] == "sqrt" else f"e^{{{f[2]}}}", text)
+    text = _FUNCTION.sub(lambda found: _CALLS[found[1]] % found[2], text)
+    text = _TIMES_I.sub("i", _PLAIN_ROOT.sub(r"\\sqrt", text))
     text = _NAME.sub(lambda found: _NAMES[found.group()], text)
     if _IMAGINARY.search(text):
-        text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, _TIMES_I.sub("", text)))
+        text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, text))
     return text
 
 
 def based_number(text: str) -> tuple[str, int] | None:
     r"""(digits, base) of a number whose base is a subscript, such as `204_5` or `A5_{16}`; None for anything else."""
     found = _BASED.fullmatch(text)
-    if found is None or not found[1][0].isalnum():
+    if found is None or not found[2][0].isalnum():
         return None
-    base = int(found[2]) if found[2].isdigit() else _BASES.get(found[2], 0)
-    digits = found[1].upper().lstrip("0") or "0"
-    fits = 2 <= base <= 36 and all(int(digit, 36) < base for digit in digits)
+    sign, whole, places, named = found.groups()
+    base = int(named) if named.isdigit() else _BASES.get(named, 0)
+    whole, places = whole.upper().lstrip("0") or "0", (places or "").upper().rstrip("0")
+    fits = 2 <= base <= 36 and all(int(digit, 36) < base for digit in whole + places)
+    digits = ("-" * (sign == "-")) + whole + (f".{places}" if places else "")
     return (digits, base) if fits else None
 
 
 def _mixed(found: re.Match[str]) -> str:
     whole, top, bottom = (int(part) for part in found.groups())
     return rf"\frac{{{whole * bottom + top}}}{{{bottom}}}" if top < bottom else found.group()
+
+
+def _function(found: re.Match[str]) -> str:
+    plain, inverse, logarithm = found.groups()
+    return rf"\arc{inverse}" if inverse else rf"\{plain or logarithm}"
 
 
 def _power_of_ten(found: re.Match[str]) -> str:

@@ -29,7 +29,7 @@ from rlvr.errors import DataError
 from rlvr.reward import grader
 from rlvr.reward.example import Example, MissingColumnError
 from rlvr.reward.verdict import Outcome, Rules, Verdict
-from rlvr.reward.verifiers import LoadedVerifier, is_math, load_verifier
+from rlvr.reward.verifiers import MATH, LoadedVerifier, is_math, load_verifier
 from rlvr.timing import Stopwatch
 
 HEADER = struct.Struct("<Q")  # length of the marshalled frame that follows
@@ -136,7 +136,7 @@ def _load_verifiers(replies: int, rules: list[Rules]) -> list[LoadedVerifier] | 
         try:
             found.append(load_verifier(one))
         except Exception as error:  # a user's module; the pool raises it where the user can read it
-            _write_frame(replies, ("error", (one.verifier, f"{type(error).__name__}: {error}")))
+            _write_frame(replies, ("error", (one.verifier or MATH, f"{type(error).__name__}: {error}")))
             return None
     return found
 
@@ -144,7 +144,7 @@ def _load_verifiers(replies: int, rules: list[Rules]) -> list[LoadedVerifier] | 
 def _serve(requests: int, replies: int, shared: mmap.mmap, graders: list[LoadedVerifier]) -> None:
     while (frame := _read_frame(requests)) is not None:
         first_number, examples, samples = frame
-        subjects = [Example(*fields) for fields in examples]
+        packed = [marshal.dumps(fields) for fields in examples]
         rows: list[ResultRow] = []
         flushed = time.monotonic()
         for index, (subject, response, which) in enumerate(samples):
@@ -153,7 +153,8 @@ def _serve(requests: int, replies: int, shared: mmap.mmap, graders: list[LoadedV
                 _write_frame(replies, ("rows", rows))
                 rows, flushed = [], now
             PROGRESS.pack_into(shared, 0, now, first_number + index)
-            seen = subject if isinstance(subject, str) else subjects[subject]
+            # Each response meets the row as it was, whatever the verifier has done to the one before.
+            seen = subject if isinstance(subject, str) else Example(*marshal.loads(packed[subject]))
             rows.append(_grade_one(first_number + index, seen, response, graders[which]))
         _write_frame(replies, ("rows", rows))
 

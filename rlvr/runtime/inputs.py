@@ -16,7 +16,7 @@ from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_train
 from rlvr.data.tokenizer import is_local, load_tokenizer, model_folder
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import open_grader_pool
-from rlvr.reward.verdict import Rules
+from rlvr.reward.verdict import Outcome, Rules, options_text
 from rlvr.reward.verifiers import is_math
 from rlvr.rollout.stop import stop_tokens_problems
 from rlvr.runtime.model_checks import check_models
@@ -117,7 +117,8 @@ def check_verifiers(cfg: Config, problems: Sequence[Problem]) -> None:
         ConfigError: one cannot be loaded, raises, or gives no verdict in time.
     """
     sources = all_sources(cfg.data)
-    if is_math(Rules(cfg.reward.verifier)) and all(is_math(rules_of(source)) for source in sources):
+    default = Rules(cfg.reward.verifier, options=options_text(cfg.reward.verifier_options))
+    if all(is_math(rules) and not rules.options for rules in (default, *map(rules_of, sources))):
         return
     with open_grader_pool(cfg.reward, map(rules_of, sources), workers=1) as pool:
         tried = {problem.rules: problem for problem in reversed(problems)}
@@ -133,7 +134,12 @@ def check_verifiers(cfg: Config, problems: Sequence[Problem]) -> None:
             named = (
                 f"reward.verifier={cfg.reward.verifier}" if verifier is None else f"{of_source}={verifier}"
             )
+            late = verdict.outcome is Outcome.TIMED_OUT
             raise ConfigError(
                 f"{named}: tried on problem {request.row.id} with its own answer {request.gold!r:.60}, it gave no "
                 f"verdict: {verdict.detail}"
+                + (
+                    ". Import what takes long where its module begins, or raise reward.deadline_seconds"
+                    * late
+                )
             )

@@ -20,6 +20,7 @@ ALLOWED = Rules(f"{HELPERS}:allowed")
 OTHER_COLUMN = Rules(f"{HELPERS}:allowed", options='{"column": "deep.words"}')
 ANNOTATED = Rules(f"{HELPERS}:annotated")
 SCORES = Rules(f"{HELPERS}:scores", correct_from=0.2)
+GREEDY = Rules(f"{HELPERS}:greedy")
 BY_POLICY = Rules(f"{HELPERS}:by_policy", policy="strict")
 STRICT = Rules(policy="strict")
 ROW = Example(
@@ -34,7 +35,7 @@ ROW = Example(
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
-    sources = [ALLOWED, OTHER_COLUMN, ANNOTATED, SCORES, BY_POLICY, STRICT, Rules("math")]
+    sources = [ALLOWED, OTHER_COLUMN, ANNOTATED, SCORES, GREEDY, BY_POLICY, STRICT, Rules("math")]
     with GraderPool(
         workers=1, deadline_seconds=5, memory_mb=600, sources=sources, save_folder=folder
     ) as pool:
@@ -74,6 +75,17 @@ def test_a_row_without_the_column_is_a_failure_that_names_source_row_and_column(
         assert words in verdict.detail
     kept = json.loads((folder / OFFENDERS_FILE).read_text().splitlines()[-1])
     assert (kept["problem_id"], kept["verifier"]) == ("w/2", ALLOWED.verifier)
+
+
+def test_a_verifier_that_changes_its_row_changes_no_other_verdict(pool):
+    graders, _ = pool
+    responses = ["red", "blue", "red"] * 20  # several of them in one chunk
+    requests = [
+        GradeRequest(str(i), "7", text, example=ROW, rules=GREEDY) for i, text in enumerate(responses)
+    ]
+    verdicts = graders.grade(requests)
+    assert [verdicts[str(i)].correct for i in range(60)] == [text == "red" for text in responses]
+    assert ROW["allowed"] == ["red", "blue"]
 
 
 def test_rules_that_the_pool_was_not_opened_for_are_refused(pool):

@@ -42,7 +42,7 @@ def test_a_verifier_is_tried_on_a_problem(own):
     ("name", "words"),
     [
         ("raises", "KeyError: 'tests'"),
-        ("hangs", "no verdict within 1 s"),
+        ("hangs", r"no verdict within 1 s\. Import .* or raise reward\.deadline_seconds"),
         ("odd", "expected a Verdict, a bool or a score"),
         ("one", "2 arguments"),
         ("absent", "has no absent"),
@@ -51,6 +51,15 @@ def test_a_verifier_is_tried_on_a_problem(own):
 def test_a_verifier_that_cannot_work_is_refused_before_the_start(own, name, words):
     with pytest.raises(ConfigError, match=words):
         read_inputs(own(name))
+
+
+@pytest.mark.parametrize("place", ["reward", "data.train"])
+def test_options_that_math_does_not_have_are_refused_before_the_start(place):
+    cfg = Config(recipe="test")
+    section = cfg.reward if place == "reward" else cfg.data.train
+    section.verifier_options = {"column": "tests"}
+    with pytest.raises(ConfigError, match="verifier math: it has no option column"):
+        read_inputs(cfg)
 
 
 @pytest.mark.parametrize("template", ["dapo", "dapo_plain"])
