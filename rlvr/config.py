@@ -13,6 +13,16 @@ from omegaconf import MISSING
 
 
 @dataclass
+class LoraConfig:
+    """Low-rank adapters in place of training all weights (package peft)."""
+
+    rank: int = 0  # of the adapters; 0: none, all weights are trained
+    alpha: float = 32.0  # an adapter counts alpha / rank
+    # Names of modules, such as q_proj; empty: all linear ones but the head
+    targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ModelConfig:
     """The policy that is trained and the base it is compared with."""
 
@@ -22,6 +32,7 @@ class ModelConfig:
     max_length: int = 128  # context: prompt plus response
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2 (optional package)
     gradient_checkpointing: bool = False  # less memory for activations, more time
+    lora: LoraConfig = field(default_factory=LoraConfig)
     trust_remote_code: bool = False  # run Python code that comes with a model's files
     download_stall_seconds: float = 300.0  # without a new byte, while a node fetches the model from the hub
 
@@ -238,6 +249,7 @@ class SyncConfig:
     backend: str = "auto"  # auto | gloo (CPU) | nccl (GPUs apart) | ipc (GPUs shared)
     deadline_seconds: float = 300.0  # rendezvous, and each transfer
     bucket_mb: int = 256  # parameters are sent in buckets of this size
+    lora: str = "merged"  # how adapters reach the engines; merged: weights with them added
     # Mean |rollout log-prob - learner log-prob| of a step; null: by model.dtype, rlvr.sync.gate.MISMATCH_WARN
     mismatch_warn: float | None = None
     mismatch_stop: float = 0.1  # the same; above it the run ends

@@ -20,6 +20,15 @@ from rlvr.cluster import node_address
 from rlvr.cluster.board import READY, Counter, Doing, report
 from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
+from rlvr.learner.adapters import (
+    FOLDER,
+    FrozenBase,
+    adapter_parameters,
+    add_adapters,
+    merged,
+    parts_of,
+    save_adapter,
+)
 from rlvr.learner.causal_lm import in_checkpoint_format
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
@@ -74,6 +83,10 @@ class Learner:
         torch.manual_seed(self.cfg.seed)
         report(Doing("loads the policy"))
         policy = self._load(self.spec.model_folder, training=True)
+        if self.lora:
+            add_adapters(
+                policy.lm, self.cfg.model.lora, self.cfg.seed, key=f"model.path={self.cfg.model.path}"
+            )
         learner = self.cfg.learner
         optimizer = self._adamw(policy)
         if clips_itself(learner, self.cfg.model.dtype):
@@ -91,7 +104,7 @@ class Learner:
         self.reset_optimizer()  # that step would count in Adam's bias correction
         self.base = self._load_base() if needs_base(self.spec.signals) else None
         for model in (self.policy, self.base) if learner.zero_stage == 3 else ():
-            if model is not None:
+            if isinstance(model, PolicyModel):
                 # The head is used by the wrapper's forward rather than by its own module.
                 deepspeed.zero.register_external_parameter(model, model.head.weight)
         report(READY)
@@ -100,7 +113,7 @@ class Learner:
     def _adamw(self, policy: PolicyModel) -> torch.optim.AdamW:
         learner = self.cfg.learner
         return torch.optim.AdamW(
-            policy.parameters(),
+            [p for p in policy.parameters() if p.requires_grad],
             lr=0.0,  # set before each update; DeepSpeed may take a step of its own while it starts
             betas=(learner.betas[0], learner.betas[1]),
             eps=learner.eps,
@@ -154,9 +167,16 @@ class Learner:
             key=None if training else f"model.base_path={self.cfg.model.base_path or self.cfg.model.path}",
         )
 
-    def _load_base(self) -> PolicyModel:
+    @property
+    def lora(self) -> bool:
+        """Whether adapters are trained rather than all weights."""
+        return self.cfg.model.lora.rank > 0
+
+    def _load_base(self) -> PolicyModel | FrozenBase:
         import deepspeed
 
+        if self.lora and self.spec.base_folder == self.spec.model_folder:
+            return FrozenBase(self.policy)
         report(Doing("loads the base"))
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
@@ -298,9 +318,15 @@ class Learner:
         import deepspeed
 
         sharded = self.cfg.learner.zero_stage == 3
+        parts = parts_of(self.policy.lm) if self.lora else self._whole()
+        for name, parameters, scaling in parts:
+            with deepspeed.zero.GatheredParameters(parameters) if sharded else nullcontext():
+                tensor = merged(parameters, scaling)
+                yield name, tensor.clone() if sharded and len(parameters) == 1 else tensor
+
+    def _whole(self) -> Iterator[tuple[str, list[torch.nn.Parameter], float]]:
         for name, parameter in self.policy.lm.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
-                yield name, parameter.detach().clone() if sharded else parameter.detach()
+            yield name, [parameter], 0.0
 
     def checkpoint_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """The same as a checkpoint names and splits them, which is how engines read them."""
@@ -311,7 +337,7 @@ class Learner:
         """Names, dtypes and whole shapes of the checkpoint's tensors, without gathering."""
         return [
             ParamInfo(part, self.cfg.model.dtype, tuple(tensor.shape))
-            for name, p in self.policy.lm.named_parameters()
+            for name, (p, *_), _ in (parts_of(self.policy.lm) if self.lora else self._whole())
             for part, tensor in in_checkpoint_format(
                 self.policy.lm, name, torch.empty(getattr(p, "ds_shape", p.shape), device="meta")
             )
@@ -343,7 +369,7 @@ class Learner:
         if self.cfg.learner.offload_optimizer == "none":  # else they are there for good
             states += [State.optim_states, State.hp_params]
         self.engine.offload_states(include=states)
-        if self.base is not None:
+        if isinstance(self.base, PolicyModel):
             self.base.to("cpu")
         torch.cuda.empty_cache()
 
@@ -361,7 +387,7 @@ class Learner:
         if self.spec.device == "cpu":
             return
         self.engine.reload_states()
-        if self.base is not None:
+        if isinstance(self.base, PolicyModel):
             self.base.to(self.device)
 
     def save(self, folder: str) -> None:
@@ -369,7 +395,13 @@ class Learner:
         client_state = {"update": self.update, "torch_rng": torch.get_rng_state()}
         if self._entropy.target is not None:
             client_state["entropy_coef"] = self._entropy.coefficient
-        self.engine.save_checkpoint(folder, tag="deepspeed", client_state=client_state, save_latest=False)
+        self.engine.save_checkpoint(
+            folder,
+            tag="deepspeed",
+            client_state=client_state,
+            save_latest=False,
+            exclude_frozen_parameters=self.lora,  # model.path has them
+        )
 
     def load(self, folder: str) -> None:
         """Restore what `save` wrote.
@@ -380,7 +412,9 @@ class Learner:
         from rlvr.errors import CheckpointError
 
         try:
-            path, state = self.engine.load_checkpoint(folder, tag="deepspeed")
+            path, state = self.engine.load_checkpoint(
+                folder, tag="deepspeed", load_module_strict=not self.lora
+            )
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever torch and pickle make of a damaged file
@@ -416,3 +450,16 @@ class Learner:
                 lm.save_pretrained(folder, state_dict=state)
             except SafetensorError as error:  # how it reports what the system does
                 raise OSError(f"{folder}: {error}") from error
+        if self.lora:
+            self._export_adapter(Path(folder) / FOLDER)
+
+    def _export_adapter(self, folder: Path) -> None:
+        import deepspeed
+
+        sharded, weights = self.cfg.learner.zero_stage == 3, {}
+        for name, parameter in adapter_parameters(self.policy.lm):
+            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
+                if self.rank == 0:
+                    weights[name] = parameter.detach().to("cpu", copy=True)
+        if self.rank == 0:
+            save_adapter(self.cfg.model.lora, weights, self.cfg.model.path, folder)

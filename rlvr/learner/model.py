@@ -71,7 +71,7 @@ class LinearLogp(torch.autograd.Function):
         return stats.logp_p
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor | None, None, None, None, None]:
         """d logp / d outputs = (onehot(id) - softmax) / temperature * f'(outputs)."""
         hidden, weight, ids, lse = ctx.saved_tensors
         scaled = grads[0] / ctx.temperature
@@ -81,7 +81,8 @@ class LinearLogp(torch.autograd.Function):
             grad_logits[torch.arange(len(grad_logits), device=ids.device), ids[part]] += scaled[part]
             return grad_logits
 
-        return *head_gradients(hidden, weight, ctx.transform, of_chunk), None, None, None, None
+        trained = ctx.needs_input_grad[1]
+        return *head_gradients(hidden, weight, ctx.transform, of_chunk, trained), None, None, None, None
 
 
 class LinearLogpEntropy(torch.autograd.Function):
@@ -115,7 +116,7 @@ class LinearLogpEntropy(torch.autograd.Function):
         return stats.logp_p, stats.entropy_p
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor | None, None, None, None, None]:
         """With p the softmax and H its entropy: d H / d logits = -p (log p + H) / temperature."""
         hidden, weight, ids, lse, entropy = ctx.saved_tensors
         of_logp, of_entropy = grads[0] / ctx.temperature, grads[1] / ctx.temperature
@@ -128,7 +129,9 @@ class LinearLogpEntropy(torch.autograd.Function):
             grad_logits[torch.arange(len(grad_logits), device=ids.device), ids[part]] += of_logp[part]
             return grad_logits
 
-        return *head_gradients(hidden, weight, ctx.transform, of_chunk, extra=1), None, None, None, None
+        trained = ctx.needs_input_grad[1]
+        gradients = head_gradients(hidden, weight, ctx.transform, of_chunk, trained, extra=1)
+        return *gradients, None, None, None, None
 
 
 def head_gradients(
@@ -136,15 +139,16 @@ def head_gradients(
     weight: Tensor,
     transform: OutputTransform,
     of_chunk: Callable[[Tensor, slice], Tensor],
+    trained: bool,
     extra: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of hidden states [t, H] and head [V, H] from that of the logits, a chunk of tokens at a time.
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of hidden states [t, H] and, if it is trained, head [V, H] from that of the logits, a chunk at a time.
 
     `of_chunk` makes the gradient of a chunk's logits [r, V] (float32, may be overwritten) from them and the chunk's
     place; `extra` says how many more copies of the logits it holds.
     """
     grad_hidden = torch.empty_like(hidden)
-    grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+    grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if trained else None
     copies = (2 if transform.cap is None else 3) + extra  # of a chunk's logits, at a time
     rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (copies * weight.shape[0]))
     buffer = torch.empty(min(rows, len(hidden)), weight.shape[0], dtype=torch.float32, device=weight.device)
@@ -158,8 +162,9 @@ def head_gradients(
             grad_logits *= slope
         grad_logits = grad_logits.to(weight.dtype)
         grad_hidden[part] = grad_logits @ weight
-        grad_weight += grad_logits.T @ hidden[part]
-    return grad_hidden, grad_weight.to(weight.dtype)
+        if grad_weight is not None:
+            grad_weight += grad_logits.T @ hidden[part]
+    return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype)
 
 
 class PolicyModel(nn.Module):

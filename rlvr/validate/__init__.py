@@ -19,6 +19,7 @@ from rlvr.data.curriculum import SAMPLERS, UNIFORM
 from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
+from rlvr.learner.adapters import lora_problems
 from rlvr.learner.correction import CORRECTIONS, LEVELS
 from rlvr.learner.loss import IN_LOSS, IN_REWARD, KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.objectives.contract import Objective
@@ -59,6 +60,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
+    "sync.lora": ("merged",),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "tracking.wandb": ("offline", "online", "off"),
     "tracking.console": ("auto", "live", "plain", "off"),
@@ -72,6 +74,7 @@ PLUG_INS: dict[str, Callable[[str], object]] = {
 }
 AT_LEAST: dict[str, float] = {
     "steps": 1,
+    "model.lora.rank": 0,
     "data.prompts_per_step": 1,
     "data.max_prompt_tokens": 1,
     "rollout.engines": 1,
@@ -123,6 +126,7 @@ POSITIVE = (
     "loss.rollout_correction",
     "learner.eps",
     "loss.entropy_step",
+    "model.lora.alpha",
 )
 SHARES = (
     "data.sampler_floor",
@@ -251,7 +255,9 @@ def _lengths(cfg: Config) -> list[str]:
 
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
-    found = grading_problems(cfg) + correction_problems(cfg) + objective_problems(cfg)
+    found = (
+        grading_problems(cfg) + correction_problems(cfg) + objective_problems(cfg) + lora_problems(cfg.model)
+    )
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
     if cfg.learner.offload_optimizer != "none" and cfg.learner.zero_stage == 0:

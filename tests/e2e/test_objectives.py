@@ -31,6 +31,7 @@ RECIPES = [
     "grpo_kl_reward",
     "dapo_kimi",
     "dapo_efficient",
+    "dapo_lora",
 ]
 TWO_STEPS = ("steps=2", "eval.every=0", "data.eval=[{name:arithmetic_heldout,limit:1}]", "run.export=false")
 
@@ -67,5 +68,8 @@ def test_a_recipe_trains_two_steps(tmp_path: Path, recipe: str) -> None:
         # The built-in model begins above 0.2 nats: no bonus, and the coefficient stays at 0.
         assert first["entropy/mean"] > 0.2
         assert first["entropy/coef"] == 0
+    if recipe == "dapo_lora":
+        assert first["js_base/mean"] == 0  # the base is the policy with its adapters off
+        assert second["js_base/mean"] > 0
     if recipe == "grpo_kl_reward":
         assert second["kl/base_penalty"] != 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rlvr.config import Config
 from rlvr.runtime.planning.ledger import BYTES
 from rlvr.runtime.planning.seconds import DAY
-from rlvr.runtime.planning.shape import ModelShape
+from rlvr.runtime.planning.shape import ModelShape, trained_parameters
 
 DUMP_BYTES_PER_TOKEN = 20.0  # id and log-prob as text
 
@@ -31,7 +31,8 @@ def disk(cfg: Config, shape: ModelShape) -> Disk:
     """What a run writes at a time, at most."""
     samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
     sharp = cfg.model.dtype == "bfloat16" or cfg.learner.zero_stage > 0
-    states = (12 if sharp else 8) + BYTES[cfg.model.dtype]
+    states = (12 if sharp else 8) + BYTES[cfg.model.dtype]  # frozen weights are left out
     return Disk(
-        float(states * shape.parameters), DUMP_BYTES_PER_TOKEN * samples * cfg.rollout.max_response_tokens
+        float(states * trained_parameters(cfg, shape)),
+        DUMP_BYTES_PER_TOKEN * samples * cfg.rollout.max_response_tokens,
     )

@@ -13,7 +13,7 @@ import psutil
 from rlvr.config import Config
 from rlvr.learner.model import WORKSPACE_MB
 from rlvr.runtime.planning.cards import Card
-from rlvr.runtime.planning.shape import ModelShape
+from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, trained_parameters
 from rlvr.validate.batch import batch_plan
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -73,8 +73,9 @@ class States:
         return self.weights + self.gradients + self.optimiser + self.base
 
 
-def states(cfg: Config, policy: float, base: float) -> States:
-    """Of one rank, for models of so many parameters; no base: 0."""
+def states(cfg: Config, policy: float, base: float, trained: float | None = None) -> States:
+    """Of one rank, for models of so many parameters, of the policy's `trained` (None: all); no base: 0."""
+    trained = policy if trained is None else trained
     stage, size = cfg.learner.zero_stage, BYTES[cfg.model.dtype]
     bf16 = cfg.model.dtype == "bfloat16"
 
@@ -82,10 +83,10 @@ def states(cfg: Config, policy: float, base: float) -> States:
         return _ranks_from(cfg, from_stage)
 
     # Gradients are added up in fp32; below stage 3 those of one pass stand beside their sum.
-    in_passing = size * policy / share(2)
-    gradients = 4 * policy / share(2) + (in_passing if bf16 and stage < 3 else 0.0)
+    in_passing = size * trained / share(2)
+    gradients = 4 * trained / share(2) + (in_passing if bf16 and stage < 3 else 0.0)
     # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside Adam's two moments.
-    moments = (12 if bf16 or stage else 8) * policy / share(1)
+    moments = (12 if bf16 or stage else 8) * trained / share(1)
     return States(size * policy / share(3), gradients, in_passing, moments, size * base / share(3))
 
 
@@ -106,13 +107,21 @@ def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, floa
             "activations (estimate)",
             checkpointed if cfg.model.gradient_checkpointing else layer * shape.layers,
         ),
-        ("logits, gradient of the head", logits + 4.0 * shape.vocabulary * shape.hidden),
+        (
+            "logits, gradient of the head",
+            logits + (0.0 if cfg.model.lora.rank else 4.0 * shape.vocabulary * shape.hidden),
+        ),
     ]
 
 
 def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
     """Memory of one learner rank at the peak of an update: on its GPU, or of its process on CPU."""
-    held = states(cfg, shape.parameters, shape.parameters if base else 0)
+    held = states(
+        cfg,
+        shape.parameters,
+        shape.parameters if base and not frozen_is_base(cfg) else 0,
+        trained_parameters(cfg, shape),
+    )
     away = offloads(cfg) and on_gpus(cfg)
     parts = [
         ("weights", held.weights),
@@ -179,7 +188,7 @@ def ledgers(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[L
     return [learner_ledger(cfg, shape, base=base), engine_ledger(cfg, shape, card)]
 
 
-def host_states(cfg: Config, policy: float, base: float) -> float:
+def host_states(cfg: Config, policy: float, base: float, trained: float | None = None) -> float:
     """Bytes of host memory that one learner rank and its engine hold on top of their processes, on GPUs.
 
     Offloaded optimiser states and the sum of the gradients; where GPUs are shared, all that the learner puts away while
@@ -187,8 +196,12 @@ def host_states(cfg: Config, policy: float, base: float) -> float:
     """
     if not on_gpus(cfg):
         return 0.0
-    held = states(cfg, policy, base)
-    size = held.optimiser + 4 * policy / _ranks_from(cfg, 2) if offloads(cfg) else 0.0
+    held = states(cfg, policy, base, trained)
+    size = (
+        held.optimiser + 4 * (policy if trained is None else trained) / _ranks_from(cfg, 2)
+        if offloads(cfg)
+        else 0.0
+    )
     if cfg.cluster.colocate:
         asleep = BYTES[cfg.model.dtype] * policy if cfg.cluster.sleep_level == 1 else 0.0
         size = held.total + asleep

@@ -35,6 +35,22 @@ class ModelShape:
         return 8.0 * self.hidden + attention + 4.0 * (self.intermediate or 4 * self.hidden)
 
 
+def trained_parameters(cfg: Config, shape: ModelShape) -> float:
+    """How many parameters have gradients and optimiser states: all, or those of adapters on every linear module but the
+    head, an estimate for gated layers that is too high where model.lora.targets names some of them only."""
+    if not cfg.model.lora.rank:
+        return shape.parameters
+    hidden, middle = shape.hidden, shape.intermediate or 4 * shape.hidden
+    values = shape.cache_per_token / (2 * max(1, shape.layers))  # width of keys, and of values
+    sizes = 2 * (hidden + hidden) + 2 * (hidden + values) + 3 * (hidden + middle)
+    return cfg.model.lora.rank * sizes * shape.layers
+
+
+def frozen_is_base(cfg: Config) -> bool:
+    """Whether the policy with its adapters off is the base, which then takes no memory of its own."""
+    return cfg.model.lora.rank > 0 and cfg.model.base_path in (None, cfg.model.path)
+
+
 def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
     """Read a model's sizes from its configuration; its parameters are counted on the meta device, nothing is loaded.
 

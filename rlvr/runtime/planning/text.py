@@ -19,7 +19,7 @@ from rlvr.runtime.planning.ledger import (
     on_gpus,
 )
 from rlvr.runtime.planning.seconds import DAY, concurrent_sequences, phases, step_seconds
-from rlvr.runtime.planning.shape import ModelShape
+from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, trained_parameters
 from rlvr.validate import validate
 
 
@@ -71,7 +71,9 @@ def _memory(cfg: Config, shape: ModelShape, card: Card, base: bool) -> Iterator[
         return
     longest, most = longest_sequence(cfg), largest_sequence(cfg, shape, card, base=base)
     yield f"longest sequence: {longest:,} tokens; a learner rank could train on one of {most:,} (estimate)"
-    if size := host_states(cfg, shape.parameters, shape.parameters if base else 0):
+    own_base = base and not frozen_is_base(cfg)
+    trained = trained_parameters(cfg, shape)
+    if size := host_states(cfg, shape.parameters, shape.parameters if own_base else 0, trained):
         yield f"host memory for each learner rank: {gb(size)} of states, and twice the weights while they load"
 
 

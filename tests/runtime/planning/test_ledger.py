@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
 from rlvr.runtime.planning.cards import CARDS
+from rlvr.runtime.planning.disk import disk
 from rlvr.runtime.planning.ledger import engine_ledger, host_states, largest_sequence, learner_ledger, ledgers
 from rlvr.runtime.planning.seconds import phases, step_seconds
-from rlvr.runtime.planning.shape import ModelShape, model_shape, stored_parameters
+from rlvr.runtime.planning.shape import ModelShape, model_shape, stored_parameters, trained_parameters
 from rlvr.runtime.planning.text import report
 
 # Qwen2.5-7B's published numbers.
@@ -180,3 +181,31 @@ def test_generation_ahead_overlaps():
     whole = step_seconds(cfg, found)
     cfg.rollout.staleness = 1
     assert step_seconds(cfg, found) == max(found[0].seconds, whole - found[0].seconds) < whole
+
+
+def test_adapters_have_the_states_and_the_frozen_model_is_the_base():
+    full, lora = (on_gpus(stage=2, ranks=1) for _ in range(2))
+    lora.model.lora.rank = 16
+    before, after = (dict(learner_ledger(c, SEVEN, base=True).parts) for c in (full, lora))
+    # Rank 16 on q, k, v, o (3584 to 3584, 512, 512, 3584) and gate, up, down (3584 and 18944) of 28 layers.
+    adapters = 16 * 28 * (2 * 7168 + 2 * 4096 + 3 * 22528)
+    assert adapters == 40_370_176
+    assert after["optimiser"] == 12 * adapters
+    assert after["gradients"] == (4 + 2) * adapters
+    assert after["weights"] == before["weights"] == 2 * SEVEN.parameters
+    assert (before["base"], after["base"]) == (2 * SEVEN.parameters, 0)
+    lora.model.base_path = "another"
+    assert dict(learner_ledger(lora, SEVEN, base=True).parts)["base"] == 2 * SEVEN.parameters
+    assert disk(lora, SEVEN).checkpoint == 14 * adapters
+
+
+def test_the_count_of_adapters_is_that_of_peft():
+    from rlvr.config import LoraConfig
+    from rlvr.learner.adapters import adapter_parameters, add_adapters
+
+    cfg = Config(recipe="test")
+    cfg.model.lora = LoraConfig(rank=3)
+    lm = AutoModelForCausalLM.from_pretrained(model_folder("builtin"))
+    add_adapters(lm, cfg.model.lora, seed=1, key="model.path=builtin")
+    made = sum(p.numel() for _, p in adapter_parameters(lm))
+    assert trained_parameters(cfg, model_shape(cfg)) == made
