@@ -81,7 +81,10 @@ def test_make_and_so_ci_runs_all_steps_of_the_same_script() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     assert "\tbash docker/install_cpu.sh $(BIN)/python\n" in makefile
     [stages] = re.findall(r"^test: (.*?)  ##", makefile, re.MULTILINE)
-    run_by_ci = re.findall(r"^stage .*make (\w+)$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    ci = (REPOSITORY / ".ci/run").read_text()
+    assert "\nend_to_end() {\n    make e2e && return\n" in ci
+    ci = ci.replace("stage end-to-end end_to_end", "stage end-to-end make e2e")
+    run_by_ci = re.findall(r"^stage .*make (\w+)$", ci, re.MULTILINE)
     assert run_by_ci == ["setup", *stages.split()]
     steps = (REPOSITORY / "docker/steps.sh").read_text()
     assert f"steps=({' '.join(DEFAULT_STEPS)})" in steps
