@@ -10,8 +10,8 @@ directions with random positions as the control, writes the report, and puts the
     <run>/report/report.html
 
 Every part is skipped where it is finished, so an interrupted command goes on where it stopped. A control is the
-run's configuration with only what its recipe changes (rlvr.cli.controls). The controls are trained on the built-in
-task; the supervised one needs its worked answers.
+run's configuration with only what its recipe changes (rlvr.cli.controls). The controls are trained on the
+built-in tasks; the supervised one needs their worked answers.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ FREE = (
     "advantage.options",
     "loss.options",
     "rollout.engine_args",
+    "reward.verifier_options",
+    "data.train.verifier_options",
     "data.eval",
     "data.train.sources",
     "data.chat_template_kwargs",

@@ -7,11 +7,15 @@ import random
 import numpy as np
 import pytest
 
+from rlvr.data.generated import GENERATED
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import pack
 from rlvr.metrics import logprob_mismatch
-from rlvr.rollout.given import NOT_SAMPLED, given_groups
+from rlvr.reward.verdict import Rules
+from rlvr.reward.verifiers import load_verifier
+from rlvr.rollout.given import NOT_SAMPLED, build_answers, given_groups
 from rlvr.types import Group, Problem
+from tests.helpers.composing import compose
 from tests.helpers.records import prompt
 
 
@@ -47,6 +51,16 @@ def test_answers_end_with_the_end_token():
             assert len(sample.logprobs) == len(sample.token_ids)
     names = [s.id for g in groups for s in g.samples]
     assert names == ["3.0/a/0", "3.0/a/1", "3.0/b/0", "3.0/b/1"]
+
+
+def test_the_supervised_control_has_right_answers_for_every_built_in_task():
+    write_answer = build_answers(str(compose("recipe=sft").rollout.answers))
+    for name, task in GENERATED.items():
+        verify = load_verifier(Rules(task.verifier))
+        for index in range(10):
+            problem = task.train(1, index)
+            answer = write_answer(problem, random.Random(index))
+            assert verify(problem.example if verify.reads_row else problem.answer, answer).correct, name
 
 
 def test_answers_are_a_function_of_key_and_seed():
