@@ -208,6 +208,18 @@ COMMANDS: dict[str, Command] = {
         ),
         "What the pages show comes from `rlvr train`, `rlvr analyze` and `rlvr cross-sample`.",
     ),
+    "view": Command(
+        "rlvr.view",
+        "a run in the browser: take another token, follow the training",
+        "FOLDER [option=value ...]",
+        None,
+        (
+            ("runs/latest", "the newest run: tokens once it is analysed, curves while it trains"),
+            ("runs/latest port=8800", "on a port that stays, for a tunnel: ssh -L 8800:127.0.0.1:8800"),
+            ("runs/mine temperature=0.7 divergent=10 random=0", "colder continuations, a small page"),
+        ),
+        "The responses come from `rlvr analyze`.",
+    ),
     "sweep-report": Command(
         "rlvr.sweep_report",
         "the runs of a sweep side by side, with intervals and tests",

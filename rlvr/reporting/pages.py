@@ -115,11 +115,13 @@ def document(
     figures: Sequence[Drawn],
     *,
     tokens: dict[str, Any] | None = None,
+    view: dict[str, Any] | None = None,
     **content: Any,
 ) -> str:
     """A self-contained HTML file: no request leaves it, and a content security policy says so to the browser.
 
-    The numbers of the `figures` in it go along; `tokens` is what the script of the token pages reads.
+    The numbers of the `figures` in it go along; `tokens` is what the script of the token pages reads, `view` what that
+    of a page reads which may ask the server that it comes from.
     """
     style = _source("style.css")
     for theme in ("light", "dark"):
@@ -130,6 +132,7 @@ def document(
         style=Markup(style),
         figure_data=embedded_json("figure-data", {figure.name: figure.csv for figure in figures}),
         token_data=embedded_json("token-data", tokens),
+        view_data=Markup("") if view is None else embedded_json("view-data", view),
         **content,
     )
 

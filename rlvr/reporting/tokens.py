@@ -23,6 +23,7 @@ TOKEN_FIELDS = (
     "token", "js", "js_top_p", "entropy_base", "entropy_policy", "logp_base", "logp_policy", "rank_base",
     "rank_policy", "base_texts", "base_probs", "policy_texts", "policy_probs",
 )  # fmt: skip
+ID_FIELDS = ("token_id", "base_ids", "policy_ids")  # besides, where a page may ask for another token
 RESPONSE_FIELDS = (
     "problem_id", "sample_id", "trajectory", "question", "answer", "text", "reward", "correct", "truncated", "tokens",
 )  # fmt: skip
@@ -104,6 +105,7 @@ def read_scores(analysis: LoadedAnalysis) -> list[Score]:
 class TokenPages:
     """What the page's script reads; grows by one analysis at a time."""
 
+    fields: tuple[str, ...] = TOKEN_FIELDS
     texts: dict[str, int] = field(default_factory=dict)  # text -> its place in the table of texts
     responses: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
@@ -119,7 +121,7 @@ class TokenPages:
         numbers = {n for pair in pairs for n in (pair.lead, pair.partner) if n is not None}
         about = {s.response: s for s in scores}
         place = {}
-        for number, entry, tokens in _rows(analysis, numbers, limit):
+        for number, entry, tokens in _rows(analysis, numbers, limit, self.fields):
             place[number] = len(self.responses)
             score = about[number]
             self.responses.append(
@@ -132,7 +134,7 @@ class TokenPages:
                     "max_js": _compact(score.max_js),
                     "moved": score.moved,
                     "moved_above": analysis.moved_above,
-                    "shown": [[self._cell(token[name]) for name in TOKEN_FIELDS] for token in tokens],
+                    "shown": [[self._cell(token[name]) for name in self.fields] for token in tokens],
                 }
             )
         for pair in pairs:
@@ -142,7 +144,7 @@ class TokenPages:
     def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
         shown = {"responses": self.responses, "pairs": self.pairs}
-        return {"edges": list(edges), "fields": TOKEN_FIELDS, "texts": list(self.texts), **shown}
+        return {"edges": list(edges), "fields": self.fields, "texts": list(self.texts), **shown}
 
     def chosen(self, analyses: int) -> str:
         """How the responses were chosen from so many analyses, in words and numbers."""
@@ -164,7 +166,7 @@ class TokenPages:
 
 
 def _rows(
-    analysis: LoadedAnalysis, numbers: set[int], limit: int
+    analysis: LoadedAnalysis, numbers: set[int], limit: int, fields: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
     path = analysis.folder / "responses.parquet"
@@ -172,7 +174,7 @@ def _rows(
     about = _read(path, ["response", *RESPONSE_FIELDS, *spans], numbers)
     entries = {row["response"]: row for row in about.to_pylist()}
     for file in _token_files(analysis):
-        table = _read(file, ["response", "position", *TOKEN_FIELDS], numbers)
+        table = _read(file, ["response", "position", *fields], numbers)
         tokens: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in table.filter(pc.less(table["position"], limit)).to_pylist():
             tokens[row["response"]].append(row)

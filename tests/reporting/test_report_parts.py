@@ -163,7 +163,9 @@ def test_tables_escape_their_cells():
 
 def test_a_name_that_a_template_needs_and_nobody_gave_is_an_error():
     with pytest.raises(UndefinedError, match="sections"):
-        environment().get_template("base.html").render(title="t", style="", several=False, heading="")
+        environment().get_template("base.html").render(
+            title="t", style="", several=False, heading="", view_data=""
+        )
 
 
 def test_the_numbers_of_a_figure_leave_the_unknown_empty():
@@ -211,7 +213,8 @@ def test_package_files_are_in_the_package():
     import rlvr.reporting
 
     folder = Path(rlvr.reporting.__file__).parent / "templates"
-    names = {"base.html", "parts.html", "run.html", "sweep.html", "style.css", "page.js", "tokens.js"}
+    names = {"base.html", "parts.html", "run.html", "sweep.html", "view.html"}
+    names |= {"style.css", "page.js", "tokens.js", "view.js"}
     assert {p.name for p in folder.iterdir()} == names
 
 

@@ -63,17 +63,17 @@ class Mixed:
 
 
 class MixedDecoder:
-    """Writes responses with a primary and an intervening model that share a vocabulary."""
+    """Writes responses with a primary and an intervening model that share a vocabulary; None: the primary alone."""
 
     def __init__(
         self,
         primary: torch.nn.Module,
-        intervening: torch.nn.Module,
+        intervening: torch.nn.Module | None,
         sampling: MixedSampling,
         batch: int,
         stops: Callable[[Sequence[int]], bool] | None = None,  # has a response just come to a stop text?
     ) -> None:
-        self._models = (SlotModel(primary, batch), SlotModel(intervening, batch))
+        self._models = [SlotModel(model, batch) for model in (primary, intervening) if model is not None]
         self._sampling = sampling
         self._batch = batch
         self._stop = np.asarray(sampling.stop_ids, dtype=np.int64)
@@ -106,8 +106,8 @@ class MixedDecoder:
         """Append one token to every row."""
         n, how = rows.n, self._sampling
         tokens, positions = torch.from_numpy(rows.last[:n]), torch.from_numpy(rows.position[:n])
-        primary, intervening = (model.step(tokens, positions) for model in self._models)
-        intervening = intervening.to(primary.device)
+        primary, *others = (model.step(tokens, positions) for model in self._models)
+        intervening = others[0].to(primary.device) if others else primary
         keys, index = rows.key[:n], rows.count[:n]
         at = Positions(primary, intervening, keys, index, how.temperature, how.js_top_p)
         value = RULES[rule].value(at)

@@ -138,14 +138,17 @@
   closer.addEventListener("click", () => close());
   let active = null, pinned = false;
 
-  function candidates(token, who) {
+  // A served page has the ids of tokens and may offer to take another one, see view.js.
+  function candidates(token, who, response, i) {
     const sampled = text(token[at.token]), own = Math.exp(token[at[`logp_${who}`]]);
     const rows = token[at[`${who}_texts`]].map((index, k) => {
       const p = token[at[`${who}_probs`]][k];
       // Different tokens can have one text: parts of a character all read as its replacement.
-      const here = text(index) === sampled && Math.abs(p - own) <= 0.01 * own;
+      const id = at.token_id && token[at[`${who}_ids`]][k];
+      const here = at.token_id ? id === token[at.token_id] : text(index) === sampled && Math.abs(p - own) <= 0.01 * own;
       const row = make("li", here ? "here" : "",
-        make("span", "token", ...visible(text(index))), make("span", "", percent(p)));
+        make("span", "token", ...visible(text(index))), make("span", "", percent(p)),
+        window.takeInstead && !here ? window.takeInstead(response, i, id, text(index)) : null);
       row.style.setProperty("--v", p);
       return row;
     });
@@ -162,7 +165,7 @@
     panel.replaceChildren(
       make("h4", "", make("span", `t l${level(js)}`, ...visible(text(token[at.token]))),
         make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`), closer),
-      make("div", "both", candidates(token, "base"), candidates(token, "policy")),
+      make("div", "both", candidates(token, "base", response, i), candidates(token, "policy", response, i)),
       make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`),
       response.version_spans ? make("p", "", `Sampled by weight version ${version(response, i)}.`) : null);
     panel.hidden = false;

@@ -1,0 +1,179 @@
+"""Both models loaded, to go on from a token that one chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from transformers.utils.logging import disable_progress_bar
+
+from rlvr.analysis.cross.decoder import PURE_PRIMARY, MixedDecoder, MixedSampling, ResponseJob
+from rlvr.analysis.cross.inputs import CrossInputs
+from rlvr.analysis.intervene.records import Arm, Choice, Continuation, Intervention, check
+from rlvr.analysis.store import reading
+from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import load_lm
+from rlvr.reward.pool import GraderPool
+from rlvr.reward.score import score_groups
+from rlvr.rollout.stop import stop_check
+from rlvr.stats.proportion import difference
+from rlvr.timing import Stopwatch
+from rlvr.types import Group, Prompt, Sample, Span
+
+BATCH = 64  # continuations that advance together
+NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
+COLUMNS = ("response", "trajectory", "problem_id", "prompt_ids", "response_ids")
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A response of the analysis."""
+
+    trajectory: str
+    prompt: Prompt
+    prompt_ids: tuple[int, ...]  # as the models read it
+    token_ids: tuple[int, ...]
+
+
+class Bench:
+    """Continues responses of an analysis with either model of a run, and has the run's verifier judge them.
+
+    Raises:
+        ConfigError: a model cannot be loaded.
+    """
+
+    def __init__(
+        self, inputs: CrossInputs, responses: Path, graders: GraderPool, *, temperature: float, device: str
+    ) -> None:
+        self._inputs, self._responses, self._graders = inputs, responses, graders
+        self._temperature = temperature
+        disable_progress_bar()
+        self._prompts = {prompt.id: prompt for prompt in inputs.prompts}
+        self._models = {
+            key: load_lm(
+                f"{key}={folder}",
+                folder,
+                dtype=inputs.dtype,
+                attention="sdpa",
+                trust_remote_code=inputs.trust_remote_code,
+            )
+            .eval()
+            .to(device)
+            for key, folder in (("policy", inputs.policy), ("base", inputs.base))
+        }
+        self._vocabulary = int(self._models["policy"].get_output_embeddings().weight.shape[0])
+
+    def run(self, choice: Choice, number: int) -> Intervention:
+        """Continue from the response's own token and from the chosen one, `samples` times each.
+
+        Raises:
+            ConfigError: the choice names what is not there.
+            DataError: the analysis's file of responses is damaged.
+        """
+        began = Stopwatch()
+        response = self.find(choice)
+        check(choice, response.token_ids, self._vocabulary, self._inputs.max_tokens)
+        own = response.token_ids[choice.position]
+        kept, taken = (self._arm(choice, response, token) for token in (own, choice.token_id))
+        return Intervention(
+            number=number,
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            choice=choice,
+            problem_id=response.prompt.id,
+            trajectory=response.trajectory,
+            kept=kept,
+            taken=taken,
+            difference=difference(kept.success, taken.success),
+            seconds=round(began.seconds, 2),
+            settings=self._settings(),
+        )
+
+    def find(self, choice: Choice) -> Analysed:
+        """The response of a choice; raises as `run` does."""
+        with reading(self._responses):
+            wanted = pc.field("response") == choice.response
+            rows = pq.read_table(self._responses, columns=list(COLUMNS), filters=wanted).to_pylist()
+        if not rows:
+            raise ConfigError(f"response={choice.response}: the analysis has no such response")
+        row = rows[0]
+        prompt = self._prompts.get(row["problem_id"])
+        if prompt is None:
+            raise ConfigError(
+                f"response={choice.response}: its problem {row['problem_id']} is in no evaluation set of the run, so "
+                "nothing here knows how to judge an answer to it"
+            )
+        return Analysed(row["trajectory"], prompt, tuple(row["prompt_ids"]), tuple(row["response_ids"]))
+
+    def _arm(self, choice: Choice, response: Analysed, token: int) -> Arm:
+        """What becomes of the response when `token` stands at the position."""
+        tokenizer, inputs = self._inputs.tokenizer, self._inputs
+        prefix = (*response.token_ids[: choice.position], token)
+        written = self._continue(choice, response, prefix)
+        ids = [[*prefix, *tokens] for tokens, _ in written]
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        samples = [
+            Sample(
+                id=f"{token}/{k}",
+                token_ids=tuple(own),
+                logprobs=NOT_KEPT,
+                text=text,
+                truncated=truncated,
+                spans=(Span(0, 0),),
+            )
+            for k, (own, text, (_, truncated)) in enumerate(zip(ids, texts, written, strict=True))
+        ]
+        group = Group(response.prompt, tuple(samples))
+        (judged,) = score_groups([group], self._graders, inputs.reward, inputs.max_tokens)
+        after = tokenizer.batch_decode([list(tokens) for tokens, _ in written], skip_special_tokens=True)
+        return Arm(
+            token,
+            str(tokenizer.decode([token])),
+            tuple(
+                Continuation(text, tokens, None if s.failed else s.correct, truncated)
+                for s, text, (tokens, truncated) in zip(judged.samples, after, written, strict=True)
+            ),
+        )
+
+    def _continue(
+        self, choice: Choice, response: Analysed, prefix: Sequence[int]
+    ) -> list[tuple[tuple[int, ...], bool]]:
+        """The tokens after the prefix, and whether they came to the limit, for each sample."""
+        inputs = self._inputs
+        stops = stop_check(inputs.ends, inputs.tokenizer)
+        early = len(prefix) <= inputs.ends.min_tokens
+        if not early and (prefix[-1] in inputs.stop_ids or (stops is not None and stops(prefix))):
+            return [((), False)] * choice.samples  # the response ends here
+        sampling = MixedSampling(
+            temperature=self._temperature,
+            top_p=1.0,
+            js_top_p=None,
+            max_tokens=inputs.max_tokens - len(prefix),
+            stop_ids=inputs.stop_ids,
+            seed=choice.seed,
+            ends=replace(inputs.ends, min_tokens=max(0, inputs.ends.min_tokens - len(prefix))),
+        )
+        model = self._models[choice.model]
+        decoder = MixedDecoder(
+            model, None, sampling, BATCH, None if stops is None else lambda ids: stops([*prefix, *ids])
+        )
+        jobs = [
+            ResponseJob(response.prompt.id, k, (*response.prompt_ids, *prefix), PURE_PRIMARY)
+            for k in range(choice.samples)
+        ]
+        return [(tuple(m.token_ids.tolist()), m.truncated) for m in decoder.run(jobs, "random")]
+
+    def _settings(self) -> dict[str, Any]:
+        inputs = self._inputs
+        return {
+            "policy": inputs.policy,
+            "base": inputs.base,
+            "dtype": inputs.dtype,
+            "temperature": self._temperature,
+            "max_tokens": inputs.max_tokens,
+        }

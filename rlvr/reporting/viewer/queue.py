@@ -1,0 +1,94 @@
+"""One intervention after the other, in the order in which they were asked for; no page needs to stay open."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from rlvr.analysis.intervene.records import Choice, Intervention, append, read_all
+from rlvr.errors import RlvrError
+
+log = logging.getLogger(__name__)
+
+
+class Bench(Protocol):
+    """Who carries interventions out, see rlvr.analysis.intervene.bench."""
+
+    def run(self, choice: Choice, number: int) -> Intervention:
+        """Carry one out; raises RlvrError where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An intervention since it was asked for."""
+
+    number: int
+    choice: Choice
+    state: str  # waiting | running | done | failed
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the page."""
+        return asdict(self)
+
+
+class Interventions:
+    """What has been asked for in the folder of a run, with what earlier sessions left there.
+
+    `open_bench` loads the models, in the thread that then uses them; a failure to load is every answer's.
+    """
+
+    def __init__(self, folder: Path, open_bench: Callable[[], Bench]) -> None:
+        self._folder, self._open_bench = folder, open_bench
+        kept = read_all(folder)
+        self._known = {
+            row["number"]: Asked(row["number"], Choice(**row["choice"]), "done", row) for row in kept
+        }
+        self._changed = threading.Condition()
+        self._version = 0
+        self._waiting: SimpleQueue[int] = SimpleQueue()
+        threading.Thread(target=self._work, name="interventions", daemon=True).start()
+
+    def ask(self, choice: Choice) -> Asked:
+        """Queue one; it is carried out whether or not somebody waits for it."""
+        with self._changed:
+            number = max(self._known, default=0) + 1
+            asked = Asked(number, choice, "waiting")
+            self._tell(asked)
+        self._waiting.put(number)
+        return asked
+
+    def since(self, version: int, seconds: float) -> tuple[int, list[dict[str, Any]]]:
+        """All of them and the version of the list, once it is newer than `version` or so many seconds have passed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > version, timeout=seconds)
+            return self._version, [self._known[n].as_json() for n in sorted(self._known)]
+
+    def _tell(self, asked: Asked) -> None:
+        with self._changed:
+            self._known[asked.number] = asked
+            self._version += 1
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        bench: Bench | None = None
+        while True:
+            asked = self._known[self._waiting.get()]
+            self._tell(replace(asked, state="running"))
+            try:
+                bench = bench or self._open_bench()
+                done = bench.run(asked.choice, asked.number)
+                append(self._folder, done)
+                self._tell(replace(asked, state="done", result=json.loads(done.as_json())))
+            except RlvrError as error:
+                self._tell(replace(asked, state="failed", error=str(error)))
+            except Exception as error:  # of a model or a user's verifier; the next one may do better
+                log.exception("intervention %d", asked.number)
+                self._tell(replace(asked, state="failed", error=f"{type(error).__name__}: {error}"))
