@@ -167,7 +167,7 @@
         make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`), closer),
       make("div", "both", candidates(token, "base", response, i), candidates(token, "policy", response, i)),
       make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`),
-      response.version_spans ? make("p", "", `Sampled by weight version ${version(response, i)}.`) : null);
+      ...(response.version_spans ? [make("p", "", `Sampled by weight version ${version(response, i)}.`)] : []));
     panel.hidden = false;
     panel.classList.toggle("pinned", pinned);
     place(node);

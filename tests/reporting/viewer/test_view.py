@@ -52,6 +52,7 @@ def test_a_token_is_taken_in_the_browser_and_found_on_disk(tmp_path: Path) -> No
             page.open(address)
             page.run("document.getElementById('samples').value = 4")
             click(page, 0)
+            assert not page.run("document.getElementById('panel').innerText").endswith("null")
             outcome = page.wait("document.querySelector('.tried.done')?.innerText")
             assert "of 4 right" in outcome
             assert page.run("document.querySelector('#panel .take').textContent.includes('→')")
