@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed-cpu
 # Pure tests share the cores, one thread each; files stay together, so that what a file sets up is set up once.
 PURE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e
 
-.PHONY: setup setup-gpu quickstart lint fast slow e2e test help clean
+.PHONY: setup setup-gpu quickstart demo-llm lint fast slow e2e test help clean
 .NOTPARALLEL:
 
 setup: $(STAMP)  ## .venv from pyproject.toml, for CPU: two to five minutes, 4 GB
@@ -24,6 +24,14 @@ setup-gpu:  ## .venv-gpu with the GPU stack, beside .venv
 
 quickstart: $(STAMP)  ## train the built-in model on the built-in task
 	$(BIN)/python -m rlvr.train recipe=dapo_divweight
+
+# Interrupted, it goes on where it stopped.
+demo-llm: $(STAMP)  ## a real pretrained model, SmolLM2-135M, learns sums in words; ends with its page of tokens
+	test -f build/smollm2/config.json || $(BIN)/python -m rlvr.data.smollm2 output=build/smollm2
+	$(BIN)/python -m rlvr.train recipe=dapo_divweight model=smollm2_135m model.path=$(CURDIR)/build/smollm2 data=sums \
+		steps=10 eval.samples_per_prompt=1 run.save_every=5 run.name=demo-llm run.resume=auto
+	$(BIN)/python -m rlvr.analyze run=runs/demo-llm select.problems=40 select.samples=1
+	$(BIN)/python -m rlvr.report runs/demo-llm
 
 lint: $(STAMP)  ## ruff, mypy, import-linter, hadolint, shellcheck
 	$(BIN)/ruff check .
