@@ -121,13 +121,15 @@
     }));
     const missing = response.tokens - response.shown.length;
     if (missing > 0) body.append(make("span", "cut", ` … ${missing} more tokens are not in this file`));
+    body.dataset.response = data.responses.indexOf(response);
     body.tabIndex = 0;
     body.setAttribute("role", "group");
     body.setAttribute("aria-label", `Response of the ${response.trajectory}, ${response.tokens} tokens. Left and right: next token. Up and down: next moved token.`);
     listen(body, response);
     return make("section", `side ${response.trajectory}`,
       make("h4", "", make("b", "", response.trajectory === "base" ? "Base" : "Policy"),
-        make("span", "verdict", verdict), ...facts.map((f) => make("span", "", f))), body);
+        make("span", "verdict", verdict), ...facts.map((f) => make("span", "", f)),
+        window.shareBar(body, response.shown.map((token) => text(token[at.token])), `response-${response.number}`)), body);
   }
 
   // ---- the panel ----
@@ -157,6 +159,31 @@
       make("p", "", `entropy ${fixed(token[at[`entropy_${who}`]], 3)} nats`));
   }
 
+  // #token=<place of the response in this file>.<position>: an address that opens at one token.
+  function link(response, i) {
+    const node = make("a", "", `token ${i + 1}`);
+    node.href = `#token=${data.responses.indexOf(response)}.${i}`;
+    node.title = "address of this token";
+    return node;
+  }
+
+  function follow() {
+    const [, number, position] = /^#token=(\d+)\.(\d+)$/.exec(location.hash) ?? [];
+    const response = data.responses[number];
+    if (!response) return;
+    search.value = "";
+    filter.value = "all";
+    const place = chosen().findIndex((pair) => lead(pair) === response || partner(pair) === response);
+    if (place < 0) return;
+    page = Math.floor(place / PER_PAGE);
+    show();
+    const node = list.querySelector(`.response[data-response="${number}"] .t[data-i="${position}"]`);
+    if (!node) return;
+    node.scrollIntoView({ block: "center" });
+    pinned = true;
+    open(node, response, true);
+  }
+
   function open(node, response, speak) {
     if (active) active.classList.remove("on");
     active = node;
@@ -164,7 +191,7 @@
     const i = Number(node.dataset.i), token = response.shown[i], js = token[at.js];
     panel.replaceChildren(
       make("h4", "", make("span", `t l${level(js)}`, ...visible(text(token[at.token]))),
-        make("span", "", `token ${i + 1}`), make("span", "", `JS ${fixed(js, 3)}`), closer),
+        link(response, i), make("span", "", `JS ${fixed(js, 3)}`), closer),
       make("div", "both", candidates(token, "base", response, i), candidates(token, "policy", response, i)),
       make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`),
       ...(response.version_spans ? [make("p", "", `Sampled by weight version ${version(response, i)}.`)] : []));
@@ -239,5 +266,7 @@
   search.addEventListener("input", () => { page = 0; show(); });
   before.addEventListener("click", () => turn(-1));
   after.addEventListener("click", () => turn(1));
+  addEventListener("hashchange", follow);
   show();
+  follow();
 })();
