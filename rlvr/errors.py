@@ -33,6 +33,10 @@ class MismatchError(RlvrError):
     """Rollout engine and learner disagree on log-probabilities beyond the configured limit."""
 
 
+class WeightsError(RlvrError):
+    """A rollout engine does not have the learner's weights after a push."""
+
+
 class CheckpointError(RlvrError):
     """A checkpoint could not be written or read; what was there before is intact."""
 

@@ -19,6 +19,7 @@ from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
 from rlvr.rollout.stepping import Request, StepLoop
 from rlvr.rollout.stop import Ends
+from rlvr.sync.checksum import LoadedWeights
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
 from rlvr.types import Floats, Ints, Span
@@ -168,6 +169,7 @@ class RolloutEngine:
         from vllm.engine.arg_utils import EngineArgs
 
         from rlvr.sync import vllm_gloo
+        from rlvr.sync.vllm_recorder import WORKER_EXTENSION
 
         known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
         check_engine_args(spec.engine_args, known)
@@ -188,6 +190,7 @@ class RolloutEngine:
             logprobs_mode=spec.logprobs_mode,
             trust_remote_code=spec.trust_remote_code,
             weight_transfer_config=WeightTransferConfig(backend=spec.transfer_backend),
+            worker_extension_cls=WORKER_EXTENSION,
             seed=0,
             **_further_arguments(spec),
         )
@@ -265,20 +268,30 @@ class RolloutEngine:
         self._llm.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": init_info})
 
     def start_weight_update(self) -> None:
+        self._llm.collective_rpc("record_weights")
         self._llm.collective_rpc("start_weight_update")
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self._llm.collective_rpc("update_weights", kwargs={"update_info": update_info})
 
-    def finish_weight_update(self, version: int) -> None:
-        """Put the new weights into use; cached keys and values are those of the old ones."""
+    def finish_weight_update(self, version: int) -> LoadedWeights:
+        """Put the new weights into use, whose checksums it returns; cached keys and values are those of the old ones.
+
+        Raises:
+            RuntimeError: keys and values of the old weights would be used on.
+        """
         self._llm.collective_rpc("finish_weight_update")
+        workers = self._llm.collective_rpc("recorded_weights")
         again = self._on_update == "recompute"  # also those of running requests
         keep = self._on_update == "keep" and self._loop.running > 0
         if not keep and not self._llm.reset_prefix_cache(reset_running_requests=again):
             raise RuntimeError("vLLM did not reset its prefix cache: requests were still running")
+        if not keep and (kept := self._loop.cached_blocks()):
+            raise RuntimeError(f"vLLM kept {kept} blocks of keys and values of weight version {self.version}")
         self.version = version
         self._llm.llm_engine.set_weight_version(str(version))
+        not_loaded = {name for _, names in workers for name in names}
+        return LoadedWeights(version, tuple(sums for sums, _ in workers), tuple(sorted(not_loaded)))
 
 
 def _further_arguments(spec: EngineSpec) -> dict[str, Any]:

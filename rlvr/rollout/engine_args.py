@@ -20,6 +20,7 @@ OURS = {
     "enforce_eager": "rollout.enforce_eager",
     "logprobs_mode": "rollout.temperature",
     "weight_transfer_config": "sync.backend",
+    "worker_extension_cls": "sync.backend",
     "seed": "seed",
 }
 

@@ -51,6 +51,15 @@ class StepLoop(Generic[F]):
         self._engine.abort_request(sorted(gone))
         self._running -= gone
 
+    def cached_blocks(self) -> int:
+        """Blocks of keys and values that are there to be used on, of prefixes and of running requests."""
+        core = getattr(self._engine.engine_core, "engine_core", None)
+        if core is None:  # in a process of its own, where nothing runs during an update
+            return 0
+        scheduler = core.scheduler
+        prefixes = len(scheduler.kv_cache_manager.block_pool.cached_block_hash_to_block)
+        return prefixes + sum(request.num_computed_tokens > 0 for request in scheduler.requests.values())
+
     def step(self) -> None:
         """One token for every request that has a slot."""
         for output in self._engine.step():

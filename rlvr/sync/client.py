@@ -7,10 +7,13 @@ engines through it as ours does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rlvr.cluster import wait
 from rlvr.cluster.handles import Ref, RemoteMethod
+from rlvr.sync.checksum import LoadedWeights
+
+R = TypeVar("R")
 
 
 class TransferHandle(Protocol):
@@ -26,7 +29,7 @@ class TransferHandle(Protocol):
     def update_weights(self) -> RemoteMethod[None]: ...
 
     @property
-    def finish_weight_update(self) -> RemoteMethod[None]: ...
+    def finish_weight_update(self) -> RemoteMethod[LoadedWeights]: ...
 
 
 class EngineClient:
@@ -39,14 +42,16 @@ class EngineClient:
         self._tensor_parallel = tensor_parallel
         self._deadline = deadline_seconds
         self.version = 0  # handed to the engines by the next finish_weight_update
+        self.loaded: list[LoadedWeights] = []  # by engine, in the last update
 
     @property
     def workers(self) -> int:
         """Receiving processes of all engines together."""
         return len(self._engines) * self._tensor_parallel
 
-    def _wait(self, refs: Sequence[Ref[None]], phase: str) -> None:
-        wait(refs, deadline_seconds=self._deadline, what=f"weight transfer to the engines, phase '{phase}'")
+    def _wait(self, refs: Sequence[Ref[R]], phase: str) -> list[R]:
+        what = f"weight transfer to the engines, phase '{phase}'"
+        return wait(refs, deadline_seconds=self._deadline, what=what)
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         refs = []
@@ -64,4 +69,6 @@ class EngineClient:
         self._wait([e.update_weights.remote(update_info) for e in self._engines], "receive")
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        self._wait([e.finish_weight_update.remote(self.version) for e in self._engines], "finish")
+        self.loaded = self._wait(
+            [e.finish_weight_update.remote(self.version) for e in self._engines], "finish"
+        )

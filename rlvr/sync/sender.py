@@ -13,6 +13,7 @@ from rlvr.cluster import node_address
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.errors import ConfigError
+from rlvr.sync.checksum import Checksums, check_loaded
 from rlvr.sync.client import EngineClient, TransferHandle
 from rlvr.sync.gloo import GlooChannel, ParamInfo, plan_buckets
 
@@ -139,6 +140,28 @@ class VllmSender:
         self._engine.send_weights()
 
 
+class CheckedSender:
+    """Rank 0's sender, and after each push the comparison of what was loaded with what the learner holds."""
+
+    def __init__(self, inner: Sender, client: EngineClient, infos: Sequence[ParamInfo]) -> None:
+        self._inner, self._client = inner, client
+        self._dtypes = {p.name: p.torch_dtype for p in infos}
+
+    def send(self, tensors: NamedTensors, version: int) -> None:
+        """As `Sender.send`.
+
+        Raises:
+            WeightsError: an engine loaded something else.
+        """
+        held = Checksums()
+
+        def as_sent() -> Iterator[tuple[str, torch.Tensor]]:
+            return held.noting((name, tensor.to(self._dtypes[name])) for name, tensor in tensors())
+
+        self._inner.send(as_sent, version)
+        check_loaded(held.numbers(), self._client.loaded, version)
+
+
 def open_sender(
     cfg: Config, engines: Sequence[TransferHandle], *, rank: int, infos: Sequence[ParamInfo], device: str
 ) -> Sender:
@@ -155,5 +178,7 @@ def open_sender(
         )
     client = EngineClient(engines, cfg.rollout.tensor_parallel, cfg.sync.deadline_seconds)
     if backend == "gloo":
-        return GlooSender(client, infos, cfg) if rank == 0 else GatherOnly()
-    return VllmSender(backend, client, infos, cfg, rank)
+        sender: Sender = GlooSender(client, infos, cfg) if rank == 0 else GatherOnly()
+    else:
+        sender = VllmSender(backend, client, infos, cfg, rank)
+    return CheckedSender(sender, client, infos) if rank == 0 else sender

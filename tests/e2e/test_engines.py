@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 from rlvr import cluster
 from rlvr.config import Config, SyncConfig
 from rlvr.data.tokenizer import load_tokenizer
-from rlvr.errors import MismatchError, RemoteError
+from rlvr.errors import MismatchError, RemoteError, WeightsError
 from rlvr.learner.packing import pack
 from rlvr.rollout.engine import (
     EngineSpec,
@@ -31,8 +31,9 @@ from rlvr.rollout.stepping import Request
 from rlvr.rollout.stop import Ends
 from rlvr.sync.gate import check_mismatch
 from rlvr.sync.gloo import ParamInfo
-from rlvr.sync.sender import Sender, open_sender
+from rlvr.sync.sender import CheckedSender, Sender, open_sender
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
+from tests.helpers.faulty_push import drop_loads, make_late, one_parameter_left_out
 from tests.helpers.models import random_model, save
 
 pytestmark = pytest.mark.e2e
@@ -75,6 +76,10 @@ class Rig:
         """What a function of the engine returns, called in its actor."""
         (found,) = cluster.wait([self.engine.__ray_call__.remote(function)], deadline_seconds=60, what="call")
         return found
+
+    def in_worker(self, function: Any, *arguments: Any) -> None:
+        """Call a function of vLLM's worker there."""
+        self.inside(lambda engine: engine._llm.collective_rpc(function, args=arguments) and None)
 
     def advance(self, requests: Sequence[Request], seconds: float) -> Slice:
         """One slice at temperature 1."""
@@ -393,3 +398,65 @@ def test_weights_do_not_arrive_under_responses_that_are_to_be_finished_first(
         push(sender, rig.model, 7)
     rig.finish(found)
     push(sender, rig.model, 7)
+
+
+MODES = ("wait", "recompute", "keep")  # the first without, the others with responses in flight
+
+
+@pytest.fixture
+def between(rig: Rig, sender: Sender, request: pytest.FixtureRequest) -> Iterator[dict[str, Generation]]:
+    """An engine with weights 10 in this mode, in the middle of responses where the mode allows it; sound afterwards."""
+    rig.inside(lambda engine, mode=request.param: setattr(engine, "_on_update", mode))
+    push(sender, rig.model, 10)
+    yield {} if request.param == "wait" else in_flight(rig)[1]
+    rig.finish({})
+    push(sender, rig.model, 12)
+
+
+def moved(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """The model after a small step."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1 + 1e-6)
+    return other
+
+
+@pytest.mark.usefixtures("between")
+@pytest.mark.parametrize("between", MODES, indirect=True)
+def test_a_parameter_that_was_not_sent_is_found_in_that_push(rig: Rig, sender: CheckedSender) -> None:
+    name = "model.layers.0.input_layernorm.weight"
+    with (
+        one_parameter_left_out(sender, name),
+        pytest.raises(
+            WeightsError, match=rf"version 11 .*engine-0: not received {name}; kept the old values of {name}"
+        ),
+    ):
+        push(sender, moved(rig.model), 11)
+
+
+@pytest.mark.usefixtures("between")
+@pytest.mark.parametrize("between", MODES, indirect=True)
+def test_an_engine_one_version_behind_is_found_in_that_push(rig: Rig, sender: Sender) -> None:
+    rig.in_worker(make_late, False)
+    push(sender, rig.model, 10)
+    rig.in_worker(make_late, True)
+    with pytest.raises(
+        WeightsError, match=r"version 11 .*engine-0: other values in .* and \d+ more parameters\."
+    ):
+        push(sender, moved(rig.model), 11)
+    rig.in_worker(make_late, False)
+    rig.in_worker(drop_loads, True)  # as if nothing had come at all
+    with pytest.raises(WeightsError, match=r"version 11 .*kept the old values of "):
+        push(sender, moved(rig.model), 11)
+    rig.in_worker(drop_loads, False)
+
+
+@pytest.mark.usefixtures("between")
+@pytest.mark.parametrize("between", MODES[:2], indirect=True)  # keep goes on with old keys and values
+def test_a_prefix_cache_that_was_not_reset_is_found_in_that_push(rig: Rig, sender: Sender) -> None:
+    rig.generate(requests_of([400]), Sampling(1.0, *WHOLE, max_tokens=2))  # more than a block
+    rig.inside(lambda engine: setattr(engine._llm, "reset_prefix_cache", lambda **_: True))
+    with pytest.raises(RemoteError, match=r"kept \d+ blocks of keys and values of weight version 10"):
+        push(sender, moved(rig.model), 11)
+    rig.inside(lambda engine: delattr(engine._llm, "reset_prefix_cache"))

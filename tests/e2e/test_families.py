@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from rlvr import cluster
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, SyncConfig
 from rlvr.data.templates import tokenize
 from rlvr.data.tokenizer import load_tokenizer
+from rlvr.errors import WeightsError
 from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.packing import pack
@@ -23,6 +27,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.sync.gate import check_mismatch
 from rlvr.types import Batch, Group, Problem, Prompt
 from tests.helpers.families import FAMILIES, LONG, Family, make_model
+from tests.helpers.faulty_push import leave_out
 from tests.helpers.learner_cases import PLUGIN, config, learner_group
 from tests.helpers.shared_processes import SharedProcesses
 
@@ -113,6 +118,21 @@ def own_log_probs(folder: str, attention: str, batch: Batch, temperature: float)
     return np.concatenate(found)
 
 
+def lose_one(rank: Any) -> str:
+    """Runs in the learner's rank 0."""
+    name = rank.parameter_infos()[0].name
+    leave_out(rank._sender, name)
+    return name
+
+
+def check_that_a_fault_reaches_the_driver(learner: LearnerGroup) -> None:
+    """One parameter is sent no more: the very push ends with its name."""
+    first: Any = learner.handles[0]
+    (lost,) = cluster.wait([first.__ray_call__.remote(lose_one)], deadline_seconds=60, what="fault")
+    with pytest.raises(WeightsError, match=f"version {STEPS + 1} .*engine-0: not received {re.escape(lost)}"):
+        learner.push(STEPS + 1)
+
+
 @pytest.mark.usefixtures("_shared")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_learns_and_engines_follow(name: str, tmp_path: Path) -> None:
@@ -138,6 +158,8 @@ def test_a_family_learns_and_engines_follow(name: str, tmp_path: Path) -> None:
         own = own_log_probs(str(exports[-1]), family.attention, seen[-1], cfg.rollout.temperature)
         np.testing.assert_allclose(own, seen[-1].signals.old_logp, atol=1e-3)
         assert np.abs(own - seen[-1].signals.old_logp).mean() < AGREE
+
+    check_that_a_fault_reaches_the_driver(learner)
 
     pool = engines(cfg, str(exports[-1]))
     groups = pool.generate(prompts_of(family, folder), training_sampling(cfg), n=4, key="export")

@@ -1,0 +1,43 @@
+"""What is mixed into vLLM's workers so that they note which weights they are given to load, over any transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from rlvr.sync.checksum import Checksums
+
+WORKER_EXTENSION = "rlvr.sync.vllm_recorder.WeightRecorder"  # EngineArgs.worker_extension_cls
+
+
+class WeightRecorder:
+    """Two more calls of a worker."""
+
+    model_runner: Any
+
+    def record_weights(self) -> None:
+        """Note what the model loads until `recorded_weights`.
+
+        Comes before vLLM's start_weight_update, which takes the model's parameters away.
+        """
+        model = self.model_runner.get_model()
+        load, sums, loaded = model.load_weights, Checksums(), set[str]()
+
+        def noting(weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
+            names = load(sums.noting(iter(weights)))
+            loaded.update(names or ())
+            return names
+
+        self._record = sums, {name for name, _ in model.named_parameters()}, loaded
+        self._load, model.load_weights = load, noting
+
+    def recorded_weights(self) -> tuple[dict[str, int], list[str]]:
+        """The checksums by the checkpoint's names, and the model's own parameters into which nothing was loaded.
+
+        A model whose load_weights does not say what it has loaded is taken to have loaded all.
+        """
+        sums, own, loaded = self._record
+        self.model_runner.get_model().load_weights = self._load
+        return sums.numbers(), sorted(own - loaded) if loaded else []

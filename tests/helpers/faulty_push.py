@@ -1,0 +1,66 @@
+"""Faults of a weight push, planted on real senders and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from rlvr.sync.gloo import GlooChannel, plan_buckets
+from rlvr.sync.sender import CheckedSender, GlooSender, NamedTensors
+
+
+def leave_out(sender: CheckedSender, name: str) -> None:
+    """From now on the sender tells the engines of every parameter but this one, and sends only those."""
+    inner: Any = sender._inner
+    inner._infos = [info for info in inner._infos if info.name != name]
+    inner._plan = plan_buckets(inner._infos, 1 << 28)
+
+    def send(tensors: NamedTensors, version: int) -> None:
+        GlooSender.send(inner, lambda: (pair for pair in tensors() if pair[0] != name), version)
+
+    inner.send = send
+
+
+@contextmanager
+def one_parameter_left_out(sender: CheckedSender, name: str) -> Iterator[None]:
+    inner: Any = sender._inner
+    infos, plan = inner._infos, inner._plan
+    leave_out(sender, name)
+    try:
+        yield
+    finally:
+        inner._infos, inner._plan = infos, plan
+        del inner.send
+
+
+class LateChannel:
+    """A worker's channel that hands on what came with the push before, while it is late."""
+
+    def __init__(self, channel: GlooChannel) -> None:
+        self._channel, self.late = channel, False
+        self._last: list[list[tuple[str, torch.Tensor]]] = []
+
+    def receive(self, plan: Any) -> Iterator[list[tuple[str, torch.Tensor]]]:
+        now = [[(name, tensor.clone()) for name, tensor in bucket] for bucket in self._channel.receive(plan)]
+        yield from self._last if self.late else now
+        self._last = now
+
+
+def make_late(worker: Any, late: bool) -> None:
+    """Runs in a worker of vLLM."""
+    transfer = worker.weight_transfer_engine
+    if not isinstance(transfer._channel, LateChannel):
+        transfer._channel = LateChannel(transfer._channel)
+    transfer._channel.late = late
+
+
+def drop_loads(worker: Any, drop: bool) -> None:
+    """Runs in a worker of vLLM: what arrives is looked at and not loaded."""
+    model = worker.model_runner.get_model()
+    if drop:
+        model.load_weights = lambda weights: {next(iter(dict(weights)))}
+    else:
+        del model.load_weights
