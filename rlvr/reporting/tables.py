@@ -142,6 +142,25 @@ def outcome_table(analysis: LoadedAnalysis) -> TextTable:
     )
 
 
+def class_table(analysis: LoadedAnalysis) -> TextTable | None:
+    """Divergence by class of token; None for an analysis that was written before there were classes."""
+    if "classes" not in analysis.tables:
+        return None
+    return text_table(
+        "Classes of tokens, by their text alone: mean exact divergence [nats], and what each class has of all tokens, "
+        "of the summed divergence and of the moved tokens.",
+        [r for r in analysis.rows("classes").to_pylist() if r["tokens"]],
+        ("class", lambda r: f"{r['class']}, in the {r['trajectory']}'s responses"),
+        ("tokens", lambda r: f"{r['tokens']:,}"),
+        ("of all", lambda r: share(r["share"])),
+        ("mean JS", lambda r: f"{r['mean_js']:.4f}"),
+        ("95 %", lambda r: _range(r, "mean_js", "{:.4f}")),
+        ("of the divergence", lambda r: share(r["share_of_js"])),
+        ("95 %", lambda r: _range(r, "share_of_js", "{:.1%}")),
+        ("of the moved", lambda r: share(r["share_of_moved"])),
+    )
+
+
 def budget_table(cross: Cross) -> TextTable:
     """Every budget of cross-sampling."""
     return text_table(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.classes import CLASSES
 from rlvr.analysis.shift.columns import OVERLAP_KS
 from rlvr.analysis.shift.parts import SECTIONS
 from rlvr.analysis.shift.tally import (
@@ -23,6 +24,7 @@ from rlvr.analysis.shift.tally import (
     flat,
     from_bins,
     interval,
+    ratio,
 )
 from rlvr.stats.accuracy import Doubles
 
@@ -78,7 +80,7 @@ class Binned:
                     yield *group, *label, *self.cells(means, place)
 
 
-def _one_each(edges: Sequence[float] | Doubles) -> list[Cells]:
+def _one_each(edges: Sequence[float | str] | Doubles) -> list[Cells]:
     return [(edge,) for edge in edges]
 
 
@@ -168,6 +170,19 @@ def outcome(cfg: TablesConfig) -> Binned:
         yield (), np.where(part["correct"], 0, 1), part["js"], part["js"] > cfg.moved_above
 
     return Binned("outcome", {(): [("correct",), ("wrong",)]}, place, values=2)
+
+
+def classes(cfg: TablesConfig) -> Binned:
+    """Classes of tokens, and what each has of the whole shift."""
+
+    def place(part: TokenPart) -> Iterator[Placed]:
+        yield (), part["class"], part["js"], part["js"] > cfg.moved_above
+
+    def cells(means: Means, k: int) -> Cells:
+        of_all = (ratio(sums, k, sums, slice(None)) for sums in means.sums)
+        return int(means.count.total[k]), *flat(means.share(k), means.mean(k), means.mean(k, 1), *of_all)
+
+    return Binned("classes", {(): _one_each(CLASSES)}, place, cells, values=2)
 
 
 def overlap(cfg: TablesConfig) -> Binned:

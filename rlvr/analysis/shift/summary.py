@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
 from rlvr.analysis.shift import binned
+from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, OVERLAP_KS, TABLES
 from rlvr.analysis.shift.identities import Identities, ShownTokens
 from rlvr.analysis.shift.inputs import PolicyToScore
@@ -29,7 +30,8 @@ from rlvr.stats.accuracy import Estimate
 
 BUILDERS = (
     binned.sparsity, binned.thresholds, binned.Evolution, binned.position, binned.js_entropy, binned.outcome,
-    binned.overlap, binned.rank, binned.mass, binned.truncation, binned.truncation_agreement, Identities,
+    binned.classes, binned.overlap, binned.rank, binned.mass, binned.truncation, binned.truncation_agreement,
+    Identities,
 )  # fmt: skip
 FLOATS = (
     "js", "js_top_p", "kl_policy_base", "kl_base_policy", "entropy_policy", "entropy_base",
@@ -77,14 +79,16 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None =
         DataError: the file is damaged.
     """
     unit = UNIT_COLUMN[cfg.unit]
-    wanted = [*FLOATS, *WHOLE, "section"] if names is None else list(names)
+    wanted = [*FLOATS, *WHOLE, "section", "token"] if names is None else list(names)
     with reading(path):
         file = pq.ParquetFile(path)
         table = file.read(columns=[*wanted, unit])
-    columns = {name: table[name].to_numpy() for name in wanted if name != "section"}
+    columns = {name: table[name].to_numpy() for name in wanted if name not in ("section", "token")}
     columns |= {name: columns[name].astype(np.float64) for name in FLOATS if name in columns}
     if "section" in wanted:
         columns["section"] = np.asarray([SECTIONS.index(name) for name in table["section"].to_pylist()])
+    if "token" in wanted:
+        columns["class"] = np.asarray([CLASSES.index(class_of(text)) for text in table["token"].to_pylist()])
     units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
     weights = poisson_weights([str(u) for u in units], cfg.bootstrap, cfg.bootstrap_seed)
     metadata = part_metadata(file)

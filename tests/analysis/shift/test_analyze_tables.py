@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.classes import class_of
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.analysis.shift.tally import BinSums, TokenPart, at_most_bins, from_bins, poisson_weights, ratio
@@ -158,6 +159,21 @@ def test_outcome(done):
         inside = [r for r in own if r["correct"] == (line["outcome"] == "correct")]
         assert int(line["tokens"]) == len(inside)
         assert near(line["mean_js"], mean(r["js"] for r in inside))
+
+
+def test_classes(done):
+    _, tables, rows = done
+    seen = set()
+    for line, own, moved in lines(tables, "classes", rows):
+        inside = [r for r in own if class_of(r["token"]) == line["class"]]
+        assert int(line["tokens"]) == len(inside)
+        assert near(line["share"], len(inside) / len(own))
+        assert near(line["mean_js"], mean(r["js"] for r in inside))
+        assert near(line["share_moved"], mean(r["js"] > 0.1 for r in inside))
+        assert near(line["share_of_js"], sum(r["js"] for r in inside) / sum(r["js"] for r in own))
+        assert near(line["share_of_moved"], sum(r["js"] > 0.1 for r in inside) / len(moved))
+        seen |= {line["class"]} if inside else set()
+    assert {"ending", "number", "format"} <= seen
 
 
 def test_overlap(done):
