@@ -150,6 +150,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
         "data.eval=[{name:arithmetic_heldout,limit:8},{name:instructions_heldout,limit:8},"
         f"{{name:held_sums,{own % 'held'}}}]",
         "run.save_every=2",
+        "reward.deadline_seconds=3600",  # no answer is late because the machine is busy
     )
 
 
@@ -212,7 +213,7 @@ def test_killed_and_resumed_equals_never_killed(
 ) -> None:
     arguments = (*mixed, f"run.root={tmp_path}", "run.name=killed")
     held = {HELD_BY: str(tmp_path / "killed" / "metrics.jsonl")}  # in step 4, however late the signal comes
-    first = Training((*arguments, "reward.deadline_seconds=3600"), held)
+    first = Training(arguments, held)
     first.wait_for(tmp_path / "killed" / "samples" / "step_000003.jsonl")
     first.signal(signal.SIGKILL)
     first.wait()
