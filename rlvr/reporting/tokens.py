@@ -109,6 +109,9 @@ class TokenPages:
     texts: dict[str, int] = field(default_factory=dict)  # text -> its place in the table of texts
     responses: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
+    checkpoints: dict[str, None] = field(
+        default_factory=dict
+    )  # labels, the earliest first, the final policy last
 
     def add(
         self, run: str, analysis: LoadedAnalysis, pairs: Sequence[Pair], scores: Sequence[Score], limit: int
@@ -121,6 +124,10 @@ class TokenPages:
         numbers = {n for pair in pairs for n in (pair.lead, pair.partner) if n is not None}
         about = {s.response: s for s in scores}
         place = {}
+        earlier = _earlier(analysis, numbers, limit)
+        for label in analysis.checkpoints:  # again, so that a final policy stays last
+            self.checkpoints.pop(label, None)
+            self.checkpoints[label] = None
         for number, entry, tokens in _rows(analysis, numbers, limit, self.fields):
             place[number] = len(self.responses)
             score = about[number]
@@ -134,6 +141,7 @@ class TokenPages:
                     "max_js": _compact(score.max_js),
                     "moved": score.moved,
                     "moved_above": analysis.moved_above,
+                    "earlier": earlier[number],
                     "shown": [[self._cell(token[name]) for name in self.fields] for token in tokens],
                 }
             )
@@ -144,6 +152,7 @@ class TokenPages:
     def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
         shown = {"responses": self.responses, "pairs": self.pairs}
+        shown["checkpoints"] = list(self.checkpoints)
         return {"edges": list(edges), "fields": self.fields, "texts": list(self.texts), **shown}
 
     def chosen(self, analyses: int) -> str:
@@ -182,9 +191,23 @@ def _rows(
             yield number, entries[number], own
 
 
-def _token_files(analysis: LoadedAnalysis) -> list[Path]:
-    final = analysis.checkpoints[-1]
-    return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == final]
+def _earlier(
+    analysis: LoadedAnalysis, numbers: set[int], limit: int
+) -> dict[int, dict[str, list[float | None]]]:
+    """JS at the first tokens of the chosen responses under every checkpoint before the final policy, by its label."""
+    found: dict[int, dict[str, list[float | None]]] = defaultdict(dict)
+    for label in analysis.checkpoints[:-1]:
+        for file in _token_files(analysis, label):
+            table = _read(file, ["response", "position", "js"], numbers)
+            for row in table.filter(pc.less(table["position"], limit)).to_pylist():
+                found[row["response"]].setdefault(label, []).append(_compact(row["js"]))
+    return found
+
+
+def _token_files(analysis: LoadedAnalysis, checkpoint: str | None = None) -> list[Path]:
+    """The parts of the token table of a checkpoint; of the final policy unless one is named."""
+    label = checkpoint or analysis.checkpoints[-1]
+    return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == label]
 
 
 def _read(path: Path, columns: Sequence[str], numbers: set[int] | None = None) -> pa.Table:

@@ -28,6 +28,16 @@ addEventListener("load", () => {
   const arrived = document.querySelector(".response .v");
   arrived.click();
   const version = document.getElementById("panel").innerText;
+  const slider = document.querySelector(".controls input[type=range]");
+  const shades = () => document.querySelector(".response").innerHTML;
+  const last = shades();
+  slider.value = 0;
+  slider.dispatchEvent(new Event("input"));
+  const earlier = shades(), step = document.querySelectorAll(".controls output")[1].textContent;
+  const told = document.getElementById("panel").innerText;
+  slider.value = slider.max;
+  slider.dispatchEvent(new Event("input"));
+  const slid = { step, told, changed: earlier !== last, back: shades() === last };
   const spoken = document.getElementById("spoken").textContent;
   select.value = "divergence: smallest mean";
   select.dispatchEvent(new Event("change"));
@@ -37,7 +47,7 @@ addEventListener("load", () => {
     scrollWidth: document.documentElement.scrollWidth,
     wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
       .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
-    panel: [panel.left, panel.right], shown, spoken,
+    panel: [panel.left, panel.right], shown, spoken, slid,
     version, facts: arrived.closest(".side").innerText,
     pairs: before.length, changed: before[0] !== texts()[0],
     injected: document.querySelectorAll(".response img, .response script, #panel img").length,
@@ -66,6 +76,10 @@ def test_the_page_works_and_fits(page, tmp_path, width):
     assert "divergence" in found["spoken"]
     assert "Sampled by weight version 4." in found["version"]
     assert "weight versions 3, 4" in found["facts"]
+    assert found["slid"]["changed"]
+    assert found["slid"]["back"]
+    assert found["slid"]["step"] == "step_000010"
+    assert "Shade and JS: of step_000010." in found["slid"]["told"]
     assert found["pairs"] == 8
     assert found["changed"]
     assert found["injected"] == 0

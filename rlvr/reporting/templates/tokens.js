@@ -68,7 +68,29 @@
     list,
     make("div", "pager", before, after, where),
   );
-  let page = 0;
+  let page = 0, active = null, pinned = false;
+
+  // ---- the slider over checkpoints: the divergence that each had from the base, on the same tokens ----
+  const labels = data.checkpoints, slider = make("input", ""), at_step = make("output", "");
+  let now = labels.at(-1);
+  const jsOf = (response, i) => response.earlier[now]?.[i] ?? response.shown[i][at.js];
+  if (labels.length > 1) {
+    Object.assign(slider, { type: "range", min: 0, max: labels.length - 1, value: labels.length - 1 });
+    slider.addEventListener("input", () => {
+      now = labels[slider.value];
+      slider.setAttribute("aria-valuetext", now);
+      at_step.textContent = now;
+      for (const node of list.querySelectorAll(".t[data-i]")) shade(node, data.responses[node.parentNode.dataset.response]);
+      if (active) open(active, data.responses[active.parentNode.dataset.response], false);
+    });
+    at_step.textContent = now;
+    byId("pages").querySelector(".controls").append(control("Checkpoint", slider), at_step);
+  }
+
+  function shade(node, response) {
+    const i = Number(node.dataset.i), js = jsOf(response, i);
+    node.className = `t l${level(js)}${js > response.moved_above ? " m" : ""}${arrived(response, i) ? " v" : ""}${node === active ? " on" : ""}`;
+  }
 
   function chosen() {
     const wanted = search.value.toLowerCase();
@@ -114,9 +136,9 @@
       `${response.moved} of ${response.tokens} tokens moved`];
     if (response.version_spans) facts.push(`weight versions ${response.version_spans.map(([number]) => number).join(", ")}`);
     const body = make("div", "response", ...response.shown.map((token, i) => {
-      const js = token[at.js];
-      const node = make("span", `t l${level(js)}${js > response.moved_above ? " m" : ""}${arrived(response, i) ? " v" : ""}`, ...visible(text(token[at.token])));
+      const node = make("span", "", ...visible(text(token[at.token])));
       node.dataset.i = i;
+      shade(node, response);
       return node;
     }));
     const missing = response.tokens - response.shown.length;
@@ -138,7 +160,6 @@
   closer.type = "button";
   closer.setAttribute("aria-label", "Close");
   closer.addEventListener("click", () => close());
-  let active = null, pinned = false;
 
   // A served page has the ids of tokens and may offer to take another one, see view.js.
   function candidates(token, who, response, i) {
@@ -188,12 +209,14 @@
     if (active) active.classList.remove("on");
     active = node;
     node.classList.add("on");
-    const i = Number(node.dataset.i), token = response.shown[i], js = token[at.js];
+    const i = Number(node.dataset.i), token = response.shown[i], js = jsOf(response, i);
+    const earlier = now !== labels.at(-1) && response.earlier[now];
     panel.replaceChildren(
       make("h4", "", make("span", `t l${level(js)}`, ...visible(text(token[at.token]))),
         link(response, i), make("span", "", `JS ${fixed(js, 3)}`), closer),
       make("div", "both", candidates(token, "base", response, i), candidates(token, "policy", response, i)),
       make("p", "", `top-p JS ${fixed(token[at.js_top_p], 3)} nats. ▸ marks the token of the response.`),
+      ...(earlier ? [make("p", "", `Shade and JS: of ${now}. Alternatives: of ${labels.at(-1)}, whose JS here is ${fixed(token[at.js], 3)}.`)] : []),
       ...(response.version_spans ? [make("p", "", `Sampled by weight version ${version(response, i)}.`)] : []));
     panel.hidden = false;
     panel.classList.toggle("pinned", pinned);
