@@ -151,9 +151,14 @@ class TokenPages:
 
     def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
-        shown = {"responses": self.responses, "pairs": self.pairs}
-        shown["checkpoints"] = list(self.checkpoints)
-        return {"edges": list(edges), "fields": self.fields, "texts": list(self.texts), **shown}
+        return {
+            "edges": list(edges),
+            "fields": self.fields,
+            "texts": list(self.texts),
+            "checkpoints": list(self.checkpoints),
+            "responses": self.responses,
+            "pairs": self.pairs,
+        }
 
     def chosen(self, analyses: int) -> str:
         """How the responses were chosen from so many analyses, in words and numbers."""
