@@ -196,7 +196,7 @@ class LossConfig:
     """The surrogate objective."""
 
     # clip (PPO/GRPO/DAPO) | dual_clip | unbounded_positive | cispo | gpg | sapo | gmpo | dppo_tv | dppo_kl | nll
-    # (supervised; ignores advantages), or package.module:attribute of your own
+    # (supervised; ignores advantages) | none (loss.distill alone), or package.module:attribute of your own
     objective: str = "clip"
     options: dict[str, Any] = field(default_factory=dict)  # of the objective, such as ceiling of dual_clip
     ratio: str = "token"  # token | sequence (GSPO-token) | sequence_joint (GSPO)
@@ -210,6 +210,10 @@ class LossConfig:
     # Mean entropy in nats below which the bonus grows by entropy_step a step, and above which it shrinks; null: fixed
     entropy_target: float | None = None
     entropy_step: float = 0.005  # change of entropy_coef a step, where there is a target
+    distill: str = (
+        "off"  # off | reverse_kl | forward_kl | js: divergence from the base, the teacher, as a loss
+    )
+    distill_coef: float = 0.0  # weight of that divergence
     rollout_correction: float | None = None  # cap of the weight old policy / rollout engine; null: off
     # of the weight above the cap: truncate (TIS), mask (MIS: weight 0) or reject (0 there, 1 elsewhere)
     rollout_correction_mode: str = "truncate"

@@ -32,6 +32,7 @@ from rlvr.learner.adapters import (
 from rlvr.learner.causal_lm import in_checkpoint_format
 from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
+from rlvr.learner.distill import with_teacher
 from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
@@ -269,7 +270,11 @@ class Learner:
         )
         self.engine.train()
         plans = self._plan(batch, rows)
-        forward = self._with_entropy if context.loss.entropy_coef else self.engine
+        forward = self.engine
+        if context.loss.distill_coef:
+            forward = self._with_teacher
+        elif context.loss.entropy_coef:
+            forward = self._with_entropy
         terms = accumulate(batch, plans, forward, self._backward, context)
         if self._fp32_sum is not None:
             self._fp32_sum.give()
@@ -287,6 +292,13 @@ class Learner:
 
     def _with_entropy(self, micro: MicroBatch) -> TokenOutputs:
         return TokenOutputs(*self.engine(micro, self.policy.with_entropy(micro)))
+
+    def _with_teacher(self, micro: MicroBatch) -> TokenOutputs:
+        if self.base is None:
+            raise RuntimeError("loss.distill without a base")  # needed_signals names one of its signals
+        use = with_teacher(self.policy, self.base, micro, self.cfg.loss.distill)
+        logp, divergence = self.engine(micro, use)
+        return TokenOutputs(logp, divergence=divergence)
 
     def _backward(self, loss: torch.Tensor) -> None:
         self.engine.backward(loss)

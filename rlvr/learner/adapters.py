@@ -98,7 +98,7 @@ class FrozenBase:
         self.policy = policy
 
     def __call__(self, micro: MicroBatch, use: HeadUse) -> Any:
-        with adapters_off(self.policy.lm):
+        with torch.no_grad(), adapters_off(self.policy.lm):
             hidden = self.policy.hidden(micro)
         return use(hidden, self.policy.head)
 

@@ -134,6 +134,17 @@ def entropy_bonus(tokens: LossInput, coefficient: float) -> Tensor:
     return coefficient * (tokens.entropy * tokens.loss_weight).sum()
 
 
+def distillation_loss(tokens: LossInput, coefficient: float) -> Tensor:
+    """Scalar: coefficient x the divergence from the base, exact over the vocabulary, weighted as the surrogate is.
+
+    Raises:
+        ValueError: the forward pass has computed no divergences.
+    """
+    if tokens.divergence is None:
+        raise ValueError("loss.distill needs the divergences of the current policy from the base")
+    return coefficient * (tokens.divergence * tokens.loss_weight).sum()
+
+
 def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
     """The surrogate of OBJECTIVES over a ratio of RATIOS, with KL penalty and entropy bonus, summed over the tokens.
 
@@ -160,6 +171,8 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         loss = loss + cfg.kl_coef * (penalty * tokens.loss_weight).sum()
     if cfg.entropy_coef != 0:
         loss = loss - entropy_bonus(tokens, cfg.entropy_coef)
+    if cfg.distill_coef != 0:
+        loss = loss + distillation_loss(tokens, cfg.distill_coef)
     metric_weight = tokens.loss_weight if tokens.metric_weight is None else tokens.metric_weight
     with torch.no_grad():
         if objective.held_tokens is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
 from rlvr.divergence import linear_dist_stats
+from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import OFF
 from rlvr.learner.model import WORKSPACE_MB, Head, HeadUse
 from rlvr.learner.packing import MicroBatch
@@ -38,6 +39,8 @@ def needed_signals(plugin: TokenPlugin, loss: LossConfig, logged: Collection[str
     needed = {"old_logp", "entropy"} | (set(plugin.requires) - STEP_SIGNALS) | set(logged)
     if loss.kl != OFF:
         needed.add("base_logp")
+    if loss.distill != OFF:
+        needed.add(DIVERGENCES[loss.distill].signal)
     if not BASE_SIGNALS.isdisjoint(needed):
         needed.add("js_base")  # the base has been run, so the divergence is almost free and worth showing
     return frozenset(needed)

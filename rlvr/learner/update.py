@@ -24,6 +24,7 @@ class TokenOutputs:
 
     logp: Tensor
     entropy: Tensor | None = None
+    divergence: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ def loss_input(batch: Batch, micro: MicroBatch, outputs: TokenOutputs, context: 
         rollout_logp=pick(batch.rollout_logp),
         base_logp=pick(batch.signals.base_logp),
         entropy=outputs.entropy,
+        divergence=outputs.divergence,
     )
 
 

@@ -21,6 +21,7 @@ from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
 from rlvr.learner.adapters import lora_problems
 from rlvr.learner.correction import CORRECTIONS, LEVELS
+from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import IN_LOSS, IN_REWARD, KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.objectives.contract import Objective
 from rlvr.learner.packing import AGGREGATIONS
@@ -54,6 +55,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.aggregation": tuple(AGGREGATIONS),
     "loss.kl": (OFF, *KL_ESTIMATORS),
     "loss.kl_in": (IN_LOSS, IN_REWARD),
+    "loss.distill": (OFF, *DIVERGENCES),
     "loss.rollout_correction_mode": tuple(CORRECTIONS),
     "loss.rollout_correction_level": tuple(LEVELS),
     "learner.offload_optimizer": ("none", "cpu"),
@@ -101,6 +103,7 @@ AT_LEAST: dict[str, float] = {
     "loss.clip_low": 0,
     "loss.clip_high": 0,
     "loss.kl_coef": 0,
+    "loss.distill_coef": 0,
     "loss.rollout_correction_floor": 0,
     "loss.entropy_coef": 0,
     "loss.entropy_target": 0,
@@ -293,7 +296,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         )
     if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
         found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")
-    if (cfg.rollout.answers is None) != reads_advantages:
+    if (cfg.rollout.answers is None) != (reads_advantages or _objective(cfg).on_samples):
         found.append(
             f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
             "nll, sampled ones with the others (recipe=sft sets both)"

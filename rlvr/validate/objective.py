@@ -25,6 +25,21 @@ def objective_problems(cfg: Config) -> list[str]:
             f"loss.kl_in=reward with advantage.estimator={cfg.advantage.estimator}: REINFORCE++ subtracts the KL token "
             "by token, which is not supported; set loss.kl_in=loss or another estimator"
         )
+    if (loss.distill == OFF) != (loss.distill_coef == 0):
+        found.append(
+            f"loss.distill={loss.distill} with loss.distill_coef={loss.distill_coef:g}: set both "
+            "(distill=reverse_kl distill_coef=1) or neither (distill=off distill_coef=0)"
+        )
+    if loss.distill != OFF and (loss.entropy_coef != 0 or loss.entropy_target is not None):
+        found.append(
+            "loss.distill with loss.entropy_coef or loss.entropy_target: they are not computed together; turn one off"
+        )
+    if loss.distill != OFF and cfg.model.base_path in (None, cfg.model.path):
+        found.append(
+            f"loss.distill={loss.distill}: the teacher is the base, which is the policy itself; set model.base_path"
+        )
+    if loss.objective == "none" and loss.distill == OFF:
+        found.append("loss.objective=none with loss.distill=off: nothing would be learned; set loss.distill")
     if cfg.rollout.answers is not None and loss.kl_in == IN_REWARD:
         found.append(
             "loss.kl_in=reward with rollout.answers: given answers have no reward; set loss.kl_in=loss"

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoModelForCausalLM
 
 from rlvr import cluster
+from rlvr.data.tokenizer import model_folder
 from rlvr.learner import group as learner_group_module
 from rlvr.rollout import pool as engine_pool_module
 from rlvr.train import train
 from tests.helpers.composing import compose
+from tests.helpers.models import save
 from tests.helpers.processes import SMALL, rows
 from tests.helpers.shared_processes import SharedProcesses
 
@@ -32,6 +35,7 @@ RECIPES = [
     "dapo_kimi",
     "dapo_efficient",
     "dapo_lora",
+    "distill",
 ]
 TWO_STEPS = ("steps=2", "eval.every=0", "data.eval=[{name:arithmetic_heldout,limit:1}]", "run.export=false")
 
@@ -43,6 +47,13 @@ def shared(ray_cluster: cluster.Cluster, processes: SharedProcesses, monkeypatch
     monkeypatch.setattr(cluster, "shutdown", lambda: None)
     for module in (learner_group_module, engine_pool_module):
         monkeypatch.setattr(module, "spawn", processes.spawn)
+
+
+def teacher(folder: Path) -> str:
+    """The built-in model with sharper distributions."""
+    lm = AutoModelForCausalLM.from_pretrained(model_folder("builtin"))
+    lm.get_output_embeddings().weight.data *= 1.5
+    return str(save(lm, folder))
 
 
 @pytest.mark.usefixtures("shared")
@@ -58,6 +69,8 @@ def test_a_recipe_trains_two_steps(tmp_path: Path, recipe: str) -> None:
         f"run.root={tmp_path}",
         "run.name=run",
     )
+    if recipe == "distill":
+        cfg.model.base_path = teacher(tmp_path / "teacher")
     train(cfg)
     first, second = (r for r in rows(tmp_path / "run") if r["kind"] == "train")
     assert first["mismatch/mean"] < 1e-4
@@ -68,6 +81,11 @@ def test_a_recipe_trains_two_steps(tmp_path: Path, recipe: str) -> None:
         # The built-in model begins above 0.2 nats: no bonus, and the coefficient stays at 0.
         assert first["entropy/mean"] > 0.2
         assert first["entropy/coef"] == 0
+    if recipe == "distill":
+        assert (
+            0.5 < first["loss"] / first["kl_policy_base/mean"] < 2
+        )  # of other updates than the scored policy
+        assert second["kl_policy_base/mean"] < first["kl_policy_base/mean"]
     if recipe == "dapo_lora":
         assert first["js_base/mean"] == 0  # the base is the policy with its adapters off
         assert second["js_base/mean"] > 0

@@ -12,7 +12,7 @@ from rlvr.learner.objectives.clip import CLIP, dual_clip, unbounded_positive
 from rlvr.learner.objectives.contract import Objective
 from rlvr.learner.objectives.dppo import dppo_kl, dppo_tv
 from rlvr.learner.objectives.gmpo import GMPO
-from rlvr.learner.objectives.likelihood import CISPO, GPG, NLL
+from rlvr.learner.objectives.likelihood import CISPO, GPG, NLL, NONE
 from rlvr.learner.objectives.sapo import sapo
 
 OBJECTIVES: dict[str, Objective | Callable[..., Objective]] = {
@@ -26,6 +26,7 @@ OBJECTIVES: dict[str, Objective | Callable[..., Objective]] = {
     "dppo_tv": dppo_tv,
     "dppo_kl": dppo_kl,
     "nll": NLL,
+    "none": NONE,
 }
 
 

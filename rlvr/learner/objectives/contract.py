@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class LossInput:
-    """Tokens of one micro-batch. All [t]; only `logp` and `entropy` carry a gradient."""
+    """Tokens of one micro-batch. All [t]; `logp`, `entropy` and `divergence` carry a gradient."""
 
     logp: Tensor  # current policy
     old_logp: Tensor  # policy at the start of the step
@@ -23,6 +23,7 @@ class LossInput:
     # For what is logged, every loss token alike: 1 / loss tokens of the mini-batch, 0 outside; None: as `loss_weight`
     metric_weight: Tensor | None = None
     entropy: Tensor | None = None  # of the current policy, for the entropy bonus
+    divergence: Tensor | None = None  # of the current policy from the base, for distillation
 
 
 # (tokens, ratio, clipped ratio) -> what is maximised for each token
@@ -38,6 +39,7 @@ class Objective:
     surrogate: Surrogate
     held: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (below, above, advantage) -> low, high
     reads_advantages: bool = True  # False: it learns from given answers (rollout.answers) and weighs none
+    on_samples: bool = False  # without advantages, but from sampled answers all the same
     held_tokens: HeldTokens | None = None  # in place of `held`, where the clip bounds do not say it all
 
 

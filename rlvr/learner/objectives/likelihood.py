@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rlvr.learner.objectives.contract import LossInput, Objective, held_always, held_never
@@ -25,6 +26,12 @@ def nll_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
     return tokens.logp
 
 
+def no_surrogate(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> Tensor:
+    """0: what is learned is in the other terms of the loss."""
+    return torch.zeros_like(tokens.logp)
+
+
 CISPO = Objective(cispo_surrogate, held_always)
 GPG = Objective(gpg_surrogate, held_never)
 NLL = Objective(nll_surrogate, held_never, reads_advantages=False)
+NONE = Objective(no_surrogate, held_never, reads_advantages=False, on_samples=True)
