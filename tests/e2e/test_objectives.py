@@ -52,7 +52,7 @@ def shared(ray_cluster: cluster.Cluster, processes: SharedProcesses, monkeypatch
 def teacher(folder: Path) -> str:
     """The built-in model with sharper distributions."""
     lm = AutoModelForCausalLM.from_pretrained(model_folder("builtin"))
-    lm.get_output_embeddings().weight.data *= 1.5
+    lm.get_output_embeddings().weight.data *= 3.0
     return str(save(lm, folder))
 
 
@@ -70,7 +70,7 @@ def test_a_recipe_trains_two_steps(tmp_path: Path, recipe: str) -> None:
         "run.name=run",
     )
     if recipe == "distill":
-        cfg.model.base_path = teacher(tmp_path / "teacher")
+        cfg.model.base_path, cfg.learner.lr = teacher(tmp_path / "teacher"), 1e-4
     train(cfg)
     first, second = (r for r in rows(tmp_path / "run") if r["kind"] == "train")
     assert first["mismatch/mean"] < 1e-4
