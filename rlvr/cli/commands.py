@@ -209,7 +209,7 @@ COMMANDS: dict[str, Command] = {
         "What the pages show comes from `rlvr train`, `rlvr analyze` and `rlvr cross-sample`.",
     ),
     "view": Command(
-        "rlvr.view",
+        "rlvr.cli.view",
         "a run in the browser: take another token, follow the training",
         "FOLDER [option=value ...]",
         None,

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from rlvr import interrupts
+from rlvr.cluster import interrupts
 from rlvr.errors import ActorError, DeadlineError, PausedError, RlvrError
 
 EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later

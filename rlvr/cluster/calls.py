@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
-from rlvr import interrupts
+from rlvr.cluster import interrupts
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import in_words
 from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError

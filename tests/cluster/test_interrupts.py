@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rlvr import interrupts
 from rlvr.cli.exits import readable_errors
+from rlvr.cluster import interrupts
 
 
 class Swallowing:

@@ -1,4 +1,4 @@
-"""A run in the browser: `python -m rlvr.view runs/latest`. Take another token there, and see what becomes of it.
+"""A run in the browser: `rlvr view runs/latest`. Take another token there, and see what becomes of it.
 
 Serves one page on this machine's loopback, with a secret in its address, until Ctrl-C: the responses of the run's
 analysis token by token, and, while the run trains, its curves and newest responses. A click on an alternative puts

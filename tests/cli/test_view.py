@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 @contextmanager
 def viewing(run: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The command while it runs, and the address that it prints."""
-    command = [sys.executable, "-m", "rlvr.view", str(run), *options]
+    command = [sys.executable, "-m", "rlvr.cli.view", str(run), *options]
     process = subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
@@ -90,7 +90,7 @@ def test_a_run_without_policy_or_analysis_shows_its_training_and_says_what_is_mi
 def test_only_one_command_lets_people_intervene_in_a_run(tmp_path: Path) -> None:
     run = analysed_run(tmp_path)
     with viewing(run):
-        command = [sys.executable, "-m", "rlvr.view", str(run)]
+        command = [sys.executable, "-m", "rlvr.cli.view", str(run)]
         second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
         assert second.returncode == 1
         assert "another process is writing to" in second.stderr
