@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed-cpu
 # Pure tests share the cores, one thread each; files stay together, so that what a file sets up is set up once.
 PURE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e
 
-.PHONY: setup setup-gpu quickstart demo-llm lint fast slow e2e test help clean
+.PHONY: setup setup-gpu quickstart demo-llm lint fast slow e2e nightly test help clean
 .NOTPARALLEL:
 
 setup: $(STAMP)  ## .venv from pyproject.toml, for CPU: two to five minutes, 4 GB
@@ -52,6 +52,10 @@ slow: $(STAMP)  ## the pure tests that make fast leaves out
 # thread each: two that wait for one another burn both.
 e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 3 --dist loadfile --no-loadscope-reorder --durations 25
+
+# The driver is killed twenty times at random moments, and engines and graders on the way.
+nightly: $(STAMP)  ## one asynchronous run that is killed and resumed twenty times
+	RLVR_TEST_KILLS=20 RLVR_TEST_SEED=$$(date +%F) $(BIN)/python -m pytest -m e2e tests/e2e/test_streaming_faults.py
 
 test: lint fast slow e2e  ## all of it, cheapest first
 

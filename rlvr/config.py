@@ -144,6 +144,9 @@ class RolloutConfig:
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
     start_deadline_seconds: float = 300.0  # until an engine has loaded its model
+    restarts: int = 3  # of an engine that died, stopped or answered nonsense; then the run goes on without it
+    # An asynchronous engine that says nothing for so long is restarted; after half of it a line says what it holds
+    stall_seconds: float = 120.0
     engine_args: dict[str, Any] = field(default_factory=dict)  # passed on to vLLM; CPU: no chunked prefill
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
-from rlvr.cluster.calls import first_done as first_done
+from rlvr.cluster.calls import outcomes as outcomes
 from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.gpus import Part, check_fit

@@ -59,21 +59,33 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
     return [[results[ref] for ref in call.refs] for call in calls]
 
 
-def first_done(refs: Sequence[Ref[R]], *, timeout: float, what: str) -> list[tuple[Ref[R], R]]:
-    """Results of the calls that are done, after waiting at most so long for the first; raises as `wait_together`."""
+def outcomes(
+    refs: Sequence[Ref[R]], *, timeout: float, what: str, for_all: bool = False
+) -> list[tuple[Ref[R], R | RlvrError]]:
+    """What became of the calls that are done, after waiting at most so long for the first of them, or for all.
+
+    A failure is returned as what `wait_together` would raise, and says nothing of the other calls.
+    """
     import ray
 
     interrupts.check()
     if not refs:
         return []
-    done, rest = ray.wait(list(refs), num_returns=1, timeout=timeout, fetch_local=False)
-    more, _ = (
-        ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False) if done and rest else ([], [])
-    )
+    count = len(refs) if for_all else 1
+    done, rest = ray.wait(list(refs), num_returns=count, timeout=timeout, fetch_local=False)
+    if done and rest:
+        done = [*done, *ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]]
+    return [(ref, _outcome(ref, what)) for ref in done]
+
+
+def _outcome(ref: Ref[R], what: str) -> R | RlvrError:
+    import ray
+
+    done: Any = ref
     try:
-        return [(ref, ray.get(ref)) for ref in (*done, *more)]
+        return ray.get(done)
     except ray.exceptions.RayError as error:
-        _raise_root(error, what, [ref for ref in refs if ref not in done])
+        return _meaning(error, what)
 
 
 def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:

@@ -24,7 +24,7 @@ class LearnerGroup:
     def __init__(self, spec: LearnerSpec, bundles: Sequence[Bundle] = ()) -> None:
         self.cfg = cfg = spec.cfg
         self.turns: TurnTaking = Apart()
-        self._pushed = 0  # version of the last push
+        self.pushed = 0  # version of the last push
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
         world = spec.world_size
@@ -79,13 +79,13 @@ class LearnerGroup:
 
     def push_again(self) -> None:
         """Send the weights of the last push once more, to engines that have dropped them."""
-        self._send(self._pushed)
+        self._send(self.pushed)
 
     def _send(self, version: int) -> None:
         refs = [h.push_weights.remote(version) for h in self.handles]
         seconds = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
         self.busy_seconds += max(seconds)
-        self._pushed = version
+        self.pushed = version
 
     def states_to_host(self) -> None:
         """Move the ranks' states, all but the parameters, to host memory."""

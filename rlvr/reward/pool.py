@@ -14,11 +14,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from rlvr.config import RewardConfig
-from rlvr.errors import ConfigError
+from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.dispatch import Dispatcher
 from rlvr.reward.extract import policy_named
 from rlvr.reward.grader import GRADER_VERSION, grade_without_algebra
@@ -26,8 +27,10 @@ from rlvr.reward.process import WorkerSettings, WorkItem
 from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict, options_text
 from rlvr.reward.verifiers import is_math
 
+log = logging.getLogger(__name__)
 OFFENDERS_FILE = "offending_samples.jsonl"
 MIN_MEMORY_MB = 256  # a worker with sympy loaded is resident with about 100 MiB
+_REBUILDS = 2  # of the whole pool, in one call
 _IN_PROCESS_CHARS = 20_000  # longer responses are scanned by a worker, not by the caller
 
 
@@ -74,12 +77,14 @@ class GraderPool:
         self._save_folder = save_folder
         self._lock = threading.Lock()  # one call at a time drives the workers; other threads queue up
         self._closed = False
-        self._dispatcher = Dispatcher(
+        self._open = partial(
+            Dispatcher,
             WorkerSettings(tuple(rules), memory_mb),
             size=workers,
             deadline_seconds=deadline_seconds,
             start_timeout_seconds=start_timeout_seconds,
         )
+        self._dispatcher = self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -95,8 +100,9 @@ class GraderPool:
     def grade(self, requests: Sequence[GradeRequest]) -> dict[str, Verdict]:
         """A verdict for every request, keyed by sample id, in the order of the requests; thread-safe.
 
+        Where workers die for no sample's fault, all are started anew and what has no verdict yet is graded again.
         Raises ValueError for duplicate ids, RuntimeError for a closed pool, and ActorError or DeadlineError
-        where workers die for no sample's fault or cannot be started.
+        where that does not help.
         """
         repeated = [sample_id for sample_id, n in Counter(r.sample_id for r in requests).items() if n > 1]
         if repeated:
@@ -119,12 +125,34 @@ class GraderPool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this GraderPool is closed: grade before close(), or start another pool")
-            if left:
-                self._dispatcher.run([self._work_item(request) for request in left], settle)
+            for attempt in range(_REBUILDS + 1):
+                left = [request for request in left if verdicts[request.sample_id] is None]
+                if not left:
+                    break
+                try:
+                    self._dispatcher.run([self._work_item(request) for request in left], settle)
+                except (ActorError, DeadlineError) as error:
+                    if attempt == _REBUILDS:
+                        raise
+                    self._mend(error, [r for r in left if verdicts[r.sample_id] is None], again=attempt > 0)
         graded = {sample_id: verdict for sample_id, verdict in verdicts.items() if verdict is not None}
         if len(graded) != len(requests):
             raise RuntimeError(f"graded {len(graded)} of {len(requests)} samples: this is a bug in the pool")
         return graded
+
+    def _mend(self, why: Exception, open_: Sequence[GradeRequest], *, again: bool) -> None:
+        """Start all processes anew, unless only workers did not answer: these have been replaced."""
+        whole = again or isinstance(why, ActorError)
+        log.warning(
+            "the graders are started again%s, and %d responses graded again (%s, ...): %s",
+            "" if whole else " where they do not answer",
+            len(open_),
+            open_[0].sample_id if open_ else "none",
+            why,
+        )
+        if whole:
+            self._dispatcher.close()
+            self._dispatcher = self._open()
 
     def close(self) -> None:
         """End every process of the pool, after the call in progress; closing twice is harmless."""
@@ -182,7 +210,7 @@ class GraderPool:
             with open(self._save_folder / OFFENDERS_FILE, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:  # no reason to end a training run
-            logging.getLogger(__name__).warning(
+            log.warning(
                 "%s: %s not kept (%s)", self._save_folder / OFFENDERS_FILE, request.sample_id, error.strerror
             )
 

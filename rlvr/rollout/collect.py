@@ -26,6 +26,11 @@ def has_signal(group: Group, score: str = "binary") -> bool:
     return len({worth(s, score) for s in group.graded}) > 1
 
 
+def is_kept(group: Group, cfg: Config) -> bool:
+    """Whether a graded group is trained on: dynamic sampling drops those without a signal."""
+    return has_signal(group, cfg.reward.score) or not cfg.rollout.dynamic_sampling
+
+
 def training_sampling(cfg: Config) -> Sampling:
     """How training responses are sampled."""
     r = cfg.rollout
@@ -90,8 +95,7 @@ def collect(
         with clock.phase("reward"):
             groups = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
         for group in groups:
-            keep = has_signal(group, cfg.reward.score) or not cfg.rollout.dynamic_sampling
-            (kept if keep else dropped).append(group)
+            (kept if is_kept(group, cfg) else dropped).append(group)
         drawn += count
         rounds += 1
         if too_many_failed([s for g in kept + dropped for s in g.samples], cfg.reward.max_failed):

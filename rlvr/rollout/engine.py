@@ -228,28 +228,31 @@ class RolloutEngine:
         return Slice(tuple(finished), watch.seconds, self._loop.running)
 
     def _add(self, requests: Sequence[Request], sampling: Sampling) -> None:
+        for request in requests:
+            # Where running responses keep their old keys and values, new ones must not find these in the cache.
+            self._loop.add(request, self._params(request, sampling), cache_salt=str(self.version))
+
+    def _params(self, request: Request, sampling: Sampling) -> Any:
+        """vLLM's sampling parameters of one request."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        for request in requests:
-            params = SamplingParams(
-                seed=request.seed,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                max_tokens=sampling.max_tokens,
-                logprobs=0 if sampling.logprobs else None,  # 0: the sampled token only
-                flat_logprobs=sampling.logprobs,
-                stop=list(sampling.ends.texts),
-                stop_token_ids=list(sampling.ends.token_ids),
-                min_tokens=sampling.ends.min_tokens,
-                # vLLM looks for texts only where it writes text itself,
-                detokenize=bool(sampling.ends.texts),
-                skip_special_tokens=False,  # which shows special tokens: they may be stop texts
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            # Where running responses keep their old keys and values, new ones must not find these in the cache.
-            self._loop.add(request, params, cache_salt=str(self.version))
+        return SamplingParams(
+            seed=request.seed,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_tokens,
+            logprobs=0 if sampling.logprobs else None,  # 0: the sampled token only
+            flat_logprobs=sampling.logprobs,
+            stop=list(sampling.ends.texts),
+            stop_token_ids=list(sampling.ends.token_ids),
+            min_tokens=sampling.ends.min_tokens,
+            # vLLM looks for texts only where it writes text itself
+            detokenize=bool(sampling.ends.texts),
+            skip_special_tokens=False,  # which shows special tokens: they may be stop texts
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
 
     def _read(self, completion: Any) -> Generation:
         return _generation(completion, recomputes=self._on_update != "keep")

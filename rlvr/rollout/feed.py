@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rlvr.config import Config
 from rlvr.data.curriculum import Stream, draw, learnt
@@ -29,6 +29,15 @@ class PromptFeed:
         drawn = draw(self._stream, self.position, 1, self._cfg, self.known)
         self.position, self._skipped = drawn.position, self._skipped + drawn.skipped
         return drawn.position - 1, drawn.prompts[0]
+
+    def give_back(self, last: int, finished: Callable[[int, Prompt], bool]) -> None:
+        """Pass over prompts that have been `finished`, up to place `last`; the others of these come next."""
+        waiting: deque[int] = deque()
+        while self._again or self.position <= last:
+            place, prompt = self.next()
+            if not finished(place, prompt):
+                waiting.append(place)
+        self._again = waiting
 
     def learn(self, groups: Sequence[Group]) -> int:
         """A batch was formed with these graded groups; returns how many prompts were passed over since the last one."""

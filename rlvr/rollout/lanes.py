@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rlvr.cluster import first_done
+from rlvr.cluster import outcomes
 from rlvr.cluster.handles import Ref
-from rlvr.errors import DeadlineError
-from rlvr.rollout.engine import EngineHandle, Sampling, Slice
+from rlvr.errors import ActorError, DeadlineError, RlvrError
+from rlvr.rollout.engine import Sampling, Slice
+from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.roster import Lives
 from rlvr.rollout.stepping import Request
 from rlvr.timing import Stopwatch
 
@@ -18,55 +20,96 @@ SLICE_SECONDS = 0.25  # a push waits this long at most, and a new request for a 
 class Lanes(Protocol):
     """Engines that work through slices; at most one slice of an engine is under way."""
 
-    @property
-    def count(self) -> int: ...
+    def up(self) -> Lives:
+        """The engines that can be asked; one whose life has changed has forgotten all that it was asked."""
+        ...
+
+    def returned(self) -> bool:
+        """Whether an engine has started again and waits for weights."""
+        ...
+
+    def bring_back(self) -> None:
+        """Give weights to those that wait for them; the learner must have nothing else to do."""
+        ...
 
     def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
         """Begin a slice."""
         ...
 
-    def working(self) -> set[int]:
-        """Engines with a slice under way."""
+    def working(self) -> dict[int, float]:
+        """Engines with a slice under way, and for how long it has been [s]."""
         ...
 
     def done(self, timeout: float) -> list[tuple[int, Slice]]:
-        """Slices that have ended; waits for the first one so long."""
+        """Slices that have ended; waits for the first one so long. Engines that fail here are up no more.
+
+        Raises:
+            RlvrError: no engine is left, or vLLM raised.
+        """
+        ...
+
+    def tell(self, text: str) -> None:
+        """A line for whoever watches the run."""
         ...
 
 
 class RayLanes:
     """The engine actors."""
 
-    def __init__(self, handles: Sequence[EngineHandle], sampling: Sampling, deadline_seconds: float) -> None:
-        self._handles, self._sampling, self._deadline = handles, sampling, deadline_seconds
-        self._slices: dict[Ref[Slice], tuple[int, Stopwatch]] = {}
+    def __init__(self, engines: EnginePool, sampling: Sampling, stall_seconds: float) -> None:
+        self._engines, self._sampling, self._stall = engines, sampling, stall_seconds
+        self._slices: dict[Ref[Slice], tuple[int, int, Stopwatch]] = {}  # engine, its life, since when
 
-    @property
-    def count(self) -> int:
-        return len(self._handles)
+    def up(self) -> Lives:
+        return self._engines.roster.up()
+
+    def returned(self) -> bool:
+        return bool(self._engines.roster.returned())
+
+    def bring_back(self) -> None:
+        with self._engines.exclusive("weights for an engine that has started again"):
+            self._engines.bring_back()
+
+    def tell(self, text: str) -> None:
+        self._engines.roster.say(text)
 
     def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
-        ref = self._handles[engine].advance.remote(
-            list(requests), list(cancelled), self._sampling, SLICE_SECONDS
-        )
-        self._slices[ref] = engine, Stopwatch()
+        life = self.up().get(engine)
+        if life is not None:
+            ref = self._engines.handles[engine].advance.remote(
+                list(requests), list(cancelled), self._sampling, SLICE_SECONDS
+            )
+            self._slices[ref] = engine, life, Stopwatch()
 
-    def working(self) -> set[int]:
-        return {engine for engine, _ in self._slices.values()}
+    def working(self) -> dict[int, float]:
+        return {engine: watch.seconds for engine, _, watch in self._slices.values()}
 
     def done(self, timeout: float) -> list[tuple[int, Slice]]:
-        """As in `Lanes`.
-
-        Raises:
-            DeadlineError: a slice has taken longer than rollout.deadline_seconds.
-            ActorError, RemoteError: an engine died, or vLLM raised.
-        """
-        ended = first_done(list(self._slices), timeout=timeout, what="generation")
-        slices = [(self._slices.pop(ref)[0], result) for ref, result in ended]
-        for engine, watch in self._slices.values():
-            if watch.seconds > self._deadline:
-                raise DeadlineError(
-                    f"engine-{engine} has not come back for {watch.seconds:.0f} s (rollout.deadline_seconds is "
-                    f"{self._deadline:g}): it is stuck or too slow; look at its log"
-                )
+        """As in `Lanes`; an engine whose slice takes longer than rollout.stall_seconds has failed."""
+        slices = []
+        for ref, answer in outcomes(list(self._slices), timeout=timeout, what="generation"):
+            engine, life, _ = self._slices.pop(ref)
+            found = answer if isinstance(answer, RlvrError) else self._nonsense(engine, answer)
+            if found is not None:
+                self._lose(engine, life, found)
+            elif not isinstance(answer, RlvrError):
+                slices.append((engine, answer))
+        for ref, (engine, life, watch) in list(self._slices.items()):
+            if self.up().get(engine) != life:
+                del self._slices[ref]  # lost elsewhere: in a push, or in an evaluation
+            elif watch.seconds > self._stall:
+                del self._slices[ref]
+                late = f"engine-{engine} has not come back for {watch.seconds:.0f} s (rollout.stall_seconds)"
+                self._lose(engine, life, DeadlineError(f"{late}: it is stuck or too slow; look at its log"))
         return slices
+
+    def _nonsense(self, engine: int, answer: Slice) -> RlvrError | None:
+        for key, generation in answer.finished:
+            if why := self._engines.nonsense(generation, self._sampling):
+                return ActorError(f"engine-{engine} answered nonsense to {key}, which is refused: {why}")
+        return None
+
+    def _lose(self, engine: int, life: int, why: RlvrError) -> None:
+        if type(why) not in (ActorError, DeadlineError):
+            raise why
+        self._engines.roster.lose(engine, life, why)

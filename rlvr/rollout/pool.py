@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rlvr.cluster import Bundle, Calls, Placement, spawn, wait, wait_together
+from rlvr.cluster import Bundle, Calls, Placement, outcomes, spawn, wait, wait_together
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.machine import threads_per_actor
 from rlvr.cluster.turns import Apart, Turn, TurnTaking
 from rlvr.config import Config, RolloutConfig
-from rlvr.errors import DeadlineError
+from rlvr.errors import ActorError, DeadlineError, RlvrError
 from rlvr.rollout.engine import (
     EngineHandle,
     EngineSpec,
@@ -23,8 +23,11 @@ from rlvr.rollout.engine import (
     Sampling,
     logprobs_mode,
 )
+from rlvr.rollout.nonsense import nonsense
+from rlvr.rollout.roster import Roster
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
+from rlvr.timing import Deadline
 from rlvr.types import Group, Prompt, Sample, Tokenizer
 
 PRECOMPILE = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
@@ -44,8 +47,10 @@ class EnginePool:
         self.cfg, self.tokenizer = cfg, tokenizer
         self.turns: TurnTaking = Apart()
         self._lock = threading.Lock()
+        self.vocabulary: int | None = None  # rows of the model's head, once known
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
         rollout = cfg.rollout
+        backend, _ = choose_backend(cfg, device)
         spec = EngineSpec(
             model=model_folder,
             dtype=cfg.model.dtype,
@@ -56,7 +61,7 @@ class EnginePool:
             kv_cache_mb=rollout.kv_cache_mb,
             max_concurrent=rollout.max_concurrent,
             enforce_eager=rollout.enforce_eager,
-            transfer_backend=BACKENDS[choose_backend(cfg, device)[0]],
+            transfer_backend=BACKENDS[backend],
             logprobs_mode=logprobs_mode(rollout.temperature, rollout.top_p, rollout.top_k),
             trust_remote_code=cfg.model.trust_remote_code,
             can_sleep=cfg.cluster.colocate,
@@ -65,10 +70,25 @@ class EnginePool:
         )
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
-        self.handles: list[EngineHandle] = [
-            spawn(RolloutEngine, _placement(i, rollout, threads, bundles[i] if bundles else None), spec)
-            for i in range(rollout.engines)
-        ]
+
+        def start(engine: int) -> EngineHandle:
+            handle: EngineHandle = spawn(
+                RolloutEngine,
+                _placement(engine, rollout, threads, bundles[engine] if bundles else None),
+                spec,
+            )
+            return handle
+
+        self.roster = Roster(
+            start,
+            rollout.engines,
+            restarts=rollout.restarts,
+            start_deadline_seconds=rollout.start_deadline_seconds,
+            mendable=backend == "gloo",  # other transports' groups stay as they were opened
+        )
+        self.handles = self.roster.handles
+        # Engines that have started again join; where there is a learner it first gives them its weights.
+        self.bring_back: Callable[[], None] = lambda: self.roster.join(self.roster.returned())
         self.starting = Calls(
             [h.ready.remote() for h in self.handles],
             deadline_seconds=rollout.start_deadline_seconds,
@@ -110,9 +130,16 @@ class EnginePool:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
 
+        What an engine had that is lost on the way is sampled by the others.
+
         Raises:
-            DeadlineError: an engine was not done within rollout.deadline_seconds; names its prompts.
+            ActorError, DeadlineError: every engine died, or was not done within rollout.deadline_seconds.
         """
+        with self.exclusive(f"generation for {key}"):
+            return self.ask(prompts, sampling, n=n, key=key)
+
+    def ask(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
+        """`generate`, for whoever holds the engines already."""
         requests = [
             GenerationRequest(
                 key=f"{key}/{p.id}",
@@ -122,31 +149,89 @@ class EnginePool:
             )
             for p in prompts
         ]
-        shares = [requests[i :: len(self.handles)] for i in range(len(self.handles))]
-        what = (
-            f"generation of {len(requests)} prompts x {n} samples ({requests[0].key} .. {requests[-1].key})"
-        )
-        with self.exclusive(what):
-            self.turns.take(Turn.GENERATE)
-            refs = [h.generate.remote(share, sampling) for h, share in zip(self.handles, shares, strict=True)]
-            answers = wait(refs, deadline_seconds=self.cfg.rollout.deadline_seconds, what=what)
-        self.busy_seconds += max(seconds for _, seconds in answers)
-        groups: list[Group | None] = [None] * len(prompts)
-        for lane, (results, _) in enumerate(answers):
-            for place, result in enumerate(results):
-                position = lane + place * len(self.handles)
-                groups[position] = self._group(prompts[position], requests[position].key, result)
-        return [g for g in groups if g is not None]
+        self.turns.take(Turn.GENERATE)
+        results: dict[int, GenerationResult] = {}
+        slowest = 0.0
+        while left := [place for place in range(len(requests)) if place not in results]:
+            self.roster.await_one()
+            self.bring_back()
+            lives = self.roster.up()
+            shares = {engine: left[i :: len(lives)] for i, engine in enumerate(lives)}
+            calls = {
+                self.handles[engine].generate.remote([requests[place] for place in share], sampling): engine
+                for engine, share in shares.items()
+            }
+            for engine, answer in self._answers(calls, requests).items():
+                asked = [requests[place] for place in shares[engine]]
+                why = (
+                    answer
+                    if isinstance(answer, RlvrError)
+                    else self._refusal(engine, answer[0], asked, sampling)
+                )
+                if why is not None:
+                    self.roster.lose(engine, lives[engine], why)
+                elif not isinstance(answer, RlvrError):
+                    slowest = max(slowest, answer[1])
+                    results |= zip(shares[engine], answer[0], strict=True)
+        self.busy_seconds += slowest
+        return [self._group(p, results[i]) for i, p in enumerate(prompts)]
 
-    def _group(self, prompt: Prompt, key: str, result: GenerationResult) -> Group:
-        if result.key != key:
-            raise RuntimeError(f"an engine answered request {result.key} where {key} was due")
-        return Group(
-            prompt,
-            samples_of(
-                [f"{key}/{i}" for i in range(len(result.generations))], result.generations, self.tokenizer
-            ),
+    def _answers(
+        self,
+        calls: dict[Ref[tuple[list[GenerationResult], float]], int],
+        requests: Sequence[GenerationRequest],
+    ) -> dict[int, tuple[list[GenerationResult], float] | RlvrError]:
+        """What became of each engine's share; an engine that vLLM failed in raises."""
+        first, last = requests[0], requests[-1]
+        what = f"generation of {len(requests)} prompts x {first.n} samples ({first.key} .. {last.key})"
+        deadline = Deadline(self.cfg.rollout.deadline_seconds)
+        found: dict[int, tuple[list[GenerationResult], float] | RlvrError] = {}
+        while left := [ref for ref, engine in calls.items() if engine not in found]:
+            done = outcomes(left, timeout=deadline.left, what=what)
+            for ref, answer in done:
+                if isinstance(answer, RlvrError) and type(answer) is not ActorError:
+                    raise answer
+                found[calls[ref]] = answer
+            if not done:
+                late = DeadlineError(
+                    f"{what}: not done within {self.cfg.rollout.deadline_seconds:g} s (rollout.deadline_seconds). The "
+                    "process is stuck or too slow: look at its log"
+                )
+                found |= {calls[ref]: late for ref in left}
+        return found
+
+    def _refusal(
+        self,
+        engine: int,
+        results: list[GenerationResult],
+        requests: Sequence[GenerationRequest],
+        sampling: Sampling,
+    ) -> ActorError | None:
+        """Why the results cannot be what was asked for."""
+        if [r.key for r in results] != [r.key for r in requests]:
+            return ActorError(f"engine-{engine} answered other requests than it was asked")
+        for result in results:
+            if len(result.generations) != requests[0].n:
+                return ActorError(f"engine-{engine} gave {len(result.generations)} responses to {result.key}")
+            for i, generation in enumerate(result.generations):
+                if why := self.nonsense(generation, sampling):
+                    return ActorError(
+                        f"engine-{engine} answered nonsense to {result.key}/{i}, which is refused: {why}"
+                    )
+        return None
+
+    def nonsense(self, generation: Generation, sampling: Sampling) -> str | None:
+        """What is wrong with a response, see `rlvr.rollout.nonsense`."""
+        return nonsense(
+            generation,
+            most_tokens=sampling.max_tokens,
+            vocabulary=self.vocabulary,
+            logprobs=sampling.logprobs,
         )
+
+    def _group(self, prompt: Prompt, result: GenerationResult) -> Group:
+        ids = [f"{result.key}/{i}" for i in range(len(result.generations))]
+        return Group(prompt, samples_of(ids, result.generations, self.tokenizer))
 
 
 def samples_of(

@@ -82,6 +82,7 @@ def start_actors(
     started = f"starting {cfg.rollout.engines} engine(s) and {cfg.learner.workers} learner rank(s)"
     with tracker.phase(started, announce=True):
         engines = EnginePool(cfg, spec.model_folder, inputs.tokenizer, device, engine_bundles)
+        engines.vocabulary = inputs.vocabulary
         if cfg.cluster.colocate:  # the engines measure free memory while they start, so the learner waits
             engines.ready()
             engines.sleep(cfg.cluster.sleep_level)

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
+from omegaconf import OmegaConf
+
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
 from rlvr.reward.pool import GraderPool
-from rlvr.rollout.collect import collect, training_sampling
+from rlvr.rollout.collect import collect, is_kept, training_sampling
 from rlvr.rollout.feed import PromptFeed
 from rlvr.rollout.flow_source import FlowSource
+from rlvr.rollout.growing import GrowingGroups
 from rlvr.rollout.lanes import RayLanes
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import BatchSource, SyncSource
 from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.runtime.buffer import READY_GROUPS, GroupBuffer, kept, usable
 from rlvr.runtime.checkpoint import TrainingState
-from rlvr.types import RolloutBatch
+from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.keys import FREE, RECORDED, REMEDIES, without
+from rlvr.types import Group, Prompt, RolloutBatch
 
 
 def open_source(
-    cfg: Config, engines: EnginePool, graders: GraderPool, stream: PromptStream, start: TrainingState
+    cfg: Config,
+    engines: EnginePool,
+    graders: GraderPool,
+    stream: PromptStream,
+    start: TrainingState,
+    folder: RunFolder,
 ) -> BatchSource:
     """What hands out the batches from the start on: collected on the spot, or from a flow."""
     if cfg.rollout.staleness > 0:
-        return _open_flow(cfg, engines, graders, stream, start)
+        return _open_flow(cfg, engines, graders, stream, start, folder)
     known = start.successes
 
     def collect_step(step: int, position: int) -> RolloutBatch:
@@ -35,7 +50,12 @@ def open_source(
 
 
 def _open_flow(
-    cfg: Config, engines: EnginePool, graders: GraderPool, stream: PromptStream, start: TrainingState
+    cfg: Config,
+    engines: EnginePool,
+    graders: GraderPool,
+    stream: PromptStream,
+    start: TrainingState,
+    folder: RunFolder,
 ) -> FlowSource:
     rollout, want = cfg.rollout, cfg.data.prompts_per_step
     window = FlowWindow(
@@ -48,6 +68,53 @@ def _open_flow(
     scheduler = Scheduler(
         window, samples_per_group=rollout.samples_per_prompt, capacity=rollout.max_concurrent
     )
-    lanes = RayLanes(engines.handles, training_sampling(cfg), rollout.deadline_seconds)
     feed = PromptFeed(stream, cfg, position=start.data_position, pending=start.pending, known=start.successes)
-    return FlowSource(lanes, scheduler, graders, feed, engines.tokenizer, cfg, version=start.step)
+    buffer = GroupBuffer(folder.path / READY_GROUPS, engines.roster.say)
+    settings = settings_hash(cfg)
+    folder.covered = buffer.covered
+    return FlowSource(
+        RayLanes(engines, training_sampling(cfg), rollout.stall_seconds),
+        scheduler,
+        GrowingGroups(graders, engines.tokenizer, cfg),
+        feed,
+        cfg,
+        version=start.step,
+        keep=lambda place, group: buffer.append(kept(place, group, settings)),
+        restored=restore_groups(buffer, feed, window, start, cfg, settings),
+    )
+
+
+def restore_groups(
+    buffer: GroupBuffer,
+    feed: PromptFeed,
+    window: FlowWindow,
+    start: TrainingState,
+    cfg: Config,
+    settings: str,
+) -> dict[int, tuple[int, Group]]:
+    """What an earlier attempt has finished and this one may use, by number; the rest leaves the file."""
+    found = buffer.read()
+    by_place = {r.place: r for r in usable(found, start, cfg.rollout.staleness, settings)}
+    groups: dict[int, Group] = {}
+
+    def take(place: int, prompt: Prompt) -> bool:
+        group = by_place[place].group(prompt) if place in by_place else None
+        if group is not None:
+            groups[place] = group
+        return group is not None
+
+    feed.give_back(max(by_place, default=-1), take)
+    if found:
+        buffer.keep([by_place[place] for place in groups])
+        buffer.say(f"{len(groups)} of {len(found)} finished groups in {buffer.path} are taken up again")
+    return {
+        window.restore(by_place[place].oldest, signal=is_kept(group, cfg)): (place, group)
+        for place, group in groups.items()
+    }
+
+
+def settings_hash(cfg: Config) -> str:
+    """Of all that a checkpoint must share with the run that goes on from it."""
+    settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
+    matters = without(settings, FREE | REMEDIES | RECORDED)
+    return hashlib.blake2b(json.dumps(matters, sort_keys=True).encode(), digest_size=8).hexdigest()

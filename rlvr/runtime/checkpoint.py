@@ -85,6 +85,7 @@ def save_checkpoint(
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    folder.covered(state.data_position, state.pending)
     # Later ones may lie there where a run was resumed from an older checkpoint.
     until_now = [p for p in list_checkpoints(folder) if p.name <= final.name]
     for old in until_now[: -cfg.run.keep_last]:

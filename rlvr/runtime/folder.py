@@ -7,6 +7,7 @@
               checkpoints/step_000020/    see rlvr.runtime.checkpoint
               policy/                the final policy in Hugging Face format
               summary.json           of a finished run only
+              ready_groups.jsonl     finished groups that no checkpoint covers yet, see rlvr.runtime.buffer
               abandoned_*            what a run left that goes on, or back to an earlier checkpoint
 """
 
@@ -17,7 +18,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.policy = self.path / "policy"
+        # Told of every checkpoint: where its data position is, and which prompts before it are pending.
+        self.covered: Callable[[int, Collection[int]], object] = lambda position, pending: None
         self._dumps = DumpWriter(self.path / "samples")
         self._lock: IO[str] | None = None
 

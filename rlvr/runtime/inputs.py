@@ -33,6 +33,7 @@ class TrainingInputs:
     tokenizer: Tokenizer
     stream: PromptStream
     eval_sets: tuple[EvalSet, ...]
+    vocabulary: int  # rows of the policy's head
 
     @property
     def formats(self) -> str:
@@ -64,7 +65,7 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         check_context(cfg.model)
         base_folder = model_folder(cfg.model.base_path or cfg.model.path)
         tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code, cfg.data.chat_template)
-        check_models(cfg, tokenizer)
+        vocabulary = check_models(cfg, tokenizer)
         if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
             raise ConfigError("\n".join(problems))
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
@@ -76,7 +77,7 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         check_verifiers(cfg, [prompt.problem for prompt in prompts])
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return TrainingInputs(base_folder, tokenizer, stream, eval_sets)
+    return TrainingInputs(base_folder, tokenizer, stream, eval_sets, vocabulary)
 
 
 def distinct_inputs(configurations: Sequence[Config]) -> list[Config]:

@@ -42,6 +42,8 @@ FREE = KeySet(
         "reward.max_failed",
         "rollout.deadline_seconds",
         "rollout.start_deadline_seconds",
+        "rollout.stall_seconds",
+        "rollout.restarts",
         "rollout.memory_utilization",
         "rollout.kv_cache_mb",
         "rollout.max_concurrent",

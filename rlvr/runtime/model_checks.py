@@ -10,8 +10,8 @@ from rlvr.errors import ConfigError
 from rlvr.types import Tokenizer
 
 
-def check_models(cfg: Config, tokenizer: Tokenizer) -> None:
-    """Check policy and base.
+def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
+    """Check policy and base; returns how many words the policy's head has.
 
     Raises:
         ConfigError: a model that cannot be trained, ids beyond its head, or a base with another vocabulary.
@@ -35,6 +35,7 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> None:
             f"{said} words in its output head: their distributions cannot be compared; give a base that the policy was "
             "trained from"
         )
+    return next(iter(rows.values()))
 
 
 def ids_beyond(tokenizer: Any, rows: int) -> str | None:

@@ -39,6 +39,7 @@ from rlvr.runtime.checkpoint import (
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
+from rlvr.runtime.mending import Mender, open_mender
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.preflight import preflight
@@ -66,6 +67,7 @@ class Session:
     stream: PromptStream
     mixture: tuple[str, ...]  # the training sources, where there are several
     source: BatchSource
+    mender: Mender
     pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
     start: TrainingState
     resumed_from: str | None
@@ -101,13 +103,13 @@ class Session:
         """Bring the engines to the learner's weights, while nothing is generated."""
         what = f"push of weight version {version}"
         with self.source.paused(what), self.engines.exclusive(what):
-            self.learner.push(version)
+            self.mender.push(version)
 
     def to_compare(self, batch: Batch, step: int) -> Batch:
         """The scored batch, or a probe where none of its tokens comes from the weights that scored it."""
         if self.cfg.rollout.staleness == 0 or compared_tokens(batch, step - 1).any():
             return batch
-        return probe(self.cfg, self.engines, self.learner, self.stream, step)
+        return probe(self.cfg, self.engines.generate, self.learner, self.stream, str(step))
 
     def dump(self, step: int, groups: Sequence[Group], dropped: Sequence[Group]) -> None:
         """Write the step's responses, if it is due."""
@@ -246,6 +248,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         said = (str(plan), fits, cores, inputs.formats, truncation_note(cfg))
         tracker.note("\n".join(filter(None, said)))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
+        mender = open_mender(cfg, actors.engines, actors.learner, inputs.stream, tracker.note)
         _compare(cfg, actors, inputs, plugin, tracker)
         if checkpoint is not None:
             with tracker.phase("reading the checkpoint"):
@@ -253,9 +256,10 @@ def open_session(cfg: Config) -> Iterator[Session]:
             tracker.note(f"resumed from {checkpoint} after step {start.step}")
             for note in (*notes, *(f"changed on the way: {change}" for change in changes)):
                 tracker.note(note)
-        actors.learner.push(start.step)
-        source = open_source(cfg, actors.engines, actors.graders, inputs.stream, start)
+        mender.push(start.step)
+        source = open_source(cfg, actors.engines, actors.graders, inputs.stream, start, folder)
         stack.callback(source.close)
+        mender.pausing = source.paused
         yield Session(
             cfg=cfg,
             plugin=plugin,
@@ -268,6 +272,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             stream=inputs.stream,
             mixture=tuple(part.name for part in inputs.stream.parts if len(inputs.stream.parts) > 1),
             source=source,
+            mender=mender,
             pause=pause,
             start=start,
             resumed_from=None if checkpoint is None else str(checkpoint),

@@ -83,12 +83,16 @@ class GlooSender:
             "shapes": [list(p.shape) for p in self._infos],
         }
         self._client.version = version
-        self._client.start_weight_update()
-        pool = ThreadPoolExecutor(1)
+        pool, stream = ThreadPoolExecutor(1), tensors()
         try:
+            self._client.start_weight_update()
             engines = pool.submit(self._client.update_weights, update)
-            self._channel.send(tensors(), self._plan)
+            self._channel.send(stream, self._plan)
             engines.result()
+        except BaseException:
+            for _ in stream:  # the other ranks gather all of it, and wait for this one
+                pass
+            raise
         finally:
             pool.shutdown(wait=False)  # after a failure here the other side is still inside its deadline
         self._client.finish_weight_update()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # DeepSpeed's operation, where nobody has yet, the second does not need it.
 FIRST = (
     "test_train.py",
+    "test_streaming_faults.py",
     "test_actor_failures.py",
     "test_slurm.py",
     "test_bad_input.py",

@@ -96,7 +96,15 @@ def test_an_argument_that_vllm_lacks_under_a_temporary_folder_that_suits_no_sock
 def test_a_process_that_dies_ends_the_run_with_its_name(tmp_path: Path, name: str) -> None:
     # Where a rank dies the others fail, too: they wait for it inside a collective operation.
     run = Training(
-        (*SMALL, f"run.root={tmp_path}", "run.name=dead", "steps=500", "learner.workers=2", "learner.lr=1e-9")
+        (
+            *SMALL,
+            f"run.root={tmp_path}",
+            "run.name=dead",
+            "steps=500",
+            "learner.workers=2",
+            "learner.lr=1e-9",
+            "rollout.restarts=0",
+        )
     )
     run.wait_for(tmp_path / "dead" / "samples" / "step_000001.jsonl")
     [actor] = [p for p in run.survivors() if p.environ().get("RLVR_ACTOR") == name]

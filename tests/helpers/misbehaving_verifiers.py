@@ -1,6 +1,7 @@
 """Verifiers that the pool tests plug in by dotted path; what they do is written in the response."""
 
 import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ HELD_BY = "RLVR_TEST_HELD_BY"  # names the metrics.jsonl of a run that must not 
 
 
 def obey(gold: str, response: str) -> bool:
-    """`sleep S`, `spin`, `bignum`, `hoard`, `exit`, `abort`, `raise`; anything else is compared with the gold."""
+    """`sleep S`, `spin`, `bignum`, `hoard`, `exit`, `abort`, `orphan FILE`, `raise`; else it is compared."""
     command, _, argument = response.partition(" ")
     if command == "sleep":
         time.sleep(float(argument))
@@ -30,6 +31,15 @@ def obey(gold: str, response: str) -> bool:
         os._exit(3)
     elif command == "abort":
         os.abort()
+    elif command == "orphan":  # the first time that it sees the file missing, or always without one
+        if argument and os.path.exists(argument):
+            return True
+        if argument:
+            open(argument, "w").close()
+        template = os.getppid()
+        if b"rlvr.reward.worker" in Path(f"/proc/{template}/cmdline").read_bytes():
+            os.kill(template, signal.SIGKILL)
+        time.sleep(600)
     elif command == "raise":
         raise RuntimeError("as told")
     return gold == response

@@ -52,14 +52,16 @@ class Training:
 
     arguments: Sequence[str]
     env: dict[str, str] = field(default_factory=dict)
+    module: str = "rlvr.train"
+    log: Path | None = None  # where its output goes; None: `wait` returns it
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rlvr.train", *self.arguments],
+            [sys.executable, "-m", self.module, *self.arguments],
             cwd=REPOSITORY,
             env={**os.environ, MARK: self.mark, **self.env},
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if self.log is None else self.log.open("w"),
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -68,13 +70,29 @@ class Training:
     def wait(self, timeout: float = 900) -> tuple[int, str]:
         """Exit code and everything printed."""
         output, _ = self.process.communicate(timeout=timeout)
-        return self.process.returncode, output
+        return self.process.returncode, output if self.log is None else self.log.read_text()
+
+    def wait_until_said(self, words: str, times: int = 1, timeout: float = 900) -> None:
+        """Return once its log has the words so often; fails if the run ends first."""
+        assert self.log is not None
+        end = time.monotonic() + timeout
+        while (text := self.log.read_text()).count(words) < times:
+            assert self.process.poll() is None, f"ended before it said {words!r}:\n{text}"
+            assert time.monotonic() < end, f"{words!r} was not said within {timeout} s:\n{text}"
+            time.sleep(0.05)
+
+    def actor(self, name: str) -> psutil.Process:
+        """The process of an actor, the youngest of that name."""
+        return max(
+            (p for p in self.survivors() if p.environ().get("RLVR_ACTOR") == name),
+            key=psutil.Process.create_time,
+        )
 
     def wait_for(self, path: Path, timeout: float = 900) -> None:
         """Return once the file or folder exists; fails if the run ends first."""
         end = time.monotonic() + timeout
         while not path.exists():
-            assert self.process.poll() is None, f"ended early:\n{self.process.stdout.read()}"
+            assert self.process.poll() is None, f"ended early:\n{self.wait()[1]}"
             assert time.monotonic() < end, f"{path} did not appear within {timeout} s"
             time.sleep(0.05)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout.engine import Generation, Slice
 from rlvr.rollout.feed import PromptFeed
 from rlvr.rollout.flow_source import FlowSource
+from rlvr.rollout.growing import GrowingGroups
 from rlvr.rollout.stepping import Request
 from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
@@ -62,19 +64,50 @@ class MemoryLanes:
         self._running: list[dict[str, int]] = [{} for _ in range(count)]
         self._born: dict[str, int] = {}
         self._under_way: list[int] = []
+        self.lives = dict.fromkeys(range(count), 0)
+        self.waiting: dict[int, int] = {}  # engines that have started again
+        self.told: list[str] = []
+        self.held = False  # nothing gets on
+        self.seeds: dict[str, int] = {}
+        self.forgotten: set[str] = set()
+        self.asked_again: set[str] = set()
+
+    def up(self) -> dict[int, int]:
+        return dict(self.lives)
+
+    def returned(self) -> bool:
+        return bool(self.waiting)
+
+    def bring_back(self) -> None:
+        self.lives |= self.waiting
+        self.waiting = {}
+
+    def lose(self, engine: int) -> None:
+        """It has forgotten everything, also what it was just working on."""
+        del self.lives[engine]
+        self.forgotten |= self._running[engine].keys()
+        self._running[engine] = {}
+        self._under_way = [other for other in self._under_way if other != engine]
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
 
     def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
         assert not self.paused.is_set(), "an engine was asked for tokens in a pause"
+        if engine not in self.lives:
+            return
         for key in cancelled:
             del self._running[engine][key]
         for request in requests:
             endless = request.key.split("/")[0] == self.endless
             self._running[engine][request.key] = 10**9 if endless else 1 + int(request.key[-1]) * 2
             self._born[request.key] = self.version
+            assert self.seeds.setdefault(request.key, request.seed) == request.seed
+            self.asked_again |= {request.key} & self.forgotten
         self._under_way.append(engine)
 
-    def working(self) -> set[int]:
-        return set(self._under_way)
+    def working(self) -> dict[int, float]:
+        return dict.fromkeys(self._under_way, 0.0)
 
     def running(self, engine: int) -> int:
         return len(self._running[engine])
@@ -90,7 +123,7 @@ class MemoryLanes:
 
     def _slice(self, engine: int) -> Slice:
         running = self._running[engine]
-        for key in running:
+        for key in () if self.held else running:
             running[key] -= 1
         keys = [key for key, left in running.items() if left == 0]
         for key in keys:
@@ -127,7 +160,7 @@ def open_flow(cfg: Config, lanes: MemoryLanes, position: int = 0, pending: Seque
     window = FlowWindow(want=WANT, staleness=r.staleness, last=STEPS, most_drawn=WANT * r.max_rounds)
     scheduler = Scheduler(window, samples_per_group=SAMPLES, capacity=4)
     feed = PromptFeed(Stream(), cfg, position=position, pending=pending, known={})
-    return FlowSource(lanes, scheduler, Graders(), feed, Words(), cfg, version=0)
+    return FlowSource(lanes, scheduler, GrowingGroups(Graders(), Words(), cfg), feed, cfg, version=0)
 
 
 @pytest.mark.parametrize("staleness", [1, 3])
@@ -161,6 +194,58 @@ def test_a_whole_run_loses_and_repeats_nothing_within_the_bound(staleness: int, 
         assert versions == 1, "what is under way is finished by the weights that began it"
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_nothing_is_lost_or_doubled_where_engines_come_and_go() -> None:
+    lanes = MemoryLanes(3)
+    lanes.held = True  # so that something is under way on the engine that is lost
+    source = open_flow(config(staleness=2), lanes)
+    batches = []
+    for step in range(1, STEPS + 1):
+        if step <= STEPS // 2:
+            wait_until(lambda engine=step - 1: lanes.running(engine) > 0)
+            lanes.lose(step - 1)
+            lanes.held = False
+        batches.append(source.next(step))
+        with source.paused("push"):
+            lanes.version = step
+            lanes.held = step < STEPS // 2
+            lanes.waiting = {step - 1: step} if step <= STEPS // 2 else {}
+            lanes.bring_back()
+        source.trained(step)
+    source.close()
+    groups = [int(g.prompt.id) for b in batches for g in (*b.groups, *b.dropped)]
+    assert sorted([*groups, *batches[-1].pending]) == list(range(batches[-1].data_position))
+    assert len(lanes.asked_again) >= SAMPLES * STEPS // 2  # each with the seed that it had, see MemoryLanes
+    for step, batch in enumerate(batches, start=1):
+        for group in batch.groups:
+            assert all(0 <= step - 1 - s.weight_version <= 2 for s in group.samples)
+
+
+def test_a_loop_that_waits_brings_engines_back() -> None:
+    lanes = MemoryLanes(1)
+    lanes.lose(0)
+    lanes.waiting = {0: 7}
+    source = open_flow(config(deadline_seconds=60), lanes)
+    assert len(source.next(1).groups) == WANT
+    assert lanes.up() == {0: 7}
+    source.close()
+
+
+def test_what_an_engine_holds_that_finishes_nothing_is_said() -> None:
+    lanes = MemoryLanes(2)
+    lanes.endless = "1"
+    source = open_flow(config(stall_seconds=0.2, deadline_seconds=60), lanes)
+    wait_until(lambda: bool(lanes.told))
+    source.close()
+    assert re.search(r"engine-[01] \(weight version 0\) .* holds 1/1/0, 1/1/1", lanes.told[0])
+
+
 def test_a_resumed_flow_begins_with_what_was_under_way() -> None:
     source = open_flow(config(), MemoryLanes(1), position=7, pending=(2, 4))
     batch = source.next(1)
@@ -177,13 +262,10 @@ def test_what_still_runs_after_the_last_batch_is_cancelled() -> None:
         FlowWindow(want=2, staleness=1, last=1, most_drawn=1), samples_per_group=SAMPLES, capacity=4
     )
     feed = PromptFeed(Stream(), cfg, position=0, known={})
-    source = FlowSource(lanes, scheduler, Graders(), feed, Words(), cfg, version=0)
+    source = FlowSource(lanes, scheduler, GrowingGroups(Graders(), Words(), cfg), feed, cfg, version=0)
     batch = source.next(1)
-    assert ([g.prompt.id for g in batch.dropped], batch.short_of, batch.pending) == (["0"], 2, (1,))
-    end = time.monotonic() + 60
-    while lanes.running(0):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    assert ([g.prompt.id for g in batch.dropped], batch.short_of, batch.pending[0]) == (["0"], 2, 1)
+    wait_until(lambda: not lanes.running(0))
     source.close()
 
 

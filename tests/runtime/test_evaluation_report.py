@@ -11,6 +11,7 @@ import pytest
 
 from rlvr.config import Config
 from rlvr.data.stream import EvalSet
+from rlvr.errors import ActorError
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout import pool as pool_module
 from rlvr.rollout.engine import Generation, GenerationRequest, GenerationResult, Sampling
@@ -106,6 +107,13 @@ def test_seeds_are_31_bit_stable_and_spread():
 Answer = tuple[list[GenerationResult], float]
 
 
+class Done:
+    """A call that has come back."""
+
+    def __init__(self, value: Answer) -> None:
+        self.value = value
+
+
 class Remote:
     """One in-memory engine: answers carry the prompt's first token."""
 
@@ -114,7 +122,7 @@ class Remote:
         self.generate = self
         self.ready = SimpleNamespace(remote=lambda: None)
 
-    def remote(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> Answer:
+    def remote(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> Done:
         self.requests += requests
         results = [
             GenerationResult(
@@ -128,7 +136,7 @@ class Remote:
             )
             for r in requests
         ]
-        return results, 0.5
+        return Done((results, 0.5))
 
 
 class Tokenizer:
@@ -139,7 +147,7 @@ class Tokenizer:
 def in_memory_pool(monkeypatch: pytest.MonkeyPatch, engines: int) -> tuple[EnginePool, list[Remote]]:
     """A pool whose calls are answered at once."""
 
-    monkeypatch.setattr(pool_module, "wait", lambda refs, **_: refs)
+    monkeypatch.setattr(pool_module, "outcomes", lambda refs, **_: [(ref, ref.value) for ref in refs])
     monkeypatch.setattr(pool_module, "spawn", lambda *_: Remote())
     cfg = Config(recipe="test")
     cfg.rollout.engines = engines
@@ -180,10 +188,11 @@ def test_an_answer_to_another_request_is_refused(monkeypatch):
     answer = remote.remote
 
     class Shuffled:
-        def remote(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> Answer:
-            results, seconds = answer(requests, sampling)
-            return results[::-1], seconds
+        def remote(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> Done:
+            results, seconds = answer(requests, sampling).value
+            return Done((results[::-1], seconds))
 
     remote.generate = Shuffled()
-    with pytest.raises(RuntimeError, match="answered request k/b where k/a was due"):
+    pool.roster.mendable = False  # there is no other engine to ask
+    with pytest.raises(ActorError, match="engine-0 answered other requests than it was asked"):
         pool.generate([prompt("a"), prompt("b")], Sampling(1.0, 1.0, -1, 8), n=1, key="k")

@@ -42,10 +42,19 @@ class FlowWindow:
         room = (min(end, self.last) - self._next_step + 1) * self.want
         if self._ready_count + self._acceptance.at_most(undecided) > room:
             return None
+        return Opening(self._begin(end), 0)
+
+    def restore(self, version: int, *, signal: bool) -> int:
+        """A group that an earlier attempt has finished, whose oldest token is of this version; returns its number."""
+        group = self._begin(last_step(version, self.staleness))
+        self.decided(group, signal=signal)
+        return group
+
+    def _begin(self, end: int) -> int:
         group, self._opened = self._opened, self._opened + 1
         self._last_steps[group] = end
         self._undecided[end] += 1
-        return Opening(group, 0)
+        return group
 
     def decided(self, group: int, *, signal: bool) -> None:
         """Keep a group with a signal for a batch, and make room for another in place of one without."""

@@ -1,0 +1,142 @@
+"""Which engines can be asked, which start again, and which are gone for good."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from rlvr.cluster import kill, outcomes
+from rlvr.cluster.handles import Ref
+from rlvr.errors import DeadlineError, RlvrError
+from rlvr.rollout.engine import EngineHandle
+from rlvr.timing import Stopwatch
+
+log = logging.getLogger(__name__)
+_POLL_SECONDS = 1.0
+
+Lives = dict[int, int]  # engine -> how often it has been started again
+
+
+class Roster:
+    """The engines, by number; one that is started again is another process under the same number.
+
+    Safe to use from several threads. An engine that has started again has the weights of the model's folder: it is
+    asked for nothing before `join`.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[int], EngineHandle],
+        count: int,
+        *,
+        restarts: int,  # of each engine; then the run goes on without it
+        start_deadline_seconds: float,
+        mendable: bool,  # False: any loss ends the run
+    ) -> None:
+        self.handles = [spawn(engine) for engine in range(count)]
+        self.mendable = mendable
+        self.say: Callable[[str], object] = log.warning
+        self._spawn, self._start_deadline = spawn, start_deadline_seconds
+        self._lock = threading.RLock()
+        self._lives = dict.fromkeys(range(count), 0)
+        self._left = dict.fromkeys(range(count), restarts)
+        self._up = set(range(count))
+        self._starting: dict[int, tuple[Ref[dict[str, str]], Stopwatch]] = {}
+
+    def up(self) -> Lives:
+        """The engines that can be asked, in order."""
+        with self._lock:
+            return {engine: self._lives[engine] for engine in sorted(self._up)}
+
+    def lose(self, engine: int, life: int, why: RlvrError) -> None:
+        """End an engine and start it again; nothing happens where that life of it has ended already.
+
+        Raises:
+            RlvrError: `why`, where it was the last one, or no engine can be replaced.
+        """
+        with self._lock:
+            if self._lives[engine] != life:
+                return
+            if not self.mendable:
+                raise why
+            self._end(engine)
+            if self._left[engine] > 0:
+                self._left[engine] -= 1
+                self._start(engine)
+                becomes = f"started again, {self._left[engine]} more times at most (rollout.restarts)"
+            else:
+                becomes = "not started again (rollout.restarts)"
+            if not self._up and not self._starting:
+                raise why
+            self.say(f"WARNING engine-{engine} is lost and {becomes}; {len(self._up)} left. {why}")
+
+    def replace_all(self, lives: Lives, why: str) -> None:
+        """Start engines again through no fault of their own."""
+        with self._lock:
+            for engine in [engine for engine, life in lives.items() if self._lives[engine] == life]:
+                self._end(engine)
+                self._start(engine)
+        self.say(f"WARNING all engines are started again: {why}")
+
+    def _end(self, engine: int) -> None:
+        kill([self.handles[engine]])
+        self._up.discard(engine)
+        self._starting.pop(engine, None)
+        self._lives[engine] += 1
+
+    def _start(self, engine: int) -> None:
+        self.handles[engine] = self._spawn(engine)
+        self._starting[engine] = self.handles[engine].ready.remote(), Stopwatch()
+
+    def returned(self, timeout: float = 0.0) -> Lives:
+        """The engines that have started again and wait for weights; one that failed to do so is lost once more."""
+        with self._lock:
+            starting = {ref: (engine, self._lives[engine]) for engine, (ref, _) in self._starting.items()}
+        found: Lives = {}
+        for ref, answer in outcomes(list(starting), timeout=timeout, what="restart of an engine"):
+            engine, life = starting.pop(ref)
+            if isinstance(answer, RlvrError):
+                self.lose(engine, life, answer)
+            else:
+                found[engine] = life
+        for engine, life in starting.values():
+            with self._lock:
+                began = self._starting.get(engine)
+            if began and began[1].seconds > self._start_deadline:
+                late = DeadlineError(
+                    f"engine-{engine} did not start again within {self._start_deadline:g} s "
+                    "(rollout.start_deadline_seconds)"
+                )
+                self.lose(engine, life, late)
+        return found
+
+    def await_one(self) -> None:
+        """Return once an engine can be asked, or has started again.
+
+        Raises:
+            RlvrError: none can and none will, as `lose` does.
+        """
+        while not self.up() and not self.returned(_POLL_SECONDS):
+            pass
+
+    def join(self, lives: Lives) -> None:
+        """These engines have the learner's weights now."""
+        with self._lock:
+            for engine, life in lives.items():
+                if self._lives[engine] == life:
+                    self._starting.pop(engine, None)
+                    self._up.add(engine)
+
+    def call(self, deadline_seconds: float) -> None:
+        """Have every engine answer; those that do not are lost."""
+        if not self.mendable:
+            return
+        lives = self.up() | self.returned()
+        refs = {self.handles[engine].ready.remote(): engine for engine in lives}
+        answers = dict(outcomes(list(refs), timeout=deadline_seconds, what="roll call", for_all=True))
+        silent = DeadlineError(f"it did not answer within {deadline_seconds:g} s (rollout.stall_seconds)")
+        for ref, engine in refs.items():
+            answer = answers.get(ref, silent)
+            if isinstance(answer, RlvrError):
+                self.lose(engine, lives[engine], answer)

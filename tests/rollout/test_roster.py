@@ -1,0 +1,112 @@
+"""Engines that are lost and start again, over actors in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from rlvr.errors import ActorError, DeadlineError
+from rlvr.rollout import roster as module
+from rlvr.rollout.roster import Roster
+
+
+class Call:
+    """An answer on its way."""
+
+    def __init__(self) -> None:
+        self.answer: object = None  # not there yet
+
+    def remote(self) -> Call:
+        return self
+
+
+class Fleet:
+    """What spawn, kill and outcomes see."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.killed: list[object] = []
+        self.spawned: list[int] = []
+        self.said: list[str] = []
+        monkeypatch.setattr(module, "kill", self.killed.extend)
+        monkeypatch.setattr(module, "outcomes", self.outcomes)
+
+    def spawn(self, engine: int) -> object:
+        self.spawned.append(engine)
+        return SimpleNamespace(ready=Call())
+
+    def outcomes(self, refs: Sequence[Call], **_: object) -> list[tuple[Call, object]]:
+        return [(ref, ref.answer) for ref in refs if ref.answer is not None]
+
+    def roster(self, **settings: object) -> Roster:
+        defaults = {"restarts": 1, "start_deadline_seconds": 60.0, "mendable": True}
+        made = Roster(self.spawn, 2, **defaults | settings)
+        made.say = self.said.append
+        return made
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    return Fleet(monkeypatch)
+
+
+DIED = ActorError("the process behind it died")
+
+
+def test_a_lost_engine_starts_again_and_joins_only_with_weights(fleet: Fleet) -> None:
+    roster = fleet.roster()
+    before = roster.handles[1]
+    roster.lose(1, 0, DIED)
+    roster.lose(1, 0, DIED)  # told of by another call: not another loss
+    assert (roster.up(), fleet.killed, fleet.spawned) == ({0: 0}, [before], [0, 1, 1])
+    assert roster.returned() == {}
+    roster.handles[1].ready.answer = {"vllm": "1"}
+    assert roster.returned() == {1: 1} == roster.returned()
+    assert roster.up() == {0: 0}, "it would be asked with the weights of the model's folder"
+    roster.join({1: 1})
+    assert roster.up() == {0: 0, 1: 1}
+    assert "engine-1 is lost and started again, 0 more times at most" in fleet.said[0]
+
+
+def test_past_its_restarts_a_run_goes_on_without_an_engine_and_ends_with_the_last(fleet: Fleet) -> None:
+    roster = fleet.roster()
+    roster.lose(1, 0, DIED)
+    roster.handles[1].ready.answer = ActorError("its constructor failed")
+    assert roster.returned() == {}
+    assert "not started again (rollout.restarts)" in fleet.said[1]
+    assert roster.up() == {0: 0}
+    roster.lose(0, 0, DIED)  # starts again
+    roster.handles[0].ready.answer = DIED
+    with pytest.raises(ActorError, match="the process behind it died"):
+        roster.await_one()
+
+
+def test_an_engine_that_takes_too_long_to_start_is_lost_once_more(fleet: Fleet) -> None:
+    roster = fleet.roster(start_deadline_seconds=0.0)
+    roster.lose(1, 0, DIED)
+    roster.returned()
+    assert "engine-1 did not start again within 0 s (rollout.start_deadline_seconds)" in fleet.said[1]
+
+
+def test_a_roll_call_finds_the_dead_and_the_silent(fleet: Fleet) -> None:
+    roster = fleet.roster()
+    roster.handles[0].ready.answer = {"vllm": "1"}
+    roster.call(1.0)
+    assert roster.up() == {0: 0}
+    assert "it did not answer within 1 s (rollout.stall_seconds)" in fleet.said[0]
+
+
+def test_all_are_replaced_without_it_being_held_against_them(fleet: Fleet) -> None:
+    roster = fleet.roster(restarts=0)
+    roster.replace_all({0: 0}, "a push failed half-way")
+    assert roster.up() == {1: 0}
+    roster.handles[0].ready.answer = {"vllm": "1"}
+    assert roster.returned() == {0: 1}
+
+
+def test_where_no_engine_can_be_replaced_the_reason_ends_the_run(fleet: Fleet) -> None:
+    roster = fleet.roster(mendable=False)
+    with pytest.raises(DeadlineError, match="too slow"):
+        roster.lose(0, 0, DeadlineError("too slow"))
+    assert fleet.killed == []
