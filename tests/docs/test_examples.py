@@ -19,7 +19,7 @@ from rlvr.errors import ConfigError
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome
 from rlvr.runtime.inputs import read_inputs
-from rlvr.types import TokenSignals
+from rlvr.types import Problem, TokenSignals
 from rlvr.validate import validate
 from tests.helpers.batches import small_batch
 from tests.helpers.composing import composed
@@ -38,7 +38,8 @@ def shown_commands(file: str) -> list[list[str]]:
     """The trainings that an example's docstring shows, as arguments."""
     text = (EXAMPLES / file).read_text()
     return [
-        shlex.split(line)[3:] for line in re.findall(r"^    (python -m rlvr\.train .*)$", text, re.MULTILINE)
+        shlex.split(line)[3:]
+        for line in re.findall(r"^    (python -m rlvr\.train .*)$", text.replace("\\\\\n", ""), re.MULTILINE)
     ]
 
 
@@ -63,7 +64,7 @@ def test_the_weighting_refuses_a_strength_that_would_turn_advantages_round() -> 
         build_plugin("own_plugin:EntropyRamp", {"strength": 3})
 
 
-@pytest.mark.parametrize("file", ["own_plugin.py", "own_verifier.py"])
+@pytest.mark.parametrize("file", ["own_plugin.py", "own_verifier.py", "own_row_verifier.py"])
 def test_the_commands_of_the_docstrings(file: str) -> None:
     shown = shown_commands(file)
     assert shown
@@ -88,6 +89,24 @@ def test_the_verifier() -> None:
         "silent": Outcome.NO_ANSWER,
         "broken": Outcome.FAILED,
     }
+
+
+def test_the_verifier_of_whole_rows() -> None:
+    def asked(name: str, row: dict[str, object], response: str) -> GradeRequest:
+        return Problem(name, "?", "", "mine", columns=row).grade_requests([(name, response)])[0]
+
+    tide = {"keywords": ["tide", "harbour", "boats", "quay"]}
+    requests = [
+        asked("most", tide, "The tide lifts boats in the harbour."),
+        asked("one", tide, "The tide, the tide!"),
+        asked("other", {"words": []}, "The tide fills the harbour."),
+    ]
+    with GraderPool(workers=1, deadline_seconds=5, memory_mb=512, verifier="own_row_verifier:covers") as pool:
+        found = pool.grade(requests)
+    assert (found["most"].outcome, found["most"].score) == (Outcome.CORRECT, 0.75)
+    assert (found["one"].outcome, found["one"].score) == (Outcome.WRONG, 0.25)
+    assert found["other"].outcome is Outcome.FAILED
+    assert "keywords" in found["other"].detail
 
 
 def test_the_model_and_the_data_are_what_the_printed_command_needs(
