@@ -26,7 +26,7 @@ def test_bash_completes_commands_keys_and_recipes():
     assert set(COMMANDS) <= set(completed("rlvr", ""))
     assert completed("rlvr", "train", "learner") == ["learner.lr="]
     assert completed("rlvr", "train", "rec") == ["recipe="]
-    assert completed("rlvr", "train", "recipe", "=", "grpo") == ["grpo", "grpo_kl"]
+    assert completed("rlvr", "train", "recipe", "=", "grpo") == ["grpo", "grpo_kl", "grpo_kl_reward"]
     assert "dapo_divweight" in completed("rlvr", "check", "recipe", "=")
     assert completed("rlvr", "train", "run.name", "=", "g") == []
     assert "score.top_p=" in completed("rlvr", "analyze", "")
