@@ -79,7 +79,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
 
 def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
     """Evaluate the policy as it is after `step` steps and record it."""
-    with s.tracker.phase("evaluation before the first step"):
+    with s.tracker.phase("evaluation before the first step"), s.source.paused("evaluation"):
         reports = evaluate(s.engines, s.graders, s.eval_sets, s.cfg)
     s.tracker.evaluation(step, reports)
     s.folder.dump_later(f"eval_{step:06d}", [g for r in reports for g in r.groups])

@@ -19,7 +19,8 @@ def gradient_norms(batch: Batch, cfg: Config) -> NDArray[np.float64]:
     The gradient is c (onehot(y) - pi), with y the sampled token and c its advantage, its weight, its rollout correction
     and its share of loss.aggregation multiplied. Its norm lies between |c| (1 - pi(y)), which this is, and sqrt(2)
     times as much, whatever the rest of the distribution. Of the first update, where all ratios are 1 and nothing is
-    clipped, with the batch as one mini-batch; without penalties. For an objective of one's own c is the same.
+    clipped, with the batch as one mini-batch; without penalties. For an objective of one's own c is the same; for
+    loss.objective=none, whose gradient is that of the penalties alone, all are 0.
 
     Raises:
         ValueError: the batch must have been scored and given token advantages before.
@@ -29,6 +30,8 @@ def gradient_norms(batch: Batch, cfg: Config) -> NDArray[np.float64]:
     weights = sequence_weights(
         batch, np.arange(batch.size), cfg.loss.aggregation, cfg.rollout.max_response_tokens
     )
+    if cfg.loss.objective == "none":
+        return np.zeros(len(batch.token_advantage))
     surprise = -np.expm1(np.minimum(batch.signals.old_logp.astype(np.float64), 0.0))
     reads_advantages = build_objective(cfg.loss.objective, cfg.loss.options).reads_advantages
     advantage = np.abs(batch.token_advantage) if reads_advantages else 1.0

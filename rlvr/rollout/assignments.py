@@ -51,6 +51,10 @@ class Assignments:
         for table in (self._fresh, self._cancelled, self._keys, self._news):
             table.pop(engine, None)
 
+    def holds(self, engine: int, key: str) -> bool:
+        """Whether an engine has this and has not finished it."""
+        return key in self._keys.get(engine, ())
+
     def held(self, engine: int) -> list[str]:
         """The keys that an engine has not finished."""
         return sorted(self._keys.get(engine, ()))

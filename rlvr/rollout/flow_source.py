@@ -69,6 +69,7 @@ class FlowSource:
         self._assigned = Assignments()
         self._warned: dict[int, Stopwatch] = {}  # engine -> since it was last said what it holds
         self._spent = _Spent()
+        self._failure: BaseException | None = None  # what ended the thread, until the loop knows
         self._pausing, self._quiet, self._stop = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="rollout-flow", daemon=True)
         self._thread.start()
@@ -93,6 +94,7 @@ class FlowSource:
                     self._lanes.bring_back()
                 continue
             if isinstance(batch, BaseException):
+                self._failure = None
                 raise batch
             return batch
 
@@ -102,7 +104,13 @@ class FlowSource:
 
     @contextmanager
     def paused(self, what: str) -> Iterator[None]:
-        """Nothing is generated inside; rollout.on_update=wait finishes first what is under way."""
+        """Nothing is generated inside; rollout.on_update=wait finishes first what is under way.
+
+        Raises:
+            BaseException: what has ended the flow meanwhile.
+        """
+        if self._failure is not None:
+            raise self._failure
         if self._pausing.is_set():  # inside another one
             yield
             return
@@ -138,6 +146,7 @@ class FlowSource:
                 self._end_grading()
                 self._watch()
         except BaseException as error:  # handed to the loop, which raises it
+            self._failure = error
             self._batches.put(error)
         finally:
             self._quiet.set()
@@ -176,7 +185,7 @@ class FlowSource:
     def _end_slices(self) -> None:
         for engine, slice_ in self._lanes.done(_POLL_SECONDS):
             self._spent.engine_seconds[engine] += slice_.seconds
-            finished = [answer for answer in slice_.finished if answer[0] in self._assigned.held(engine)]
+            finished = [answer for answer in slice_.finished if self._assigned.holds(engine, answer[0])]
             if finished:
                 self._growing.add(finished)
             for key, _ in finished:

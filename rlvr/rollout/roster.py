@@ -43,6 +43,7 @@ class Roster:
         self._left = dict.fromkeys(range(count), restarts)
         self._up = set(range(count))
         self._starting: dict[int, tuple[Ref[dict[str, str]], Stopwatch]] = {}
+        self._last_loss: RlvrError | None = None  # of the engine after which there was none
 
     def up(self) -> Lives:
         """The engines that can be asked, in order."""
@@ -59,6 +60,7 @@ class Roster:
             if self._lives[engine] != life:
                 return
             if not self.mendable:
+                self._last_loss = why
                 raise why
             self._end(engine)
             if self._left[engine] > 0:
@@ -68,16 +70,20 @@ class Roster:
             else:
                 becomes = "not started again (rollout.restarts)"
             if not self._up and not self._starting:
+                self._last_loss = why
                 raise why
             self.say(f"WARNING engine-{engine} is lost and {becomes}; {len(self._up)} left. {why}")
 
     def replace_all(self, lives: Lives, why: str) -> None:
         """Start engines again through no fault of their own."""
         with self._lock:
-            for engine in [engine for engine, life in lives.items() if self._lives[engine] == life]:
+            replaced = [engine for engine, life in lives.items() if self._lives[engine] == life]
+            for engine in replaced:
                 self._end(engine)
                 self._start(engine)
-        self.say(f"WARNING all engines are started again: {why}")
+        if replaced:
+            names = ", ".join(f"engine-{engine}" for engine in replaced)
+            self.say(f"WARNING {names} started again: {why}")
 
     def _end(self, engine: int) -> None:
         kill([self.handles[engine]])
@@ -115,10 +121,11 @@ class Roster:
         """Return once an engine can be asked, or has started again.
 
         Raises:
-            RlvrError: none can and none will, as `lose` does.
+            RlvrError: none can and none will; the reason of the last loss, whichever thread met with it.
         """
         while not self.up() and not self.returned(_POLL_SECONDS):
-            pass
+            if self._last_loss is not None:
+                raise self._last_loss
 
     def join(self, lives: Lives) -> None:
         """These engines have the learner's weights now."""

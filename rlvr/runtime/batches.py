@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -34,10 +35,14 @@ def open_source(
     stream: PromptStream,
     start: TrainingState,
     folder: RunFolder,
+    stack: ExitStack,
 ) -> BatchSource:
-    """What hands out the batches from the start on: collected on the spot, or from a flow."""
+    """What hands out the batches from the start on: collected on the spot, or from a flow.
+
+    `stack` closes what a flow writes; the source itself is closed before it.
+    """
     if cfg.rollout.staleness > 0:
-        return _open_flow(cfg, engines, graders, stream, start, folder)
+        return _open_flow(cfg, engines, graders, stream, start, folder, stack)
     known = start.successes
 
     def collect_step(step: int, position: int) -> RolloutBatch:
@@ -56,6 +61,7 @@ def _open_flow(
     stream: PromptStream,
     start: TrainingState,
     folder: RunFolder,
+    stack: ExitStack,
 ) -> FlowSource:
     rollout, want = cfg.rollout, cfg.data.prompts_per_step
     window = FlowWindow(
@@ -72,6 +78,7 @@ def _open_flow(
     buffer = GroupBuffer(folder.path / READY_GROUPS, engines.roster.say)
     settings = settings_hash(cfg)
     folder.covered = buffer.covered
+    stack.callback(buffer.close)
     return FlowSource(
         RayLanes(engines, training_sampling(cfg), rollout.stall_seconds),
         scheduler,
@@ -104,8 +111,9 @@ def restore_groups(
         return group is not None
 
     feed.give_back(max(by_place, default=-1), take)
-    if found:
+    if buffer.path.exists():
         buffer.keep([by_place[place] for place in groups])
+    if found:
         buffer.say(f"{len(groups)} of {len(found)} finished groups in {buffer.path} are taken up again")
     return {
         window.restore(by_place[place].oldest, signal=is_kept(group, cfg)): (place, group)

@@ -1,8 +1,8 @@
 """Finished groups that no checkpoint covers yet, in a file: a crash loses no response that has been paid for.
 
 A line holds one group: the CRC-32 of what follows, a space, and JSON. It is handed to the system at once, so it
-outlives this process, and to the disk (fsync) at least once a second while groups are finished, so that a machine that
-fails loses a second of them.
+outlives this process, and to the disk (fsync) with the first group a second after the last time, and at the end. The
+file grows until the next checkpoint.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -63,7 +64,13 @@ def kept(place: int, group: Group, settings: str) -> Kept:
 
 def line_of(record: Kept) -> bytes:
     """A record as a line."""
-    row = asdict(record) | {"samples": [_row(sample) for sample in record.samples]}
+    row = {
+        "place": record.place,
+        "settings": record.settings,
+        "problem": record.problem,
+        "prompt_ids": list(record.prompt_ids),
+        "samples": [_row(sample) for sample in record.samples],
+    }
     content = json.dumps(row, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(content), content)
 
@@ -129,6 +136,11 @@ def _sample(row: dict[str, Any]) -> Sample:
     )
 
 
+def _read_at(file: IO[bytes], offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
+
+
 class GroupBuffer:
     """The file. What cannot be written is said and ends nothing: the run then goes on without durability.
 
@@ -142,13 +154,16 @@ class GroupBuffer:
         self._file: int | None = None
         self._synced = Stopwatch()
         self._failing = False
+        self._lines: list[
+            tuple[int, int, int]
+        ] = []  # place, offset and length, of what the file is known to hold
 
     def append(self, record: Kept) -> None:
         """Add a group that is finished."""
         with self._lock, self._excused():
-            self._write(line_of(record))
+            self._write(record.place, line_of(record))
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, place: int, line: bytes) -> None:
         if self._file is None:
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         end = os.fstat(self._file).st_size
@@ -159,6 +174,7 @@ class GroupBuffer:
         except OSError:
             os.ftruncate(self._file, end)  # no half line before the next one
             raise
+        self._lines.append((place, end, len(line)))
         if self._synced.seconds > SYNC_SECONDS:
             os.fsync(self._file)
             self._synced = Stopwatch()
@@ -167,7 +183,13 @@ class GroupBuffer:
         """The groups in the file, of one place the last; damaged lines are said and passed over."""
         with self._lock:
             lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        found = [read_line(line) for line in lines]
+            found = [read_line(line) for line in lines]
+            offsets = accumulate((len(line) for line in lines), initial=0)
+            self._lines = [
+                (record.place, offset, len(line))
+                for record, line, offset in zip(found, lines, offsets, strict=False)
+                if record is not None
+            ]
         if damaged := found.count(None):
             self.say(
                 f"WARNING {self.path}: {damaged} of {len(lines)} lines are torn or damaged and passed over; their "
@@ -178,23 +200,27 @@ class GroupBuffer:
     def keep(self, records: Collection[Kept]) -> None:
         """Have these in the file and no others."""
         with self._lock, self._excused():
-            self._replace(b"".join(line_of(record) for record in records))
+            self._replace([(record.place, line_of(record)) for record in records])
 
     def covered(self, position: int, pending: Collection[int]) -> None:
         """A checkpoint covers every prompt before `position` but those pending: their groups leave the file."""
         with self._lock, self._excused():
-            if not self.path.exists():
+            if not self._lines:
                 return
-            lines = self.path.read_bytes().splitlines(keepends=True)
-            records = [(line, read_line(line)) for line in lines]
-            left = [line for line, r in records if r and (r.place >= position or r.place in pending)]
-            if len(left) < len(lines):
-                self._replace(b"".join(left))
+            open_places = set(pending)
+            left = [line for line in self._lines if line[0] >= position or line[0] in open_places]
+            if len(left) < len(self._lines):
+                with self.path.open("rb") as file:
+                    self._replace([(place, _read_at(file, offset, n)) for place, offset, n in left])
 
-    def _replace(self, content: bytes) -> None:
+    def _replace(self, lines: Sequence[tuple[int, bytes]]) -> None:
         with replacing(self.path, "wb") as file:
-            file.write(content)
+            file.write(b"".join(line for _, line in lines))
         self._close()
+        offsets = [0, *accumulate(len(line) for _, line in lines)]
+        self._lines = [
+            (place, offset, len(line)) for (place, line), offset in zip(lines, offsets, strict=False)
+        ]
 
     @contextmanager
     def _excused(self) -> Iterator[None]:

@@ -19,7 +19,8 @@ FAILURES = (ActorError, DeadlineError, RemoteError)
 class Mender:
     """Keeps learner and living engines connected. Called by the loop only, between two of the learner's calls.
 
-    An engine joins once it has a whole push and `compare` has found its log-probs to be the learner's.
+    An engine joins once it has a whole push; before anything is generated again `compare` has found its log-probs to
+    be the learner's, or has ended the run.
     """
 
     def __init__(
@@ -28,6 +29,8 @@ class Mender:
         self.engines, self.learner, self.compare = engines, learner, compare
         self.pausing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
         self._stall = engines.cfg.rollout.stall_seconds
+        # A push that has failed for one may hold the others until its own deadline.
+        self._after_push = max(self._stall, engines.cfg.sync.deadline_seconds)
         self._connected = engines.roster.up()
         engines.bring_back = self.bring_back
 
@@ -59,7 +62,7 @@ class Mender:
                     self._connected = members
                 send()
             except FAILURES as error:
-                roster.call(self._stall)
+                roster.call(self._after_push)
                 now = roster.up() | roster.returned()
                 left = {engine: life for engine, life in members.items() if now.get(engine) == life}
                 if left == members:

@@ -151,6 +151,7 @@ class Session:
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
         weighs = build_objective(self.cfg.loss.objective, self.cfg.loss.options).reads_advantages
+        weighs = weighs and self.cfg.loss.kl_in != "reward"  # which tells equal rewards apart
         if weighs and (why := why_nothing_is_learnt(rollout, self.cfg)):
             self._tell_why(f"WARNING step {step}: {why}", rollout, samples_file)
 
@@ -257,7 +258,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             for note in (*notes, *(f"changed on the way: {change}" for change in changes)):
                 tracker.note(note)
         mender.push(start.step)
-        source = open_source(cfg, actors.engines, actors.graders, inputs.stream, start, folder)
+        source = open_source(cfg, actors.engines, actors.graders, inputs.stream, start, folder, stack)
         stack.callback(source.close)
         mender.pausing = source.paused
         yield Session(

@@ -19,7 +19,7 @@ _SHOWN = 3  # names in a message
 
 
 def checksum(tensor: Tensor) -> Tensor:
-    """Scalar int64: the sum over 4-byte words w_i of w_i (2 i + 1), modulo 2^64, on the tensor's device.
+    """Scalar int64 on the tensor's device: number of elements + sum over 4-byte words w_i of w_i (2 i + 1), mod 2^64.
 
     Of the bytes in their order, whatever the strides. Sums of integers are exact, so the same bytes give the same
     number on every device and with any number of threads. A change of one word, or two words exchanged, always

@@ -280,6 +280,16 @@ def test_a_failure_of_an_engine_reaches_the_loop() -> None:
     source.close()
 
 
+def test_a_failure_while_the_loop_computes_is_raised_before_anything_else_is_done() -> None:
+    lanes = MemoryLanes(1)
+    lanes.fails = ActorError("engine-0: the process behind it died")
+    source = open_flow(config(), lanes)
+    wait_until(lambda: not source._thread.is_alive())
+    with pytest.raises(ActorError, match="engine-0"), source.paused("evaluation"):
+        pytest.fail("nothing may be generated now")
+    source.close()
+
+
 def test_a_stuck_engine_ends_the_wait_with_what_is_under_way() -> None:
     lanes = MemoryLanes(1)
     lanes.stuck = True

@@ -110,3 +110,12 @@ def test_where_no_engine_can_be_replaced_the_reason_ends_the_run(fleet: Fleet) -
     with pytest.raises(DeadlineError, match="too slow"):
         roster.lose(0, 0, DeadlineError("too slow"))
     assert fleet.killed == []
+
+
+def test_who_waits_for_engines_learns_what_another_thread_met_with(fleet: Fleet) -> None:
+    roster = fleet.roster(restarts=0)
+    roster.lose(1, 0, ActorError("the first"))
+    with pytest.raises(ActorError, match="the last"):
+        roster.lose(0, 0, ActorError("the last"))
+    with pytest.raises(ActorError, match="the last"):  # in a push or an evaluation, say
+        roster.await_one()

@@ -112,8 +112,10 @@ def append(folder: Path, intervention: Intervention) -> None:
         RlvrError: the file cannot be written.
     """
     path = folder / FILE_NAME
-    with writing(path), path.open("a") as file:
-        file.write(intervention.as_json() + "\n")
+    with writing(path), path.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)  # of a process that was killed while it wrote
+        file.write(intervention.as_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

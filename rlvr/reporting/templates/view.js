@@ -60,7 +60,13 @@
       if (button && result) button.textContent = `${number(result.kept.success.mean)} → ${number(result.taken.success.mean)}`;
       else if (button && state === "failed") button.textContent = "failed";
     }
-    if (asked.length) byId("asked").replaceChildren(...asked.toReversed().map(entry));
+    const list = byId("asked");
+    if (asked.length && !list.querySelector(".tried")) list.replaceChildren();
+    for (const one of asked) { // the newest first; what a reader has opened in others stays open
+      const before = list.querySelector(`.tried[data-number="${one.number}"]`);
+      if (before) before.replaceWith(entry(one));
+      else list.prepend(entry(one));
+    }
   }
 
   function entry(one) {

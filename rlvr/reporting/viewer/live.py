@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,7 @@ class Training:
         if after > len(lines):
             start = 0
         with reading(path):
-            rows = [json.loads(line) for line in lines[start:]]
+            rows = [_finite(json.loads(line)) for line in lines[start:]]
         return {
             "start": start,
             "rows": rows,
@@ -54,6 +55,11 @@ class Training:
             "dump": dump_name(files[-1]),
             "rows": [{name: _short(row.get(name)) for name in FIELDS} for row in rows],
         }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON lacks, of a run that has diverged say, as null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
 def _short(value: Any) -> Any:

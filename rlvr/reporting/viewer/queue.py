@@ -52,7 +52,7 @@ class Interventions:
             row["number"]: Asked(row["number"], Choice(**row["choice"]), "done", row) for row in kept
         }
         self._changed = threading.Condition()
-        self._version = 0
+        self._version, self._at = 0, dict[int, int]()  # of the list, and when each of them last changed
         self._waiting: SimpleQueue[int] = SimpleQueue()
         threading.Thread(target=self._work, name="interventions", daemon=True).start()
 
@@ -66,15 +66,17 @@ class Interventions:
         return asked
 
     def since(self, version: int, seconds: float) -> tuple[int, list[dict[str, Any]]]:
-        """All of them and the version of the list, once it is newer than `version` or so many seconds have passed."""
+        """What has changed since `version` and the version of the list, once there is something or time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._version > version, timeout=seconds)
-            return self._version, [self._known[n].as_json() for n in sorted(self._known)]
+            changed = [n for n in sorted(self._known) if self._at.get(n, 0) > version]
+            return self._version, [self._known[n].as_json() for n in changed]
 
     def _tell(self, asked: Asked) -> None:
         with self._changed:
             self._known[asked.number] = asked
             self._version += 1
+            self._at[asked.number] = self._version
             self._changed.notify_all()
 
     def _work(self) -> None:

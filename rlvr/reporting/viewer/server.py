@@ -71,17 +71,20 @@ class Handler(BaseHTTPRequestHandler):
         asked = self._path()
         if asked is None:
             return
-        after = parse_qs(urlsplit(self.path).query).get("after", ["-1"])[0]
-        if not after.lstrip("-").isdecimal():
-            self._answer(400, {"error": f"after={after!r}: a whole number was expected"})
-        elif asked == "":
+        given = parse_qs(urlsplit(self.path).query).get("after", ["-1"])[0]
+        try:
+            after = int(given)
+        except ValueError:
+            self._answer(400, {"error": f"after={given!r}: a whole number was expected"})
+            return
+        if asked == "":
             self._send(200, "text/html; charset=utf-8", self.server.page)
         elif asked == "interventions" and self.server.interventions is not None:
-            version, known = self.server.interventions.since(int(after), LONGEST_WAIT)
+            version, known = self.server.interventions.since(after, LONGEST_WAIT)
             self._answer(200, {"version": version, "asked": known})
         elif asked == "training":
             try:
-                self._answer(200, self.server.training.news(int(after)))
+                self._answer(200, self.server.training.news(after))
             except RlvrError as error:
                 self._answer(500, {"error": str(error)})
         else:

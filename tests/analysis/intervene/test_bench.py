@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -114,8 +115,10 @@ def test_the_same_seed_gives_the_same_and_the_file_keeps_it(
         append(tmp_path, one)
     with (tmp_path / "interventions.jsonl").open("a") as file:
         file.write('{"number": 3, "cho')  # killed while it wrote
+    assert [row["number"] for row in read_all(tmp_path)] == [1, 2]
+    append(tmp_path, replace(first, number=3))
     kept = read_all(tmp_path)
-    assert [row["number"] for row in kept] == [1, 2]
+    assert [row["number"] for row in kept] == [1, 2, 3]
     assert kept[0]["choice"]["seed"] == 1
     assert kept[0]["taken"]["success"]["mean"] == first.taken.success.mean
 

@@ -114,14 +114,16 @@ def test_the_second_waits_for_the_first_and_all_are_kept(
     numbers = [ask(viewer, "interventions", {**CHOICE, "token_id": t})[1]["number"] for t in (7, 99, 98, 8)]
     assert numbers == [1, 2, 3, 4]
     bench.go.set()
-    version, states = -1, []
-    while states[-1:] != ["done"] or len(set(states) & {"waiting", "running"}) > 0:
+    version, known = -1, {}
+    while len(known) < 4 or {one["state"] for one in known.values()} & {"waiting", "running"}:
         _, news = ask(viewer, f"interventions?after={version}")
-        version, states = news["version"], [one["state"] for one in news["asked"]]
+        version = news["version"]
+        known |= {one["number"]: one for one in news["asked"]}  # only what has changed
     assert bench.order == numbers
-    assert states == ["done", "failed", "failed", "done"]
-    assert news["asked"][1]["error"] == "token_id=99: there is no such token"
-    assert news["asked"][2]["error"] == "RuntimeError: a model broke"
+    assert [known[n]["state"] for n in numbers] == ["done", "failed", "failed", "done"]
+    assert known[2]["error"] == "token_id=99: there is no such token"
+    assert known[3]["error"] == "RuntimeError: a model broke"
+    assert Interventions(tmp_path, lambda: bench).since(0, 0) == (0, [])
     kept = [json.loads(line) for line in (tmp_path / "interventions.jsonl").read_text().splitlines()]
     assert [row["number"] for row in kept] == [1, 4]
     again = Interventions(tmp_path, lambda: bench).since(-1, 0)[1]
@@ -151,6 +153,9 @@ def test_training_is_told_from_where_one_left_off(viewer: Viewer, tmp_path: Path
     (tmp_path / "metrics.jsonl").write_text("{broken\n")
     assert ask(viewer, "training?after=0")[0] == 500
     assert ask(viewer, "training?after=x")[0] == 400
+    assert ask(viewer, "training?after=--5")[0] == 400
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "kind": "train", "grad_norm": NaN}\n')
+    assert ask(viewer, "training?after=0")[1]["rows"] == [{"step": 1, "kind": "train", "grad_norm": None}]
 
 
 def test_a_port_that_is_taken_is_named(viewer: Viewer, tmp_path: Path) -> None:
