@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -120,7 +121,7 @@ class Row:
     @property
     def group_seconds(self) -> float:
         """Wall time per kept group."""
-        return self.seconds / self.kept
+        return self.seconds / self.kept if self.kept else math.inf
 
 
 def busy_of(s: Session) -> list[tuple[float, int]]:
@@ -139,7 +140,8 @@ def measure(s: Session, cfg: Config, way: str, batches: int) -> Row:
     s.mender.push(0)
     start = TrainingState(0, 0, 0, 0.0, 0.0, {})
     (s.folder.path / "ready_groups.jsonl").unlink(missing_ok=True)
-    source = open_source(cfg, s.engines, s.graders, s.stream, start, s.folder)
+    stack = ExitStack()
+    source = open_source(cfg, s.engines, s.graders, s.stream, start, s.folder, stack)
     s.mender.pausing = source.paused
     kept, pauses, transfers = 0, [], []
     watch, before = Stopwatch(), busy_of(s)
@@ -162,6 +164,7 @@ def measure(s: Session, cfg: Config, way: str, batches: int) -> Row:
         seconds, after = watch.seconds, busy_of(s)
     finally:
         source.close()
+        stack.close()
     generation = seconds - sum(transfers)
     spent = [now[0] - then[0] for now, then in zip(after, before, strict=True)]
     tokens = sum(now[1] - then[1] for now, then in zip(after, before, strict=True))
@@ -190,6 +193,7 @@ def arguments(folder: Path) -> list[str]:
         *("data.eval=[{name:arithmetic_heldout,limit:1}]", "run.export=false", "tracking.wandb=off"),
         *(
             "reward.verifier=benchmarks.streaming_real:half",
+            "reward.truncated_can_be_correct=true",  # every response comes to its limit
             "loss.rollout_correction=2.0",
             "sync.preflight=false",
         ),
