@@ -176,9 +176,8 @@ class RewardConfig:
     overlong_cache: int = 16  # tokens before the response limit over which the punishment grows to -1
     overlong_filter: bool = False  # take truncated samples out of the loss
     length: str = "off"  # off | kimi | efficient: what a response's length earns or costs beside its group's
-    length_coef: float = (
-        0.0  # kimi: weight of its term; efficient: the share of the reward that it can take (alpha)
-    )
+    # kimi: weight of its term; efficient: the share of the reward that it can take (alpha)
+    length_coef: float = 0.0
 
 
 @dataclass
@@ -213,9 +212,8 @@ class LossConfig:
     # Mean entropy in nats below which the bonus grows by entropy_step a step, and above which it shrinks; null: fixed
     entropy_target: float | None = None
     entropy_step: float = 0.005  # change of entropy_coef a step, where there is a target
-    distill: str = (
-        "off"  # off | reverse_kl | forward_kl | js: divergence from the base, the teacher, as a loss
-    )
+    # off | reverse_kl | forward_kl | js: divergence from the base, the teacher, as a loss
+    distill: str = "off"
     distill_coef: float = 0.0  # weight of that divergence
     rollout_correction: float | None = None  # cap of the weight old policy / rollout engine; null: off
     # of the weight above the cap: truncate (TIS), mask (MIS: weight 0) or reject (0 there, 1 elsewhere)

@@ -14,7 +14,6 @@ needs no network, and every figure as SVG, PNG and CSV below figures/. Options a
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.cli.options import Option, folder, read_options, whole_number
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
@@ -43,6 +43,15 @@ class ReportOptions:
     random: int = 40
     tokens: int = 1000
     seed: int = 0
+
+
+OPTIONS = {
+    field.name: Option(folder, "a folder")
+    if field.name == "output"
+    else Option(whole_number, "a whole number, 0 or more")
+    for field in fields(ReportOptions)
+    if field.name != "runs"
+}
 
 
 def report(options: ReportOptions) -> Path:
@@ -113,26 +122,8 @@ def parse(arguments: Sequence[str]) -> ReportOptions:
     Raises:
         ConfigError: an unknown option, or a value that is not a number where one is needed.
     """
-    runs: list[Path] = []
-    output: Path | None = None
-    counts: dict[str, int] = {}
-    known = [f.name for f in fields(ReportOptions) if f.name != "runs"]
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or Path(argument).is_dir():
-            runs.append(Path(argument))
-        elif key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
-            raise ConfigError(f"{key}: there is no such option; {hint}")
-        elif key == "output" and value:
-            output = Path(value).expanduser()
-        elif key != "output" and value.isdecimal():
-            counts[key] = int(value)
-        else:
-            needed = "a folder" if key == "output" else "a whole number, 0 or more"
-            raise ConfigError(f"{argument!r}: {key} needs {needed}")
-    return ReportOptions(runs=tuple(runs), output=output, **counts)
+    runs, given = read_options(arguments, OPTIONS)
+    return ReportOptions(runs=runs, **given)
 
 
 def main() -> None:

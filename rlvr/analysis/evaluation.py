@@ -40,8 +40,9 @@ from rlvr.stats.accuracy import (
     pass_at_k,
 )
 from rlvr.stats.majority import majority_at_k
-from rlvr.types import Group, Prompt, Sample, Span
+from rlvr.types import Group, Prompt, Sample, Span, Tokenizer
 
+NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 PROBLEMS_PER_PART = 32  # sampled together and written together
 FILE_NAME = "evaluation.json"
 
@@ -108,7 +109,7 @@ def _sample(row: dict[str, Any]) -> Sample:
     return Sample(
         id=row["sample_id"],
         token_ids=tuple(row["response_ids"]),
-        logprobs=np.zeros(0, dtype=np.float32),
+        logprobs=NOT_KEPT,
         text=row["response"],
         truncated=row["truncated"],
         spans=(Span(row["weight_version"], 0),),
@@ -230,6 +231,20 @@ def result_from_json(name: str, content: dict[str, Any]) -> EvalResult:
         lengths=np.asarray(content["lengths"], dtype=np.int64),
         truncated=np.asarray(content["truncated"], dtype=np.bool_),
         answers=tuple(tuple(row) for row in content["answers"]),
+    )
+
+
+def written_samples(
+    names: Sequence[str],
+    token_ids: list[list[int]],
+    truncated: Sequence[bool],
+    tokenizer: Tokenizer,
+) -> tuple[Sample, ...]:
+    """Responses that no engine of a run has written, not graded yet: without log-probs, of no version."""
+    texts = tokenizer.batch_decode(token_ids, skip_special_tokens=True)
+    return tuple(
+        Sample(name, tuple(ids), NOT_KEPT, text, cut, (Span(0, 0),))
+        for name, ids, text, cut in zip(names, token_ids, texts, truncated, strict=True)
     )
 
 

@@ -30,6 +30,7 @@ from rlvr.analysis.run import LoadedRun, require_verifiers
 from rlvr.analysis.run import read_run as read_training
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.cli.options import Option, read_options
 from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
 from rlvr.reporting.sources import ReportedRun, read_run
@@ -131,19 +132,8 @@ def parse(arguments: Sequence[str]) -> ViewOptions:
         ConfigError: not one folder, an unknown option, or a value of the wrong kind.
     """
     kinds: dict[str, Any] = {f.name: type(f.default) for f in fields(ViewOptions) if f.name != "run"}
-    runs: list[Path] = []
-    given: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or Path(argument).is_dir():
-            runs.append(Path(argument))
-        elif key not in kinds:
-            raise ConfigError(f"{key}: there is no such option; the options are {', '.join(kinds)}")
-        else:
-            try:
-                given[key] = kinds[key](value)
-            except ValueError as error:
-                raise ConfigError(f"{argument!r}: {key} needs a {kinds[key].__name__}") from error
+    known = {name: Option(kind, f"a {kind.__name__}") for name, kind in kinds.items()}
+    runs, given = read_options(arguments, known)
     if len(runs) != 1:
         raise ConfigError("name the folder of one run, such as: rlvr view runs/latest")
     options = ViewOptions(runs[0], **given)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlvr.config import Config, LossConfig
 from rlvr.learner.sequences import sequence_mean, sequence_sum
+from rlvr.stats.concentration import effective_ratio
 from rlvr.types import Batch
 
 MAX_LOG_WEIGHT = 20.0  # exp(20) is far beyond every cap, and its square is finite
@@ -97,7 +98,7 @@ def correction_metrics(batch: Batch, cfg: Config) -> dict[str, float]:
             f"correction/{level}/max": weight.max().item(),
             f"correction/{level}/above": (weight > cap).double().mean().item(),
             f"correction/{level}/below": (weight < floor).double().mean().item(),
-            f"correction/{level}/ess": (weight.mean().square() / weight.square().mean()).item(),
+            f"correction/{level}/ess": effective_ratio(weight.numpy()),
         }
     factor = correction_weights(log_ratio, sequence, cfg.loss)
     if factor is not None:

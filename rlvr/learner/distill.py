@@ -13,10 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr.divergence import linear_dist_stats
 from rlvr.divergence.linear import gemm
-from rlvr.learner import model
-from rlvr.learner.model import Head, HeadUse, PolicyModel, head_gradients
+from rlvr.learner.model import Head, HeadUse, PolicyModel, head_gradients, head_stats
 from rlvr.learner.packing import MicroBatch
 
 HALF = 0.6931471805599453  # log 2
@@ -47,9 +45,8 @@ class Divergence:
 
     statistic: str  # of rlvr.divergence
     signal: str  # of rlvr.types.TokenSignals: what the scoring pass logs of it
-    slope: Callable[
-        [Tensor, Tensor], Tensor
-    ]  # (log p, log q) [r, V], may be overwritten -> d / d logits of p
+    # (log p, log q) [r, V], may be overwritten -> d / d logits of p
+    slope: Callable[[Tensor, Tensor], Tensor]
 
 
 # arXiv 2306.13649 (GKD), section 3: on-policy samples under each of these.
@@ -76,19 +73,14 @@ class LinearLogpDivergence(torch.autograd.Function):
         teacher: Head,
         kind: str,
     ) -> tuple[Tensor, Tensor]:
-        stats = linear_dist_stats(
+        stats = head_stats(
             hidden,
-            weight,
-            teacher_hidden,
-            teacher.weight,
+            Head(weight, policy.transform),
             ids,
-            want=("logp_p", "lse_p", "lse_q", DIVERGENCES[kind].statistic),
+            ("logp_p", "lse_p", "lse_q", DIVERGENCES[kind].statistic),
             temperature=temperature,
-            transform_p=policy.transform,
-            transform_q=teacher.transform,
-            max_workspace_mb=model.WORKSPACE_MB,
             backend=backend,
-            validate=False,
+            other=(teacher_hidden, teacher),
         )
         assert stats.logp_p is not None  # it was asked for
         ctx.save_for_backward(hidden, weight, ids, stats.lse_p, stats.lse_q, teacher_hidden, teacher.weight)

@@ -27,11 +27,11 @@ def gradient_norms(batch: Batch, cfg: Config) -> NDArray[np.float64]:
     """
     if batch.signals.old_logp is None or batch.token_advantage is None:
         raise ValueError("the batch must have been scored and given token advantages before")
+    if cfg.loss.objective == "none":
+        return np.zeros(len(batch.token_advantage))
     weights = sequence_weights(
         batch, np.arange(batch.size), cfg.loss.aggregation, cfg.rollout.max_response_tokens
     )
-    if cfg.loss.objective == "none":
-        return np.zeros(len(batch.token_advantage))
     surprise = -np.expm1(np.minimum(batch.signals.old_logp.astype(np.float64), 0.0))
     reads_advantages = build_objective(cfg.loss.objective, cfg.loss.options).reads_advantages
     advantage = np.abs(batch.token_advantage) if reads_advantages else 1.0

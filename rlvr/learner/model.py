@@ -6,7 +6,7 @@ Shapes: `t` response tokens, `H` hidden size, `V` vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlvr.config import ModelConfig
-from rlvr.divergence import OutputTransform, linear_dist_stats
+from rlvr.divergence import DistStats, OutputTransform, linear_dist_stats
 from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import check_supported, load_lm, output_transform, read_config
@@ -38,6 +38,34 @@ class Head:
 HeadUse = Callable[[Tensor, Head], Any]  # (hidden states [t, H], head) -> anything
 
 
+def head_stats(
+    hidden: Tensor,
+    head: Head,
+    ids: Tensor,
+    want: Sequence[str],
+    *,
+    temperature: float,
+    backend: str,
+    other: tuple[Tensor, Head] | None = None,
+) -> DistStats:
+    """`linear_dist_stats` of a head, P, and maybe of another model's hidden states and head, Q, within WORKSPACE_MB."""
+    hidden_q, head_q = other if other is not None else (None, None)
+    return linear_dist_stats(
+        hidden,
+        head.weight,
+        hidden_q,
+        None if head_q is None else head_q.weight,
+        ids,
+        want=want,
+        temperature=temperature,
+        transform_p=head.transform,
+        transform_q=head.transform if head_q is None else head_q.transform,
+        max_workspace_mb=WORKSPACE_MB,
+        backend=backend,
+        validate=False,
+    )
+
+
 class LinearLogp(torch.autograd.Function):
     """log softmax(f(hidden W^T) / temperature)[ids], f the model's transform of its outputs.
 
@@ -54,17 +82,8 @@ class LinearLogp(torch.autograd.Function):
         backend: str,
         transform: OutputTransform,
     ) -> Tensor:
-        stats = linear_dist_stats(
-            hidden,
-            weight,
-            ids=ids,
-            want=("logp_p", "lse_p"),
-            temperature=temperature,
-            transform_p=transform,
-            max_workspace_mb=WORKSPACE_MB,
-            backend=backend,
-            validate=False,
-        )
+        head, want = Head(weight, transform), ("logp_p", "lse_p")
+        stats = head_stats(hidden, head, ids, want, temperature=temperature, backend=backend)
         assert stats.logp_p is not None  # it was asked for
         ctx.save_for_backward(hidden, weight, ids, stats.lse_p)
         ctx.temperature, ctx.transform = temperature, transform
@@ -98,17 +117,8 @@ class LinearLogpEntropy(torch.autograd.Function):
         backend: str,
         transform: OutputTransform,
     ) -> tuple[Tensor, Tensor]:
-        stats = linear_dist_stats(
-            hidden,
-            weight,
-            ids=ids,
-            want=("logp_p", "lse_p", "entropy_p"),
-            temperature=temperature,
-            transform_p=transform,
-            max_workspace_mb=WORKSPACE_MB,
-            backend=backend,
-            validate=False,
-        )
+        head, want = Head(weight, transform), ("logp_p", "lse_p", "entropy_p")
+        stats = head_stats(hidden, head, ids, want, temperature=temperature, backend=backend)
         assert stats.logp_p is not None  # they were asked for
         assert stats.entropy_p is not None
         ctx.save_for_backward(hidden, weight, ids, stats.lse_p, stats.entropy_p)

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
-from rlvr.divergence import linear_dist_stats
 from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import OFF
-from rlvr.learner.model import WORKSPACE_MB, Head, HeadUse
+from rlvr.learner.model import Head, HeadUse, head_stats
 from rlvr.learner.packing import MicroBatch
 from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints
 
@@ -60,22 +59,8 @@ def token_statistics(
     backend: str = "auto",
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head) of both models."""
-    hidden_p, head_p = policy
-    hidden_q, head_q = base if base is not None else (None, None)
-    stats = linear_dist_stats(
-        hidden_p,
-        head_p.weight,
-        hidden_q,
-        None if head_q is None else head_q.weight,
-        ids,
-        want=[STATISTIC[name] for name in sorted(signals)],
-        temperature=temperature,
-        transform_p=head_p.transform,
-        transform_q=head_p.transform if head_q is None else head_q.transform,
-        max_workspace_mb=WORKSPACE_MB,
-        backend=backend,
-        validate=False,
-    )
+    want = [STATISTIC[name] for name in sorted(signals)]
+    stats = head_stats(*policy, ids, want, temperature=temperature, backend=backend, other=base)
     return {name: getattr(stats, STATISTIC[name]) for name in signals}
 
 

@@ -17,7 +17,7 @@ from rlvr.config import Config
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
-from rlvr.learner.loss import build_objective
+from rlvr.learner.loss import IN_REWARD, build_objective
 from rlvr.learner.scoring import needed_signals
 from rlvr.metrics import compared_tokens
 from rlvr.reward.pool import GraderPool
@@ -150,9 +150,10 @@ class Session:
                 f"{self.cfg.data.prompts_per_step} groups after {rollout.rounds} rounds (acceptance "
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
-        weighs = build_objective(self.cfg.loss.objective, self.cfg.loss.options).reads_advantages
-        weighs = weighs and self.cfg.loss.kl_in != "reward"  # which tells equal rewards apart
-        if weighs and (why := why_nothing_is_learnt(rollout, self.cfg)):
+        loss = self.cfg.loss
+        weighs = build_objective(loss.objective, loss.options).reads_advantages
+        # A KL penalty in the rewards tells equal ones apart.
+        if weighs and loss.kl_in != IN_REWARD and (why := why_nothing_is_learnt(rollout, self.cfg)):
             self._tell_why(f"WARNING step {step}: {why}", rollout, samples_file)
 
     def _tell_why(self, what: str, rollout: RolloutBatch, samples_file: Path) -> None:

@@ -15,6 +15,10 @@ from tests.helpers.require import skip_or_fail
 # A headless window cannot be as narrow as a phone, but a frame can; the page inside reports to it.
 FRAME = """<!doctype html><body><iframe src="probed.html" style="border:0;width:{width}px;height:800px"></iframe>
 <script>addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});</script>"""
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 PROBE = """<script>addEventListener("error", (event) => { window.failed = event.message; });</script>"""
 
 
@@ -33,8 +37,7 @@ def seen(page: Path, report: str, width: int, folder: Path) -> dict[str, Any]:
     frame = folder / "frame.html"
     frame.write_text(FRAME.format(width=width))
     flags = (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        *FLAGS, "--disable-quic",
         f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", f"--window-size={width + 20},820",
     )  # fmt: skip
     done = subprocess.run(

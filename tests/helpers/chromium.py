@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from tests.helpers.browser import browser
+from tests.helpers.browser import FLAGS, browser
 
 DEADLINE_SECONDS = 300.0  # of one answer
 
@@ -23,9 +23,8 @@ class Chromium:
         commands_out, self._commands = os.pipe()
         self._replies, replies_in = os.pipe()
         flags = (
-            "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
-            f"--user-data-dir={profile}", f"--window-size={width},900", "about:blank",
+            *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}", f"--window-size={width},900",
+            "about:blank",
         )  # fmt: skip
 
         def descriptors() -> None:  # the browser reads from 3 and writes to 4

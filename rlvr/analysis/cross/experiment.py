@@ -17,14 +17,13 @@ from rlvr.analysis.cross.records import Calibration, Part, PartKey
 from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool
-from rlvr.analysis.evaluation import result_of
+from rlvr.analysis.evaluation import result_of, written_samples
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.stats.accuracy import accuracy_ci95
-from rlvr.types import Group, Prompt, Sample, Span
+from rlvr.types import Group, Prompt, Sample
 
-NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
 
 
@@ -155,20 +154,13 @@ class Experiment:
     def _grade(self, name: str, written: Sequence[Mixed]) -> tuple[Group, ...]:
         """The responses with their verdicts, `samples` of each prompt in the order of the jobs."""
         inputs, n = self._inputs, self._cfg.samples
-        ids = [response.token_ids.tolist() for response in written]
-        texts = inputs.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        samples = [
-            Sample(
-                id=f"{name}/{response.problem_id}/{response.sample}",
-                token_ids=tuple(own),
-                logprobs=NOT_KEPT,
-                text=text,
-                truncated=response.truncated,
-                spans=(Span(0, 0),),
-            )
-            for response, own, text in zip(written, ids, texts, strict=True)
-        ]
-        groups = [Group(p, tuple(samples[k * n : (k + 1) * n])) for k, p in enumerate(inputs.prompts)]
+        samples = written_samples(
+            [f"{name}/{response.problem_id}/{response.sample}" for response in written],
+            [response.token_ids.tolist() for response in written],
+            [response.truncated for response in written],
+            inputs.tokenizer,
+        )
+        groups = [Group(p, samples[k * n : (k + 1) * n]) for k, p in enumerate(inputs.prompts)]
         scored = score_groups(groups, self._graders, inputs.reward, inputs.max_tokens)
         check_failures(
             graded_pairs(scored),

@@ -39,8 +39,9 @@ class DecodeWorker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
-        self._base = _load("base", spec.base, spec)
-        self._policy = _load("policy", spec.policy, spec)
+        how = spec.dtype, spec.trust_remote_code, spec.device
+        self._base = load_decoder("base", spec.base, *how)
+        self._policy = load_decoder("policy", spec.policy, *how)
         self._stops = stop_check(spec.sampling.ends, load_tokenizer(spec.policy, spec.trust_remote_code))
 
     def ready(self) -> dict[str, str]:
@@ -55,15 +56,16 @@ class DecodeWorker:
         return MixedDecoder(*pair, self._spec.sampling, self._spec.batch, self._stops).run(jobs, rule)
 
 
-def _load(key: str, folder: str, spec: WorkerSpec) -> Any:
+def load_decoder(key: str, folder: str, dtype: str, trust_remote_code: bool, device: str) -> Any:
+    """The model in `folder`, ready to decode; `key` is the setting that named it.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
     lm = load_lm(
-        f"{key}={folder}",
-        folder,
-        dtype=spec.dtype,
-        attention="sdpa",
-        trust_remote_code=spec.trust_remote_code,
+        f"{key}={folder}", folder, dtype=dtype, attention="sdpa", trust_remote_code=trust_remote_code
     )
-    return lm.eval().to(spec.device)
+    return lm.eval().to(device)
 
 
 class DecodePool:

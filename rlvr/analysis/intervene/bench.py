@@ -8,26 +8,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers.utils.logging import disable_progress_bar
 
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.inputs import CrossInputs
+from rlvr.analysis.cross.workers import load_decoder
+from rlvr.analysis.evaluation import written_samples
 from rlvr.analysis.intervene.records import Arm, Choice, Continuation, Intervention, check
 from rlvr.analysis.store import reading
 from rlvr.errors import ConfigError
-from rlvr.learner.causal_lm import load_lm
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.rollout.stop import stop_check
 from rlvr.stats.proportion import difference
 from rlvr.timing import Stopwatch
-from rlvr.types import Group, Prompt, Sample, Span
+from rlvr.types import Group, Prompt
 
 BATCH = 64  # continuations that advance together
-NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 COLUMNS = ("response", "trajectory", "problem_id", "prompt_ids", "response_ids")
 
 
@@ -56,15 +55,7 @@ class Bench:
         disable_progress_bar()
         self._prompts = {prompt.id: prompt for prompt in inputs.prompts}
         self._models = {
-            key: load_lm(
-                f"{key}={folder}",
-                folder,
-                dtype=inputs.dtype,
-                attention="sdpa",
-                trust_remote_code=inputs.trust_remote_code,
-            )
-            .eval()
-            .to(device)
+            key: load_decoder(key, folder, inputs.dtype, inputs.trust_remote_code, device)
             for key, folder in (("policy", inputs.policy), ("base", inputs.base))
         }
         self._vocabulary = int(self._models["policy"].get_output_embeddings().weight.shape[0])
@@ -115,20 +106,13 @@ class Bench:
         tokenizer, inputs = self._inputs.tokenizer, self._inputs
         prefix = (*response.token_ids[: choice.position], token)
         written = self._continue(choice, response, prefix)
-        ids = [[*prefix, *tokens] for tokens, _ in written]
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        samples = [
-            Sample(
-                id=f"{token}/{k}",
-                token_ids=tuple(own),
-                logprobs=NOT_KEPT,
-                text=text,
-                truncated=truncated,
-                spans=(Span(0, 0),),
-            )
-            for k, (own, text, (_, truncated)) in enumerate(zip(ids, texts, written, strict=True))
-        ]
-        group = Group(response.prompt, tuple(samples))
+        samples = written_samples(
+            [f"{token}/{k}" for k in range(len(written))],
+            [[*prefix, *tokens] for tokens, _ in written],
+            [truncated for _, truncated in written],
+            tokenizer,
+        )
+        group = Group(response.prompt, samples)
         (judged,) = score_groups([group], self._graders, inputs.reward, inputs.max_tokens)
         after = tokenizer.batch_decode([list(tokens) for tokens, _ in written], skip_special_tokens=True)
         return Arm(

@@ -10,6 +10,7 @@ from typing import Any
 
 from rlvr.analysis.store import reading, writing
 from rlvr.errors import ConfigError
+from rlvr.runtime.dumps import known_number
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.proportion import share
 
@@ -80,7 +81,7 @@ class Intervention:
 
 
 def _numbers(estimate: Estimate) -> dict[str, float | None]:
-    return {name: None if value != value else value for name, value in asdict(estimate).items()}
+    return {name: known_number(value) for name, value in asdict(estimate).items()}
 
 
 def check(choice: Choice, own_ids: tuple[int, ...], vocabulary: int, limit: int) -> None:

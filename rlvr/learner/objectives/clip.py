@@ -35,7 +35,7 @@ def dual_clip(ceiling: float = 3.0) -> Objective:
         low, high = held_by_the_minimum(ratio < clipped, ratio > clipped, tokens.advantage)
         return low, high | ((ratio > ceiling) & (tokens.advantage < 0))
 
-    return Objective(surrogate, held_by_the_minimum, held_tokens=held)
+    return Objective(surrogate, held_tokens=held)
 
 
 def unbounded_positive(ceiling: float = 3.0) -> Objective:
@@ -62,7 +62,7 @@ def unbounded_positive(ceiling: float = 3.0) -> Objective:
         low, high = held_of_dual(tokens, ratio, clipped)
         return low, high & (tokens.advantage <= 0)
 
-    return Objective(surrogate, held_by_the_minimum, held_tokens=held)
+    return Objective(surrogate, held_tokens=held)
 
 
 def _with_ceiling(tokens: LossInput, surrogate: Tensor, ceiling: float) -> Tensor:

@@ -30,17 +30,8 @@ class LossInput:
 Surrogate = Callable[[LossInput, Tensor, Tensor], Tensor]
 # (tokens, ratio, clipped ratio) -> tokens held at a lower and at an upper bound
 HeldTokens = Callable[[LossInput, Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """What is maximised for each token [t], and on which tokens a bound of the ratio holds."""
-
-    surrogate: Surrogate
-    held: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (below, above, advantage) -> low, high
-    reads_advantages: bool = True  # False: it learns from given answers (rollout.answers) and weighs none
-    on_samples: bool = False  # without advantages, but from sampled answers all the same
-    held_tokens: HeldTokens | None = None  # in place of `held`, where the clip bounds do not say it all
+# (below the lower bound, above the upper one, advantage) -> the same
+Held = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def held_by_the_minimum(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,3 +47,14 @@ def held_always(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor
 def held_never(below: Tensor, above: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
     """There are no bounds."""
     return torch.zeros_like(below), torch.zeros_like(above)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is maximised for each token [t], and on which tokens a bound of the ratio holds."""
+
+    surrogate: Surrogate
+    held: Held = held_never  # of the tokens outside the clip bounds
+    reads_advantages: bool = True  # False: it learns from given answers (rollout.answers) and weighs none
+    on_samples: bool = False  # without advantages, but from sampled answers all the same
+    held_tokens: HeldTokens | None = None  # in place of `held`, where the clip bounds do not say it all

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
-from rlvr.learner.objectives.contract import LossInput, Objective, held_always
+from rlvr.learner.objectives.contract import LossInput, Objective
 
 
 def total_variation(logp: Tensor, old_logp: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def _dppo(
     def held(tokens: LossInput, ratio: Tensor, clipped: Tensor) -> tuple[Tensor, Tensor]:
         return outside(tokens)
 
-    return Objective(surrogate, held_always, held_tokens=held)
+    return Objective(surrogate, held_tokens=held)
 
 
 def dppo_tv(threshold: float = 0.2, max_ratio: float = 20.0) -> Objective:

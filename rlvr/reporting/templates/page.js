@@ -9,6 +9,16 @@ function make(tag, className, ...children) {
   return node;
 }
 
+const SVG = "http" + "://www.w3.org/2000/svg"; // no request is made to it
+
+function save(name, blob) {
+  const link = make("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
 (() => {
   // ---- theme ----
   byId("theme").addEventListener("click", () => {
@@ -22,19 +32,13 @@ function make(tag, className, ...children) {
   // ---- figures: their numbers, and saving ----
   const numbers = read("figure-data");
 
-  function save(name, type, text) {
-    const link = make("a");
-    link.href = URL.createObjectURL(new Blob([text], { type }));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  }
+  const saveText = (name, type, text) => save(name, new Blob([text], { type }));
 
   // The drawing with the colours that the page shows now, for use outside it.
   function standalone(svg) {
     const copy = svg.cloneNode(true);
     const style = getComputedStyle(document.documentElement);
-    copy.setAttribute("xmlns", "http" + "://www.w3.org/2000/svg");
+    copy.setAttribute("xmlns", SVG);
     return copy.outerHTML.replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
   }
 
@@ -62,8 +66,8 @@ function make(tag, className, ...children) {
     const name = bar.dataset.figure;
     bar.addEventListener("click", (event) => {
       const kind = event.target.dataset.kind;
-      if (kind === "csv") save(`${name}.csv`, "text/csv", numbers[name]);
-      if (kind === "svg") save(`${name}.svg`, "image/svg+xml", standalone(bar.parentNode.querySelector("svg")));
+      if (kind === "csv") saveText(`${name}.csv`, "text/csv", numbers[name]);
+      if (kind === "svg") saveText(`${name}.svg`, "image/svg+xml", standalone(bar.parentNode.querySelector("svg")));
     });
     const details = bar.querySelector("details");
     details.addEventListener("toggle", () => {

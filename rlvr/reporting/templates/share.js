@@ -4,7 +4,6 @@
   const LATEX = { "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", $: "\\$", "&": "\\&", "#": "\\#", _: "\\_", "%": "\\%",
     "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}",
     '"': "\\textquotedbl{}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}" };
-  const NS = "http" + "://www.w3.org/2000/svg";
 
   // [r, g, b] of a colour that the browser has computed, null where it is see-through.
   function channels(colour) {
@@ -14,25 +13,17 @@
 
   const hex = (rgb) => rgb.map((c) => c.toString(16).padStart(2, "0")).join("").toUpperCase();
 
-  function save(name, blob) {
-    const link = make("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  }
-
   // The tokens as they stand on the screen: a box and a text for every line on which one of them lies.
   window.responseSvg = (body) => {
-    const frame = body.getBoundingClientRect(), height = body.scrollHeight, svg = document.createElementNS(NS, "svg");
+    const frame = body.getBoundingClientRect(), height = body.scrollHeight, svg = document.createElementNS(SVG, "svg");
     const style = getComputedStyle(body);
     const add = (name, attributes, content) => {
-      const node = document.createElementNS(NS, name);
+      const node = document.createElementNS(SVG, name);
       for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
       if (content !== undefined) node.textContent = content;
       svg.append(node);
     };
-    svg.setAttribute("xmlns", NS);
+    svg.setAttribute("xmlns", SVG);
     svg.setAttribute("width", frame.width);
     svg.setAttribute("height", height);
     svg.setAttribute("viewBox", `0 0 ${frame.width} ${height}`);

@@ -134,8 +134,8 @@
     const low = Math.min(...values), high = Math.max(...values), first = Math.min(...steps), last = Math.max(...steps);
     const x = (s) => 4 + (WIDTH - 8) * (last > first ? (s - first) / (last - first) : 0.5);
     const y = (v) => HEIGHT - 4 - (HEIGHT - 8) * (high > low ? (v - low) / (high - low) : 0.5);
-    const svg = document.createElementNS("http" + "://www.w3.org/2000/svg", "svg");
-    const line = document.createElementNS(svg.namespaceURI, "polyline");
+    const svg = document.createElementNS(SVG, "svg");
+    const line = document.createElementNS(SVG, "polyline");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", `${name}: ${values.at(-1).toPrecision(3)} after step ${last}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`);
