@@ -1,11 +1,12 @@
 """What a curriculum spares: accepted groups per generated token, `data.sampler=prioritized` against `uniform`.
 
     python -m benchmarks.curriculum                      # trains what is missing, prints a table, writes a file
+    python -m benchmarks.curriculum --problems uneven    # thirds of sums of two, of three to five and of nine operands
     python -m benchmarks.curriculum --seeds 1 --steps 20 --folder /tmp/curriculum --no-file
 
-Runs of `recipe=dapo` on the first so many problems of the built-in task, pairs that differ in the sampler alone, one
-pair a seed. An accepted group has answers both right and wrong; dynamic sampling trains on these and throws the others
-away. Writes benchmarks/results/curriculum-<date>.json. Run folders are kept: finished runs are not repeated, and one
+Runs of `recipe=dapo` on problems of the built-in task, pairs that differ in the sampler alone, one pair a seed. An
+accepted group has answers both right and wrong; dynamic sampling trains on these and throws the others away. Writes
+benchmarks/results/curriculum-<problems>-<date>.json. Run folders are kept: finished runs are not repeated, and one
 that was stopped goes on.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import subprocess
 import sys
 import time
@@ -22,21 +24,48 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rlvr.data.arithmetic import OPERAND_COUNTS, evaluate, is_held_out, sample_expression
 from rlvr.data.curriculum import SAMPLERS
 from rlvr.runtime.dumps import dump_files, open_dump
 
 PROMPTS, SAMPLES = 16, 8
+THIRDS = (
+    (2,),
+    OPERAND_COUNTS,
+    (9,),
+)  # operands of sums that are soon solved, of the task's own, of hard ones
 RESULTS = Path(__file__).parent / "results"
 
 
-def train(sampler: str, seed: int, steps: int, limit: int, folder: Path) -> Path:
+def even(limit: int, folder: Path) -> list[str]:
+    """Settings of a run on the first so many problems of the built-in task."""
+    return [f"data.train.limit={limit}"]
+
+
+def uneven(limit: int, folder: Path) -> list[str]:
+    """Settings of a run on so many sums, a third of each difficulty, none of them held out, written as a file."""
+    rng, lines = random.Random("uneven"), dict[str, str]()
+    while len(lines) < limit:
+        text = sample_expression(rng, THIRDS[len(lines) % len(THIRDS)])
+        if not is_held_out(text):
+            lines[text] = json.dumps({"question": f"{text}=?", "answer": str(evaluate(text))})
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "uneven.jsonl"
+    file.write_text("\n".join(lines.values()) + "\n")
+    return ["data.train.name=uneven", f"data.train.path={file}"]
+
+
+PROBLEMS = {"even": even, "uneven": uneven}
+
+
+def train(sampler: str, seed: int, steps: int, problems: Sequence[str], folder: Path) -> Path:
     """The folder of a run that has taken so many steps."""
     name = f"{sampler}-{seed}"
     if not finished(folder / name, steps):
         subprocess.run(
             [
                 *(sys.executable, "-m", "rlvr.train", "recipe=dapo", f"seed={seed}", f"steps={steps}"),
-                *(f"data.train.limit={limit}", f"data.sampler={sampler}"),
+                *(*problems, f"data.sampler={sampler}"),
                 *(f"data.prompts_per_step={PROMPTS}", f"rollout.samples_per_prompt={SAMPLES}"),
                 *(
                     "eval.every=0",
@@ -92,15 +121,17 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=48)
+    parser.add_argument(
+        "--problems", choices=PROBLEMS, default="even", help="all of one difficulty, or thirds"
+    )
     parser.add_argument("--limit", type=int, default=64, help="problems to train on")
     parser.add_argument("--folder", type=Path, default=Path("runs/curriculum"))
     parser.add_argument("--no-file", action="store_true", help="print only")
     given = parser.parse_args(arguments)
+    folder = given.folder / given.problems
+    problems = PROBLEMS[given.problems](given.limit, folder.resolve())
     found = {
-        sampler: {
-            seed: measured(train(sampler, seed, given.steps, given.limit, given.folder))
-            for seed in given.seeds
-        }
+        sampler: {seed: measured(train(sampler, seed, given.steps, problems, folder)) for seed in given.seeds}
         for sampler in SAMPLERS
     }
     uniform, prioritized = (found[sampler] for sampler in SAMPLERS)
@@ -116,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("torch", "transformers", "ray", "deepspeed")},
         "settings": {
             "recipe": "dapo",
+            "difficulty": given.problems,
             "problems": given.limit,
             "steps": given.steps,
             "prompts": PROMPTS,
@@ -125,7 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "ratio": ratios,
     }
     if not given.no_file:
-        (RESULTS / f"curriculum-{result['date']}.json").write_text(json.dumps(result, indent=2) + "\n")
+        (RESULTS / f"curriculum-{given.problems}-{result['date']}.json").write_text(
+            json.dumps(result, indent=2) + "\n"
+        )
     return result
 
 

