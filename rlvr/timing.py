@@ -22,6 +22,30 @@ class Stopwatch:
         return time.perf_counter() - self._began
 
 
+class PausedWatch:
+    """Runs from when it is made, but not in pauses."""
+
+    def __init__(self) -> None:
+        self._watch, self._paused = Stopwatch(), 0.0
+        self._pause: Stopwatch | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was made, without those of pauses."""
+        standing = 0.0 if self._pause is None else self._pause.seconds
+        return self._watch.seconds - self._paused - standing
+
+    def pause(self) -> None:
+        """Stand still; nothing happens in a pause."""
+        self._pause = self._pause or Stopwatch()
+
+    def resume(self) -> None:
+        """Run on; nothing happens outside a pause."""
+        if self._pause is not None:
+            self._paused += self._pause.seconds
+            self._pause = None
+
+
 class PhaseClock(Stopwatch):
     """Adds up wall time by phase name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlvr import timing
-from rlvr.timing import Deadline, PhaseClock, Stopwatch
+from rlvr.timing import Deadline, PausedWatch, PhaseClock, Stopwatch
 
 
 @pytest.fixture
@@ -47,3 +47,17 @@ def test_a_deadline_passes_once(at):
     assert (deadline.left, deadline.passed) == (0.0, False)
     at[0] += 1.0
     assert (deadline.left, deadline.passed) == (0.0, True)
+
+
+def test_a_watch_stands_still_in_pauses(at):
+    watch = PausedWatch()
+    for action, seconds in (
+        (watch.resume, 1.0),
+        (watch.pause, 10.0),
+        (watch.pause, 10.0),
+        (watch.resume, 2.0),
+        (watch.pause, 10.0),
+    ):
+        action()
+        at[0] += seconds
+    assert watch.seconds == 3.0

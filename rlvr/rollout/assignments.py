@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from rlvr.rollout.stepping import Request
-from rlvr.timing import Stopwatch
+from rlvr.timing import PausedWatch
 
 
 class Assignments:
@@ -16,12 +16,13 @@ class Assignments:
         self._fresh: dict[int, list[Request]] = defaultdict(list)
         self._cancelled: dict[int, list[str]] = defaultdict(list)
         self._keys: dict[int, set[str]] = defaultdict(set)  # all that an engine has not finished
-        self._news: dict[int, Stopwatch] = defaultdict(Stopwatch)  # since an engine's last finished sample
+        self.clock = PausedWatch()  # stands still while nothing is asked of any engine
+        self._news: dict[int, float] = {}  # time of that clock at an engine's last finished sample
 
     def assign(self, engine: int, request: Request) -> None:
         """An engine is to take this request on."""
         if not self._keys[engine]:
-            self._news[engine] = Stopwatch()
+            self._news[engine] = self.clock.seconds
         self._fresh[engine].append(request)
         self._keys[engine].add(request.key)
 
@@ -44,7 +45,7 @@ class Assignments:
     def finished(self, engine: int, key: str) -> None:
         """An engine is done with a request."""
         self._keys[engine].discard(key)
-        self._news[engine] = Stopwatch()
+        self._news[engine] = self.clock.seconds
 
     def lost(self, engine: int) -> None:
         """An engine has forgotten everything."""
@@ -60,5 +61,5 @@ class Assignments:
         return sorted(self._keys.get(engine, ()))
 
     def quiet_seconds(self, engine: int) -> float:
-        """Since an engine finished a sample, or took work on after it had none."""
-        return self._news[engine].seconds
+        """Since an engine finished a sample, or took work on after it had none; pauses do not count."""
+        return self.clock.seconds - self._news.get(engine, self.clock.seconds)

@@ -174,12 +174,15 @@ class FlowSource:
         working = self._lanes.working()
         pausing = self._pausing.is_set()
         draining = pausing and self._cfg.rollout.on_update == "wait"
+        if not pausing:
+            self._assigned.clock.resume()
         for engine in self._up.keys() - working.keys():
             if pausing and not draining:
                 continue
             if told := self._assigned.take(engine, fresh=not draining):
                 self._lanes.advance(engine, *told)
         if pausing and not self._lanes.working():
+            self._assigned.clock.pause()  # however long an evaluation takes, no engine has stopped
             self._quiet.set()
 
     def _end_slices(self) -> None:
@@ -200,6 +203,8 @@ class FlowSource:
 
     def _watch(self) -> None:
         """Say what an engine holds that has finished nothing for half of rollout.stall_seconds."""
+        if self._pausing.is_set() and self._quiet.is_set():
+            return
         limit = self._cfg.rollout.stall_seconds / 2
         for engine in self._up:
             held, quiet = self._assigned.held(engine), self._assigned.quiet_seconds(engine)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rlvr import timing
 from rlvr.config import Config
 from rlvr.errors import ActorError, DeadlineError
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
@@ -244,6 +245,33 @@ def test_what_an_engine_holds_that_finishes_nothing_is_said() -> None:
     wait_until(lambda: bool(lanes.told))
     source.close()
     assert re.search(r"engine-[01] \(weight version 0\) .* holds 1/1/0, 1/1/1", lanes.told[0])
+
+
+def test_an_evaluation_may_outlast_the_stall_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes, now = MemoryLanes(2), [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    lanes.held = True  # so that engines hold responses all the time
+    source = open_flow(config(stall_seconds=60.0), lanes)
+    wait_until(lambda: all(lanes.running(engine) for engine in range(2)))
+    now[0] += 29.0
+    with source.paused("evaluation"):
+        for _ in range(5):
+            now[0] += 1000.0
+            time.sleep(0.05)  # the flow's thread looks
+    now[0] += 0.5  # 29.5 s in which something was asked of an engine: not yet half of the limit
+    lanes.held = False
+    assert len(source.next(1).groups) == WANT
+    assert lanes.told == []
+    lanes.held = True
+    wait_until(lambda: any(lanes.running(engine) for engine in range(2)))
+    now[0] += 31.0
+    wait_until(lambda: bool(lanes.told))
+    with source.paused("evaluation"):  # what was silent before cannot speak now
+        told = len(lanes.told)
+        now[0] += 1000.0
+        time.sleep(0.05)
+        assert len(lanes.told) == told
+    source.close()
 
 
 def test_a_resumed_flow_begins_with_what_was_under_way() -> None:
