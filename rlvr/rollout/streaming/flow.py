@@ -74,10 +74,10 @@ class FlowWindow:
         enough = self._ready_count >= self.want or self._ready_count + len(self._dropped) >= self.most_drawn
         if not enough or self._undecided[step]:
             return None
+        if step < self.last and self._would_lose(step + 1):
+            return None
         in_order = [g for end in sorted(self._ready) for g in sorted(self._ready[end])]
         chosen, left = in_order[: self.want], in_order[self.want :]
-        if step < self.last and self._would_lose(left, step + 1):
-            return None
         expired = [g for g in left if self._last_steps[g] == step]
         self._forget([*chosen, *expired])
         self._next_step += 1
@@ -93,9 +93,15 @@ class FlowWindow:
             pending=tuple(sorted(self._last_steps)),
         )
 
-    def _would_lose(self, left: Sequence[int], next_step: int) -> bool:
+    def _would_lose(self, next_step: int) -> bool:
         """Whether groups that are not decided yet could come too late if a batch without them were formed now."""
-        ready = Counter(self._last_steps[g] for g in left)
+        ready, room = (
+            {},
+            self.want,
+        )  # what the batch leaves, counted: asked at every event while the learner waits
+        for end in sorted(self._ready):
+            taken = min(room, len(self._ready[end]))
+            ready[end], room = len(self._ready[end]) - taken, room - taken
         full = overbooked(ready, +self._undecided, next_step, self.want, self._acceptance)
         return full is not None and any(n and end <= full for end, n in self._undecided.items())
 
