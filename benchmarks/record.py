@@ -25,6 +25,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlvr.metrics import comparable
 from rlvr.reward.grader import gold_text, grade
 
@@ -84,9 +86,9 @@ def _responses(file: Path) -> Iterator[str]:
     """Sample, text and verdict of every line: what stays when a dump gains a column."""
     for line in file.read_text().splitlines():
         row = json.loads(line)
-        yield json.dumps(
-            [row["sample_id"], row["response_ids"], row["logprobs"], row["verdict"], row["reward"]]
-        )
+        # To the precision of the first record; dumps have had all of float32 since.
+        logprobs = [round(float(x), 6) for x in np.asarray(row["logprobs"], dtype=np.float32)]
+        yield json.dumps([row["sample_id"], row["response_ids"], logprobs, row["verdict"], row["reward"]])
 
 
 def verdicts(problems: Path) -> dict[str, dict[str, list[str]]]:

@@ -23,6 +23,7 @@ import numpy as np
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.rollout.streaming.bound import last_step
 from rlvr.runtime.checkpoint import TrainingState
+from rlvr.runtime.dumps import decimals
 from rlvr.runtime.folder import replacing
 from rlvr.timing import Stopwatch
 from rlvr.types import Group, Prompt, Sample, Span
@@ -111,7 +112,7 @@ def _row(sample: Sample) -> dict[str, Any]:
     return {
         "id": sample.id,
         "token_ids": list(sample.token_ids),
-        "logprobs": [float(value) for value in sample.logprobs],
+        "logprobs": decimals(sample.logprobs),
         "text": sample.text,
         "truncated": sample.truncated,
         "spans": spans,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from rlvr.types import Group
+from rlvr.types import Floats, Group
 
 PLAIN, PACKED = ".jsonl", ".jsonl.gz"
 COMPRESS_ABOVE_TOKENS = 1_000_000  # about 20 MB of text
@@ -131,7 +131,7 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
         "prompt_ids": list(group.prompt.token_ids),
         "response": sample.text,
         "response_ids": list(sample.token_ids),
-        "logprobs": [round(float(x), 6) for x in sample.logprobs],
+        "logprobs": decimals(sample.logprobs),
         "truncated": sample.truncated,
         "weight_version": sample.weight_version,
         "reward": known_number(sample.reward),
@@ -142,6 +142,11 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
         "in_loss": sample.in_loss,
         **({"version_spans": spans} if len(spans) > 1 else {}),
     }
+
+
+def decimals(values: Floats) -> list[float]:
+    """Short decimals that are exactly these numbers again in float32: nine digits tell all of them apart."""
+    return [float(f"{value:.9g}") for value in values.tolist()]
 
 
 def known_number(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What a run writes: a checkpoint, a step's samples, and both a day."""
+"""What a run writes: a checkpoint, a step's samples, both a day, and the finished groups that wait for a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from rlvr.runtime.planning.ledger import BYTES
 from rlvr.runtime.planning.seconds import DAY
 from rlvr.runtime.planning.shape import ModelShape, trained_parameters
 
-DUMP_BYTES_PER_TOKEN = 20.0  # id and log-prob as text
+BYTES_PER_TOKEN = 26.0  # of a sampled token in a file: id, log-prob and text
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes: of one checkpoint (fp32 copy, moments and weights), and of the samples of one step before compression."""
+    """Bytes: of one checkpoint (fp32 copy, moments and weights), of the samples of one step before compression, and of
+    finished groups that no checkpoint covers yet (0 in a synchronous run)."""
 
     checkpoint: float
     samples: float
+    ready_groups: float
 
     def a_day(self, cfg: Config, seconds_a_step: float) -> tuple[float, float]:
         """Bytes of checkpoints and of samples that are written in a day of training."""
@@ -29,10 +31,17 @@ class Disk:
 
 def disk(cfg: Config, shape: ModelShape) -> Disk:
     """What a run writes at a time, at most."""
-    samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
+    rollout = cfg.rollout
+    samples = (
+        BYTES_PER_TOKEN * cfg.data.prompts_per_step * rollout.samples_per_prompt * rollout.max_response_tokens
+    )
+    # Every group since the last checkpoint, and those that are generated ahead.
+    drawn = (cfg.run.save_every or cfg.steps) * (rollout.max_rounds if rollout.dynamic_sampling else 1)
+    ahead = drawn + rollout.staleness + 1 if rollout.staleness else 0
     sharp = cfg.model.dtype == "bfloat16" or cfg.learner.zero_stage > 0
     states = (12 if sharp else 8) + BYTES[cfg.model.dtype]  # frozen weights are left out
     return Disk(
         float(states * trained_parameters(cfg, shape)),
-        DUMP_BYTES_PER_TOKEN * samples * cfg.rollout.max_response_tokens,
+        samples,
+        samples * ahead,
     )

@@ -94,6 +94,8 @@ def _disk(cfg: Config, shape: ModelShape, seconds: float) -> Iterator[str]:
         f"a checkpoint takes about {gb(written.checkpoint)} ({cfg.run.keep_last} are kept), a step's samples at most "
         f"{gb(written.samples)} before compression"
     )
+    if written.ready_groups:
+        yield f"finished groups that no checkpoint covers take at most {gb(written.ready_groups)} (ready_groups.jsonl)"
     if seconds:
         checkpoints, samples = written.a_day(cfg, seconds)
         yield f"a day ({DAY / seconds:.0f} steps): {gb(checkpoints)} of checkpoints written, {gb(samples)} of samples"
