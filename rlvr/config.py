@@ -235,6 +235,7 @@ class LearnerConfig:
     divergence_backend: str = "auto"  # auto (triton on GPUs, torch on CPU) | torch | triton | cuda
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
     tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
+    share_prompts: bool = False  # compute a prompt once for all its samples in a micro-batch; not with ZeRO-3
     lr: float = 1e-4  # learning rate of AdamW after the warm-up
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])  # of AdamW
     eps: float = 1e-8  # of AdamW

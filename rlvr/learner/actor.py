@@ -165,6 +165,7 @@ class Learner:
             self.cfg.rollout.temperature,
             zero3=zero3,
             divergence_backend=self.cfg.learner.divergence_backend,
+            share_prompts=self.cfg.learner.share_prompts,
             key=None if training else f"model.base_path={self.cfg.model.base_path or self.cfg.model.path}",
         )
 

@@ -20,6 +20,7 @@ from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import check_supported, load_lm, output_transform, read_config
 from rlvr.learner.packing import MicroBatch
 from rlvr.learner.sharded import restore_tables, sharded_loading
+from rlvr.learner.shared_prompts import shared_hidden
 
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
 
@@ -182,11 +183,18 @@ class PolicyModel(nn.Module):
 
     lm: Any  # a transformers model for causal language modelling
 
-    def __init__(self, lm: nn.Module, temperature: float, divergence_backend: str = "auto") -> None:
+    def __init__(
+        self,
+        lm: nn.Module,
+        temperature: float,
+        divergence_backend: str = "auto",
+        share_prompts: bool = False,
+    ) -> None:
         super().__init__()
         self.lm: Any = lm
         self.temperature = temperature
         self.divergence_backend = divergence_backend
+        self.share_prompts = share_prompts
         self.transform = output_transform(self.lm.config)
 
     @property
@@ -195,6 +203,11 @@ class PolicyModel(nn.Module):
 
     def hidden(self, micro: MicroBatch) -> Tensor:
         """[t, H] final hidden states at the positions that predict the response tokens."""
+        # Where activations are computed again there are no keys and values to go on from.
+        if self.share_prompts and not (self.training and self.lm.is_gradient_checkpointing):
+            shared = shared_hidden(self.lm.base_model, micro)
+            if shared is not None:
+                return shared
         # Right padding under causal attention needs no mask: no token looks to its right.
         output = self.lm.base_model(input_ids=micro.input_ids, use_cache=False)
         return output.last_hidden_state[micro.row, micro.column]
@@ -239,6 +252,7 @@ def load_policy(
     *,
     zero3: dict[str, Any] | None = None,
     divergence_backend: str = "auto",
+    share_prompts: bool = False,
     key: str | None = None,
 ) -> PolicyModel:
     """Load a Hugging Face causal LM from a folder or the hub; with a ZeRO-3 configuration, in shards.
@@ -261,4 +275,4 @@ def load_policy(
     without_chance(lm)
     if cfg.gradient_checkpointing:
         lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return PolicyModel(lm, temperature, divergence_backend)
+    return PolicyModel(lm, temperature, divergence_backend, share_prompts)

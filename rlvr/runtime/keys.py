@@ -50,6 +50,7 @@ FREE = KeySet(
         "learner.deadline_seconds",
         "learner.start_deadline_seconds",
         "learner.tokens_per_micro_batch",
+        "learner.share_prompts",
         "model.gradient_checkpointing",
         "sync.",
     )

@@ -270,6 +270,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
             f"learner.offload_optimizer={cfg.learner.offload_optimizer} with learner.zero_stage=0: DeepSpeed offloads "
             "what ZeRO manages; set learner.zero_stage to 1, 2 or 3, which one rank can have as well"
         )
+    if cfg.learner.share_prompts and cfg.learner.zero_stage == 3:
+        found.append(
+            "learner.share_prompts=true with learner.zero_stage=3: ranks whose micro-batches share nothing would "
+            "gather weights fewer times than the others and wait for ever; use zero_stage=2 or share_prompts=false"
+        )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
             "advantage.normalize=true: this plug-in reads a signal that exists only inside the update, a "

@@ -26,13 +26,13 @@ pytestmark = pytest.mark.e2e
 
 
 def two_steps(
-    cfg: Config, export: Path, folder: str = "builtin"
+    cfg: Config, export: Path, folder: str = "builtin", shared: bool = False
 ) -> tuple[list[Batch], list[float], list[float], dict[str, torch.Tensor]]:
     """Scored batches, losses, gradient norms and final parameters of two training steps."""
     group = learner_group(cfg, folder)
     batches, losses, norms = [], [], []
     for step in range(2):
-        batch = group.score(random_batch(seed=step, folder=folder))
+        batch = group.score(random_batch(seed=step, folder=folder, shared=shared))
         batch = token_advantage(batch, PLUGIN, normalize=False, progress=0.0, seed=step)
         stats = group.step(batch, seed=step, progress=0.0)
         batches.append(batch)
@@ -43,7 +43,9 @@ def two_steps(
     return batches, losses, norms, {n: p.detach() for n, p in model.lm.named_parameters()}
 
 
-def plain_two_steps(cfg: Config, folder: str = "builtin") -> tuple[list[float], dict[str, torch.Tensor]]:
+def plain_two_steps(
+    cfg: Config, folder: str = "builtin", shared: bool = False
+) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The same two steps in plain torch: full softmax, one sequence at a time, no DeepSpeed, no Ray."""
     torch.set_num_threads(1)
     policy = load_policy(cfg.model, model_folder(folder), 1.0).lm
@@ -57,7 +59,7 @@ def plain_two_steps(cfg: Config, folder: str = "builtin") -> tuple[list[float], 
         return lm(ids).logits[0, start:-1].log_softmax(-1)
 
     for step in range(2):
-        batch = random_batch(seed=step, folder=folder)
+        batch = random_batch(seed=step, folder=folder, shared=shared)
         old, weight = [], []
         with torch.no_grad():
             for i in range(batch.size):
@@ -163,6 +165,16 @@ def test_a_tied_head_learns_as_in_plain_torch(
     np.testing.assert_allclose(batches[0].signals.old_logp, logp.numpy(), atol=1e-5)
     assert "lm_head.weight" not in parameters
     assert load_policy(cfg.model, str(tmp_path / "export"), 1.0).lm.config.tie_word_embeddings
+
+
+@pytest.mark.usefixtures("shared_ranks")
+@pytest.mark.parametrize(("workers", "zero_stage"), [(1, 0), (2, 2)])
+def test_shared_prompts_learn_as_in_plain_torch(tmp_path: Path, workers: int, zero_stage: int) -> None:
+    cfg = config(workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=160, share_prompts=True)
+    batches, losses, _, parameters = two_steps(cfg, tmp_path, shared=True)
+    check_against_plain(cfg, "builtin", losses, parameters, plain_two_steps(cfg, shared=True))
+    assert np.abs(batches[0].signals.js_base).max() == 0.0
+    assert batches[1].signals.js_base.max() > 1e-5
 
 
 @pytest.mark.usefixtures("shared_ranks")

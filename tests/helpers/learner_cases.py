@@ -26,8 +26,8 @@ def config(**learner: object) -> Config:
     return cfg
 
 
-def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin") -> Batch:
-    """Ragged sequences of random tokens, one of them outside the loss."""
+def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin", shared: bool = False) -> Batch:
+    """Ragged sequences of random tokens, one of them outside the loss; four have one prompt if it is shared."""
     rng = np.random.default_rng(seed)
     vocabulary = AutoConfig.from_pretrained(model_folder(folder)).vocab_size
     prompts = rng.integers(3, 9, sequences)
@@ -35,11 +35,18 @@ def random_batch(sequences: int = 13, seed: int = 0, folder: str = "builtin") ->
     in_loss = np.ones(sequences, dtype=bool)
     in_loss[3] = False
     tokens = int(responses.sum())
+    group = np.arange(sequences) // 4
+    if shared:
+        prompts = prompts[group * 4]
+    ids = [rng.integers(3, vocabulary, p + r) for p, r in zip(prompts, responses, strict=True)]
+    if shared:
+        for i, p in enumerate(prompts):
+            ids[i][:p] = ids[group[i] * 4][:p]
     return Batch(
-        input_ids=tuple(rng.integers(3, vocabulary, p + r) for p, r in zip(prompts, responses, strict=True)),
+        input_ids=tuple(ids),
         prompt_lengths=prompts,
         response_lengths=responses,
-        group_index=np.arange(sequences) // 4,
+        group_index=group,
         advantage=rng.normal(size=sequences).astype(np.float32),
         reward=rng.integers(0, 2, sequences).astype(np.float32),
         in_loss=in_loss,
