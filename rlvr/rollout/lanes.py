@@ -44,7 +44,7 @@ class Lanes(Protocol):
         """Slices that have ended; waits for the first one so long. Engines that fail here are up no more.
 
         Raises:
-            RlvrError: no engine is left, or vLLM raised.
+            RlvrError: no engine is left, or a request was refused, as any engine would.
         """
         ...
 

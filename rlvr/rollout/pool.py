@@ -181,7 +181,7 @@ class EnginePool:
         calls: dict[Ref[tuple[list[GenerationResult], float]], int],
         requests: Sequence[GenerationRequest],
     ) -> dict[int, tuple[list[GenerationResult], float] | RlvrError]:
-        """What became of each engine's share; an engine that vLLM failed in raises."""
+        """What became of each engine's share; what is refused before the first step raises: others would, too."""
         first, last = requests[0], requests[-1]
         what = f"generation of {len(requests)} prompts x {first.n} samples ({first.key} .. {last.key})"
         deadline = Deadline(self.cfg.rollout.deadline_seconds)

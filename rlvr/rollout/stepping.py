@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from rlvr.cluster.board import READY, Counter, report
+from rlvr.cluster.remote import portable
+from rlvr.errors import ActorError
 from rlvr.timing import Stopwatch
 
 F = TypeVar("F")
@@ -61,8 +63,16 @@ class StepLoop(Generic[F]):
         return prefixes + sum(request.num_computed_tokens > 0 for request in scheduler.requests.values())
 
     def step(self) -> None:
-        """One token for every request that has a slot."""
-        for output in self._engine.step():
+        """One token for every request that has a slot.
+
+        Raises:
+            ActorError: vLLM raised; this engine is not to be asked again.
+        """
+        try:
+            outputs = self._engine.step()
+        except Exception as error:  # what its scheduler counts on may not have been computed
+            raise ActorError(f"its step failed, so it takes no further part: {portable(error)}") from error
+        for output in outputs:
             if output.finished and output.request_id in self._running:
                 self._running.remove(output.request_id)
                 self._finished.append((output.request_id, self._read(output.outputs[0])))

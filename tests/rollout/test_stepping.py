@@ -8,6 +8,7 @@ import pytest
 
 from rlvr.cluster import board
 from rlvr.cluster.board import READY, Doing
+from rlvr.errors import ActorError
 from rlvr.rollout import stepping
 from rlvr.rollout.stepping import Request, StepLoop
 
@@ -78,3 +79,16 @@ def test_a_count_is_words_with_two_numbers() -> None:
     assert str(Doing("generates", 1234, 4096, "responses")) == "generates 1,234 of 4,096 responses"
     assert str(Doing("loads the model")) == "loads the model"
     assert str(Doing("fetches owner/model,", 1.25, 3.1, "GB")) == "fetches owner/model, 1.25 of 3.1 GB"
+
+
+def test_a_step_that_fails_is_the_engines_fault() -> None:
+    loop, engine = loop_of(a=3)
+
+    def fails() -> None:
+        raise ValueError("block table out of range")
+
+    engine.step = fails
+    with pytest.raises(
+        ActorError, match=r"its step failed.* failed with ValueError: block table out of range"
+    ):
+        loop.advance(60)
