@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post
+from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post, reports
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
 from rlvr.cluster.calls import outcomes as outcomes
@@ -30,6 +30,7 @@ from rlvr.errors import ConfigError, DeadlineError
 from rlvr.timing import Deadline
 
 log = logging.getLogger(__name__)
+UNPLACED = Doing("its process starts")  # or Ray has no node for it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
             placement.bundle.group, placement.bundle.index
         )
-    post(placement.name, Doing("its process starts"))
+    post(placement.name, UNPLACED)
     remote: Any = ray.remote(guarded(actor_class)).options(**options)
     return remote.remote(*args)
 
@@ -219,6 +220,20 @@ def reserve(parts: Sequence[Part], *, deadline_seconds: float) -> list[Bundle]:
             "(cluster.start_deadline_seconds): others use the Ray cluster. Wait for them, or ask for less."
         )
     return [Bundle(group, index) for index in range(len(parts))]
+
+
+def room() -> str:
+    """The nodes that are left of the cluster, and what they have."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    slots, gpus = (sum(node.get(kind, 0.0) for node in alive) for kind in ("CPU", "GPU"))
+    return f"{len(alive)} node(s) with {slots:g} CPU slots and {gpus:g} GPUs"
+
+
+def is_placed(name: str) -> bool:
+    """Whether the actor that was spawned last under this name has reported anything yet (`rlvr.cluster.board`)."""
+    return reports().get(name) != UNPLACED
 
 
 def node_ids() -> list[str]:

@@ -131,7 +131,11 @@ def _meaning(error: Any, what: str) -> RlvrError:
         return RemoteError(f"{what}: an actor could not be set up ({lines[-1]})")
     if foreign or unprepared:
         return RemoteError(f"{what}: an actor failed with {in_words(cause)}")
+    of_node = next((line.strip() for line in lines if "its node has died" in line), None)
+    if of_node is not None:
+        return ActorError(f"{what}: the process behind it died with its node ({of_node})")
+    unreachable = isinstance(cause, ray.exceptions.ActorUnavailableError)
     return ActorError(
-        f"{what}: the process behind it died ({lines[0]}). Often it ran out of memory; "
-        "Ray's log folder, named at the start of the run, has its last words."
+        f"{what}: the process behind it died{' or its node is lost' * unreachable} ({lines[0]}). Often it ran out of "
+        "memory; Ray's log folder, named at the start of the run, has its last words."
     )

@@ -5,17 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from rlvr.cluster import kill, outcomes
+from rlvr.cluster import is_placed, kill, outcomes, room
 from rlvr.cluster.handles import Ref
-from rlvr.errors import DeadlineError, RlvrError
+from rlvr.errors import ActorError, DeadlineError, RlvrError
 from rlvr.rollout.engine import EngineHandle
 from rlvr.timing import Stopwatch
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
+_CANCELLED = 3  # starts that end before they begin, at no cost to rollout.restarts
+_ROOM_SECONDS = 30.0  # without a process before it is said; Ray misses a lost node within 20
 
 Lives = dict[int, int]  # engine -> how often it has been started again
+
+
+@dataclass(slots=True)
+class _Start:
+    """An engine that starts again."""
+
+    ready: Ref[dict[str, str]]
+    since: Stopwatch = field(default_factory=Stopwatch)
+    unplaced: bool = False  # no node had room for it when it was last looked at
+    cancelled: int = 0  # how often its process ended before it began
 
 
 class Roster:
@@ -42,7 +55,7 @@ class Roster:
         self._lives = dict.fromkeys(range(count), 0)
         self._left = dict.fromkeys(range(count), restarts)
         self._up = set(range(count))
-        self._starting: dict[int, tuple[Ref[dict[str, str]], Stopwatch]] = {}
+        self._starting: dict[int, _Start] = {}
         self._last_loss: RlvrError | None = None  # of the engine after which there was none
 
     def up(self) -> Lives:
@@ -50,7 +63,7 @@ class Roster:
         with self._lock:
             return {engine: self._lives[engine] for engine in sorted(self._up)}
 
-    def lose(self, engine: int, life: int, why: RlvrError) -> None:
+    def lose(self, engine: int, life: int, why: RlvrError, *, again: bool = True) -> None:
         """End an engine and start it again; nothing happens where that life of it has ended already.
 
         Raises:
@@ -63,12 +76,12 @@ class Roster:
                 self._last_loss = why
                 raise why
             self._end(engine)
-            if self._left[engine] > 0:
+            if again and self._left[engine] > 0:
                 self._left[engine] -= 1
                 self._start(engine)
                 becomes = f"started again, {self._left[engine]} more times at most (rollout.restarts)"
             else:
-                becomes = "not started again (rollout.restarts)"
+                becomes = "not started again" + " (rollout.restarts)" * again
             if not self._up and not self._starting:
                 self._last_loss = why
                 raise why
@@ -93,29 +106,65 @@ class Roster:
 
     def _start(self, engine: int) -> None:
         self.handles[engine] = self._spawn(engine)
-        self._starting[engine] = self.handles[engine].ready.remote(), Stopwatch()
+        self._starting[engine] = _Start(self.handles[engine].ready.remote())
 
     def returned(self, timeout: float = 0.0) -> Lives:
         """The engines that have started again and wait for weights; one that failed to do so is lost once more."""
         with self._lock:
-            starting = {ref: (engine, self._lives[engine]) for engine, (ref, _) in self._starting.items()}
+            starting = {
+                start.ready: (engine, self._lives[engine]) for engine, start in self._starting.items()
+            }
         found: Lives = {}
         for ref, answer in outcomes(list(starting), timeout=timeout, what="restart of an engine"):
             engine, life = starting.pop(ref)
-            if isinstance(answer, RlvrError):
-                self.lose(engine, life, answer)
-            else:
+            if not isinstance(answer, RlvrError):
                 found[engine] = life
+            elif not self._was_cancelled(engine, life, answer):
+                self.lose(engine, life, answer)
         for engine, life in starting.values():
             with self._lock:
-                began = self._starting.get(engine)
-            if began and began[1].seconds > self._start_deadline:
-                late = DeadlineError(
-                    f"engine-{engine} did not start again within {self._start_deadline:g} s "
-                    "(rollout.start_deadline_seconds)"
-                )
-                self.lose(engine, life, late)
+                start = self._starting.get(engine)
+                if start is not None and self._lives[engine] == life:
+                    self._look_after(engine, life, start)
         return found
+
+    def _was_cancelled(self, engine: int, life: int, why: RlvrError) -> bool:
+        """Start an engine once more whose process never began: Ray had asked a node for it that is lost."""
+        with self._lock:
+            start = self._starting.get(engine)
+            if start is None or self._lives[engine] != life or type(why) is not ActorError:
+                return False
+            if start.cancelled == _CANCELLED or is_placed(f"engine-{engine}"):
+                return False
+            self._end(engine)
+            self._start(engine)
+            self._starting[engine].cancelled = start.cancelled + 1
+            self.say(f"engine-{engine} is started once more: {why}")
+            return True
+
+    def _look_after(self, engine: int, life: int, start: _Start) -> None:
+        """Lose an engine that takes too long to start; without room for it wait for a node while others live."""
+        name, late = f"engine-{engine}", start.since.seconds > self._start_deadline
+        waited = start.unplaced or start.since.seconds > min(_ROOM_SECONDS, self._start_deadline)
+        if waited and not is_placed(name):
+            if late and not self._up:
+                why = (
+                    f"no node had room for {name} for {self._start_deadline:g} s (rollout.start_deadline_seconds): the "
+                    f"Ray cluster has {room()}. Add a node, or resume with a smaller rollout.engines"
+                )
+                self.lose(engine, life, DeadlineError(why), again=False)
+            elif late or not start.unplaced:
+                start.since = Stopwatch() if late else start.since
+                start.unplaced = True
+                self.say(
+                    f"{name} has no process yet: the Ray cluster has {room()}. It starts as soon as there is room for "
+                    f"it; the run goes on with {len(self._up)} engine(s)"
+                )
+        elif start.unplaced:  # its model is yet to be loaded
+            start.since, start.unplaced = Stopwatch(), False
+        elif late:
+            why = f"{name} did not start again within {self._start_deadline:g} s (rollout.start_deadline_seconds)"
+            self.lose(engine, life, DeadlineError(why))
 
     def await_one(self) -> None:
         """Return once an engine can be asked, or has started again.

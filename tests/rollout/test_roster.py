@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rlvr import timing
 from rlvr.errors import ActorError, DeadlineError
 from rlvr.rollout import roster as module
 from rlvr.rollout.roster import Roster
@@ -29,8 +30,11 @@ class Fleet:
         self.killed: list[object] = []
         self.spawned: list[int] = []
         self.said: list[str] = []
+        self.without_room: set[str] = set()  # engines that no node has room for
         monkeypatch.setattr(module, "kill", self.killed.extend)
         monkeypatch.setattr(module, "outcomes", self.outcomes)
+        monkeypatch.setattr(module, "is_placed", lambda name: name not in self.without_room)
+        monkeypatch.setattr(module, "room", lambda: "1 node(s) with 2 CPU slots and 0 GPUs")
 
     def spawn(self, engine: int) -> object:
         self.spawned.append(engine)
@@ -119,3 +123,58 @@ def test_who_waits_for_engines_learns_what_another_thread_met_with(fleet: Fleet)
         roster.lose(0, 0, ActorError("the last"))
     with pytest.raises(ActorError, match="the last"):  # in a push or an evaluation, say
         roster.await_one()
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as its only element."""
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_an_engine_without_room_waits_for_a_node_while_others_live(fleet: Fleet, at: list[float]) -> None:
+    roster = fleet.roster(restarts=1)
+    fleet.without_room = {"engine-1"}
+    roster.lose(1, 0, DIED)
+    for _ in range(100):  # longer than ten times its deadline
+        at[0] += 9.0
+        assert roster.returned() == {}
+    assert fleet.spawned == [0, 1, 1], "another process has no more room than the first"
+    assert "engine-1 has no process yet: the Ray cluster has 1 node(s) with 2 CPU slots" in fleet.said[1]
+    assert "the run goes on with 1 engine(s)" in fleet.said[1]
+    assert 10 < len(fleet.said) < 20, "once for each deadline, not at each look"
+    fleet.without_room = set()  # a node has come
+    roster.returned()
+    at[0] += 59.0
+    roster.returned()
+    assert len(fleet.spawned) == 3, "the deadline of a start counts from when there is room"
+    roster.handles[1].ready.answer = {"vllm": "1"}
+    assert roster.returned() == {1: 1}
+
+
+def test_a_run_ends_where_no_node_has_room_for_any_engine(fleet: Fleet, at: list[float]) -> None:
+    roster = fleet.roster(restarts=5)
+    fleet.without_room = {"engine-0", "engine-1"}
+    roster.lose(0, 0, DIED)
+    roster.lose(1, 0, DIED)
+    at[0] += 61.0
+    with pytest.raises(
+        DeadlineError, match=r"no node had room for engine-. for 60 s .*smaller rollout.engines"
+    ):
+        roster.await_one()
+    assert fleet.spawned == [0, 1, 0, 1]
+
+
+def test_a_start_that_a_lost_node_took_along_costs_no_restart(fleet: Fleet) -> None:
+    roster = fleet.roster(restarts=1)
+    fleet.without_room = {"engine-1"}
+    roster.lose(1, 0, DIED)  # the last that it has
+    for _ in range(3):
+        roster.handles[1].ready.answer = ActorError("the process behind it died with its node")
+        assert roster.returned() == {}
+    assert fleet.spawned == [0, 1, 1, 1, 1, 1]
+    roster.handles[1].ready.answer = ActorError("the process behind it died")  # it never begins
+    assert roster.returned() == {}
+    assert fleet.spawned == [0, 1, 1, 1, 1, 1], "a start that fails always would go on for ever"
+    assert "engine-1 is lost and not started again (rollout.restarts)" in fleet.said[-1]
