@@ -255,6 +255,9 @@ class SyncConfig:
     backend: str = "auto"  # auto | gloo (CPU) | nccl (GPUs apart) | ipc (GPUs shared)
     deadline_seconds: float = 300.0  # rendezvous, and each transfer
     bucket_mb: int = 256  # parameters are sent in buckets of this size
+    # off: all weights in every push | auto: what has changed since the last one, where that takes fewer bytes and the
+    # transport is gloo; engines and learner then hold a copy of the weights each
+    sparse: str = "off"
     lora: str = "merged"  # how adapters reach the engines; merged: weights with them added
     # Mean |rollout log-prob - learner log-prob| of a step; null: by model.dtype, rlvr.sync.gate.MISMATCH_WARN
     mismatch_warn: float | None = None

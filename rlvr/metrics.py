@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rlvr.data.curriculum import count_standings
 from rlvr.reward.verdict import Outcome
 from rlvr.stats.concentration import effective_ratio, gini, top_share
+from rlvr.sync.sent import Sent
 from rlvr.timing import PhaseClock
 from rlvr.types import Batch, Floats, RolloutBatch, StepStats
 
@@ -54,13 +55,15 @@ def step_metrics(
     version: int,
     busy_seconds: float,
     fresh: Batch | None = None,
+    sent: Sent | None = None,
 ) -> dict[str, float]:
     """All numbers of one training step whose batch was scored by weights `version`.
 
     `seconds/overhead` is the part of a synchronous step in which no actor worked (`busy_seconds`): grading,
     Ray, packing and bookkeeping. Rewards and accuracies are over the responses on which the verifier did not fail.
 
-    Log-probs of both sides are compared on `fresh`, which is the batch itself unless its tokens are too old.
+    Log-probs of both sides are compared on `fresh`, which is the batch itself unless its tokens are too old. `sent` is
+    what the push after it has sent.
 
     `seconds/generate` and `seconds/reward` were spent collecting the batch, within `seconds/rollout` in a
     synchronous run and beside the learner otherwise.
@@ -96,6 +99,8 @@ def step_metrics(
         "tokens/generated": float(rollout.generated_tokens),
         "mismatch/compared_tokens": float(compared_tokens(fresh, version).sum()),
     }
+    if sent is not None:
+        metrics |= sent.metrics()
     if stats.entropy_coef is not None:
         metrics["entropy/coef"] = stats.entropy_coef
     if mismatch is not None:

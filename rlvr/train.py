@@ -59,9 +59,9 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         with clock.phase("update"):
             stats = s.learner.step(batch, seed=seed, progress=progress)  # 8: loss and optimiser
         with clock.phase("push"):
-            s.push(step)  # 9: weights to the engines
+            sent = s.push(step)  # 9: weights to the engines
         s.source.trained(step)
-        metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh)
+        metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh, sent)
         metrics |= concentration_metrics(rollout, batch, gradient_norms(batch, cfg), s.mixture)
         s.tracker.step(step, metrics | source_metrics(rollout, s.mixture) | correction_metrics(batch, cfg))
         s.dump(step, groups, rollout.dropped)

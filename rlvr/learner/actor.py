@@ -51,6 +51,7 @@ from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.sync.client import TransferHandle
 from rlvr.sync.gloo import ParamInfo
 from rlvr.sync.sender import Sender
+from rlvr.sync.sent import Sent
 from rlvr.timing import Stopwatch
 from rlvr.types import Batch, Floats, Ints, StepStats
 
@@ -364,13 +365,13 @@ class Learner:
             self.cfg, engines, rank=self.rank, infos=self.parameter_infos(), device=self.spec.device
         )
 
-    def push_weights(self, version: int) -> float:
-        """Send the current weights to all engines and have them used as `version`; the seconds taken."""
+    def push_weights(self, version: int) -> tuple[Sent | None, float]:
+        """Have all engines use the current weights as `version`: what this rank has sent, and the seconds taken."""
         watch = Stopwatch()
         if self._sender is None:
             raise RuntimeError("push_weights before connect_engines")
-        self._sender.send(self.checkpoint_tensors, version)
-        return watch.seconds
+        sent = self._sender.send(self.checkpoint_tensors, version)
+        return sent, watch.seconds
 
     def states_to_host(self) -> None:
         """Move optimiser, gradients, master weights and base to host memory; on CPU it is one memory."""
@@ -434,6 +435,8 @@ class Learner:
             raise CheckpointError(f"loading its weights failed: {type(error).__name__}: {error}") from error
         if path is None:
             raise CheckpointError("DeepSpeed found no checkpoint to load")
+        if self._sender is not None:
+            self._sender.forget()
         self.update = state["update"]
         torch.set_rng_state(state["torch_rng"])
         if self._entropy.target is not None:

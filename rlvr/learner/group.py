@@ -13,6 +13,7 @@ from rlvr.learner.actor import Learner
 from rlvr.learner.scoring import merge_scores
 from rlvr.learner.spec import LearnerHandle, LearnerSpec
 from rlvr.sync.client import TransferHandle
+from rlvr.sync.sent import Sent
 from rlvr.types import Batch, StepStats
 
 R = TypeVar("R")
@@ -25,6 +26,7 @@ class LearnerGroup:
         self.cfg = cfg = spec.cfg
         self.turns: TurnTaking = Apart()
         self.pushed = 0  # version of the last push
+        self.sent: Sent | None = None  # what it sent to each worker of the engines
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
         world = spec.world_size
@@ -83,9 +85,9 @@ class LearnerGroup:
 
     def _send(self, version: int) -> None:
         refs = [h.push_weights.remote(version) for h in self.handles]
-        seconds = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
-        self.busy_seconds += max(seconds)
-        self.pushed = version
+        answers = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
+        self.busy_seconds += max(seconds for _, seconds in answers)
+        self.pushed, self.sent = version, answers[0][0]
 
     def states_to_host(self) -> None:
         """Move the ranks' states, all but the parameters, to host memory."""

@@ -8,6 +8,7 @@ from typing import Protocol
 from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.config import Config
+from rlvr.sync.sent import Sent
 from rlvr.types import Floats, Ints, StepStats
 
 
@@ -41,7 +42,7 @@ class LearnerHandle(Protocol):
     def connect_engines(self) -> RemoteMethod[None]: ...
 
     @property
-    def push_weights(self) -> RemoteMethod[float]: ...
+    def push_weights(self) -> RemoteMethod[tuple[Sent | None, float]]: ...
 
     @property
     def score(self) -> RemoteMethod[tuple[Ints, dict[str, Floats], float]]: ...

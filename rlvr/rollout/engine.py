@@ -265,6 +265,11 @@ class RolloutEngine:
         """Take memory for "weights" or "kv_cache" again; the weights come before the cache."""
         self._llm.wake_up(tags)
 
+    def held_copies(self) -> list[str | None]:
+        """Of which push each worker holds a copy that can be patched; None: of none."""
+        found: list[str | None] = self._llm.collective_rpc("held_copy")
+        return found
+
     # The four calls of vLLM's weight-transfer API, driven by the learner's rank 0.
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:

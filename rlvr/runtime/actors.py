@@ -29,7 +29,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.tracking import Tracker
-from rlvr.sync.sender import choose_backend
+from rlvr.sync.sender import choose_backend, sends_changes
 from rlvr.types import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def _say_how(cfg: Config, learner: LearnerGroup, device: str, say: Callable[[str
     """Which weight transfer and which kernel have been chosen, and why."""
     backend, reason = choose_backend(cfg, device)
     say(f"weights travel over {backend} ({reason}); signals: {', '.join(sorted(learner.signals))}")
+    if cfg.sync.sparse != "off" and not sends_changes(cfg, device):
+        say(f"sync.sparse={cfg.sync.sparse}: every push sends all weights, as {backend} has no other way yet")
     kernel, because = backend_in_use(cfg.learner.divergence_backend, device)
     say(f"divergence and log-probs are computed by {kernel} ({because})")
 

@@ -47,6 +47,7 @@ from rlvr.runtime.probe import probe
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole
 from rlvr.sync.gate import comparison_note, largest_mismatch
+from rlvr.sync.sent import Sent, push_note
 from rlvr.timing import Stopwatch
 from rlvr.types import Batch, Group, RolloutBatch
 from rlvr.validate import validate
@@ -99,11 +100,14 @@ class Session:
         """Seconds that actors have spent working so far; the rest of a synchronous step is overhead."""
         return self.engines.busy_seconds + self.learner.busy_seconds
 
-    def push(self, version: int) -> None:
-        """Bring the engines to the learner's weights, while nothing is generated."""
-        what = f"push of weight version {version}"
+    def push(self, version: int) -> Sent | None:
+        """Bring the engines to the learner's weights, while nothing is generated; what was sent."""
+        what, before = f"push of weight version {version}", self.learner.sent
         with self.source.paused(what), self.engines.exclusive(what):
             self.mender.push(version)
+        if note := push_note(before, self.learner.sent):
+            self.tracker.note(note)
+        return self.learner.sent
 
     def to_compare(self, batch: Batch, step: int) -> Batch:
         """The scored batch, or a probe where none of its tokens comes from the weights that scored it."""

@@ -28,6 +28,8 @@ def checksum(tensor: Tensor) -> Tensor:
     flat = tensor.detach().contiguous().view(-1).view(torch.uint8)
     if surplus := len(flat) % 4:
         flat = torch.cat([flat, flat.new_zeros(4 - surplus)])
+    elif flat.storage_offset() % 4:  # within a bucket, behind a parameter of odd length
+        flat = flat.clone()
     words = flat.view(torch.int32)
     chunk = _CHUNK if words.device.type == "cpu" else _CHUNK_ON_GPU
     odd = torch.arange(1, 2 * min(chunk, len(words)) + 1, 2, device=words.device)

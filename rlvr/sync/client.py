@@ -23,6 +23,9 @@ class TransferHandle(Protocol):
     def init_weight_transfer_engine(self) -> RemoteMethod[None]: ...
 
     @property
+    def held_copies(self) -> RemoteMethod[list[str | None]]: ...
+
+    @property
     def start_weight_update(self) -> RemoteMethod[None]: ...
 
     @property
@@ -61,6 +64,11 @@ class EngineClient:
                 info["rank_offset"] += number * self._tensor_parallel
             refs.append(engine.init_weight_transfer_engine.remote(info))
         self._wait(refs, "rendezvous")
+
+    def held_copies(self) -> set[str | None]:
+        """The names of the pushes of which the engines' workers hold a copy; None: one holds none."""
+        found = self._wait([e.held_copies.remote() for e in self._engines], "look for what they hold")
+        return {name for workers in found for name in workers}
 
     def start_weight_update(self) -> None:
         self._wait([e.start_weight_update.remote() for e in self._engines], "start")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import torch
@@ -58,6 +59,27 @@ def plan_buckets(params: Sequence[ParamInfo], bucket_bytes: int) -> list[list[Pa
     return buckets
 
 
+def as_announced(
+    tensors: Iterable[tuple[str, torch.Tensor]], params: Sequence[ParamInfo]
+) -> Iterator[tuple[ParamInfo, torch.Tensor]]:
+    """Each parameter with its tensor, which must come in this order.
+
+    Raises:
+        SyncError: a name or shape differs, or there are too few or too many tensors.
+    """
+    stream = iter(tensors)
+    for param in params:
+        name, tensor = next(stream, ("none", torch.empty(0)))
+        if (name, tuple(tensor.shape)) != (param.name, param.shape):
+            raise SyncError(
+                f"weight transfer: got parameter {name} {tuple(tensor.shape)} where {param.name} "
+                f"{param.shape} was announced"
+            )
+        yield param, tensor
+    if surplus := next(stream, None):
+        raise SyncError(f"weight transfer: got parameter {surplus[0]}, which was not announced")
+
+
 class GlooChannel:
     """A gloo group of its own, apart from the process's default group, with a deadline on every wait."""
 
@@ -103,20 +125,14 @@ class GlooChannel:
             SyncError: a name or shape differs from the plan, there are too few or too many tensors, or a
                 peer did not take part within the deadline.
         """
-        stream = iter(tensors)
+        pairs = as_announced(tensors, [param for bucket in plan for param in bucket])
         for bucket in plan:
-            parts = []
-            for param in bucket:
-                name, tensor = next(stream, ("none", torch.empty(0)))
-                if (name, tuple(tensor.shape)) != (param.name, param.shape):
-                    raise SyncError(
-                        f"weight transfer: got parameter {name} {tuple(tensor.shape)} where {param.name} "
-                        f"{param.shape} was announced"
-                    )
-                parts.append(tensor.detach().to("cpu", param.torch_dtype).reshape(-1))
+            parts = [
+                tensor.detach().to("cpu", param.torch_dtype).reshape(-1)
+                for param, tensor in islice(pairs, len(bucket))
+            ]
             self.broadcast(torch.cat(parts), bucket)
-        if surplus := next(stream, None):
-            raise SyncError(f"weight transfer: got parameter {surplus[0]}, which was not announced")
+        next(pairs, None)  # which there must not be
 
     def receive(self, plan: list[list[ParamInfo]]) -> Iterator[list[tuple[str, torch.Tensor]]]:
         """Yield each bucket's named tensors as they arrive."""

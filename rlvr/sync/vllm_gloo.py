@@ -5,7 +5,7 @@ vLLM ships NCCL and CUDA-IPC engines and no transport for CPU; this one is regis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vllm.distributed.weight_transfer.base import (
@@ -17,6 +17,7 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from rlvr.sync.gloo import GlooChannel, ParamInfo, plan_buckets
+from rlvr.sync.held import HeldCopy
 
 BACKEND = "rlvr_gloo"
 
@@ -40,6 +41,9 @@ class GlooUpdateInfo(WeightTransferUpdateInfo):
     names: list[str]
     dtypes: list[str]
     shapes: list[list[int]]
+    copy: str | None = None  # the push's name, if a copy of the weights is to be held; None: none
+    base: str | None = None  # whole tensors come; else what has changed since this push, in pieces ...
+    starts: list[int] = field(default_factory=list)  # ... which begin at these elements
 
 
 class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo]):
@@ -49,6 +53,10 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
     update_info_cls = GlooUpdateInfo
     _channel: GlooChannel | None = None
     _bucket_bytes = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.held = HeldCopy()
 
     def init_transfer_engine(self, init_info: GlooInitInfo) -> None:
         rank = init_info.rank_offset + self.parallel_config.rank
@@ -75,12 +83,18 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
                 update_info.names, update_info.dtypes, update_info.shapes, strict=True
             )
         ]
-        for bucket in self._channel.receive(plan_buckets(params, self._bucket_bytes)):
-            model.load_weights(iter(bucket))
+        buckets = self._channel.receive(plan_buckets(params, self._bucket_bytes))
+        if update_info.base is None:
+            self.held.load_whole(buckets, model.load_weights, update_info.copy)
+        else:
+            self.held.load_changes(
+                buckets, model.load_weights, update_info.copy, update_info.base, update_info.starts
+            )
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
         self._repack_tied_head()
+        self.held.in_use()
 
     def _forget_expert_kernels(self) -> None:
         # On CPU experts compute from weights that are packed when their kernel is set up, which a reload leaves out

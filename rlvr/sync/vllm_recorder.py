@@ -8,14 +8,21 @@ from typing import Any
 import torch
 
 from rlvr.sync.checksum import Checksums
+from rlvr.sync.held import HeldCopy
 
 WORKER_EXTENSION = "rlvr.sync.vllm_recorder.WeightRecorder"  # EngineArgs.worker_extension_cls
 
 
 class WeightRecorder:
-    """Two more calls of a worker."""
+    """Three more calls of a worker."""
 
     model_runner: Any
+    weight_transfer_engine: Any
+
+    def held_copy(self) -> str | None:
+        """The push of whose weights the worker holds a copy that can be patched."""
+        held: HeldCopy | None = getattr(self.weight_transfer_engine, "held", None)
+        return held.name if held else None
 
     def record_weights(self) -> None:
         """Note what the model loads until `recorded_weights`.

@@ -62,6 +62,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
+    "sync.sparse": ("off", "auto"),
     "sync.lora": ("merged",),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "tracking.wandb": ("offline", "online", "off"),

@@ -12,10 +12,12 @@ import numpy as np
 
 import rlvr.metrics
 import rlvr.runtime.tracking
+import rlvr.sync.sent
 from rlvr.config import Config, LossConfig
 from rlvr.learner.correction import LEVELS, correction_metrics
 from rlvr.metrics import concentration_metrics, curriculum_metrics, source_metrics
 from rlvr.reward.verdict import Outcome
+from rlvr.sync.sent import Sent
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from tests.helpers.pages import DOCS
 from tests.helpers.records import group, random_batch, rollout_of
@@ -54,7 +56,7 @@ def test_every_number_of_a_run_is_explained() -> None:
 
 def test_every_name_in_the_code_is_explained() -> None:
     page = names_on_the_page()
-    for module in (rlvr.metrics, rlvr.runtime.tracking):
+    for module in (rlvr.metrics, rlvr.runtime.tracking, rlvr.sync.sent):
         tree = ast.parse(Path(str(module.__file__)).read_text())
         keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
         plain = {key.value for key in keys if isinstance(key, ast.Constant)} - {"step", "kind"}
@@ -76,7 +78,7 @@ def test_nothing_is_explained_that_no_run_writes() -> None:
     written |= curriculum_metrics(
         replace(rollout_of([group("p", [0.0, 1.0])]), successes={"p": (1, 2)})
     ).keys()
-    written |= names_of_a_correction()
+    written |= names_of_a_correction() | Sent(1, changed=0.5).metrics().keys()
     batch, rollout = random_batch([2, 2], [3, 3]), rollout_of([group("p", [0.0, 1.0])])
     batch = replace(batch, token_weight=batch.signals.js_base)
     written |= concentration_metrics(rollout, batch, np.ones(6), ["test"]).keys()

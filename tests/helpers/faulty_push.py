@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
-from rlvr.sync.gloo import GlooChannel, plan_buckets
+from rlvr.sync.checksum import Checksums
+from rlvr.sync.gloo import GlooChannel
 from rlvr.sync.sender import CheckedSender, GlooSender, NamedTensors
+from rlvr.sync.sent import Sent
 
 
 def leave_out(sender: CheckedSender, name: str) -> None:
     """From now on the sender tells the engines of every parameter but this one, and sends only those."""
     inner: Any = sender._inner
     inner._infos = [info for info in inner._infos if info.name != name]
-    inner._plan = plan_buckets(inner._infos, 1 << 28)
 
-    def send(tensors: NamedTensors, version: int) -> None:
-        GlooSender.send(inner, lambda: (pair for pair in tensors() if pair[0] != name), version)
+    def send(tensors: NamedTensors, version: int) -> Sent:
+        return GlooSender.send(inner, lambda: (pair for pair in tensors() if pair[0] != name), version)
 
     inner.send = send
 
@@ -27,12 +28,12 @@ def leave_out(sender: CheckedSender, name: str) -> None:
 @contextmanager
 def one_parameter_left_out(sender: CheckedSender, name: str) -> Iterator[None]:
     inner: Any = sender._inner
-    infos, plan = inner._infos, inner._plan
+    infos = inner._infos
     leave_out(sender, name)
     try:
         yield
     finally:
-        inner._infos, inner._plan = infos, plan
+        inner._infos = infos
         del inner.send
 
 
@@ -64,3 +65,15 @@ def drop_loads(worker: Any, drop: bool) -> None:
         model.load_weights = lambda weights: {next(iter(dict(weights)))}
     else:
         del model.load_weights
+
+
+def lose_copy(worker: Any) -> None:
+    """Runs in a worker of vLLM: it no longer holds what it was sent."""
+    worker.weight_transfer_engine.held.name = None
+
+
+def copy_sums(worker: Any) -> dict[str, int]:
+    """Runs in a worker of vLLM: checksums of the copy of what it was sent."""
+    found = Checksums()
+    list(found.noting(iter(worker.weight_transfer_engine.held.tensors.items())))
+    return found.numbers()

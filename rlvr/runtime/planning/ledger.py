@@ -14,9 +14,11 @@ from rlvr.config import Config
 from rlvr.learner.model import WORKSPACE_MB
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, trained_parameters
+from rlvr.sync.sender import sends_changes
 from rlvr.validate.batch import batch_plan
 
 BYTES = {"float32": 4, "bfloat16": 2}
+COPY = "copy of the last push"
 LIBRARIES = 2e9  # CUDA, NCCL and cuBLAS of a process on a GPU: an estimate
 # On CPU, measured with one and two threads: the libraries of a process, without what depends on the model.
 ENGINE_PROCESS, LEARNER_PROCESS = 0.72e9, 0.46e9
@@ -131,6 +133,8 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
         *passing(cfg, shape, micro_batch_tokens(cfg)),
         ("libraries (estimate)", LIBRARIES) if on_gpus(cfg) else ("process", LEARNER_PROCESS),
     ]
+    if not on_gpus(cfg) and sends_changes(cfg, "cpu"):
+        parts.append((COPY, BYTES[cfg.model.dtype] * shape.parameters))
     return Ledger(f"learner rank ({cfg.learner.workers})", tuple(parts))
 
 
@@ -156,6 +160,8 @@ def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
             ("weights of a push (estimate)", weights + min(weights, float(cfg.sync.bucket_mb << 20))),
             ("process", ENGINE_PROCESS),
         ]
+        if sends_changes(cfg, "cpu"):  # every rank gets, and holds, all of it
+            parts.append((COPY, size * shape.parameters))
     ranks = cfg.rollout.engines * cfg.rollout.tensor_parallel
     return Ledger(f"engine rank ({ranks})", tuple(parts))
 
@@ -192,10 +198,12 @@ def host_states(cfg: Config, policy: float, base: float, trained: float | None =
     """Bytes of host memory that one learner rank and its engine hold on top of their processes, on GPUs.
 
     Offloaded optimiser states and the sum of the gradients; where GPUs are shared, all that the learner puts away while
-    the engine generates, and at sleep level 1 the engine's weights while the learner works.
+    the engine generates, and at sleep level 1 the engine's weights while the learner works. With sparse pushes, the
+    copies of the last one.
     """
     if not on_gpus(cfg):
         return 0.0
+    copies = 1 + cfg.rollout.tensor_parallel if sends_changes(cfg, "cuda") else 0
     held = states(cfg, policy, base, trained)
     size = (
         held.optimiser + 4 * (policy if trained is None else trained) / _ranks_from(cfg, 2)
@@ -205,7 +213,7 @@ def host_states(cfg: Config, policy: float, base: float, trained: float | None =
     if cfg.cluster.colocate:
         asleep = BYTES[cfg.model.dtype] * policy if cfg.cluster.sleep_level == 1 else 0.0
         size = held.total + asleep
-    return size
+    return size + copies * BYTES[cfg.model.dtype] * policy
 
 
 def largest_sequence(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> int:

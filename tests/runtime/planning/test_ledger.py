@@ -106,6 +106,24 @@ def test_the_cache_takes_what_the_weights_leave():
     assert parts["weights"] + parts["KV cache"] == pytest.approx(0.85 * H100.memory - 2e9)
 
 
+def test_sparse_pushes_take_a_copy_of_the_weights_on_each_side():
+    n = SEVEN.parameters
+
+    def grown(cfg: Config) -> list[float]:
+        """By how much they make each process larger, and the host memory beside GPUs."""
+        off = [ledger.total for ledger in ledgers(cfg, SEVEN, H100, base=True)]
+        host = host_states(cfg, n, n)
+        cfg.sync.sparse = "auto"
+        on = [ledger.total for ledger in ledgers(cfg, SEVEN, H100, base=True)]
+        return [b - a for a, b in zip([*off, host], [*on, host_states(cfg, n, n)], strict=True)]
+
+    assert grown(Config(recipe="test")) == [4 * n, 4 * n, 0]
+    assert grown(on_gpus(3, 8)) == [0, 0, 0]  # over NCCL everything is sent
+    over_gloo = on_gpus(3, 8)
+    over_gloo.sync.backend, over_gloo.rollout.tensor_parallel = "gloo", 4
+    assert grown(over_gloo) == [0, 0, (1 + 4) * 2 * n]
+
+
 def test_what_does_not_fit_and_what_comes_too_late_is_said():
     cfg = on_gpus(0, 1)
     cfg.rollout.engines = 1
