@@ -6,11 +6,15 @@ response. Both use the built-in model as base, a copy of it after a few supervis
 and the same random numbers, and write the same responses. They alternate within one invocation; one JSON line
 per measurement, the last with medians and ratios. With --actors N the same jobs also go to N Ray actors of
 one thread each; their ratio to the decoder in this process says how decoding scales, start-up left out.
+
+With --model FOLDER --tokens 64 another question on that model and a copy with disturbed weights: what writing with
+both costs, rule by rule, against two plain decoders with a cache, one a model, that write as many tokens alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import statistics
@@ -21,7 +25,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
@@ -46,8 +50,14 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=16, help="responses that the loops write one at a time")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--actors", type=int, default=1, help="more than 1: also measure so many Ray actors")
+    parser.add_argument("--model", help="folder: against two plain decoders of this model and a copy of it")
+    parser.add_argument("--tokens", type=int, default=64, help="of every response, with --model")
+    parser.add_argument("--rules", default="js,random,entropy,kl,dlogp_lowered", help="with --model")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.model:
+        against_plain_decoders(arguments)
+        return
     tokenizer = load_tokenizer("builtin")
     base, policy = build_models(tokenizer)
     sampling = MixedSampling(1.0, 1.0, None, 64, (tokenizer.eos_token_id,), seed=1)
@@ -100,6 +110,72 @@ def main() -> None:
     print(json.dumps({"median_tokens_per_second": medians, "median_ratio": ratios, **vars(arguments)}))
 
 
+@torch.inference_mode()
+def against_plain_decoders(arguments: argparse.Namespace) -> None:
+    """Seconds of each rule over the seconds of two plain decoders, all with the same number of tokens."""
+    tokenizer = load_tokenizer(arguments.model)
+    base = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval()
+    policy = copy.deepcopy(base)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in policy.parameters():
+        parameter += 0.02 * parameter.std() * torch.randn(parameter.shape, generator=generator)
+    sampling = MixedSampling(1.0, 1.0, None, arguments.tokens, (), seed=1)  # nothing ends a response early
+    jobs = [
+        ResponseJob(problem.id, k, tuple(tokenizer(f"What is {problem.question}").input_ids), 0.1)
+        for problem in held_out(arguments.problems)
+        for k in range(arguments.samples)
+    ]
+    ways: dict[str, Callable[[], object]] = {
+        rule: lambda rule=rule: MixedDecoder(base, policy, sampling, arguments.batch).run(jobs, rule)
+        for rule in arguments.rules.split(",")
+    }
+    ways["two_plain_decoders"] = lambda: [
+        plain_decoder(model, jobs, arguments.tokens, arguments.batch) for model in (base, policy)
+    ]
+    plain_decoder(base, jobs[: arguments.batch], 4, arguments.batch)  # warm-up
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(arguments.repeats):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+            print(json.dumps({"way": name, "repeat": repeat, "seconds": seconds[name][-1]}), flush=True)
+    plain = seconds["two_plain_decoders"]
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(values, plain, strict=True))
+        for name, values in seconds.items()
+    }
+    tokens = len(jobs) * arguments.tokens
+    rates = {name: tokens / statistics.median(values) for name, values in seconds.items()}
+    print(json.dumps({"seconds_over_two_plain": ratios, "tokens_per_second": rates, **vars(arguments)}))
+
+
+def plain_decoder(model, jobs: list[ResponseJob], tokens: int, batch: int) -> None:
+    """One model alone with its cache, batches in turn, prompts padded on the left, drawn by torch's multinomial."""
+    for start in range(0, len(jobs), batch):
+        ids, mask = padded(jobs[start : start + batch])
+        cache, inputs = DynamicCache(), ids
+        for _ in range(tokens):
+            positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+            logits = model(
+                input_ids=inputs,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            inputs = torch.multinomial(torch.softmax(logits, -1), 1)
+            mask = torch.cat([mask, torch.ones_like(inputs)], 1)
+
+
+def padded(part: list[ResponseJob]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts padded on the left, and their mask."""
+    width = max(len(job.prompt_ids) for job in part)
+    ids = torch.tensor([[0] * (width - len(job.prompt_ids)) + list(job.prompt_ids) for job in part])
+    mask = torch.tensor([[0] * (width - len(job.prompt_ids)) + [1] * len(job.prompt_ids) for job in part])
+    return ids, mask
+
+
 def open_actors(policy, tokenizer, sampling: MixedSampling, arguments: argparse.Namespace) -> DecodePool:
     """Actors with the built-in base and this policy."""
     with tempfile.TemporaryDirectory() as folder:
@@ -133,9 +209,8 @@ def plain_loops(base, policy, jobs: list[ResponseJob], how: MixedSampling, batch
     written = []
     for start in range(0, len(jobs), batch):
         part = jobs[start : start + batch]
-        width = max(len(job.prompt_ids) for job in part)
-        ids = torch.tensor([[0] * (width - len(job.prompt_ids)) + list(job.prompt_ids) for job in part])
-        mask = torch.tensor([[0] * (width - len(job.prompt_ids)) + [1] * len(job.prompt_ids) for job in part])
+        ids, mask = padded(part)
+        width = ids.shape[1]
         keys = np.asarray([sample_key(how.seed, job.problem_id, job.sample) for job in part], dtype=np.uint64)
         alive = torch.ones(len(part), dtype=torch.bool)
         lengths = torch.zeros(len(part), dtype=torch.int64)

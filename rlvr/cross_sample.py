@@ -7,7 +7,10 @@ divergence of the two is above a threshold; the controls switch as many tokens a
 primary's entropy is high, or at the start. See rlvr/analysis/cross/config.py for every key.
 
 A list may be written without brackets: rules=js,random budgets=0.02,0.05 data=aime24,own:problems.jsonl
-Writes budgets.csv, cross_sampling.json and every response; started again, it skips what is finished.
+rules=all budget_of=effective compares all rules where each changes as many tokens.
+
+Writes budgets.csv, pairs.csv, rules.md, cross_sampling.json, every response, the raw rows as parquet, and a figure
+for each direction where matplotlib is installed; started again, it skips what is finished.
 """
 
 from __future__ import annotations
@@ -15,12 +18,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import MixedSampling
-from rlvr.analysis.cross.experiment import Experiment, describe, planned
+from rlvr.analysis.cross.experiment import Experiment, describe, out_of_reach, planned, within_reach
 from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
+from rlvr.analysis.cross.raw import write_raw
 from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
@@ -30,7 +36,11 @@ from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.store import versions_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
+from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
+from rlvr.reporting.figures.canvas import render
+from rlvr.reporting.figures.cross import cross_figures
+from rlvr.reporting.sources import read_cross
 from rlvr.reward.pool import GraderPool, open_grader_pool
 from rlvr.rollout.stop import Ends
 
@@ -49,13 +59,14 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
 
 def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
-    keys = planned(cfg)
-    finished = [part for key in keys if (part := store.read(key.name)) is not None]
+    asked = planned(cfg)
+    finished = [part for key in asked if (part := store.read(key.name)) is not None]
     for part in finished:
         print(f"{describe(part)} [kept]")
     versions = versions_of("rlvr", "torch", "transformers", "ray", "math-verify")
+    keys = within_reach(asked, finished)
     if len(finished) == len(keys):
-        return _summarise(store, finished, cfg, versions)
+        return _conclude(store, finished, cfg, inputs, versions)
     require_verifiers(inputs.reward, [prompt.problem.rules for prompt in inputs.prompts])
     with (
         _open_pool(cfg, inputs) as pool,
@@ -64,9 +75,43 @@ def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     ):
         experiment = Experiment(cfg, inputs, store, pool, graders, progress.done)
         for parts in experiment.run(keys):
-            rows = _summarise(store, parts, cfg, versions)
-    print(f"{len(rows)} budgets in {inputs.output}/budgets.csv, responses in {inputs.output}/samples")
+            store.write_summary(parts, budget_rows(parts), asdict(cfg), versions)
+    return _conclude(store, parts, cfg, inputs, versions)
+
+
+def _conclude(
+    store: Store, parts: Sequence[Part], cfg: CrossSampleConfig, inputs: CrossInputs, versions: dict[str, str]
+) -> list[BudgetRow]:
+    """Write everything that is computed from the finished parts.
+
+    Raises:
+        ConfigError: none of the budgets can be met.
+    """
+    rows = budget_rows(parts)
+    store.write_summary(parts, rows, asdict(cfg), versions)
+    left_out = out_of_reach(planned(cfg), parts)
+    if not rows:
+        raise ConfigError("\n".join(left_out))
+    for line in left_out:
+        print(line)
+    write_raw(store, parts, lambda token: str(inputs.tokenizer.decode([token])))
+    print(
+        f"{len(rows)} budgets in {inputs.output}/budgets.csv, every pair of rules in {inputs.output}/rules.md"
+    )
+    print(f"responses in {inputs.output}/samples, a row of each in {inputs.output}/responses.parquet")
+    _draw(inputs.output)
     return rows
+
+
+def _draw(folder: Path) -> None:
+    """The figures, where they can be drawn: everything else is on disk by now."""
+    if find_spec("matplotlib") is None:
+        print("no figure: it is drawn with matplotlib, which is not installed (pip install matplotlib)")
+        return
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    drawn = [render(figure, figures).name for figure in cross_figures(read_cross(folder))]
+    print(f"figures in {figures}: {', '.join(f'{name}.svg' for name in drawn)}, also as PNG and CSV")
 
 
 def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
@@ -128,14 +173,6 @@ def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:
         workers=cfg.grading_workers,
         save_folder=inputs.output,
     )
-
-
-def _summarise(
-    store: Store, parts: Sequence[Part], cfg: CrossSampleConfig, versions: dict[str, str]
-) -> list[BudgetRow]:
-    rows = budget_rows(parts)
-    store.write_summary(parts, rows, asdict(cfg), versions)
-    return rows
 
 
 main = command_entry(LINE, cross_sample, expand_arguments)

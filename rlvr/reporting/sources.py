@@ -65,7 +65,7 @@ def read_run(path: Path) -> ReportedRun:
         config=config.read_text() if config.is_file() else "",
         summary=read_json(summary) if summary.is_file() else None,
         analysis=None if analysed is None else LoadedAnalysis(analysed),
-        cross=None if crossed is None else _cross(crossed),
+        cross=None if crossed is None else read_cross(crossed),
     )
     if not (run.train or run.evals or run.analysis or run.cross):
         raise ConfigError(
@@ -80,7 +80,12 @@ def _place_of(name: str, folder: Path) -> Path | None:
     return next((place for place in (folder / name, folder) if (place / f"{name}.json").is_file()), None)
 
 
-def _cross(folder: Path) -> Cross:
+def read_cross(folder: Path) -> Cross:
+    """What cross-sampling left in its folder.
+
+    Raises:
+        DataError: a file of it is missing or damaged.
+    """
     keys = ("config", "versions", "endpoints", "counts")
     content = read_result(folder / "cross_sampling.json", "format", 1, keys)
     return Cross(folder, content, read_csv(folder / "budgets.csv", BUDGET_COLUMNS))

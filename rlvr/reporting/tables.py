@@ -12,8 +12,10 @@ from typing import Any
 from markupsafe import Markup, escape
 from omegaconf import OmegaConf
 
+from rlvr.analysis.cross.raw import CLASS_COLUMNS
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.analysis.tables import TextTable, known, text_table, where
+from rlvr.analysis.shift.classes import CLASSES
+from rlvr.analysis.tables import TextTable, known, read_csv, text_table, where
 from rlvr.reporting.sources import Cross, ReportedRun
 from rlvr.stats.student import p_text
 
@@ -178,6 +180,32 @@ def budget_table(cross: Cross) -> TextTable:
         ("p: no switches", lambda r: _p(r["p_primary_holm"])),
         ("p: JS rule", lambda r: _p(r["p_js_holm"])),
     )
+
+
+def switch_class_table(cross: Cross) -> TextTable | None:
+    """Effective switches by class of the token taken; None for results from before they were classed."""
+    file = cross.folder / "classes.csv"
+    if not file.is_file():
+        return None
+    rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for row in read_csv(file, CLASS_COLUMNS).to_pylist():
+        rows.setdefault((row["direction"], row["rule"], row["level"]), {})[row["token_class"]] = row
+    return text_table(
+        "Where the effective switches fall: share of them by class of the token taken (its text alone decides), with "
+        "95 % interval, bootstrapped over problems.",
+        rows.items(),
+        ("direction", lambda r: r[0][0]),
+        ("rule", lambda r: r[0][1]),
+        ("budget", lambda r: r[0][2]),
+        ("switches", lambda r: f"{sum(one['effective'] for one in r[1].values()):,}"),
+        *((name, lambda r, name=name: _class_cell(r[1][name])) for name in CLASSES),
+    )
+
+
+def _class_cell(row: Mapping[str, Any]) -> str:
+    if math.isnan(row["share_of_effective"]):
+        return ""
+    return f"{share(row['share_of_effective'])} ({_range(row, 'share_of_effective', '{:.1%}')})"
 
 
 def _p(value: float) -> str:

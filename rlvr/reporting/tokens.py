@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlvr.analysis.loaded import LoadedAnalysis
+from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.errors import DataError
 from rlvr.runtime.dumps import known_number
 
@@ -29,7 +30,8 @@ RESPONSE_FIELDS = (
 )  # fmt: skip
 
 
-SPANS = "version_spans"  # where several weight versions sampled a response; analyses from before have no such column
+SPANS = "version_spans"  # where several weight versions sampled a response
+OPTIONAL = (SPANS, "data")  # columns that analyses from before do not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class TokenPages:
                     "run": run,
                     "number": number,
                     **{name: known_number(entry[name]) for name in RESPONSE_FIELDS},
-                    **({SPANS: entry[SPANS]} if entry.get(SPANS) else {}),
+                    **{name: entry[name] for name in OPTIONAL if entry.get(name)},
                     "mean_js": _compact(score.mean_js),
                     "max_js": _compact(score.max_js),
                     "moved": score.moved,
@@ -155,6 +157,8 @@ class TokenPages:
             "edges": list(edges),
             "fields": self.fields,
             "texts": list(self.texts),
+            "classes": CLASSES,
+            "text_classes": [CLASSES.index(class_of(text)) for text in self.texts],
             "checkpoints": list(self.checkpoints),
             "responses": self.responses,
             "pairs": self.pairs,
@@ -184,8 +188,9 @@ def _rows(
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
     path = analysis.folder / "responses.parquet"
-    spans = [SPANS] * (SPANS in pq.read_schema(path).names)
-    about = _read(path, ["response", *RESPONSE_FIELDS, *spans], numbers)
+    there = pq.read_schema(path).names
+    optional = [name for name in OPTIONAL if name in there]
+    about = _read(path, ["response", *RESPONSE_FIELDS, *optional], numbers)
     entries = {row["response"]: row for row in about.to_pylist()}
     for file in _token_files(analysis):
         table = _read(file, ["response", "position", *fields], numbers)

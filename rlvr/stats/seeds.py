@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlvr.stats.student import t_quantile, two_sided
+from rlvr.stats.student import LEVEL, detectable_by, t_quantile, two_sided
 
-LEVEL = 0.05  # of every test, intervals are 95 %
-POWER = 0.8  # with which a difference counts as detectable
 ROUNDING = 1e-12  # differences of accuracies below this are none
 
 
@@ -85,4 +83,4 @@ def detectable_difference(spread: float, seeds: int) -> float | None:
     """
     if seeds < 2 or spread < ROUNDING:
         return None
-    return (t_quantile(1 - LEVEL / 2, seeds - 1) + t_quantile(POWER, seeds - 1)) * spread / math.sqrt(seeds)
+    return detectable_by(spread / math.sqrt(seeds), seeds - 1)

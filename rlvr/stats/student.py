@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
+LEVEL = 0.05  # of every test, intervals are 95 %
+POWER = 0.8  # with which a difference counts as detectable
 RESOLUTION = 1e-4  # below it, a p-value of few clusters rests on tails that nobody has seen
 
 
@@ -38,6 +40,11 @@ def t_quantile(p: float, df: int) -> float:
 def two_sided(t: float, df: int) -> float:
     """Return the two-sided p-value of a t statistic."""
     return 2 * (1 - t_cdf(abs(t), df))
+
+
+def detectable_by(error: float, df: int) -> float:
+    """Return the difference that a t-test with this standard error finds with 80 % power."""
+    return (t_quantile(1 - LEVEL / 2, df) + t_quantile(POWER, df)) * error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

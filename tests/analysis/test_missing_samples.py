@@ -224,7 +224,7 @@ def test_cross_sampling_grades_alike(tmp_path: Path, capsys: pytest.CaptureFixtu
     tokenizer = SimpleNamespace(batch_decode=lambda ids, skip_special_tokens: [str(row[0]) for row in ids])
     none = np.zeros(0, dtype=np.int64)
     written = [
-        Mixed(p.id, i, np.asarray([i]), none, none, np.zeros(1, dtype=np.float32), False)
+        Mixed(p.id, i, np.asarray([i]), none, none, np.zeros(1, dtype=np.float32), False, none > 0)
         for p in prompts
         for i in range(3)
     ]

@@ -9,7 +9,17 @@ PROBLEMS, SAMPLES = 12, 4
 
 
 def part(
-    direction, rule, right, *, budget=None, eps=None, target=None, threshold=None, switches=0, effective=0
+    direction,
+    rule,
+    right,
+    *,
+    budget=None,
+    eps=None,
+    target=None,
+    threshold=None,
+    switches=0,
+    effective=0,
+    **more,
 ):
     """A part in which the first `right` samples of every problem, more or less one, are correct."""
     wanted = np.clip(right + np.arange(PROBLEMS) % 3 - 1, 0, SAMPLES)
@@ -34,6 +44,7 @@ def part(
         switches=switches,
         effective=effective,
         graded=graded,
+        **more,
     )
 
 

@@ -136,6 +136,7 @@ def _response(number: int, part: int, trajectory: str, i: int, rng: np.random.Ge
         "problem_id": f"p{i // SAMPLES}",
         "sample_id": f"p{i // SAMPLES}/{i % SAMPLES}",
         "source": "made up",
+        "data": ("sums", "words")[i % 2],
         "question": QUESTION,
         "answer": "yes",
         "text": "".join(TEXTS[k] for k in ids),

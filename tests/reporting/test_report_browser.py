@@ -24,7 +24,7 @@ addEventListener("load", () => {
   const texts = () => [...document.querySelectorAll(".pair")].map((pair) => pair.innerText);
   const select = document.querySelector(".controls select"), before = texts();
   const shown = document.getElementById("panel").innerText;
-  first.parentNode.dispatchEvent(new KeyboardEvent("keydown", { key: "End" }));
+  first.closest(".response").dispatchEvent(new KeyboardEvent("keydown", { key: "End" }));
   const arrived = document.querySelector(".response .v");
   arrived.click();
   const version = document.getElementById("panel").innerText;

@@ -214,7 +214,7 @@ def test_package_files_are_in_the_package():
 
     folder = Path(rlvr.reporting.__file__).parent / "templates"
     names = {"base.html", "parts.html", "run.html", "sweep.html", "view.html"}
-    names |= {"style.css", "page.js", "share.js", "tokens.js", "view.js"}
+    names |= {"style.css", "page.js", "share.js", "response.js", "filters.js", "tokens.js", "view.js"}
     assert {p.name for p in folder.iterdir()} == names
 
 

@@ -38,14 +38,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 def test_an_address_opens_at_its_token(page: Chromium) -> None:
     shown = "!document.getElementById('panel').hidden && document.querySelector('.t.on')"
-    assert page.run(f"({shown}).parentNode.dataset.response") == "3"
+    assert page.run(f"({shown}).closest('.response').dataset.response") == "3"
     assert page.run("document.querySelector('.t.on').dataset.i") == "0"
     other = page.run(
         "JSON.parse(document.getElementById('token-data').textContent).responses.findIndex((r) => r.tokens > 2)"
     )
     page.run(f"location.hash = '#token={other}.2'")
     page.wait(
-        f"document.querySelector('.t.on')?.dataset.i === '2' && ({shown}).parentNode.dataset.response === '{other}'"
+        f"document.querySelector('.t.on')?.dataset.i === '2'"
+        f" && ({shown}).closest('.response').dataset.response === '{other}'"
     )
     assert page.run("document.querySelector('#panel h4 a').getAttribute('href')") == f"#token={other}.2"
 

@@ -1,7 +1,8 @@
-"""Find the threshold with which a rule switches a given share of the tokens.
+"""Find the threshold with which a rule switches a given share of the tokens, or changes a given share of them.
 
 The share cannot be read off the primary model's own responses: a switch changes everything after it. So the
 pilot problems are written again with each candidate, and the threshold is corrected until the share is met.
+Where rules are compared at equal effective budgets, the experiment's own responses are corrected alike.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, ResponseJob
-from rlvr.analysis.cross.records import Calibration
+from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, Mixed, ResponseJob
+from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, SWITCHED, Calibration
 
 TOLERANCE = 0.03  # relative error of the pilot's share at which a threshold is accepted
+SETTLING_ROUNDS = 4  # corrections by the experiment's own responses, at most
 SAME_VALUE = 1e-4  # relative difference up to which two values count as one: well above fp32 rounding
 
 Decode = Callable[[Sequence[ResponseJob]], list[Mixed]]
@@ -46,6 +48,8 @@ class _Search:
 
     target: float
     candidate: float
+    of: str  # what counts: switched or effective
+    tolerance: float = TOLERANCE
     low: float = -np.inf  # switches too much
     high: float = np.inf  # switches too little
     best: Calibration | None = None
@@ -53,40 +57,57 @@ class _Search:
 
     @property
     def done(self) -> bool:
-        return self.best is not None and abs(self.best.share - self.target) <= TOLERANCE * self.target
+        return self.best is not None and abs(self.best.share - self.target) <= self.tolerance * self.target
 
-    def learn(self, written: Sequence[Mixed]) -> None:
-        """Judge the candidate by the responses written with it, and choose the next."""
-        values = np.concatenate([response.values for response in written])
-        share = float(np.mean(values > self.candidate))
+    def learn(self, written: Sequence[Mixed]) -> bool:
+        """Judge the candidate by the responses written with it, and choose the next; is it the best so far?"""
+        values, counted = _values(written, self.of)
+        share = float(np.mean(counted & (values > self.candidate)))
         self.rounds += 1
         tried = Calibration(self.target, self.candidate, share, len(values), self.rounds)
-        if self.best is None or abs(share - self.target) < abs(self.best.share - self.target):
+        better = self.best is None or abs(share - self.target) < abs(self.best.share - self.target)
+        if self.best is None or better:
             self.best = tried
         self.best = replace(self.best, rounds=self.rounds)
         if share > self.target:
             self.low = max(self.low, self.candidate)
         else:
             self.high = min(self.high, self.candidate)
-        self.candidate = threshold_for(values, self.target)
+        self.candidate = _first(values, counted, self.target)
         if not self.low < self.candidate < self.high:
             bounds = [bound for bound in (self.low, self.high) if np.isfinite(bound)]
-            self.candidate = float(np.mean(bounds))
+            self.candidate = float(np.mean(bounds)) if bounds else self.candidate
+        return better
+
+
+def _values(written: Sequence[Mixed], of: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The rule's values at all tokens, and at which of them a switch would count."""
+    values = np.concatenate([response.values for response in written])
+    if of == EFFECTIVE:
+        return values, np.concatenate([response.differs for response in written])
+    return values, np.ones(len(values), dtype=np.bool_)
+
+
+def _first(values: NDArray[np.float64], counted: NDArray[np.bool_], target: float) -> float:
+    """The threshold that the wanted share of all tokens exceeds and counts at."""
+    if not counted.any():
+        return PURE_INTERVENING
+    return threshold_for(values[counted], target * len(values) / int(counted.sum()))
 
 
 def calibrate(
-    decode: Decode, pilot: Sequence[ResponseJob], targets: Sequence[float], rounds: int
+    decode: Decode, pilot: Sequence[ResponseJob], targets: Sequence[float], rounds: int, of: str = SWITCHED
 ) -> list[Calibration]:
     """Return one calibration for each target share, in order.
 
     The first candidates are quantiles of the values along the primary model's own responses. Each round writes
     the pilot with the candidates of all open targets together, and takes the quantile of the values along
     those mixed responses as the next candidate, kept within the bracket of what is known to be too low and
-    too high. The best candidate tried wins; `rounds` = 0 trusts the first candidate after one check.
+    too high. The best candidate tried wins; `rounds` = 0 trusts the first candidate after one check. `of` says
+    what counts: every switch, or those alone that are effective.
     """
     pure = decode([replace(job, threshold=PURE_PRIMARY) for job in pilot])
-    values = np.concatenate([response.values for response in pure])
-    searches = [_Search(target, threshold_for(values, target)) for target in targets]
+    searches = [_Search(target, _first(*_values(pure, of), target), of) for target in targets]
     for _ in range(rounds + 1):
         open_ = [search for search in searches if not search.done]
         if not open_:
@@ -95,3 +116,21 @@ def calibrate(
         for place, search in enumerate(open_):
             search.learn(written[place * len(pilot) : (place + 1) * len(pilot)])
     return [search.best for search in searches if search.best is not None]
+
+
+def settle(
+    decode: Decode, jobs: Sequence[ResponseJob], pilot: Calibration, of: str
+) -> tuple[Calibration, list[Mixed]]:
+    """Write the jobs with the pilot's threshold, and again with a corrected one while their share misses the target.
+
+    Returns the best calibration tried, whose share and tokens are those of the responses returned with it. It looks
+    at shares alone, never at verdicts.
+    """
+    search = _Search(pilot.target, pilot.threshold, of, EFFECTIVE_TOLERANCE)
+    best: list[Mixed] = []
+    while not search.done and search.rounds <= SETTLING_ROUNDS:
+        written = decode([replace(job, threshold=search.candidate) for job in jobs])
+        if search.learn(written):
+            best = written
+    assert search.best is not None
+    return replace(search.best, rounds=pilot.rounds + search.rounds), best

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from rlvr.analysis.cross.records import EFFECTIVE, SWITCHED
 from rlvr.analysis.cross.rules import RULES
 from rlvr.errors import ConfigError
 from rlvr.validate.ranges import not_among, out_of_range
@@ -15,6 +16,7 @@ AT_LEAST_ONE = (
     "samples", "max_tokens", "max_prompt_tokens", "pilot_problems", "pilot_samples", "batch", "actors", "threads",
     "grading_workers",
 )  # fmt: skip
+ALL = "all"  # in place of the names of rules
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -33,9 +35,13 @@ class CrossSampleConfig:
     template: str | None = None  # prompt template; null: that of the run
     max_prompt_tokens: int | None = None  # longer prompts are refused; null: as in the run
     direction: str = "both"  # forward (policy switches into base) | reverse (base into policy) | both
-    # switch rules: js | random | entropy | earliest
+    # switch rules: js | random | entropy | entropy_other | kl | kl_other | dlogp_lowered | dlogp_raised |
+    # dlogp_changed | dlogp_favoured | earliest; all: every one of them
     rules: list[str] = field(default_factory=lambda: ["js", "random", "entropy", "earliest"])
     budgets: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1])  # target shares of tokens
+    # what a budget counts: switched (tokens that the intervening model samples) | effective (those of them at which
+    # the primary would have sampled another token)
+    budget_of: str = SWITCHED
     thresholds: list[float] = field(
         default_factory=list
     )  # of the JS rule, nats; replaces budgets if not empty
@@ -58,16 +64,22 @@ class CrossSampleConfig:
     grading_workers: int = 1  # processes that grade
 
 
+def chosen_rules(cfg: CrossSampleConfig) -> list[str]:
+    """The rules to run; the JS rule first, because controls may match what it achieved."""
+    return sorted(RULES if cfg.rules == [ALL] else cfg.rules, key=lambda rule: rule != "js")
+
+
 def check(cfg: CrossSampleConfig) -> None:
     """Refuse values that cannot work.
 
     Raises ConfigError with every problem found, one a line.
     """
-    choices = {"direction": DIRECTIONS, "dtype": DTYPES}
+    choices = {"direction": DIRECTIONS, "dtype": DTYPES, "budget_of": (SWITCHED, EFFECTIVE)}
     found = out_of_range(
         cfg, choices, AT_LEAST | dict.fromkeys(AT_LEAST_ONE, 1), shares=("top_p", "js_top_p")
     )
-    found += not_among(("rules", rule, tuple(RULES)) for rule in cfg.rules)
+    if cfg.rules != [ALL]:
+        found += not_among(("rules", rule, (*RULES, ALL)) for rule in cfg.rules)
     if not 0 < cfg.temperature < math.inf:
         found.append(
             f"temperature={cfg.temperature:g}: must be positive and finite (greedy decoding: use 0.01)"
@@ -98,7 +110,9 @@ def _selection(cfg: CrossSampleConfig) -> list[str]:
         found.append(f"rules=[]: nothing to run; name some of {', '.join(RULES)}")
     if not cfg.budgets and not cfg.thresholds:
         found.append("budgets=[]: nothing to run; give budgets such as budgets=0.02,0.05, or thresholds")
-    if cfg.thresholds and "js" not in cfg.rules:
+    if ALL in cfg.rules and len(cfg.rules) > 1:
+        found.append(f"rules={cfg.rules}: all are every rule; name it alone, or name the others")
+    if cfg.thresholds and "js" not in chosen_rules(cfg):
         found.append(
             f"thresholds={cfg.thresholds}: they belong to the JS rule, whose achieved share the controls match; "
             "add js to rules, or give budgets"

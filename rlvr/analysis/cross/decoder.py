@@ -60,6 +60,7 @@ class Mixed:
     effective: NDArray[np.int64]  # of those, where the primary would have sampled another token
     values: NDArray[np.float64]  # [t] the rule's value at every position
     truncated: bool  # came to max_tokens before anything ended it
+    differs: NDArray[np.bool_]  # [t] where the two models draw different tokens, switched or not
 
 
 class MixedDecoder:
@@ -109,15 +110,14 @@ class MixedDecoder:
         primary, *others = (model.step(tokens, positions) for model in self._models)
         intervening = others[0].to(primary.device) if others else primary
         keys, index = rows.key[:n], rows.count[:n]
-        at = Positions(primary, intervening, keys, index, how.temperature, how.js_top_p)
-        value = RULES[rule].value(at)
         uniform = torch.from_numpy(uniforms(keys, index, Stream.TOKEN)).to(primary.device)
+        drawn_from = primary, intervening
         if how.ends.min_tokens:
             early = torch.from_numpy(index < how.ends.min_tokens).to(primary.device)
-            primary, intervening = (self._without_ends(x, early) for x in (primary, intervening))
-        own = sample_tokens(primary, uniform, how.temperature, how.top_p)
-        other = sample_tokens(intervening, uniform, how.temperature, how.top_p)
-        rows.append(own, other, value)
+            drawn_from = self._without_ends(primary, early), self._without_ends(intervening, early)
+        own, other = (sample_tokens(logits, uniform, how.temperature, how.top_p) for logits in drawn_from)
+        at = Positions(primary, intervening, keys, index, how.temperature, how.js_top_p, own, other)
+        rows.append(own, other, RULES[rule].value(at))
 
     def _without_ends(self, logits: Tensor, early: Tensor) -> Tensor:
         """[n, V] logits with which the `early` rows cannot end; what is recorded of them are the rule's values."""
@@ -139,7 +139,7 @@ class _Rows:
         self.count = np.zeros(batch, dtype=np.int64)  # response tokens written
         self.tokens = np.zeros((batch, max_tokens), dtype=np.int64)
         self.switched = np.zeros((batch, max_tokens), dtype=np.bool_)
-        self.effective = np.zeros((batch, max_tokens), dtype=np.bool_)
+        self.differs = np.zeros((batch, max_tokens), dtype=np.bool_)
         self.values = np.zeros((batch, max_tokens))
         self._stopped = np.zeros(0, dtype=np.bool_)  # [n] rows whose last token ends the response
 
@@ -163,7 +163,7 @@ class _Rows:
         self.last[:n] = np.where(switched, other_ids, own_ids)
         self.tokens[at] = self.last[:n]
         self.switched[at] = switched
-        self.effective[at] = switched & (own_ids != other_ids)
+        self.differs[at] = own_ids != other_ids
         self.count[:n] += 1
         self.position[:n] += 1
 
@@ -186,9 +186,10 @@ class _Rows:
             sample=job.sample,
             token_ids=self.tokens[row, :count].copy(),
             switched=np.flatnonzero(self.switched[row, :count]),
-            effective=np.flatnonzero(self.effective[row, :count]),
+            effective=np.flatnonzero(self.switched[row, :count] & self.differs[row, :count]),
             values=self.values[row, :count].copy(),
             truncated=not bool(self._stopped[row]),
+            differs=self.differs[row, :count].copy(),
         )
 
     def remove(self, ended: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -197,7 +198,7 @@ class _Rows:
         target = np.flatnonzero(ended[:left])
         source = left + np.flatnonzero(~ended[left:])
         per_row = (self.job, self.key, self.threshold, self.last, self.position, self.count)
-        for column in (*per_row, self.tokens, self.switched, self.effective, self.values):
+        for column in (*per_row, self.tokens, self.switched, self.differs, self.values):
             column[target] = column[source]
         self.n = left
         return source, target

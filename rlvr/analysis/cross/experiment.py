@@ -1,4 +1,4 @@
-"""The order of an experiment: endpoints, then per direction the JS rule and the controls that match it."""
+"""The order of an experiment: endpoints, then per direction the JS rule and the others at as many tokens."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.cross.calibrate import calibrate
-from rlvr.analysis.cross.config import CrossSampleConfig
+from rlvr.analysis.cross.calibrate import calibrate, settle
+from rlvr.analysis.cross.config import CrossSampleConfig, chosen_rules
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, ResponseJob
 from rlvr.analysis.cross.inputs import CrossInputs
-from rlvr.analysis.cross.records import Calibration, Part, PartKey
-from rlvr.analysis.cross.rules import RULES
+from rlvr.analysis.cross.records import EFFECTIVE, Calibration, Part, PartKey
+from rlvr.analysis.cross.rules import RULES, WITHOUT_MODELS
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool
 from rlvr.analysis.evaluation import result_of, written_samples
@@ -25,6 +25,7 @@ from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.types import Group, Prompt, Sample
 
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
+INTERVENING = {"forward": "policy", "reverse": "base"}
 
 
 def planned(cfg: CrossSampleConfig) -> list[PartKey]:
@@ -33,13 +34,53 @@ def planned(cfg: CrossSampleConfig) -> list[PartKey]:
     The JS rule comes first in each direction: the controls match the share that it achieved.
     """
     directions = ("forward", "reverse") if cfg.direction == "both" else (cfg.direction,)
-    rules = sorted(cfg.rules, key=lambda rule: rule != "js")
     if cfg.thresholds:
         levels: list[tuple[float | None, float | None]] = [(None, eps) for eps in cfg.thresholds]
     else:
         levels = [(budget, None) for budget in cfg.budgets]
     endpoints = [PartKey("endpoint", end) for end in ENDPOINTS]
-    return endpoints + [PartKey(d, rule, *level) for d in directions for rule in rules for level in levels]
+    return endpoints + [
+        PartKey(direction, rule, *level, cfg.budget_of)
+        for direction in directions
+        for rule in chosen_rules(cfg)
+        for level in levels
+    ]
+
+
+def within_reach(keys: Sequence[PartKey], endpoints: Sequence[Part]) -> list[PartKey]:
+    """The keys without effective budgets above what switching everywhere changes, which no rule can meet.
+
+    That is known once the endpoint is finished in which the intervening model writes alone.
+    """
+    reach = {part.rule: part.reach for part in endpoints if part.direction == "endpoint"}
+
+    def met(key: PartKey) -> bool:
+        if key.direction == "endpoint" or key.budget is None or key.budget_of != EFFECTIVE:
+            return True
+        most = reach.get(INTERVENING[key.direction])
+        return most is None or key.budget <= most
+
+    return [key for key in keys if met(key)]
+
+
+def out_of_reach(keys: Sequence[PartKey], parts: Sequence[Part]) -> list[str]:
+    """A line for each direction with the effective budgets that were left out, and what would do."""
+    kept = set(within_reach(keys, parts))
+    left: dict[str, list[float]] = {}
+    for key in keys:
+        if (
+            key not in kept
+            and key.budget is not None
+            and key.budget not in left.setdefault(key.direction, [])
+        ):
+            left[key.direction].append(key.budget)
+    most = {part.rule: part.reach for part in parts if part.direction == "endpoint"}
+    return [
+        f"budgets={','.join(f'{budget:g}' for budget in budgets)} {direction}: left out, no rule can meet them. The "
+        f"models sample different tokens at {most[INTERVENING[direction]]:.2%} of the "
+        f"{INTERVENING[direction]}'s tokens, and so much changes where every token is switched; name smaller budgets."
+        for direction, budgets in left.items()
+    ]
 
 
 class Experiment:
@@ -68,9 +109,11 @@ class Experiment:
             if direction == "endpoint":
                 parts.append(self.endpoint(rule))
                 continue
-            found = self._of_rule(list(own), achieved)
+            found = self._of_rule(within_reach(list(own), parts), achieved)
             if rule == "js":
-                achieved |= {(direction, part.level): part.share for part in found}
+                # Effective budgets are met by every rule alike, none follows what another happened to change.
+                followed = [part for part in found if part.budget is None or part.budget_of != EFFECTIVE]
+                achieved |= {(direction, part.level): part.measured for part in followed}
             parts += found
             yield list(parts)
 
@@ -92,9 +135,16 @@ class Experiment:
             if part is None
         }
         for key, (threshold, calibration) in self._thresholds(targets).items():
-            written = self._pool.decode(key.direction, key.rule, _at(self._jobs, threshold))
+            if calibration is not None and key.budget_of == EFFECTIVE:
+                calibration, written = settle(self._decode(key), self._jobs, calibration, EFFECTIVE)
+                threshold = calibration.threshold
+            else:
+                written = self._decode(key)(_at(self._jobs, threshold))
             found[key] = self._finish(key, targets[key], threshold, calibration, written)
         return [part for part in found.values() if part is not None]
+
+    def _decode(self, key: PartKey) -> Callable[[Sequence[ResponseJob]], list[Mixed]]:
+        return lambda jobs: self._pool.decode(key.direction, key.rule, jobs)
 
     def _thresholds(
         self, targets: Mapping[PartKey, float | None]
@@ -106,17 +156,18 @@ class Experiment:
             if target is None:
                 assert key.eps is not None
                 known[key] = (key.eps, None)
-            elif key.rule == "random":
+            elif key.rule == "random" and key.budget_of != EFFECTIVE:
                 known[key] = (1.0 - target, None)  # exact without a pilot
             else:
                 wanted[key] = target
         if wanted:
             first = next(iter(wanted))
             found = calibrate(
-                lambda jobs: self._pool.decode(first.direction, first.rule, jobs),
+                self._decode(first),
                 self._pilot,
                 list(wanted.values()),
                 self._cfg.pilot_rounds,
+                first.budget_of,
             )
             known |= {key: (c.threshold, c) for key, c in zip(wanted, found, strict=True)}
         return {key: known[key] for key in targets}
@@ -140,11 +191,12 @@ class Experiment:
             tokens=int(graded.lengths.sum()),
             switches=sum(len(response.switched) for response in written),
             effective=sum(len(response.effective) for response in written),
+            differing=sum(int(response.differs.sum()) for response in written),
             graded=graded,
         )
         samples = ((group.prompt, sample) for group in groups for sample in group.samples)
         rows = [_row(*of, response) for of, response in zip(samples, written, strict=True)]
-        if key.rule in ("js", "entropy"):
+        if key.direction != "endpoint" and key.rule not in WITHOUT_MODELS:
             for row, response in zip(rows, written, strict=True):  # as exact as fp32
                 row["scores"] = [float(f"{value:.9g}") for value in response.values]
         self._store.write_part(part, rows)
@@ -183,9 +235,10 @@ def describe(part: Part) -> str:
         return f"{part.rule + ' alone':32}{figures}"
     rule = RULES[part.rule]
     asked = "" if part.target is None else f" of {part.target:.2%} asked"
+    of_effective, of_switched = (asked, "") if part.budget_of == EFFECTIVE else ("", asked)
     return (
-        f"{part.direction + ' ' + part.rule:18}{rule.setting(part.threshold):8.4f}      {figures}; switched "
-        f"{part.share:.2%}{asked}, effective {part.effective / part.tokens:.2%} ({rule.unit})"
+        f"{part.direction + ' ' + part.rule:23}{rule.setting(part.threshold):9.4f} {figures}; switched "
+        f"{part.share:.2%}{of_switched}, effective {part.effective / part.tokens:.2%}{of_effective} ({rule.unit})"
     )
 
 

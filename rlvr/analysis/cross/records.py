@@ -17,6 +17,10 @@ from rlvr.stats.student import holm
 
 TESTS = ("p_primary", "p_intervening", "p_js")
 DIGITS = 10  # significant ones of the numbers in budgets.csv
+# What a budget counts, as a share of all tokens: every token that the intervening model samples, or only those at
+# which the primary would have sampled another token with the same random number.
+SWITCHED, EFFECTIVE = "switched", "effective"
+EFFECTIVE_TOLERANCE = 0.05  # relative error up to which the effective share of a part meets its budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,9 @@ class Calibration:
 
     target: float  # share of tokens
     threshold: float
-    share: float  # of the pilot's tokens that were switched
-    tokens: int  # of the pilot
-    rounds: int  # pilots written with thresholds of this target
+    share: float  # of the pilot's tokens that were switched, or effectively so; of the part's own where it settled
+    tokens: int  # of the same responses
+    rounds: int  # sets of responses written with thresholds of this target
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,13 @@ class PartKey:
     rule: str  # a name in RULES; of an endpoint: base | policy
     budget: float | None = None  # share of tokens asked for; None: a threshold was given, or an endpoint
     eps: float | None = None  # the JS threshold given instead of a budget, also of the controls that match it
+    budget_of: str = SWITCHED  # what the budget counts
 
     @property
     def level(self) -> str:
         """The name of the budget, or of the given threshold."""
-        return f"eps{self.eps:g}" if self.budget is None else f"{self.budget:g}"
+        level = f"eps{self.eps:g}" if self.budget is None else f"{self.budget:g}"
+        return f"effective-{level}" if self.budget_of == EFFECTIVE else level
 
     @property
     def name(self) -> str:
@@ -62,10 +68,22 @@ class Part(PartKey):
     switches: int
     effective: int  # switches at which the primary would have sampled another token
     graded: EvalResult  # [P, n]
+    # Tokens at which the two models draw different ones, switched or not; None in parts of before it was counted.
+    differing: int | None = None
 
     @property
     def share(self) -> float:
         return self.switches / self.tokens
+
+    @property
+    def measured(self) -> float:
+        """What its budget counts, as a share of all tokens."""
+        return (self.effective if self.budget_of == EFFECTIVE else self.switches) / self.tokens
+
+    @property
+    def reach(self) -> float | None:
+        """Of an endpoint: the share of tokens that change where every token is switched; None if it was not counted."""
+        return None if self.differing is None else self.differing / self.tokens
 
     def figures(self) -> dict[str, Any]:
         """Accuracy with its interval, and lengths, as endpoints and budgets have them."""
@@ -86,7 +104,9 @@ class BudgetRow:
 
     direction: str  # forward: policy switches into base; reverse: base into policy
     rule: str
-    level: str  # the budget asked for, or eps<threshold>: rows of one direction and level belong together
+    # The budget asked for, or eps<threshold>; effective-... where it counts effective switches. Rows of one direction
+    # and level belong together.
+    level: str
     target_share: float | None  # what the calibration aimed at; empty where the threshold was given
     threshold: float  # js, entropy: nats; random: probability of a switch; earliest: positions
     problems: int

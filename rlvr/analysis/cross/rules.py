@@ -1,13 +1,15 @@
 """Switch rules: each gives every position a value, and the intervening model samples where value > threshold.
 
 To add a rule, write its value and add it to `RULES`. With one form for all of them, one calibration finds the
-threshold of any rule for any budget.
+threshold of any rule for any budget. The rules named dlogp_ look at what the models are about to draw: with the
+log-ratio d(y) = log p_intervening(y) - log p_primary(y), signed, of a drawn token y (arXiv 2603.22117; forward it is
+policy less base, reverse the other way round).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from rlvr.analysis.cross.noise import Keys, Stream, uniforms
 from rlvr.divergence import dist_stats
+
+LARGEST = 1e30  # in place of infinity, where one model gives a token no mass: thresholds lie between values
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Positions:
     index: NDArray[np.int64]  # [n] position in the response, from 0
     temperature: float
     js_top_p: float | None  # nucleus of the JS rule; None: exact over the vocabulary
+    own: Tensor  # [n] the token that the primary draws
+    other: Tensor  # [n] the token that the intervening model draws, with the same random number
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Rule:
     value: Callable[[Positions], Tensor]  # [n] float64
     setting: Callable[[float], float]  # threshold -> the number reported
     unit: str  # of the reported number
+    label: str  # in a figure; {primary} and {intervening} are the models
 
 
 def js_value(at: Positions) -> Tensor:
@@ -60,6 +67,60 @@ def entropy_value(at: Positions) -> Tensor:
     return stats.entropy_p.double()
 
 
+def other_entropy_value(at: Positions) -> Tensor:
+    """The entropy of the intervening model, in nats."""
+    return entropy_value(replace(at, primary=at.intervening))
+
+
+def kl_value(at: Positions) -> Tensor:
+    """KL(primary || intervening) in nats, at the sampling temperature, exact over the vocabulary."""
+    stats = dist_stats(
+        at.primary, at.intervening, want=("kl_pq",), temperature=at.temperature, validate=False
+    )
+    assert stats.kl_pq is not None
+    return stats.kl_pq.double().clamp(max=LARGEST)
+
+
+def other_kl_value(at: Positions) -> Tensor:
+    """KL(intervening || primary) in nats."""
+    return kl_value(replace(at, primary=at.intervening, intervening=at.primary))
+
+
+def log_ratio(at: Positions, tokens: Tensor) -> Tensor:
+    """d of the tokens [n], in nats at the sampling temperature."""
+    stats = dist_stats(
+        at.primary,
+        at.intervening,
+        tokens,
+        want=("logp_p", "logp_q"),
+        temperature=at.temperature,
+        validate=False,
+    )
+    assert stats.logp_p is not None
+    assert stats.logp_q is not None
+    return (stats.logp_q.double() - stats.logp_p.double()).clamp(-LARGEST, LARGEST)
+
+
+def lowered_value(at: Positions) -> Tensor:
+    """-d of the primary's token: where the intervening model finds it less likely."""
+    return -log_ratio(at, at.own)
+
+
+def raised_value(at: Positions) -> Tensor:
+    """d of the primary's token: where the intervening model finds it more likely. The control of the sign."""
+    return log_ratio(at, at.own)
+
+
+def changed_value(at: Positions) -> Tensor:
+    """|d| of the primary's token: the size without the sign."""
+    return log_ratio(at, at.own).abs()
+
+
+def favoured_value(at: Positions) -> Tensor:
+    """d of the intervening model's token: where that model finds its own token more likely than the primary does."""
+    return log_ratio(at, at.other)
+
+
 def random_value(at: Positions) -> Tensor:
     """A uniform number: above the threshold 1 - r with probability r, at every position alike."""
     return torch.from_numpy(uniforms(at.keys, at.index, Stream.SWITCH)).to(at.primary.device)
@@ -74,9 +135,21 @@ def earliest_value(at: Positions) -> Tensor:
     return torch.from_numpy(-(at.index + once)).to(at.primary.device)
 
 
+def _nats(value: Callable[[Positions], Tensor], label: str) -> Rule:
+    return Rule(value, lambda threshold: threshold, "nats", label)
+
+
 RULES: dict[str, Rule] = {
-    "js": Rule(js_value, lambda threshold: threshold, "nats"),
-    "random": Rule(random_value, lambda threshold: 1.0 - threshold, "probability of a switch"),
-    "entropy": Rule(entropy_value, lambda threshold: threshold, "nats"),
-    "earliest": Rule(earliest_value, lambda threshold: -threshold, "positions"),
+    "js": _nats(js_value, "JS"),
+    "random": Rule(random_value, lambda threshold: 1.0 - threshold, "probability of a switch", "random"),
+    "entropy": _nats(entropy_value, "entropy, {primary}"),
+    "earliest": Rule(earliest_value, lambda threshold: -threshold, "positions", "earliest"),
+    "entropy_other": _nats(other_entropy_value, "entropy, {intervening}"),
+    "kl": _nats(kl_value, "KL({primary}, {intervening})"),
+    "kl_other": _nats(other_kl_value, "KL({intervening}, {primary})"),
+    "dlogp_lowered": _nats(lowered_value, "token lowered"),
+    "dlogp_raised": _nats(raised_value, "token raised"),
+    "dlogp_changed": _nats(changed_value, "token changed"),
+    "dlogp_favoured": _nats(favoured_value, "token favoured"),
 }
+WITHOUT_MODELS = ("random", "earliest")  # their values say nothing of the models

@@ -2,6 +2,7 @@
 
 <output>/cross_sampling.json    settings, versions, endpoints, calibrations, counts
          budgets.csv            one row per direction, rule and budget
+         pairs.csv, rules.md    every rule against every other at the same budget; both tables to read
          samples/<part>.jsonl   every response with its switched positions
          parts/<part>.json      what the figures are computed from
          settings.json          what the responses depend on; other settings need another folder
@@ -16,6 +17,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from rlvr.analysis.cross.pairs import pair_rows, pairs_as_csv, rules_page
 from rlvr.analysis.cross.records import BudgetRow, Calibration, Part, rows_as_csv
 from rlvr.analysis.evaluation import result_from_json, samples_as_json
 from rlvr.analysis.store import claim, reading, write_rows, write_text
@@ -23,6 +25,10 @@ from rlvr.analysis.store import claim, reading, write_rows, write_text
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
 SUMMARY = "cross_sampling.json"
 BUDGETS = "budgets.csv"
+LATER = (
+    "budget_of",
+    "differing",
+)  # fields that earlier parts do not have; their defaults are right for those
 OWN_FIELDS = tuple(f.name for f in fields(Part) if f.name != "graded")
 
 
@@ -48,14 +54,18 @@ class Store:
             content = json.loads(file.read_text())
             if content["fingerprint"] != self.fingerprint:
                 return None
-            own = {field: content[field] for field in OWN_FIELDS}
+            own = {field: content[field] for field in OWN_FIELDS if field in content or field not in LATER}
             calibration = None if own["calibration"] is None else Calibration(**own["calibration"])
             graded = result_from_json(content["name"], content)
             return Part(**own | {"calibration": calibration}, graded=graded)
 
+    def samples_file(self, name: str) -> Path:
+        """Where the responses of a part are."""
+        return self.folder / "samples" / f"{name}.jsonl"
+
     def write_part(self, part: Part, samples: Sequence[dict[str, Any]]) -> None:
         """Keep a finished part: first its responses, then the figures that make it count as finished."""
-        write_rows(self.folder / "samples" / f"{part.name}.jsonl", samples)
+        write_rows(self.samples_file(part.name), samples)
         calibration = None if part.calibration is None else asdict(part.calibration)
         own = {field: getattr(part, field) for field in OWN_FIELDS} | {"calibration": calibration}
         content = {"fingerprint": self.fingerprint, "name": part.name, **own, **samples_as_json(part.graded)}
@@ -68,7 +78,7 @@ class Store:
         config: dict[str, Any],
         versions: dict[str, str],
     ) -> None:
-        """Write budgets.csv and cross_sampling.json for the parts finished so far."""
+        """Write the summary and the tables of the parts finished so far."""
         ends = {part.rule: part.figures() for part in parts if part.direction == "endpoint"}
         content = {
             "format": FORMAT,
@@ -89,5 +99,8 @@ class Store:
             },
             "parts": [part.name for part in parts],
         }
+        pairs = pair_rows(parts)
         write_text(self.folder / BUDGETS, rows_as_csv(rows))
+        write_text(self.folder / "pairs.csv", pairs_as_csv(pairs))
+        write_text(self.folder / "rules.md", rules_page(rows, pairs))
         write_text(self.folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -156,6 +156,7 @@ class _Counter:
                 "problem_id": str(row["problem_id"]),
                 "sample_id": str(row.get("sample_id", number)),
                 "source": row["_file"],
+                "data": row.get("source"),
                 "text": text,
                 "reward": float(row["reward"]),
                 "correct": _correct(row),

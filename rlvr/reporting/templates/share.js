@@ -93,7 +93,10 @@
       const button = make("button", "", kind);
       button.type = "button";
       button.setAttribute("aria-label", `Save this response as ${kind}`);
-      button.addEventListener("click", action);
+      button.addEventListener("click", () => {
+        body.fill();
+        action();
+      });
       return button;
     }));
   };

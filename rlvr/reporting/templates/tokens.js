@@ -4,22 +4,10 @@
   if (!data) return;
   const PER_PAGE = 8;
   const at = Object.fromEntries(data.fields.map((name, i) => [name, i]));
-  const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Zs}]/u;
-  const KINDS = { " ": "sp", "\n": "nl", "\t": "tab" };
   const several = new Set(data.responses.map((r) => r.run)).size > 1;
 
-  // Spaces and line ends are shown by style, so that a selection copies the text as it is.
-  function visible(text) {
-    if (!text) return [make("span", "code", "empty")];
-    return [...text].map((c) => {
-      if (KINDS[c]) return make("span", KINDS[c], c);
-      if (UNSEEN.test(c)) return make("span", "code", `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
-      return c;
-    });
-  }
-
   const level = (js) => data.edges.filter((edge) => js >= edge).length;
-  const text = (index) => data.texts[index];
+  const text = (index) => data.texts[index], visible = window.visible;
   const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(1) : p >= 0.001 ? (100 * p).toFixed(2) : p > 0 ? "<0.1" : "0") + " %";
   const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 
@@ -29,42 +17,16 @@
 
   const lead = (pair) => data.responses[pair.lead];
   const partner = (pair) => (pair.partner === null ? null : data.responses[pair.partner]);
-  const own = (key) => (pair) => lead(pair)[key] ?? -Infinity;
-  const either = (key) => (pair) => Math.max(lead(pair)[key], partner(pair)?.[key] ?? 0);
-  const order = (value, sign) => (a, b) => sign * (value(a) - value(b)) || a.lead - b.lead;
-  const SORTS = {
-    "divergence: largest mean": order(either("mean_js"), -1),
-    "divergence: largest at one token": order(either("max_js"), -1),
-    "divergence: most moved tokens": order(either("moved"), -1),
-    "divergence: smallest mean": order(either("mean_js"), 1),
-    "reward of the policy: highest": order(own("reward"), -1),
-    "reward of the policy: lowest": order(own("reward"), 1),
-    "length: longest first": order(either("tokens"), -1),
-  };
-  const FILTERS = {
-    "all": () => true,
-    "the most divergent": (pair) => pair.why === "divergent",
-    "the random draw": (pair) => pair.why === "random",
-    "policy right": (pair) => lead(pair).correct === true,
-    "policy wrong": (pair) => lead(pair).correct === false,
-    "one right, one wrong": (pair) => partner(pair) !== null && partner(pair).correct !== lead(pair).correct,
-  };
 
   function control(label, node) {
     return make("label", "", label, node);
   }
 
-  function choice(options) {
-    return make("select", "", ...Object.keys(options).map((name) => make("option", "", name)));
-  }
-
-  const sort = choice(SORTS), filter = choice(FILTERS), search = make("input", "");
-  search.type = "search";
-  search.placeholder = "question or response";
+  const filters = window.tokenFilters(data, at, (response, i) => jsOf(response, i), () => { page = 0; show(); });
   const count = make("output", ""), list = make("div", "");
   const before = make("button", "", "Previous"), after = make("button", "", "Next"), where = make("span", "");
   byId("pages").append(
-    make("div", "controls", control("Sort by", sort), control("Show", filter), control("Find", search), count),
+    make("div", "controls", ...filters.controls.map(([label, node]) => control(label, node)), count),
     list,
     make("div", "pager", before, after, where),
   );
@@ -80,8 +42,8 @@
       now = labels[slider.value];
       slider.setAttribute("aria-valuetext", now);
       at_step.textContent = now;
-      for (const node of list.querySelectorAll(".t[data-i]")) shade(node, data.responses[node.parentNode.dataset.response]);
-      if (active) open(active, data.responses[active.parentNode.dataset.response], false);
+      for (const box of list.querySelectorAll(".response")) box.shade();
+      if (active) open(active, responseOf(active), false);
     });
     at_step.textContent = now;
     byId("pages").querySelector(".controls").append(control("Checkpoint", slider), at_step);
@@ -89,21 +51,15 @@
 
   function shade(node, response) {
     const i = Number(node.dataset.i), js = jsOf(response, i);
-    node.className = `t l${level(js)}${js > response.moved_above ? " m" : ""}${arrived(response, i) ? " v" : ""}${node === active ? " on" : ""}`;
+    const dim = filters.narrow() && !filters.meant(response, i);
+    node.className = `t l${level(js)}${js > response.moved_above ? " m" : ""}${arrived(response, i) ? " v" : ""}${dim ? " dim" : ""}${node === active ? " on" : ""}`;
   }
 
-  function chosen() {
-    const wanted = search.value.toLowerCase();
-    const holds = (r) => r !== null && [r.question, r.text, r.problem_id].some((s) => (s ?? "").toLowerCase().includes(wanted));
-    return data.pairs
-      .filter(FILTERS[filter.value])
-      .filter((pair) => !wanted || holds(lead(pair)) || holds(partner(pair)))
-      .sort(SORTS[sort.value]);
-  }
+  const responseOf = (node) => data.responses[node.closest(".response").dataset.response];
 
   function show() {
     close();
-    const pairs = chosen(), pages = Math.max(1, Math.ceil(pairs.length / PER_PAGE));
+    const pairs = filters.pairs(), pages = Math.max(1, Math.ceil(pairs.length / PER_PAGE));
     page = Math.min(page, pages - 1);
     list.replaceChildren(...pairs.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(card));
     count.textContent = `${pairs.length} of ${data.pairs.length}`;
@@ -135,23 +91,19 @@
     const facts = [`reward ${fixed(response.reward, 2)}`, `mean JS ${fixed(response.mean_js, 3)}`,
       `${response.moved} of ${response.tokens} tokens moved`];
     if (response.version_spans) facts.push(`weight versions ${response.version_spans.map(([number]) => number).join(", ")}`);
-    const body = make("div", "response", ...response.shown.map((token, i) => {
-      const node = make("span", "", ...visible(text(token[at.token])));
-      node.dataset.i = i;
-      shade(node, response);
-      return node;
-    }));
+    const texts = response.shown.map((token) => text(token[at.token]));
+    const body = window.responseBox(texts, (node) => shade(node, response), (node) => node === active);
     const missing = response.tokens - response.shown.length;
     if (missing > 0) body.append(make("span", "cut", ` … ${missing} more tokens are not in this file`));
     body.dataset.response = data.responses.indexOf(response);
     body.tabIndex = 0;
     body.setAttribute("role", "group");
-    body.setAttribute("aria-label", `Response of the ${response.trajectory}, ${response.tokens} tokens. Left and right: next token. Up and down: next moved token.`);
+    body.setAttribute("aria-label", `Response of the ${response.trajectory}, ${response.tokens} tokens. Left and right: next token. Up and down: next moved token, or the next of those chosen.`);
     listen(body, response);
     return make("section", `side ${response.trajectory}`,
       make("h4", "", make("b", "", response.trajectory === "base" ? "Base" : "Policy"),
         make("span", "verdict", verdict), ...facts.map((f) => make("span", "", f)),
-        window.shareBar(body, response.shown.map((token) => text(token[at.token])), `response-${response.number}`)), body);
+        window.shareBar(body, texts, `response-${response.number}`)), body);
   }
 
   // ---- the panel ----
@@ -192,14 +144,13 @@
     const [, number, position] = /^#token=(\d+)\.(\d+)$/.exec(location.hash) ?? [];
     const response = data.responses[number];
     if (!response) return;
-    search.value = "";
-    filter.value = "all";
-    const place = chosen().findIndex((pair) => lead(pair) === response || partner(pair) === response);
+    filters.clear();
+    const place = filters.pairs().findIndex((pair) => lead(pair) === response || partner(pair) === response);
     if (place < 0) return;
     page = Math.floor(place / PER_PAGE);
     show();
-    const node = list.querySelector(`.response[data-response="${number}"] .t[data-i="${position}"]`);
-    if (!node) return;
+    if (position >= response.shown.length) return;
+    const node = list.querySelector(`.response[data-response="${number}"]`).token(Number(position));
     node.scrollIntoView({ block: "center" });
     pinned = true;
     open(node, response, true);
@@ -258,7 +209,7 @@
       open(node, response, false);
     });
     body.addEventListener("keydown", (event) => {
-      const next = step(body, event.key);
+      const next = step(body, response, event.key);
       if (!next) return;
       event.preventDefault();
       pinned = true;
@@ -268,16 +219,17 @@
     });
   }
 
-  function step(body, key) {
-    const tokens = [...body.querySelectorAll(".t[data-i]")];
-    const now = active && body.contains(active) ? tokens.indexOf(active) : -1;
-    if (key === "ArrowRight") return tokens[Math.min(now + 1, tokens.length - 1)];
-    if (key === "ArrowLeft") return tokens[Math.max(now - 1, 0)];
-    if (key === "Home") return tokens[0];
-    if (key === "End") return tokens[tokens.length - 1];
-    if (key === "ArrowDown") return tokens.find((node, i) => i > now && node.classList.contains("m")) ?? tokens[Math.max(now, 0)];
-    if (key === "ArrowUp") return tokens.findLast((node, i) => i < now && node.classList.contains("m")) ?? tokens[Math.max(now, 0)];
-    return null;
+  // The token that a key leads to; null for another key.
+  function step(body, response, key) {
+    const last = response.shown.length - 1, now = active && body.contains(active) ? Number(active.dataset.i) : -1;
+    const wanted = filters.narrow() ? filters.meant : (r, i) => jsOf(r, i) > r.moved_above;
+    const seek = (sign) => {
+      for (let i = now + sign; i >= 0 && i <= last; i += sign) if (wanted(response, i)) return i;
+      return Math.max(now, 0);
+    };
+    const to = { ArrowRight: () => Math.min(now + 1, last), ArrowLeft: () => Math.max(now - 1, 0), Home: () => 0, End: () => last,
+      ArrowDown: () => seek(1), ArrowUp: () => seek(-1) }[key];
+    return to ? body.token(to()) : null;
   }
 
   addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
@@ -285,8 +237,6 @@
   document.addEventListener("click", (event) => {
     if (active && !event.target.closest("#panel, .response")) close();
   });
-  for (const node of [sort, filter]) node.addEventListener("change", () => { page = 0; show(); });
-  search.addEventListener("input", () => { page = 0; show(); });
   before.addEventListener("click", () => turn(-1));
   after.addEventListener("click", () => turn(1));
   addEventListener("hashchange", follow);

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.analysis.cross.calibrate import TOLERANCE, calibrate, threshold_for
+from rlvr.analysis.cross.calibrate import TOLERANCE, calibrate, settle, threshold_for
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, MixedDecoder
+from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE
 from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model
 
 
@@ -46,6 +47,27 @@ def test_the_pilot_reaches_the_budget(rule, direction):
     assert found[0].threshold > found[1].threshold
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "direction"), [("js", "forward"), ("random", "reverse")])
+def test_rules_change_as_many_tokens_as_asked(rule, direction):
+    """The pilot is small; the responses themselves correct its threshold until their own share is met."""
+    pair = (base_model(), policy_model())
+    decoder = MixedDecoder(*(pair if direction == "forward" else pair[::-1]), SAMPLING, 128)
+
+    def decode(todo):
+        return decoder.run(todo, rule)
+
+    target = 0.01
+    (pilot,) = calibrate(decode, jobs(12, 2, PURE_PRIMARY), [target], 2, EFFECTIVE)
+    found, written = settle(decode, jobs(48, 4, PURE_PRIMARY), pilot, EFFECTIVE)
+    tokens = sum(len(response.token_ids) for response in written)
+    changed = sum(len(response.effective) for response in written)
+    assert changed == round(found.share * tokens)
+    assert changed / tokens == pytest.approx(target, rel=EFFECTIVE_TOLERANCE)
+    again = decoder.run(jobs(48, 4, found.threshold), rule)
+    assert [r.token_ids.tolist() for r in again] == [r.token_ids.tolist() for r in written]
+
+
 def test_a_share_that_jumps_is_met_as_nearly_as_it_can_be():
     """Scores that shift with the threshold itself: the search ends and keeps the best candidate."""
     rng = np.random.default_rng(0)
@@ -56,7 +78,7 @@ def test_a_share_that_jumps_is_met_as_nearly_as_it_can_be():
         tried.append(threshold)
         scores = rng.uniform(0, 1, 1000) ** (0.5 if threshold < 0.5 else 2.0)
         empty = np.zeros(0, dtype=np.int64)
-        return [Mixed("p", 0, np.zeros(1000, np.int64), empty, empty, scores, False)]
+        return [Mixed("p", 0, np.zeros(1000, np.int64), empty, empty, scores, False, scores > 2)]
 
     (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=6)
     assert found.threshold in tried

@@ -15,7 +15,10 @@ from rlvr.analysis.cross.slots import SlotModel
 from rlvr.rollout.stop import Ends, stop_check
 from tests.helpers.cross_cases import SAMPLING, TOKENIZER, base_model, jobs, policy_model, tiny
 
-THRESHOLDS = {"js": 0.02, "random": 0.8, "entropy": 0.5, "earliest": -2.5}
+THRESHOLDS = {
+    "js": 0.02, "random": 0.8, "entropy": 0.5, "earliest": -2.5, "entropy_other": 0.5, "kl": 0.05, "kl_other": 0.05,
+    "dlogp_lowered": 0.05, "dlogp_raised": -0.5, "dlogp_changed": 0.2, "dlogp_favoured": 0.05,
+}  # fmt: skip
 
 
 def decode(todo, rule="js", batch=16, sampling=SAMPLING, pair=None):
@@ -34,7 +37,7 @@ def same_responses(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         assert (a.problem_id, a.sample, a.truncated) == (b.problem_id, b.sample, b.truncated)
-        for name in ("token_ids", "switched", "effective"):
+        for name in ("token_ids", "switched", "effective", "differs"):
             assert getattr(a, name).tolist() == getattr(b, name).tolist(), name
 
 
@@ -85,6 +88,7 @@ def recompute(job, got, rule, sampling=SAMPLING):
         rows = (base[t], policy[t])
         p, q = (softmax(row, sampling.temperature) for row in rows)
         u = uniforms(key, np.asarray([t]), Stream.TOKEN)[0]
+        own, other = (inverse_cdf(softmax(row, sampling.temperature, sampling.top_p), u) for row in rows)
         score = {
             "js": lambda p=p, q=q, rows=rows: (
                 js(p, q)
@@ -94,8 +98,14 @@ def recompute(job, got, rule, sampling=SAMPLING):
             "random": lambda t=t: uniforms(key, np.asarray([t]), Stream.SWITCH)[0],
             "entropy": lambda p=p: -(p[p > 0] @ np.log(p[p > 0])),
             "earliest": lambda t=t: -t - uniforms(key, np.asarray([0]), Stream.SWITCH)[0],
+            "entropy_other": lambda q=q: -(q[q > 0] @ np.log(q[q > 0])),
+            "kl": lambda p=p, q=q: p @ np.log(p / q),
+            "kl_other": lambda p=p, q=q: q @ np.log(q / p),
+            "dlogp_lowered": lambda p=p, q=q, own=own: np.log(p[own] / q[own]),
+            "dlogp_raised": lambda p=p, q=q, own=own: np.log(q[own] / p[own]),
+            "dlogp_changed": lambda p=p, q=q, own=own: abs(np.log(q[own] / p[own])),
+            "dlogp_favoured": lambda p=p, q=q, other=other: np.log(q[other] / p[other]),
         }[rule]()
-        own, other = (inverse_cdf(softmax(row, sampling.temperature, sampling.top_p), u) for row in rows)
         switch = score > job.threshold
         token = other if switch else own
         tokens.append(token)
@@ -118,6 +128,13 @@ def recompute(job, got, rule, sampling=SAMPLING):
         ("random", {}),
         ("entropy", {"temperature": 1.3}),
         ("earliest", {}),
+        ("entropy_other", {}),
+        ("kl", {"temperature": 0.7}),
+        ("kl_other", {}),
+        ("dlogp_lowered", {}),
+        ("dlogp_raised", {"temperature": 0.7, "top_p": 0.9}),
+        ("dlogp_changed", {}),
+        ("dlogp_favoured", {"temperature": 1.3}),
     ],
 )
 def test_responses_equal_a_plain_recomputation(rule, changes):
@@ -133,6 +150,15 @@ def test_responses_equal_a_plain_recomputation(rule, changes):
         switches += len(switched)
         effective += len(differing)
     assert switches > effective > 0  # the comparison saw both kinds of switch
+
+
+def test_where_the_draws_differ_is_known_without_a_switch():
+    """A switch is effective where the draws differ; positions that stay the primary's are counted as well."""
+    unswitched = 0
+    for got in decode(jobs(15, 2, THRESHOLDS["js"])):
+        assert set(got.effective) == set(got.switched) & set(np.flatnonzero(got.differs))
+        unswitched += len(set(np.flatnonzero(got.differs)) - set(got.switched))
+    assert unswitched > 0
 
 
 @pytest.mark.parametrize("kind", ["builtin", "llama", "gpt2"])

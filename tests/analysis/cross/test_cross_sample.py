@@ -4,15 +4,18 @@ import csv
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.cross.records import BUDGET_COLUMNS, EFFECTIVE_TOLERANCE
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.shift.classes import class_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import check_command
 from rlvr.cross_sample import cross_sample
@@ -116,6 +119,58 @@ def test_given_thresholds_and_a_restart_after_a_loss(tmp_path: Path, capsys):
     assert cross_sample(replace(cfg, batch=5)) == rows
     assert capsys.readouterr().out.count("[kept]") == 4
     assert {file: file.read_bytes() for file in written} == written
+
+
+@pytest.mark.slow
+def test_rules_at_equal_effective_budgets(tmp_path: Path, capsys):
+    """Every rule changes as many tokens; raw rows, pairs and classes say the same; a lost part comes back equal."""
+    out = tmp_path / "out"
+    cfg = CrossSampleConfig(
+        base="builtin",
+        policy=str(save_policy(tmp_path / "policy")),
+        output=str(out),
+        data=["arithmetic_heldout"],
+        limit=32,
+        samples=4,
+        max_tokens=48,
+        direction="forward",
+        rules=["random", "js", "dlogp_lowered"],
+        budgets=[0.01, 0.9],
+        budget_of="effective",
+    )
+    rows = cross_sample(cfg)
+    assert "budgets=0.9 forward: left out" in capsys.readouterr().out
+    assert [(row.rule, row.level) for row in rows] == [
+        (rule, "effective-0.01") for rule in ("js", "random", "dlogp_lowered")
+    ]
+    for row in rows:
+        assert row.target_share == 0.01
+        assert row.effective_share == pytest.approx(0.01, rel=EFFECTIVE_TOLERANCE)
+    responses = pq.read_table(out / "responses.parquet").to_pylist()
+    switches = pq.read_table(out / "switches.parquet").to_pylist()
+    classes = list(csv.DictReader((out / "classes.csv").open()))
+    assert len(responses) == 5 * 32 * 4
+    for row in rows:
+        own = [r for r in responses if r["rule"] == row.rule]
+        assert sum(r["tokens"] for r in own) == row.tokens
+        assert sum(r["effective"] for r in own) == row.effective_switches
+        assert sum(r["correct"] for r in own) / len(own) == pytest.approx(row.accuracy)
+        changed = Counter(class_of(s["token"]) for s in switches if s["rule"] == row.rule)
+        assert changed.total() == row.effective_switches
+        counted = {c["token_class"]: c for c in classes if c["rule"] == row.rule}
+        assert {name: int(c["effective"]) for name, c in counted.items() if c["effective"] != "0"} == changed
+        assert sum(float(c["share_of_effective"]) for c in counted.values()) == pytest.approx(1)
+    assert len((out / "pairs.csv").read_text().splitlines()) == 1 + 3
+
+    kept = {
+        name: (out / name).read_bytes() for name in ("budgets.csv", "pairs.csv", "classes.csv", "rules.md")
+    }
+    (out / "parts" / "forward-random-effective-0.01.json").unlink()
+    assert cross_sample(cfg) == rows
+    assert capsys.readouterr().out.count("[kept]") == 4
+    assert {name: (out / name).read_bytes() for name in kept} == kept
+    with pytest.raises(ConfigError, match=r"budgets=0\.9 forward.*name smaller budgets"):
+        cross_sample(replace(cfg, budgets=[0.9]))
 
 
 SMALL = ("threads=1", "data=arithmetic_heldout", "limit=24", "samples=2", "pilot_samples=2", "max_tokens=48")

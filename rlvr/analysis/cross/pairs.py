@@ -1,0 +1,159 @@
+"""Every rule against every other at the same budget: pairs.csv, and the tables that a person reads. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from itertools import combinations, groupby
+
+from rlvr.analysis.cross.records import DIGITS, EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part
+from rlvr.analysis.tables import TextTable, as_csv, columns_of, table_of, text_table
+from rlvr.stats.accuracy import compare
+from rlvr.stats.student import RESOLUTION, holm, p_text
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One row of pairs.csv: two rules of one direction and level on the same problems, paired by problem."""
+
+    direction: str
+    level: str  # as in budgets.csv
+    first: str
+    second: str
+    first_share: float  # what the budget counts, as measured on the responses compared
+    second_share: float
+    problems: int
+    difference: float  # accuracy of the first less that of the second
+    low: float  # 95 %, clustered by problem: t with problems - 1 degrees of freedom
+    high: float
+    detectable: float  # the smallest difference that this test finds with 80 % power
+    p: float  # two-sided, never below 0.0001
+    p_holm: float = math.nan  # corrected for all rows of the file (Holm)
+
+
+PAIR_COLUMNS = columns_of(PairRow)
+
+
+def pair_rows(parts: Sequence[Part]) -> list[PairRow]:
+    """All pairs of rules in every direction and at every level, corrected together."""
+
+    def place(part: Part) -> tuple[str, str]:
+        return part.direction, part.level
+
+    own = [part for part in parts if part.direction != "endpoint"]
+    rows: list[PairRow] = []
+    for _, together in groupby(sorted(own, key=place), key=place):
+        rows += [_pair(first, second) for first, second in combinations(together, 2)]
+    corrected = holm([row.p for row in rows])
+    return [
+        replace(row, p=max(row.p, RESOLUTION), p_holm=max(p, RESOLUTION))
+        for row, p in zip(rows, corrected, strict=True)
+    ]
+
+
+def _pair(first: Part, second: Part) -> PairRow:
+    found = compare(second.graded, first.graded)
+    return PairRow(
+        direction=first.direction,
+        level=first.level,
+        first=first.rule,
+        second=second.rule,
+        first_share=first.measured,
+        second_share=second.measured,
+        problems=found.problems,
+        difference=found.difference,
+        low=found.low,
+        high=found.high,
+        detectable=found.detectable,
+        p=found.p_value,
+    )
+
+
+def pairs_as_csv(rows: Sequence[PairRow]) -> str:
+    """The text of pairs.csv."""
+    return as_csv(table_of(PAIR_COLUMNS, map(astuple, rows)), digits=DIGITS)
+
+
+def rules_page(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> str:
+    """The text of rules.md: every budget with what was measured, then every pair of rules."""
+    tables = [rule_table(rows, pairs), pair_table(pairs)]
+    return "\n\n".join("\n".join(table.as_markdown()) for table in tables) + "\n"
+
+
+def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable:
+    """Every direction, budget and rule: what it changed, how often it was right, and against random positions."""
+    against = {(p.direction, p.level, p.first, p.second): p for p in pairs}
+
+    def control(row: BudgetRow) -> tuple[float, PairRow] | None:
+        """The pair with random positions, with the sign of this row's difference in it."""
+        one = against.get((row.direction, row.level, row.rule, "random"))
+        if one is not None:
+            return 1.0, one
+        other = against.get((row.direction, row.level, "random", row.rule))
+        return None if other is None else (-1.0, other)
+
+    def difference(row: BudgetRow) -> str:
+        if (found := control(row)) is None:
+            return "-"
+        sign, pair = found
+        low, high = sorted((sign * pair.low, sign * pair.high))
+        return f"{sign * pair.difference:+.3f} ({low:+.3f}..{high:+.3f})"
+
+    def of_pair(row: BudgetRow, name: str) -> float | None:
+        found = control(row)
+        return None if found is None else getattr(found[1], name)
+
+    def detectable(row: BudgetRow) -> str:
+        found = of_pair(row, "detectable")
+        return "-" if found is None else f"{found:.3f}"
+
+    return text_table(
+        f"Accuracy (95 %, clustered by problem) at every budget. Changed: the other model's token was taken and the "
+        f"primary would have sampled another one with the same random number; at an effective budget that share is "
+        f"held to {EFFECTIVE_TOLERANCE:.0%} of the budget. Less random: paired by problem, p corrected for all "
+        f"{len(pairs)} pairs of rules below (Holm). Detectable: the smallest difference that this test finds with 80 % "
+        "power.",
+        sorted(rows, key=lambda row: (row.direction, _kind(row), _asked(row), -row.accuracy)),
+        ("direction", lambda r: r.direction),
+        ("rule", lambda r: r.rule),
+        ("asked", lambda r: "-" if r.target_share is None else f"{r.target_share:.2%}"),
+        ("changed", lambda r: f"{r.effective_share:.2%}{_missed(r)}"),
+        ("switched", lambda r: f"{r.share:.2%}"),
+        ("accuracy", lambda r: f"{r.accuracy:.3f} ({r.ci_low:.3f}..{r.ci_high:.3f})"),
+        ("less random", difference),
+        ("p (Holm)", lambda r: p_text(of_pair(r, "p_holm"))),
+        ("detectable", detectable),
+    )
+
+
+def pair_table(pairs: Sequence[PairRow]) -> TextTable:
+    """Every pair of rules."""
+    return text_table(
+        "Every rule against every other at the same budget: difference of accuracy (95 %) paired by problem, p "
+        f"corrected for all {len(pairs)} rows (Holm).",
+        pairs,
+        ("direction", lambda p: p.direction),
+        ("budget", lambda p: p.level),
+        ("rules", lambda p: f"{p.first} less {p.second}"),
+        ("measured", lambda p: f"{p.first_share:.2%}, {p.second_share:.2%}"),
+        ("difference", lambda p: f"{p.difference:+.3f} ({p.low:+.3f}..{p.high:+.3f})"),
+        ("p (Holm)", lambda p: p_text(p.p_holm)),
+        ("detectable", lambda p: f"{p.detectable:.3f}"),
+    )
+
+
+def _kind(row: BudgetRow) -> str:
+    return EFFECTIVE if row.level.startswith(EFFECTIVE) else ""
+
+
+def _asked(row: BudgetRow) -> float:
+    return math.inf if row.target_share is None else round(row.target_share, 3)
+
+
+def _missed(row: BudgetRow) -> str:
+    """A mark where an effective budget was not met."""
+    if _kind(row) != EFFECTIVE or row.target_share is None:
+        return ""
+    missed = abs(row.effective_share - row.target_share) > EFFECTIVE_TOLERANCE * row.target_share
+    return " (missed)" if missed else ""

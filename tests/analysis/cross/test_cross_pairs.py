@@ -1,0 +1,106 @@
+"""Rules against each other at one budget: who is paired with whom, and every number of a pair."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rlvr.analysis.cross.experiment import out_of_reach, within_reach
+from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, pairs_as_csv, rules_page
+from rlvr.analysis.cross.records import EFFECTIVE, PartKey, budget_rows
+from rlvr.stats.student import RESOLUTION
+from tests.helpers.cross_parts import BASE, POLICY, PROBLEMS, SAMPLES, part
+
+
+def effective(direction, rule, chance, budget, changed=24):
+    """A part at an effective budget, right with this chance; 1200 tokens, of which `changed` came out differently."""
+    made = part(
+        direction, rule, 1, budget=budget, target=budget, threshold=0.1, switches=60, effective=changed,
+        budget_of=EFFECTIVE,
+    )  # fmt: skip
+    rng = np.random.default_rng([len(rule), round(100 * chance)])
+    return replace(made, graded=replace(made.graded, correct=rng.random((PROBLEMS, SAMPLES)) < chance))
+
+
+PARTS = [
+    BASE,
+    POLICY,
+    effective("forward", "js", 0.5, 0.02),
+    effective("forward", "js", 0.95, 0.05, 60),
+    effective("forward", "random", 0.3, 0.02),
+    effective("forward", "random", 0.1, 0.05, 60),
+    effective("forward", "kl", 0.4, 0.02, 26),
+    effective("reverse", "js", 0.2, 0.02),
+]
+
+
+def test_every_rule_meets_every_other_of_its_direction_and_budget():
+    found = [(row.direction, row.level, row.first, row.second) for row in pair_rows(PARTS)]
+    assert found == [
+        ("forward", "effective-0.02", "js", "random"),
+        ("forward", "effective-0.02", "js", "kl"),
+        ("forward", "effective-0.02", "random", "kl"),
+        ("forward", "effective-0.05", "js", "random"),
+    ]
+
+
+def test_a_pair_is_scipys_paired_test_and_says_what_it_could_have_shown():
+    row = pair_rows(PARTS)[1]
+    rates = [p.graded.correct.mean(axis=1) for p in (PARTS[2], PARTS[6])]
+    expected = stats.ttest_rel(*rates)
+    assert row.difference == pytest.approx((rates[0] - rates[1]).mean())
+    assert (row.low, row.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert row.p == pytest.approx(max(expected.pvalue, RESOLUTION))
+    error = stats.sem(rates[0] - rates[1])
+    quantiles = stats.t.ppf(0.975, PROBLEMS - 1) + stats.t.ppf(0.8, PROBLEMS - 1)
+    assert row.detectable == pytest.approx(quantiles * error)
+    assert (row.first_share, row.second_share) == (24 / 1200, 26 / 1200)
+
+
+def test_p_values_are_corrected_over_all_pairs_and_have_a_floor():
+    rows = pair_rows(PARTS)
+    uncorrected = [
+        stats.ttest_rel(*(p.graded.correct.mean(axis=1) for p in pair)).pvalue
+        for pair in ((PARTS[2], PARTS[4]), (PARTS[2], PARTS[6]), (PARTS[4], PARTS[6]), (PARTS[3], PARTS[5]))
+    ]
+    assert min(uncorrected) < RESOLUTION
+    order = sorted(range(4), key=lambda k: uncorrected[k])
+    largest, holm = 0.0, {}
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, uncorrected[k] * (4 - rank)))
+        holm[k] = max(largest, RESOLUTION)
+    assert [row.p_holm for row in rows] == pytest.approx([holm[k] for k in range(4)])
+    assert min(row.p for row in rows) == RESOLUTION
+
+
+def test_the_file_and_the_page_hold_every_pair():
+    rows = pair_rows(PARTS)
+    read = list(csv.DictReader(io.StringIO(pairs_as_csv(rows))))
+    assert tuple(read[0]) == tuple(column.name for column in PAIR_COLUMNS)
+    assert len(read) == 4
+    page = rules_page(budget_rows(PARTS), rows)
+    assert "js less random" in page
+    assert "<= 0.0001" in page
+    assert "| forward | kl | 2.00% | 2.17% (missed) |" in page
+    assert page.count("(missed)") == 1
+
+
+def test_budgets_that_no_rule_can_meet_are_left_out():
+    """The policy alone draws another token than the base would at 3 % of its tokens: no rule changes more."""
+    ends = [BASE, part("endpoint", "policy", 3, differing=36)]
+    keys = [
+        PartKey(direction, "js", budget, None, EFFECTIVE)
+        for direction in ("forward", "reverse")
+        for budget in (0.02, 0.03, 0.05)
+    ]
+    assert within_reach(keys, ends) == [keys[0], keys[1], *keys[3:]]  # of the base it is not known
+    (line,) = out_of_reach(keys, ends)
+    assert "budgets=0.05 forward" in line
+    assert "3.00% of the policy's tokens" in line
+    switched = [PartKey("forward", "js", 0.5)]
+    assert within_reach(switched, ends) == switched
+    assert math.isclose(ends[1].reach, 0.03)
