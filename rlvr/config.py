@@ -184,8 +184,8 @@ class RewardConfig:
 class AdvantageConfig:
     """Group estimator and token-advantage plug-in."""
 
-    # grpo | dr_grpo | gpg | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples, or
-    # package.module:attribute of your own
+    # grpo | dr_grpo | gpg | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples | none (0, with
+    # loss.distill_in=advantage), or package.module:attribute of your own
     estimator: str = "grpo"
     ddof: int = 0  # grpo's standard deviation divides by n - ddof: 0, or 1 as TRL, verl and OpenRLHF have it
     token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or package.module:attribute of your own
@@ -212,9 +212,11 @@ class LossConfig:
     # Mean entropy in nats below which the bonus grows by entropy_step a step, and above which it shrinks; null: fixed
     entropy_target: float | None = None
     entropy_step: float = 0.005  # change of entropy_coef a step, where there is a target
-    # off | reverse_kl | forward_kl | js: divergence from the base, the teacher, as a loss
+    # off | reverse_kl | forward_kl | js: divergence from the base, the teacher, to be made small
     distill: str = "off"
     distill_coef: float = 0.0  # weight of that divergence
+    # loss: exact over the vocabulary | advantage: of the sampled token, added to its advantage (reverse_kl)
+    distill_in: str = "loss"
     rollout_correction: float | None = None  # cap of the weight old policy / rollout engine; null: off
     # of the weight above the cap: truncate (TIS), mask (MIS: weight 0) or reject (0 there, 1 elsewhere)
     rollout_correction_mode: str = "truncate"
@@ -227,25 +229,33 @@ class LossConfig:
 class LearnerConfig:
     """DeepSpeed: processes, ZeRO, micro-batches and the optimiser."""
 
-    workers: int = 1  # data-parallel ranks
+    workers: int = 1  # ranks, data-parallel unless they share sequences
+    sequence_parallel: int = 1  # ranks that share the tokens of each sequence (Ulysses); a divisor of workers
     gpus_per_worker: float = 0.0  # GPUs that Ray reserves for each rank; 0: CPU
     zero_stage: int = 0  # 0 | 1 | 2 | 3
+    # adamw | adamw_8bit (package bitsandbytes) | muon (hidden matrices; AdamW for the rest; ZeRO 0)
+    optimizer: str = "adamw"
     offload_optimizer: str = "none"  # none | cpu: AdamW and its states in host memory (ZeRO-Offload)
     backend: str = "auto"  # auto | gloo | nccl
     divergence_backend: str = "auto"  # auto (triton on GPUs, torch on CPU) | torch | triton | cuda
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
     tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
     share_prompts: bool = False  # compute a prompt once for all its samples in a micro-batch; not with ZeRO-3
-    lr: float = 1e-4  # learning rate of AdamW after the warm-up
+    lr: float = 1e-4  # learning rate after the warm-up
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])  # of AdamW
     eps: float = 1e-8  # of AdamW
-    weight_decay: float = 0.0  # of AdamW
+    weight_decay: float = 0.0  # decoupled from the gradient
     # Of the whole gradient; 0: no clipping. grad_norm in the metrics is the norm before it.
     max_grad_norm: float = 1.0
     schedule: str = "constant"  # constant | linear | cosine, each after the warm-up
     warmup_updates: int = 0  # optimiser updates over which the learning rate rises from 0
     deadline_seconds: float = 1800.0  # one scoring pass, one step, one checkpoint
     start_deadline_seconds: float = 300.0  # until every rank has loaded its models
+
+    @property
+    def data_parallel(self) -> int:
+        """Ranks, or groups of them, that have sequences of their own."""
+        return self.workers // self.sequence_parallel
 
 
 @dataclass

@@ -17,6 +17,7 @@ from rlvr.learner.correction import correction_metrics
 from rlvr.learner.gradients import gradient_norms
 from rlvr.learner.kl_reward import penalised_advantage
 from rlvr.learner.packing import pack
+from rlvr.learner.teacher import advised_advantage
 from rlvr.metrics import concentration_metrics, source_metrics, step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.evaluation import EvalReport, evaluate
@@ -56,6 +57,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = token_advantage(
                 batch, s.plugin, normalize=cfg.advantage.normalize, progress=progress, seed=seed
             )
+            batch = advised_advantage(batch, cfg.loss)  # where a teacher speaks in it
         with clock.phase("update"):
             stats = s.learner.step(batch, seed=seed, progress=progress)  # 8: loss and optimiser
         with clock.phase("push"):

@@ -92,6 +92,12 @@ def test_all_problems_are_found_at_once():
     assert len(said) == 2
 
 
+ADVISED: dict[str, object] = {
+    "loss__distill": "reverse_kl",
+    "loss__distill_coef": 1.0,
+    "loss__distill_in": "advantage",
+    "model__base_path": "teacher",
+}
 CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ("learner.updates_per_step=7: .*16 x 16 = 256 samples cannot be split", {"learner__updates_per_step": 7}),
     (
@@ -139,7 +145,21 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
             "loss__entropy_coef": 0.1,
         },
     ),
+    (
+        "learner.share_prompts=true with learner.sequence_parallel=2",
+        {"learner__share_prompts": True, "learner__workers": 2, "learner__sequence_parallel": 2},
+    ),
     ("loss.objective=none with loss.distill=off", {"loss__objective": "none"}),
+    (
+        "loss.distill_in=advantage with loss.distill=js",
+        {"loss__distill_in": "advantage", "loss__distill": "js", "loss__distill_coef": 1.0},
+    ),
+    ("loss.distill_in=advantage with loss.objective=none", ADVISED | {"loss__objective": "none"}),
+    (
+        "loss.distill_in=advantage with advantage.token=divergence",
+        ADVISED | {"advantage__token": "divergence", "advantage__options": {"signal": "kl_old"}},
+    ),
+    ("advantage.estimator=none: every advantage is 0", {"advantage__estimator": "none"}),
     ("loss.objective=gmpo with loss.ratio=sequence", {"loss__objective": "gmpo", "loss__ratio": "sequence"}),
     ("reward.length=kimi with reward.length_coef=0", {"reward__length": "kimi"}),
     ("reward.length=off with reward.length_coef=0.5", {"reward__length_coef": 0.5}),
@@ -335,3 +355,11 @@ def test_no_update_needs_more_micro_batches_than_announced(prompts, samples, upd
 
 def test_value_at_reads_dotted_keys():
     assert value_at(config(), "data.train.name") == "arithmetic"
+
+
+def test_ranks_that_share_sequences_divide_the_workers_and_count_as_one():
+    assert "learner.workers=3 do not divide into groups of so many" in refusal(
+        config(learner__workers=3, learner__sequence_parallel=2)
+    )
+    plan, _ = validate(config(learner__workers=4, learner__sequence_parallel=2))
+    assert (plan.ranks, plan.samples_per_update, plan.micro_batches) == (2, 64, 1)

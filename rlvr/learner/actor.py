@@ -36,6 +36,7 @@ from rlvr.learner.distill import with_teacher
 from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.optimizers import OPTIMIZERS
 from rlvr.learner.packing import (
     MicroBatch,
     MicroPlan,
@@ -47,6 +48,8 @@ from rlvr.learner.packing import (
 from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.spec import LearnerSpec
+from rlvr.learner.teacher import advises
+from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.sync.client import TransferHandle
 from rlvr.sync.gloo import ParamInfo
@@ -57,7 +60,7 @@ from rlvr.types import Batch, Floats, Ints, StepStats
 
 
 class Learner:
-    """Policy, base (if any signal needs it) and optimiser of one data-parallel rank."""
+    """Policy, base (if any signal needs it) and optimiser of one rank."""
 
     def __init__(self, spec: LearnerSpec, rank: int) -> None:
         self.spec, self.cfg, self.rank = spec, spec.cfg, rank
@@ -67,6 +70,7 @@ class Learner:
         self._fp32_sum: Fp32GradientSum | None = None
         self._entropy = EntropyControl.start(self.cfg.loss)
         self._sender: Sender | None = None
+        self._shards = SequenceShards()
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks can meet this one."""
@@ -90,7 +94,7 @@ class Learner:
                 policy.lm, self.cfg.model.lora, self.cfg.seed, key=f"model.path={self.cfg.model.path}"
             )
         learner = self.cfg.learner
-        optimizer = self._adamw(policy)
+        optimizer = OPTIMIZERS[learner.optimizer](policy, learner)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
@@ -111,19 +115,6 @@ class Learner:
                 deepspeed.zero.register_external_parameter(model, model.head.weight)
         report(READY)
         return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
-
-    def _adamw(self, policy: PolicyModel) -> torch.optim.AdamW:
-        learner = self.cfg.learner
-        return torch.optim.AdamW(
-            [p for p in policy.parameters() if p.requires_grad],
-            lr=0.0,  # set before each update; DeepSpeed may take a step of its own while it starts
-            betas=(learner.betas[0], learner.betas[1]),
-            eps=learner.eps,
-            weight_decay=learner.weight_decay,
-            fused=True
-            if learner.offload_optimizer == "cpu"
-            else None,  # one pass over memory, on all threads
-        )
 
     def _join_group(self, master_address: str, master_port: int) -> None:
         import deepspeed
@@ -151,6 +142,9 @@ class Learner:
             verbose=False,
             timeout=timedelta(seconds=self.cfg.learner.deadline_seconds),
         )
+        self._shards = join_sequence_shards(
+            self.rank, self.world, self.cfg.learner.sequence_parallel, self.cfg.learner.deadline_seconds
+        )
 
     def _deepspeed_config(self, *, training: bool) -> dict[str, object]:
         return deepspeed_config(
@@ -160,15 +154,19 @@ class Learner:
     def _load(self, folder: str, *, training: bool) -> PolicyModel:
         sharded = self.cfg.learner.zero_stage == 3
         zero3 = self._deepspeed_config(training=training) if sharded else None
-        return load_policy(
+        setting = "path" if training else "base_path"
+        key = f"model.{setting}={getattr(self.cfg.model, setting) or self.cfg.model.path}"
+        policy = load_policy(
             self.cfg.model,
             folder,
             self.cfg.rollout.temperature,
             zero3=zero3,
             divergence_backend=self.cfg.learner.divergence_backend,
             share_prompts=self.cfg.learner.share_prompts,
-            key=None if training else f"model.base_path={self.cfg.model.base_path or self.cfg.model.path}",
+            key=key,
         )
+        self._shards.attend(policy.lm, key)
+        return policy
 
     @property
     def lora(self) -> bool:
@@ -200,7 +198,7 @@ class Learner:
         count = Counter("scores", len(plans), "micro-batches")
         with torch.no_grad():
             for plan in plans:
-                micro = micro_batch(batch, plan.rows).to(self.device)
+                micro = self._shards.own(micro_batch(batch, plan.rows).to(self.device))
                 stats = score_micro_batch(
                     signals,
                     micro,
@@ -273,11 +271,11 @@ class Learner:
         self.engine.train()
         plans = self._plan(batch, rows)
         forward = self.engine
-        if context.loss.distill_coef:
+        if context.loss.distill_coef and not advises(context.loss):
             forward = self._with_teacher
         elif context.loss.entropy_coef:
             forward = self._with_entropy
-        terms = accumulate(batch, plans, forward, self._backward, context)
+        terms = accumulate(batch, plans, self._shards.whole(forward), self._backward, context)
         if self._fp32_sum is not None:
             self._fp32_sum.give()
         self.engine.step()
@@ -285,7 +283,7 @@ class Learner:
             self.update += 1
         norm = self.engine.get_global_grad_norm()
         return StepStats(
-            **totals(terms, self.world, self.device),
+            **totals(terms, self.world, self.device, copies=self._shards.ranks),
             grad_norm=self._norm if norm is None else float(norm),
             learning_rate=lr,
             updates=1,
@@ -323,7 +321,10 @@ class Learner:
 
     def _plan(self, batch: Batch, rows: Ints) -> list[MicroPlan]:
         budget = self.cfg.learner.tokens_per_micro_batch
-        return plan_micro_batches(batch, rows, ranks=self.world, rank=self.rank, budget=budget)
+        together = self._shards.ranks
+        return plan_micro_batches(
+            batch, rows, ranks=self.world // together, rank=self.rank // together, budget=budget
+        )
 
     # Weights: to the engines, to disk and back
 

@@ -171,7 +171,7 @@ def policy_loss(tokens: LossInput, cfg: LossConfig) -> LossTerms:
         loss = loss + cfg.kl_coef * (penalty * tokens.loss_weight).sum()
     if cfg.entropy_coef != 0:
         loss = loss - entropy_bonus(tokens, cfg.entropy_coef)
-    if cfg.distill_coef != 0:
+    if cfg.distill_coef != 0 and cfg.distill_in == IN_LOSS:
         loss = loss + distillation_loss(tokens, cfg.distill_coef)
     metric_weight = tokens.loss_weight if tokens.metric_weight is None else tokens.metric_weight
     with torch.no_grad():

@@ -209,7 +209,8 @@ class PolicyModel(nn.Module):
             if shared is not None:
                 return shared
         # Right padding under causal attention needs no mask: no token looks to its right.
-        output = self.lm.base_model(input_ids=micro.input_ids, use_cache=False)
+        places = {} if micro.positions is None else {"position_ids": micro.positions}
+        output = self.lm.base_model(input_ids=micro.input_ids, use_cache=False, **places)
         return output.last_hidden_state[micro.row, micro.column]
 
     def forward(self, micro: MicroBatch, use: HeadUse | None = None) -> Any:

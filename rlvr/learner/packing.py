@@ -25,9 +25,11 @@ class MicroBatch:
     target: torch.Tensor  # [t] the token id
     sequence: torch.Tensor  # [t] index of its sequence in the whole batch
     token: torch.Tensor  # [t] index of the token in the batch's flat arrays
+    positions: torch.Tensor | None = None  # [1, L] of the columns in their sequences; None: 0, 1, 2, ...
 
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        present = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return MicroBatch(**{name: value.to(device) for name, value in present.items() if value is not None})
 
 
 def pack(groups: Sequence[Group]) -> Batch:
@@ -127,6 +129,28 @@ def micro_batch(batch: Batch, rows: Ints) -> MicroBatch:
         np.repeat(batch.offsets[rows], counts) + within,
     )
     return MicroBatch(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+
+
+def sequence_shard(micro: MicroBatch, rank: int, ranks: int) -> tuple[MicroBatch, torch.Tensor]:
+    """Columns rank, rank + ranks, ... of a micro-batch, padded to the same width on each rank.
+
+    With them the response tokens that these columns predict, and which of the micro-batch's they are [o].
+    """
+    length, device = micro.input_ids.shape[1], micro.input_ids.device
+    padded = torch.nn.functional.pad(micro.input_ids, (0, -length % ranks))
+    index = (micro.column % ranks == rank).nonzero()[:, 0]
+    # The padding repeats the last position: a model may have no further ones.
+    positions = torch.arange(rank, padded.shape[1], ranks, device=device).clamp(max=length - 1)
+    part = MicroBatch(
+        padded[:, rank::ranks].contiguous(),
+        micro.row[index],
+        micro.column[index] // ranks,
+        micro.target[index],
+        micro.sequence[index],
+        micro.token[index],
+        positions[None],
+    )
+    return part, index
 
 
 # (lengths [n], tokens in the loss, sequences in the loss, longest allowed response) -> weight of a token [n]

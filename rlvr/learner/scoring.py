@@ -17,6 +17,7 @@ from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import OFF
 from rlvr.learner.model import Head, HeadUse, head_stats
 from rlvr.learner.packing import MicroBatch
+from rlvr.learner.teacher import advises
 from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints
 
 # Our names of the signals -> names of the divergence call, where P is the policy and Q the base.
@@ -40,6 +41,8 @@ def needed_signals(plugin: TokenPlugin, loss: LossConfig, logged: Collection[str
         needed.add("base_logp")
     if loss.distill != OFF:
         needed.add(DIVERGENCES[loss.distill].signal)
+    if advises(loss):
+        needed.add("base_logp")
     if not BASE_SIGNALS.isdisjoint(needed):
         needed.add("js_base")  # the base has been run, so the divergence is almost free and worth showing
     return frozenset(needed)

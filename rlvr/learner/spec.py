@@ -25,7 +25,7 @@ class LearnerSpec:
 
     @property
     def world_size(self) -> int:
-        """Data-parallel ranks."""
+        """Ranks of the learner."""
         return self.cfg.learner.workers
 
 

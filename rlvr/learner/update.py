@@ -129,8 +129,11 @@ def _update_view(
     )
 
 
-def totals(terms: Sequence[LossTerms], ranks: int, device: torch.device) -> dict[str, float]:
-    """The logged numbers of an update over all micro-batches and ranks (a collective if there are several)."""
+def totals(terms: Sequence[LossTerms], ranks: int, device: torch.device, copies: int = 1) -> dict[str, float]:
+    """The logged numbers of an update over all micro-batches and ranks (a collective if there are several).
+
+    `copies` says how many ranks have each micro-batch.
+    """
     sums = torch.zeros(len(SUMMED), dtype=torch.float64, device=device)
     largest = torch.zeros(1, dtype=torch.float64, device=device)
     for term in terms:
@@ -139,4 +142,4 @@ def totals(terms: Sequence[LossTerms], ranks: int, device: torch.device) -> dict
     if ranks > 1:
         torch.distributed.all_reduce(sums)
         torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
-    return dict(zip(SUMMED, sums.tolist(), strict=True)) | {"ratio_max": float(largest)}
+    return dict(zip(SUMMED, (sums / copies).tolist(), strict=True)) | {"ratio_max": float(largest)}

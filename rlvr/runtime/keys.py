@@ -51,6 +51,7 @@ FREE = KeySet(
         "learner.start_deadline_seconds",
         "learner.tokens_per_micro_batch",
         "learner.share_prompts",
+        "learner.sequence_parallel",
         "model.gradient_checkpointing",
         "sync.",
     )

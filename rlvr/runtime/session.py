@@ -19,6 +19,7 @@ from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import IN_REWARD, build_objective
 from rlvr.learner.scoring import needed_signals
+from rlvr.learner.teacher import advises
 from rlvr.metrics import compared_tokens
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.collect import truncation_note
@@ -155,9 +156,10 @@ class Session:
                 f"{rollout.acceptance:.0%}); training on the partial batch. rollout.max_rounds sets the cap."
             )
         loss = self.cfg.loss
-        weighs = build_objective(loss.objective, loss.options).reads_advantages
-        # A KL penalty in the rewards tells equal ones apart.
-        if weighs and loss.kl_in != IN_REWARD and (why := why_nothing_is_learnt(rollout, self.cfg)):
+        # A KL penalty in the rewards tells equal ones apart, and a teacher does without rewards.
+        apart = loss.kl_in == IN_REWARD or advises(loss)
+        weighs = not apart and build_objective(loss.objective, loss.options).reads_advantages
+        if weighs and (why := why_nothing_is_learnt(rollout, self.cfg)):
             self._tell_why(f"WARNING step {step}: {why}", rollout, samples_file)
 
     def _tell_why(self, what: str, rollout: RolloutBatch, samples_file: Path) -> None:

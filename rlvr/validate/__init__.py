@@ -24,7 +24,9 @@ from rlvr.learner.correction import CORRECTIONS, LEVELS
 from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import IN_LOSS, IN_REWARD, KL_ESTIMATORS, OFF, RATIOS, build_objective
 from rlvr.learner.objectives.contract import Objective
+from rlvr.learner.optimizers import OPTIMIZERS, optimizer_problems
 from rlvr.learner.packing import AGGREGATIONS
+from rlvr.learner.teacher import IN_ADVANTAGE
 from rlvr.reward.extract import POLICIES
 from rlvr.reward.length import LENGTH_REWARDS
 from rlvr.rollout.engine import split_prompts
@@ -56,8 +58,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.kl": (OFF, *KL_ESTIMATORS),
     "loss.kl_in": (IN_LOSS, IN_REWARD),
     "loss.distill": (OFF, *DIVERGENCES),
+    "loss.distill_in": (IN_LOSS, IN_ADVANTAGE),
     "loss.rollout_correction_mode": tuple(CORRECTIONS),
     "loss.rollout_correction_level": tuple(LEVELS),
+    "learner.optimizer": tuple(OPTIMIZERS),
     "learner.offload_optimizer": ("none", "cpu"),
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
@@ -92,6 +96,7 @@ AT_LEAST: dict[str, float] = {
     "rollout.kv_cache_mb": 1,
     "reward.workers": 1,
     "learner.workers": 1,
+    "learner.sequence_parallel": 1,
     "learner.updates_per_step": 1,
     "learner.lr": 0,
     "learner.max_grad_norm": 0,
@@ -211,7 +216,12 @@ def _ratios(cfg: Config) -> list[str]:
         f"{cfg.rollout.samples_per_prompt} = {samples} samples"
     )
     found = []
-    updates, ranks = cfg.learner.updates_per_step, cfg.learner.workers
+    if cfg.learner.workers % cfg.learner.sequence_parallel:
+        return [
+            f"learner.sequence_parallel={cfg.learner.sequence_parallel}: learner.workers={cfg.learner.workers} do not "
+            "divide into groups of so many; use a divisor"
+        ]
+    updates, ranks = cfg.learner.updates_per_step, cfg.learner.data_parallel
     if samples % updates:
         found.append(
             f"learner.updates_per_step={updates}: {what} cannot be split into equal updates; use a divisor"
@@ -262,7 +272,11 @@ def _lengths(cfg: Config) -> list[str]:
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     found = (
-        grading_problems(cfg) + correction_problems(cfg) + objective_problems(cfg) + lora_problems(cfg.model)
+        grading_problems(cfg)
+        + correction_problems(cfg)
+        + objective_problems(cfg)
+        + lora_problems(cfg.model)
+        + optimizer_problems(cfg)
     )
     if cfg.learner.zero_stage not in (0, 1, 2, 3):
         found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
@@ -270,6 +284,11 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             f"learner.offload_optimizer={cfg.learner.offload_optimizer} with learner.zero_stage=0: DeepSpeed offloads "
             "what ZeRO manages; set learner.zero_stage to 1, 2 or 3, which one rank can have as well"
+        )
+    if cfg.learner.share_prompts and cfg.learner.sequence_parallel > 1:
+        found.append(
+            f"learner.share_prompts=true with learner.sequence_parallel={cfg.learner.sequence_parallel}: a rank has "
+            "columns of a sequence only, and no whole prompt to share; set one of them back"
         )
     if cfg.learner.share_prompts and cfg.learner.zero_stage == 3:
         found.append(

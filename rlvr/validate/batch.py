@@ -15,7 +15,7 @@ class BatchPlan:
     samples: int
     updates: int
     samples_per_update: int  # of the first update; the last may have one less
-    ranks: int
+    ranks: int  # or groups of ranks that share sequences
     micro_batches: int  # per rank and update, if every sequence had the full length
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ def batch_plan(cfg: Config) -> BatchPlan:
     """The arithmetic of one step."""
     samples = cfg.data.prompts_per_step * cfg.rollout.samples_per_prompt
     per_update = -(-samples // cfg.learner.updates_per_step)
-    per_rank = -(-per_update // cfg.learner.workers)
+    per_rank = -(-per_update // cfg.learner.data_parallel)
     longest = min(cfg.model.max_length, cfg.data.max_prompt_tokens + cfg.rollout.max_response_tokens)
     fitting = max(1, cfg.learner.tokens_per_micro_batch // longest)
     return BatchPlan(
@@ -38,6 +38,6 @@ def batch_plan(cfg: Config) -> BatchPlan:
         samples=samples,
         updates=cfg.learner.updates_per_step,
         samples_per_update=per_update,
-        ranks=cfg.learner.workers,
+        ranks=cfg.learner.data_parallel,
         micro_batches=-(-per_rank // fitting),
     )

@@ -43,6 +43,18 @@ def two_steps(
     return batches, losses, norms, {n: p.detach() for n, p in model.lm.named_parameters()}
 
 
+def optimizers_of(cfg: Config, policy: torch.nn.Module) -> list[torch.optim.Optimizer]:
+    """torch's own: AdamW for all parameters, or Muon for the matrices of the layers and AdamW for the rest."""
+    matrices, rest = [], []
+    for name, parameter in policy.named_parameters():
+        hidden = cfg.learner.optimizer == "muon" and ".layers." in name and parameter.ndim == 2
+        (matrices if hidden else rest).append(parameter)
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.0)]
+    if matrices:
+        found.append(torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+    return found
+
+
 def plain_two_steps(
     cfg: Config, folder: str = "builtin", shared: bool = False
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -50,7 +62,7 @@ def plain_two_steps(
     torch.set_num_threads(1)
     policy = load_policy(cfg.model, model_folder(folder), 1.0).lm
     base = load_policy(cfg.model, model_folder(folder), 1.0).lm
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=cfg.learner.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizers = optimizers_of(cfg, policy)
     losses, update = [], 0
 
     def all_logps(lm: torch.nn.Module, batch: Batch, i: int) -> torch.Tensor:
@@ -85,12 +97,13 @@ def plain_two_steps(
                     sequence=torch.zeros(n, dtype=torch.long),
                 )
                 total = total + policy_loss(tokens, cfg.loss).loss
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(cfg.learner, update, 4)
-            optimizer.zero_grad()
+            policy.zero_grad()
             total.backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), cfg.learner.max_grad_norm)
-            optimizer.step()
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(cfg.learner, update, 4)
+                optimizer.step()
             update += 1
             step_losses.append(total.item())
         losses.append(float(np.mean(step_losses)))
@@ -109,8 +122,18 @@ def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("shared_ranks")
 @pytest.mark.parametrize(
-    ("workers", "zero_stage", "budget"),
-    [(1, 0, 8192), (1, 0, 128), (2, 0, 256), (2, 1, 8192), (2, 2, 160), (2, 3, 160)],
+    ("workers", "zero_stage", "budget", "shared"),
+    [
+        (1, 0, 8192, 1),
+        (1, 0, 128, 1),
+        (2, 0, 256, 1),
+        (2, 1, 8192, 1),
+        (2, 2, 160, 1),
+        (2, 3, 160, 1),
+        (2, 0, 160, 2),
+        (2, 2, 160, 2),
+        (2, 3, 160, 2),
+    ],
 )
 def test_update_equals_plain_torch(
     plain: tuple[list[float], dict[str, torch.Tensor]],
@@ -118,8 +141,13 @@ def test_update_equals_plain_torch(
     workers: int,
     zero_stage: int,
     budget: int,
+    shared: int,
 ) -> None:
-    cfg = config(workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=budget)
+    """`shared`: so many ranks share the tokens of each sequence, with activations made again in backward."""
+    cfg = config(
+        workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=budget, sequence_parallel=shared
+    )
+    cfg.model.gradient_checkpointing = shared > 1
     batches, losses, norms, parameters = two_steps(cfg, tmp_path)
     assert all(np.isfinite(norms))
     check_against_plain(cfg, "builtin", losses, parameters, plain)

@@ -86,7 +86,7 @@ def test_every_group_file_composes(path):
 @pytest.mark.parametrize("name", [p.stem for p in GROUP_FILES if p.parent.name == "advantage"])
 def test_every_advantage_validates_with_every_estimator(name):
     cfg = compose(f"advantage={name}")
-    for estimator in ESTIMATORS:
+    for estimator in ESTIMATORS.keys() - {"none"}:  # which is refused where no teacher speaks
         cfg.advantage.estimator = estimator
         validate(cfg)
 

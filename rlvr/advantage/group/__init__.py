@@ -43,9 +43,10 @@ ESTIMATORS: dict[str, Estimator] = {
         [g.rewards for g in groups], [g.lengths for g in groups]
     ),
     "reinforce_pp_samples": lambda groups, cfg: reinforce_pp_samples([g.rewards for g in groups]),
+    "none": lambda groups, cfg: [np.zeros_like(g.rewards) for g in groups],
 }
 RENAMED = {"reinforce_pp": "reinforce_pp_samples"}  # old name -> name
-WITHOUT_GROUP = frozenset({"rloo", "reinforce_pp_global"})  # learn from a single sample of a prompt
+WITHOUT_GROUP = frozenset({"rloo", "reinforce_pp_global", "none"})  # learn from a single sample of a prompt
 
 
 def build_estimator(name: str) -> Estimator:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rlvr.config import Config
 from rlvr.errors import RlvrError
+from rlvr.learner.ulysses import heads_divide
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.ledger import ledgers, on_gpus
 from rlvr.runtime.planning.seconds import phases, step_seconds
@@ -70,7 +71,7 @@ def advice(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: boo
     found = []
     for change in changes(cfg):
         tried = changed(cfg, change)
-        if tried is None:
+        if tried is None or not heads_divide(*shape.heads, tried.learner.sequence_parallel):
             continue
         after = standing(tried, shape, card, base=base, timed=timed)
         if _helps(before, after):
@@ -115,6 +116,9 @@ def _for_devices(cfg: Config) -> Iterator[Change]:
     for stage in (1, 2, 3):
         if stage != learner.zero_stage:
             yield (("learner.zero_stage", stage),)
+    for shared in (learner.sequence_parallel * 2, learner.sequence_parallel // 2):
+        if shared:
+            yield (("learner.sequence_parallel", shared),)
     yield (("learner.offload_optimizer", "cpu" if learner.offload_optimizer == "none" else "none"),)
     for utilisation in (0.5, 0.6, 0.7, 0.8, 0.9):
         yield (("rollout.memory_utilization", utilisation),)

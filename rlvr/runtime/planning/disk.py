@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.config import Config
-from rlvr.runtime.planning.ledger import BYTES
+from rlvr.runtime.planning.ledger import BYTES, moments
 from rlvr.runtime.planning.seconds import DAY
-from rlvr.runtime.planning.shape import ModelShape, trained_parameters
+from rlvr.runtime.planning.shape import ModelShape, matrix_parameters, trained_parameters
 
 BYTES_PER_TOKEN = 26.0  # of a sampled token in a file: id, log-prob and text
 
@@ -39,9 +39,10 @@ def disk(cfg: Config, shape: ModelShape) -> Disk:
     drawn = (cfg.run.save_every or cfg.steps) * (rollout.max_rounds if rollout.dynamic_sampling else 1)
     ahead = drawn + rollout.staleness + 1 if rollout.staleness else 0
     sharp = cfg.model.dtype == "bfloat16" or cfg.learner.zero_stage > 0
-    states = (12 if sharp else 8) + BYTES[cfg.model.dtype]  # frozen weights are left out
+    trained = trained_parameters(cfg, shape)
+    copies = (4 if sharp else 0) + BYTES[cfg.model.dtype]  # frozen weights are left out
     return Disk(
-        float(states * trained_parameters(cfg, shape)),
+        copies * trained + moments(cfg, trained, matrix_parameters(cfg, shape)),
         samples,
         samples * ahead,
     )

@@ -12,8 +12,9 @@ import psutil
 
 from rlvr.config import Config
 from rlvr.learner.model import WORKSPACE_MB
+from rlvr.learner.optimizers import EIGHT_BIT, MUON
 from rlvr.runtime.planning.cards import Card
-from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, trained_parameters
+from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, matrix_parameters, trained_parameters
 from rlvr.sync.sender import sends_changes
 from rlvr.validate.batch import batch_plan
 
@@ -53,9 +54,9 @@ def longest_sequence(cfg: Config) -> int:
 
 
 def micro_batch_tokens(cfg: Config) -> int:
-    """Padded tokens of the largest micro-batch of a rank, every sequence at its full length."""
+    """Padded tokens of the largest micro-batch, of a rank or of those that share it, every sequence at full length."""
     longest, budget = longest_sequence(cfg), cfg.learner.tokens_per_micro_batch
-    per_rank = -(-batch_plan(cfg).samples_per_update // cfg.learner.workers)
+    per_rank = -(-batch_plan(cfg).samples_per_update // cfg.learner.data_parallel)
     return min(max(1, budget // longest), per_rank) * longest
 
 
@@ -66,7 +67,7 @@ class States:
     weights: float
     gradients: float  # of one pass, and their sum
     in_passing: float  # the former alone
-    optimiser: float  # fp32 copy of the parameters where there is one, and Adam's moments
+    optimiser: float  # fp32 copy of the parameters where there is one, and the optimiser's moments
     base: float
 
     @property
@@ -75,8 +76,20 @@ class States:
         return self.weights + self.gradients + self.optimiser + self.base
 
 
-def states(cfg: Config, policy: float, base: float, trained: float | None = None) -> States:
-    """Of one rank, for models of so many parameters, of the policy's `trained` (None: all); no base: 0."""
+def moments(cfg: Config, trained: float, matrices: float) -> float:
+    """Bytes of the optimiser's moments, which are fp32 unless they have 8 bits; Muon has one for `matrices` of them."""
+    if cfg.learner.optimizer == EIGHT_BIT:
+        return 2 * trained
+    return 8 * trained - (4 * matrices if cfg.learner.optimizer == MUON else 0.0)
+
+
+def states(
+    cfg: Config, policy: float, base: float, trained: float | None = None, matrices: float = 0.0
+) -> States:
+    """Of one rank, for models of so many parameters, of the policy's `trained` (None: all); no base: 0.
+
+    `matrices` of the trained ones lie between embedding and head.
+    """
     trained = policy if trained is None else trained
     stage, size = cfg.learner.zero_stage, BYTES[cfg.model.dtype]
     bf16 = cfg.model.dtype == "bfloat16"
@@ -87,9 +100,10 @@ def states(cfg: Config, policy: float, base: float, trained: float | None = None
     # Gradients are added up in fp32; below stage 3 those of one pass stand beside their sum.
     in_passing = size * trained / share(2)
     gradients = 4 * trained / share(2) + (in_passing if bf16 and stage < 3 else 0.0)
-    # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside Adam's two moments.
-    moments = (12 if bf16 or stage else 8) * trained / share(1)
-    return States(size * policy / share(3), gradients, in_passing, moments, size * base / share(3))
+    # Sharded or in bf16, DeepSpeed keeps an fp32 copy of the parameters beside the moments.
+    copied = 4 * trained if bf16 or stage else 0.0
+    optimiser = (copied + moments(cfg, trained, matrices)) / share(1)
+    return States(size * policy / share(3), gradients, in_passing, optimiser, size * base / share(3))
 
 
 def _ranks_from(cfg: Config, stage: int) -> int:
@@ -98,8 +112,8 @@ def _ranks_from(cfg: Config, stage: int) -> int:
 
 
 def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, float]]:
-    """What a pass over a micro-batch of so many tokens takes, on top of the states."""
-    size = BYTES[cfg.model.dtype]
+    """What a pass over a micro-batch of so many tokens takes of a rank, on top of the states."""
+    size, tokens = BYTES[cfg.model.dtype], -(-tokens // cfg.learner.sequence_parallel)
     layer = shape.saved_per_token * tokens * size
     checkpointed = shape.hidden * tokens * size * shape.layers + layer
     answers = tokens * cfg.rollout.max_response_tokens / longest_sequence(cfg)
@@ -123,6 +137,7 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
         shape.parameters,
         shape.parameters if base and not frozen_is_base(cfg) else 0,
         trained_parameters(cfg, shape),
+        matrix_parameters(cfg, shape),
     )
     away = offloads(cfg) and on_gpus(cfg)
     parts = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import read_config
+from rlvr.learner.ulysses import sequence_parallel_problems
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -27,6 +28,7 @@ class ModelShape:
     cache_per_token: int  # keys and values of all layers, in numbers
     intermediate: int = 0  # of the feed-forward layers; 0: four times hidden
     tied: bool = False  # the head is the embedding
+    heads: tuple[int, int] = (0, 0)  # of attention, and of keys and values
 
     @property
     def saved_per_token(self) -> float:
@@ -46,6 +48,14 @@ def trained_parameters(cfg: Config, shape: ModelShape) -> float:
     return cfg.model.lora.rank * sizes * shape.layers
 
 
+def matrix_parameters(cfg: Config, shape: ModelShape) -> float:
+    """How many of the trained parameters are matrices between embedding and head: an estimate, norms and biases count
+    among them."""
+    if cfg.model.lora.rank:
+        return trained_parameters(cfg, shape)
+    return shape.parameters - shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+
+
 def frozen_is_base(cfg: Config) -> bool:
     """Whether the policy with its adapters off is the base, which then takes no memory of its own."""
     return cfg.model.lora.rank > 0 and cfg.model.base_path in (None, cfg.model.path)
@@ -58,12 +68,16 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
     and spares a run the seconds that building the model takes.
 
     Raises:
-        ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache.
+        ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache, or its sequences
+            cannot be shared among ranks.
     """
     from rlvr.data.tokenizer import model_folder
 
     folder = model_folder(cfg.model.path)
-    config = read_config(f"model.path={cfg.model.path}", folder, cfg.model.trust_remote_code)
+    key = f"model.path={cfg.model.path}"
+    config = read_config(key, folder, cfg.model.trust_remote_code)
+    if problems := sequence_parallel_problems(key, config, cfg):
+        raise ConfigError("\n".join(problems))
     text = config.get_text_config(decoder=True)
     attention = getattr(text, "num_attention_heads", 1)
     heads = getattr(text, "num_key_value_heads", None) or attention
@@ -76,6 +90,7 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
         cache_per_token=2 * text.num_hidden_layers * heads * width,
         intermediate=getattr(text, "intermediate_size", 0) or 0,
         tied=bool(getattr(config, "tie_word_embeddings", False)),
+        heads=(attention, heads),
     )
 
 

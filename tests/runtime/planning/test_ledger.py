@@ -8,15 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
+from rlvr.errors import ConfigError
+from rlvr.learner.model import load_policy
+from rlvr.learner.optimizers import OPTIMIZERS
 from rlvr.runtime.planning.cards import CARDS
 from rlvr.runtime.planning.disk import disk
-from rlvr.runtime.planning.ledger import engine_ledger, host_states, largest_sequence, learner_ledger, ledgers
+from rlvr.runtime.planning.ledger import (
+    engine_ledger,
+    host_states,
+    largest_sequence,
+    learner_ledger,
+    ledgers,
+    moments,
+)
 from rlvr.runtime.planning.seconds import phases, step_seconds
-from rlvr.runtime.planning.shape import ModelShape, model_shape, stored_parameters, trained_parameters
+from rlvr.runtime.planning.shape import (
+    ModelShape,
+    matrix_parameters,
+    model_shape,
+    stored_parameters,
+    trained_parameters,
+)
 from rlvr.runtime.planning.text import report
 
 # Qwen2.5-7B's published numbers.
@@ -227,3 +244,47 @@ def test_the_count_of_adapters_is_that_of_peft():
     add_adapters(lm, cfg.model.lora, seed=1, key="model.path=builtin")
     made = sum(p.numel() for _, p in adapter_parameters(lm))
     assert trained_parameters(cfg, model_shape(cfg)) == made
+
+
+def test_ranks_that_share_sequences_share_activations_and_nothing_else():
+    alone, shared = (dict(learner_ledger(c, SEVEN, base=True).parts) for c in (on_gpus(2, 4), sharing(2)))
+    activations, rest = alone.pop("activations (estimate)"), shared.pop("activations (estimate)")
+    # Half of the groups, each with all sequences of two ranks.
+    assert rest == pytest.approx(activations, rel=1e-3)
+    assert alone == shared
+    cfg, long = on_gpus(2, 4), sharing(4)
+    for one in (cfg, long):
+        one.model.max_length = one.learner.tokens_per_micro_batch = 1 << 22
+    most, far = (largest_sequence(one, SEVEN, H100, base=True) for one in (cfg, long))
+    assert far == pytest.approx(4 * most, rel=1e-3)
+
+
+def sharing(ranks: int) -> Config:
+    cfg = on_gpus(2, 4)
+    cfg.learner.sequence_parallel = ranks
+    return cfg
+
+
+def test_a_plan_refuses_heads_that_do_not_divide():
+    cfg = Config(recipe="test")
+    assert model_shape(cfg).heads == (4, 2)
+    cfg.learner.workers = cfg.learner.sequence_parallel = 3
+    with pytest.raises(ConfigError, match=r"4 attention heads and 2 .* use one of \[1, 2, 4\]"):
+        model_shape(cfg)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_moments_are_those_that_the_optimiser_holds(name):
+    cfg = Config(recipe="test")
+    cfg.learner.optimizer = name
+    policy = load_policy(cfg.model, model_folder("builtin"), 1.0)
+    optimizer = OPTIMIZERS[name](policy, cfg.learner)
+    for parameter in policy.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    tensors = [v for state in optimizer.state.values() for v in state.values() if v.numel() > 1]
+    shape = model_shape(cfg)
+    counted = moments(cfg, trained_parameters(cfg, shape), matrix_parameters(cfg, shape))
+    assert counted == pytest.approx(sum(4 * v.numel() for v in tensors), rel=0.01)
+    cfg.learner.optimizer = "adamw_8bit"
+    assert moments(cfg, 1e6, 0) == 2e6
