@@ -132,12 +132,12 @@ def arguments(dtype: str, model: str, folder: str) -> list[str]:
     return [
         *("recipe=grpo", "steps=1", f"model.dtype={dtype}", "sync.sparse=auto", "sync.preflight=false"),
         *(
-            ("model=builtin", "data=arithmetic")
+            ("model=builtin", "data=arithmetic", "data.prompts_per_step=16")
             if model == "builtin"
-            else ("model=smollm2_135m", f"model.path={model}", "data=sums")
+            else ("model=smollm2_135m", f"model.path={model}", "data=sums", "data.prompts_per_step=4")
         ),
         *(f"learner.lr={LR}", "learner.warmup_updates=0", "learner.updates_per_step=1"),
-        *("data.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.kv_cache_mb=128"),
+        *("rollout.samples_per_prompt=4", "rollout.kv_cache_mb=128"),
         *("rollout.max_response_tokens=32", "run.export=false", "tracking.wandb=off"),
         *("tracking.console=off", f"run.root={folder}", f"run.name={dtype}", "cluster.threads_per_actor=1"),
     ]

@@ -32,6 +32,17 @@ def test_step(tmp_path: Path) -> None:
     assert "overhead share of a step" in told
 
 
+def test_push(tmp_path: Path) -> None:
+    told = run("-m", "benchmarks.push", "--steps", "1", "--dtypes", "bfloat16", "--out", str(tmp_path))
+    [file] = tmp_path.glob("push-*.json")
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["way"] for row in rows] == 2 * ["sparse", "whole (off)", "whole (auto)"]
+    for sparse, off, fallback in (rows[:3], rows[3:]):
+        assert 0 < sparse["changed"] < 0.5
+        assert 0 < sparse["bytes"] < off["bytes"] == fallback["bytes"]
+    assert "| bfloat16 | 1e-06 |" in told
+
+
 def test_the_gpu_suite_rehearses_on_cpu(tmp_path: Path) -> None:
     """All stages, at sizes where nothing that they measure means anything: the suite cannot rot before it has a GPU."""
     told = run(
