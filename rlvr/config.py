@@ -140,11 +140,12 @@ class RolloutConfig:
     on_update: str = "recompute"
     # step_by_step, or package.module:attribute of your own, (problem, random) -> text: learn from these, sample nothing
     answers: str | None = None
+    replay: str | None = None  # folder of a run: train on its batches, in their order, and sample none
     dynamic_sampling: bool = False  # DAPO: drop groups that are all right or all wrong, and refill
     max_rounds: int = 3  # cap on generate-and-filter rounds per step
     deadline_seconds: float = 600.0  # one generate call
     start_deadline_seconds: float = 300.0  # until an engine has loaded its model
-    restarts: int = 3  # of an engine that died, stopped or answered nonsense; then the run goes on without it
+    restarts: int = 3  # of an engine that died, stopped, failed or answered nonsense; then it stays away
     # An asynchronous engine that says nothing for so long is restarted; after half of it a line says what it holds
     stall_seconds: float = 120.0
     engine_args: dict[str, Any] = field(default_factory=dict)  # passed on to vLLM; CPU: no chunked prefill

@@ -66,7 +66,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh, sent)
         metrics |= concentration_metrics(rollout, batch, gradient_norms(batch, cfg), s.mixture)
         s.tracker.step(step, metrics | source_metrics(rollout, s.mixture) | correction_metrics(batch, cfg))
-        s.dump(step, groups, rollout.dropped)
+        s.dump(step, groups, rollout)
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:
             with s.keeping(state):

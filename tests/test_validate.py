@@ -249,6 +249,10 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
             "rollout__staleness": 1,
         },
     ),
+    (
+        "rollout.answers with rollout.replay",
+        {"loss__objective": "nll", "rollout__answers": "step_by_step", "rollout__replay": "runs/x"},
+    ),
     ("rollout.top_p=0", {"rollout__top_p": 0.0}),
     ("rollout.top_p=1.5", {"rollout__top_p": 1.5}),
     ("eval.top_p=1.5", {"eval__top_p": 1.5}),

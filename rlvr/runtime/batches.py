@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -25,6 +26,7 @@ from rlvr.runtime.buffer import READY_GROUPS, GroupBuffer, kept, usable
 from rlvr.runtime.checkpoint import TrainingState
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.keys import FREE, RECORDED, REMEDIES, without
+from rlvr.runtime.replay import Recorded, ReplaySource
 from rlvr.types import Group, Prompt, RolloutBatch
 
 
@@ -37,10 +39,12 @@ def open_source(
     folder: RunFolder,
     stack: ExitStack,
 ) -> BatchSource:
-    """What hands out the batches from the start on: collected on the spot, or from a flow.
+    """What hands out the batches from the start on: collected on the spot, from a flow, or from another run's record.
 
     `stack` closes what a flow writes; the source itself is closed before it.
     """
+    if cfg.rollout.replay is not None:
+        return ReplaySource(Recorded(Path(cfg.rollout.replay)), cfg, start.successes, engines.roster.say)
     if cfg.rollout.staleness > 0:
         return _open_flow(cfg, engines, graders, stream, start, folder, stack)
     known = start.successes

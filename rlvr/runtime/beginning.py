@@ -13,6 +13,7 @@ from rlvr.errors import ConfigError
 from rlvr.runtime.checkpoint import TrainingState, find_checkpoint, load_state
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
+from rlvr.runtime.replay import Recorded
 from rlvr.runtime.resume import check_data
 
 
@@ -23,8 +24,10 @@ def find_start(
     data_now = inputs.seen
     checkpoint = find_checkpoint(folder, cfg.run.resume)
     if checkpoint is None:
+        _check_replay(cfg, folder, first=1)
         return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0), []
     start = load_state(checkpoint, cfg)
+    _check_replay(cfg, folder, first=start.step + 1)
     notes = check_data(checkpoint, start.data, data_now, cfg)
     finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
     if start.step > cfg.steps or finished:
@@ -32,6 +35,17 @@ def find_start(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
     return checkpoint, replace(start, data=data_now), notes
+
+
+def _check_replay(cfg: Config, folder: RunFolder, *, first: int) -> None:
+    if cfg.rollout.replay is None:
+        return
+    run = Path(cfg.rollout.replay)
+    if run.resolve() == folder.path.resolve():
+        raise ConfigError(
+            f"rollout.replay={run}: is this run's own folder, whose samples it would replace; choose another run.name"
+        )
+    Recorded(run).check(first, cfg.steps)
 
 
 def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:

@@ -2,6 +2,7 @@
 
 <root>/<name>/config.yaml            the whole configuration
               metrics.jsonl          one row a step, one row an evaluation
+              batches.jsonl          what the batch of each step was formed of, see rlvr.runtime.replay
               samples/step_000001.jsonl   every response of a step (.jsonl.gz where they are many)
               changes.jsonl          settings changed on the way: step, key, old, new
               checkpoints/step_000020/    see rlvr.runtime.checkpoint
@@ -33,6 +34,7 @@ from rlvr.runtime.dumps import DumpWriter, dump_files, dump_name, write_dump
 from rlvr.types import Group
 
 CHANGES = "changes.jsonl"
+BATCHES = "batches.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,30 +152,34 @@ class RunFolder:
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one row to metrics.jsonl; it survives the end of the process."""
-        with self.writing(), self.metrics_file.open("a") as file:
+        self._append(self.metrics_file, row)
+
+    def append_batch(self, row: dict[str, Any]) -> None:
+        """The same to batches.jsonl."""
+        self._append(self.path / BATCHES, row)
+
+    def _append(self, path: Path, row: dict[str, Any]) -> None:
+        with self.writing(), path.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl; a last line cut short by a kill is left out."""
-        if not self.metrics_file.exists():
-            return []
-        rows = []
-        for line in self.metrics_file.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break  # only the last line can be damaged: rows are appended whole
-        return rows
+        return read_rows(self.metrics_file)
 
     def rewind(self, step: int) -> int:
-        """Drop the metrics and samples after `step`, which a resumed run writes again; the number of rows dropped."""
-        rows = self.read_metrics()
-        kept = [row for row in rows if row["step"] <= step]
+        """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped."""
+        dropped = {path: self._drop_rows(path, step) for path in (self.metrics_file, self.path / BATCHES)}
         with self.writing():
-            write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in kept))
             for dump in dump_files(self.path / "samples"):
                 if (found := DUMP_NAME.fullmatch(dump_name(dump))) and int(found[1]) > step:
                     dump.unlink()
+        return dropped[self.metrics_file]
+
+    def _drop_rows(self, path: Path, step: int) -> int:
+        rows = read_rows(path)
+        kept = [row for row in rows if row["step"] <= step]
+        with self.writing():
+            write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
         return len(rows) - len(kept)
 
     def reopen(self, step: int) -> None:
@@ -220,6 +226,17 @@ class RunFolder:
         """Write summary.json."""
         with self.writing():
             write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a file that a run appends to; a last line cut short by a kill is left out."""
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # only the last line can be damaged: rows are appended whole
+    return rows
 
 
 def read_changes(path: Path) -> tuple[Change, ...]:

@@ -44,6 +44,7 @@ FREE = KeySet(
         "rollout.start_deadline_seconds",
         "rollout.stall_seconds",
         "rollout.restarts",
+        "rollout.engines",
         "rollout.memory_utilization",
         "rollout.kv_cache_mb",
         "rollout.max_concurrent",
@@ -69,6 +70,7 @@ RECORDED = KeySet(
         "learner.warmup_updates",
         "learner.max_grad_norm",
         "learner.weight_decay",
+        "rollout.replay",
     )
 )
 # The runs of a sweep: what each has of its own.

@@ -45,6 +45,7 @@ from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.preflight import preflight
 from rlvr.runtime.probe import probe
+from rlvr.runtime.replay import formed
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole
 from rlvr.sync.gate import comparison_note, largest_mismatch
@@ -116,11 +117,12 @@ class Session:
             return batch
         return probe(self.cfg, self.engines.generate, self.learner, self.stream, str(step))
 
-    def dump(self, step: int, groups: Sequence[Group], dropped: Sequence[Group]) -> None:
-        """Write the step's responses, if it is due."""
+    def dump(self, step: int, groups: Sequence[Group], rollout: RolloutBatch) -> None:
+        """Write what the batch of the step was formed of, and its responses, if they are due."""
+        self.folder.append_batch(asdict(formed(step, rollout)))
         every = self.cfg.run.dump_samples_every
         if every and step % every == 0:
-            self.folder.dump_later(step_name(step), [*groups, *dropped])
+            self.folder.dump_later(step_name(step), [*groups, *rollout.dropped])
 
     @contextmanager
     def keeping(self, state: TrainingState) -> Iterator[None]:

@@ -332,6 +332,8 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
         )
+    if cfg.rollout.answers is not None and cfg.rollout.replay is not None:
+        found.append("rollout.answers with rollout.replay: a replayed batch has its answers; leave one out")
     if cfg.rollout.answers is not None and cfg.data.sampler != UNIFORM:
         found.append(
             f"data.sampler={cfg.data.sampler} with rollout.answers: given answers say nothing about what the policy "
