@@ -15,7 +15,7 @@ from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.cluster.gpus import share_problems, turn_problems
 from rlvr.cluster.machine import cpu_flags, emulates
 from rlvr.config import Config
-from rlvr.data.curriculum import SAMPLERS, UNIFORM
+from rlvr.data.curriculum import SAMPLERS
 from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
@@ -34,9 +34,11 @@ from rlvr.rollout.given import build_answers
 from rlvr.rollout.stop import stop_problems
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
+from rlvr.validate.answers import answers_problems
 from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.correction import correction_problems
 from rlvr.validate.grading import grading_problems
+from rlvr.validate.learner import learner_problems
 from rlvr.validate.objective import objective_problems
 from rlvr.validate.ranges import out_of_range, value_at
 from rlvr.validate.sources import source_problems
@@ -277,24 +279,9 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         + objective_problems(cfg)
         + lora_problems(cfg.model)
         + optimizer_problems(cfg)
+        + learner_problems(cfg.learner)
+        + answers_problems(cfg)
     )
-    if cfg.learner.zero_stage not in (0, 1, 2, 3):
-        found.append(f"learner.zero_stage={cfg.learner.zero_stage}: use 0, 1, 2 or 3")
-    if cfg.learner.offload_optimizer != "none" and cfg.learner.zero_stage == 0:
-        found.append(
-            f"learner.offload_optimizer={cfg.learner.offload_optimizer} with learner.zero_stage=0: DeepSpeed offloads "
-            "what ZeRO manages; set learner.zero_stage to 1, 2 or 3, which one rank can have as well"
-        )
-    if cfg.learner.share_prompts and cfg.learner.sequence_parallel > 1:
-        found.append(
-            f"learner.share_prompts=true with learner.sequence_parallel={cfg.learner.sequence_parallel}: a rank has "
-            "columns of a sequence only, and no whole prompt to share; set one of them back"
-        )
-    if cfg.learner.share_prompts and cfg.learner.zero_stage == 3:
-        found.append(
-            "learner.share_prompts=true with learner.zero_stage=3: ranks whose micro-batches share nothing would "
-            "gather weights fewer times than the others and wait for ever; use zero_stage=2 or share_prompts=false"
-        )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
             "advantage.normalize=true: this plug-in reads a signal that exists only inside the update, a "
@@ -327,17 +314,6 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             f"loss.objective={cfg.loss.objective} with rollout.answers={cfg.rollout.answers}: given answers go with "
             "nll, sampled ones with the others (recipe=sft sets both)"
-        )
-    if cfg.rollout.answers is not None and (cfg.rollout.dynamic_sampling or cfg.rollout.staleness):
-        found.append(
-            "rollout.answers: given answers need neither rollout.dynamic_sampling nor rollout.staleness; turn them off"
-        )
-    if cfg.rollout.answers is not None and cfg.rollout.replay is not None:
-        found.append("rollout.answers with rollout.replay: a replayed batch has its answers; leave one out")
-    if cfg.rollout.answers is not None and cfg.data.sampler != UNIFORM:
-        found.append(
-            f"data.sampler={cfg.data.sampler} with rollout.answers: given answers say nothing about what the policy "
-            f"can do; set data.sampler={UNIFORM}"
         )
     if cfg.sync.mismatch_stop < (warned := warn_above(cfg.sync, cfg.model.dtype)):
         found.append(
