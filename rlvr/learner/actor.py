@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from rlvr.cluster import node_address
 from rlvr.cluster.board import READY, Counter, Doing, report
@@ -34,6 +33,7 @@ from rlvr.learner.compiled import build_alone, extensions_folder
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.entropy import EntropyControl
+from rlvr.learner.files import export_model, load_states, on_host, save_states
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.optimizers import OPTIMIZERS
@@ -407,16 +407,10 @@ class Learner:
 
     def save(self, folder: str) -> None:
         """Write policy and optimiser state below `folder` (all ranks take part)."""
-        client_state = {"update": self.update, "torch_rng": torch.get_rng_state()}
+        state = {"update": self.update, "torch_rng": torch.get_rng_state()}
         if self._entropy.target is not None:
-            client_state["entropy_coef"] = self._entropy.coefficient
-        self.engine.save_checkpoint(
-            folder,
-            tag="deepspeed",
-            client_state=client_state,
-            save_latest=False,
-            exclude_frozen_parameters=self.lora,  # model.path has them
-        )
+            state["entropy_coef"] = self._entropy.coefficient
+        save_states(self.engine, folder, state, without_frozen=self.lora)  # which model.path has
 
     def load(self, folder: str) -> None:
         """Restore what `save` wrote.
@@ -424,18 +418,7 @@ class Learner:
         Raises:
             CheckpointError: the folder lacks a loadable checkpoint for this world size and ZeRO stage.
         """
-        from rlvr.errors import CheckpointError
-
-        try:
-            path, state = self.engine.load_checkpoint(
-                folder, tag="deepspeed", load_module_strict=not self.lora
-            )
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever torch and pickle make of a damaged file
-            raise CheckpointError(f"loading its weights failed: {type(error).__name__}: {error}") from error
-        if path is None:
-            raise CheckpointError("DeepSpeed found no checkpoint to load")
+        state = load_states(self.engine, folder, without_frozen=self.lora)
         if self._sender is not None:
             self._sender.forget()
         self.update = state["update"]
@@ -454,29 +437,18 @@ class Learner:
         Raises:
             OSError: a full disk, say.
         """
-        weights = {}
-        for name, tensor in self.named_parameters():
-            if self.rank == 0:
-                weights[name] = tensor.to("cpu", copy=True)
-        if self.rank == 0:
-            lm = self.policy.lm
-            tied = set(getattr(lm, "all_tied_weights_keys", None) or {})
-            state = {k: v for k, v in weights.items() if k not in tied}
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            try:
-                lm.save_pretrained(folder, state_dict=state)
-            except SafetensorError as error:  # how it reports what the system does
-                raise OSError(f"{folder}: {error}") from error
-        if self.lora:
-            self._export_adapter(Path(folder) / FOLDER)
+        writes = self.rank == 0
+        weights = on_host(self.named_parameters(), wanted=writes)
+        adapters = on_host(self._adapters(), wanted=writes) if self.lora else {}
+        if writes:
+            export_model(self.policy.lm, weights, Path(folder))
+        if writes and self.lora:
+            save_adapter(self.cfg.model.lora, adapters, self.cfg.model.path, Path(folder) / FOLDER)
 
-    def _export_adapter(self, folder: Path) -> None:
+    def _adapters(self) -> Iterator[tuple[str, torch.Tensor]]:
         import deepspeed
 
-        sharded, weights = self.cfg.learner.zero_stage == 3, {}
+        sharded = self.cfg.learner.zero_stage == 3
         for name, parameter in adapter_parameters(self.policy.lm):
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
-                if self.rank == 0:
-                    weights[name] = parameter.detach().to("cpu", copy=True)
-        if self.rank == 0:
-            save_adapter(self.cfg.model.lora, weights, self.cfg.model.path, folder)
+                yield name, parameter
