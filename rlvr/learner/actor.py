@@ -36,7 +36,7 @@ from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.files import export_model, load_states, on_host, save_states
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
-from rlvr.learner.optimizers import OPTIMIZERS
+from rlvr.learner.optimizers import OPTIMIZERS, reset
 from rlvr.learner.packing import (
     MicroBatch,
     MicroPlan,
@@ -310,14 +310,11 @@ class Learner:
         self._norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), limit))
 
     def reset_optimizer(self) -> None:
-        """Zero the optimiser's moments and step counts: what they were before the first update."""
+        """Make the optimiser's moments and step counts what they were before the first update."""
         inner = self.engine.optimizer
         while hasattr(inner, "optimizer"):  # ZeRO and bf16 wrap the torch optimiser
             inner = inner.optimizer
-        for state in inner.state.values():
-            for value in state.values():
-                if torch.is_tensor(value):
-                    value.zero_()
+        reset(inner)
 
     def _plan(self, batch: Batch, rows: Ints) -> list[MicroPlan]:
         budget = self.cfg.learner.tokens_per_micro_batch

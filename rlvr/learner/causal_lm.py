@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 UNKNOWN_TRANSFORMS = ("lm_head_multiplier", "output_multiplier")
 # Their output head has a bias, which the chunked head leaves out.
 HEAD_WITH_BIAS = ("PhiForCausalLM", "CTRLLMHeadModel", "GPTJForCausalLM", "CodeGenForCausalLM")
+ATTENTION = {"full_attention", "sliding_attention", "attention"}  # what configurations call such layers
 MULTIPLIES = ("hyperclovax",)  # where logits_scaling is a factor; Granite divides by it
 
 
@@ -40,6 +41,15 @@ def output_transform(config: PretrainedConfig) -> OutputTransform:
     scaling = float(getattr(text, "logits_scaling", None) or 1.0)  # Granite
     scale = scale * scaling if text.model_type.startswith(MULTIPLIES) else scale / scaling
     return OutputTransform(scale, getattr(text, "final_logit_softcapping", None))  # Gemma
+
+
+def other_layers(config: PretrainedConfig) -> list[str]:
+    """The kinds of layers that mix tokens otherwise than by attention; the model's own type if it has no attention."""
+    text = config.get_text_config(decoder=True)
+    if not getattr(text, "num_attention_heads", None):
+        return [text.model_type]
+    kinds = getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or []
+    return sorted(set(kinds) - ATTENTION)
 
 
 def check_supported(key: str, config: PretrainedConfig, cfg: ModelConfig) -> None:

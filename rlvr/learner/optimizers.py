@@ -58,6 +58,19 @@ OPTIMIZERS: dict[str, Callable[[PolicyModel, LearnerConfig], Optimizer]] = {
 }
 
 
+def reset(optimizer: Optimizer) -> None:
+    """Make moments and step counts what they were before the first update."""
+    if type(optimizer).__module__.startswith(
+        "bitsandbytes"
+    ):  # its state has tables too, and is made when it is missing
+        optimizer.state.clear()
+        return
+    for state in optimizer.state.values():
+        for value in state.values():
+            if torch.is_tensor(value):
+                value.zero_()
+
+
 def optimizer_problems(cfg: Config) -> list[str]:
     """What is wrong with learner.optimizer before anything is loaded, one message each."""
     learner, found = cfg.learner, []

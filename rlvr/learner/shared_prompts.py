@@ -7,12 +7,31 @@ Shapes: `B` sequences, `u` distinct prompts, `P` longest prompt, `R` longest res
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from rlvr.config import Config
+from rlvr.learner.causal_lm import other_layers
 from rlvr.learner.packing import MicroBatch
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+def share_prompts_problems(key: str, config: PretrainedConfig, cfg: Config) -> list[str]:
+    """Why the prompts of a model cannot be shared among samples; `key` is the setting that named it."""
+    if not cfg.learner.share_prompts:
+        return []
+    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return [f"learner.share_prompts=true: {key} brings its own code, which may keep no keys and values"]
+    if others := other_layers(config):
+        kinds = ", ".join(others)
+        return [
+            f"learner.share_prompts=true: {key} has layers of the kind {kinds}, which keep no keys and values"
+        ]
+    return []
 
 
 @dataclass(frozen=True, slots=True)

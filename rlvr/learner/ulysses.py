@@ -20,6 +20,7 @@ from torch import distributed as dist
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import other_layers
 from rlvr.learner.packing import MicroBatch, sequence_shard
 from rlvr.learner.update import TokenOutputs
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 Forward = Callable[[MicroBatch], Tensor | TokenOutputs]
-WHOLE = "full_attention"  # what configurations call layers in which a token sees all before it
-WINDOW = "sliding_attention"
 BY_LENGTH = ("dynamic", "longrope")  # rotary embeddings that depend on the longest position that a rank sees
 
 
@@ -52,8 +51,7 @@ def sequence_parallel_problems(key: str, config: PretrainedConfig, cfg: Config) 
             f"learner.sequence_parallel={ranks} with model.attention=eager: it needs a mask over whole sequences; use "
             "sdpa or flash_attention_2"
         )
-    kinds = set(getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or [WHOLE])
-    if others := sorted(kinds - {WHOLE, WINDOW, "attention"}):
+    if others := other_layers(config):
         found.append(f"{said} layers of the kind {', '.join(others)}, which mix tokens outside attention")
     window = getattr(text, "sliding_window", None)
     if window and window < cfg.model.max_length:

@@ -176,6 +176,8 @@ class RunFolder:
         return dropped[self.metrics_file]
 
     def _drop_rows(self, path: Path, step: int) -> int:
+        if not path.exists():
+            return 0
         rows = read_rows(path)
         kept = [row for row in rows if row["step"] <= step]
         with self.writing():

@@ -17,6 +17,7 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
         ConfigError: a model that cannot be trained, ids beyond its head, or a base with another vocabulary.
     """
     from rlvr.learner.causal_lm import check_supported, read_config  # torch
+    from rlvr.learner.shared_prompts import share_prompts_problems
     from rlvr.learner.ulysses import sequence_parallel_problems
 
     rows: dict[str, int] = {}
@@ -26,7 +27,8 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
         key = f"{setting}={path}"
         config = read_config(key, model_folder(path), cfg.model.trust_remote_code)
         check_supported(key, config, cfg.model)
-        if problems := sequence_parallel_problems(key, config, cfg):
+        problems = sequence_parallel_problems(key, config, cfg) + share_prompts_problems(key, config, cfg)
+        if problems:
             raise ConfigError("\n".join(problems))
         rows[key] = int(config.get_text_config(decoder=True).vocab_size)
     for key, count in rows.items():

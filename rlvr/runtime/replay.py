@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,12 @@ class Recorded:
                 f"rollout.replay={run}: no run's folder with {BATCHES}, which every training run writes; give "
                 "<run.root>/<run.name>"
             )
-        self.steps: dict[int, Formed] = {row["step"]: Formed(**row) for row in rows}
+        try:
+            self.steps: dict[int, Formed] = {row["step"]: Formed(**row) for row in rows}
+        except TypeError as error:
+            raise ConfigError(
+                f"rollout.replay={run}: its {BATCHES} is of another version of rlvr ({error})"
+            ) from error
         self.settings: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
 
     def check(self, first: int, last: int) -> None:
@@ -204,7 +209,7 @@ class ReplaySource:
     def next(self, step: int) -> RolloutBatch:
         batch = self._recorded.batch(step)
         self._known = learnt(self._known, (*batch.groups, *batch.dropped), self._cfg)
-        return batch
+        return replace(batch, successes=self._known)
 
     def trained(self, step: int) -> None:
         """Nothing runs ahead, so nothing waits for this."""

@@ -229,9 +229,11 @@ def _ratios(cfg: Config) -> list[str]:
             f"learner.updates_per_step={updates}: {what} cannot be split into equal updates; use a divisor"
         )
     elif samples // updates < ranks:
+        shared = cfg.learner.sequence_parallel
         found.append(
-            f"learner.workers={ranks}: {what} in {updates} updates leave {samples // updates} samples an update, "
-            "fewer than ranks; lower learner.workers or learner.updates_per_step, or raise the samples"
+            f"learner.workers={cfg.learner.workers}{f' / learner.sequence_parallel={shared}' if shared > 1 else ''}: "
+            f"{what} in {updates} updates leave {samples // updates} samples an update, fewer than ranks; lower "
+            "learner.workers or learner.updates_per_step, or raise the samples"
         )
     if cfg.data.prompts_per_step < cfg.rollout.engines:
         found.append(

@@ -12,7 +12,7 @@ from rlvr.config import Config, LearnerConfig
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import ConfigError
 from rlvr.learner.model import PolicyModel, load_policy
-from rlvr.learner.optimizers import OPTIMIZERS, split_matrices
+from rlvr.learner.optimizers import OPTIMIZERS, reset, split_matrices
 from rlvr.validate import validate
 from tests.helpers.models import random_model
 
@@ -118,6 +118,30 @@ def test_what_cannot_work_is_refused_with_the_reason(monkeypatch):
     assert "pip install bitsandbytes" in refusal(optimizer="adamw_8bit")
     monkeypatch.setattr("rlvr.learner.optimizers.find_spec", lambda name: found("torch"))
     assert "offload_optimizer=cpu" in refusal(optimizer="adamw_8bit", zero_stage=1, offload_optimizer="cpu")
+
+
+EIGHT_BIT = pytest.param(
+    "adamw_8bit",
+    marks=pytest.mark.skipif(
+        importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is optional"
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon", EIGHT_BIT])
+def test_after_a_reset_an_optimiser_is_as_new(name):
+    ours, fresh = policy(), policy()
+    start = [p.detach().clone() for p in ours.parameters()]
+    optimizer, other = OPTIMIZERS[name](ours, CFG), OPTIMIZERS[name](fresh, CFG)
+    stepped(optimizer, ours, range(3))
+    reset(optimizer)
+    with torch.no_grad():
+        for parameter, first in zip(ours.parameters(), start, strict=True):
+            parameter.copy_(first)
+    stepped(optimizer, ours, range(3, 6))
+    stepped(other, fresh, range(3, 6))
+    for mine, expected in zip(ours.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(mine, expected)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is optional")

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig, Qwen3NextConfig
 
+from rlvr.config import Config
 from rlvr.learner.model import PolicyModel
 from rlvr.learner.packing import MicroBatch, micro_batch
-from rlvr.learner.shared_prompts import shared_hidden, take_apart
+from rlvr.learner.shared_prompts import share_prompts_problems, shared_hidden, take_apart
 from tests.helpers.families import FAMILIES, SHAPE
 from tests.helpers.learner_cases import random_batch
 
@@ -70,6 +71,23 @@ def test_prompts_and_responses_put_together_again_are_the_sequences(sequences: i
 
 def test_where_nothing_is_shared_the_plain_path_is_taken() -> None:
     assert shared_hidden(None, micro_of(5, seed=0, shared=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (LlamaConfig(auto_map={"AutoModelForCausalLM": "mine.Model"}), "its own code"),
+        (Qwen3NextConfig(), "linear_attention"),
+        (MambaConfig(), "mamba"),
+    ],
+)
+def test_models_that_keep_no_keys_and_values_are_refused(config: Any, reason: str) -> None:
+    cfg = Config()
+    assert share_prompts_problems("model.path=mine", config, cfg) == []
+    cfg.learner.share_prompts = True
+    [problem] = share_prompts_problems("model.path=mine", config, cfg)
+    assert reason in problem
+    assert share_prompts_problems("model.path=mine", LlamaConfig(), cfg) == []
 
 
 def test_with_checkpointed_activations_only_scoring_shares() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rlvr.config import Config
+from rlvr.data.curriculum import learnt
 from rlvr.errors import ConfigError, DataError
 from rlvr.learner.packing import pack
 from rlvr.runtime.beginning import find_start
@@ -134,6 +135,16 @@ def test_what_differs_from_the_recorded_run_is_said(tmp_path: Path) -> None:
     ReplaySource(recorded, other, {}, said.append)
     assert said[0].endswith("Settings: the same")
     assert f"learner.lr was {Config().learner.lr!r}, is 0.5" in said[1]
+
+
+def test_what_the_curriculum_knows_goes_on(tmp_path: Path) -> None:
+    recorded = record(tmp_path / "run", {1: BATCH, 2: BATCH}, settings())
+    cfg = settings(replay="x")
+    cfg = replace(cfg, data=replace(cfg.data, sampler="prioritized"))
+    source = ReplaySource(recorded, cfg, {}, lambda said: None)
+    first, second = source.next(1).successes, source.next(2).successes
+    assert first == learnt({}, (*BATCH.groups, *BATCH.dropped), cfg) != {}
+    assert second == learnt(first, (*BATCH.groups, *BATCH.dropped), cfg) != first
 
 
 def test_a_run_that_goes_back_forgets_the_batches_after(tmp_path: Path) -> None:
