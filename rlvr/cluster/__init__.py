@@ -18,6 +18,7 @@ from typing import Any
 from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post, reports
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
+from rlvr.cluster.calls import died_with_node as died_with_node
 from rlvr.cluster.calls import outcomes as outcomes
 from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together

@@ -13,6 +13,7 @@ from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError
 from rlvr.timing import Stopwatch
 
 R = TypeVar("R")
+WITH_NODE = "the process behind it died with its node"
 GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
 
 
@@ -114,6 +115,11 @@ def _raise_root(first: Exception, what: str, pending: Sequence[Ref[R]]) -> NoRet
     raise meaning from failure
 
 
+def died_with_node(error: BaseException) -> bool:
+    """Whether Ray says that an actor's node was lost, rather than its process alone."""
+    return type(error) is ActorError and WITH_NODE in str(error)
+
+
 def _meaning(error: Any, what: str) -> RlvrError:
     """What an error of Ray means to a user."""
     import ray
@@ -133,7 +139,7 @@ def _meaning(error: Any, what: str) -> RlvrError:
         return RemoteError(f"{what}: an actor failed with {in_words(cause)}")
     of_node = next((line.strip() for line in lines if "its node has died" in line), None)
     if of_node is not None:
-        return ActorError(f"{what}: the process behind it died with its node ({of_node})")
+        return ActorError(f"{what}: {WITH_NODE} ({of_node})")
     unreachable = isinstance(cause, ray.exceptions.ActorUnavailableError)
     return ActorError(
         f"{what}: the process behind it died{' or its node is lost' * unreachable} ({lines[0]}). Often it ran out of "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rlvr.cluster import Bundle, Calls, Placement, put, spawn, wait, wait_together
@@ -13,9 +14,10 @@ from rlvr.learner.actor import Learner
 from rlvr.learner.scoring import merge_scores
 from rlvr.learner.spec import LearnerHandle, LearnerSpec
 from rlvr.sync.client import TransferHandle
-from rlvr.sync.sent import Sent
+from rlvr.sync.sent import Sent, push_note
 from rlvr.types import Batch, StepStats
 
+log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
@@ -27,6 +29,7 @@ class LearnerGroup:
         self.turns: TurnTaking = Apart()
         self.pushed = 0  # version of the last push
         self.sent: Sent | None = None  # what it sent to each worker of the engines
+        self.say: Callable[[str], object] = log.info  # told where pushes begin to go another way
         self.busy_seconds = 0.0  # scoring, updating and sending, as the slowest rank of each call saw it
         self._deadline = cfg.learner.deadline_seconds
         world = spec.world_size
@@ -87,7 +90,9 @@ class LearnerGroup:
         refs = [h.push_weights.remote(version) for h in self.handles]
         answers = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
         self.busy_seconds += max(seconds for _, seconds in answers)
-        self.pushed, self.sent = version, answers[0][0]
+        before, self.pushed, self.sent = self.sent, version, answers[0][0]
+        if note := push_note(before, self.sent):
+            self.say(note)
 
     def states_to_host(self) -> None:
         """Move the ranks' states, all but the parameters, to host memory."""

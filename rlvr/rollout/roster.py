@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rlvr.cluster import is_placed, kill, outcomes, room
+from rlvr.cluster import died_with_node, is_placed, kill, outcomes, room
 from rlvr.cluster.handles import Ref
-from rlvr.errors import ActorError, DeadlineError, RlvrError
+from rlvr.errors import DeadlineError, RlvrError
 from rlvr.rollout.engine import EngineHandle
 from rlvr.timing import Stopwatch
 
@@ -123,18 +123,19 @@ class Roster:
                 self.lose(engine, life, answer)
         for engine, life in starting.values():
             with self._lock:
-                start = self._starting.get(engine)
-                if start is not None and self._lives[engine] == life:
-                    self._look_after(engine, life, start)
+                start = self._starting.get(engine) if self._lives[engine] == life else None
+            if start is not None:
+                others = [f"engine-{other}" for other, _ in starting.values() if other != engine]
+                self._look_after(engine, life, start, bool(found), others)
         return found
 
     def _was_cancelled(self, engine: int, life: int, why: RlvrError) -> bool:
         """Start an engine once more whose process never began: Ray had asked a node for it that is lost."""
+        if not died_with_node(why) or is_placed(f"engine-{engine}"):
+            return False
         with self._lock:
             start = self._starting.get(engine)
-            if start is None or self._lives[engine] != life or type(why) is not ActorError:
-                return False
-            if start.cancelled == _CANCELLED or is_placed(f"engine-{engine}"):
+            if start is None or self._lives[engine] != life or start.cancelled == _CANCELLED:
                 return False
             self._end(engine)
             self._start(engine)
@@ -142,29 +143,41 @@ class Roster:
             self.say(f"engine-{engine} is started once more: {why}")
             return True
 
-    def _look_after(self, engine: int, life: int, start: _Start) -> None:
-        """Lose an engine that takes too long to start; without room for it wait for a node while others live."""
-        name, late = f"engine-{engine}", start.since.seconds > self._start_deadline
-        waited = start.unplaced or start.since.seconds > min(_ROOM_SECONDS, self._start_deadline)
-        if waited and not is_placed(name):
-            if late and not self._up:
-                why = (
-                    f"no node had room for {name} for {self._start_deadline:g} s (rollout.start_deadline_seconds): the "
-                    f"Ray cluster has {room()}. Add a node, or resume with a smaller rollout.engines"
-                )
-                self.lose(engine, life, DeadlineError(why), again=False)
-            elif late or not start.unplaced:
-                start.since = Stopwatch() if late else start.since
-                start.unplaced = True
-                self.say(
-                    f"{name} has no process yet: the Ray cluster has {room()}. It starts as soon as there is room for "
-                    f"it; the run goes on with {len(self._up)} engine(s)"
-                )
-        elif start.unplaced:  # its model is yet to be loaded
-            start.since, start.unplaced = Stopwatch(), False
-        elif late:
-            why = f"{name} did not start again within {self._start_deadline:g} s (rollout.start_deadline_seconds)"
-            self.lose(engine, life, DeadlineError(why))
+    def _look_after(self, engine: int, life: int, start: _Start, back: bool, others: list[str]) -> None:
+        """Lose an engine that takes too long to start; without room for it wait for a node while others live or load.
+
+        Ray is asked before the lock is taken: its answer may take as long as the loss of a node.
+        """
+        name, since, unplaced = f"engine-{engine}", start.since, start.unplaced
+        late = since.seconds > self._start_deadline
+        waits = unplaced or since.seconds > min(_ROOM_SECONDS, self._start_deadline)
+        without = waits and not is_placed(name)
+        has = room() if without and (late or not unplaced) else ""
+        hope = without and late and (back or any(map(is_placed, others)))
+        with self._lock:
+            now = self._starting.get(engine)
+            if now is not start or (start.since, start.unplaced) != (since, unplaced):
+                return  # another thread has looked meanwhile
+            if without:
+                if late and not hope and not self._up:
+                    why = (
+                        f"no node had room for {name} for {self._start_deadline:g} s "
+                        f"(rollout.start_deadline_seconds): the Ray cluster has {has}. Add a node, or resume with a "
+                        "smaller rollout.engines"
+                    )
+                    self.lose(engine, life, DeadlineError(why), again=False)
+                elif has:
+                    start.since = Stopwatch() if late else since
+                    start.unplaced = True
+                    self.say(
+                        f"{name} has no process yet: the Ray cluster has {has}. It starts as soon as there is room "
+                        f"for it; the run goes on with {len(self._up)} engine(s)"
+                    )
+            elif unplaced:  # its model is yet to be loaded
+                start.since, start.unplaced = Stopwatch(), False
+            elif late:
+                why = f"{name} did not start again within {self._start_deadline:g} s (rollout.start_deadline_seconds)"
+                self.lose(engine, life, DeadlineError(why))
 
     def await_one(self) -> None:
         """Return once an engine can be asked, or has started again.

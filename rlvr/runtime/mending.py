@@ -85,8 +85,8 @@ def open_mender(
     stream: PromptStream,
     note: Callable[[str], None],
 ) -> Mender:
-    """A mender that compares log-probs on a probe, and stops the run as the gate does."""
-    engines.roster.say = note
+    """A mender that compares log-probs on a probe, and stops the run as the gate does; `note` hears of it all."""
+    engines.roster.say = learner.say = note
 
     def compare() -> None:
         batch = probe(cfg, engines.ask, learner, stream, f"again.{learner.pushed}")

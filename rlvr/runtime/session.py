@@ -49,7 +49,7 @@ from rlvr.runtime.replay import formed
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole
 from rlvr.sync.gate import comparison_note, largest_mismatch
-from rlvr.sync.sent import Sent, push_note
+from rlvr.sync.sent import Sent
 from rlvr.timing import Stopwatch
 from rlvr.types import Batch, Group, RolloutBatch
 from rlvr.validate import validate
@@ -104,11 +104,9 @@ class Session:
 
     def push(self, version: int) -> Sent | None:
         """Bring the engines to the learner's weights, while nothing is generated; what was sent."""
-        what, before = f"push of weight version {version}", self.learner.sent
+        what = f"push of weight version {version}"
         with self.source.paused(what), self.engines.exclusive(what):
             self.mender.push(version)
-        if note := push_note(before, self.learner.sent):
-            self.tracker.note(note)
         return self.learner.sent
 
     def to_compare(self, batch: Batch, step: int) -> Batch:

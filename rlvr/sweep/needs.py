@@ -19,9 +19,8 @@ import psutil
 from rlvr.config import Config
 from rlvr.data.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
-from rlvr.runtime.planning.ledger import host_states
+from rlvr.runtime.planning.ledger import copies, host_states
 from rlvr.sweep.slots import Need, Room, devices_for
-from rlvr.sync.sender import sends_changes
 
 RUN_MB = 1024  # driver and Ray's own processes
 ENGINE_MB = 896  # each, without KV cache and weights
@@ -93,10 +92,10 @@ def memory_mb(cfg: Config, policy: int, base: int) -> int:
         cache_mb = cfg.rollout.kv_cache_mb
         cache = int(cfg.rollout.memory_utilization * total) if cache_mb is None else cache_mb << 20
         workspace = 0 if policy == 0 else _logits_workspace()
-        if sends_changes(cfg, "cpu"):  # copies of the last push
-            engine, learner = engine + width * policy, learner + width * policy
     own = RUN_MB + engines * ENGINE_MB + workers * LEARNER_MB + cfg.reward.workers * GRADER_MB
-    return own + ((engines * (engine + cache) + workers * (learner + workspace)) >> 20)
+    return own + (
+        (engines * (engine + cache) + workers * (learner + workspace) + int(copies(cfg, policy))) >> 20
+    )
 
 
 def _logits_workspace() -> int:

@@ -171,6 +171,8 @@ class SparseSender:
         return sent
 
     def _why_all(self, base: str | None, change: Change) -> str:
+        if self._pushes == 1:
+            return "it is the first push over this connection"
         if base is None:
             return "it is not certain that the engines hold the last push"
         if change.pieces is None:

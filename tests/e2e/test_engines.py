@@ -573,5 +573,5 @@ def test_everything_is_sent_where_the_engine_may_not_hold_the_last_push(
     assert sent(other) == (True, "what has changed would take no fewer bytes")
     assert sent(other) == enough
     reconnected = sends_changes(sender)  # as the learner does once an engine has started again
-    assert sent(other, reconnected) == (True, "it is not certain that the engines hold the last push")
+    assert sent(other, reconnected) == (True, "it is the first push over this connection")
     assert sent(other) == (True, "an engine does not hold the last push")

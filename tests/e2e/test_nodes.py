@@ -12,9 +12,10 @@ import pytest
 from rlvr import cluster
 from rlvr.cluster.board import READY, Doing, report
 from rlvr.config import ClusterConfig
-from rlvr.errors import DeadlineError
+from rlvr.errors import ActorError, DeadlineError
 from rlvr.rollout import roster as module
 from rlvr.rollout.roster import Roster
+from rlvr.timing import Deadline
 from tests.helpers.ray_nodes import RayNodes
 
 pytestmark = pytest.mark.e2e
@@ -42,8 +43,9 @@ def nodes() -> Iterator[RayNodes]:
 
 
 def returned(roster: Roster) -> dict[int, int]:
+    deadline = Deadline(300)
     while not (lives := roster.returned(1.0)):
-        pass
+        assert not deadline.passed
     return lives
 
 
@@ -70,7 +72,9 @@ def test_engines_wait_for_a_node_and_cost_no_restart(
     roster.call(300)
     assert roster.up() == {0: 0}
     assert "engine-1 is lost and started again, 0 more times at most" in said[0]
+    deadline = Deadline(300)
     while not any("engine-1 has no process yet: the Ray cluster has " in text for text in said):
+        assert not deadline.passed, said
         roster.returned(1.0)
     nodes.start("third", cpus=1)
     roster.join(returned(roster))
@@ -80,5 +84,9 @@ def test_engines_wait_for_a_node_and_cost_no_restart(
     for engine in ("engine-0", "engine-1"):  # the second has no restart left, the first no place
         nodes.lose(nodes.of(engine))
     roster.call(300)
-    with pytest.raises(DeadlineError, match=r"no node had room for engine-0 .*rollout.engines"):
+    # Ray may cancel the start with its node more often than that costs nothing.
+    with pytest.raises(
+        (DeadlineError, ActorError),
+        match=r"no node had room for engine-0 .*rollout.engines|died with its node",
+    ):
         roster.await_one()

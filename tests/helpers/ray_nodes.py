@@ -14,11 +14,13 @@ import psutil
 from launch.node import ray_command
 from rlvr.cluster.board import ACTOR
 from rlvr.cluster.machine import free_port
+from rlvr.timing import Deadline
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.processes import MARK, marked
 
 SAME_HOST = ("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000")
 STARTED = "Ray runtime started."
+DEADLINE_SECONDS = 300  # of every wait
 STARTS = 10  # Ray gives a node thirty seconds, which a busy machine may need
 # So that Ray misses a node within seconds rather than half a minute.
 SOON = {"RAY_health_check_period_ms": "1000", "RAY_health_check_initial_delay_ms": "1000"}
@@ -50,8 +52,10 @@ class RayNodes:
         self._marks[name] = uuid.uuid4().hex
         path = self._folder / f"{name}.log"
         for _ in range(STARTS):
+            deadline = Deadline(DEADLINE_SECONDS)
             process = self._spawn([*command, *SAME_HOST], self._marks[name], path)
             while STARTED not in path.read_text() and process.poll() is None:
+                assert not deadline.passed, path.read_text()
                 time.sleep(0.1)
             if process.poll() is None:
                 return
@@ -86,7 +90,9 @@ class RayNodes:
 
     def lose(self, node: str) -> None:
         """Kill every process of a node."""
+        deadline = Deadline(DEADLINE_SECONDS)
         while found := marked(self._marks[node]):
+            assert not deadline.passed, found
             for process in found:
                 process.kill()
             time.sleep(0.05)

@@ -69,11 +69,13 @@ class MemoryLanes:
         self.waiting: dict[int, int] = {}  # engines that have started again
         self.told: list[str] = []
         self.held = False  # nothing gets on
+        self.looks = 0  # of the flow's thread, once in each of its rounds
         self.seeds: dict[str, int] = {}
         self.forgotten: set[str] = set()
         self.asked_again: set[str] = set()
 
     def up(self) -> dict[int, int]:
+        self.looks += 1
         return dict(self.lives)
 
     def returned(self) -> bool:
@@ -202,6 +204,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def wait_for_round(lanes: MemoryLanes) -> None:
+    """Until the flow's thread has gone through a whole round that began after the call."""
+    before = lanes.looks
+    wait_until(lambda: lanes.looks >= before + 2)
+
+
 def test_nothing_is_lost_or_doubled_where_engines_come_and_go() -> None:
     lanes = MemoryLanes(3)
     lanes.held = True  # so that something is under way on the engine that is lost
@@ -257,7 +265,7 @@ def test_an_evaluation_may_outlast_the_stall_limit(monkeypatch: pytest.MonkeyPat
     with source.paused("evaluation"):
         for _ in range(5):
             now[0] += 1000.0
-            time.sleep(0.05)  # the flow's thread looks
+            wait_for_round(lanes)
     now[0] += 0.5  # 29.5 s in which something was asked of an engine: not yet half of the limit
     lanes.held = False
     assert len(source.next(1).groups) == WANT
@@ -269,7 +277,7 @@ def test_an_evaluation_may_outlast_the_stall_limit(monkeypatch: pytest.MonkeyPat
     with source.paused("evaluation"):  # what was silent before cannot speak now
         told = len(lanes.told)
         now[0] += 1000.0
-        time.sleep(0.05)
+        wait_for_round(lanes)
         assert len(lanes.told) == told
     source.close()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -31,14 +32,23 @@ class Fleet:
         self.spawned: list[int] = []
         self.said: list[str] = []
         self.without_room: set[str] = set()  # engines that no node has room for
+        self.asks: Callable[[], object] = lambda: None  # runs where Ray is asked
         monkeypatch.setattr(module, "kill", self.killed.extend)
         monkeypatch.setattr(module, "outcomes", self.outcomes)
-        monkeypatch.setattr(module, "is_placed", lambda name: name not in self.without_room)
-        monkeypatch.setattr(module, "room", lambda: "1 node(s) with 2 CPU slots and 0 GPUs")
+        monkeypatch.setattr(module, "is_placed", self.is_placed)
+        monkeypatch.setattr(module, "room", self.room)
 
     def spawn(self, engine: int) -> object:
         self.spawned.append(engine)
         return SimpleNamespace(ready=Call())
+
+    def is_placed(self, name: str) -> bool:
+        self.asks()
+        return name not in self.without_room
+
+    def room(self) -> str:
+        self.asks()
+        return "1 node(s) with 2 CPU slots and 0 GPUs"
 
     def outcomes(self, refs: Sequence[Call], **_: object) -> list[tuple[Call, object]]:
         return [(ref, ref.answer) for ref in refs if ref.answer is not None]
@@ -56,6 +66,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
 
 
 DIED = ActorError("the process behind it died")
+WITH_NODE = ActorError("restart: the process behind it died with its node (its node has died)")
 
 
 def test_a_lost_engine_starts_again_and_joins_only_with_weights(fleet: Fleet) -> None:
@@ -171,10 +182,80 @@ def test_a_start_that_a_lost_node_took_along_costs_no_restart(fleet: Fleet) -> N
     fleet.without_room = {"engine-1"}
     roster.lose(1, 0, DIED)  # the last that it has
     for _ in range(3):
-        roster.handles[1].ready.answer = ActorError("the process behind it died with its node")
+        roster.handles[1].ready.answer = WITH_NODE
         assert roster.returned() == {}
     assert fleet.spawned == [0, 1, 1, 1, 1, 1]
-    roster.handles[1].ready.answer = ActorError("the process behind it died")  # it never begins
+    roster.handles[1].ready.answer = WITH_NODE
     assert roster.returned() == {}
     assert fleet.spawned == [0, 1, 1, 1, 1, 1], "a start that fails always would go on for ever"
     assert "engine-1 is lost and not started again (rollout.restarts)" in fleet.said[-1]
+
+
+def test_a_start_that_died_alone_costs_a_restart(fleet: Fleet) -> None:
+    roster = fleet.roster(restarts=1)
+    fleet.without_room = {"engine-1"}  # killed for its memory, say, before it could report anything
+    roster.lose(1, 0, DIED)
+    roster.handles[1].ready.answer = DIED
+    assert roster.returned() == {}
+    assert fleet.spawned == [0, 1, 1]
+    assert "engine-1 is lost and not started again (rollout.restarts)" in fleet.said[-1]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_no_engine_is_given_up_while_another_loads(fleet: Fleet, at: list[float], loaded: bool) -> None:
+    roster = fleet.roster(restarts=5, start_deadline_seconds=60.0)
+    fleet.without_room = {"engine-1"}
+    roster.lose(1, 0, DIED)
+    at[0] += 40.0
+    roster.lose(0, 0, DIED)  # all have died; this one is placed
+    at[0] += 30.0
+    if loaded:
+        roster.handles[0].ready.answer = {"vllm": "1"}
+    assert roster.returned() == ({0: 1} if loaded else {})
+    assert "engine-1 has no process yet" in fleet.said[-1]
+    fleet.without_room = set()
+    for handle in roster.handles:
+        handle.ready.answer = {"vllm": "1"}
+    assert roster.returned() == {0: 1, 1: 1}
+
+
+def test_whoever_needs_the_roster_does_not_wait_for_ray(fleet: Fleet, at: list[float]) -> None:
+    roster = fleet.roster(restarts=5)
+    free: list[bool] = []
+
+    def take() -> None:
+        free.append(roster._lock.acquire(blocking=False))
+        if free[-1]:
+            roster._lock.release()
+
+    def another_thread() -> None:
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
+
+    fleet.asks = another_thread
+    fleet.without_room = {"engine-1"}
+    roster.lose(1, 0, DIED)
+    at[0] += 40.0
+    roster.returned()
+    roster.handles[1].ready.answer = WITH_NODE
+    roster.returned()
+    assert "engine-1 has no process yet" in fleet.said[1]
+    assert "engine-1 is started once more" in fleet.said[2]
+    assert free == [True] * 3  # its place, the room, its place
+
+
+def test_what_was_seen_of_a_life_does_not_count_for_the_next(fleet: Fleet, at: list[float]) -> None:
+    roster = fleet.roster(restarts=5)
+    fleet.without_room = {"engine-1"}
+    roster.lose(1, 0, DIED)
+    at[0] += 61.0
+
+    def lose_it() -> None:  # by another thread, in the meantime
+        fleet.asks = lambda: None
+        roster.lose(1, 1, DIED)
+
+    fleet.asks = lose_it
+    roster.returned()
+    assert fleet.spawned == [0, 1, 1, 1]
+    assert len(fleet.said) == 2, "the new life has only begun"

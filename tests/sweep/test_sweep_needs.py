@@ -52,6 +52,19 @@ def test_weights_gradients_and_moments_are_counted():
     assert memory_mb(on_gpu, million, million) == one - 512 + 2 * 1024
 
 
+def test_of_the_learner_one_rank_copies_the_last_push():
+    million = 1 << 28  # 1024 MiB a copy
+
+    def copied(**parts: object) -> int:
+        cfg = config(learner=LearnerConfig(workers=3), **parts)
+        without = memory_mb(cfg, million, million)
+        cfg.sync.sparse = "auto"
+        return memory_mb(cfg, million, million) - without
+
+    assert copied() == 2 * 1024
+    assert copied(rollout=RolloutConfig(engines=2)) == 3 * 1024
+
+
 def test_on_a_shared_gpu_the_host_holds_what_is_put_away():
     """2^28 parameters in bfloat16 at stage 2: 512 MiB of weights, 6 bytes each of gradients, 12 of states, the base,
     and the engine's weights while it sleeps."""

@@ -10,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlvr.cluster.turns import Apart
 from rlvr.config import Config
+from rlvr.learner.group import LearnerGroup
 from rlvr.runtime.actors import _say_how
 from rlvr.sync import last_push as module
 from rlvr.sync.gloo import ParamInfo, SyncError
@@ -147,3 +149,20 @@ def test_a_line_is_said_where_pushes_begin_to_go_another_way():
     assert push_note(None, None) is None
     assert Sent(9).metrics() == {"push/bytes": 9.0, "push/sparse": 0.0}
     assert some.metrics() == {"push/bytes": 5e6, "push/sparse": 1.0, "push/changed": 0.0312}
+
+
+def test_every_push_is_compared_with_the_one_before_whoever_asked_for_it(monkeypatch: pytest.MonkeyPatch):
+    """Two of a preflight, a step's, and one to an engine that has started again; then nothing has changed its way."""
+    first, some = Sent(9, why="it is the first push"), Sent(5, whole=False, changed=0.5)
+    answers, said = iter([first, some, some, first, some, some]), []
+    group = object.__new__(LearnerGroup)
+    group.cfg, group.handles, group.turns = Config(recipe="test"), [], Apart()
+    group.sent, group.busy_seconds, group.say = None, 0.0, said.append
+    monkeypatch.setattr(group, "_call", lambda *_: [(next(answers), 1.0)])
+    for version in (0, 0, 1):
+        group.push(version)
+    group.push_again()
+    for version in (2, 3):
+        group.push(version)
+    assert said == [push_note(None, first), push_note(None, some)] * 2
+    assert (group.pushed, group.sent, group.busy_seconds) == (3, some, 6.0)

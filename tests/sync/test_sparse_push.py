@@ -21,6 +21,7 @@ from rlvr.sync.sent import Sent
 
 SHAPES = {"embed": (40, 8), "norm": (8,), "scale": (), "empty": (0, 4), "head": (8, 40)}
 Tensors = dict[str, torch.Tensor]
+FIRST = "it is the first push over this connection"
 CERTAIN = "it is not certain that the engines hold the last push"
 OTHER = "an engine does not hold the last push"
 LARGE = "what has changed would take no fewer bytes"
@@ -118,7 +119,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 def test_only_what_has_changed_travels(rig: Rig) -> None:
     elements = sum(t.numel() for t in rig.weights.values())
     first = rig.push()
-    assert (first.whole, first.bytes, first.changed, first.why) == (True, 2 * elements, None, CERTAIN)
+    assert (first.whole, first.bytes, first.changed, first.why) == (True, 2 * elements, None, FIRST)
     assert rig.push() == Sent(0, whole=False, changed=0.0)
     rig.move("embed", "scale", "head")
     assert rig.push() == Sent(3 * (16 + 2 + 1), whole=False, changed=3 / elements)
@@ -138,7 +139,7 @@ def test_everything_is_sent_where_a_worker_may_not_hold_the_last_push(rig: Rig) 
     assert rig.push().why == OTHER
     rig.sparse.forget()
     assert rig.push().why == CERTAIN
-    assert rig.push(rig.sender()).why == CERTAIN  # the learner has connected anew
+    assert rig.push(rig.sender()).why == FIRST  # the learner has connected anew
     assert rig.push().why == OTHER
     rig.move("head")
     assert not rig.push().whole

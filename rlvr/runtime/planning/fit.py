@@ -11,7 +11,7 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needs_base
 from rlvr.runtime.planning.cards import CARDS, STANDARD, Card
-from rlvr.runtime.planning.ledger import Ledger, ledgers, on_gpus
+from rlvr.runtime.planning.ledger import COPY, Ledger, ledgers, on_gpus
 from rlvr.runtime.planning.shape import model_shape
 from rlvr.runtime.planning.text import gb, short
 
@@ -67,6 +67,7 @@ def misfit(cfg: Config, found: list[Ledger], device: float | None, host: float) 
         return ""
     learner, engine = found
     total = cfg.learner.workers * learner.total + cfg.rollout.engines * engine.total
+    total -= (cfg.learner.workers - 1) * dict(learner.parts).get(COPY, 0.0)  # only rank 0 has one
     if cfg.cluster.address == "local" and total > host:
         return f"engines and learner: estimated to need {gb(total)} together, and this machine has {gb(host)}"
     return ""

@@ -148,7 +148,7 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
         *passing(cfg, shape, micro_batch_tokens(cfg)),
         ("libraries (estimate)", LIBRARIES) if on_gpus(cfg) else ("process", LEARNER_PROCESS),
     ]
-    if not on_gpus(cfg) and sends_changes(cfg, "cpu"):
+    if not on_gpus(cfg) and sends_changes(cfg, "cpu"):  # rank 0 alone
         parts.append((COPY, BYTES[cfg.model.dtype] * shape.parameters))
     return Ledger(f"learner rank ({cfg.learner.workers})", tuple(parts))
 
@@ -213,12 +213,10 @@ def host_states(cfg: Config, policy: float, base: float, trained: float | None =
     """Bytes of host memory that one learner rank and its engine hold on top of their processes, on GPUs.
 
     Offloaded optimiser states and the sum of the gradients; where GPUs are shared, all that the learner puts away while
-    the engine generates, and at sleep level 1 the engine's weights while the learner works. With sparse pushes, the
-    copies of the last one.
+    the engine generates, and at sleep level 1 the engine's weights while the learner works.
     """
     if not on_gpus(cfg):
         return 0.0
-    copies = 1 + cfg.rollout.tensor_parallel if sends_changes(cfg, "cuda") else 0
     held = states(cfg, policy, base, trained)
     size = (
         held.optimiser + 4 * (policy if trained is None else trained) / _ranks_from(cfg, 2)
@@ -228,7 +226,14 @@ def host_states(cfg: Config, policy: float, base: float, trained: float | None =
     if cfg.cluster.colocate:
         asleep = BYTES[cfg.model.dtype] * policy if cfg.cluster.sleep_level == 1 else 0.0
         size = held.total + asleep
-    return size + copies * BYTES[cfg.model.dtype] * policy
+    return size
+
+
+def copies(cfg: Config, policy: float) -> float:
+    """Bytes of host memory that a run takes for copies of the last push: of rank 0, and of every engine's worker."""
+    if not sends_changes(cfg, "cuda" if on_gpus(cfg) else "cpu"):
+        return 0.0
+    return (1 + cfg.rollout.engines * cfg.rollout.tensor_parallel) * BYTES[cfg.model.dtype] * policy
 
 
 def largest_sequence(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> int:

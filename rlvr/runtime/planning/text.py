@@ -11,6 +11,7 @@ from rlvr.runtime.planning.cards import CARDS, STANDARD, Card
 from rlvr.runtime.planning.disk import disk
 from rlvr.runtime.planning.ledger import (
     Ledger,
+    copies,
     engine_ledger,
     host_states,
     largest_sequence,
@@ -75,6 +76,8 @@ def _memory(cfg: Config, shape: ModelShape, card: Card, base: bool) -> Iterator[
     trained = trained_parameters(cfg, shape)
     if size := host_states(cfg, shape.parameters, shape.parameters if own_base else 0, trained):
         yield f"host memory for each learner rank: {gb(size)} of states, and twice the weights while they load"
+    if size := copies(cfg, shape.parameters):
+        yield f"host memory for copies of the last push: {gb(size)}, of learner rank 0 and every worker of an engine"
 
 
 def _left(cfg: Config, ledger: Ledger, card: Card) -> str:

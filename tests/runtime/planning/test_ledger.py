@@ -18,7 +18,9 @@ from rlvr.learner.model import load_policy
 from rlvr.learner.optimizers import OPTIMIZERS
 from rlvr.runtime.planning.cards import CARDS
 from rlvr.runtime.planning.disk import disk
+from rlvr.runtime.planning.fit import misfit
 from rlvr.runtime.planning.ledger import (
+    copies,
     engine_ledger,
     host_states,
     largest_sequence,
@@ -127,18 +129,26 @@ def test_sparse_pushes_take_a_copy_of_the_weights_on_each_side():
     n = SEVEN.parameters
 
     def grown(cfg: Config) -> list[float]:
-        """By how much they make each process larger, and the host memory beside GPUs."""
+        """By how much they make each process larger, and what the copies of a run take together."""
         off = [ledger.total for ledger in ledgers(cfg, SEVEN, H100, base=True)]
-        host = host_states(cfg, n, n)
         cfg.sync.sparse = "auto"
         on = [ledger.total for ledger in ledgers(cfg, SEVEN, H100, base=True)]
-        return [b - a for a, b in zip([*off, host], [*on, host_states(cfg, n, n)], strict=True)]
+        return [b - a for a, b in zip([*off, 0.0], [*on, copies(cfg, n)], strict=True)]
 
-    assert grown(Config(recipe="test")) == [4 * n, 4 * n, 0]
+    assert grown(Config(recipe="test")) == [4 * n, 4 * n, 2 * 4 * n]
     assert grown(on_gpus(3, 8)) == [0, 0, 0]  # over NCCL everything is sent
     over_gloo = on_gpus(3, 8)
-    over_gloo.sync.backend, over_gloo.rollout.tensor_parallel = "gloo", 4
-    assert grown(over_gloo) == [0, 0, (1 + 4) * 2 * n]
+    over_gloo.sync.backend, over_gloo.rollout.tensor_parallel, over_gloo.rollout.engines = "gloo", 4, 2
+    assert grown(over_gloo) == [0, 0, (1 + 2 * 4) * 2 * n]  # of eight learner ranks one has it
+
+
+def test_ranks_without_a_copy_are_not_counted_with_one():
+    cfg = Config(recipe="test")
+    cfg.sync.sparse, cfg.learner.workers = "auto", 3
+    learner, engine = found = ledgers(cfg, SEVEN, H100, base=True)
+    total = 3 * learner.total + engine.total - 2 * 4 * SEVEN.parameters
+    assert not misfit(cfg, found, None, total)
+    assert misfit(cfg, found, None, 0.999 * total)
 
 
 def test_what_does_not_fit_and_what_comes_too_late_is_said():
