@@ -24,7 +24,7 @@ from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.decoder import MixedSampling
-from rlvr.analysis.cross.experiment import Experiment, describe, out_of_reach, planned, within_reach
+from rlvr.analysis.cross.experiment import Experiment, describe, planned, unmet
 from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
 from rlvr.analysis.cross.raw import write_raw
 from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
@@ -36,7 +36,6 @@ from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.store import versions_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
-from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
 from rlvr.reporting.figures.canvas import render
 from rlvr.reporting.figures.cross import cross_figures
@@ -59,12 +58,11 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
 
 def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
-    asked = planned(cfg)
-    finished = [part for key in asked if (part := store.read(key.name)) is not None]
+    keys = planned(cfg)
+    finished = [part for key in keys if (part := store.read(key.name)) is not None]
     for part in finished:
         print(f"{describe(part)} [kept]")
     versions = versions_of("rlvr", "torch", "transformers", "ray", "math-verify")
-    keys = within_reach(asked, finished)
     if len(finished) == len(keys):
         return _conclude(store, finished, cfg, inputs, versions)
     require_verifiers(inputs.reward, [prompt.problem.rules for prompt in inputs.prompts])
@@ -82,17 +80,10 @@ def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
 def _conclude(
     store: Store, parts: Sequence[Part], cfg: CrossSampleConfig, inputs: CrossInputs, versions: dict[str, str]
 ) -> list[BudgetRow]:
-    """Write everything that is computed from the finished parts.
-
-    Raises:
-        ConfigError: none of the budgets can be met.
-    """
+    """Write everything that is computed from the finished parts."""
     rows = budget_rows(parts)
     store.write_summary(parts, rows, asdict(cfg), versions)
-    left_out = out_of_reach(planned(cfg), parts)
-    if not rows:
-        raise ConfigError("\n".join(left_out))
-    for line in left_out:
+    for line in unmet(parts):
         print(line)
     write_raw(store, parts, lambda token: str(inputs.tokenizer.decode([token])))
     print(

@@ -91,3 +91,30 @@ def test_a_response_of_8000_tokens_scrolls(browser: Chromium, tmp_path: Path) ->
     browser.run("document.querySelector('.response').fill()")
     own = "JSON.parse(document.getElementById('token-data').textContent).responses[0].text"
     assert browser.run(f"document.querySelector('.response').textContent === {own}")
+
+
+def test_a_long_response_is_copied_whole(browser: Chromium, tmp_path: Path) -> None:
+    """With what is out of view, and without a line end where a chunk ends in the middle of a line."""
+    opened(browser, write_page(tmp_path, responses=1, tokens=TOKENS, checkpoints=1))
+    browser.run("document.querySelector('.response').scrollIntoView({ block: 'center' })")
+    browser.wait("document.querySelector('.response .t[data-i]') !== null")
+    copied = browser.run(
+        """(() => {
+          const box = document.querySelector(".response"), range = document.createRange();
+          range.setStart(box.token(2), 0);
+          range.setEnd(box.token(7000), 0);
+          getSelection().removeAllRanges();
+          getSelection().addRange(range);
+          const init = { clipboardData: new DataTransfer(), bubbles: true, cancelable: true };
+          const event = new ClipboardEvent("copy", init);
+          box.dispatchEvent(event);
+          return event.clipboardData.getData("text/plain");
+        })()"""
+    )
+    expected = browser.run(
+        """(() => {
+          const data = JSON.parse(document.getElementById("token-data").textContent), at = data.fields.indexOf("token");
+          return data.responses[0].shown.slice(2, 7000).map((token) => data.texts[token[at]]).join("");
+        })()"""
+    )
+    assert copied == expected

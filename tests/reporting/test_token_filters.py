@@ -115,3 +115,52 @@ def test_the_arrow_keys_walk_over_the_tokens_chosen(page, data):
     )
     assert js_and_class(data, response, i)[1] == "number"
     choose(page)
+
+
+def test_the_slider_lists_anew_the_responses_with_such_a_token(page, data):
+    """The divergence that is filtered by is that of the checkpoint chosen."""
+    earlier, edge = data["checkpoints"][0], 0.6
+
+    def has(response: int | None) -> bool:
+        return response is not None and any(
+            js >= edge for js in data["responses"][response]["earlier"][earlier]
+        )
+
+    def slide(place: int) -> None:
+        page.run(
+            f"(() => {{ const slider = document.querySelector('input[type=range]'); slider.value = {place};"
+            "slider.dispatchEvent(new Event('input')); })()"
+        )
+
+    before = pairs_with(data, lambda js, kind: js >= edge)
+    then = sum(has(pair["lead"]) or has(pair["partner"]) for pair in data["pairs"])
+    assert before != then
+    choose(page, JS_of_a_token=f"from {edge}")
+    assert shown(page)["count"] == f"{before} of {len(data['pairs'])}"
+    slide(0)
+    assert shown(page)["count"] == f"{then} of {len(data['pairs'])}"
+    slide(len(data["checkpoints"]) - 1)
+    choose(page)
+
+
+def test_a_data_set_may_have_any_name(page, data):
+    """`all` is no filter's name, and names of digits stay behind the first entry."""
+    renamed = {"sums": "all", "words": "2024"}
+    found = page.run(
+        f"""(() => {{
+          const data = JSON.parse(document.getElementById("token-data").textContent), names = {json.dumps(renamed)};
+          for (const response of data.responses) response.data = names[response.data];
+          const at = Object.fromEntries(data.fields.map((name, i) => [name, i]));
+          const filters = window.tokenFilters(data, at, () => 0, () => {{}});
+          const select = filters.controls.find(([label]) => label === "Source")[1];
+          return [...select.options].map((option, i) => {{
+            select.selectedIndex = i;
+            return [option.value, filters.pairs().length];
+          }});
+        }})()"""
+    )
+    own = {
+        renamed[name]: sum(data["responses"][pair["lead"]]["data"] == name for pair in data["pairs"])
+        for name in renamed
+    }
+    assert found == [["all sources", len(data["pairs"])], ["2024", own["2024"]], ["all", own["all"]]]

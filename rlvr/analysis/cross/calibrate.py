@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, Mixed, ResponseJob
+from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, ResponseJob
 from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, SWITCHED, Calibration
 
 TOLERANCE = 0.03  # relative error of the pilot's share at which a threshold is accepted
@@ -57,7 +57,11 @@ class _Search:
 
     @property
     def done(self) -> bool:
-        return self.best is not None and abs(self.best.share - self.target) <= self.tolerance * self.target
+        """Whether the target is met, or what would be tried next has been tried."""
+        if self.best is None:
+            return False
+        met = abs(self.best.share - self.target) <= self.tolerance * self.target
+        return met or self.candidate in (self.low, self.high)
 
     def learn(self, written: Sequence[Mixed]) -> bool:
         """Judge the candidate by the responses written with it, and choose the next; is it the best so far?"""
@@ -91,7 +95,7 @@ def _values(written: Sequence[Mixed], of: str) -> tuple[NDArray[np.float64], NDA
 def _first(values: NDArray[np.float64], counted: NDArray[np.bool_], target: float) -> float:
     """The threshold that the wanted share of all tokens exceeds and counts at."""
     if not counted.any():
-        return PURE_INTERVENING
+        return float(np.nextafter(values.min(), -np.inf))  # all of them, and finite: JSON has no infinity
     return threshold_for(values[counted], target * len(values) / int(counted.sum()))
 
 

@@ -25,7 +25,6 @@ from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.types import Group, Prompt, Sample
 
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
-INTERVENING = {"forward": "policy", "reverse": "base"}
 
 
 def planned(cfg: CrossSampleConfig) -> list[PartKey]:
@@ -47,39 +46,17 @@ def planned(cfg: CrossSampleConfig) -> list[PartKey]:
     ]
 
 
-def within_reach(keys: Sequence[PartKey], endpoints: Sequence[Part]) -> list[PartKey]:
-    """The keys without effective budgets above what switching everywhere changes, which no rule can meet.
-
-    That is known once the endpoint is finished in which the intervening model writes alone.
-    """
-    reach = {part.rule: part.reach for part in endpoints if part.direction == "endpoint"}
-
-    def met(key: PartKey) -> bool:
-        if key.direction == "endpoint" or key.budget is None or key.budget_of != EFFECTIVE:
-            return True
-        most = reach.get(INTERVENING[key.direction])
-        return most is None or key.budget <= most
-
-    return [key for key in keys if met(key)]
-
-
-def out_of_reach(keys: Sequence[PartKey], parts: Sequence[Part]) -> list[str]:
-    """A line for each direction with the effective budgets that were left out, and what would do."""
-    kept = set(within_reach(keys, parts))
-    left: dict[str, list[float]] = {}
-    for key in keys:
-        if (
-            key not in kept
-            and key.budget is not None
-            and key.budget not in left.setdefault(key.direction, [])
-        ):
-            left[key.direction].append(key.budget)
-    most = {part.rule: part.reach for part in parts if part.direction == "endpoint"}
+def unmet(parts: Sequence[Part]) -> list[str]:
+    """A line for every effective budget that was missed, with the share of tokens at which the draws differ."""
     return [
-        f"budgets={','.join(f'{budget:g}' for budget in budgets)} {direction}: left out, no rule can meet them. The "
-        f"models sample different tokens at {most[INTERVENING[direction]]:.2%} of the "
-        f"{INTERVENING[direction]}'s tokens, and so much changes where every token is switched; name smaller budgets."
-        for direction, budgets in left.items()
+        f"budgets={part.budget:g} {part.direction} {part.rule}: missed, {part.measured:.2%} of the tokens are changed"
+        + (
+            ""
+            if part.differing is None
+            else f"; the models draw different ones at {part.differing / part.tokens:.2%}"
+        )
+        for part in parts
+        if part.missed and part.budget is not None
     ]
 
 
@@ -109,7 +86,7 @@ class Experiment:
             if direction == "endpoint":
                 parts.append(self.endpoint(rule))
                 continue
-            found = self._of_rule(within_reach(list(own), parts), achieved)
+            found = self._of_rule(list(own), achieved)
             if rule == "js":
                 # Effective budgets are met by every rule alike, none follows what another happened to change.
                 followed = [part for part in found if part.budget is None or part.budget_of != EFFECTIVE]

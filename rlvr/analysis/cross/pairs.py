@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import combinations, groupby
 
-from rlvr.analysis.cross.records import DIGITS, EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part
+from rlvr.analysis.cross.records import DIGITS, EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part, misses
 from rlvr.analysis.tables import TextTable, as_csv, columns_of, table_of, text_table
 from rlvr.stats.accuracy import compare
 from rlvr.stats.student import RESOLUTION, holm, p_text
@@ -23,6 +23,7 @@ class PairRow:
     second: str
     first_share: float  # what the budget counts, as measured on the responses compared
     second_share: float
+    met: str  # yes, no: both are as near to their effective budget as is asked of them, or not; empty for other budgets
     problems: int
     difference: float  # accuracy of the first less that of the second
     low: float  # 95 %, clustered by problem: t with problems - 1 degrees of freedom
@@ -61,6 +62,7 @@ def _pair(first: Part, second: Part) -> PairRow:
         second=second.rule,
         first_share=first.measured,
         second_share=second.measured,
+        met="" if first.budget_of != EFFECTIVE else "no" if first.missed or second.missed else "yes",
         problems=found.problems,
         difference=found.difference,
         low=found.low,
@@ -131,12 +133,14 @@ def pair_table(pairs: Sequence[PairRow]) -> TextTable:
     """Every pair of rules."""
     return text_table(
         "Every rule against every other at the same budget: difference of accuracy (95 %) paired by problem, p "
-        f"corrected for all {len(pairs)} rows (Holm).",
+        f"corrected for all {len(pairs)} rows (Holm). Met: whether both are within {EFFECTIVE_TOLERANCE:.0%} of an "
+        "effective budget.",
         pairs,
         ("direction", lambda p: p.direction),
         ("budget", lambda p: p.level),
         ("rules", lambda p: f"{p.first} less {p.second}"),
         ("measured", lambda p: f"{p.first_share:.2%}, {p.second_share:.2%}"),
+        ("met", lambda p: p.met or "-"),
         ("difference", lambda p: f"{p.difference:+.3f} ({p.low:+.3f}..{p.high:+.3f})"),
         ("p (Holm)", lambda p: p_text(p.p_holm)),
         ("detectable", lambda p: f"{p.detectable:.3f}"),
@@ -153,7 +157,5 @@ def _asked(row: BudgetRow) -> float:
 
 def _missed(row: BudgetRow) -> str:
     """A mark where an effective budget was not met."""
-    if _kind(row) != EFFECTIVE or row.target_share is None:
-        return ""
-    missed = abs(row.effective_share - row.target_share) > EFFECTIVE_TOLERANCE * row.target_share
+    missed = _kind(row) == EFFECTIVE and misses(row.effective_share, row.target_share)
     return " (missed)" if missed else ""

@@ -23,6 +23,11 @@ SWITCHED, EFFECTIVE = "switched", "effective"
 EFFECTIVE_TOLERANCE = 0.05  # relative error up to which the effective share of a part meets its budget
 
 
+def misses(share: float, target: float | None) -> bool:
+    """Whether an effective share is not the one asked for."""
+    return target is not None and abs(share - target) > EFFECTIVE_TOLERANCE * target
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """A threshold and what the pilot made of it."""
@@ -81,9 +86,9 @@ class Part(PartKey):
         return (self.effective if self.budget_of == EFFECTIVE else self.switches) / self.tokens
 
     @property
-    def reach(self) -> float | None:
-        """Of an endpoint: the share of tokens that change where every token is switched; None if it was not counted."""
-        return None if self.differing is None else self.differing / self.tokens
+    def missed(self) -> bool:
+        """Whether its effective budget was not met."""
+        return self.budget_of == EFFECTIVE and misses(self.measured, self.target)
 
     def figures(self) -> dict[str, Any]:
         """Accuracy with its interval, and lengths, as endpoints and budgets have them."""

@@ -6,7 +6,7 @@
   const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Zs}]/u;
   const KINDS = { " ": "sp", "\n": "nl", "\t": "tab" };
 
-  // Spaces and line ends are shown by style, so that a selection copies the text as it is.
+  // Spaces and line ends are shown by style, so that a selection copies the text as it is; see also `copied`.
   window.visible = (text) => {
     if (!text) return [make("span", "code", "empty")];
     return [...text].map((c) => {
@@ -15,6 +15,24 @@
       return c;
     });
   };
+
+  // A chunk in which a selection begins or ends stays: the selection would move with it.
+  function selected(chunk) {
+    const { anchorNode, focusNode } = getSelection();
+    return chunk.contains(anchorNode) || chunk.contains(focusNode);
+  }
+
+  // What is copied out of one response is its text: with the chunks out of view, without a line end after each chunk.
+  function copied(event) {
+    const selection = getSelection();
+    if (selection.isCollapsed || !selection.rangeCount) return;
+    const range = selection.getRangeAt(0), common = range.commonAncestorContainer;
+    for (const box of document.querySelectorAll(".response")) if (range.intersectsNode(box)) box.fill?.();
+    const element = common.nodeType === Node.ELEMENT_NODE ? common : common.parentElement;
+    if (!element.closest(".response")) return;
+    event.clipboardData.setData("text/plain", range.toString());
+    event.preventDefault();
+  }
 
   function starts(texts) {
     const found = [0];
@@ -45,7 +63,7 @@
       chunk.style.height = "";
     };
     const empty = (entry) => {
-      if (!entry.chunk.firstChild || [...entry.chunk.children].some(kept)) return;
+      if (!entry.chunk.firstChild || [...entry.chunk.children].some(kept) || selected(entry.chunk)) return;
       entry.height = entry.chunk.offsetHeight || entry.height;
       entry.chunk.replaceChildren();
       entry.chunk.style.height = `${entry.height}px`;
@@ -76,5 +94,6 @@
     return box;
   };
 
+  addEventListener("copy", copied);
   addEventListener("beforeprint", () => document.querySelectorAll(".response").forEach((box) => box.fill?.()));
 })();

@@ -42,6 +42,7 @@
       now = labels[slider.value];
       slider.setAttribute("aria-valuetext", now);
       at_step.textContent = now;
+      if (filters.byDivergence()) return show(); // other responses may have such a token now
       for (const box of list.querySelectorAll(".response")) box.shade();
       if (active) open(active, responseOf(active), false);
     });

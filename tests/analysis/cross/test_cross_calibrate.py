@@ -86,6 +86,40 @@ def test_a_share_that_jumps_is_met_as_nearly_as_it_can_be():
     assert 0 < found.share < 1
 
 
+def written_with(values, differs):
+    empty = np.zeros(0, dtype=np.int64)
+    return [Mixed("p", 0, np.zeros(len(values), np.int64), empty, empty, values, False, differs)]
+
+
+def test_models_that_never_draw_differently_have_a_finite_threshold():
+    """It goes into a JSON file."""
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        return written_with(np.array([0.0, 0.2, 0.7]), np.zeros(3, dtype=np.bool_))
+
+    (pilot,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], 3, EFFECTIVE)
+    found, _ = settle(decode, jobs(1, 1, PURE_PRIMARY), pilot, EFFECTIVE)
+    assert np.isfinite(found.threshold)
+    assert found.threshold < 0
+    assert found.share == 0
+
+
+def test_what_was_tried_is_not_tried_again():
+    """A budget above all that can be changed: one try by the pilot, one by the responses."""
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        return written_with(np.array([0.1, 0.2, 0.7, 0.8]), np.array([True, False, True, False]))
+
+    (pilot,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.9], 3, EFFECTIVE)
+    found, _ = settle(decode, jobs(1, 1, PURE_PRIMARY), pilot, EFFECTIVE)
+    assert found.share == 0.5
+    assert tried == [PURE_PRIMARY, found.threshold, found.threshold]
+
+
 def test_no_round_left_is_one_check():
     decoder = MixedDecoder(base_model(), policy_model(), SAMPLING, 64)
     (found,) = calibrate(lambda todo: decoder.run(todo, "js"), jobs(8, 2, PURE_PRIMARY), [0.001], rounds=0)

@@ -2,14 +2,14 @@
 
 import csv
 import io
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from rlvr.analysis.cross.experiment import out_of_reach, within_reach
+from rlvr.analysis.cross.config import CrossSampleConfig
+from rlvr.analysis.cross.experiment import Experiment, planned, unmet
 from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, pairs_as_csv, rules_page
 from rlvr.analysis.cross.records import EFFECTIVE, PartKey, budget_rows
 from rlvr.stats.student import RESOLUTION
@@ -89,18 +89,50 @@ def test_the_file_and_the_page_hold_every_pair():
     assert page.count("(missed)") == 1
 
 
-def test_budgets_that_no_rule_can_meet_are_left_out():
-    """The policy alone draws another token than the base would at 3 % of its tokens: no rule changes more."""
-    ends = [BASE, part("endpoint", "policy", 3, differing=36)]
-    keys = [
-        PartKey(direction, "js", budget, None, EFFECTIVE)
-        for direction in ("forward", "reverse")
-        for budget in (0.02, 0.03, 0.05)
+def test_pairs_say_whether_both_met_their_budget():
+    rows = pair_rows(PARTS)
+    assert [(row.first, row.second, row.met) for row in rows[:3]] == [
+        ("js", "random", "yes"),
+        ("js", "kl", "no"),
+        ("random", "kl", "no"),
     ]
-    assert within_reach(keys, ends) == [keys[0], keys[1], *keys[3:]]  # of the base it is not known
-    (line,) = out_of_reach(keys, ends)
-    assert "budgets=0.05 forward" in line
-    assert "3.00% of the policy's tokens" in line
-    switched = [PartKey("forward", "js", 0.5)]
-    assert within_reach(switched, ends) == switched
-    assert math.isclose(ends[1].reach, 0.03)
+    assert "| js less kl | 2.00%, 2.17% | no |" in rules_page(budget_rows(PARTS), rows)
+    assert [row["met"] for row in csv.DictReader(io.StringIO(pairs_as_csv(rows)))] == [
+        "yes",
+        "no",
+        "no",
+        "yes",
+    ]
+    switched = [
+        part("forward", rule, 1, budget=0.5, target=0.5, threshold=0.1, switches=60) for rule in ("js", "kl")
+    ]
+    (row,) = pair_rows(switched)
+    assert row.met == ""
+
+
+def test_what_was_missed_is_said():
+    missed = replace(effective("forward", "js", 0.5, 0.05), differing=36)
+    assert unmet([BASE, effective("forward", "js", 0.5, 0.02), missed]) == [
+        "budgets=0.05 forward js: missed, 2.00% of the tokens are changed; the models draw different ones at 3.00%"
+    ]
+
+
+def test_every_budget_is_attempted():
+    """Along mixed responses draws may differ more often than where one model writes alone: nothing bounds a budget."""
+    cfg = CrossSampleConfig(budgets=[0.01, 0.9], budget_of=EFFECTIVE, direction="forward", rules=["js"])
+    ends = {"base": replace(BASE, differing=12), "policy": replace(POLICY, differing=36)}
+    asked: list[PartKey] = []
+
+    class Recorded(Experiment):
+        def __init__(self) -> None:
+            pass
+
+        def endpoint(self, end):
+            return ends[end]
+
+        def _of_rule(self, keys, achieved):
+            asked.extend(keys)
+            return []
+
+    list(Recorded().run(planned(cfg)))
+    assert [key.budget for key in asked] == [0.01, 0.9]
