@@ -4,9 +4,12 @@
     python -m rlvr.analyze run=runs/pictures
     python -m rlvr.report runs/pictures
     python docs/build_images.py runs/pictures/report
+    python -m rlvr.train -m +sweep=staleness
+    python docs/build_images.py --staleness runs/staleness
 
 docs/images/accuracy.svg is the report's figure of held-out accuracy as it stands. docs/images/tokens.svg is one pair
 of the report's token pages, drawn from the data and the colours inside report.html, since a page is no picture.
+docs/images/staleness.svg is held-out accuracy of that sweep's conditions.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -178,8 +182,35 @@ def picture(page: Page) -> str:
     )
 
 
+def draw_staleness(folder: Path) -> Path:
+    """Draw held-out accuracy of the conditions of `+sweep=staleness`, under short names; the file."""
+    from rlvr.analysis.sweep.runs import read_sweep
+    from rlvr.analysis.sweep.tables import sweep_result
+    from rlvr.reporting.figures.canvas import render
+    from rlvr.reporting.figures.sweep import held_out, overview
+
+    sweep = read_sweep(folder)
+    found = sweep_result(sweep, sweep.conditions[0])
+    [figure] = overview(found, [held_out(found.evaluations[0])])
+    lines = [replace(line, label=short_name(line.label)) for line in figure.lines]
+    with tempfile.TemporaryDirectory() as drawn:
+        render(replace(figure, lines=lines, legend=1, height=4.4), Path(drawn))
+        return Path(shutil.copy(Path(drawn) / f"{figure.name}.svg", IMAGES / "staleness.svg"))
+
+
+def short_name(condition: str) -> str:
+    """`dapo_staleness-4_rollout_correction-2.0` as `staleness 4, corrected`."""
+    found = re.search(r"staleness-(\d+)_rollout_correction-(\S+)", condition)
+    assert found is not None, condition
+    bound, cap = found.groups()
+    return f"staleness {bound}" + ("" if cap == "null" else ", corrected")
+
+
 def main(arguments: list[str]) -> None:
-    """Write both pictures from the folder of a report."""
+    """Write both pictures from the folder of a report, or the one of the sweep over staleness."""
+    if len(arguments) == 2 and arguments[0] == "--staleness":
+        print(f"wrote {draw_staleness(Path(arguments[1]))}")
+        return
     if len(arguments) != 1:
         sys.exit("give the folder of a report, such as runs/latest/report")
     report = Path(arguments[0])
