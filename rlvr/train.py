@@ -9,17 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlvr.advantage.group import group_advantage
-from rlvr.advantage.token import token_advantage
 from rlvr.cli.entry import hydra_entry
 from rlvr.config import Config
 from rlvr.errors import PausedError
-from rlvr.learner.correction import correction_metrics
-from rlvr.learner.gradients import gradient_norms
-from rlvr.learner.kl_reward import penalised_advantage
 from rlvr.learner.packing import pack
-from rlvr.learner.teacher import advised_advantage
-from rlvr.metrics import concentration_metrics, source_metrics, step_metrics
+from rlvr.learner.shaping import shaped_advantage
+from rlvr.metrics import step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.diagnostics import diagnostics
 from rlvr.runtime.evaluation import EvalReport, evaluate
 from rlvr.runtime.folder import Summary
 from rlvr.runtime.session import Session, open_session
@@ -50,22 +47,17 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
-            groups, batch = penalised_advantage(groups, batch, cfg)  # where the KL is in the reward
             fresh = s.to_compare(batch, step)
         mismatch = check_mismatch(fresh, version, cfg.sync, cfg.model.dtype, s.tracker.note)
         with clock.phase("advantage"):  # 7: the plug-in, one number per token
-            batch = token_advantage(
-                batch, s.plugin, normalize=cfg.advantage.normalize, progress=progress, seed=seed
-            )
-            batch = advised_advantage(batch, cfg.loss)  # where a teacher speaks in it
+            groups, batch = shaped_advantage(groups, batch, cfg, s.plugin, progress=progress, seed=seed)
         with clock.phase("update"):
             stats = s.learner.step(batch, seed=seed, progress=progress)  # 8: loss and optimiser
         with clock.phase("push"):
             sent = s.push(step)  # 9: weights to the engines
         s.source.trained(step)
         metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh, sent)
-        metrics |= concentration_metrics(rollout, batch, gradient_norms(batch, cfg), s.mixture)
-        s.tracker.step(step, metrics | source_metrics(rollout, s.mixture) | correction_metrics(batch, cfg))
+        s.tracker.step(step, metrics | diagnostics(rollout, batch, cfg, s.mixture))
         s.dump(step, groups, rollout)
         version, state = step, s.advance(state, step, rollout, mismatch)
         if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:
