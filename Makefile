@@ -53,9 +53,11 @@ slow: $(STAMP)  ## the pure tests that make fast leaves out
 e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 3 --dist loadfile --no-loadscope-reorder --durations 25
 
-# The driver is killed twenty times at random moments, and engines and graders on the way.
+# The driver is killed twenty times at random moments, also while it starts, and engines, graders and nodes are lost on
+# the way. What happens when is printed and depends on RLVR_TEST_SEED.
 nightly: $(STAMP)  ## one asynchronous run that is killed and resumed twenty times
-	RLVR_TEST_KILLS=20 RLVR_TEST_SEED=$$(date +%F) $(BIN)/python -m pytest -m e2e tests/e2e/test_streaming_faults.py
+	RLVR_TEST_KILLS=$${RLVR_TEST_KILLS:-20} RLVR_TEST_SEED=$${RLVR_TEST_SEED:-$$(date +%F)} \
+		$(BIN)/python -m pytest -s -m e2e tests/e2e/test_streaming_faults.py
 
 test: lint fast slow e2e  ## all of it, cheapest first
 
