@@ -219,7 +219,7 @@ def test_groups_are_returned_as_new_records():
     assert [s.reward for g in after for s in g.samples] == [1, 0, 0.5]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", [name for name in ESTIMATORS if name != "none"])  # wants a teacher
 def test_one_sample_a_prompt_is_allowed_only_where_it_can_teach_something(estimator):
     cfg = Config(recipe="test")
     cfg.rollout.samples_per_prompt, cfg.data.prompts_per_step = 1, 8
