@@ -17,7 +17,7 @@ def run_probe(module: str, *arguments: str) -> Any:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,  # a busy machine takes its time
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

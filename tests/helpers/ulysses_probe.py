@@ -117,7 +117,7 @@ def gaps(shards: SequenceShards, folder: Path, case: str) -> dict[str, float]:
 def rank_main(rank: int, port: int, folder: str, names: Sequence[str]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
-    shards = join_sequence_shards(rank, RANKS, RANKS, deadline_seconds=120)
+    shards = join_sequence_shards(rank, RANKS, RANKS, deadline_seconds=600)
     found = {name: gaps(shards, Path(folder) / name, name) for name in names}
     gathered: list[Any] = [None] * RANKS
     dist.all_gather_object(gathered, found)
