@@ -79,8 +79,8 @@ def compare(engines: int, at_limit: float, failures: bool, steps: int) -> Row:
     )
     want = engines * world.slots // SAMPLES
     rounds = {"want": want, "max_rounds": MAX_ROUNDS, "last": steps}
-    # Batch dispatch deals a round out at once, whatever is running.
-    batch = simulate(world, RoundsWindow(**rounds, early=False), capacity=engines * world.slots * MAX_ROUNDS)
+    # A round fills each engine's slots once, so that its samples are dealt out evenly and at once.
+    batch = simulate(world, RoundsWindow(**rounds, early=False), capacity=world.slots)
     runs = {"0": simulate(world, RoundsWindow(**rounds), capacity=world.slots)}
     for k in STALENESS:
         window = FlowWindow(want=want, staleness=k, last=steps, most_drawn=MAX_ROUNDS * want)
@@ -168,6 +168,7 @@ def main() -> None:
         "python": platform.python_version(),
     }
     content = {"settings": settings, "rows": [asdict(row) for row in rows], "events_per_second": rates}
+    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / f"streaming-{today}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
