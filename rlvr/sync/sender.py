@@ -55,19 +55,16 @@ class Sender(Protocol):
         ...
 
     def forget(self) -> None:
-        """Send everything the next time."""
-        ...
+        """Send everything the next time, where that is not done anyway."""
+        return None
 
 
-class GatherOnly:
+class GatherOnly(Sender):
     """Ranks other than 0: only take part in the gathering of sharded parameters."""
 
     def send(self, tensors: NamedTensors, version: int) -> None:
         for _ in tensors():
             pass
-
-    def forget(self) -> None:
-        pass
 
 
 @contextmanager
@@ -81,7 +78,7 @@ def to_the_end(stream: Iterator[object]) -> Iterator[None]:
         raise
 
 
-class GlooSender:
+class GlooSender(Sender):
     """Rank 0 of the CPU path."""
 
     def __init__(self, client: EngineClient, infos: Sequence[ParamInfo], cfg: Config) -> None:
@@ -105,9 +102,6 @@ class GlooSender:
     def send(self, tensors: NamedTensors, version: int) -> Sent:
         self.transfer(tensors(), self._infos, version, {})
         return Sent(sum(p.nbytes for p in self._infos))
-
-    def forget(self) -> None:
-        pass
 
     def transfer(
         self,
@@ -135,7 +129,7 @@ class GlooSender:
         self._client.finish_weight_update()
 
 
-class SparseSender:
+class SparseSender(Sender):
     """Rank 0 of the CPU path where both sides hold a copy of the last push: sends what has changed since.
 
     It sends everything where an engine does not hold the last push, and where what has changed takes no fewer bytes.
@@ -185,7 +179,7 @@ class SparseSender:
         self._base = None
 
 
-class VllmSender:
+class VllmSender(Sender):
     """vLLM's own trainer-side engines (NCCL between GPUs, CUDA IPC on a shared one)."""
 
     def __init__(
@@ -232,11 +226,8 @@ class VllmSender:
         self._engine.send_weights()
         return Sent(self._bytes)
 
-    def forget(self) -> None:
-        pass
 
-
-class CheckedSender:
+class CheckedSender(Sender):
     """Rank 0's sender, and after each push the comparison of what was loaded with what the learner holds."""
 
     def __init__(self, inner: Sender, client: EngineClient, infos: Sequence[ParamInfo]) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from rlvr.report import ReportOptions, report
 from tests.helpers.chromium import Chromium
-from tests.helpers.report_cases import write_analysis, write_training
+from tests.helpers.opened_report import opened_report
 
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
 pytestmark = pytest.mark.slow
@@ -28,11 +26,7 @@ KEEP = """(() => {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    folder = write_training(tmp_path_factory.mktemp("share"), "whole")
-    write_analysis(folder / "analysis")
-    made = report(ReportOptions(runs=(folder,)))
-    with Chromium(tmp_path_factory.mktemp("profile")) as browser:
-        browser.open(Path(made).as_uri() + "#token=3.0")
+    with opened_report(tmp_path_factory, at="#token=3.0") as browser:
         yield browser
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from rlvr.analysis.shift.classes import class_of
-from rlvr.report import ReportOptions, report
 from tests.helpers.chromium import Chromium
-from tests.helpers.report_cases import write_analysis, write_training
+from tests.helpers.opened_report import opened_report
 
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
 pytestmark = pytest.mark.slow
@@ -18,11 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    folder = write_training(tmp_path_factory.mktemp("filters"), "whole")
-    write_analysis(folder / "analysis")
-    made = report(ReportOptions(runs=(folder,)))
-    with Chromium(tmp_path_factory.mktemp("profile")) as browser:
-        browser.open(made.as_uri())
+    with opened_report(tmp_path_factory) as browser:
         yield browser
 
 

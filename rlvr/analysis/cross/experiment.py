@@ -21,6 +21,7 @@ from rlvr.analysis.evaluation import result_of, written_samples
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
+from rlvr.runtime.dumps import decimals
 from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.types import Group, Prompt, Sample
 
@@ -175,7 +176,7 @@ class Experiment:
         rows = [_row(*of, response) for of, response in zip(samples, written, strict=True)]
         if key.direction != "endpoint" and key.rule not in WITHOUT_MODELS:
             for row, response in zip(rows, written, strict=True):  # as exact as fp32
-                row["scores"] = [float(f"{value:.9g}") for value in response.values]
+                row["scores"] = decimals(response.values)
         self._store.write_part(part, rows)
         self._say(describe(part))
         return part

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import combinations, groupby
 
-from rlvr.analysis.cross.records import DIGITS, EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part, misses
+from rlvr.analysis.cross.records import (
+    DIGITS,
+    EFFECTIVE,
+    EFFECTIVE_LEVEL,
+    EFFECTIVE_TOLERANCE,
+    BudgetRow,
+    Part,
+    misses,
+)
 from rlvr.analysis.tables import TextTable, as_csv, columns_of, table_of, text_table
 from rlvr.stats.accuracy import compare
 from rlvr.stats.student import RESOLUTION, holm, p_text
@@ -148,7 +156,7 @@ def pair_table(pairs: Sequence[PairRow]) -> TextTable:
 
 
 def _kind(row: BudgetRow) -> str:
-    return EFFECTIVE if row.level.startswith(EFFECTIVE) else ""
+    return EFFECTIVE if row.level.startswith(EFFECTIVE_LEVEL) else ""
 
 
 def _asked(row: BudgetRow) -> float:

@@ -20,6 +20,7 @@ DIGITS = 10  # significant ones of the numbers in budgets.csv
 # What a budget counts, as a share of all tokens: every token that the intervening model samples, or only those at
 # which the primary would have sampled another token with the same random number.
 SWITCHED, EFFECTIVE = "switched", "effective"
+EFFECTIVE_LEVEL = f"{EFFECTIVE}-"  # what the names of levels of effective budgets begin with
 EFFECTIVE_TOLERANCE = 0.05  # relative error up to which the effective share of a part meets its budget
 
 
@@ -53,7 +54,7 @@ class PartKey:
     def level(self) -> str:
         """The name of the budget, or of the given threshold."""
         level = f"eps{self.eps:g}" if self.budget is None else f"{self.budget:g}"
-        return f"effective-{level}" if self.budget_of == EFFECTIVE else level
+        return EFFECTIVE_LEVEL + level if self.budget_of == EFFECTIVE else level
 
     @property
     def name(self) -> str:

@@ -25,10 +25,7 @@ from rlvr.analysis.store import claim, reading, write_rows, write_text
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
 SUMMARY = "cross_sampling.json"
 BUDGETS = "budgets.csv"
-LATER = (
-    "budget_of",
-    "differing",
-)  # fields that earlier parts do not have; their defaults are right for those
+LATER = ("budget_of", "differing")  # fields that earlier parts lack, for which their defaults are right
 OWN_FIELDS = tuple(f.name for f in fields(Part) if f.name != "graded")
 
 

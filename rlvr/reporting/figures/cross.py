@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlvr.analysis.cross.records import EFFECTIVE_TOLERANCE
+from rlvr.analysis.cross.records import EFFECTIVE_LEVEL, EFFECTIVE_TOLERANCE
 from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.tables import where
 from rlvr.reporting.figures.canvas import BAND_ALPHA, HEIGHT, SMALL, THIN, Figure, Line, described
@@ -26,7 +26,7 @@ def cross_figures(cross: Cross) -> Iterator[Figure]:
     """One figure for each direction that was run, and for each thing that its budgets counted."""
     for direction in DIRECTIONS:
         rows = where(cross.budgets, direction=direction)
-        effective = pc.starts_with(rows["level"], "effective-")
+        effective = pc.starts_with(rows["level"], EFFECTIVE_LEVEL)
         for key, share, chosen in (
             ("cross", "share", pc.invert(effective)),
             ("cross_effective", "effective_share", effective),

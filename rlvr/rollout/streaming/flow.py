@@ -95,10 +95,8 @@ class FlowWindow:
 
     def _would_lose(self, next_step: int) -> bool:
         """Whether groups that are not decided yet could come too late if a batch without them were formed now."""
-        ready, room = (
-            {},
-            self.want,
-        )  # what the batch leaves, counted: asked at every event while the learner waits
+        # What the batch leaves, counted: this is asked at every event while the learner waits.
+        ready, room = dict[int, int](), self.want
         for end in sorted(self._ready):
             taken = min(room, len(self._ready[end]))
             ready[end], room = len(self._ready[end]) - taken, room - taken
