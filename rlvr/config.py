@@ -69,6 +69,15 @@ class SourceConfig:
     system: str | None = None  # null: data.system; empty: none
     examples: str | int | None = None  # null: data.examples; 0: none
     weight: float = 1.0  # among several sources: how many prompts it gives, in proportion to the others
+    every: int | None = None  # data.eval only; null: eval.every
+    samples_per_prompt: int | None = None  # data.eval only; null: eval.samples_per_prompt
+    temperature: float | None = None  # data.eval only; null: eval.temperature
+    top_p: float | None = None  # data.eval only; null: eval.top_p
+    # data.eval only; false: not before the first step and not after the last one; null: true
+    first_and_last: bool | None = None
+    # data.eval only: so many of its (first `limit`) problems, drawn at random but in every run the same; null: all
+    draw: int | None = None
+    label: str | None = None  # data.eval only: what metrics and reports call the set; null: `name`
     # data.train only: several sources in place of one, each with these keys; data.train=[{...},{...}] sets it
     sources: list[SourceConfig] = field(default_factory=list)
 
@@ -300,6 +309,9 @@ class EvalConfig:
     samples_per_prompt: int = 4  # responses to each held-out problem
     temperature: float = 1.0  # of sampling; 0: greedy
     top_p: float = 1.0  # nucleus of sampling
+    # Evaluations during training: auto (where rollout.staleness > 0 beside the batches, so that nothing stops for
+    # them) | never (they pause training, and are of one weight version)
+    in_stream: str = "auto"
 
 
 @dataclass

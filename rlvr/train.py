@@ -17,8 +17,8 @@ from rlvr.learner.shaping import shaped_advantage
 from rlvr.metrics import step_metrics
 from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.diagnostics import diagnostics
-from rlvr.runtime.evaluation import EvalReport, evaluate
 from rlvr.runtime.folder import Summary
+from rlvr.runtime.readings import evaluate_again, evaluate_between, evaluate_last, evaluate_now
 from rlvr.runtime.session import Session, open_session
 from rlvr.seeding import derived_seed
 from rlvr.sync.gate import check_mismatch
@@ -28,9 +28,10 @@ from rlvr.timing import PhaseClock
 def train(cfg: Config) -> Summary:
     """Run a configuration from start (or checkpoint) to summary."""
     with open_session(cfg) as session:
-        before = session.start.eval_before or {r.name: r.accuracy for r in run_evaluation(session, 0)}
+        before = session.start.eval_before or {r.name: r.accuracy for r in evaluate_now(session, 0)}
+        evaluate_again(session)
         state = train_steps(session, before)
-        return session.finish(state, run_evaluation(session, state.step))
+        return session.finish(state, evaluate_last(session, state))
 
 
 def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
@@ -59,25 +60,13 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
         metrics = step_metrics(rollout, batch, stats, clock, version, s.busy_seconds - busy, fresh, sent)
         s.tracker.step(step, metrics | diagnostics(rollout, batch, cfg, s.mixture))
         s.dump(step, groups, rollout)
-        version, state = step, s.advance(state, step, rollout, mismatch)
-        if cfg.eval.every and step % cfg.eval.every == 0 and step < cfg.steps:
-            with s.keeping(state):
-                run_evaluation(s, step)
+        version, state = step, evaluate_between(s, s.advance(state, step, rollout, mismatch))
         pausing = s.pause.is_set() and step < cfg.steps
         if pausing or step == cfg.steps or (cfg.run.save_every and step % cfg.run.save_every == 0):
             save_checkpoint(s.folder, state, cfg, s.learner.save)
         if pausing:
             raise PausedError(f"stopped by SIGUSR1 after step {step} of {cfg.steps}; run.resume=auto goes on")
     return state
-
-
-def run_evaluation(s: Session, step: int) -> tuple[EvalReport, ...]:
-    """Evaluate the policy as it is after `step` steps and record it."""
-    with s.tracker.phase("evaluation before the first step"), s.source.paused("evaluation"):
-        reports = evaluate(s.engines, s.graders, s.eval_sets, s.cfg)
-    s.tracker.evaluation(step, reports)
-    s.folder.dump_later(f"eval_{step:06d}", [g for r in reports for g in r.groups])
-    return reports
 
 
 main = hydra_entry(train, sweep_module="rlvr.train")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.config import Config
+from rlvr.config import Config, SourceConfig
 from rlvr.errors import ConfigError
 from rlvr.validate import AT_LEAST, CHOICES, PLUG_INS, POSITIVE, batch_plan, validate, value_at
 
@@ -258,6 +258,26 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ("eval.top_p=1.5", {"eval__top_p": 1.5}),
     ("eval.temperature=-1", {"eval__temperature": -1.0}),
     ("set eval.samples_per_prompt=1", {"eval__temperature": 0.0}),
+    (
+        r"data.eval\[0\].temperature=0 with eval.samples_per_prompt=4: .*set eval.samples_per_prompt=1",
+        {"data__eval": [SourceConfig(name="arithmetic_heldout", temperature=0.0)]},
+    ),
+    (
+        r"data.eval\[0\].samples_per_prompt=2: .*set data.eval\[0\].samples_per_prompt=1",
+        {
+            "data__eval": [SourceConfig(name="arithmetic_heldout", samples_per_prompt=2)],
+            "eval__temperature": 0.0,
+            "eval__samples_per_prompt": 1,
+        },
+    ),
+    (r"data.eval\[0\].every=-1", {"data__eval": [SourceConfig(name="arithmetic_heldout", every=-1)]}),
+    (r"data.eval\[0\].draw=0", {"data__eval": [SourceConfig(name="arithmetic_heldout", draw=0)]}),
+    (r"data.eval\[0\].top_p=2", {"data__eval": [SourceConfig(name="arithmetic_heldout", top_p=2.0)]}),
+    (
+        "every set has first_and_last=false",
+        {"data__eval": [SourceConfig(name="arithmetic_heldout", first_and_last=False)]},
+    ),
+    ("data.train source arithmetic: draw=5", {"data__train": SourceConfig(name="arithmetic", draw=5)}),
     ("rollout.top_k=0", {"rollout__top_k": 0}),
     ("rollout.top_k=-2", {"rollout__top_k": -2}),
     (r"learner.betas=\[0.9\]", {"learner__betas": [0.9]}),

@@ -36,7 +36,7 @@ JUDGED_BY = ("model", "data", "reward", "eval", "rollout.max_response_tokens")
 ONLY_TRAINING = (
     "model.path", "model.base_path", "model.attention", "model.gradient_checkpointing", "data.train",
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
-    "reward.overlong_cache", "reward.overlong_filter", "eval.every",
+    "reward.overlong_cache", "reward.overlong_filter", "eval.every", "eval.in_stream",
 )  # fmt: skip
 UNREADABLE = (OSError, OmegaConfBaseException, YAMLError, ValueError)  # what a configuration may be
 

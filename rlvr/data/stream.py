@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
-import numpy as np
-
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.control_tokens import without_control_tokens
+from rlvr.data.eval_sets import drawn, label_of, relabelled
 from rlvr.data.fingerprint import Fingerprint, fingerprint
 from rlvr.data.generated import GENERATED
 from rlvr.data.lengths import LengthLimit, fitting_prompts
 from rlvr.data.mixture import place_in_mixture, whole_weights
+from rlvr.data.order import epoch_order
 from rlvr.data.overlap import SharedQuestion, settle_overlap
 from rlvr.data.prompts import load_source, split_examples
 from rlvr.data.sources import BadRow, LoadedSource, is_endless, load_problems, rules_of
@@ -165,16 +164,6 @@ class MixtureSource:
         return self.parts[source].source.at(place)
 
 
-@lru_cache(maxsize=32)
-def epoch_order(seed: int, epoch: int, size: int) -> tuple[int, ...]:
-    """Return the order of an epoch, a permutation of `range(size)`.
-
-    Uses NumPy's frozen legacy generator: its streams never change between versions, so a run resumes the same
-    after an upgrade. The seed must lie in [0, 2**32).
-    """
-    return tuple(np.random.RandomState([seed, epoch]).permutation(size).tolist())
-
-
 def build_training_stream(
     cfg: DataConfig,
     tokenizer: Tokenizer,
@@ -258,20 +247,23 @@ def build_eval_sets(
 
     Raises DataError for bad rows and long prompts, by their policies, and for two sets of the same name.
     """
-    names = [source.name for source in cfg.eval]
+    names = [label_of(source) for source in cfg.eval]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"data.eval names {', '.join(twice)} more than once; give each source its own name")
+        raise DataError(
+            f"data.eval names {', '.join(twice)} more than once; give each source its own name or label"
+        )
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:
         read = _read(source, cfg, tokenizer, evaluation=True)
-        prompts = [tokenize(problem, read.form, tokenizer) for problem in read.problems]
+        problems = relabelled(drawn(read.problems, source), source)
+        prompts = [tokenize(problem, read.form, tokenizer) for problem in problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
         assert read.loaded is not None  # an endless set is no evaluation set
         sets.append(
             EvalSet(
-                source.name,
+                label_of(source),
                 kept,
                 LeftOut(read.loaded.bad_rows, long, read.control_tokens),
                 read.loaded.format,
@@ -284,6 +276,6 @@ def _eval_problems(cfg: DataConfig, eval_sets: Sequence[EvalSet] | None) -> dict
     if eval_sets is not None:
         return {chosen.name: tuple(prompt.problem for prompt in chosen.prompts) for chosen in eval_sets}
     return {
-        source.name: load_problems(source, on_bad_row=cfg.on_bad_row, evaluation=True).problems
+        label_of(source): load_problems(source, on_bad_row=cfg.on_bad_row, evaluation=True).problems
         for source in cfg.eval
     }

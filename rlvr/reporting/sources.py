@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_run(path: Path) -> ReportedRun:
         name=folder.name,
         folder=folder,
         train=[row for row in rows if row.get("kind") == "train"],
-        evals=[row for row in rows if row.get("kind") == "eval"],
+        evals=sorted((row for row in rows if row.get("kind") == "eval"), key=itemgetter("step")),
         config=config.read_text() if config.is_file() else "",
         summary=read_json(summary) if summary.is_file() else None,
         analysis=None if analysed is None else LoadedAnalysis(analysed),

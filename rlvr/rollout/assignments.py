@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from rlvr.rollout.stepping import Request
-from rlvr.timing import PausedWatch
+from rlvr.timing import PausedWatch, Stopwatch
 
 
 class Assignments:
@@ -18,6 +18,7 @@ class Assignments:
         self._keys: dict[int, set[str]] = defaultdict(set)  # all that an engine has not finished
         self.clock = PausedWatch()  # stands still while nothing is asked of any engine
         self._news: dict[int, float] = {}  # time of that clock at an engine's last finished sample
+        self._named: dict[int, Stopwatch] = {}  # engine -> since it was last overdue
 
     def assign(self, engine: int, request: Request) -> None:
         """An engine is to take this request on."""
@@ -63,3 +64,16 @@ class Assignments:
     def quiet_seconds(self, engine: int) -> float:
         """Since an engine finished a sample, or took work on after it had none; pauses do not count."""
         return self.clock.seconds - self._news.get(engine, self.clock.seconds)
+
+    def overdue(self, engines: Iterable[int], limit: float) -> list[tuple[int, float, list[str]]]:
+        """Those of the engines that hold something and have finished nothing for so long [s]: for how long, and what.
+
+        Each is named once in `limit` seconds.
+        """
+        found = []
+        for engine in engines:
+            held, quiet, named = self.held(engine), self.quiet_seconds(engine), self._named.get(engine)
+            if held and quiet >= limit and not (named and named.seconds < limit):
+                self._named[engine] = Stopwatch()
+                found.append((engine, quiet, held))
+        return found

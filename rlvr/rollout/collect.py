@@ -10,9 +10,9 @@ from rlvr.data.stream import PromptStream
 from rlvr.reward.failures import too_many_failed
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups, worth
-from rlvr.rollout.engine import Sampling
 from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stop import ends_of
 from rlvr.rollout.streaming.rounds import next_draw
 from rlvr.timing import PhaseClock

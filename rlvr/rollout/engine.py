@@ -17,8 +17,8 @@ from rlvr.cluster.board import READY, Doing, report
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request, StepLoop
-from rlvr.rollout.stop import Ends
 from rlvr.sync.checksum import LoadedWeights
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
@@ -44,18 +44,6 @@ class EngineSpec:
     can_sleep: bool = False  # it shares its GPU with the learner
     on_update: str = "wait"  # what becomes of responses in flight when weights arrive, see rollout.on_update
     engine_args: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How to sample; the seed is per request."""
-
-    temperature: float
-    top_p: float
-    top_k: int
-    max_tokens: int
-    logprobs: bool = True
-    ends: Ends = field(default_factory=Ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +218,8 @@ class RolloutEngine:
     def _add(self, requests: Sequence[Request], sampling: Sampling) -> None:
         for request in requests:
             # Where running responses keep their old keys and values, new ones must not find these in the cache.
-            self._loop.add(request, self._params(request, sampling), cache_salt=str(self.version))
+            params = self._params(request, request.sampling or sampling)
+            self._loop.add(request, params, cache_salt=str(self.version))
 
     def _params(self, request: Request, sampling: Sampling) -> Any:
         """vLLM's sampling parameters of one request."""

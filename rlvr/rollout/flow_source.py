@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from rlvr.cluster import interrupts
 from rlvr.config import Config
@@ -22,14 +23,16 @@ from rlvr.rollout.collect import is_kept
 from rlvr.rollout.feed import PromptFeed
 from rlvr.rollout.growing import GrowingGroups
 from rlvr.rollout.lanes import Lanes
+from rlvr.rollout.readings import FlowReadings
 from rlvr.rollout.roster import Lives
 from rlvr.rollout.stepping import Request
 from rlvr.rollout.streaming.records import Action, Cancel, Release, Submit
 from rlvr.rollout.streaming.scheduler import Scheduler
 from rlvr.seeding import derived_seed
-from rlvr.timing import Deadline, Stopwatch
+from rlvr.timing import Deadline
 from rlvr.types import Group, RolloutBatch
 
+T = TypeVar("T")
 _POLL_SECONDS = 0.02  # how long an event of the loop may wait while engines work
 _LOOK_SECONDS = 0.5  # how often a loop that waits for a batch looks after engines that have started again
 
@@ -61,13 +64,18 @@ class FlowSource:
         self._cfg, self._version = cfg, version
         self._orders: queue.SimpleQueue[Callable[[], list[Action]]] = queue.SimpleQueue()
         self._batches: queue.SimpleQueue[RolloutBatch | BaseException] = queue.SimpleQueue()
+        self._readings = FlowReadings(
+            scheduler,
+            growing,
+            begin=lambda begin: self._orders.put(lambda: begin(self._version)),
+            wait=partial(self._await, seconds=cfg.rollout.deadline_seconds),
+        )
         self._keep, restored = keep, restored or {}
         # Of groups that are in no batch yet: places in the stream, and those that are decided.
         self._places = {number: place for number, (place, _) in restored.items()}
         self._decided = {number: group for number, (_, group) in restored.items()}
         self._up: Lives = {}  # engines, as the scheduler knows of them
         self._assigned = Assignments()
-        self._warned: dict[int, Stopwatch] = {}  # engine -> since it was last said what it holds
         self._spent = _Spent()
         self._failure: BaseException | None = None  # what ended the thread, until the loop knows
         self._pausing, self._quiet, self._stop = threading.Event(), threading.Event(), threading.Event()
@@ -79,24 +87,33 @@ class FlowSource:
     def next(self, step: int) -> RolloutBatch:
         """The batch of this step."""
         self._orders.put(partial(self._scheduler.wanted, step))
-        deadline = Deadline(seconds := self._cfg.rollout.deadline_seconds * self._cfg.rollout.max_rounds)
+        seconds = self._cfg.rollout.deadline_seconds * self._cfg.rollout.max_rounds
+        limit = "rollout.deadline_seconds times rollout.max_rounds"
+        return self._await(self._batches, f"step {step}: no batch was formed within", limit, seconds=seconds)
+
+    def _await(
+        self, found: queue.SimpleQueue[T | BaseException], what: str, limit: str, *, seconds: float
+    ) -> T:
+        deadline = Deadline(seconds)
         while True:
             interrupts.check()
             try:
-                batch = self._batches.get(timeout=min(deadline.left, _LOOK_SECONDS))
+                answer = found.get(timeout=min(deadline.left, _LOOK_SECONDS))
             except queue.Empty:
                 if deadline.passed:
-                    raise DeadlineError(
-                        f"step {step}: no batch was formed within {seconds:g} s (rollout.deadline_seconds times "
-                        f"rollout.max_rounds); {self._pending()}"
-                    ) from None
+                    raise DeadlineError(f"{what} {seconds:g} s ({limit}); {self._pending()}") from None
                 if self._lanes.returned():  # the learner waits, too: its weights are those of the last push
                     self._lanes.bring_back()
                 continue
-            if isinstance(batch, BaseException):
+            if isinstance(answer, BaseException):
                 self._failure = None
-                raise batch
-            return batch
+                raise answer
+            return answer
+
+    @property
+    def beside(self) -> FlowReadings | None:
+        """What evaluates beside the batches, unless eval.in_stream=never."""
+        return self._readings if self._cfg.eval.in_stream == "auto" else None
 
     def trained(self, step: int) -> None:
         """The engines hold the weights of this step."""
@@ -148,6 +165,7 @@ class FlowSource:
         except BaseException as error:  # handed to the loop, which raises it
             self._failure = error
             self._batches.put(error)
+            self._readings.answers.put(error)
         finally:
             self._quiet.set()
 
@@ -197,6 +215,9 @@ class FlowSource:
 
     def _end_grading(self) -> None:
         for number, group in self._growing.decided():
+            if number < 0:
+                self._follow(self._readings.graded(number, group))
+                continue
             self._decided[number] = group
             self._keep(self._places[number], group)
             self._follow(self._scheduler.graded(number, signal=is_kept(group, self._cfg)))
@@ -205,17 +226,9 @@ class FlowSource:
         """Say what an engine holds that has finished nothing for half of rollout.stall_seconds."""
         if self._pausing.is_set() and self._quiet.is_set():
             return
-        limit = self._cfg.rollout.stall_seconds / 2
-        for engine in self._up:
-            held, quiet = self._assigned.held(engine), self._assigned.quiet_seconds(engine)
-            told = self._warned.get(engine)
-            if not held or quiet < limit or (told and told.seconds < limit):
-                continue
-            self._warned[engine] = Stopwatch()
-            slice_seconds = self._lanes.working().get(engine)
-            asked = (
-                "is not asked" if slice_seconds is None else f"was last heard of {slice_seconds:.0f} s ago"
-            )
+        for engine, quiet, held in self._assigned.overdue(self._up, self._cfg.rollout.stall_seconds / 2):
+            heard = self._lanes.working().get(engine)
+            asked = "is not asked" if heard is None else f"was last heard of {heard:.0f} s ago"
             self._lanes.tell(
                 f"WARNING engine-{engine} (weight version {self._version}) {asked} and has finished nothing for "
                 f"{quiet:.0f} s; it holds {_some(held)}"
@@ -235,13 +248,18 @@ class FlowSource:
     def _submit(self, action: Submit) -> None:
         if action.group not in self._growing:
             self._places[action.group], prompt = self._feed.next()
-            self._growing.begin(action.group, prompt)
-        prompt = self._growing.prompt(action.group)
-        seed = derived_seed(self._cfg.seed, "flow", prompt.id)
+            self._growing.begin(action.group, prompt, self._cfg.rollout.samples_per_prompt)
         for i in action.samples:
-            key = self._key(action.group, i)
-            self._growing.expect(key, action.group, i)
-            self._assigned.assign(action.engine, Request(key, prompt.token_ids, seed + i))
+            request = self._request(action.group, i)
+            self._growing.expect(request.key, action.group, i)
+            self._assigned.assign(action.engine, request)
+
+    def _request(self, group: int, i: int) -> Request:
+        if group < 0:
+            return self._readings.request(group, i)
+        prompt = self._growing.prompt(group)
+        seed = derived_seed(self._cfg.seed, "flow", prompt.id)
+        return Request(self._key(group, i), prompt.token_ids, seed + i)
 
     def _key(self, group: int, i: int) -> str:
         return f"{self._places[group]}/{self._growing.prompt(group).id}/{i}"

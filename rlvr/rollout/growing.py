@@ -19,6 +19,7 @@ from rlvr.types import Group, Prompt, Sample, Tokenizer
 @dataclass(slots=True)
 class _Growing:
     prompt: Prompt
+    size: int
     samples: dict[int, Sample] = field(default_factory=dict)  # by place
     verdicts: dict[str, Verdict] = field(default_factory=dict)  # by sample id
 
@@ -37,9 +38,9 @@ class GrowingGroups:
     def __contains__(self, number: int) -> bool:
         return number in self._groups
 
-    def begin(self, number: int, prompt: Prompt) -> None:
-        """A group of responses to this prompt is about to grow."""
-        self._groups[number] = _Growing(prompt)
+    def begin(self, number: int, prompt: Prompt, size: int) -> None:
+        """A group of so many responses to this prompt is about to grow."""
+        self._groups[number] = _Growing(prompt, size)
 
     def prompt(self, number: int) -> Prompt:
         """What a group responds to."""
@@ -76,7 +77,7 @@ class GrowingGroups:
                 number, _ = self._members.pop(key)
                 growing = self._groups[number]
                 growing.verdicts[key] = verdict
-                if len(growing.verdicts) == self._cfg.rollout.samples_per_prompt:
+                if len(growing.verdicts) == growing.size:
                     found.append((number, self._scored(self._groups.pop(number))))
         return found
 

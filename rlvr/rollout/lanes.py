@@ -8,9 +8,10 @@ from typing import Protocol
 from rlvr.cluster import outcomes
 from rlvr.cluster.handles import Ref
 from rlvr.errors import ActorError, DeadlineError, RlvrError
-from rlvr.rollout.engine import Sampling, Slice
+from rlvr.rollout.engine import Slice
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.roster import Lives
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
 from rlvr.timing import Stopwatch
 
@@ -58,6 +59,7 @@ class RayLanes:
 
     def __init__(self, engines: EnginePool, sampling: Sampling, stall_seconds: float) -> None:
         self._engines, self._sampling, self._stall = engines, sampling, stall_seconds
+        self._own: dict[str, Sampling] = {}  # of requests that have one, by key
         self._slices: dict[Ref[Slice], tuple[int, int, Stopwatch]] = {}  # engine, its life, since when
 
     def up(self) -> Lives:
@@ -76,6 +78,7 @@ class RayLanes:
     def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
         life = self.up().get(engine)
         if life is not None:
+            self._own |= {request.key: request.sampling for request in requests if request.sampling}
             ref = self._engines.handles[engine].advance.remote(
                 list(requests), list(cancelled), self._sampling, SLICE_SECONDS
             )
@@ -105,7 +108,7 @@ class RayLanes:
 
     def _nonsense(self, engine: int, answer: Slice) -> RlvrError | None:
         for key, generation in answer.finished:
-            if why := self._engines.nonsense(generation, self._sampling):
+            if why := self._engines.nonsense(generation, self._own.pop(key, self._sampling)):
                 return ActorError(f"engine-{engine} answered nonsense to {key}, which is refused: {why}")
         return None
 

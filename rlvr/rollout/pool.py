@@ -20,11 +20,11 @@ from rlvr.rollout.engine import (
     GenerationRequest,
     GenerationResult,
     RolloutEngine,
-    Sampling,
     logprobs_mode,
 )
 from rlvr.rollout.nonsense import nonsense
 from rlvr.rollout.roster import Roster
+from rlvr.rollout.sampling import Sampling
 from rlvr.seeding import derived_seed
 from rlvr.sync.sender import BACKENDS, choose_backend
 from rlvr.timing import Deadline

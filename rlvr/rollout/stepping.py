@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from rlvr.cluster.board import READY, Counter, report
 from rlvr.cluster.remote import portable
 from rlvr.errors import ActorError
+from rlvr.rollout.sampling import Sampling
 from rlvr.timing import Stopwatch
 
 F = TypeVar("F")
@@ -21,6 +22,7 @@ class Request:
     key: str  # unique among those that run
     prompt_ids: tuple[int, ...]
     seed: int
+    sampling: Sampling | None = None  # None: the slice's
 
 
 class StepLoop(Generic[F]):

@@ -45,6 +45,7 @@ class TrainingState:
     successes: Successes = field(default_factory=dict)  # what data.sampler goes by; empty for uniform
     pending: tuple[int, ...] = ()  # prompts drawn before `data_position` whose groups are in no batch yet
     compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
+    readings: tuple[int, ...] = ()  # steps after which evaluations were asked for that are not done yet
 
 
 def step_name(step: int) -> str:
@@ -168,6 +169,7 @@ def state_from(content: dict[str, Any]) -> TrainingState:
     successes = content.get("successes", {})
     content["successes"] = {name: (float(right), float(tried)) for name, (right, tried) in successes.items()}
     content["pending"] = tuple(content.get("pending", ()))
+    content["readings"] = tuple(content.get("readings", ()))
     return TrainingState(**content)
 
 

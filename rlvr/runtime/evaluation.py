@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rlvr.config import Config
+from rlvr.data.eval_sets import eval_named
 from rlvr.data.stream import EvalSet
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
-from rlvr.rollout.engine import Sampling
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stop import ends_of
 from rlvr.stats.accuracy import accuracy_ci95, correctness
 from rlvr.types import Group, Prompt
+
+SAMPLES = "the run's samples"
+GO_ON = "then go on with the same run.name (in training run.resume=auto)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,9 @@ class EvalReport:
     truncated: float  # share of responses
     outcomes: dict[str, int]  # verdict -> count
     groups: tuple[Group, ...]  # the graded responses, for the sample dump
+    versions: tuple[int, int] | None = (
+        None  # of the weights, first and last, where they may have moved meanwhile
+    )
 
 
 def evaluate(
@@ -57,12 +64,17 @@ def sample_and_grade(
         engines,
         graders,
         prompts,
-        cfg,
-        key=f"eval-{name}",
+        replace(cfg, eval=eval_named(name, cfg)),
+        key=key_of(name),
         where=f"evaluation on {name}",
-        samples_folder="the run's samples",
-        remedy="then go on with the same run.name (in training run.resume=auto).",
+        samples_folder=SAMPLES,
+        remedy=GO_ON,
     )
+
+
+def key_of(name: str) -> str:
+    """What seeds the random numbers of a set: the same at every evaluation."""
+    return f"eval-{name}"
 
 
 def graded_responses(
@@ -81,20 +93,39 @@ def graded_responses(
     Raises:
         VerifierError: the verifier failed on too many; `where`, `samples_folder` and `remedy` complete the sentence.
     """
+    groups = engines.generate(prompts, evaluation_sampling(cfg), n=cfg.eval.samples_per_prompt, key=key)
+    scored = score_groups(groups, graders, cfg.reward, cfg.rollout.max_response_tokens)
+    _refuse_failures(scored, cfg, where, samples_folder, remedy)
+    return scored
+
+
+def evaluation_sampling(cfg: Config) -> Sampling:
+    """How responses to held-out problems are sampled."""
     limit = cfg.rollout.max_response_tokens
-    sampling = Sampling(
+    return Sampling(
         cfg.eval.temperature, cfg.eval.top_p, -1, limit, logprobs=False, ends=ends_of(cfg.rollout)
     )
-    groups = engines.generate(prompts, sampling, n=cfg.eval.samples_per_prompt, key=key)
-    scored = score_groups(groups, graders, cfg.reward, limit)
+
+
+def refuse_failures_on(name: str, graded: Sequence[Group], cfg: Config) -> None:
+    """Refuse verdicts on a set that cannot be trusted.
+
+    Raises:
+        VerifierError: the verifier failed on more than reward.max_failed of them.
+    """
+    _refuse_failures(graded, cfg, f"evaluation on {name}", SAMPLES, GO_ON)
+
+
+def _refuse_failures(
+    graded: Sequence[Group], cfg: Config, where: str, samples_folder: str, remedy: str
+) -> None:
     check_failures(
-        graded_pairs(scored),
+        graded_pairs(graded),
         cfg.reward,
         where=where,
         kept=f"All of them, with the verifier's reasons, are in {samples_folder}/{OFFENDERS_FILE}.",
         remedy=remedy,
     )
-    return scored
 
 
 def report(name: str, groups: Sequence[Group]) -> EvalReport:

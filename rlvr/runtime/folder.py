@@ -74,6 +74,8 @@ class Summary:
     changes: tuple[Change, ...] = ()  # of settings, on the way
 
 
+# The first and the last version of the weights in an evaluation that was made while they moved.
+FIRST, LAST = "version_first", "version_last"
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
 
 
@@ -167,7 +169,10 @@ class RunFolder:
         return read_rows(self.metrics_file)
 
     def rewind(self, step: int) -> int:
-        """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped."""
+        """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped.
+
+        An evaluation with tokens of later weights goes as well: the checkpoint has it as under way.
+        """
         dropped = {path: self._drop_rows(path, step) for path in (self.metrics_file, self.path / BATCHES)}
         with self.writing():
             for dump in dump_files(self.path / "samples"):
@@ -179,7 +184,7 @@ class RunFolder:
         if not path.exists():
             return 0
         rows = read_rows(path)
-        kept = [row for row in rows if row["step"] <= step]
+        kept = [row for row in rows if max(row["step"], _newest_weights(row)) <= step]
         with self.writing():
             write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
         return len(rows) - len(kept)
@@ -239,6 +244,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break  # only the last line can be damaged: rows are appended whole
     return rows
+
+
+def _newest_weights(row: dict[str, Any]) -> float:
+    """The last version of the weights in a row of an evaluation during which they moved; 0 of another row."""
+    return max((value for key, value in row.items() if key.endswith(f"/{LAST}")), default=0)
 
 
 def read_changes(path: Path) -> tuple[Change, ...]:

@@ -5,6 +5,7 @@ A key that a table does not name matters. A name that ends in a dot stands for a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ FREE = KeySet(
         "run.",
         "tracking.",
         "eval.every",
+        "eval.in_stream",
         "cluster.",
         "reward.workers",
         "model.download_stall_seconds",
@@ -90,6 +92,7 @@ NOT_OF_EVALUATION = KeySet(
         "loss.",
         "advantage.",
         "reward.max_failed",
+        "eval.in_stream",
     )
 )
 # Weight of old policy over rollout engine: belongs to how a run samples (staleness), not to its algorithm.
@@ -137,6 +140,12 @@ OF_SAMPLING = CORRECTION | KeySet(
         "rollout.max_rounds",
     )
 )
+
+
+def general(key: str) -> str:
+    """The key of `eval` in whose place a set of data.eval has its own; any other key as it is."""
+    found = re.fullmatch(r"data\.eval\.\d+\.(\w+)", key)
+    return f"eval.{found[1]}" if found else key
 
 
 def without(settings: Mapping[str, Any], left_out: KeySet, prefix: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rlvr.data.stream import PromptStream
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.packing import pack
 from rlvr.rollout.collect import training_sampling
-from rlvr.rollout.engine import Sampling
+from rlvr.rollout.sampling import Sampling
 from rlvr.types import Batch, Group, Prompt
 
 TOKENS = 32  # of a response

@@ -187,6 +187,8 @@ def _some(names: Sequence[str]) -> str:
 class ReplaySource:
     """Hands out recorded batches; see `rlvr.rollout.source.BatchSource`."""
 
+    beside = None
+
     def __init__(
         self, recorded: Recorded, cfg: Config, known: Successes, say: Callable[[str], object]
     ) -> None:

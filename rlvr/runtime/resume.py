@@ -16,7 +16,7 @@ from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config, SourceConfig
 from rlvr.data.fingerprint import DataSeen, what_changed
 from rlvr.errors import ConfigError
-from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet
+from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, general
 
 
 def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
@@ -32,7 +32,7 @@ def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
     changed = [
         f"{key} was {old!r}, is {new!r}"
         for key, old, new in differences(of_today(saved), of_today(_container(cfg)))
-        if key not in free
+        if general(key) not in free
     ]
     if changed:
         raise ConfigError(

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rlvr.config import Config
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.evaluation import EvalReport
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.folder import FIRST, LAST, RunFolder
 from rlvr.runtime.tensorboard_run import TensorboardRun
 from rlvr.runtime.waiting import StartConsole
 from rlvr.runtime.wandb_run import WandbRun
@@ -84,17 +84,11 @@ class Tracker:
         """Record an evaluation after `step` steps."""
         row: dict[str, float] = {}
         for r in reports:
-            row |= {
-                f"eval/{r.name}/accuracy": r.accuracy,
-                f"eval/{r.name}/ci_low": r.ci_low,
-                f"eval/{r.name}/ci_high": r.ci_high,
-                f"eval/{r.name}/length": r.mean_length,
-                f"eval/{r.name}/truncated": r.truncated,
-            }
-            row |= {f"eval/{r.name}/outcome/{k}": float(v) for k, v in r.outcomes.items()}
+            row |= evaluation_metrics(r)
+            weights = "" if r.versions is None else " (weights {}..{})".format(*r.versions)
             failed = sum(r.outcomes.get(outcome.value, 0) for outcome in FAILURES)
             self.note(
-                f"eval after {step} steps  {r.name}: {r.accuracy:.3f} (95% {r.ci_low:.3f}..{r.ci_high:.3f}, "
+                f"eval after {step} steps{weights}  {r.name}: {r.accuracy:.3f} (95% {r.ci_low:.3f}..{r.ci_high:.3f}, "
                 f"{r.problems} problems x {r.samples_per_problem}), length {r.mean_length:.1f}"
                 + (f", failed {failed}" if failed else "")
             )
@@ -115,6 +109,22 @@ class Tracker:
             self._progress = None
         for board in self._boards:
             board.close(summary)
+
+
+def evaluation_metrics(r: EvalReport) -> dict[str, float]:
+    """The metrics of one set."""
+    found = {
+        f"eval/{r.name}/accuracy": r.accuracy,
+        f"eval/{r.name}/ci_low": r.ci_low,
+        f"eval/{r.name}/ci_high": r.ci_high,
+        f"eval/{r.name}/length": r.mean_length,
+        f"eval/{r.name}/truncated": r.truncated,
+    }
+    found |= {f"eval/{r.name}/outcome/{k}": float(v) for k, v in r.outcomes.items()}
+    if r.versions is not None:
+        first, last = r.versions
+        found |= {f"eval/{r.name}/{FIRST}": float(first), f"eval/{r.name}/{LAST}": float(last)}
+    return found
 
 
 def step_line(step: int, steps: int, metrics: dict[str, float], left: str) -> str:

@@ -35,6 +35,7 @@ class WandbRun:
 
     def __init__(self, cfg: Config, folder: RunFolder, note: Callable[[str], None], *, goes_on: bool) -> None:
         self._note = note
+        self._newest = 0  # step
         self._run: Any = None
         mode, reason = wandb_mode(cfg)
         if mode == "off":
@@ -53,8 +54,11 @@ class WandbRun:
                 note(f"wandb offline failed as well: {_first_line(second)}; metrics.jsonl has everything")
 
     def log(self, row: dict[str, float], step: int) -> None:
-        """Send the numbers of a step."""
-        self._try(lambda run: run.log(row, step=step))
+        """Send the numbers of a step; wandb would drop those of an earlier one, which go to the newest and say so."""
+        if step < self._newest:
+            row = {**row, "eval/step": float(step)}
+        self._newest = max(step, self._newest)
+        self._try(lambda run: run.log(row, step=self._newest))
 
     def close(self, summary: dict[str, Any] | None) -> None:
         """End the run; with a summary it carries it and counts as finished."""

@@ -37,6 +37,7 @@ from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.answers import answers_problems
 from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.correction import correction_problems
+from rlvr.validate.evaluation import evaluation_problems
 from rlvr.validate.grading import grading_problems
 from rlvr.validate.learner import learner_problems
 from rlvr.validate.objective import objective_problems
@@ -71,6 +72,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sync.sparse": ("off", "auto"),
     "sync.lora": ("merged",),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
+    "eval.in_stream": ("auto", "never"),
     "tracking.wandb": ("offline", "online", "off"),
     "tracking.console": ("auto", "live", "plain", "off"),
     "cluster.on_misfit": ("refuse", "warn"),
@@ -283,6 +285,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         + optimizer_problems(cfg)
         + learner_problems(cfg.learner)
         + answers_problems(cfg)
+        + evaluation_problems(cfg)
     )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
@@ -304,11 +307,6 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             f"advantage.token={cfg.advantage.token} with learner.updates_per_step=1: in the only update of a "
             "step the policy still is the old one, so what compares the two does nothing; use at least 2 updates"
-        )
-    if cfg.eval.temperature == 0 and cfg.eval.samples_per_prompt > 1:
-        found.append(
-            f"eval.temperature=0 with eval.samples_per_prompt={cfg.eval.samples_per_prompt}: greedy samples are all "
-            "the same; set eval.samples_per_prompt=1"
         )
     if cfg.rollout.dynamic_sampling and cfg.rollout.samples_per_prompt < 2:
         found.append("rollout.dynamic_sampling=true: needs rollout.samples_per_prompt of at least 2")

@@ -15,6 +15,7 @@ from rlvr.analysis.run import read_run, require_verifiers
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.cli.compose import TRAINING, compose, parse_overrides, register_schema
 from rlvr.config import Config, SourceConfig
+from rlvr.data.eval_sets import eval_named
 from rlvr.errors import ConfigError
 from rlvr.evaluate import evaluate_model, expand_arguments
 
@@ -173,6 +174,16 @@ def test_ones_own_word_wins_over_the_run(own_run):
     assert got.data.eval == [SourceConfig(name="arithmetic_heldout")]
     assert (got.eval.samples_per_prompt, got.eval.temperature, got.eval.top_p) == (5, 0.6, 1.0)
     assert composed([f"model={folder}", "data=arithmetic"]).data.eval == Config(recipe="x").data.eval
+
+
+def test_ones_own_word_wins_over_what_a_set_of_the_run_says(own_run):
+    cfg, folder = own_run
+    cfg.data.eval[0].samples_per_prompt, cfg.data.eval[0].temperature, cfg.data.eval[0].every = 1, 0.0, 5
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+    assert composed([f"model={folder}"]).data.eval == cfg.data.eval
+    got = composed([f"model={folder}", "n=5", "eval.temperature=0.8"])
+    assert (got.data.eval[0].samples_per_prompt, got.data.eval[0].temperature) == (None, None)
+    assert eval_named("held", got) == replace(cfg.eval, samples_per_prompt=5, temperature=0.8, every=5)
 
 
 def test_a_verifier_that_cannot_be_imported_is_named_before_anything_starts(own_run, tmp_path):

@@ -21,6 +21,13 @@ def learnt(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if not name.startswith("mismatch/")}
 
 
+# Sampled before and after, and a greedy reading of a few problems as often as eval.every says.
+TWO_READINGS = (
+    "data.eval=[{name:arithmetic_heldout,limit:8,every:0},"
+    "{name:arithmetic_heldout,limit:8,label:few,draw:4,samples_per_prompt:1,temperature:0,first_and_last:false}]"
+)
+
+
 def test_two_engines_two_ranks_zero3_one_batch_ahead_and_the_same_batches_again(tmp_path: Path) -> None:
     code, output, run = train(
         *SMALL,
@@ -31,6 +38,7 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead_and_the_same_batches_again(
         "rollout.engines=2",
         "rollout.staleness=1",
         "loss.rollout_correction=2.0",
+        TWO_READINGS,
         f"run.root={tmp_path}",
         "run.name=wide",
     )
@@ -44,6 +52,7 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead_and_the_same_batches_again(
     assert summary["mismatch_compared_steps"] == 4
     assert summary["max_logprob_mismatch"] == max(r["mismatch/mean"] for r in steps)
     assert summary["tokens_generated"] > 0
+    check_readings(tmp_path / "wide")
 
     code, output, run = train(
         *SMALL,
@@ -53,6 +62,7 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead_and_the_same_batches_again(
         "learner.zero_stage=3",
         "rollout.staleness=1",
         "loss.rollout_correction=2.0",
+        TWO_READINGS,
         "eval.every=0",
         f"rollout.replay={tmp_path / 'wide'}",
         f"run.root={tmp_path}",
@@ -68,6 +78,21 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead_and_the_same_batches_again(
     assert [learnt(row) for row in again] == [learnt(row) for row in steps]
     for name in ("batches.jsonl", *(f"samples/step_00000{step}.jsonl" for step in range(1, 5))):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "wide" / name).read_bytes(), name
+
+
+def check_readings(run: Path) -> None:
+    """Sampled before and after on still weights; in between the few, greedy, in the flow, of its step or later."""
+    first, between, last = sorted((r for r in rows(run) if r["kind"] == "eval"), key=lambda r: r["step"])
+    assert [row["step"] for row in (first, between, last)] == [0, 2, 4]
+    for row in (first, last):
+        assert {key.split("/")[1] for key in row if key.startswith("eval/")} == {"arithmetic_heldout"}
+        assert not any("version" in key for key in row)
+    assert {key.split("/")[1] for key in between if key.startswith("eval/")} == {"few"}
+    assert 2 <= between["eval/few/version_first"] <= between["eval/few/version_last"] <= 4
+    samples = [json.loads(line) for line in (run / "samples" / "eval_000002.jsonl").read_text().splitlines()]
+    assert len(samples) == len({sample["problem_id"] for sample in samples}) == 4
+    assert all(sample["sample_id"] == f"eval-few@2/{sample['problem_id']}/0" for sample in samples)
+    assert {sample["verdict"] for sample in samples} <= {"correct", "wrong", "no_answer"}
 
 
 def test_tied_qwen3_under_zero3_with_a_plug_in_of_ones_own(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ class FaultyEngine(RolloutEngine):
         if taken(BROKEN_MODEL):
             self._llm.apply_model(lambda model: model.register_forward_pre_hook(out_of_range) and None)
         done = super().advance(requests, cancelled, sampling, seconds)
-        if not done.finished or not taken(NONSENSE):
+        recorded = any(len(g.logprobs) for _, g in done.finished)  # those of an evaluation have none
+        if not recorded or not taken(NONSENSE):
             return done
         broken = [(key, replace(g, logprobs=np.full_like(g.logprobs, np.nan))) for key, g in done.finished]
         return replace(done, finished=tuple(broken))

@@ -188,6 +188,7 @@ def test_a_changed_key_is_refused_by_name(folder, cfg, section, key, value):
         ("tracking", "wandb", "off"),
         ("tracking", "tags", ["a"]),
         ("eval", "every", 1),
+        ("eval", "in_stream", "never"),
         ("cluster", "cpus", 4),
         ("reward", "workers", 7),
         ("rollout", "deadline_seconds", 1.0),
@@ -202,6 +203,26 @@ def test_a_changed_key_is_refused_by_name(folder, cfg, section, key, value):
 def test_keys_that_change_no_number_are_free(folder, cfg, section, key, value):
     path = save(folder, cfg, 10)
     setattr(cfg if section is None else getattr(cfg, section), key, value)
+    assert load_state(path, cfg) == STATE
+
+
+def test_the_schedule_of_a_set_is_as_free_as_that_of_all(folder, cfg):
+    path = save(folder, cfg, 10)
+    cfg.data.eval[0].every = 5
+    assert load_state(path, cfg) == STATE
+    cfg.data.eval[0].temperature = 0.5
+    with pytest.raises(ConfigError, match=r"data\.eval\.0\.temperature was None, is 0\.5"):
+        load_state(path, cfg)
+
+
+def test_evaluations_under_way_are_part_of_the_state(folder, cfg):
+    path = save(folder, cfg, 10)
+    content = json.loads((path / "state.json").read_text())
+    (path / MANIFEST).unlink()
+    (path / "state.json").write_text(json.dumps(content | {"readings": [4, 8]}))
+    assert load_state(path, cfg) == replace(STATE, readings=(4, 8))
+    del content["readings"]  # as earlier versions wrote it
+    (path / "state.json").write_text(json.dumps(content))
     assert load_state(path, cfg) == STATE
 
 

@@ -133,6 +133,23 @@ def test_rewind_drops_what_a_resumed_run_writes_again(folder):
     assert folder.metrics_file.read_text().endswith("}\n")
 
 
+def test_rewind_drops_an_evaluation_with_tokens_of_later_weights(folder):
+    whole, moved = (
+        {
+            "step": 2,
+            "kind": "eval",
+            "eval/a/version_first": 2,
+            "eval/a/version_last": last,
+            "eval/b/version_last": 2,
+        }
+        for last in (3, 4)
+    )
+    for row in (whole, {"step": 3}, moved):
+        folder.append_metrics(row)
+    assert folder.rewind(3) == 1
+    assert folder.read_metrics() == [whole, {"step": 3}]
+
+
 def test_rewind_drops_later_samples_and_nothing_else(folder):
     samples = folder.path / "samples"
     kept = [

@@ -123,6 +123,27 @@ def test_the_tracker_records_steps_and_evaluations(tmp_path: Path, capsys):
     assert "held out: 0.500 (95% 0.250..0.750, 8 problems x 4)" in said
 
 
+def test_an_evaluation_that_is_done_later_says_of_which_weights_it_is(
+    tmp_path: Path, cfg: Config, calls, capsys
+):
+    cfg.tracking.console = "plain"
+    folder = RunFolder(tmp_path, "mine")
+    folder.create(cfg)
+    tracker = opened(cfg, folder)
+    sent = []
+    tracker._boards[0]._run.log = lambda row, step: sent.append((step, row))
+    for step in (2, 3):
+        tracker._boards[0].log({"loss": 1.0}, step)
+    report = EvalReport("held", 0.5, 0.25, 0.75, 8, 4, 3.5, 0.125, {"correct": 16, "wrong": 16}, (), (2, 3))
+    tracker.evaluation(2, (report,))
+    [row] = folder.read_metrics()
+    assert (row["step"], row["eval/held/version_first"], row["eval/held/version_last"]) == (2, 2, 3)
+    assert "eval after 2 steps (weights 2..3)  held: 0.500" in capsys.readouterr().out
+    # wandb drops what comes for an earlier step than its newest.
+    assert [step for step, _ in sent] == [2, 3, 3]
+    assert (sent[-1][1]["eval/step"], sent[-1][1]["eval/held/accuracy"]) == (2, 0.5)
+
+
 def test_a_silent_tracker_still_records(tmp_path: Path, capsys):
     cfg = Config(recipe="test")
     cfg.tracking.wandb, cfg.tracking.console = "off", "off"

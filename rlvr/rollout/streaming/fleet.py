@@ -70,5 +70,11 @@ class Fleet:
         self._moved(engine)
         return True
 
+    def cancel(self, engine: int, group: int) -> None:
+        """What an engine runs of a group runs no more."""
+        lane = self.lanes[engine]
+        lane.load -= len(lane.running.pop(group))
+        self._moved(engine)
+
     def _moved(self, engine: int) -> None:
         heapq.heappush(self._by_load, (self.lanes[engine].load, engine))

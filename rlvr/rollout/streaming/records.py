@@ -11,7 +11,8 @@ class Submit:
     """Have an engine sample these members of a group, with the seeds that these members always have."""
 
     engine: int
-    group: int  # numbered as they are opened, from 0 or, in rounds, by place in the stream
+    # Numbered as they are opened, from 0 or, in rounds, by place in the stream; below 0: one that belongs to no batch.
+    group: int
     samples: tuple[int, ...]  # places in the group
     round: int  # of dynamic sampling, from 0; always 0 in a flow
 

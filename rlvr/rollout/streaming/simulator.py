@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rlvr.rollout.streaming.records import Action, Release, Submit
+from rlvr.rollout.streaming.records import Action, Cancel, Release, Submit
 from rlvr.rollout.streaming.scheduler import Scheduler
 
 Length = Callable[[random.Random], int]  # tokens of one response
@@ -35,6 +35,8 @@ class World:
     push_seconds: float = 1.0
     mean_seconds_to_failure: float | None = None  # of one engine
     restart_seconds: float = 60.0
+    read_every: int = 0  # steps after which an evaluation is asked for, but not after the last; 0: none
+    reading: tuple[int, ...] = ()  # samples of each of its groups
     seed: int = 0
 
 
@@ -63,6 +65,9 @@ class SimulatedRun:
     finished: Counter[tuple[int, int]]  # (group, sample) -> times an engine finished it
     slot_use: float  # share of all slot-seconds in which a token was generated
     failures: int
+    read: dict[int, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # step of an evaluation -> its groups, once graded
 
     @property
     def kept(self) -> int:
@@ -82,6 +87,8 @@ class Simulation:
         self.started: dict[tuple[int, int], list[int]] = {}
         self.finished: Counter[tuple[int, int]] = Counter()
         self.random = random.Random(world.seed)
+        self.read: dict[int, tuple[int, ...]] = {}
+        self._unread: set[int] = set()  # groups of evaluations under way
         self._events: list[tuple[float, int, Callable[[int], None]]] = []
         self._numbers = itertools.count(1)
 
@@ -91,7 +98,7 @@ class Simulation:
             self._do(self.scheduler.engine_up(number, 0))
             self._fail_later(number)
         self._do(self.scheduler.wanted(1))
-        while self.trained < self.world.steps:
+        while self.trained < self.world.steps or self._unread:
             if not self._events:
                 raise RuntimeError(f"nothing is under way at {self.now:g} s, after {self.trained} steps")
             self.now, event, happen = heapq.heappop(self._events)
@@ -100,7 +107,9 @@ class Simulation:
             self._advance(engine)
         slots = self.now * self.world.slots * self.world.engines
         use = sum(e.busy for e in self.engines) / slots
-        return SimulatedRun(self.now, tuple(self.releases), self.started, self.finished, use, self.failures)
+        return SimulatedRun(
+            self.now, tuple(self.releases), self.started, self.finished, use, self.failures, self.read
+        )
 
     def _at(self, when: float, happen: Callable[[int], None]) -> int:
         number = next(self._numbers)
@@ -111,14 +120,28 @@ class Simulation:
         for action in actions:
             if isinstance(action, Submit):
                 self._submit(action)
-            elif isinstance(action, Release):
+            elif isinstance(action, Cancel):
+                self._cancel(action)
+            else:
                 self.releases.append(action)
                 self._at(self.now + self.world.update_seconds, self._push)
+                if action.step == self.world.steps and self._unread:
+                    self._do(self.scheduler.stopped())
 
     def _submit(self, action: Submit) -> None:
         for sample in action.samples:
             self.started.setdefault((action.group, sample), []).append(self.version)
             self.engines[action.engine].waiting.append((action.group, sample))
+        self._fill(action.engine)
+
+    def _cancel(self, action: Cancel) -> None:
+        engine = self.engines[action.engine]
+        self._advance(engine)
+        gone = {(action.group, sample) for sample in action.samples}
+        engine.running = [entry for entry in engine.running if entry[1:] not in gone]
+        heapq.heapify(engine.running)
+        engine.waiting = deque(entry for entry in engine.waiting if entry not in gone)
+        engine.due = 0
         self._fill(action.engine)
 
     def _push(self, event: int) -> None:
@@ -135,7 +158,15 @@ class Simulation:
             if engine.alive:
                 self._do(self.scheduler.pushed(number, self.version))
         if self.trained < self.world.steps:
+            if self.world.read_every and self.trained % self.world.read_every == 0:
+                self._read()
             self._do(self.scheduler.wanted(self.trained + 1))
+
+    def _read(self) -> None:
+        groups, actions = self.scheduler.ask(self.world.reading, self.version)
+        self.read[self.trained] = tuple(groups)
+        self._unread |= set(groups)
+        self._do(actions)
 
     def _rate(self, engine: Engine) -> float:
         """Tokens a second of each sample that runs."""
@@ -177,7 +208,12 @@ class Simulation:
         self.finished[group, sample] += 1
         self._fill(number)
         self._do(self.scheduler.finished(number, group, sample))
-        if self.scheduler.complete(group):
+        if not self.scheduler.complete(group):
+            return
+        if group < 0:
+            self._unread.remove(group)
+            self._do(self.scheduler.answered(group))
+        else:
             signal = random.Random(f"{self.world.seed}/{group}").random() < self.world.signal
             self._do(self.scheduler.graded(group, signal=signal))
 
