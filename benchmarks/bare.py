@@ -184,7 +184,7 @@ class BareLoop:
 
 def _logits(model: PolicyModel, micro: MicroBatch) -> Tensor:
     """The head's product alone, for the response tokens."""
-    product: Tensor = model(micro, lambda hidden, head: hidden @ head.T)
+    product: Tensor = model(micro, lambda hidden, head: hidden @ head.weight.T)
     return product
 
 

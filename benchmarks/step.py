@@ -8,8 +8,8 @@ It prints a table and writes benchmarks/results/step-<model>-<date>.json. The ba
 process: vLLM generates, plain torch does the scoring forwards (policy and base), the Jensen-Shannon divergence from
 full log-softmax tensors, forward, backward and AdamW, on the same prompts, seeds and tokens, with as many threads.
 Learning rate 0 keeps both sides on the same weights, hence on the same tokens, for the whole measurement. Weight
-transfer, grading, logging and Ray are what the bare loop leaves out. On a real model it also times the engine against
-transformers' `generate` with a static batch, and our scoring pass against the two forward passes in it.
+transfer, grading, logging and Ray are what the bare loop leaves out. It also times the engine against transformers'
+`generate` with a static batch, and our scoring pass against the two forward passes in it.
 """
 
 from __future__ import annotations
@@ -76,17 +76,17 @@ def training_steps(work: Workload, recipe: str, folder: Path) -> list[dict[str, 
 
 
 def bare(work: Workload) -> dict[str, Any]:
-    """The same work in this one process, and on a real model its parts against transformers."""
+    """The same work in this one process, and its parts against transformers."""
     from benchmarks.bare import BareLoop
     from rlvr.cli.compose import load
 
     loop = BareLoop(load(["recipe=dapo_divweight", *work.overrides]))
     steps = [loop.step(step) for step in range(1, work.steps + work.warm_up + 1)]
-    found: dict[str, Any] = {"steps": steps[work.warm_up :]}
-    if work.folder is not None:
-        found["rates"] = loop.static_rates(work.steps)
-        found["divergence"] = loop.divergence_share(work.steps)
-    return found
+    return {
+        "steps": steps[work.warm_up :],
+        "rates": loop.static_rates(work.steps),
+        "divergence": loop.divergence_share(work.steps),
+    }
 
 
 def in_own_process(work: Workload) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def in_own_process(work: Workload) -> dict[str, Any]:
     command += ["--warm-up", str(work.warm_up), "--prompts", str(work.prompts)]
     command += [] if work.folder is None else ["--model", work.folder]
     environment = {**os.environ, "OMP_NUM_THREADS": str(work.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
@@ -131,7 +131,7 @@ def trl_seconds(work: Workload, python: Path) -> dict[str, Any]:
         env=environment,
         input=json.dumps(task),
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -215,16 +215,13 @@ def summarise(
 
 
 def against_transformers(others: Sequence[dict[str, Any]]) -> dict[str, object]:
-    """The parts that are measured on a real model only."""
-    found = [other for other in others if "rates" in other]
-    if not found:
-        return {}
+    """The engine beside `generate`, and scoring beside the two forward passes in it."""
     engine, static = (
-        statistics.median(other["rates"][name] for other in found)
+        statistics.median(other["rates"][name] for other in others)
         for name in ("engine", "transformers, static batch")
     )
     scoring, two = (
-        statistics.median(other["divergence"][name] for other in found)
+        statistics.median(other["divergence"][name] for other in others)
         for name in ("scoring", "two forward passes")
     )
     return {

@@ -7,6 +7,7 @@ From Python: `rlvr.load_recipe`, `rlvr.train`, `rlvr.analyze`, `rlvr.load_run` (
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlvr import divergence
     from rlvr.api import LoadedAnalysis, LoadedRun, RunResult, analyze, load_recipe, load_run, train
+
+# How long OpenMP's threads spin before they sleep while they wait for others, read when torch is loaded. libgomp's own
+# 300 000 turns take a core from the very thread that is waited for where other processes are busy; 20 000, some tens of
+# microseconds, cost nothing where they are not (docs/tuning.md).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 __version__ = "0.1.0"
 __all__ = [

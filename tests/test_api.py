@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -177,3 +178,22 @@ def test_two_runs_in_one_process(tmp_path):
     assert first.run.samples("step_*").drop_columns("dump") == second.run.samples("step_*").drop_columns(
         "dump"
     )
+
+
+# ---- threads
+
+
+@pytest.mark.parametrize(
+    ("given", "spin"),
+    [
+        ({}, "20000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_threads_spin_shortly_where_nobody_has_chosen(given, spin):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
+    script = "import os, rlvr; print(os.environ.get('GOMP_SPINCOUNT'))"
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert told.stdout.strip() == str(spin), told.stderr

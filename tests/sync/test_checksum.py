@@ -41,11 +41,13 @@ def test_by_hand():
 def test_equal_to_integers_of_any_size(shape, dtype, seed, chunk):
     generator = torch.Generator().manual_seed(seed)
     tensor = (torch.randn(shape, generator=generator) * 50).to(dtype)
-    whole, module._CHUNK = module._CHUNK, chunk
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CHUNK", chunk)
+        patch.setattr(module, "_CHUNK_ON_GPU", chunk)
         assert number(tensor) == in_python(tensor)
-    finally:
-        module._CHUNK = whole
+        words = tensor.view(-1).view(torch.uint8)
+        words = torch.cat([words, words.new_zeros(-len(words) % 4)]).view(torch.int32)
+        assert int(module._weighted_on_gpu(words)) + tensor.numel() == in_python(tensor)
     assert number(tensor) == in_python(tensor)
 
 
