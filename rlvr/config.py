@@ -250,6 +250,12 @@ class LearnerConfig:
     divergence_backend: str = "auto"  # auto (triton on GPUs, torch on CPU) | torch | triton | cuda
     updates_per_step: int = 4  # mini-batches (optimiser updates) per training batch
     tokens_per_micro_batch: int = 8192  # padded prompt and response tokens per forward pass
+    # With model.gradient_checkpointing: every n-th layer is computed again in backward; the others keep all they need
+    checkpoint_every: int = 1
+    # nothing | attention: what a layer that is computed again keeps, which then is not
+    checkpoint_keep: str = "nothing"
+    # Feed-forward layers compute so many tokens at a time, and again in backward; 0: all at once
+    mlp_tile_tokens: int = 0
     share_prompts: bool = False  # compute a prompt once for all its samples in a micro-batch; not with ZeRO-3
     lr: float = 1e-4  # learning rate after the warm-up
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])  # of AdamW

@@ -149,6 +149,15 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
         "learner.share_prompts=true with learner.sequence_parallel=2",
         {"learner__share_prompts": True, "learner__workers": 2, "learner__sequence_parallel": 2},
     ),
+    ("learner.checkpoint_every=2 with model.gradient_checkpointing=false", {"learner__checkpoint_every": 2}),
+    (
+        "learner.checkpoint_keep=attention with model.attention=eager",
+        {
+            "learner__checkpoint_keep": "attention",
+            "model__gradient_checkpointing": True,
+            "model__attention": "eager",
+        },
+    ),
     ("loss.objective=none with loss.distill=off", {"loss__objective": "none"}),
     (
         "loss.distill_in=advantage with loss.distill=js",

@@ -49,6 +49,7 @@ from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.spec import LearnerSpec
 from rlvr.learner.teacher import advises
+from rlvr.learner.tiling import tiled_modules
 from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.sync.client import TransferHandle
@@ -152,6 +153,8 @@ class Learner:
         )
 
     def _load(self, folder: str, *, training: bool) -> PolicyModel:
+        from deepspeed.utils.z3_leaf_module import set_z3_leaf_module
+
         sharded = self.cfg.learner.zero_stage == 3
         zero3 = self._deepspeed_config(training=training) if sharded else None
         setting = "path" if training else "base_path"
@@ -160,11 +163,13 @@ class Learner:
             self.cfg.model,
             folder,
             self.cfg.rollout.temperature,
+            learner=self.cfg.learner,
             zero3=zero3,
-            divergence_backend=self.cfg.learner.divergence_backend,
-            share_prompts=self.cfg.learner.share_prompts,
             key=key,
         )
+        for module in tiled_modules(policy.lm) if sharded else ():
+            # Gathered whole, once a pass: ranks may have different numbers of tiles.
+            set_z3_leaf_module(module, True)
         self._shards.attend(policy.lm, key)
         return policy
 

@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlvr.config import ModelConfig
+from rlvr.config import LearnerConfig, ModelConfig
 from rlvr.divergence import DistStats, OutputTransform, linear_dist_stats
 from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
+from rlvr.learner.activations import checkpoint_layers
 from rlvr.learner.causal_lm import check_supported, load_lm, output_transform, read_config
 from rlvr.learner.packing import MicroBatch
 from rlvr.learner.sharded import restore_tables, sharded_loading
 from rlvr.learner.shared_prompts import shared_hidden
+from rlvr.learner.tiling import tile_feed_forward
 
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
 
@@ -251,19 +253,20 @@ def load_policy(
     folder: str,
     temperature: float,
     *,
+    learner: LearnerConfig | None = None,
     zero3: dict[str, Any] | None = None,
-    divergence_backend: str = "auto",
-    share_prompts: bool = False,
     key: str | None = None,
 ) -> PolicyModel:
     """Load a Hugging Face causal LM from a folder or the hub; with a ZeRO-3 configuration, in shards.
 
-    `key` is the setting that named it, for messages; unless given `model.path`.
+    `key` is the setting that named it, for messages; unless given `model.path`. `learner` as in a new configuration
+    unless given.
 
     Raises:
-        ConfigError: not a causal LM, one that `check_supported` refuses, or flash-attn missing.
+        ConfigError: not a causal LM, one that `check_supported` refuses, flash-attn missing, or layers that cannot be
+            checkpointed or tiled as `learner` says.
     """
-    key = key or f"model.path={cfg.path}"
+    key, learner = key or f"model.path={cfg.path}", learner or LearnerConfig()
     check_supported(key, read_config(key, folder, cfg.trust_remote_code), cfg)
     with sharded_loading(zero3):
         lm = load_lm(
@@ -275,5 +278,7 @@ def load_policy(
         raise ConfigError(f"{key}: its output head has a bias, which is not supported")
     without_chance(lm)
     if cfg.gradient_checkpointing:
-        lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return PolicyModel(lm, temperature, divergence_backend, share_prompts)
+        checkpoint_layers(lm, learner, key)
+    if learner.mlp_tile_tokens:
+        tile_feed_forward(lm, learner.mlp_tile_tokens, key)
+    return PolicyModel(lm, temperature, learner.divergence_backend, learner.share_prompts)

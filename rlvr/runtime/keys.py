@@ -56,6 +56,9 @@ FREE = KeySet(
         "learner.share_prompts",
         "learner.sequence_parallel",
         "model.gradient_checkpointing",
+        "learner.checkpoint_every",
+        "learner.checkpoint_keep",
+        "learner.mlp_tile_tokens",
         "sync.",
     )
 )

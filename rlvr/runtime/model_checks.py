@@ -18,6 +18,7 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
     """
     from rlvr.learner.causal_lm import check_supported, read_config  # torch
     from rlvr.learner.shared_prompts import share_prompts_problems
+    from rlvr.learner.tiling import tiling_problems
     from rlvr.learner.ulysses import sequence_parallel_problems
 
     rows: dict[str, int] = {}
@@ -27,8 +28,8 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
         key = f"{setting}={path}"
         config = read_config(key, model_folder(path), cfg.model.trust_remote_code)
         check_supported(key, config, cfg.model)
-        problems = sequence_parallel_problems(key, config, cfg) + share_prompts_problems(key, config, cfg)
-        if problems:
+        checks = (sequence_parallel_problems, share_prompts_problems, tiling_problems)
+        if problems := [problem for check in checks for problem in check(key, config, cfg)]:
             raise ConfigError("\n".join(problems))
         rows[key] = int(config.get_text_config(decoder=True).vocab_size)
     for key, count in rows.items():

@@ -19,6 +19,7 @@ from rlvr.data.curriculum import SAMPLERS
 from rlvr.divergence.backends import backend_in_use
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
+from rlvr.learner.activations import KEPT, activation_problems
 from rlvr.learner.adapters import lora_problems
 from rlvr.learner.correction import CORRECTIONS, LEVELS
 from rlvr.learner.distill import DIVERGENCES
@@ -66,6 +67,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.rollout_correction_level": tuple(LEVELS),
     "learner.optimizer": tuple(OPTIMIZERS),
     "learner.offload_optimizer": ("none", "cpu"),
+    "learner.checkpoint_keep": KEPT,
     "learner.backend": ("auto", "gloo", "nccl"),
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
@@ -102,6 +104,8 @@ AT_LEAST: dict[str, float] = {
     "learner.workers": 1,
     "learner.sequence_parallel": 1,
     "learner.updates_per_step": 1,
+    "learner.checkpoint_every": 1,
+    "learner.mlp_tile_tokens": 0,
     "learner.lr": 0,
     "learner.max_grad_norm": 0,
     "learner.warmup_updates": 0,
@@ -284,6 +288,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         + lora_problems(cfg.model)
         + optimizer_problems(cfg)
         + learner_problems(cfg.learner)
+        + activation_problems(cfg)
         + answers_problems(cfg)
         + evaluation_problems(cfg)
     )

@@ -122,17 +122,19 @@ def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("shared_ranks")
 @pytest.mark.parametrize(
-    ("workers", "zero_stage", "budget", "shared"),
+    ("workers", "zero_stage", "budget", "shared", "tile"),
     [
-        (1, 0, 8192, 1),
-        (1, 0, 128, 1),
-        (2, 0, 256, 1),
-        (2, 1, 8192, 1),
-        (2, 2, 160, 1),
-        (2, 3, 160, 1),
-        (2, 0, 160, 2),
-        (2, 2, 160, 2),
-        (2, 3, 160, 2),
+        (1, 0, 8192, 1, 0),
+        (1, 0, 128, 1, 0),
+        (2, 0, 256, 1, 0),
+        (2, 1, 8192, 1, 0),
+        (2, 2, 160, 1, 0),
+        (2, 3, 160, 1, 0),
+        (2, 0, 160, 2, 0),
+        (2, 2, 160, 2, 24),
+        (2, 3, 160, 2, 24),
+        (2, 1, 160, 1, 24),
+        (2, 3, 160, 1, 24),  # ranks with different numbers of tiles
     ],
 )
 def test_update_equals_plain_torch(
@@ -142,12 +144,19 @@ def test_update_equals_plain_torch(
     zero_stage: int,
     budget: int,
     shared: int,
+    tile: int,
 ) -> None:
-    """`shared`: so many ranks share the tokens of each sequence, with activations made again in backward."""
+    """`shared`: so many ranks share the tokens of each sequence, with activations made again in backward. `tile`: of
+    tokens in feed-forward layers, with attention kept where activations are made again."""
     cfg = config(
-        workers=workers, zero_stage=zero_stage, tokens_per_micro_batch=budget, sequence_parallel=shared
+        workers=workers,
+        zero_stage=zero_stage,
+        tokens_per_micro_batch=budget,
+        sequence_parallel=shared,
+        mlp_tile_tokens=tile,
     )
     cfg.model.gradient_checkpointing = shared > 1
+    cfg.learner.checkpoint_keep = "attention" if shared > 1 and tile else "nothing"
     batches, losses, norms, parameters = two_steps(cfg, tmp_path)
     assert all(np.isfinite(norms))
     check_against_plain(cfg, "builtin", losses, parameters, plain)

@@ -1,8 +1,11 @@
-"""A learner restored from a checkpoint: with settings of its own, and from files that cannot be loaded."""
+"""A learner restored from a checkpoint: to the last bit, with settings of its own, and from files that are damaged."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +13,14 @@ import torch
 
 from rlvr import cluster
 from rlvr.advantage.token import token_advantage
-from rlvr.config import Config
+from rlvr.config import Config, LoraConfig
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import CheckpointError
+from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.model import load_policy
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
+from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -69,3 +74,62 @@ def test_what_a_resumed_run_may_change_acts_after_the_checkpoint(tmp_path: Path)
     with pytest.raises(CheckpointError):
         group.load(str(tmp_path / "checkpoint"))
     cluster.kill(group.handles)
+
+
+# What must survive: an optimiser's states, whole, in shards or in host memory; adapters; the weight of the bonus.
+CASES: dict[str, dict[str, Any]] = {
+    "shards": {"learner": {"workers": 2, "zero_stage": 3}},
+    "offloaded": {"learner": {"zero_stage": 2, "offload_optimizer": "cpu"}},
+    "muon": {"learner": {"optimizer": "muon"}},
+    "adapters": {"model": {"lora": LoraConfig(rank=4, alpha=8.0)}},
+    "entropy target": {"loss": {"entropy_coef": 0.01, "entropy_target": 9.0, "entropy_step": 0.05}},
+    "shared sequences": {
+        "model": {"gradient_checkpointing": True},
+        "learner": {
+            "workers": 2,
+            "sequence_parallel": 2,
+            "zero_stage": 1,
+            "checkpoint_every": 2,
+            "checkpoint_keep": "attention",
+            "mlp_tile_tokens": 24,
+        },
+    },
+}
+
+
+@pytest.fixture
+def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
+
+
+def steps(group: LearnerGroup, numbers: Sequence[int]) -> list[dict[str, float | None]]:
+    """What these steps of a run report."""
+    found = []
+    for number in numbers:
+        batch = group.score(random_batch(seed=number))
+        batch = token_advantage(batch, PLUGIN, normalize=False, progress=0.0, seed=number)
+        found.append(asdict(group.step(batch, seed=number, progress=0.0)))
+    return found
+
+
+@pytest.mark.usefixtures("shared_ranks")
+@pytest.mark.parametrize("case", CASES)
+def test_a_resumed_learner_goes_on_to_the_last_bit(tmp_path: Path, case: str) -> None:
+    cfg = config()
+    for section, values in CASES[case].items():
+        for name, value in values.items():
+            setattr(getattr(cfg, section), name, value)
+    group = learner_group(cfg)
+    steps(group, [0])
+    group.save(str(tmp_path / "checkpoint"))
+    expected = steps(group, [1, 2])
+    group.export(str(tmp_path / "straight"))
+    if case == "entropy target":  # so much more a step
+        assert [report["entropy_coef"] for report in expected] == pytest.approx([0.06, 0.11])
+
+    again = learner_group(cfg)
+    again.load(str(tmp_path / "checkpoint"))
+    assert steps(again, [1, 2]) == expected
+    again.export(str(tmp_path / "resumed"))
+    weights = [(tmp_path / way / "model.safetensors").read_bytes() for way in ("straight", "resumed")]
+    assert weights[0] == weights[1]

@@ -168,6 +168,17 @@ def real_sized_tokenizer(chat_template: str) -> PreTrainedTokenizerBase:
     )
 
 
+def small_lm(name: str, words: int = 64) -> Any:
+    """A random model of a family with so many words and no tokenizer: of transformers, in training."""
+    family = FAMILIES[name]
+    shape = {key: value for key, value in SHAPE.items() if key not in family.without}
+    keys = {**family.keys, "vocab_size": words, "pad_token_id": 0, "eos_token_id": 1}
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(
+        family.make_config(**shape, **keys), attn_implementation=family.attention
+    )
+
+
 def tokenizer_of(family: Family) -> PreTrainedTokenizerBase:
     """Its tokenizer: the built-in model's of 32 words, or one of a real size."""
     if family.tokenizer == "builtin":

@@ -23,7 +23,7 @@ from torch import multiprocessing
 
 from rlvr.advantage.token import build_plugin
 from rlvr.cluster.machine import free_port
-from rlvr.config import LossConfig, ModelConfig
+from rlvr.config import LearnerConfig, LossConfig, ModelConfig
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import micro_batch, plan_micro_batches, sequence_weights
@@ -37,7 +37,8 @@ from tests.helpers.models import random_model, save
 RANKS = 2
 SIZES = {"vocab_size": 80, "hidden_size": 64, "intermediate_size": 96, "max_position_embeddings": 37}
 GPT2 = {"vocab_size": 80, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 37}
-# A family with keys of its configuration, keys of the loss, and whether activations are made again in backward.
+# A family with keys of its configuration, keys of the loss, and whether activations are made again in backward, all but
+# attention, with feed-forward layers in tiles.
 CASES: dict[str, tuple[str, dict[str, Any], LossConfig, bool]] = {
     "grouped heads": ("qwen2", SIZES, LossConfig(), False),
     "copied heads": ("llama", SIZES | {"num_key_value_heads": 1, "head_dim": 264}, LossConfig(), False),
@@ -89,9 +90,12 @@ def gaps(shards: SequenceShards, folder: Path, case: str) -> dict[str, float]:
     """The largest differences between both ways; of a gradient, beside its own largest entry."""
     _, _, loss, checkpointing = CASES[case]
     cfg = ModelConfig(gradient_checkpointing=checkpointing)
+    learner = LearnerConfig(mlp_tile_tokens=50, checkpoint_keep="attention") if checkpointing else None
     batch, found = random_batch(folder=str(folder / "policy")), []
     for way in (shards, SequenceShards()):
-        policy, base = (load_policy(cfg, str(folder / name), 1.0) for name in ("policy", "base"))
+        policy, base = (
+            load_policy(cfg, str(folder / name), 1.0, learner=learner) for name in ("policy", "base")
+        )
         for model in (policy, base):
             way.attend(model.lm, case)
         signals = scores(way, batch, policy.eval(), base.eval().requires_grad_(False))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import distillation
+from benchmarks.allocated import peak_bytes
 from rlvr.config import LossConfig, ModelConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
 from rlvr.learner import model as learner_model
@@ -114,3 +116,14 @@ def test_the_loss_by_hand():
     assert both.item() == pytest.approx(policy_loss(tokens, LossConfig()).loss.item() + 0.3 * 3.5 / 3)
     with pytest.raises(ValueError, match=r"loss\.distill"):
         policy_loss(replace(tokens, divergence=None), alone)
+
+
+def test_the_loss_takes_no_more_memory_than_the_log_prob(monkeypatch):
+    """Logits of 16 MB in a workspace of 6: forward and backward of both peak at the workspace, and the gradients."""
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", 6)
+    monkeypatch.setattr(distillation, "HIDDEN", 16)
+    monkeypatch.setattr(distillation, "VOCABULARY", 8000)
+    peaks = {name: peak_bytes(run) for name, run in distillation.ways(500).items()}
+    assert 3e6 < peaks[distillation.LOGP] < 8e6
+    for kind in DIVERGENCES:
+        assert peaks[kind] < 1.1 * peaks[distillation.LOGP], kind

@@ -9,26 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig, Qwen3NextConfig
+from transformers import LlamaConfig, MambaConfig, Qwen3NextConfig
 
 from rlvr.config import Config
 from rlvr.learner.model import PolicyModel
 from rlvr.learner.packing import MicroBatch, micro_batch
 from rlvr.learner.shared_prompts import share_prompts_problems, shared_hidden, take_apart
-from tests.helpers.families import FAMILIES, SHAPE
+from tests.helpers.families import FAMILIES, small_lm
 from tests.helpers.learner_cases import random_batch
-
-WORDS = 64
-
-
-def random_model(family: str) -> Any:  # a transformers model
-    made = FAMILIES[family]
-    shape = {key: value for key, value in SHAPE.items() if key not in made.without}
-    config = made.make_config(
-        **shape, **{**made.keys, "vocab_size": WORDS, "pad_token_id": 0, "eos_token_id": 1}
-    )
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config, attn_implementation=made.attention)
 
 
 def micro_of(sequences: int, seed: int, shared: bool = True) -> MicroBatch:
@@ -39,7 +27,7 @@ def micro_of(sequences: int, seed: int, shared: bool = True) -> MicroBatch:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_log_probs_and_gradients_are_those_of_whole_sequences(family: str) -> None:
-    lm, micro = random_model(family), micro_of(13, seed=1)
+    lm, micro = small_lm(family), micro_of(13, seed=1)
     upstream = torch.randn(len(micro.target), generator=torch.Generator().manual_seed(2))
     found = []
     for share in (False, True):
@@ -91,7 +79,7 @@ def test_models_that_keep_no_keys_and_values_are_refused(config: Any, reason: st
 
 
 def test_with_checkpointed_activations_only_scoring_shares() -> None:
-    lm, micro = random_model("llama"), micro_of(8, seed=3)
+    lm, micro = small_lm("llama"), micro_of(8, seed=3)
     whole = PolicyModel(lm, 1.0)(micro)
     lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     policy = PolicyModel(lm, 1.0, share_prompts=True)

@@ -195,6 +195,7 @@ def test_a_changed_key_is_refused_by_name(folder, cfg, section, key, value):
         ("learner", "deadline_seconds", 1.0),
         ("learner", "tokens_per_micro_batch", 64),  # the remedies for too little memory
         ("model", "gradient_checkpointing", True),
+        ("learner", "mlp_tile_tokens", 64),
         ("rollout", "kv_cache_mb", 64),
         ("rollout", "max_rounds", 9),  # that for a step without a group
         ("sync", "deadline_seconds", 1.0),

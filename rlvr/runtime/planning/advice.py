@@ -16,6 +16,7 @@ from rlvr.runtime.planning.shape import ModelShape
 from rlvr.validate import validate
 
 SHOWN = 3
+TILE = 4096  # tokens, of feed-forward layers in tiles
 WORTH = 0.02  # of the seconds of a step, or of the memory: less is no help
 Change = tuple[tuple[str, object], ...]  # keys with their new values
 
@@ -71,12 +72,18 @@ def advice(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: boo
     found = []
     for change in changes(cfg):
         tried = changed(cfg, change)
-        if tried is None or not heads_divide(*shape.heads, tried.learner.sequence_parallel):
+        if tried is None or not _possible(tried, shape):
             continue
         after = standing(tried, shape, card, base=base, timed=timed)
         if _helps(before, after):
             found.append(Advice(change, before, after))
     return sorted(found, key=lambda one: one.after)[:SHOWN]
+
+
+def _possible(cfg: Config, shape: ModelShape) -> bool:
+    """Whether the model lets its sequences be shared and its feed-forward layers be tiled so."""
+    tiled = cfg.learner.mlp_tile_tokens and shape.experts
+    return not tiled and heads_divide(*shape.heads, cfg.learner.sequence_parallel)
 
 
 def changed(cfg: Config, change: Change) -> Config | None:
@@ -103,10 +110,23 @@ def changes(cfg: Config) -> Iterator[Change]:
             ),
         )
         yield (("rollout.max_concurrent", max(1, int(rollout.max_concurrent * factor))),)
-    yield (("model.gradient_checkpointing", not model.gradient_checkpointing),)
+    yield from _of_activations(cfg)
     if rollout.kv_cache_mb is not None:
         yield (("rollout.kv_cache_mb", max(1, rollout.kv_cache_mb // 2)),)
     yield from _for_devices(cfg) if on_gpus(cfg) else ()
+
+
+def _of_activations(cfg: Config) -> Iterator[Change]:
+    """Layers computed again: all, some or none; feed-forward layers in tiles, or whole."""
+    every: Change = (("learner.checkpoint_every", 1), ("learner.checkpoint_keep", "nothing"))
+    if cfg.model.gradient_checkpointing:
+        yield (("model.gradient_checkpointing", False), *every)
+        yield (("learner.checkpoint_every", 2),)
+        yield (("learner.checkpoint_keep", "nothing"),)
+    else:
+        yield (("model.gradient_checkpointing", True),)
+        yield (("model.gradient_checkpointing", True), ("learner.checkpoint_every", 2))
+    yield (("learner.mlp_tile_tokens", 0 if cfg.learner.mlp_tile_tokens else TILE),)
 
 
 def _for_devices(cfg: Config) -> Iterator[Change]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 from rlvr.config import Config
+from rlvr.learner.activations import ATTENTION
 from rlvr.learner.model import WORKSPACE_MB
 from rlvr.learner.optimizers import EIGHT_BIT, MUON
 from rlvr.runtime.planning.cards import Card
@@ -114,20 +115,32 @@ def _ranks_from(cfg: Config, stage: int) -> int:
 def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, float]]:
     """What a pass over a micro-batch of so many tokens takes of a rank, on top of the states."""
     size, tokens = BYTES[cfg.model.dtype], -(-tokens // cfg.learner.sequence_parallel)
-    layer = shape.saved_per_token * tokens * size
-    checkpointed = shape.hidden * tokens * size * shape.layers + layer
     answers = tokens * cfg.rollout.max_response_tokens / longest_sequence(cfg)
     logits = min(WORKSPACE_MB * 1e6, 8.0 * answers * shape.vocabulary)
     return [
-        (
-            "activations (estimate)",
-            checkpointed if cfg.model.gradient_checkpointing else layer * shape.layers,
-        ),
+        ("activations (estimate)", size * activations(cfg, shape, tokens)),
         (
             "logits, gradient of the head",
             logits + (0.0 if cfg.model.lora.rank else 4.0 * shape.vocabulary * shape.hidden),
         ),
     ]
+
+
+def activations(cfg: Config, shape: ModelShape, tokens: int) -> float:
+    """Numbers that a rank keeps of so many tokens for backward, and holds of the layer under way: an estimate."""
+    tile = cfg.learner.mlp_tile_tokens or tokens
+    layer, mlp = shape.saved_per_token * tokens, shape.mlp_per_token * tokens
+    under_way = shape.mlp_per_token * tile if tile < tokens else 0.0  # of a tile that is computed again
+    if under_way:
+        layer -= mlp
+    again = checkpointed_layers(cfg, shape)
+    kept = shape.hidden * tokens * (2 if cfg.learner.checkpoint_keep == ATTENTION else 1)
+    return again * kept + (shape.layers - again + (again > 0)) * layer + under_way
+
+
+def checkpointed_layers(cfg: Config, shape: ModelShape) -> int:
+    """Layers that are computed again in backward."""
+    return -(-shape.layers // cfg.learner.checkpoint_every) if cfg.model.gradient_checkpointing else 0
 
 
 def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:

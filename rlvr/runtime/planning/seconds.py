@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from rlvr.config import Config
 from rlvr.runtime.planning.cards import Card
-from rlvr.runtime.planning.ledger import BYTES, engine_ledger, host_states, longest_sequence, offloads, states
+from rlvr.runtime.planning.ledger import (
+    BYTES,
+    checkpointed_layers,
+    engine_ledger,
+    host_states,
+    longest_sequence,
+    micro_batch_tokens,
+    offloads,
+    states,
+)
 from rlvr.runtime.planning.shape import ModelShape
 
 FP32_PRODUCTS = 1 / 8  # of the rate in bf16
@@ -51,7 +60,7 @@ def phases(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[Ph
     flops = card.tflops * 1e12 * (FP32_PRODUCTS if cfg.model.dtype == "float32" else 1.0)
     passes = flops * cfg.learner.workers
     score = 2 * n * tokens * (2 if base else 1) / passes
-    update = (8 if cfg.model.gradient_checkpointing else 6) * n * tokens / passes
+    update = (6 + 2 * _computed_again(cfg, shape)) * n * tokens / passes
     if offloads(cfg):  # gradients down and weights up, in every update
         moved = (states(cfg, n, 0).gradients + size * n) * cfg.learner.updates_per_step
         update += moved / (card.host_gb_s * 1e9)
@@ -66,6 +75,13 @@ def phases(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> list[Ph
         turns = 2 * host_states(cfg, n, n if base else 0) / (card.host_gb_s * 1e9)
         found.append(Phase("turns", turns, "learner.deadline_seconds", cfg.learner.deadline_seconds))
     return found
+
+
+def _computed_again(cfg: Config, shape: ModelShape) -> float:
+    """Forward passes that backward makes once more, in whole ones; attention itself is not counted anywhere here."""
+    again = checkpointed_layers(cfg, shape) / max(1, shape.layers)
+    tiled = 0 < cfg.learner.mlp_tile_tokens < micro_batch_tokens(cfg) / cfg.learner.sequence_parallel
+    return again + (min(1.0, shape.mlp_parameters / shape.parameters) if tiled else 0.0)
 
 
 def step_seconds(cfg: Config, found: list[Phase]) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import read_config
+from rlvr.learner.tiling import has_experts, tiling_problems
 from rlvr.learner.ulysses import sequence_parallel_problems
 
 if TYPE_CHECKING:
@@ -29,12 +30,23 @@ class ModelShape:
     intermediate: int = 0  # of the feed-forward layers; 0: four times hidden
     tied: bool = False  # the head is the embedding
     heads: tuple[int, int] = (0, 0)  # of attention, and of keys and values
+    experts: bool = False  # a mixture of experts
+
+    @property
+    def mlp_per_token(self) -> float:
+        """Of `saved_per_token`, what the feed-forward part keeps between its two ends."""
+        return 4.0 * (self.intermediate or 4 * self.hidden)
+
+    @property
+    def mlp_parameters(self) -> float:
+        """Parameters of all feed-forward parts: an estimate for gated layers without experts."""
+        return 3.0 * self.hidden * (self.intermediate or 4 * self.hidden) * self.layers
 
     @property
     def saved_per_token(self) -> float:
         """Numbers that one layer keeps of a token for backward, where it keeps all: an estimate for gated layers."""
         attention = 2.0 * (self.hidden + self.cache_per_token / max(1, self.layers))
-        return 8.0 * self.hidden + attention + 4.0 * (self.intermediate or 4 * self.hidden)
+        return 8.0 * self.hidden + attention + self.mlp_per_token
 
 
 def trained_parameters(cfg: Config, shape: ModelShape) -> float:
@@ -68,15 +80,15 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
     and spares a run the seconds that building the model takes.
 
     Raises:
-        ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache, or its sequences
-            cannot be shared among ranks.
+        ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache, its sequences
+            cannot be shared among ranks, or its layers not be tiled.
     """
     from rlvr.data.tokenizer import model_folder
 
     folder = model_folder(cfg.model.path)
     key = f"model.path={cfg.model.path}"
     config = read_config(key, folder, cfg.model.trust_remote_code)
-    if problems := sequence_parallel_problems(key, config, cfg):
+    if problems := sequence_parallel_problems(key, config, cfg) + tiling_problems(key, config, cfg):
         raise ConfigError("\n".join(problems))
     text = config.get_text_config(decoder=True)
     attention = getattr(text, "num_attention_heads", 1)
@@ -91,6 +103,7 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
         intermediate=getattr(text, "intermediate_size", 0) or 0,
         tied=bool(getattr(config, "tie_word_embeddings", False)),
         heads=(attention, heads),
+        experts=has_experts(config),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.plan import own_options
-from rlvr.runtime.planning.advice import advice, changed, changes, standing
+from rlvr.runtime.planning.advice import Change, advice, changed, changes, standing
 from rlvr.runtime.planning.cards import CARDS, chosen_card
 from rlvr.runtime.planning.fit import misfit, planned
 from rlvr.runtime.planning.ledger import ledgers
@@ -76,6 +77,19 @@ def test_on_cpu_without_rates_it_is_memory_that_counts():
     for one in advice(cfg, small, H100, base=True, timed=False):
         assert one.after.memory < one.before.memory
         assert one.before.seconds == 0
+
+
+def test_long_sequences_are_tiled_where_that_helps_and_the_model_can():
+    cfg = on_gpus(3, 4)
+    cfg.model.max_length, cfg.rollout.max_response_tokens = 65_536, 64_512
+    cfg.learner.tokens_per_micro_batch = 65_536
+    tile = (("learner.mlp_tile_tokens", 4096),)
+
+    def advised(shape: ModelShape) -> list[Change]:
+        return [one.change for one in advice(cfg, shape, H100, base=True, timed=False)]
+
+    assert tile in advised(SEVEN)
+    assert tile not in advised(replace(SEVEN, experts=True))
 
 
 def test_nothing_that_the_configuration_forbids_is_advised():

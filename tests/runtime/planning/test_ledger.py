@@ -275,6 +275,54 @@ def sharing(ranks: int) -> Config:
     return cfg
 
 
+def of_long_sequences(tokens: int, **learner: object) -> Config:
+    """One sequence a micro-batch."""
+    cfg = on_gpus(2, 1)
+    cfg.model.max_length = cfg.learner.tokens_per_micro_batch = tokens
+    cfg.data.max_prompt_tokens = cfg.rollout.max_response_tokens = tokens // 2
+    for name, value in learner.items():
+        setattr(cfg.learner, name, value)
+    return cfg
+
+
+def test_activations_by_hand():
+    """Numbers a token, 2 bytes each: an input 3584, the middle 4 x 18944, the rest 8 x 3584 + 2 x (3584 + 1024)."""
+    rest, middle = 8 * 3584 + 2 * (3584 + 1024), 4 * 18_944
+
+    def per_token(**learner: object) -> float:
+        parts = dict(learner_ledger(of_long_sequences(8192, **learner), SEVEN, base=False).parts)
+        return parts["activations (estimate)"] / 2 / 8192
+
+    assert per_token() == 28 * 3584 + rest + middle
+    assert per_token(checkpoint_keep="attention") == 28 * 2 * 3584 + rest + middle
+    assert per_token(checkpoint_every=3) == 10 * 3584 + (18 + 1) * (rest + middle)
+    assert per_token(mlp_tile_tokens=1024) == 28 * 3584 + rest + middle / 8
+    assert per_token(mlp_tile_tokens=8192) == per_token()  # one tile
+
+
+def test_layers_computed_again_take_their_time():
+    def update(**learner: object) -> float:
+        return phases(of_long_sequences(8192, **learner), SEVEN, H100, base=False)[2].seconds
+
+    mlp = 28 * 3 * 3584 * 18_944 / SEVEN.parameters
+    assert update(checkpoint_every=2) == pytest.approx(update() * 7 / 8)
+    assert update(mlp_tile_tokens=1024) == pytest.approx(update() * (8 + 2 * mlp) / 8)
+    assert update(mlp_tile_tokens=8192) == update()
+
+
+def test_a_plan_refuses_to_tile_experts(tmp_path: Path):
+    from transformers import Qwen3MoeConfig
+
+    Qwen3MoeConfig().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").touch()  # a folder without weights is no model
+    cfg = Config(recipe="test")
+    cfg.model.path, cfg.learner.mlp_tile_tokens = str(tmp_path), 64
+    with pytest.raises(
+        ConfigError, match=r"learner\.mlp_tile_tokens=64: model\.path=.* is a mixture of experts"
+    ):
+        model_shape(cfg)
+
+
 def test_a_plan_refuses_heads_that_do_not_divide():
     cfg = Config(recipe="test")
     assert model_shape(cfg).heads == (4, 2)
