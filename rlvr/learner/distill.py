@@ -18,6 +18,7 @@ from rlvr.learner.model import Head, HeadUse, PolicyModel, head_gradients, head_
 from rlvr.learner.packing import MicroBatch
 
 HALF = 0.6931471805599453  # log 2
+COPIES = 6  # of a chunk's logits in backward, where the log-prob has one: as many chunks, so that both take the same
 
 
 def _reverse_slope(logp: Tensor, logq: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class LinearLogpDivergence(torch.autograd.Function):
             slope = DIVERGENCES[ctx.kind].slope(logp, logq)
             return grad_logits.add_(slope.mul_(of_divergence[part, None]))
 
-        gradients = head_gradients(hidden, weight, transform, of_chunk, ctx.needs_input_grad[1], extra=4)
+        gradients = head_gradients(hidden, weight, transform, of_chunk, ctx.needs_input_grad[1], share=COPIES)
         return *gradients, *(None,) * 7
 
 

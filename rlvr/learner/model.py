@@ -154,16 +154,19 @@ def head_gradients(
     of_chunk: Callable[[Tensor, slice], Tensor],
     trained: bool,
     extra: int = 0,
+    share: int = 1,
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of hidden states [t, H] and, if it is trained, head [V, H] from that of the logits, a chunk at a time.
 
     `of_chunk` makes the gradient of a chunk's logits [r, V] (float32, may be overwritten) from them and the chunk's
-    place; `extra` says how many more copies of the logits it holds.
+    place; `extra` says how many more copies of the logits it holds within the workspace. A chunk has 1 / `share` of the
+    rows that it else would have.
     """
     grad_hidden = torch.empty_like(hidden)
     grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if trained else None
     copies = (2 if transform.cap is None else 3) + extra  # of a chunk's logits, at a time
     rows = max(1, int(WORKSPACE_MB * 1e6 / 4) // (copies * weight.shape[0]))
+    rows = max(1, -(-min(rows, len(hidden)) // share))
     buffer = torch.empty(min(rows, len(hidden)), weight.shape[0], dtype=torch.float32, device=weight.device)
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)

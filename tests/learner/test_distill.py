@@ -118,12 +118,12 @@ def test_the_loss_by_hand():
         policy_loss(replace(tokens, divergence=None), alone)
 
 
-def test_the_loss_takes_no_more_memory_than_the_log_prob(monkeypatch):
-    """Logits of 16 MB in a workspace of 6: forward and backward of both peak at the workspace, and the gradients."""
-    monkeypatch.setattr(learner_model, "WORKSPACE_MB", 6)
+@pytest.mark.parametrize("workspace_mb", [20, 1300])
+def test_the_loss_takes_no_more_memory_than_the_log_prob(monkeypatch, workspace_mb):
+    """Both peak at the same, where the logits, 32 MB, do not fit the workspace and where they fit."""
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace_mb)
     monkeypatch.setattr(distillation, "HIDDEN", 16)
     monkeypatch.setattr(distillation, "VOCABULARY", 8000)
-    peaks = {name: peak_bytes(run) for name, run in distillation.ways(500).items()}
-    assert 3e6 < peaks[distillation.LOGP] < 8e6
+    peaks = {name: peak_bytes(run) for name, run in distillation.ways(1000).items()}
     for kind in DIVERGENCES:
         assert peaks[kind] < 1.1 * peaks[distillation.LOGP], kind
