@@ -43,25 +43,6 @@ def test_push(tmp_path: Path) -> None:
     assert "| bfloat16 | 1e-06 |" in told
 
 
-def test_long_context(tmp_path: Path) -> None:
-    small = ("--layers", "1", "--tokens", "96", "--rounds", "1")
-    told = run("-m", "benchmarks.long_context", *small, "--out", str(tmp_path))
-    [file] = tmp_path.glob("long-context-*.json")
-    [row] = json.loads(file.read_text())["rows"]
-    assert row["tokens"] == 96
-    assert row["sequence over data parallel (at most 1.35)"] > 0
-    assert "the same in CPU seconds" in told
-
-
-def test_distillation(tmp_path: Path) -> None:
-    small = ("--tokens", "8", "--rounds", "1", "--threads", "1")
-    told = run("-m", "benchmarks.distillation", *small, "--out", str(tmp_path))
-    [file] = tmp_path.glob("distillation-*.json")
-    [row] = json.loads(file.read_text())["rows"]
-    assert row["js MB"] > 0
-    assert "reverse_kl over log-prob (at most 2.2)" in told
-
-
 def test_the_gpu_suite_rehearses_on_cpu(tmp_path: Path) -> None:
     """All stages, at sizes where nothing that they measure means anything: the suite cannot rot before it has a GPU."""
     told = run(
