@@ -54,6 +54,11 @@ class Engine:
     busy: float = 0.0  # slot-seconds
     due: int = 0  # number of the event at which its next sample is finished; earlier ones are outdated
 
+    @property
+    def idle(self) -> bool:
+        """Whether it lives and has nothing to do."""
+        return self.alive and not self.running and not self.waiting
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRun:
@@ -99,7 +104,8 @@ class Simulation:
             self._fail_later(number)
         self._do(self.scheduler.wanted(1))
         while self.trained < self.world.steps or self._unread:
-            if not self._events:
+            over = self.trained == self.world.steps and all(engine.idle for engine in self.engines)
+            if over or not self._events:
                 raise RuntimeError(f"nothing is under way at {self.now:g} s, after {self.trained} steps")
             self.now, event, happen = heapq.heappop(self._events)
             happen(event)
