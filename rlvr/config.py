@@ -194,8 +194,8 @@ class RewardConfig:
 class AdvantageConfig:
     """Group estimator and token-advantage plug-in."""
 
-    # grpo | dr_grpo | gpg | rloo | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples | none (0, with
-    # loss.distill_in=advantage), or package.module:attribute of your own
+    # grpo | dr_grpo | gpg | rloo | reinforce | reinforce_pp_global | reinforce_pp_baseline | reinforce_pp_samples |
+    # none (0, with loss.distill_in=advantage), or package.module:attribute of your own
     estimator: str = "grpo"
     ddof: int = 0  # grpo's standard deviation divides by n - ddof: 0, or 1 as TRL, verl and OpenRLHF have it
     token: str = "uniform"  # a name in rlvr.advantage.token.PLUGINS, or package.module:attribute of your own

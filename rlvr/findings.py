@@ -1,17 +1,32 @@
-"""The paper's findings on one's own run, by one command: `python -m rlvr.findings run=runs/latest`.
+"""The paper's findings by one command: on one's own run, or as a study of many runs that is done in sittings.
 
-Starting from a finished training run it trains two controls from the same base (GRPO with a KL penalty, and
-supervised fine-tuning on correct answers), analyses all three against the base, cross-samples the run in both
-directions with random positions as the control, writes the report, and puts the numbers side by side:
+`python -m rlvr.findings run=runs/latest` trains two controls for a finished run from the same base (GRPO with a KL
+penalty, and supervised fine-tuning on correct answers), analyses all three against the base, cross-samples the run in
+both directions with random positions as the control, writes the report, and puts the numbers side by side:
 
     <run>/findings/grpo_kl, sft     the controls, with their analyses
     <run>/analysis, cross_sampling  of the run itself
     <run>/findings/findings.md      the table, and findings.json with the same numbers
     <run>/report/report.html
 
-Every part is skipped where it is finished, so an interrupted command goes on where it stopped. A control is the
-run's configuration with only what its recipe changes (rlvr.cli.controls). The controls are trained on the
-built-in tasks; the supervised one needs their worked answers.
+A control is the run's configuration with only what its recipe changes (rlvr.cli.controls). The controls are trained on
+the built-in tasks; the supervised one needs their worked answers.
+
+`python -m rlvr.findings study=smollm2_135m model.path=FOLDER output=runs/study minutes=110` does what
+recipes/study/smollm2_135m.yaml lists, or a file of one's own (study=FILE.yaml): trainings by recipe, seed and task,
+their analyses, and cross-sampling. It writes, from whatever is finished,
+
+    <output>/findings.md            a page that answers six questions, or says what is missing for them
+    <output>/findings/              its figures (SVG), its tables and the raw rows (parquet), 10 MB at most
+
+Either way every piece that is finished is skipped, so that the same command goes on where it was stopped or killed.
+
+    run=FOLDER      a finished training run; runs/latest unless named
+    study=NAME      in place of run=: a study in recipes/study, or its file
+    output=FOLDER   where a study goes; runs/<name of the study> unless named
+    minutes=N       stop after so many, a training with a checkpoint; 0: write the page of what there is
+
+Everything else on the line is an argument of a study's trainings.
 """
 
 from __future__ import annotations
@@ -19,101 +34,148 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.run import read_run
-from rlvr.analysis.tables import read_csv
+from rlvr.analysis.study.config import read_study
+from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Piece, Study
+from rlvr.analysis.study.records import Records, what_is_left
+from rlvr.cli.compose import STUDIES, load, recipes_folder
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.locks import exclusive
+from rlvr.reporting.study.page import write_page
+from rlvr.reporting.study.shifts import findings_table, read_crossings, read_shift
 from rlvr.runtime.folder import write_atomically
-from rlvr.stats.student import p_text
+from rlvr.sweep.pieces import run_pieces
+from rlvr.sweep.plan import changed_keys
 from rlvr.timing import Stopwatch
 
-FORMS = (ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),)
+FORMS = (
+    ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),
+    ShortForm("study=NAME", "in place of run=: a study in recipes/study, or a file NAME.yaml"),
+    ShortForm("output=FOLDER", "where a study goes; runs/<name of the study> unless named"),
+    ShortForm("minutes=N", "stop after so many; 0: write the page of what there is"),
+)
 CONTROLS = ("grpo_kl", "sft")
 BUDGETS = (0.02, 0.04, 0.1)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A share with its 95 % interval; None where there was nothing to count."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        if self.value is None or self.low is None or self.high is None:
-            return "-"
-        return f"{self.value:.1%} ({self.low:.1%}..{self.high:.1%})"
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """Where one trained model moved, on its own responses."""
-
-    name: str
-    accuracy: float  # on the held-out set, after training
-    near_zero: Interval  # positions with JS <= 0.01
-    moved: Interval  # positions with JS > 0.1
-    moved_within_rank_3: Interval  # of the moved: policy's top token within the base's first three
-    moved_new: Interval  # of the moved: policy's top token has base probability below 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """One budget of cross-sampling, and random positions at the same share."""
-
-    direction: str
-    share: float  # of tokens switched
-    effective: float  # of tokens that came out differently
-    accuracy: Interval
-    random: Interval
-    p_random: float  # paired test of random against JS, corrected over all tests of cross-sampling (Holm)
-
-
 def main() -> None:
-    """Run all parts and print the table."""
+    """Do what is not finished and print the tables."""
     answer_help("findings")
     with readable_errors():
-        run = _run_folder(sys.argv[1:])
-        watch = Stopwatch()
-        folders = {"run": run} | {name: run / "findings" / name for name in CONTROLS}
-        for name in CONTROLS:
-            _train_control(name, run, folders[name])
-        for folder in folders.values():
-            _part("analysis of " + folder.name, "rlvr.analyze", f"run={folder}")
-        budgets = ",".join(str(b) for b in BUDGETS)
-        _part("cross-sampling", "rlvr.cross_sample", f"run={run}", "rules=js,random", f"budgets={budgets}")
-        _part("report", "rlvr.report", *map(str, folders.values()), f"output={run / 'report'}")
-        shifts = [_shift(folder) for folder in folders.values()]
-        crossings, endpoints = _crossings(run)
-        table = findings_table(shifts, crossings, endpoints)
-        write_atomically(run / "findings" / "findings.md", table)
-        numbers: dict[str, Any] = {
-            "shifts": [asdict(s) for s in shifts],
-            "crossings": [asdict(c) for c in crossings],
-        }
-        ends = {name: asdict(end) for name, end in endpoints.items()}
-        numbers |= {"endpoints": ends, "seconds": round(watch.seconds, 1)}
-        write_atomically(run / "findings" / "findings.json", json.dumps(numbers, indent=2) + "\n")
-        print(f"\n{table}\n{run / 'findings' / 'findings.md'}, {run / 'report' / 'report.html'}")
+        given = expand(sys.argv[1:], FORMS)
+        minutes = _minutes(given.own.get("minutes"))
+        if "study" in given.own:
+            if "run" in given.own:
+                raise ConfigError("run= and study= together: findings are of one or the other, leave one out")
+            findings_of_study(_study(given.own, given.arguments), minutes)
+            return
+        if given.arguments or "output" in given.own:
+            unknown = [*given.arguments, *(f"output={v}" for k, v in given.own.items() if k == "output")]
+            raise ConfigError(
+                f"{' '.join(unknown)}: without study= the arguments are run=FOLDER, a finished training run, and "
+                "minutes=N"
+            )
+        findings_of_run(_run_folder(given.own.get("run", "runs/latest")), minutes)
 
 
-def _run_folder(arguments: Sequence[str]) -> Path:
-    given = expand(arguments, FORMS)
-    if given.arguments:
-        raise ConfigError(
-            f"{' '.join(given.arguments)}: the only argument is run=FOLDER, a finished training run"
-        )
-    run = Path(given.own.get("run", "runs/latest")).resolve()
+def findings_of_study(study: Study, minutes: float | None = None) -> bool:
+    """Do what is not finished of a study and write its page; returns whether all is finished.
+
+    Raises:
+        ConfigError: the study cannot work, or a finished training in its folder was another one.
+        RlvrError: a command failed; what was finished before stays.
+    """
+    pieces, records = study.pieces(), Records(study.output / "pieces")
+    with exclusive(study.output):
+        _refuse_others(pieces)
+        print(what_is_left(pieces, records), flush=True)
+        try:
+            whole = run_pieces(pieces, records, minutes, keep_checkpoints=study.cfg.keep_checkpoints)
+        finally:  # also after a failure or Ctrl-C: from what is finished
+            print(f"page in {write_page(study, records)}", flush=True)
+    return whole
+
+
+def _study(own: dict[str, str], extra: Sequence[str]) -> Study:
+    name = own["study"]
+    file = Path(name).expanduser() if name.endswith(".yaml") else recipes_folder() / STUDIES / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in (recipes_folder() / STUDIES).glob("*.yaml")))
+        raise ConfigError(f"study={name}: there is no {file}; use one of {known}, or name a file")
+    output = Path(own.get("output", f"runs/{file.stem}")).expanduser().resolve()
+    return Study(read_study(file), output, tuple(extra))
+
+
+def _refuse_others(pieces: Sequence[Piece]) -> None:
+    """Compose every training, and refuse a folder that holds another one under its name.
+
+    Raises:
+        ConfigError: a training cannot be composed, or names what differs.
+    """
+    for piece in pieces:
+        if piece.kind != TRAIN:
+            continue
+        cfg = load(piece.arguments)
+        if changed := changed_keys(piece.folder, cfg, finished=piece.marker.is_file()):
+            raise ConfigError(
+                f"{piece.folder} holds a run of another configuration ({'; '.join(changed)}); put the study back as "
+                "it was, choose another output=, or remove the folder"
+            )
+
+
+def findings_of_run(run: Path, minutes: float | None = None) -> None:
+    """Train the controls of a run, analyse all, cross-sample, and write report and table.
+
+    Raises:
+        ConfigError: the run has no such controls, or a finished control was not trained as the run was.
+        RlvrError: a command failed; what was finished before stays.
+    """
+    watch = Stopwatch()
+    folders = {"run": run} | {name: run / "findings" / name for name in CONTROLS}
+    pieces = [_control(name, run, folders[name]) for name in CONTROLS]
+    pieces += [_analysis(name, folder) for name, folder in folders.items()]
+    budgets = ",".join(str(b) for b in BUDGETS)
+    arguments = (f"run={run}", "rules=js,random", f"budgets={budgets}")
+    marker = run / "cross_sampling" / "classes.csv"
+    pieces.append(Piece("cross-sampling", CROSS, "rlvr.cross_sample", arguments, run, marker))
+    if not run_pieces(pieces, Records(run / "findings" / "pieces"), minutes):
+        return
+    _report([*folders.values()], run / "report")
+    shifts = [read_shift(folder) for folder in folders.values()]
+    crossings, endpoints = read_crossings(run)
+    table = findings_table(shifts, crossings, endpoints)
+    write_atomically(run / "findings" / "findings.md", table)
+    numbers: dict[str, Any] = {
+        "shifts": [asdict(s) for s in shifts],
+        "crossings": [asdict(c) for c in crossings],
+        "endpoints": {name: asdict(end) for name, end in endpoints.items()},
+        "seconds": round(watch.seconds, 1),
+    }
+    write_atomically(run / "findings" / "findings.json", json.dumps(numbers, indent=2) + "\n")
+    print(f"\n{table}\n{run / 'findings' / 'findings.md'}, {run / 'report' / 'report.html'}")
+
+
+def _minutes(text: str | None) -> float | None:
+    try:
+        minutes = None if text is None else float(text)
+    except ValueError as error:
+        raise ConfigError(f"minutes={text}: expected a number of minutes, such as minutes=110") from error
+    if minutes is not None and not 0 <= minutes < float("inf"):
+        raise ConfigError(f"minutes={text}: expected a number of minutes, 0 or more")
+    return minutes
+
+
+def _run_folder(name: str) -> Path:
+    run = Path(name).resolve()
     if not (run / "summary.json").exists():
         raise ConfigError(
             f"run={run}: not a finished training run (no summary.json). Train one first, "
@@ -122,96 +184,30 @@ def _run_folder(arguments: Sequence[str]) -> Path:
     return run
 
 
-def _part(what: str, module: str, *arguments: str) -> None:
-    """Run one tool; its own messages go through.
-
-    Raises:
-        RlvrError: it failed; what was finished before stays.
-    """
-    print(f"== {what}: python -m {module} {' '.join(arguments)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", module, *arguments]).returncode
-    if code:
-        raise RlvrError(f"{what} ended with exit code {code}; mend that and start this command again")
-
-
-def _train_control(recipe: str, run: Path, folder: Path) -> None:
+def _control(recipe: str, run: Path, folder: Path) -> Piece:
     shared = shared_settings(read_run(run), recipe)
     if (folder / "summary.json").exists():
         require_same(read_run(folder), shared)
-        return
-    given = [override(key, value) for key, value in shared.items()]
     own = [
         f"recipe={recipe}",
         override("run.root", str(folder.parent)),
         f"run.name={recipe}",
         "run.resume=auto",
     ]
-    _part(f"control {recipe}", "rlvr.train", *own, *given, "tracking.wandb=off")
+    arguments = (*own, *(override(key, value) for key, value in shared.items()), "tracking.wandb=off")
+    return Piece(f"control {recipe}", TRAIN, "rlvr.train", arguments, folder, folder / "summary.json")
 
 
-def _shift(folder: Path) -> Shift:
-    summary = json.loads((folder / "summary.json").read_text())
-    analysis = json.loads((folder / "analysis" / "analysis.json").read_text())
-    [own] = [h for h in analysis["headline"] if h["checkpoint"] == "policy" and h["trajectory"] == "policy"]
-    figures = {name: Interval(**interval) for name, interval in own["figures"].items()}
-    return Shift(
-        name=summary["recipe"],
-        accuracy=summary["eval_accuracy_after"],
-        near_zero=figures["share_near_zero"],
-        moved=figures["share_moved"],
-        moved_within_rank_3=figures["moved_policy_top_within_base_rank_3"],
-        moved_new=figures["moved_policy_top_base_prob_below_0.01"],
-    )
+def _analysis(name: str, folder: Path) -> Piece:
+    marker = folder / "analysis" / "analysis.json"
+    return Piece(f"analysis of {name}", ANALYZE, "rlvr.analyze", (f"run={folder}",), folder, marker)
 
 
-def _crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
-    folder = run / "cross_sampling"
-    rows = read_csv(folder / "budgets.csv", BUDGET_COLUMNS).to_pylist()
-    by_key = {(row["direction"], row["level"], row["rule"]): row for row in rows}
-    crossings = [
-        Crossing(
-            direction=direction,
-            share=row["share"],
-            effective=row["effective_share"],
-            accuracy=_accuracy(row),
-            random=_accuracy(by_key[direction, level, "random"]),
-            p_random=by_key[direction, level, "random"]["p_js_holm"],
-        )
-        for (direction, level, rule), row in by_key.items()
-        if rule == "js"
-    ]
-    ends = json.loads((folder / "cross_sampling.json").read_text())["endpoints"]
-    return crossings, {name: _accuracy(end) for name, end in ends.items()}
-
-
-def _accuracy(row: Mapping[str, Any]) -> Interval:
-    return Interval(row["accuracy"], row["ci_low"], row["ci_high"])
-
-
-def findings_table(
-    shifts: Sequence[Shift], crossings: Sequence[Crossing], endpoints: Mapping[str, Interval]
-) -> str:
-    """The findings as two markdown tables; intervals are 95 %, clustered by problem."""
-    lines = [
-        "| trained with | accuracy | JS <= 0.01 | JS > 0.1 | moved: within base rank 3 | moved: base p < 0.01 |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {s.name} | {s.accuracy:.3f} | {s.near_zero} | {s.moved} | {s.moved_within_rank_3} | {s.moved_new} |"
-        for s in shifts
-    ]
-    lines += [
-        "",
-        f"Base alone {endpoints['base']}, policy alone {endpoints['policy']}.",
-        "",
-        "| direction | switched (effective) | accuracy, JS rule | accuracy, random positions | p (Holm) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {c.direction} | {c.share:.1%} ({c.effective:.1%}) | {c.accuracy} | {c.random} | {p_text(c.p_random)} |"
-        for c in crossings
-    ]
-    return "\n".join(lines) + "\n"
+def _report(runs: Sequence[Path], output: Path) -> None:
+    command = [sys.executable, "-m", "rlvr.report", *map(str, runs), f"output={output}"]
+    print(f"\n== report: python {' '.join(command[1:])}", flush=True)
+    if code := subprocess.run(command).returncode:
+        raise RlvrError(f"the report ended with exit code {code}; mend that and start this command again")
 
 
 if __name__ == "__main__":

@@ -234,13 +234,16 @@ COMMANDS: dict[str, Command] = {
     ),
     "findings": Command(
         "rlvr.findings",
-        "a run, its controls and all of the above in one table",
-        "[run=FOLDER]",
+        "a run and its controls in one table, or a study of many runs in sittings",
+        "[run=FOLDER | study=NAME] [output=FOLDER] [minutes=N] [key=value ...]",
         None,
         (
             ("", "of the newest run"),
-            ("run=runs/latest", "the same"),
             ("run=runs/mine", "of another run; started again, it goes on where it stopped"),
+            (
+                "study=smollm2_135m model.path=/path/to/smollm2 output=runs/study minutes=110",
+                "a sitting of the study in recipes/study/smollm2_135m.yaml",
+            ),
         ),
         "The single parts: `rlvr train`, `rlvr analyze`, `rlvr cross-sample`, `rlvr report`.",
     ),

@@ -36,10 +36,20 @@ FREE = (
 )
 
 
+STUDIES = (
+    "study"  # the folder of the recipe tree that is no group of Hydra's but holds studies (rlvr findings)
+)
+
+
 def recipes_folder() -> Path:
     """Where the Hydra tree lies: beside the package in a checkout, inside it in an installed wheel."""
     inside = PACKAGE / "recipes"
     return inside if inside.is_dir() else PACKAGE.parent / "recipes"
+
+
+def option_groups(folder: Path) -> dict[str, Path]:
+    """The groups of a recipe tree: a folder each, whose files are its options."""
+    return {path.name: path for path in folder.iterdir() if path.is_dir() and path.name != STUDIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +158,7 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
     Raises:
         ConfigError: names the nearest keys, or all options of the group.
     """
-    groups = {} if line.folder is None else {p.name: p for p in line.folder.iterdir() if p.is_dir()}
+    groups = {} if line.folder is None else option_groups(line.folder)
     keys = set(known_keys(line.schema))
     for override in parsed:
         key = override.key_or_group

@@ -10,11 +10,14 @@ from rlvr.analysis.run import policy_of_run
 from rlvr.cli.compose import recipes_folder
 from rlvr.cli.shorthand import ShortForm, expand, override, quoted, same
 from rlvr.data.catalog import CATALOG
-from rlvr.data.generated import GENERATED, HELD_OUT
-from rlvr.data.sums import SUMS_HELD_OUT
+from rlvr.data.generated import FINITE, GENERATED, HELD_OUT
 from rlvr.errors import ConfigError
 
-NAMED_SETS = (*CATALOG, *(f"{name}{HELD_OUT}" for name in GENERATED), SUMS_HELD_OUT)
+NAMED_SETS = (
+    *CATALOG,
+    *(f"{name}{HELD_OUT}" for name in GENERATED),
+    *(name for name in FINITE if name.endswith(HELD_OUT)),
+)
 
 
 def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:

@@ -12,6 +12,11 @@ from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help
 from rlvr.errors import ConfigError
 
+NOT_PLAIN = {
+    "sweep": "+sweep",
+    "study": "rlvr findings study",
+}  # folder of the recipe tree -> how it is chosen
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; without one, list them.
@@ -81,7 +86,7 @@ def recipes() -> str:
     folder = recipes_folder()
     lines = [f"in {folder}"]
     for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        lines += ["", f"{'+sweep' if group.name == 'sweep' else group.name}="]
+        lines += ["", f"{NOT_PLAIN.get(group.name, group.name)}="]
         options = sorted(group.glob("*.yaml"))
         width = max(len(option.stem) for option in options)
         lines += [

@@ -51,15 +51,21 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # of /proc/cpuinfo,
 
 def cpu_flags(file: str = "/proc/cpuinfo") -> frozenset[str]:
     """What the first core of this machine can do, in the kernel's names; empty where it does not say."""
+    return frozenset(_first_core(("flags", "Features"), file).split())
+
+
+def cpu_name(file: str = "/proc/cpuinfo") -> str:
+    """What the kernel calls the processor; "unknown processor" where it does not say."""
+    return _first_core(("model name",), file) or "unknown processor"
+
+
+def _first_core(keys: tuple[str, ...], file: str) -> str:
     try:
         with open(file) as lines:
             named = (line.partition(":") for line in lines)
-            return next(
-                (frozenset(value.split()) for key, _, value in named if key.strip() in ("flags", "Features")),
-                frozenset(),
-            )
+            return next((value.strip() for key, _, value in named if key.strip() in keys), "")
     except OSError:
-        return frozenset()
+        return ""
 
 
 def emulates(dtype: str, flags: frozenset[str]) -> bool:

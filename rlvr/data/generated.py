@@ -1,12 +1,16 @@
-"""The built-in tasks whose problems are made, not read: an endless training stream and a fixed held-out set of each."""
+"""The built-in tasks whose problems are made, not read.
+
+`GENERATED`: an endless training stream and a fixed held-out set of each. `FINITE`: as many problems as there are.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from rlvr.data import arithmetic, instructions
+from rlvr.data import arithmetic, instructions, sentences, sums
 from rlvr.types import Problem
 
 HELD_OUT = "_heldout"  # after the name of a task: its held-out set
@@ -33,15 +37,25 @@ GENERATED = {
         instructions.train_problem, instructions.held_out, instructions.careful_answer, "instruction"
     ),
 }
+FINITE: dict[str, Callable[[], list[Problem]]] = {
+    **{name: partial(sums.sums, name) for name in sums.SIZES},
+    **{name: partial(sentences.sentences, name) for name in sentences.SIZES},
+}
+# (a problem of the source, random numbers) -> a right answer
+ANSWERS: dict[str, Callable[[Problem, random.Random], str]] = {
+    **{name: task.answer for name, task in GENERATED.items()},
+    sums.SUMS: sums.worked_sum,
+    sentences.SENTENCES: sentences.kept_sentence,
+}
 GENERATED_SETS = tuple(f"{name}{suffix}" for name in GENERATED for suffix in ("", HELD_OUT))
 
 
 def worked_answer(problem: Problem, rng: random.Random) -> str:
-    """A right answer to a problem of a built-in task: a sum step by step, a sentence that keeps to its instructions.
+    """A right answer to a problem of a built-in task: a sum worked out, a sentence that keeps to its instructions.
 
     Raises ValueError if the problem is of no such task.
     """
-    return GENERATED.get(problem.source, GENERATED["arithmetic"]).answer(problem, rng)
+    return ANSWERS.get(problem.source, arithmetic.step_by_step)(problem, rng)
 
 
 def task_of(name: str) -> GeneratedTask | None:

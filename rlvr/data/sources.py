@@ -16,9 +16,8 @@ from typing import Any
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
 from rlvr.data.formats import FORMATS, PLAIN, described
-from rlvr.data.generated import GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
+from rlvr.data.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
-from rlvr.data.sums import SIZES, sums
 from rlvr.errors import DataError
 from rlvr.reward.example import find_column, json_like
 from rlvr.reward.verdict import Rules, options_text
@@ -97,8 +96,8 @@ def load_problems(
 
 def _made_here(cfg: SourceConfig) -> Sequence[Problem] | None:
     """The problems of a built-in task; None where the name is of no such task."""
-    if cfg.name in SIZES:
-        return sums(cfg.name)[: cfg.limit]
+    if cfg.name in FINITE:
+        return FINITE[cfg.name]()[: cfg.limit]
     task = task_of(cfg.name)
     if task is None:
         return None
@@ -118,7 +117,7 @@ def _known(cfg: SourceConfig) -> CatalogEntry | None:
         DataError: a name that is neither known nor of the form that the hub has, without a path.
     """
     if cfg.path is None and cfg.name not in CATALOG and not HUB_NAME.fullmatch(cfg.name):
-        known = ", ".join([*GENERATED_SETS, *SIZES, *CATALOG])
+        known = ", ".join([*GENERATED_SETS, *FINITE, *CATALOG])
         raise DataError(
             f"unknown data set {cfg.name!r}; expected one of {known}, owner/name on the hub, or any label together "
             f"with the path of a {KINDS} file or a folder of them"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from rlvr.types import Problem
 
@@ -33,3 +34,13 @@ def _problem(name: str, index: int, a: int, b: int, generator: random.Random) ->
         )
     )
     return Problem(id=f"{name}/{index}", question=question, answer=str(answer), source=name)
+
+
+def worked_sum(problem: Problem, rng: random.Random) -> str:
+    """A right answer to a problem of this task, in one of three forms; `rng` chooses."""
+    numbers = [int(number) for number in re.findall(r"\d+", problem.question)]
+    sign = "-" if " - " in problem.question else "+"
+    sum_of = f"{numbers[0]} {sign} {numbers[1]} = {problem.answer}"
+    return rng.choice(
+        (f"{sum_of}.", f"The answer is {problem.answer}.", f"{sum_of}. The answer is {problem.answer}.")
+    )

@@ -190,14 +190,20 @@ def compare(first: EvalResult, second: EvalResult) -> Comparison:
             f"one of them, such as {unpaired[0]!r}; evaluate both on the same problems"
         )
     other = second.correct[[place[name] for name in first.problem_ids]]
-    counts = [(~np.isnan(correct)).sum(axis=1) for correct in (first.correct, other)]
+    return compare_correct(first.correct, other, f"{first.name!r} and {second.name!r}")
+
+
+def compare_correct(first: Bools | Doubles, second: Bools | Doubles, names: str) -> Comparison:
+    """The same of graded samples alone, [P, n] and [P, m], whose rows are the same problems in the same order.
+
+    Raises ValueError, which says `names`, if fewer than two problems have a graded sample in both.
+    """
+    counts = [(~np.isnan(correct)).sum(axis=1) for correct in (first, second)]
     both = (counts[0] > 0) & (counts[1] > 0)
-    differences = rates(other[both]) - rates(first.correct[both])
+    differences = rates(second[both]) - rates(first[both])
     problems = len(differences)
     if problems < 2:
-        raise ValueError(
-            f"{first.name!r} and {second.name!r} have {problems} problem in common; a test needs two"
-        )
+        raise ValueError(f"{names} have {problems} problem in common; a test needs two")
     least = 2 / max(int(count.max()) for count in counts) ** 2
     squares = max(float(((differences - differences.mean()) ** 2).sum()), least)
     error = math.sqrt(squares / (problems - 1) / problems)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rlvr.cli.commands import COMMANDS
-from rlvr.cli.compose import recipes_folder
+from rlvr.cli.compose import option_groups, recipes_folder
 from rlvr.cli.help import command_help, module_docstring
 from rlvr.cli.keys import key_reference
 from rlvr.cli.main import main, overview
@@ -60,7 +60,7 @@ def test_help_shows_ten_keys_as_the_schema_has_them(name):
 
 @pytest.mark.parametrize("name", WITH_SCHEMA)
 def test_examples_name_what_exists(name):
-    groups = {path.name for path in recipes_folder().iterdir() if path.is_dir()}
+    groups = set(option_groups(recipes_folder()))
     known = {*known_keys(schema_of(name)), *(form.name for form in short_forms(name)), *groups}
     for line, _ in COMMANDS[name].examples:
         for argument in line.split():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
 
 from rlvr.config import SourceConfig
+from rlvr.data.generated import worked_answer
 from rlvr.data.smollm2 import output_of
 from rlvr.data.sources import load_problems
 from rlvr.data.sums import SIZES, SUMS, SUMS_HELD_OUT, sums
@@ -28,6 +30,18 @@ def test_answers_are_right_and_ids_unique(name):
 
 def test_no_question_of_the_evaluation_is_trained_on():
     assert not {p.question for p in sums(SUMS)} & {p.question for p in sums(SUMS_HELD_OUT)}
+
+
+def test_worked_answers_are_right_and_add_up():
+    rng = random.Random(1)
+    written = {problem.question: (worked_answer(problem, rng), problem) for problem in sums(SUMS)}
+    assert all(last_number(problem.answer, text) for text, problem in written.values())
+    equations = [
+        found for text, _ in written.values() for found in re.findall(r"(\d+) ([+-]) (\d+) = (\d+)", text)
+    ]
+    assert len(equations) > 100
+    for a, sign, b, result in equations:
+        assert int(result) == (int(a) + int(b) if sign == "+" else int(a) - int(b))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,62 @@ def test_findings_of_a_run(whole_run: Path) -> None:
     assert (whole_run / "report" / "report.html").stat().st_size > 50_000
 
 
+STUDY = """
+title: A study of a test
+trainings: [{trainings}, run.save_every=1]
+tasks: {{arithmetic: []}}
+recipes:
+  sft: [data.prompts_per_step=16, rollout.samples_per_prompt=1]
+  dapo_random: [reward.verifier=tests.helpers.misbehaving_verifiers.held_last_number, reward.deadline_seconds=3600]
+weighting: [dapo_divweight, dapo_random]
+training: [dapo_divweight, grpo_kl, sft]
+cross_sample: ["rules=js,random", "budgets=0.02,0.04,0.1"]
+"""
+
+
+def test_a_study_takes_finished_runs_as_they_are_and_survives_a_kill(whole_run: Path, tmp_path: Path) -> None:
+    """After the findings of the run, whose three trainings it has; a fourth is killed in its last step."""
+    output, file = tmp_path / "study", tmp_path / "mine.yaml"
+    file.write_text(STUDY.format(trainings=", ".join(f"'{argument}'" for argument in SMALL)))
+    trained = {
+        "dapo_divweight": whole_run,
+        **{name: whole_run / "findings" / name for name in ("grpo_kl", "sft")},
+    }
+    folders = {name: output / "arithmetic" / f"recipe-{name}_seed-1" for name in (*trained, "dapo_random")}
+    for name, run in trained.items():
+        shutil.copytree(
+            run, folders[name], ignore=shutil.ignore_patterns("findings", "report", "analysis", "checkpoints")
+        )
+    arguments = (f"study={file}", f"output={output}")
+    random = folders["dapo_random"]
+    held = {HELD_BY: str(random / "metrics.jsonl")}
+    first = Training(arguments, held, module="rlvr.findings")
+    first.wait_for(random / "samples" / "step_000003.jsonl")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    assert first.leaves_nothing(), "processes outlived a killed study"
+    assert not (random / "summary.json").exists()
+
+    again = Training(arguments, module="rlvr.findings")
+    code, said = again.wait()
+    assert code == 0, said
+    assert again.leaves_nothing()
+    assert "piece 1 of" not in said  # the finished runs were taken as they are
+    assert "8 of 8 pieces are done" in said
+    resumed = json.loads((random / "summary.json").read_text())["resumed_from"]
+    assert resumed.rpartition("/")[2] in ("step_000002", "step_000003")
+    assert not (random / "checkpoints").exists()
+    page = (output / "findings.md").read_text()
+    assert "Missing" not in page
+    for name in trained:
+        assert f"| arithmetic, {name} |" in page
+    assert "| recipe-dapo_random | 1 |" in page
+    assert sum(f.stat().st_size for f in (output / "findings").iterdir()) < 10_000_000
+    assert {"accuracy.parquet", "cross_pairs.parquet", "tokens.parquet"} <= {
+        f.name for f in (output / "findings").iterdir()
+    }
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """The arguments of a run on both built-in tasks and a file of four sums, each with verifier and held-out set."""

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.advantage.group import ESTIMATORS
-from rlvr.cli.compose import recipes_folder
+from rlvr.cli.compose import option_groups, recipes_folder
 from rlvr.config import Config, known_keys
 from rlvr.runtime.planning.shape import ModelShape, model_shape
 from rlvr.runtime.planning.text import report
@@ -18,7 +18,7 @@ from rlvr.validate import validate
 from tests.helpers.composing import compose
 
 ROOT = recipes_folder()
-GROUPS = sorted(p.name for p in ROOT.iterdir() if p.is_dir())
+GROUPS = sorted(option_groups(ROOT))
 RECIPES = sorted(p.stem for p in (ROOT / "recipe").glob("*.yaml"))
 # Recipes have a test of their own, sweeps too (test_sweep.py): they hold Hydra's keys besides ours.
 GROUP_FILES = sorted(p for g in GROUPS if g not in ("recipe", "sweep") for p in (ROOT / g).glob("*.yaml"))
@@ -91,7 +91,7 @@ def test_every_advantage_validates_with_every_estimator(name):
         validate(cfg)
 
 
-EVERY_FILE = sorted(p for p in ROOT.glob("*/*.yaml"))
+EVERY_FILE = sorted(p for g in GROUPS for p in (ROOT / g).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EVERY_FILE, ids=lambda p: f"{p.parent.name}/{p.stem}")

@@ -8,6 +8,7 @@ import numpy as np
 from rlvr.advantage.group.dr_grpo import dr_grpo
 from rlvr.advantage.group.gpg import gpg
 from rlvr.advantage.group.grpo import grpo
+from rlvr.advantage.group.reinforce import reinforce
 from rlvr.advantage.group.reinforce_pp import (
     reinforce_pp_baseline,
     reinforce_pp_global,
@@ -36,6 +37,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "dr_grpo": lambda groups, cfg: [dr_grpo(g.rewards) for g in groups],
     "gpg": lambda groups, cfg: gpg([g.rewards for g in groups]),
     "rloo": lambda groups, cfg: [rloo(g.rewards, g.drawn) for g in groups],
+    "reinforce": lambda groups, cfg: [reinforce(g.rewards) for g in groups],
     "reinforce_pp_global": lambda groups, cfg: reinforce_pp_global(
         [g.rewards for g in groups], [g.lengths for g in groups]
     ),
@@ -46,7 +48,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "none": lambda groups, cfg: [np.zeros_like(g.rewards) for g in groups],
 }
 RENAMED = {"reinforce_pp": "reinforce_pp_samples"}  # old name -> name
-WITHOUT_GROUP = frozenset({"rloo", "reinforce_pp_global", "none"})  # learn from a single sample of a prompt
+WITHOUT_GROUP = frozenset(
+    {"rloo", "reinforce", "reinforce_pp_global", "none"}
+)  # learn from a single sample of a prompt
 
 
 def build_estimator(name: str) -> Estimator:

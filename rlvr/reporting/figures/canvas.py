@@ -171,6 +171,15 @@ def render(figure: Figure, folder: Path | None = None) -> Drawn:
     return Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, figure.name), text)
 
 
+def as_svg(figure: Figure) -> str:
+    """The figure as the text of an SVG file.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    return _drawn(figure)
+
+
 def _drawn(figure: Figure, png: Path | None = None) -> str:
     plt = _pyplot()
     with plt.rc_context(_style()):

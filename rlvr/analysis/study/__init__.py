@@ -1,0 +1,1 @@
+"""A study: several trainings and their analyses as one list of pieces, each of which answers questions."""

@@ -1,0 +1,62 @@
+"""A study as its file states it: recipes/study/NAME.yaml, or a file of one's own. All sizes stand there.
+
+The first task, the first recipe of `weighting` and the first seed are the study's main run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from rlvr.errors import ConfigError
+
+
+@dataclass
+class StudyConfig:
+    """What is trained, analysed and compared; every list of text is as on the command line of the tool that gets it."""
+
+    title: str = MISSING  # of the page
+    trainings: list[str] = field(default_factory=list)  # arguments of every training
+    tasks: dict[str, list[str]] = field(default_factory=dict)  # name -> arguments of the trainings on it
+    recipes: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # arguments of the trainings with one recipe alone
+    weighting: list[str] = field(default_factory=list)  # recipes compared over seeds, on the first task
+    seeds: list[int] = field(default_factory=lambda: [1])
+    training: list[str] = field(
+        default_factory=list
+    )  # recipes compared on every task, with the first seed; analysed
+    analyze: list[str] = field(default_factory=list)  # arguments of every `rlvr analyze`
+    cross_sample: list[str] = field(default_factory=list)  # arguments of `rlvr cross-sample`, of the main run
+    keep_checkpoints: bool = (
+        False  # of finished trainings; those that are analysed keep their policy in any case
+    )
+
+
+def read_study(file: Path) -> StudyConfig:
+    """The study of a file.
+
+    Raises:
+        ConfigError: the file cannot be read, or does not say what a study is made of.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(StudyConfig), OmegaConf.load(file))
+        cfg = OmegaConf.to_object(merged)
+    except (OSError, OmegaConfBaseException, YAMLError, ValueError) as error:  # a file of the user's
+        keys = ", ".join(StudyConfig.__dataclass_fields__)
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"study={file}: cannot be read as a study ({reason}); its keys are {keys}"
+        ) from error
+    assert isinstance(cfg, StudyConfig)
+    lacking = [key for key in ("tasks", "weighting", "seeds") if not getattr(cfg, key)]
+    if lacking:
+        raise ConfigError(f"study={file}: {', '.join(lacking)} is empty; name at least one each")
+    unused = sorted(set(cfg.recipes) - {*cfg.weighting, *cfg.training})
+    if unused:
+        raise ConfigError(f"study={file}: recipes: {', '.join(unused)} is in neither weighting nor training")
+    return cfg

@@ -1,0 +1,82 @@
+"""Which pieces of a study are finished, how long they took and how long the others may take.
+
+<folder>/<piece>.json    the command, its seconds in all sittings together, when it ended and on which machine
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rlvr.analysis.study.plan import TRAIN, Piece
+from rlvr.errors import DataError
+from rlvr.runtime.folder import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How a piece was done, or has been begun."""
+
+    arguments: tuple[str, ...]
+    seconds: float = 0.0  # of all sittings, those that were killed left out
+    finished: str = ""  # date of the end, UTC; empty: it has only been begun
+    machine: str = ""
+
+
+class Records:
+    """The records of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _file(self, piece: Piece) -> Path:
+        return self._folder / f"{piece.name.replace('/', '--')}.json"
+
+    def of(self, piece: Piece) -> Record | None:
+        """The record of the piece with its present arguments; None where there is none.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        file = self._file(piece)
+        if not file.is_file():
+            return None
+        try:
+            content = json.loads(file.read_text())
+            found = Record(**content | {"arguments": tuple(content["arguments"])})
+        except (ValueError, TypeError, KeyError) as error:  # a file that a user may have touched
+            raise DataError(f"{file}: damaged ({error!r}); remove it, and the piece is done again") from error
+        return found if found.arguments == piece.arguments else None
+
+    def write(self, piece: Piece, record: Record) -> None:
+        """Keep a record."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._file(piece), json.dumps(asdict(record), indent=1) + "\n")
+
+    def finished(self, piece: Piece) -> bool:
+        """Whether a piece need not be done: a training that has its summary, anything else by its record."""
+        if not piece.marker.is_file():
+            return False
+        record = self.of(piece)
+        return piece.kind == TRAIN or (record is not None and record.finished != "")
+
+
+def what_is_left(pieces: Sequence[Piece], records: Records) -> str:
+    """How many pieces are to be done and about how long they take, by those of their kind that are done."""
+    left = [piece for piece in pieces if not records.finished(piece)]
+    seconds: dict[str, list[float]] = {}
+    for piece in pieces:
+        record = records.of(piece)
+        if record is not None and record.finished and record.seconds:
+            seconds.setdefault(piece.kind, []).append(record.seconds)
+    parts, total = [], 0.0
+    for kind in dict.fromkeys(piece.kind for piece in left):
+        count, known = sum(piece.kind == kind for piece in left), seconds.get(kind)
+        each = "time not known yet" if known is None else f"{sum(known) / len(known) / 60:.1f} min each"
+        parts.append(f"{count} x {kind}, {each}")
+        total += 0.0 if known is None else count * sum(known) / len(known)
+    done = f"{len(pieces) - len(left)} of {len(pieces)} pieces are done"
+    about = f", about {total / 60:.0f} min" if total else ""
+    return f"{done}; left{about}: {'; '.join(parts)}" if left else done

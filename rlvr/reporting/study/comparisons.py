@@ -1,0 +1,182 @@
+"""The sections about several trainings: kinds of training on every task, and weightings over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from rlvr.analysis.loaded import LoadedAnalysis
+from rlvr.analysis.study.plan import run_name
+from rlvr.analysis.sweep import tables as sweep_tables
+from rlvr.analysis.sweep.compare import ranking
+from rlvr.analysis.sweep.runs import FinishedRun
+from rlvr.analysis.tables import TextTable, text_table, where
+from rlvr.reporting.figures.canvas import Figure, Line
+from rlvr.reporting.figures.sweep import differences, held_out, overview
+from rlvr.reporting.study.found import Found
+from rlvr.reporting.study.sections import Section
+from rlvr.reporting.study.shifts import read_shift, shift_table
+from rlvr.stats.accuracy import Bools, Comparison, Doubles, accuracy_ci95, compare_correct, correctness
+from rlvr.stats.student import holm, p_text
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One training of question 3 on one held-out set."""
+
+    task: str
+    recipe: str
+    evaluation: str
+    before: float
+    run: FinishedRun
+    against: (
+        Comparison | None
+    )  # less the first recipe on the same task, paired by problem; None for that itself
+    p_holm: float = float("nan")  # corrected over all rows
+
+
+def kinds(found: Found) -> Section | None:
+    """Question 3."""
+    rows = corrected([*_trained(found)])
+    if not rows:
+        return None
+    analysed = found.analyses()
+    names = {f"{t.task}/{run_name(t.recipe, t.run.seed)}": f"{t.task}, {t.recipe}" for t in rows}
+    own = {label: analysed[name] for name, label in names.items() if name in analysed}
+    shifts = [read_shift(analysis.folder.parent, label) for label, analysis in own.items()]
+    tables = [outcome_table(rows, found.study.cfg.training[0])]
+    if own:
+        tables += [shift_table(shifts), _class_shares(own)]
+    return Section(tuple(tables), (_sparsity(own),) if own else ())
+
+
+def weightings(found: Found) -> Section | None:
+    """Question 4."""
+    result = found.weighting()
+    if result is None:
+        return None
+    tables: list[TextTable] = []
+    figures: list[Figure] = []
+    said: list[str] = [sweep_tables.HOW]
+    for evaluation in result.evaluations:
+        tables.append(sweep_tables.outcome_table(result, evaluation))
+        said.append(ranking(result.rows, evaluation))
+        figures += [figure for figure in (differences(result, evaluation),) if figure is not None]
+        figures += overview(result, [held_out(evaluation)])
+    tables += [
+        sweep_tables.concentration_table(result),
+        sweep_tables.weight_table(result),
+        sweep_tables.divergence_table(result),
+    ]
+    return Section(tuple(tables), tuple(figures), tuple(said))
+
+
+def _trained(found: Found) -> Iterator[Trained]:
+    cfg = found.study.cfg
+    for task in cfg.tasks:
+        runs = {run.name: run for run in found.runs(task)}
+        named = {recipe: runs.get(run_name(recipe, cfg.seeds[0])) for recipe in cfg.training}
+        first = named[cfg.training[0]]
+        for recipe, run in named.items():
+            for evaluation in () if run is None else run.correct:
+                assert run is not None
+                before = run.evals[0][f"eval/{evaluation}/accuracy"]
+                against = None if first is None or run is first else _against(run, first, evaluation)
+                yield Trained(task, recipe, evaluation, before, run, against)
+
+
+def _against(run: FinishedRun, other: FinishedRun, evaluation: str) -> Comparison | None:
+    first, second = other.correct.get(evaluation, {}), run.correct[evaluation]
+    both = [problem for problem in second if problem in first]
+    if len(both) < 2:
+        return None
+    return compare_correct(_graded(first, both), _graded(second, both), "the two trainings")
+
+
+def _graded(table: dict[str, list[bool]], problems: Sequence[str]) -> Bools | Doubles:
+    most = max(len(table[problem]) for problem in problems)
+    return correctness([[*table[p], *[None] * (most - len(table[p]))] for p in problems])
+
+
+def corrected(rows: Sequence[Trained]) -> list[Trained]:
+    """The rows with their p-values corrected for having made all these tests."""
+    tested = [i for i, row in enumerate(rows) if row.against is not None]
+    adjusted = holm([row.against.p_value for row in rows if row.against is not None])
+    by_row = dict(zip(tested, adjusted, strict=True))
+    return [replace(row, p_holm=by_row.get(i, float("nan"))) for i, row in enumerate(rows)]
+
+
+def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
+    """Accuracy before and after, and the difference to the first recipe."""
+
+    def after(t: Trained) -> str:
+        table = t.run.correct[t.evaluation]
+        mean, low, high = accuracy_ci95(_graded(table, list(table)))
+        return f"{mean:.3f} ({low:.3f}..{high:.3f})"
+
+    def difference(t: Trained) -> str:
+        a = t.against
+        return "-" if a is None else f"{a.difference:+.3f} ({a.low:+.3f}..{a.high:+.3f})"
+
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(t.run.seed for t in rows))
+    return text_table(
+        f"Kinds of training, seed {seeds}. Accuracy on the held-out problems (95 %, clustered by problem). Difference: "
+        f"less {first} on the same task, paired by problem; p of that paired t-test, corrected over all rows (Holm); "
+        "detectable: the smallest difference that this test finds with 80 % power. With one seed the problems are the "
+        "unit: another run of the same training may differ by more.",
+        rows,
+        ("task", lambda t: t.task),
+        ("trained with", lambda t: t.recipe),
+        ("before", lambda t: f"{t.before:.3f}"),
+        ("after", after),
+        (f"less {first}", difference),
+        ("p (Holm)", lambda t: p_text(t.p_holm)),
+        ("detectable", lambda t: "-" if t.against is None else f"{t.against.detectable:.3f}"),
+    )
+
+
+def _class_shares(analyses: dict[str, LoadedAnalysis]) -> TextTable:
+    """What each class of tokens has of the summed divergence, training by training."""
+    shares = {
+        name: {
+            row["class"]: row["share_of_js"]
+            for row in analysis.rows("classes", trajectory="policy").to_pylist()
+        }
+        for name, analysis in analyses.items()
+    }
+    known = list(dict.fromkeys(one for own in shares.values() for one in own))
+    return text_table(
+        "What each class of tokens has of the summed JS on the policy's own responses.",
+        shares.items(),
+        ("trained with", lambda r: r[0]),
+        *((one, lambda r, one=one: f"{r[1].get(one, 0.0):.1%}") for one in known),
+    )
+
+
+def _sparsity(analyses: dict[str, LoadedAnalysis]) -> Figure:
+    """The distribution of the divergence, training by training."""
+    parts = []
+    lines = []
+    for place, (name, analysis) in enumerate(analyses.items()):
+        rows = where(analysis.table("sparsity"), trajectory="policy", measure="js", checkpoint="policy")
+        own = rows.select(["at_most", "share", "share_low", "share_high"])
+        parts.append(own.add_column(0, "trained with", pa.array([name] * own.num_rows)))
+        lines.append(Line(place, name, own.slice(1), "at_most", "share", style={"marker": None}))
+    return Figure(
+        "kinds_sparsity",
+        "How sparse each training's shift is",
+        "Share of the tokens of each policy's own responses whose exact divergence from the base is at most the value "
+        "below. A curve that starts high: most tokens did not move.",
+        pa.concat_tables([part.replace_schema_metadata(None) for part in parts]),
+        lines,
+        {
+            "xscale": "log",
+            "ylim": (0, 1.02),
+            "xlabel": "JS(policy, base) [nats]",
+            "ylabel": "share of tokens up to it",
+        },
+        height=4.2,
+        legend=2,
+    )

@@ -1,0 +1,75 @@
+"""What is finished of a study, read for its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rlvr.analysis.loaded import LoadedAnalysis
+from rlvr.analysis.study.plan import ANALYZE, TRAIN, Piece, Study, run_name
+from rlvr.analysis.sweep.compare import choose_baseline
+from rlvr.analysis.sweep.runs import FinishedRun, Planned, read_sweep
+from rlvr.analysis.sweep.setup import check_comparable
+from rlvr.analysis.sweep.tables import SweepResult, sweep_result
+from rlvr.reporting.sources import Cross, read_cross
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A study and which of its pieces are finished."""
+
+    study: Study
+    pieces: tuple[Piece, ...]
+    finished: frozenset[str]  # names
+
+    def missing(self, question: int) -> list[str]:
+        """The names of the pieces that a question still waits for."""
+        return [p.name for p in self.pieces if question in p.questions and p.name not in self.finished]
+
+    def part_of(self, question: int) -> bool:
+        """Whether the study asks the question."""
+        asks = {3: self.study.cfg.training, 4: self.study.cfg.weighting[1:]}
+        return bool(asks.get(question, True))
+
+    def analysis(self, folder: Path) -> LoadedAnalysis | None:
+        """The finished analysis of a training."""
+        done = any(p.kind == ANALYZE and p.folder == folder and p.name in self.finished for p in self.pieces)
+        return LoadedAnalysis(folder / "analysis") if done else None
+
+    def analyses(self) -> dict[str, LoadedAnalysis]:
+        """Every finished analysis by the name of its training."""
+        named = {p.folder: str(p.folder.relative_to(self.study.output)) for p in self.pieces}
+        found = {name: self.analysis(folder) for folder, name in named.items()}
+        return {name: analysis for name, analysis in found.items() if analysis is not None}
+
+    def cross(self) -> Cross | None:
+        """Cross-sampling of the main run, as far as it is; None before the first rule is complete."""
+        folder = self.study.main / "cross_sampling"
+        return read_cross(folder) if (folder / "cross_sampling.json").is_file() else None
+
+    def runs(self, task: str) -> list[FinishedRun]:
+        """The finished trainings of a task."""
+        own = [p for p in self.pieces if p.kind == TRAIN and p.folder.parent.name == task]
+        if not any(p.name in self.finished for p in own):
+            return []
+        names = [p.folder.name for p in own]
+        sweep = read_sweep(self.study.output / task, Planned(tuple(names)))
+        return [run for run in sweep.runs if run.name in names]
+
+    def weighting(self) -> SweepResult | None:
+        """The weightings over seeds, against the first recipe; None before there is a run of it and of another one."""
+        cfg = self.study.cfg
+        names = [run_name(recipe, seed) for seed in cfg.seeds for recipe in cfg.weighting]
+        runs = {run.name: run for run in self.runs(self.study.task) if run.name in names}
+        baseline = f"recipe-{cfg.weighting[0]}"
+        conditions = {run.condition for run in runs.values()}
+        if len(conditions) < 2 or baseline not in conditions:
+            return None
+        sweep = read_sweep(self.study.output / self.study.task, Planned(tuple(names)))
+        own = replace(
+            sweep,
+            runs=tuple(runs.values()),
+            unfinished=tuple(name for name in sweep.unfinished if name in names),
+        )
+        check_comparable(own.runs)
+        return sweep_result(own, choose_baseline(own.conditions, baseline))

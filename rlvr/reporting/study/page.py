@@ -1,0 +1,145 @@
+"""The page of a study: every question with the tables and figures that there are, and what is missing for it.
+
+<output>/findings.md          the page, ready for a site beside the folder
+        findings/*.svg        its figures
+        findings/*.parquet    tables and raw rows; page, figures and these are 10 MB at most
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rlvr.analysis.study.plan import QUESTIONS, Study
+from rlvr.analysis.study.records import Records, what_is_left
+from rlvr.errors import RlvrError
+from rlvr.reporting.figures.canvas import as_svg
+from rlvr.reporting.study import comparisons, sections
+from rlvr.reporting.study.found import Found
+from rlvr.reporting.study.raw import write_raw
+from rlvr.reporting.study.sections import Section
+from rlvr.runtime.folder import write_atomically
+
+LIMIT = 10_000_000  # bytes of page, figures and tables together
+RESERVE = 100_000  # of them, for what the page says after the tables are written
+NAMED = 4  # missing pieces that the page names
+FOLDER = "findings"
+SECTIONS = {
+    1: sections.moved,
+    2: sections.rules,
+    3: comparisons.kinds,
+    4: comparisons.weightings,
+    5: sections.truncation,
+    6: sections.classes,
+}
+
+
+def write_page(study: Study, records: Records) -> Path:
+    """Write the page with its figures and tables from whatever is finished; returns its path.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        DataError: a file of a finished piece is damaged.
+        RlvrError: the page cannot be written.
+    """
+    pieces = study.pieces()
+    found = Found(study, pieces, frozenset(piece.name for piece in pieces if records.finished(piece)))
+    folder, page = study.output / FOLDER, study.output / "findings.md"
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        lines = [f"# {study.cfg.title}", "", *_introduction(found, records)]
+        for number, question in QUESTIONS.items():
+            lines += ["", f"## {number}. {question}", "", *_question(found, number, folder)]
+        used = sum(file.stat().st_size for file in folder.iterdir()) + len("\n".join(lines).encode())
+        left_out = write_raw(found, records, folder, LIMIT - used - RESERVE)
+        lines += ["", "## Pieces and sizes", "", *_pieces(found, records), *_tables(folder, left_out)]
+        write_atomically(page, "\n".join(lines) + "\n")
+    except OSError as error:
+        raise RlvrError(
+            f"{page} cannot be written ({error.strerror or error}); finished pieces are kept"
+        ) from error
+    return page
+
+
+def _introduction(found: Found, records: Records) -> Iterator[str]:
+    known = [
+        record for piece in found.pieces if (record := records.of(piece)) is not None and record.finished
+    ]
+    machines = ", ".join(sorted({record.machine for record in known}))
+    if known:
+        days = sorted({record.finished[:10] for record in known})
+        hours = sum(record.seconds for record in known) / 3600
+        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        yield f"Done on {when}, {hours:.1f} hours of wall time, on {machines}. "
+    yield f"{what_is_left(found.pieces, records)}."
+
+
+def _question(found: Found, number: int, folder: Path) -> Iterator[str]:
+    if not found.part_of(number):
+        yield "Not part of this study."
+        return
+    missing = found.missing(number)
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        asked = sum(number in piece.questions for piece in found.pieces)
+        yield f"**Missing, {len(missing)} of {asked} pieces:** {', '.join(missing[:NAMED])}{more}."
+        yield ""
+    section = SECTIONS[number](found)
+    if section is None:
+        yield "Nothing to show yet."
+        return
+    yield from _section(section, number, folder)
+
+
+def _section(section: Section, number: int, folder: Path) -> Iterator[str]:
+    for paragraph in section.said:
+        yield from (paragraph, "")
+    for table in section.tables:
+        yield from (*table.as_markdown(), "")
+    for figure in section.figures:
+        name = f"q{number}_{figure.name}.svg"
+        (folder / name).write_text(as_svg(figure))
+        yield from (f"![{figure.title}]({FOLDER}/{name})", "", f"*{figure.title}.* {figure.caption}", "")
+
+
+def _pieces(found: Found, records: Records) -> Iterator[str]:
+    yield "| piece | minutes | ended (UTC) |"
+    yield "| --- | --- | --- |"
+    for piece in found.pieces:
+        record = records.of(piece)
+        if record is None:
+            yield f"| {piece.name} | {'not recorded' if piece.name in found.finished else 'not begun'} | |"
+        else:
+            yield f"| {piece.name} | {record.seconds / 60:.1f} | {record.finished or 'not finished'} |"
+    yield ""
+    cfg = found.study.cfg
+    yield "Arguments of every training, then those of each task, recipe and tool:"
+    yield from ("", "```", *_quoted("all", (*cfg.trainings, *_without_paths(found.study.extra))))
+    for name, arguments in {**cfg.tasks, **cfg.recipes}.items():
+        yield from _quoted(name, arguments)
+    yield from _quoted("analyze", cfg.analyze)
+    yield from _quoted("cross-sample", cfg.cross_sample)
+    yield "```"
+
+
+def _quoted(name: str, arguments: list[str] | tuple[str, ...]) -> Iterator[str]:
+    yield f"{name}: {' '.join(arguments) or '-'}"
+
+
+def _without_paths(extra: tuple[str, ...]) -> tuple[str, ...]:
+    """What the command line added; a folder of this machine by its last part alone."""
+    return tuple(
+        f"{key}=.../{Path(value).name}" if value.startswith("/") else argument
+        for argument in extra
+        for key, _, value in (argument.partition("="),)
+    )
+
+
+def _tables(folder: Path, left_out: list[str]) -> Iterator[str]:
+    files = sorted(folder.glob("*.parquet"))
+    links = ", ".join(f"[{file.stem}]({FOLDER}/{file.name})" for file in files)
+    yield from ("", f"Tables and raw rows (parquet): {links}.")
+    if left_out:
+        yield from ("", f"Left out, for the page is {LIMIT // 10**6} MB at most: {', '.join(left_out)}.")

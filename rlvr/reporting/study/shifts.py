@@ -1,0 +1,123 @@
+"""What one trained model came to, from its run's folder: its accuracy, where it moved, cross-sampling in short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.tables import TextTable, read_csv, text_table
+from rlvr.stats.student import p_text
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A share with its 95 % interval; None where there was nothing to count."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        if self.value is None or self.low is None or self.high is None:
+            return "-"
+        return f"{self.value:.1%} ({self.low:.1%}..{self.high:.1%})"
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Where one trained model moved, on its own responses."""
+
+    name: str
+    accuracy: float  # on the held-out set, after training
+    near_zero: Interval  # positions with JS <= 0.01
+    moved: Interval  # positions with JS > 0.1
+    moved_within_rank_3: Interval  # of the moved: policy's top token within the base's first three
+    moved_new: Interval  # of the moved: policy's top token has base probability below 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One budget of cross-sampling, and random positions at the same share."""
+
+    direction: str
+    share: float  # of tokens switched
+    effective: float  # of tokens that came out differently
+    accuracy: Interval
+    random: Interval
+    p_random: float  # paired test of random against JS, corrected over all tests of cross-sampling (Holm)
+
+
+def read_shift(folder: Path, name: str | None = None) -> Shift:
+    """The shift of a finished and analysed run, called as its recipe unless a name is given."""
+    summary = json.loads((folder / "summary.json").read_text())
+    analysis = json.loads((folder / "analysis" / "analysis.json").read_text())
+    [own] = [h for h in analysis["headline"] if h["checkpoint"] == "policy" and h["trajectory"] == "policy"]
+    figures = {key: Interval(**interval) for key, interval in own["figures"].items()}
+    return Shift(
+        name=name or summary["recipe"],
+        accuracy=summary["eval_accuracy_after"],
+        near_zero=figures["share_near_zero"],
+        moved=figures["share_moved"],
+        moved_within_rank_3=figures["moved_policy_top_within_base_rank_3"],
+        moved_new=figures["moved_policy_top_base_prob_below_0.01"],
+    )
+
+
+def read_crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
+    """Every budget of the JS rule beside random positions, and the accuracy of both models alone."""
+    folder = run / "cross_sampling"
+    rows = read_csv(folder / "budgets.csv", BUDGET_COLUMNS).to_pylist()
+    by_key = {(row["direction"], row["level"], row["rule"]): row for row in rows}
+    crossings = [
+        Crossing(
+            direction=direction,
+            share=row["share"],
+            effective=row["effective_share"],
+            accuracy=_accuracy(row),
+            random=_accuracy(by_key[direction, level, "random"]),
+            p_random=by_key[direction, level, "random"]["p_js_holm"],
+        )
+        for (direction, level, rule), row in by_key.items()
+        if rule == "js"
+    ]
+    ends = json.loads((folder / "cross_sampling.json").read_text())["endpoints"]
+    return crossings, {name: _accuracy(end) for name, end in ends.items()}
+
+
+def _accuracy(row: Mapping[str, Any]) -> Interval:
+    return Interval(row["accuracy"], row["ci_low"], row["ci_high"])
+
+
+def shift_table(shifts: Sequence[Shift]) -> TextTable:
+    """Trained models side by side; intervals are 95 %, clustered by problem."""
+    return text_table(
+        "Where each trained model moved from the base, on its own responses to the held-out problems.",
+        shifts,
+        ("trained with", lambda s: s.name),
+        ("accuracy", lambda s: f"{s.accuracy:.3f}"),
+        ("JS <= 0.01", lambda s: str(s.near_zero)),
+        ("JS > 0.1", lambda s: str(s.moved)),
+        ("moved: within base rank 3", lambda s: str(s.moved_within_rank_3)),
+        ("moved: base p < 0.01", lambda s: str(s.moved_new)),
+    )
+
+
+def findings_table(
+    shifts: Sequence[Shift], crossings: Sequence[Crossing], endpoints: Mapping[str, Interval]
+) -> str:
+    """The findings of one run and its controls as two markdown tables."""
+    crossed = text_table(
+        f"Base alone {endpoints['base']}, policy alone {endpoints['policy']}.",
+        crossings,
+        ("direction", lambda c: c.direction),
+        ("switched (effective)", lambda c: f"{c.share:.1%} ({c.effective:.1%})"),
+        ("accuracy, JS rule", lambda c: str(c.accuracy)),
+        ("accuracy, random positions", lambda c: str(c.random)),
+        ("p (Holm)", lambda c: p_text(c.p_random)),
+    )
+    _, _, *moved = shift_table(shifts).as_markdown()  # without its caption
+    return "\n".join([*moved, "", *crossed.as_markdown()]) + "\n"

@@ -1,0 +1,92 @@
+"""A list of pieces one after the other, in as many sittings as it takes.
+
+A finished piece is skipped. A sitting that has lasted its time stops the piece that runs: a training writes a
+checkpoint after the step that it is in (SIGUSR1, `rlvr.runtime.pause`), every other command keeps its finished parts
+(SIGINT). What is killed goes on from what it had written itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rlvr.analysis.study.plan import TRAIN, Piece
+from rlvr.analysis.study.records import Record, Records, what_is_left
+from rlvr.cluster.machine import cpu_name
+from rlvr.errors import RlvrError
+from rlvr.sweep.jobs import Child, Task, stop
+from rlvr.sweep.slots import Need, Place
+from rlvr.timing import Deadline, Stopwatch
+
+POLL_SECONDS = 0.2
+STEP_SECONDS = 1800.0  # that a training may take to end its step and write the checkpoint
+_ALONE = Need(cores=1, memory_mb=0)
+
+
+def run_pieces(
+    pieces: Sequence[Piece],
+    records: Records,
+    minutes: float | None = None,
+    *,
+    keep_checkpoints: bool = True,
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Do what is not finished, for so many minutes at most; returns whether all is.
+
+    Raises:
+        RlvrError: a command failed; what was finished before stays.
+    """
+    end = None if minutes is None else Deadline(60 * minutes)
+    for place, piece in enumerate(pieces, start=1):
+        if records.finished(piece):
+            continue
+        if end is not None and end.passed:
+            break
+        say(f"\n== piece {place} of {len(pieces)}, {piece.name}")
+        watch, before = Stopwatch(), records.of(piece) or Record(piece.arguments)
+        code, stopped = _run(piece, end)
+        record = replace(before, seconds=round(before.seconds + watch.seconds, 1))
+        if code == 0 and piece.marker.is_file():
+            now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")
+            records.write(piece, replace(record, finished=now, machine=f"{os.cpu_count()} x {cpu_name()}"))
+            if piece.kind == TRAIN and not keep_checkpoints:
+                shutil.rmtree(piece.folder / "checkpoints", ignore_errors=True)
+        elif stopped:
+            records.write(piece, record)
+        else:
+            left = f"left no {piece.marker}" if code == 0 else f"ended with exit code {code}"
+            raise RlvrError(f"{piece.name} {left}; mend what it says above and start this command again")
+    say(f"\n{what_is_left(pieces, records)}")
+    return all(records.finished(piece) for piece in pieces)
+
+
+def _run(piece: Piece, end: Deadline | None) -> tuple[int, bool]:
+    """The exit code, and whether the piece was stopped because the time was up."""
+    metrics = piece.folder / "metrics.jsonl"
+    before, stopping = _changed(metrics), None
+    task = Task(piece.name, piece.module, piece.arguments, _ALONE, piece.folder)
+    child = Child(task, Place(_ALONE, ()), logged=False)
+    try:
+        while child.process.poll() is None:
+            if stopping is None and end is not None and end.passed:
+                # Before its first word in metrics.jsonl a training may not listen for SIGUSR1, and has nothing to lose.
+                steps = piece.kind == TRAIN and _changed(metrics) != before
+                child.process.send_signal(signal.SIGUSR1 if steps else signal.SIGINT)
+                stopping = Deadline(STEP_SECONDS)
+            if stopping is not None and stopping.passed:
+                stop([child])
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        stop([child])
+        raise
+    return child.process.returncode, stopping is not None
+
+
+def _changed(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.is_file() else None

@@ -1,0 +1,160 @@
+"""Pieces one after the other, with real processes: what is skipped, stopped, gone on with, and how long it may take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rlvr.analysis.study.plan import ANALYZE, TRAIN, Piece
+from rlvr.analysis.study.records import Record, Records, what_is_left
+from rlvr.errors import DataError, RlvrError
+from rlvr.sweep import pieces as runner
+from rlvr.sweep.pieces import run_pieces
+
+PROGRAM = """
+import signal, sys, time
+from pathlib import Path
+do, folder = sys.argv[1], Path(sys.argv[2])
+folder.mkdir(exist_ok=True)
+with (folder / "runs").open("a") as runs:
+    runs.write("x")
+if do == "fail":
+    sys.exit(3)
+if do == "wait" and len((folder / "runs").read_text()) == 1:  # the first time
+    asked = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: asked.append("usr1"))
+    signal.signal(signal.SIGINT, lambda number, frame: asked.append("int"))
+    (folder / "metrics.jsonl").write_text("a step")
+    end = time.monotonic() + 300
+    while not asked and time.monotonic() < end:
+        time.sleep(0.01)
+    (folder / "asked").write_text(asked[0])
+    sys.exit(75)
+if do != "nothing":
+    (folder / "summary.json").write_text("{}")
+"""
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
+    """Of pieces whose program `python -m` finds."""
+    (tmp_path / "piece_program.py").write_text(PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return Records(tmp_path / "pieces")
+
+
+def piece(root: Path, name: str, do: str = "finish", kind: str = TRAIN) -> Piece:
+    folder = root / name
+    return Piece(name, kind, "piece_program", (do, str(folder)), folder, folder / "summary.json")
+
+
+class UntilItSteps:
+    """In place of a deadline: passed once the piece has written its first metrics."""
+
+    file: Path
+
+    def __init__(self, seconds: float) -> None:
+        assert seconds > 0
+
+    @property
+    def passed(self) -> bool:
+        return self.file.is_file()
+
+
+def times(folder: Path) -> int:
+    """How often a piece was started."""
+    runs = folder / "runs"
+    return len(runs.read_text()) if runs.is_file() else 0
+
+
+def test_finished_pieces_are_skipped_and_a_failure_keeps_them(records, tmp_path):
+    good, bad = piece(tmp_path, "good"), piece(tmp_path, "bad", "fail")
+    for _ in range(2):
+        with pytest.raises(RlvrError, match="bad ended with exit code 3"):
+            run_pieces([good, bad], records)
+    assert (times(good.folder), times(bad.folder)) == (1, 2)
+    assert records.finished(good)
+    assert not records.finished(bad)
+    found = records.of(good)
+    assert found is not None
+    assert found.seconds > 0
+    assert found.finished
+    assert " x " in found.machine
+    assert run_pieces([good], records)
+
+
+def test_a_command_that_leaves_nothing_has_not_finished(records, tmp_path):
+    with pytest.raises(RlvrError, match=r"empty left no .*summary\.json"):
+        run_pieces([piece(tmp_path, "empty", "nothing")], records)
+
+
+@pytest.mark.parametrize(("kind", "signal"), [(TRAIN, "usr1"), (ANALYZE, "int")])
+def test_a_sitting_ends_with_its_time_and_the_next_goes_on(kind, signal, records, tmp_path, monkeypatch):
+    long, next_one = piece(tmp_path, "long", "wait", kind), piece(tmp_path, "next")
+    UntilItSteps.file = long.folder / "metrics.jsonl"
+    monkeypatch.setattr(runner, "Deadline", UntilItSteps)
+    monkeypatch.setattr(runner, "stop", lambda children: None)  # which UntilItSteps would call at once
+    assert not run_pieces([long, next_one], records, minutes=1)
+    monkeypatch.undo()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert (long.folder / "asked").read_text() == signal
+    begun = records.of(long)
+    assert begun is not None
+    assert not begun.finished
+    assert times(next_one.folder) == 0
+
+    assert run_pieces([long, next_one], records)
+    done = records.of(long)
+    assert done is not None
+    assert done.finished
+    assert done.seconds > begun.seconds  # of both sittings
+    assert (times(long.folder), times(next_one.folder)) == (2, 1)
+
+
+def test_no_piece_starts_in_a_sitting_of_no_time(records, tmp_path):
+    assert not run_pieces([piece(tmp_path, "one")], records, minutes=0)
+    assert times(tmp_path / "one") == 0
+
+
+def test_other_arguments_are_another_piece_unless_it_is_a_training(records, tmp_path):
+    trained, analysed = piece(tmp_path, "trained"), piece(tmp_path, "analysed", kind=ANALYZE)
+    assert run_pieces([trained, analysed], records)
+    other = [replace(p, arguments=(*p.arguments, "more")) for p in (trained, analysed)]
+    # Whether a finished training is the one that is asked for is seen from its configuration.
+    assert [records.finished(p) for p in other] == [True, False]
+    assert run_pieces(other, records)
+    assert (times(trained.folder), times(analysed.folder)) == (1, 2)
+
+
+def test_checkpoints_of_a_finished_training_go(records, tmp_path):
+    for name, kept in (("a", True), ("b", False)):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        run_pieces([piece(tmp_path, name)], records, keep_checkpoints=kept)
+        assert (tmp_path / name / "checkpoints").exists() == kept
+
+
+def test_the_time_left_is_that_of_pieces_of_the_kind(records, tmp_path):
+    own = [piece(tmp_path, name) for name in "abcd"] + [piece(tmp_path, "e", kind=ANALYZE)]
+    assert what_is_left(own, records) == (
+        "0 of 5 pieces are done; left: 4 x train, time not known yet; 1 x analyze, time not known yet"
+    )
+    for one, seconds in zip(own, (120.0, 240.0), strict=False):
+        one.folder.mkdir()
+        one.marker.touch()
+        records.write(one, Record(one.arguments, seconds, "2026-01-01 00:00", "2 x made up"))
+    assert what_is_left(own, records) == (
+        "2 of 5 pieces are done; left, about 6 min: 2 x train, 3.0 min each; 1 x analyze, time not known yet"
+    )
+    assert what_is_left(own[:2], records) == "2 of 2 pieces are done"
+
+
+def test_a_damaged_record_is_named(records, tmp_path):
+    one = piece(tmp_path, "a")
+    records.write(one, Record(one.arguments))
+    [file] = (tmp_path / "pieces").iterdir()
+    file.write_text(json.dumps({"seconds": 3}))
+    with pytest.raises(DataError, match=r"a\.json: damaged"):
+        records.of(one)
