@@ -284,7 +284,8 @@ class SyncConfig:
     # off: all weights in every push | auto: what has changed since the last one, where that takes fewer bytes and the
     # transport is gloo; engines and learner then hold a copy of the weights each
     sparse: str = "off"
-    lora: str = "merged"  # how adapters reach the engines; merged: weights with them added
+    # How adapters reach the engines. merged: all weights, with them added | adapter: they alone, by vLLM's LoRA
+    lora: str = "merged"
     # Mean |rollout log-prob - learner log-prob| of a step; null: by model.dtype, rlvr.sync.gate.MISMATCH_WARN
     mismatch_warn: float | None = None
     mismatch_stop: float = 0.1  # the same; above it the run ends

@@ -52,6 +52,7 @@ from rlvr.learner.teacher import advises
 from rlvr.learner.tiling import tiled_modules
 from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
+from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.client import TransferHandle
 from rlvr.sync.gloo import ParamInfo
 from rlvr.sync.sender import Sender
@@ -351,7 +352,12 @@ class Learner:
             yield from in_checkpoint_format(self.policy.lm, name, tensor)
 
     def parameter_infos(self) -> list[ParamInfo]:
-        """Names, dtypes and whole shapes of the checkpoint's tensors, without gathering."""
+        """Names, dtypes and whole shapes of what a push sends, without gathering."""
+        if sends_adapter(self.cfg):
+            return [
+                ParamInfo(name, self.cfg.model.dtype, tuple(getattr(p, "ds_shape", p.shape)))
+                for name, p in adapter_parameters(self.policy.lm)
+            ]
         return [
             ParamInfo(part, self.cfg.model.dtype, tuple(tensor.shape))
             for name, (p, *_), _ in (parts_of(self.policy.lm) if self.lora else self._whole())
@@ -373,7 +379,8 @@ class Learner:
         watch = Stopwatch()
         if self._sender is None:
             raise RuntimeError("push_weights before connect_engines")
-        sent = self._sender.send(self.checkpoint_tensors, version)
+        tensors = self._adapters if sends_adapter(self.cfg) else self.checkpoint_tensors
+        sent = self._sender.send(tensors, version)
         return sent, watch.seconds
 
     def states_to_host(self) -> None:
@@ -453,4 +460,4 @@ class Learner:
         sharded = self.cfg.learner.zero_stage == 3
         for name, parameter in adapter_parameters(self.policy.lm):
             with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
-                yield name, parameter
+                yield name, parameter.detach().clone() if sharded else parameter.detach()

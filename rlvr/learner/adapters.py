@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlvr.config import LoraConfig, ModelConfig
+from rlvr.config import Config, LoraConfig, ModelConfig
 from rlvr.errors import ConfigError
+from rlvr.learner.causal_lm import read_config
 from rlvr.learner.model import HeadUse, PolicyModel
 from rlvr.learner.packing import MicroBatch
+from rlvr.sync.adapter import Adapter, sends_adapter
 
 NAME = "default"  # peft's name of a model's only adapter
 INSIDE = ".base_layer."  # where peft puts the weight that it wraps
@@ -131,6 +133,27 @@ def adapter_parameters(lm: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in lm.named_parameters():
         if ".lora_" in name:
             yield f"base_model.model.{name.replace(f'.{NAME}.', '.')}", parameter
+
+
+def adapter_to_send(cfg: Config, folder: str) -> Adapter | None:
+    """What engines must know of the adapters that they will get; None where they get whole weights.
+
+    The modules are those that the learner's model has adapters on; nothing is loaded.
+
+    Raises:
+        ConfigError: as `add_adapters`.
+    """
+    if not sends_adapter(cfg):
+        return None
+    from transformers import AutoModelForCausalLM
+
+    key, lora = f"model.path={cfg.model.path}", cfg.model.lora
+    config = read_config(key, folder, cfg.model.trust_remote_code)
+    with torch.device("meta"):
+        lm = AutoModelForCausalLM.from_config(config, trust_remote_code=cfg.model.trust_remote_code)
+        add_adapters(lm, lora, cfg.seed, key)
+    modules = {name.rpartition(".")[2] for name in adapted_layers(lm)}
+    return Adapter(lora.rank, lora.alpha, tuple(sorted(modules)))
 
 
 def save_adapter(cfg: LoraConfig, weights: dict[str, Tensor], base: str, folder: Path) -> None:

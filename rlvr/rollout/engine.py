@@ -19,6 +19,7 @@ from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request, StepLoop
+from rlvr.sync.adapter import RANKS, Adapter
 from rlvr.sync.checksum import LoadedWeights
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
@@ -43,6 +44,7 @@ class EngineSpec:
     trust_remote_code: bool
     can_sleep: bool = False  # it shares its GPU with the learner
     on_update: str = "wait"  # what becomes of responses in flight when weights arrive, see rollout.on_update
+    adapter: Adapter | None = None  # that pushes send; None: they send whole weights
     engine_args: dict[str, Any] = field(default_factory=dict)
 
 
@@ -179,10 +181,16 @@ class RolloutEngine:
             trust_remote_code=spec.trust_remote_code,
             weight_transfer_config=WeightTransferConfig(backend=spec.transfer_backend),
             worker_extension_cls=WORKER_EXTENSION,
+            enable_lora=spec.adapter is not None,
+            max_loras=1,
+            max_lora_rank=spec.adapter.room if spec.adapter else RANKS[0],
+            # Modules without an adapter are left as they are.
+            lora_target_modules=list(spec.adapter.modules) if spec.adapter else None,
             seed=0,
             **_further_arguments(spec),
         )
-        self._on_update = spec.on_update
+        self._on_update, self._adapter = spec.on_update, spec.adapter
+        self._pushed: Any = None  # the adapter of the last push, as a request names it
         self._loop = StepLoop(self._llm.llm_engine, self._read)
         self._llm.llm_engine.set_weight_version(str(self.version))
         report(READY)
@@ -216,10 +224,12 @@ class RolloutEngine:
         return Slice(tuple(finished), watch.seconds, self._loop.running)
 
     def _add(self, requests: Sequence[Request], sampling: Sampling) -> None:
+        if self._adapter is not None and self._pushed is None:
+            raise RuntimeError("asked for responses before an adapter was pushed (sync.lora=adapter)")
         for request in requests:
             # Where running responses keep their old keys and values, new ones must not find these in the cache.
             params = self._params(request, request.sampling or sampling)
-            self._loop.add(request, params, cache_salt=str(self.version))
+            self._loop.add(request, params, str(self.version), self._pushed)
 
     def _params(self, request: Request, sampling: Sampling) -> Any:
         """vLLM's sampling parameters of one request."""
@@ -265,7 +275,7 @@ class RolloutEngine:
         self._llm.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": init_info})
 
     def start_weight_update(self) -> None:
-        self._llm.collective_rpc("record_weights")
+        self._llm.collective_rpc("record_weights" if self._adapter is None else "record_adapter")
         self._llm.collective_rpc("start_weight_update")
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
@@ -278,6 +288,8 @@ class RolloutEngine:
             RuntimeError: keys and values of the old weights would be used on.
         """
         self._llm.collective_rpc("finish_weight_update")
+        if self._adapter is not None:
+            self._llm.collective_rpc("use_adapter", args=(self._adapter,))
         workers = self._llm.collective_rpc("recorded_weights")
         again = self._on_update == "recompute"  # also those of running requests
         keep = self._on_update == "keep" and self._loop.running > 0
@@ -287,6 +299,10 @@ class RolloutEngine:
             raise RuntimeError(f"vLLM kept {kept} blocks of keys and values of weight version {self.version}")
         self.version = version
         self._llm.llm_engine.set_weight_version(str(version))
+        if self._adapter is not None:
+            from rlvr.sync.vllm_adapter import request_of
+
+            self._pushed = request_of(version)
         not_loaded = {name for _, names in workers for name in names}
         return LoadedWeights(version, tuple(sums for sums, _ in workers), tuple(sorted(not_loaded)))
 

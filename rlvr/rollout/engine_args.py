@@ -21,6 +21,10 @@ OURS = {
     "logprobs_mode": "rollout.temperature",
     "weight_transfer_config": "sync.backend",
     "worker_extension_cls": "sync.backend",
+    "enable_lora": "sync.lora",
+    "max_loras": "sync.lora",
+    "max_lora_rank": "model.lora.rank",
+    "lora_target_modules": "model.lora.targets",
     "seed": "seed",
 }
 

@@ -26,6 +26,7 @@ from rlvr.rollout.nonsense import nonsense
 from rlvr.rollout.roster import Roster
 from rlvr.rollout.sampling import Sampling
 from rlvr.seeding import derived_seed
+from rlvr.sync.adapter import Adapter
 from rlvr.sync.sender import BACKENDS, choose_backend
 from rlvr.timing import Deadline
 from rlvr.types import Group, Prompt, Sample, Tokenizer
@@ -43,6 +44,7 @@ class EnginePool:
         tokenizer: Tokenizer,
         device: str,
         bundles: Sequence[Bundle] = (),  # GPUs of each engine; empty: none
+        adapter: Adapter | None = None,  # that a learner is going to send; None: whole weights, or nothing
     ) -> None:
         self.cfg, self.tokenizer = cfg, tokenizer
         self.turns: TurnTaking = Apart()
@@ -66,6 +68,7 @@ class EnginePool:
             trust_remote_code=cfg.model.trust_remote_code,
             can_sleep=cfg.cluster.colocate,
             on_update=rollout.on_update if rollout.staleness else "wait",
+            adapter=adapter,
             engine_args=dict(rollout.engine_args),
         )
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)

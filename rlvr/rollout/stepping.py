@@ -43,10 +43,13 @@ class StepLoop(Generic[F]):
         """Requests that are not finished."""
         return len(self._running)
 
-    def add(self, request: Request, params: Any, cache_salt: str) -> None:
-        """Have a response sampled; prompts share cached keys and values where their salts are equal."""
+    def add(self, request: Request, params: Any, cache_salt: str, adapter: Any = None) -> None:
+        """Have a response sampled, with one of vLLM's adapters (a LoRARequest) or none.
+
+        Prompts share cached keys and values where their salts and adapters are equal.
+        """
         prompt = {"prompt_token_ids": list(request.prompt_ids), "cache_salt": cache_salt}
-        self._engine.add_request(request.key, prompt, params)
+        self._engine.add_request(request.key, prompt, params, lora_request=adapter)
         self._running.add(request.key)
 
     def cancel(self, keys: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from rlvr.data.hub import ModelFetcher
 from rlvr.data.sources import all_sources, rules_of
 from rlvr.data.tokenizer import is_local, model_folder
 from rlvr.divergence.backends import backend_in_use
+from rlvr.learner.adapters import adapter_to_send
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
@@ -81,7 +82,8 @@ def start_actors(
     )
     started = f"starting {cfg.rollout.engines} engine(s) and {cfg.learner.workers} learner rank(s)"
     with tracker.phase(started, announce=True):
-        engines = EnginePool(cfg, spec.model_folder, inputs.tokenizer, device, engine_bundles)
+        adapter = adapter_to_send(cfg, spec.model_folder)
+        engines = EnginePool(cfg, spec.model_folder, inputs.tokenizer, device, engine_bundles, adapter)
         engines.vocabulary = inputs.vocabulary
         if cfg.cluster.colocate:  # the engines measure free memory while they start, so the learner waits
             engines.ready()

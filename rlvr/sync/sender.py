@@ -15,6 +15,7 @@ from rlvr.cluster import node_address
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.errors import ConfigError
+from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.checksum import Checksums, check_loaded
 from rlvr.sync.client import EngineClient, TransferHandle
 from rlvr.sync.gloo import GlooChannel, ParamInfo, plan_buckets
@@ -30,6 +31,8 @@ def choose_backend(cfg: Config, device: str) -> tuple[str, str]:
     """The transfer backend and the reason for it."""
     if cfg.sync.backend != "auto":
         return cfg.sync.backend, "sync.backend says so"
+    if sends_adapter(cfg):
+        return "gloo", "adapters are small"
     if device == "cpu":
         return "gloo", "engines run on CPU"
     if cfg.cluster.colocate:

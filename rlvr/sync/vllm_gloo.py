@@ -65,7 +65,14 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
             init_info.host, init_info.port, rank, init_info.world_size, init_info.deadline_seconds
         )
 
+    @property
+    def _adapters_only(self) -> bool:
+        """The model stays as it was loaded: what comes is an adapter, see `WeightRecorder.record_adapter`."""
+        return self.vllm_config.lora_config is not None
+
     def start_weight_update(self) -> None:
+        if self._adapters_only:
+            return
         self._forget_expert_kernels()
         initialize_layerwise_reload(self.model)
 
@@ -92,8 +99,9 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
             )
 
     def finish_weight_update(self) -> None:
-        finalize_layerwise_reload(self.model, self.model_config)
-        self._repack_tied_head()
+        if not self._adapters_only:
+            finalize_layerwise_reload(self.model, self.model_config)
+            self._repack_tied_head()
         self.held.in_use()
 
     def _forget_expert_kernels(self) -> None:

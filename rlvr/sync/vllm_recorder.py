@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rlvr.sync.adapter import Adapter
 from rlvr.sync.checksum import Checksums
 from rlvr.sync.held import HeldCopy
 
@@ -14,7 +15,7 @@ WORKER_EXTENSION = "rlvr.sync.vllm_recorder.WeightRecorder"  # EngineArgs.worker
 
 
 class WeightRecorder:
-    """Three more calls of a worker."""
+    """Five more calls of a worker."""
 
     model_runner: Any
     weight_transfer_engine: Any
@@ -39,6 +40,28 @@ class WeightRecorder:
 
         self._record = sums, {name for name, _ in model.named_parameters()}, loaded
         self._load, model.load_weights = load, noting
+
+    def record_adapter(self) -> None:
+        """Note what arrives until `recorded_weights`, and keep it for `use_adapter`: the model loads nothing."""
+        model, sums, arrived = self.model_runner.get_model(), Checksums(), dict[str, torch.Tensor]()
+
+        def keeping(weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+            arrived.update(sums.noting(iter(weights)))
+            return set(arrived)
+
+        self._record, self._arrived = (sums, set[str](), set[str]()), arrived
+        self._load, model.load_weights = model.load_weights, keeping
+
+    def use_adapter(self, adapter: Adapter) -> None:
+        """Compute with the adapter that has arrived, in the place of the one before.
+
+        Comes after vLLM's finish_weight_update, which takes all adapters away.
+        """
+        from rlvr.sync.vllm_adapter import use_adapter
+
+        missing = use_adapter(self.model_runner.get_model(), self._arrived, adapter)
+        sums, _, _ = self._record
+        self._record, self._arrived = (sums, missing, set(self._arrived)), {}
 
     def recorded_weights(self) -> tuple[dict[str, int], list[str]]:
         """The checksums by the checkpoint's names, and the model's own parameters into which nothing was loaded.

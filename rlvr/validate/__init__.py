@@ -33,6 +33,7 @@ from rlvr.reward.length import LENGTH_REWARDS
 from rlvr.rollout.engine import split_prompts
 from rlvr.rollout.given import build_answers
 from rlvr.rollout.stop import stop_problems
+from rlvr.sync.adapter import ADAPTER, MERGED, adapter_problems
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.answers import answers_problems
@@ -72,7 +73,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "learner.divergence_backend": ("auto", "torch", "triton", "cuda"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "sync.sparse": ("off", "auto"),
-    "sync.lora": ("merged",),
+    "sync.lora": (MERGED, ADAPTER),
     "sync.backend": ("auto", "gloo", "nccl", "ipc"),
     "eval.in_stream": ("auto", "never"),
     "tracking.wandb": ("offline", "online", "off"),
@@ -286,6 +287,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         + correction_problems(cfg)
         + objective_problems(cfg)
         + lora_problems(cfg.model)
+        + adapter_problems(cfg)
         + optimizer_problems(cfg)
         + learner_problems(cfg.learner)
         + activation_problems(cfg)

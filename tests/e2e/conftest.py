@@ -54,6 +54,20 @@ def processes(ray_cluster: cluster.Cluster) -> Iterator[SharedProcesses]:
 
 
 @pytest.fixture
+def shared_runs(
+    ray_cluster: cluster.Cluster, processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs in this process whose engine and rank are those of the run before."""
+    from rlvr.learner import group
+    from rlvr.rollout import pool
+
+    monkeypatch.setattr(cluster, "start", lambda *args, **kwargs: ray_cluster)
+    monkeypatch.setattr(cluster, "shutdown", lambda: None)
+    for module in (group, pool):
+        monkeypatch.setattr(module, "spawn", processes.spawn)
+
+
+@pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 5 MB: room for the run folder, not for a checkpoint."""
     with small_disk(tmp_path / "disk", "5m") as disk:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,11 @@ from rlvr import cluster
 from rlvr.config import Config, SyncConfig
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import MismatchError, RemoteError, WeightsError
-from rlvr.learner.packing import pack
 from rlvr.rollout.engine import (
-    EngineSpec,
     Generation,
-    GenerationRequest,
-    GenerationResult,
-    RolloutEngine,
     Sampling,
-    Slice,
     logprobs_mode,
 )
-from rlvr.rollout.stepping import Request
 from rlvr.rollout.stop import Ends
 from rlvr.sync import last_push
 from rlvr.sync.checksum import Checksums
@@ -36,7 +29,20 @@ from rlvr.sync.gloo import ParamInfo
 from rlvr.sync.patch import Bits, Patch, difference
 from rlvr.sync.sender import CheckedSender, Sender, SparseSender, open_sender
 from rlvr.sync.sent import Sent
-from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
+from rlvr.types import Batch
+from tests.helpers.engine_rig import (
+    WHOLE,
+    Rig,
+    batch_of,
+    crossed,
+    engine_spec,
+    in_flight,
+    log_probs,
+    requests_of,
+    scored,
+    small_llama,
+    start_engine,
+)
 from tests.helpers.faulty_push import (
     copy_sums,
     drop_loads,
@@ -44,64 +50,11 @@ from tests.helpers.faulty_push import (
     make_late,
     one_parameter_left_out,
 )
-from tests.helpers.models import random_model, save
 
 pytestmark = pytest.mark.e2e
 
 CONTEXT = 4800  # longer than vLLM's own token budget on CPU, 4096
 CACHE_MB = 2  # 8192 tokens, room for one full context and for some twenty of the prompts below
-WHOLE, VOCABULARY = (1.0, -1), 32
-
-
-@dataclass
-class Rig:
-    """One engine and the model that it runs, in float64."""
-
-    engine: Any
-    model: LlamaForCausalLM
-
-    def generate(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> list[GenerationResult]:
-        ref = self.engine.generate.remote(list(requests), sampling)
-        (answer,) = cluster.wait([ref], deadline_seconds=300, what="generation")
-        return answer[0]
-
-    def preemptions(self) -> int:
-        """How often requests have lost their place in the KV cache since the first call of this."""
-
-        def count(engine: Any) -> int:  # runs in the actor
-            scheduler = engine._llm.llm_engine.engine_core.engine_core.scheduler
-            if not hasattr(engine, "preempted"):
-                engine.preempted, preempt = [], scheduler._preempt_request
-
-                def counted(*args: Any, **kwargs: Any) -> Any:
-                    engine.preempted.append(args)
-                    return preempt(*args, **kwargs)
-
-                scheduler._preempt_request = counted
-            return len(engine.preempted)
-
-        return self.inside(count)
-
-    def inside(self, function: Any) -> Any:
-        """What a function of the engine returns, called in its actor."""
-        (found,) = cluster.wait([self.engine.__ray_call__.remote(function)], deadline_seconds=60, what="call")
-        return found
-
-    def in_worker(self, function: Any, *arguments: Any) -> None:
-        """Call a function of vLLM's worker there."""
-        self.inside(lambda engine: engine._llm.collective_rpc(function, args=arguments) and None)
-
-    def advance(self, requests: Sequence[Request], seconds: float) -> Slice:
-        """One slice at temperature 1."""
-        sampling = Sampling(1.0, *WHOLE, max_tokens=80)
-        ref = self.engine.advance.remote(list(requests), [], sampling, seconds)
-        return cluster.wait([ref], deadline_seconds=300, what="slice")[0]
-
-    def finish(self, found: dict[str, Generation]) -> dict[str, Generation]:
-        """All that runs, to its end."""
-        while (slice_ := self.advance([], 60)).running or slice_.finished:
-            found |= dict(slice_.finished)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -119,99 +72,14 @@ def push(sender: Sender, model: LlamaForCausalLM, version: int) -> Sent | None:
 def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     """A small random model with a tied head, on an engine with a small cache that is to sample with truncation."""
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = load_tokenizer("builtin")
-    model = random_model(
-        "llama",
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=32,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        initializer_range=0.25,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    save(model, folder)
-    from rlvr.sync.vllm_gloo import (
-        BACKEND,  # imports vLLM: seconds for every process that only looks for tests
-    )
-
-    spec = EngineSpec(
-        model=str(folder),
-        dtype="float32",
+    model = small_llama(folder, CONTEXT)
+    spec = engine_spec(
+        folder,
         max_length=CONTEXT,
-        tensor_parallel=1,
-        device="cpu",
-        memory_utilization=0.5,
         kv_cache_mb=CACHE_MB,
-        max_concurrent=64,
-        enforce_eager=True,
-        transfer_backend=BACKEND,
         logprobs_mode=logprobs_mode(0.7, top_p=0.7, top_k=-1),
-        trust_remote_code=False,
     )
-    placement = cluster.Placement(
-        name="engine-0", gpus=0, threads=1, env={"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    )
-    engine = cluster.spawn(RolloutEngine, placement, spec)
-    cluster.wait([engine.ready.remote()], deadline_seconds=300, what="start of the engine")
-    return Rig(engine, model.double().eval())
-
-
-def requests_of(lengths: Sequence[int], samples: int = 2) -> list[GenerationRequest]:
-    """Prompts of random tokens."""
-    rng = np.random.default_rng(0)
-    return [
-        GenerationRequest(f"p{i}", tuple(rng.integers(3, VOCABULARY, length).tolist()), samples, seed=100 * i)
-        for i, length in enumerate(lengths)
-    ]
-
-
-def batch_of(requests: Sequence[GenerationRequest], results: Sequence[GenerationResult]) -> Batch:
-    """The responses as the learner gets them."""
-    return pack(
-        [
-            Group(
-                Prompt(Problem(request.key, "", "", "test"), request.prompt_ids),
-                tuple(
-                    Sample(
-                        f"{request.key}/{i}",
-                        tuple(g.token_ids.tolist()),
-                        g.logprobs,
-                        "",
-                        g.truncated,
-                        g.spans,
-                    )
-                    for i, g in enumerate(result.generations)
-                ),
-            )
-            for request, result in zip(requests, results, strict=True)
-        ]
-    )
-
-
-@torch.no_grad()
-def log_probs(model: LlamaForCausalLM, batch: Batch, temperature: float) -> list[torch.Tensor]:
-    """[response length, vocabulary] of every sequence, plainly computed."""
-    found = []
-    for ids, prompt in zip(batch.input_ids, batch.prompt_lengths, strict=True):
-        logits = model(torch.from_numpy(ids)[None], logits_to_keep=len(ids) - int(prompt) + 1).logits[0, :-1]
-        found.append(torch.log_softmax(logits / temperature, -1))
-    return found
-
-
-def scored(batch: Batch, rows: list[torch.Tensor]) -> Batch:
-    """The batch with the log-probs of its tokens."""
-    tokens = [
-        row.gather(-1, torch.from_numpy(ids[prompt:])[:, None])[:, 0].float().numpy()
-        for row, ids, prompt in zip(rows, batch.input_ids, batch.prompt_lengths, strict=True)
-    ]
-    return replace(batch, signals=TokenSignals(old_logp=np.concatenate(tokens)))
+    return Rig(start_engine(spec), model.double().eval())
 
 
 def outside(rows: list[torch.Tensor], batch: Batch, top_p: float, top_k: int) -> int:
@@ -338,23 +206,6 @@ def test_prompts_beyond_the_token_budget_and_preempted_requests(rig: Rig) -> Non
     assert rig.preemptions() == between
 
 
-def in_flight(rig: Rig) -> tuple[list[Request], dict[str, Generation]]:
-    """Requests of which some are in the middle of a response, and those that are finished already."""
-    prompts = requests_of([6, 9, 17, 30], samples=1)
-    requests = [Request(f"{p.key}/{i}", p.prompt_ids, p.seed + i) for p in prompts for i in range(4)]
-    first = rig.advance(requests, 60)  # until the first one ends
-    assert first.running > 8
-    return requests, dict(first.finished)
-
-
-def token_log_probs(model: LlamaForCausalLM, prompt: Sequence[int], response: np.ndarray) -> np.ndarray:
-    """[response length] of the model, plainly computed."""
-    ids = torch.tensor([[*prompt, *response.tolist()]])
-    with torch.no_grad():
-        rows = torch.log_softmax(model(ids).logits[0, len(prompt) - 1 : -1], -1)
-    return rows.gather(-1, ids[0, len(prompt) :, None])[:, 0].numpy()
-
-
 def test_new_weights_in_the_middle_of_responses(rig: Rig, sender: Sender) -> None:
     """Every token carries the version that sampled it and that model's log-prob; only kept keys and values mix two."""
     other = copy.deepcopy(rig.model)
@@ -368,21 +219,7 @@ def test_new_weights_in_the_middle_of_responses(rig: Rig, sender: Sender) -> Non
         requests, found = in_flight(rig)
         push(sender, models[before + 1], before + 1)
         found = rig.finish(found)
-        assert found.keys() == {r.key for r in requests}
-        crossed = 0
-        for request in requests:
-            own = found[request.key]
-            assert [span.version for span in own.spans] in ([before], [before, before + 1])
-            own_model = token_log_probs(models[before], request.prompt_ids, own.token_ids)
-            start = own.spans[-1].start if len(own.spans) == 2 else len(own.token_ids)
-            np.testing.assert_allclose(own.logprobs[:start], own_model[:start], atol=1e-4)
-            new_model = token_log_probs(models[before + 1], request.prompt_ids, own.token_ids)
-            if len(own.spans) == 1:
-                continue
-            crossed += 1
-            gap = np.abs(own.logprobs[start:] - new_model[start:]).max()
-            assert (gap < 1e-4) == own.spans[-1].own_context == (mode == "recompute"), (mode, gap)
-        assert crossed > 4
+        assert crossed(requests, found, models[before], models[before + 1], before, mode) > 4
 
 
 def test_the_same_weights_in_the_middle_change_no_token(rig: Rig, sender: Sender) -> None:

@@ -1,25 +1,31 @@
-"""Adapters under DeepSpeed: updates as in plain torch for every ZeRO stage, and the same again after a resume."""
+"""Adapters under DeepSpeed: updates as in plain torch for every ZeRO stage, exact resumes, and whole runs with them."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from rlvr.advantage.token import token_advantage
-from rlvr.config import Config, LoraConfig
+from rlvr.config import Config, LoraConfig, ModelConfig
 from rlvr.data.tokenizer import model_folder
 from rlvr.learner import group as learner_group_module
 from rlvr.learner.adapters import add_adapters, merged, parts_of
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import LossInput, policy_loss
-from rlvr.learner.model import load_policy
+from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.packing import micro_batch, sequence_weights
+from rlvr.train import train
 from rlvr.types import Batch
+from tests.helpers.composing import compose
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
+from tests.helpers.processes import SMALL, rows
 from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
@@ -106,4 +112,44 @@ def test_updates_equal_plain_torch_and_a_resume(tmp_path: Path, workers: int, ze
     again.load(str(tmp_path / "checkpoint"))
     one_step(again, 1)
     for name, value in exported(again, cfg, tmp_path / "again").items():
-        torch.testing.assert_close(value, found[name], rtol=0, atol=1e-7)
+        assert torch.equal(value, found[name]), name  # to the last bit
+
+
+@pytest.mark.usefixtures("shared_runs")
+@pytest.mark.parametrize("way", ["adapter", "merged"])
+def test_a_run_goes_on_to_the_last_bit_and_exports_what_it_has_learned(tmp_path: Path, way: str) -> None:
+    """The second time engines and learner take turns, which changes no number."""
+    arguments = (
+        *SMALL,
+        *("recipe=dapo_lora", f"sync.lora={way}", "steps=2", "run.save_every=1", "learner.lr=1e-3"),
+        *("eval.every=0", "data.eval=[{name:arithmetic_heldout,limit:1}]", "eval.samples_per_prompt=1"),
+        *("sync.preflight=false", f"run.root={tmp_path}"),
+    )
+    train(compose(*arguments, "run.name=whole"))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    # As a kill leaves it that comes in step 2, after its metrics and before its checkpoint.
+    later = shutil.ignore_patterns("step_000002", "policy", "summary.json")
+    shutil.copytree(whole, killed, ignore=later)
+    train(compose(*arguments, "run.name=killed", "run.resume=auto", "cluster.colocate=true"))
+    assert rows(killed) == rows(whole)
+    for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
+        assert (killed / "policy" / name).read_bytes() == (whole / "policy" / name).read_bytes()
+
+    first, second = (r for r in rows(whole) if r["kind"] == "train")
+    base = AutoModelForCausalLM.from_pretrained(model_folder("builtin"))
+    adapted = PeftModel.from_pretrained(base, whole / "policy" / "adapter")
+    trained = sum(p.numel() for n, p in adapted.named_parameters() if "lora_" in n)
+    every = sum(p.numel() for n, p in adapted.named_parameters()) - trained
+    assert first["js_base/mean"] == 0  # the base is the policy with its adapters off
+    assert second["js_base/mean"] > 0
+    for row in (first, second):
+        assert row["mismatch/mean"] < 1e-4
+        assert row["push/bytes"] == 4 * (trained if way == "adapter" else every)
+        assert 0 <= row["token_weight/gini"] < 1
+        assert 0 < row["gradient/top1"] <= row["gradient/top5"] <= row["gradient/top20"] <= 1
+    batch = random_batch()
+    micro = micro_batch(batch, np.arange(batch.size))
+    with torch.no_grad():
+        theirs = PolicyModel(adapted.base_model.model, 1.0)(micro)
+        ours = load_policy(ModelConfig(), str(whole / "policy"), 1.0)(micro)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +10,25 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlvr.config import LoraConfig, ModelConfig
+from rlvr.config import Config, LoraConfig, ModelConfig
 from rlvr.errors import ConfigError
 from rlvr.learner.adapters import (
     FrozenBase,
     adapter_parameters,
+    adapter_to_send,
     add_adapters,
     lora_problems,
     merged,
     parts_of,
     save_adapter,
 )
+from rlvr.learner.gradients import gradient_norms
+from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model import PolicyModel, load_policy
-from rlvr.learner.packing import MicroBatch, micro_batch
+from rlvr.learner.packing import MicroBatch, micro_batch, sequence_weights
 from rlvr.learner.scoring import score_micro_batch
+from rlvr.stats.concentration import top_share
+from rlvr.types import TokenSignals
 from tests.helpers.models import tied_model
 from tests.helpers.records import random_batch
 
@@ -113,6 +119,52 @@ def test_before_training_the_policy_is_its_base(folder, micro):
         torch.testing.assert_close(merged(parts, scaling), whole.lm.get_parameter(name).data, rtol=0, atol=0)
 
 
+def test_shares_of_the_gradient_are_those_at_the_logits_with_adapters_as_without(folder):
+    """The estimate of docs/metrics.md, token by token, against autograd: at the logits and at the adapters."""
+    policy, cfg = adapted(folder), Config(recipe="test")
+    batch = random_batch([3, 2, 4, 3], [5, 7, 6, 9], seed=3)
+    weights = np.random.default_rng(1).uniform(0.2, 3.0, batch.tokens).astype(np.float32)
+    micro = micro_batch(batch, np.arange(4))
+    logp = policy(micro)
+    batch = replace(
+        batch,
+        token_advantage=batch.advantage[batch.sequence_of_token] * weights,
+        signals=TokenSignals(old_logp=logp.detach().numpy()),
+    )
+    weight = torch.from_numpy(sequence_weights(batch, np.arange(4), cfg.loss.aggregation, 64))[micro.sequence]
+    tokens = LossInput(
+        logp=logp,
+        old_logp=logp.detach(),
+        advantage=torch.from_numpy(batch.token_advantage),
+        loss_weight=weight,
+        sequence=micro.sequence,
+    )
+    (of_logp,) = torch.autograd.grad(policy_loss(tokens, cfg.loss).loss, logp, retain_graph=True)
+    with torch.no_grad():
+        logits = policy.hidden(micro) @ policy.head.weight.T / policy.temperature
+    onehot = torch.nn.functional.one_hot(micro.target, logits.shape[-1])
+    at_logits = of_logp.abs() * (onehot - logits.softmax(-1)).norm(dim=-1)
+    adapters = [p for _, p in adapter_parameters(policy.lm)]
+    at_adapters = (
+        torch.stack(
+            [
+                torch.cat([g.flatten() for g in torch.autograd.grad(one, adapters, retain_graph=True)]).norm()
+                for one in logp
+            ]
+        )
+        * of_logp.abs()
+    )
+    found = gradient_norms(batch, cfg)
+    exact = at_logits.numpy()
+    assert (found <= exact * (1 + 1e-4)).all()
+    assert (exact <= np.sqrt(2) * found * (1 + 1e-4)).all()
+    # What the docs say of it: no gradient of parameters, but near in which tokens have much of it.
+    ranks = [np.argsort(np.argsort(norms)) for norms in (found, at_adapters.numpy())]
+    assert np.corrcoef(*ranks)[0, 1] > 0.8
+    for share in (0.05, 0.2):
+        assert abs(top_share(found, share) - top_share(at_adapters.numpy(), share)) < 0.15
+
+
 def test_what_is_written_is_read_by_peft_as_the_same_policy(folder, micro, tmp_path):
     from peft import PeftModel
 
@@ -141,6 +193,29 @@ def test_targets_are_taken_by_name_and_unknown_ones_refused(folder):
     assert all(".q_proj." in name for name in names)
     with pytest.raises(ConfigError, match=r"model\.lora\.targets=\['query'\].*down_proj"):
         adapted(folder, LoraConfig(rank=2, targets=["query"]))
+
+
+def test_engines_are_told_of_the_modules_that_have_an_adapter(folder):
+    cfg = Config(recipe="test")
+    cfg.model.path, cfg.model.lora = folder, LORA
+    assert adapter_to_send(cfg, folder) is None  # engines get whole weights
+    cfg.sync.lora = "adapter"
+    every = adapter_to_send(cfg, folder)
+    assert every is not None
+    assert (every.rank, every.alpha) == (3, 6.0)
+    names = {name.split(".")[-3] for name, _ in adapter_parameters(adapted(folder).lm)}
+    assert (
+        set(every.modules)
+        == names
+        == {*("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")}
+    )
+    cfg.model.lora = LoraConfig(rank=2, targets=["layers.1.mlp.up_proj"])
+    only = adapter_to_send(cfg, folder)
+    assert only is not None
+    assert only.modules == ("up_proj",)
+    cfg.model.lora = LoraConfig(rank=2, targets=["query"])
+    with pytest.raises(ConfigError, match=r"model\.lora\.targets=\['query'\]"):
+        adapter_to_send(cfg, folder)
 
 
 def test_contradictions_and_a_missing_package_are_refused(monkeypatch):

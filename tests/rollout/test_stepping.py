@@ -20,7 +20,7 @@ class Engine:
         self.left: dict[str, int] = {}
         self.salts: list[str] = []
 
-    def add_request(self, name: str, prompt: dict[str, object], params: object) -> None:
+    def add_request(self, name: str, prompt: dict[str, object], params: object, lora_request: object) -> None:
         ids = prompt["prompt_token_ids"]
         assert isinstance(ids, list)
         self.left[name] = len(ids)

@@ -16,12 +16,14 @@ from rlvr.learner.model import WORKSPACE_MB
 from rlvr.learner.optimizers import EIGHT_BIT, MUON
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, matrix_parameters, trained_parameters
+from rlvr.sync.adapter import room_for, sends_adapter
 from rlvr.sync.sender import sends_changes
 from rlvr.validate.batch import batch_plan
 
 BYTES = {"float32": 4, "bfloat16": 2}
 COPY = "copy of the last push"
 LIBRARIES = 2e9  # CUDA, NCCL and cuBLAS of a process on a GPU: an estimate
+CPU_PASS_TOKENS = 4096  # that vLLM computes together on CPU, at the most; or one whole prompt
 # On CPU, measured with one and two threads: the libraries of a process, without what depends on the model.
 ENGINE_PROCESS, LEARNER_PROCESS = 0.72e9, 0.46e9
 
@@ -166,6 +168,20 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
     return Ledger(f"learner rank ({cfg.learner.workers})", tuple(parts))
 
 
+def adapter_parts(cfg: Config, shape: ModelShape) -> list[tuple[str, float]]:
+    """What adapters that are sent alone take of an engine: the one in use, with vLLM's room, and the one that comes."""
+    rank, size = cfg.model.lora.rank, BYTES[cfg.model.dtype]
+    one = size * trained_parameters(cfg, shape)
+    parts = [("adapters (estimate)", one * room_for(rank) / rank + 2 * one)]
+    if cfg.rollout.gpus_per_engine == 0:
+        # vLLM's way on CPU: a copy of the adapter of a module for every token of a pass.
+        widest = max(shape.hidden, shape.intermediate or 4 * shape.hidden)
+        prompts = cfg.rollout.max_concurrent * cfg.data.max_prompt_tokens
+        tokens = min(max(CPU_PASS_TOKENS, cfg.model.max_length), prompts)
+        parts.append(("adapter by token (estimate)", size * tokens * room_for(rank) * widest))
+    return parts
+
+
 def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
     """Memory of one tensor-parallel rank of an engine; the KV cache takes what it is allowed to."""
     size = BYTES[cfg.model.dtype]
@@ -184,12 +200,15 @@ def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
     else:  # vLLM repacks matrices for its kernels there; of a tied head it holds both forms
         parts += [
             ("packed head", size * shape.vocabulary * shape.hidden if shape.tied else 0.0),
-            # New weights arrive beside the packed ones, a bucket at a time.
-            ("weights of a push (estimate)", weights + min(weights, float(cfg.sync.bucket_mb << 20))),
             ("process", ENGINE_PROCESS),
         ]
+        if not sends_adapter(cfg):  # new weights arrive beside the packed ones, a bucket at a time
+            bucket = min(weights, float(cfg.sync.bucket_mb << 20))
+            parts.append(("weights of a push (estimate)", weights + bucket))
         if sends_changes(cfg, "cpu"):  # every rank gets, and holds, all of it
             parts.append((COPY, size * shape.parameters))
+    if sends_adapter(cfg):
+        parts += adapter_parts(cfg, shape)
     ranks = cfg.rollout.engines * cfg.rollout.tensor_parallel
     return Ledger(f"engine rank ({ranks})", tuple(parts))
 

@@ -244,6 +244,22 @@ def test_adapters_have_the_states_and_the_frozen_model_is_the_base():
     assert disk(lora, SEVEN).checkpoint == 14 * adapters
 
 
+def test_engines_that_are_sent_adapters_have_room_for_them_and_none_for_whole_weights():
+    cfg = Config(recipe="test")
+    cfg.model.lora.rank = 12
+    merged = dict(engine_ledger(cfg, SEVEN, H100).parts)
+    cfg.sync.lora = "adapter"
+    alone = dict(engine_ledger(cfg, SEVEN, H100).parts)
+    assert "weights of a push (estimate)" in merged.keys() - alone.keys()
+    adapter = 4 * trained_parameters(cfg, SEVEN)
+    assert alone["adapters (estimate)"] == pytest.approx(adapter * (16 / 12 + 2))
+    assert alone["adapter by token (estimate)"] == 4 * 4096 * 16 * SEVEN.intermediate
+    cfg.rollout.gpus_per_engine = cfg.learner.gpus_per_worker = 1.0
+    on_card = dict(engine_ledger(cfg, SEVEN, H100).parts)
+    assert on_card["adapters (estimate)"] == alone["adapters (estimate)"]
+    assert "adapter by token (estimate)" not in on_card
+
+
 def test_the_count_of_adapters_is_that_of_peft():
     from rlvr.config import LoraConfig
     from rlvr.learner.adapters import adapter_parameters, add_adapters
