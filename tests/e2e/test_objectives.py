@@ -17,6 +17,7 @@ from tests.helpers.processes import SMALL, rows
 pytestmark = pytest.mark.e2e
 
 RECIPES = [
+    "cispo",
     "dual_clip",
     "up_grpo",
     "gspo_joint",
@@ -27,12 +28,15 @@ RECIPES = [
     "dppo_tv",
     "dppo_kl",
     "dapo_entropy",
+    "grpo_kl",
     "grpo_kl_reward",
+    "reinforce_pp_baseline",
     "dapo_kimi",
     "dapo_efficient",
     "distill",
     "distill_advantage",
     "dapo_muon",
+    "dapo_long_context",
 ]
 TWO_STEPS = ("steps=2", "eval.every=0", "data.eval=[{name:arithmetic_heldout,limit:1}]", "run.export=false")
 
@@ -59,6 +63,8 @@ def test_a_recipe_trains_two_steps(tmp_path: Path, recipe: str) -> None:
     )
     if recipe.startswith("distill"):
         cfg.model.base_path, cfg.learner.lr = teacher(tmp_path / "teacher"), 1e-4
+    if recipe == "dapo_long_context":
+        cfg.learner.mlp_tile_tokens = 64  # of hundreds in a micro-batch here
     train(cfg)
     first, second = (r for r in rows(tmp_path / "run") if r["kind"] == "train")
     assert first["mismatch/mean"] < 1e-4
