@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 
@@ -18,3 +20,9 @@ def peak_bytes(compute: Callable[[], object]) -> int:
         held += size
         peak = max(peak, held)
     return peak
+
+
+def held_bytes() -> int:
+    """What all tensors of this process hold now, each storage once."""
+    found = [thing.untyped_storage() for thing in gc.get_objects() if isinstance(thing, Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in found}.values())

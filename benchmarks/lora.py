@@ -1,9 +1,10 @@
 """Updates of adapters against updates of all weights: `python -m benchmarks.lora --model FOLDER`.
 
 Two learners on CPU, each in a process of its own, do the same updates (tokens, micro-batches, threads) in turns,
-so that both see the same machine. For every case it prints the seconds and CPU seconds of an update and the peak memory
-of each process (resident set: whole, and without what it takes before it loads a model), as ratios of adapters to
-all weights. Prints a table and writes lora-<date>.json.
+so that both see the same machine. For every case it prints the seconds and CPU seconds of an update, the most that
+tensors hold in one, and the peak memory of each process (resident set), as ratios of adapters to all weights. The
+resident set has besides what the process takes before it loads a model, and what the C library keeps of what was freed:
+glibc before 2.38 hardly uses freed aligned blocks again. Prints a table and writes lora-<date>.json.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.about import about, load_average, write_result
 RANK = 16
 PROMPT, RESPONSE = 24, 40  # tokens of every sequence
 FULL, ADAPTERS = "all weights", "adapters"
+UPDATE, TENSORS = "update", "tensors"  # what a child is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,6 @@ class Update:
     seconds: float
     cpu_seconds: float
     peak: int  # resident set, at its largest in this update
-    process: int  # before it loaded a model
 
 
 def learn(way: str, model: str, case: Case, threads: int) -> None:
@@ -64,9 +65,9 @@ def learn(way: str, model: str, case: Case, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    import deepspeed
     from transformers import AutoConfig
 
+    from benchmarks.allocated import held_bytes, peak_bytes
     from rlvr.advantage.token import build_plugin, token_advantage
     from rlvr.config import Config
     from rlvr.learner.actor import Learner
@@ -74,8 +75,6 @@ def learn(way: str, model: str, case: Case, threads: int) -> None:
     from rlvr.learner.spec import LearnerSpec
     from rlvr.types import Batch
 
-    deepspeed.comm.is_initialized()  # its modules are there
-    process = _resident("VmRSS")
     cfg = Config(recipe="benchmark", steps=1000)
     cfg.model.path, cfg.model.max_length = model, PROMPT + RESPONSE
     cfg.model.gradient_checkpointing = case.checkpointing
@@ -107,11 +106,15 @@ def learn(way: str, model: str, case: Case, threads: int) -> None:
     batch = token_advantage(batch, plugin, normalize=False, progress=0.0, seed=0)
     learner.step(batch, seed=0, progress=0.0)  # warms up, and makes the optimiser's states
     print("ready", flush=True)
-    for step, _ in enumerate(sys.stdin, 1):
+    for step, order in enumerate(sys.stdin, 1):
+        if order.strip() == TENSORS:
+            held = held_bytes()
+            print(TENSORS, held + peak_bytes(lambda: learner.step(batch, seed=0, progress=0.0)), flush=True)
+            return
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = time.process_time()
         _, seconds = learner.step(batch, seed=step, progress=0.0)
-        done = Update(seconds, time.process_time() - before, _resident("VmHWM"), process)
+        done = Update(seconds, time.process_time() - before, _resident("VmHWM"))
         print(json.dumps(asdict(done)), flush=True)
 
 
@@ -149,10 +152,17 @@ class Child:
 
     def update(self) -> Update:
         """One update."""
+        return Update(**json.loads(self._told(UPDATE, "{")))
+
+    def tensors(self) -> int:
+        """The most that tensors hold in an update, bytes; the last order."""
+        return int(self._told(TENSORS, TENSORS).split()[1])
+
+    def _told(self, order: str, answer: str) -> str:
         assert self._process.stdin is not None
-        self._process.stdin.write("update\n")
+        self._process.stdin.write(f"{order}\n")
         self._process.stdin.flush()
-        return Update(**json.loads(self._said("{")))
+        return self._said(answer)
 
     def end(self) -> None:
         """End it."""
@@ -171,6 +181,7 @@ def measure(case: Case, model: str, updates: int, threads: int) -> dict[str, Any
         for _ in range(updates):
             for way, child in children.items():
                 found[way].append(child.update())
+        tensors = {way: child.tensors() for way, child in children.items()}
     finally:
         for child in children.values():
             child.end()
@@ -178,30 +189,24 @@ def measure(case: Case, model: str, updates: int, threads: int) -> dict[str, Any
     def middle(way: str, name: str) -> float:
         return statistics.median(getattr(update, name) for update in found[way])
 
-    def peak(way: str, own: bool) -> float:
-        return max(update.peak - own * update.process for update in found[way])
-
     return {
         "case": asdict(case),
         "updates": {way: [asdict(update) for update in own] for way, own in found.items()},
+        "tensor bytes": tensors,
         "seconds": middle(ADAPTERS, "seconds") / middle(FULL, "seconds"),
         "cpu seconds": middle(ADAPTERS, "cpu_seconds") / middle(FULL, "cpu_seconds"),
-        "peak": peak(ADAPTERS, own=False) / peak(FULL, own=False),
-        "peak without the process": peak(ADAPTERS, own=True) / peak(FULL, own=True),
+        "tensors": tensors[ADAPTERS] / tensors[FULL],
+        "resident set": max(u.peak for u in found[ADAPTERS]) / max(u.peak for u in found[FULL]),
     }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """As Markdown: adapters over all weights, and the peak of all weights in GB."""
-    lines = [
-        "| case | seconds | CPU seconds | peak | peak without the process | all weights, GB |",
-        "|" + " --- |" * 6,
-    ]
+    """As Markdown: adapters over all weights, and what tensors hold with all weights in GB."""
+    names = ("seconds", "cpu seconds", "tensors", "resident set")
+    lines = [f"| case | {' | '.join(names)} | tensors of all weights, GB |", "|" + " --- |" * 6]
     for row in rows:
-        whole = max(update["peak"] for update in row["updates"][FULL]) / 1e9
-        ratios = [row[name] for name in ("seconds", "cpu seconds", "peak", "peak without the process")]
-        cells = [row["case"]["name"], *(f"{ratio:.2f}" for ratio in ratios), f"{whole:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = [row["case"]["name"], *(f"{row[name]:.2f}" for name in names)]
+        lines.append(f"| {' | '.join(cells)} | {row['tensor bytes'][FULL] / 1e9:.2f} |")
     return "\n".join(lines)
 
 

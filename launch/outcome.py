@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.cli.exits import EXIT_LOST, EXIT_PAUSED
+from rlvr.errors import EXIT_LOST, EXIT_PAUSED
 
 
 @dataclass(frozen=True, slots=True)

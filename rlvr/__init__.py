@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rlvr.api import LoadedAnalysis, LoadedRun, RunResult, analyze, load_recipe, load_run, train
 
 # How long OpenMP's threads spin before they sleep while they wait for others, read when torch is loaded. libgomp's own
-# 300 000 turns take a core from the very thread that is waited for where other processes are busy; 20 000, some tens of
-# microseconds, cost nothing where they are not (docs/tuning.md).
+# 300 000 turns take a core from the very thread that is waited for where other processes are busy; 20 000 cost nothing
+# where they are not (docs/tuning.md).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 

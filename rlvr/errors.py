@@ -1,5 +1,10 @@
 """The errors that a user is meant to read; entry points print them without a traceback (exit codes: rlvr.cli.exits)."""
 
+# What a command exits with beside 0 and 1.
+EXIT_INTERRUPTED = 130  # Ctrl-C
+EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
+EXIT_LOST = 69  # EX_UNAVAILABLE: a process died or did not answer; another attempt may do better
+
 
 class RlvrError(Exception):
     """Something a user can mend: the message says what was wrong, where, and what to do."""

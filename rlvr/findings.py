@@ -112,6 +112,10 @@ def _study(own: dict[str, str], extra: Sequence[str]) -> Study:
         known = ", ".join(sorted(path.stem for path in (recipes_folder() / STUDIES).glob("*.yaml")))
         raise ConfigError(f"study={name}: there is no {file}; use one of {known}, or name a file")
     output = Path(own.get("output", f"runs/{file.stem}")).expanduser().resolve()
+    if (output / "metrics.jsonl").exists():
+        raise ConfigError(
+            f"output={output}: that is the folder of a training run; name one of the study's own"
+        )
     return Study(read_study(file), output, tuple(extra))
 
 
@@ -124,8 +128,13 @@ def _refuse_others(pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.kind != TRAIN:
             continue
-        cfg = load(piece.arguments)
-        if changed := changed_keys(piece.folder, cfg, finished=piece.marker.is_file()):
+        cfg, finished = load(piece.arguments), piece.marker.is_file()
+        if finished and cfg.run.export and not (piece.folder / "policy" / "config.json").is_file():
+            raise ConfigError(
+                f"{piece.folder} was trained when the study did not analyse it, and its policy was not kept; put the "
+                "study back as it was, choose another output=, or remove the folder to train it again"
+            )
+        if changed := changed_keys(piece.folder, cfg, finished=finished):
             raise ConfigError(
                 f"{piece.folder} holds a run of another configuration ({'; '.join(changed)}); put the study back as "
                 "it was, choose another output=, or remove the folder"

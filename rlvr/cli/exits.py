@@ -7,10 +7,15 @@ import sys
 from typing import Any
 
 from rlvr.cluster import interrupts
-from rlvr.errors import ActorError, DeadlineError, PausedError, RlvrError
-
-EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
-EXIT_LOST = 69  # EX_UNAVAILABLE: a process died or did not answer; another attempt may do better
+from rlvr.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_LOST,
+    EXIT_PAUSED,
+    ActorError,
+    DeadlineError,
+    PausedError,
+    RlvrError,
+)
 
 
 class readable_errors:
@@ -24,7 +29,7 @@ class readable_errors:
         if error is not None and (isinstance(error, KeyboardInterrupt) or interrupts.asked()):
             interrupts.settle()
             print("\nstopped by the user", file=sys.stderr)
-            sys.exit(130)
+            sys.exit(EXIT_INTERRUPTED)
         if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
             notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
             print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)

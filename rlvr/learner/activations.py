@@ -61,7 +61,9 @@ def checkpoint_layers(lm: Any, cfg: LearnerConfig, key: str) -> None:
     how: dict[str, Any] = {"use_reentrant": False}
     if cfg.checkpoint_keep == ATTENTION:
         how["context_fn"] = _keep_attention
-    lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how, every_n_layers=cfg.checkpoint_every)
+    # Models with code of their own, and older versions of transformers, do not know the argument.
+    some = {"every_n_layers": cfg.checkpoint_every} if cfg.checkpoint_every > 1 else {}
+    lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how, **some)
 
 
 class _Attention(TorchDispatchMode):

@@ -149,7 +149,7 @@ def adapter_to_send(cfg: Config, folder: str) -> Adapter | None:
 
     key, lora = f"model.path={cfg.model.path}", cfg.model.lora
     config = read_config(key, folder, cfg.model.trust_remote_code)
-    with torch.device("meta"):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
         lm = AutoModelForCausalLM.from_config(config, trust_remote_code=cfg.model.trust_remote_code)
         add_adapters(lm, lora, cfg.seed, key)
     modules = {name.rpartition(".")[2] for name in adapted_layers(lm)}

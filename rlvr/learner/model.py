@@ -178,10 +178,12 @@ def head_gradients(
             grad_logits *= slope
         grad_logits = grad_logits.to(weight.dtype)
         grad_hidden[part] = grad_logits @ weight
-        if grad_weight is not None and start and grad_logits.dtype == grad_weight.dtype:
-            grad_weight.addmm_(
-                grad_logits.T, hidden[part]
-            )  # without a product as large as the head beside it
+        if grad_weight is not None and grad_logits.dtype == grad_weight.dtype:
+            # In place, without a product as large as the head beside it.
+            if start == 0:
+                torch.mm(grad_logits.T, hidden[part], out=grad_weight)
+            else:
+                grad_weight.addmm_(grad_logits.T, hidden[part])
         elif grad_weight is not None:
             grad_weight += grad_logits.T @ hidden[part]
     return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype)

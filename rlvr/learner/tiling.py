@@ -1,14 +1,15 @@
 """Feed-forward layers a tile of tokens at a time, so that what they hold does not grow with the length. Pure torch.
 
 Tiled MLP of ALST (arXiv 2506.13996). DeepSpeed's own (`TiledMLP`) takes a number of tiles on which all ranks must
-agree, adds their gradients up in the precision of the weights, and under ZeRO loses those of a length that divides into
-fewer tiles than it was told; hence ours.
+agree, adds their gradients up in the precision of the weights, and by its source (0.19.8) loses them under ZeRO where a
+length divides into fewer tiles than it was told; hence ours.
 
 Shapes: `T` tokens of a micro-batch, `H` hidden size.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,13 @@ def has_experts(config: PretrainedConfig) -> bool:
 
 def tiling_problems(key: str, config: PretrainedConfig, cfg: Config) -> list[str]:
     """Why the feed-forward layers of a model cannot be tiled; `key` is the setting that named it."""
-    tile = cfg.learner.mlp_tile_tokens
+    tile, lora = cfg.learner.mlp_tile_tokens, cfg.model.lora.rank > 0
+    if tile and lora and cfg.learner.zero_stage == 3 and not cfg.model.gradient_checkpointing:
+        # DeepSpeed reduces a module that is gathered whole before its backward where its input needs no gradient.
+        return [
+            f"learner.mlp_tile_tokens={tile} with model.lora.rank={cfg.model.lora.rank} and learner.zero_stage=3: "
+            "gradients of the first layer's adapters would be lost; set model.gradient_checkpointing=true"
+        ]
     if tile and has_experts(config):
         return [
             f"learner.mlp_tile_tokens={tile}: {key} is a mixture of experts, whose feed-forward layers cannot be "
@@ -50,10 +57,11 @@ def tile_feed_forward(lm: Any, tile: int, key: str) -> None:
     """
     found = [module for name, module in lm.named_modules() if name.rpartition(".")[2] in NAMES]
     layers = lm.config.get_text_config(decoder=True).num_hidden_layers
-    if len(found) != layers or not all(map(_by_token, found)):
+    if len(found) != layers or not all(_by_token(module) and _of_one(module) for module in found):
         raise ConfigError(
             f"learner.mlp_tile_tokens={tile}: {key} ({type(lm).__name__}) does not have a module named "
-            f"{' or '.join(NAMES)} of plain linear layers in each of its {layers} layers; set it to 0"
+            f"{' or '.join(NAMES)} of plain linear layers, of the hidden states alone, in each of its {layers} "
+            "layers; set it to 0"
         )
     for module in found:
         module.forward = InTiles(module, tile)
@@ -70,6 +78,12 @@ def _by_token(module: nn.Module) -> bool:
 
     holders = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
     return bool(holders) and all(isinstance(part, nn.Linear | Conv1D) for part in holders)
+
+
+def _of_one(module: nn.Module) -> bool:
+    """Whether its forward pass takes hidden states and nothing else that it needs."""
+    needed = [p for p in inspect.signature(module.forward).parameters.values() if p.default is p.empty]
+    return len(needed) == 1
 
 
 class InTiles:

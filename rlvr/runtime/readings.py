@@ -22,10 +22,15 @@ from rlvr.seeding import derived_seed
 from rlvr.types import Group
 
 
-def evaluate_now(s: Session, step: int) -> tuple[EvalReport, ...]:
-    """Evaluate the sets that are due after so many steps, on the policy as it is, while nothing else is generated."""
+def evaluate_now(s: Session, step: int, weights: int | None = None) -> tuple[EvalReport, ...]:
+    """Evaluate the sets that are due after so many steps, on the policy as it is, while nothing else is generated.
+
+    `weights` is the version of that policy where it is not the step's.
+    """
     with s.tracker.phase("evaluation before the first step"), s.source.paused("evaluation"):
         reports = evaluate(s.engines, s.graders, _due(s, step), s.cfg)
+    if weights is not None:
+        reports = tuple(replace(found, versions=(weights, weights)) for found in reports)
     _record(s, step, reports)
     return reports
 
@@ -36,7 +41,8 @@ def evaluate_between(s: Session, state: TrainingState) -> TrainingState:
     Where a flow generates they are sampled in it, and go on record when they are done; otherwise training waits.
     """
     beside, is_due = s.source.beside, state.step < s.cfg.steps and bool(due(s.cfg, state.step))
-    with s.keeping(state):
+    # What is kept if an earlier one is refused here: this one is asked for again as well.
+    with s.keeping(replace(state, readings=(*state.readings, state.step)) if beside and is_due else state):
         if beside is None:
             if is_due:
                 evaluate_now(s, state.step)
@@ -49,14 +55,23 @@ def evaluate_between(s: Session, state: TrainingState) -> TrainingState:
 
 
 def evaluate_again(s: Session) -> None:
-    """Ask once more for the evaluations that were under way at the checkpoint, unless they are on record since."""
+    """Ask once more for the evaluations that were under way at the checkpoint, unless they are on record since.
+
+    One that is not due by the schedule of now is left out; where training waits for evaluations it is of the weights
+    of the checkpoint, and its record says so.
+    """
     recorded = {row["step"] for row in s.folder.read_metrics() if row["kind"] == "eval"}
     for step in s.start.readings:
         if step in recorded:
             continue
+        if step >= s.cfg.steps or not due(s.cfg, step):
+            s.tracker.note(
+                f"the evaluation after step {step} was under way, and is left out: steps or schedule have changed"
+            )
+            continue
         s.tracker.note(f"the evaluation after step {step} was under way: it is asked for again")
         if s.source.beside is None:
-            evaluate_now(s, step)
+            evaluate_now(s, step, weights=s.start.step)
         else:
             s.source.beside.read(step, _questions(s, step))
 

@@ -19,12 +19,13 @@ from pathlib import Path
 from rlvr.analysis.study.plan import TRAIN, Piece
 from rlvr.analysis.study.records import Record, Records, what_is_left
 from rlvr.cluster.machine import cpu_name
-from rlvr.errors import RlvrError
+from rlvr.errors import EXIT_INTERRUPTED, EXIT_PAUSED, RlvrError
 from rlvr.sweep.jobs import Child, Task, stop
 from rlvr.sweep.slots import Need, Place
 from rlvr.timing import Deadline, Stopwatch
 
 POLL_SECONDS = 0.2
+STOPPED = (EXIT_PAUSED, EXIT_INTERRUPTED, -signal.SIGINT)  # what a command that was asked to stop exits with
 STEP_SECONDS = 1800.0  # that a training may take to end its step and write the checkpoint
 _ALONE = Need(cores=1, memory_mb=0)
 
@@ -49,7 +50,9 @@ def run_pieces(
         if end is not None and end.passed:
             break
         say(f"\n== piece {place} of {len(pieces)}, {piece.name}")
-        watch, before = Stopwatch(), records.of(piece) or Record(piece.arguments)
+        watch, before = Stopwatch(), records.of(piece)
+        if before is None or before.finished:  # finished, and its results are gone: done anew
+            before = Record(piece.arguments)
         code, stopped = _run(piece, end)
         record = replace(before, seconds=round(before.seconds + watch.seconds, 1))
         if code == 0 and piece.marker.is_file():
@@ -57,7 +60,7 @@ def run_pieces(
             records.write(piece, replace(record, finished=now, machine=f"{os.cpu_count()} x {cpu_name()}"))
             if piece.kind == TRAIN and not keep_checkpoints:
                 shutil.rmtree(piece.folder / "checkpoints", ignore_errors=True)
-        elif stopped:
+        elif stopped and code in STOPPED:
             records.write(piece, record)
         else:
             left = f"left no {piece.marker}" if code == 0 else f"ended with exit code {code}"

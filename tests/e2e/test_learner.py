@@ -250,8 +250,8 @@ def test_muon_on_two_ranks_is_as_near_to_plain_torch_as_another_order_of_sums(
 
     rounding = {name: apart(name, otherwise, plain) for name in plain}
     assert max(rounding.values()) > 0.01
-    for name, own in rounding.items():
-        assert apart(name, parameters, plain) < 2 * own + 1e-3, name
+    for name in rounding:
+        assert apart(name, parameters, plain) < 2 * max(rounding.values()), name
         assert apart(name, exact_otherwise, exact) < 1e-3, name
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rlvr.cli.exits import EXIT_LOST, EXIT_PAUSED
+from rlvr.errors import EXIT_LOST, EXIT_PAUSED
 from rlvr.runtime.buffer import READY_GROUPS, Kept, read_line, usable
 from rlvr.runtime.checkpoint import TrainingState, state_from
 from tests.helpers.faulty_training import BROKEN_MODEL, FOLDER, NONSENSE

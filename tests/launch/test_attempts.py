@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from launch.job import named_checkpoint, parse
 from launch.outcome import Ending, first_step, newest_step, verdict
-from rlvr.cli.exits import EXIT_LOST, EXIT_PAUSED
+from rlvr.errors import EXIT_LOST, EXIT_PAUSED
 
 GOOD = {"finished": False, "before": 4, "after": 6, "attempt": 0, "max_requeues": 3}
 PAUSED = Ending(EXIT_PAUSED, True, False)

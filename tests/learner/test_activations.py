@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM, Qwen3MoeConfig
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    Qwen3MoeConfig,
+)
 
 from benchmarks.allocated import peak_bytes
 from rlvr.config import Config, LearnerConfig, LoraConfig
@@ -99,6 +107,7 @@ def test_adapters_in_tiled_layers_learn_the_same():
 
 def test_tiles_in_bf16_add_their_gradients_up_in_fp32():
     """As far from the gradient in float64 as without tiles; added in bf16, 128 tiles would be much farther."""
+    torch.manual_seed(0)
     exact = (
         LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1))
         .model.layers[0]
@@ -221,6 +230,14 @@ def test_models_that_cannot_be_tiled_are_refused():
             ConfigError, match=r"learner\.mlp_tile_tokens=64: model\.path=x \(\w+\) does not have"
         ):
             tile_feed_forward(small_lm(name), 64, "model.path=x")
+    cfg.model.lora.rank, cfg.learner.zero_stage = 4, 3
+    [problem] = tiling_problems("model.path=x", LlamaConfig(), cfg)
+    assert "gradients of the first layer's adapters would be lost" in problem
+    cfg.model.gradient_checkpointing = True
+    assert tiling_problems("model.path=x", LlamaConfig(), cfg) == []
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=64, hidden_size=32, n_layer=1, n_head=4))
+    with pytest.raises(ConfigError, match="of the hidden states alone"):  # it wants the residual as well
+        tile_feed_forward(bloom, 64, "model.path=x")
     opt = OPTForCausalLM(
         OPTConfig(
             vocab_size=32,

@@ -96,8 +96,8 @@ def test_what_a_lost_engine_had_of_an_evaluation_is_sampled_by_the_others() -> N
     key = "eval-few@0/a/0"
     source.beside.read(0, questions(0)[:1])
     wait_until(lambda: any(key in list(running) for running in lanes._running))
-    lanes.endless = ""
     lanes.lose(next(engine for engine, running in enumerate(lanes._running) if key in list(running)))
+    lanes.endless = ""
     [reading] = source.beside.answered(wait=True)
     source.close()
     assert [sample.id for group in reading.sets["few"] for sample in group.samples] == [key]
@@ -111,6 +111,7 @@ def test_what_is_not_done_is_not_waited_for_unless_asked_and_then_up_to_a_deadli
     source.beside.read(0, questions(0))
     assert source.beside.answered() == []
     assert source.beside.reading == {0}
+    wait_until(lambda: "eval-all@0/a/0" in list(lanes._running[0]))
     with pytest.raises(
         DeadlineError, match=r"evaluation after step 0: not done within 0\.1 s .*eval-all@0/a/0"
     ):

@@ -78,14 +78,22 @@ Made = Any
 
 
 @contextmanager
-def session(cfg: Config, source: FlowSource | SyncSource, *, graders: Any = None) -> Iterator[Made]:
-    """What evaluations need of a session."""
+def session(
+    cfg: Config,
+    source: FlowSource | SyncSource,
+    kept: list[TrainingState] | None = None,
+    *,
+    graders: Any = None,
+) -> Iterator[Made]:
+    """What evaluations need of a session; `kept` gets what would be kept after a failure."""
     folder = RunFolder(Path(cfg.run.root), "mine")
     if not folder.path.exists():
         folder.create(cfg)
 
     @contextmanager
     def keeping(state: TrainingState) -> Iterator[None]:
+        if kept is not None:
+            kept.append(state)
         yield
 
     yield SimpleNamespace(
@@ -187,14 +195,31 @@ def test_without_a_flow_it_is_made_at_once(cfg: Config) -> None:
         s.start = replace(STATE, step=4, readings=(2,))
         evaluate_again(s)
         evaluate_again(s)
-    assert [(row["step"], sets_of(row)) for row in evaluations(s)] == [(2, {"few"})]
+    [row] = evaluations(s)
+    assert (row["step"], sets_of(row)) == (2, {"few"})
+    assert row["eval/few/version_first"] == row["eval/few/version_last"] == 4, "of the checkpoint's weights"
+
+
+@pytest.mark.parametrize("in_stream", ["auto", "never"])
+def test_what_the_schedule_of_now_does_not_have_is_not_asked_for_again(cfg: Config, in_stream: str) -> None:
+    cfg.eval.in_stream = in_stream
+    with session(cfg, open_flow(cfg, MemoryLanes(1))) as s:
+        s.start = replace(STATE, step=4, readings=(2, 3, 4))
+        s.cfg.steps = 4
+        for source in s.cfg.data.eval:
+            source.every = 3
+        evaluate_again(s)
+        evaluate_last(s, replace(STATE, step=4))
+    assert [row["step"] for row in evaluations(s)] == [3, 4]
 
 
 def test_an_evaluation_on_which_the_verifier_failed_is_refused_and_stays_under_way(cfg: Config) -> None:
-    with session(cfg, open_flow(cfg, MemoryLanes(1))) as s:
+    kept = []
+    with session(cfg, open_flow(cfg, MemoryLanes(1)), kept) as s:
         s.source._growing._graders = Broken()
         state = evaluate_between(s, replace(STATE, step=1))
         wait_until(lambda: not s.source.beside.answers.empty())
         with pytest.raises(VerifierError, match=r"evaluation on few: the verifier .* failed on 2 of 2"):
             evaluate_between(s, replace(state, step=2))
     assert (state.readings, evaluations(s)) == ((1,), [])
+    assert kept[-1].readings == (1, 2), "that of this step is due as well"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ with (folder / "runs").open("a") as runs:
     runs.write("x")
 if do == "fail":
     sys.exit(3)
-if do == "wait" and len((folder / "runs").read_text()) == 1:  # the first time
+if do in ("wait", "fail_when_asked") and len((folder / "runs").read_text()) == 1:  # the first time
     asked = []
     signal.signal(signal.SIGUSR1, lambda number, frame: asked.append("usr1"))
     signal.signal(signal.SIGINT, lambda number, frame: asked.append("int"))
@@ -32,7 +33,7 @@ if do == "wait" and len((folder / "runs").read_text()) == 1:  # the first time
     while not asked and time.monotonic() < end:
         time.sleep(0.01)
     (folder / "asked").write_text(asked[0])
-    sys.exit(75)
+    sys.exit(3 if do == "fail_when_asked" else 75)
 if do != "nothing":
     (folder / "summary.json").write_text("{}")
 """
@@ -112,6 +113,38 @@ def test_a_sitting_ends_with_its_time_and_the_next_goes_on(kind, signal, records
     assert done.finished
     assert done.seconds > begun.seconds  # of both sittings
     assert (times(long.folder), times(next_one.folder)) == (2, 1)
+
+
+def test_what_fails_after_the_time_is_up_is_a_failure(records, tmp_path, monkeypatch):
+    bad = piece(tmp_path, "bad", "fail_when_asked", ANALYZE)
+    UntilItSteps.file = bad.folder / "metrics.jsonl"
+    monkeypatch.setattr(runner, "Deadline", UntilItSteps)
+    monkeypatch.setattr(runner, "stop", lambda children: None)
+    with pytest.raises(RlvrError, match="bad ended with exit code 3"):
+        run_pieces([bad], records, minutes=1)
+
+
+def test_an_analysis_older_than_its_training_is_done_again(records, tmp_path):
+    marker = tmp_path / "a" / "analysis.json"
+    one = replace(piece(tmp_path, "a", kind=ANALYZE), marker=marker)
+    (tmp_path / "a").mkdir()
+    marker.touch()
+    records.write(one, Record(one.arguments, 900.0, "2026-01-01 00:00"))
+    assert records.finished(one)
+    trained = tmp_path / "a" / "summary.json"
+    trained.touch()
+    os.utime(trained, (marker.stat().st_mtime + 5,) * 2)
+    assert not records.finished(one)
+
+
+def test_what_is_done_anew_begins_its_time_anew(records, tmp_path):
+    one = piece(tmp_path, "a")
+    records.write(one, Record(one.arguments, 900.0, "2026-01-01 00:00"))
+    assert run_pieces([one], records)
+    found = records.of(one)
+    assert found is not None
+    assert found.seconds < 900
+    assert found.finished > "2026-01-01"
 
 
 def test_no_piece_starts_in_a_sitting_of_no_time(records, tmp_path):

@@ -14,6 +14,8 @@ from yaml import YAMLError
 
 from rlvr.errors import ConfigError
 
+RESERVED = ("pieces", "findings")  # folders beside those of the tasks
+
 
 @dataclass
 class StudyConfig:
@@ -56,6 +58,11 @@ def read_study(file: Path) -> StudyConfig:
     lacking = [key for key in ("tasks", "weighting", "seeds") if not getattr(cfg, key)]
     if lacking:
         raise ConfigError(f"study={file}: {', '.join(lacking)} is empty; name at least one each")
+    if odd := [name for name in cfg.tasks if "/" in name or name in RESERVED]:
+        raise ConfigError(
+            f"study={file}: tasks: {', '.join(odd)} cannot be the name of a folder of its own; no / in it, and not "
+            f"{' or '.join(RESERVED)}"
+        )
     unused = sorted(set(cfg.recipes) - {*cfg.weighting, *cfg.training})
     if unused:
         raise ConfigError(f"study={file}: recipes: {', '.join(unused)} is in neither weighting nor training")

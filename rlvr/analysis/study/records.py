@@ -56,11 +56,18 @@ class Records:
         write_atomically(self._file(piece), json.dumps(asdict(record), indent=1) + "\n")
 
     def finished(self, piece: Piece) -> bool:
-        """Whether a piece need not be done: a training that has its summary, anything else by its record."""
+        """Whether a piece need not be done: a training that has its summary, anything else by its record.
+
+        What is older than the training that it is of is to be done again: that has gone on since.
+        """
         if not piece.marker.is_file():
             return False
-        record = self.of(piece)
-        return piece.kind == TRAIN or (record is not None and record.finished != "")
+        if piece.kind == TRAIN:
+            return True
+        trained, record = piece.folder / "summary.json", self.of(piece)
+        if trained.is_file() and trained.stat().st_mtime > piece.marker.stat().st_mtime:
+            return False
+        return record is not None and record.finished != ""
 
 
 def what_is_left(pieces: Sequence[Piece], records: Records) -> str:

@@ -49,7 +49,8 @@ def kinds(found: Found) -> Section | None:
     tables = [outcome_table(rows, found.study.cfg.training[0])]
     if own:
         tables += [shift_table(shifts), _class_shares(own)]
-    return Section(tuple(tables), (_sparsity(own),) if own else ())
+    notes = tuple(note for task in found.study.cfg.tasks for note in found.notes(task))
+    return Section(tuple(tables), (_sparsity(own),) if own else (), notes)
 
 
 def weightings(found: Found) -> Section | None:
@@ -59,7 +60,7 @@ def weightings(found: Found) -> Section | None:
         return None
     tables: list[TextTable] = []
     figures: list[Figure] = []
-    said: list[str] = [sweep_tables.HOW]
+    said: list[str] = [sweep_tables.HOW, *found.notes(found.study.task)]
     for evaluation in result.evaluations:
         tables.append(sweep_tables.outcome_table(result, evaluation))
         said.append(ranking(result.rows, evaluation))

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.study.plan import ANALYZE, TRAIN, Piece, Study, run_name
 from rlvr.analysis.sweep.compare import choose_baseline
-from rlvr.analysis.sweep.runs import FinishedRun, Planned, read_sweep
+from rlvr.analysis.sweep.runs import FinishedRun, Planned, SweepFolder, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import SweepResult, sweep_result
 from rlvr.reporting.sources import Cross, read_cross
@@ -49,12 +49,25 @@ class Found:
 
     def runs(self, task: str) -> list[FinishedRun]:
         """The finished trainings of a task."""
-        own = [p for p in self.pieces if p.kind == TRAIN and p.folder.parent.name == task]
-        if not any(p.name in self.finished for p in own):
-            return []
-        names = [p.folder.name for p in own]
-        sweep = read_sweep(self.study.output / task, Planned(tuple(names)))
-        return [run for run in sweep.runs if run.name in names]
+        sweep = self._sweep(task)
+        return [] if sweep is None else [run for run in sweep.runs if run.name in self._names(task)]
+
+    def notes(self, task: str) -> tuple[str, ...]:
+        """What is missing or damaged in them, one sentence each."""
+        sweep = self._sweep(task)
+        return () if sweep is None else sweep.notes
+
+    def _names(self, task: str, finished: bool = False) -> tuple[str, ...]:
+        return tuple(
+            p.folder.name
+            for p in self.pieces
+            if p.kind == TRAIN and p.folder.parent.name == task and (p.name in self.finished or not finished)
+        )
+
+    def _sweep(self, task: str) -> SweepFolder | None:
+        if not self._names(task, finished=True):
+            return None
+        return read_sweep(self.study.output / task, Planned(self._names(task)))
 
     def weighting(self) -> SweepResult | None:
         """The weightings over seeds, against the first recipe; None before there is a run of it and of another one."""

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from rlvr.errors import RlvrError
 from rlvr.reporting.figures.canvas import as_svg
 from rlvr.reporting.study import comparisons, sections
 from rlvr.reporting.study.found import Found
-from rlvr.reporting.study.raw import write_raw
+from rlvr.reporting.study.raw import without_paths, write_raw
 from rlvr.reporting.study.sections import Section
 from rlvr.runtime.folder import write_atomically
 
@@ -25,6 +24,7 @@ LIMIT = 10_000_000  # bytes of page, figures and tables together
 RESERVE = 100_000  # of them, for what the page says after the tables are written
 NAMED = 4  # missing pieces that the page names
 FOLDER = "findings"
+OWN = ("q[0-9]_*.svg", "*.parquet")  # what the page puts there, and removes
 SECTIONS = {
     1: sections.moved,
     2: sections.rules,
@@ -47,8 +47,10 @@ def write_page(study: Study, records: Records) -> Path:
     found = Found(study, pieces, frozenset(piece.name for piece in pieces if records.finished(piece)))
     folder, page = study.output / FOLDER, study.output / "findings.md"
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for pattern in OWN:
+            for file in folder.glob(pattern):
+                file.unlink()
         lines = [f"# {study.cfg.title}", "", *_introduction(found, records)]
         for number, question in QUESTIONS.items():
             lines += ["", f"## {number}. {question}", "", *_question(found, number, folder)]
@@ -116,7 +118,7 @@ def _pieces(found: Found, records: Records) -> Iterator[str]:
     yield ""
     cfg = found.study.cfg
     yield "Arguments of every training, then those of each task, recipe and tool:"
-    yield from ("", "```", *_quoted("all", (*cfg.trainings, *_without_paths(found.study.extra))))
+    yield from ("", "```", *_quoted("all", (*cfg.trainings, *without_paths(found.study.extra))))
     for name, arguments in {**cfg.tasks, **cfg.recipes}.items():
         yield from _quoted(name, arguments)
     yield from _quoted("analyze", cfg.analyze)
@@ -126,15 +128,6 @@ def _pieces(found: Found, records: Records) -> Iterator[str]:
 
 def _quoted(name: str, arguments: list[str] | tuple[str, ...]) -> Iterator[str]:
     yield f"{name}: {' '.join(arguments) or '-'}"
-
-
-def _without_paths(extra: tuple[str, ...]) -> tuple[str, ...]:
-    """What the command line added; a folder of this machine by its last part alone."""
-    return tuple(
-        f"{key}=.../{Path(value).name}" if value.startswith("/") else argument
-        for argument in extra
-        for key, _, value in (argument.partition("="),)
-    )
 
 
 def _tables(folder: Path, left_out: list[str]) -> Iterator[str]:

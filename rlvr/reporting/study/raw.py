@@ -72,13 +72,27 @@ def _tables(found: Found, records: Records) -> Iterator[tuple[str, pa.Table]]:
         yield "tokens", main.tokens().drop_columns(list(LISTS))
 
 
+def without_paths(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, with folders of this machine by their last part alone."""
+    return tuple(
+        f"{key}=.../{Path(value).name}" if value.startswith("/") else argument
+        for argument in arguments
+        for key, _, value in (argument.partition("="),)
+    )
+
+
 def _piece(found: Found, records: Records, place: int) -> dict[str, Any]:
     piece = found.pieces[place]
     record = records.of(piece)
     return {
         "piece": piece.name,
         "kind": piece.kind,
-        "command": " ".join((piece.module, *piece.arguments)).replace(f"{found.study.output}/", ""),
+        "command": " ".join(
+            (
+                piece.module,
+                *without_paths(tuple(a.replace(f"{found.study.output}/", "") for a in piece.arguments)),
+            )
+        ),
         "finished": piece.name in found.finished,
         "seconds": None if record is None else record.seconds,
         "ended": None if record is None else record.finished,

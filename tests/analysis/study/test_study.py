@@ -88,6 +88,8 @@ def test_every_training_of_a_shipped_study_can_be_started(file, tmp_path):
             "title: x\ntasks: {a: []}\nweighting: [dapo]\nrecipes: {sft: []}\n",
             "sft is in neither weighting nor",
         ),
+        ("title: x\ntasks: {a: [], findings: []}\nweighting: [dapo]\n", "tasks: findings cannot be the name"),
+        ("title: x\ntasks: {a/b: []}\nweighting: [dapo]\n", "tasks: a/b cannot be the name"),
     ],
 )
 def test_a_file_that_is_no_study_is_refused(text, said, tmp_path):

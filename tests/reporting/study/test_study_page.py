@@ -63,6 +63,18 @@ def test_a_study_that_has_not_begun_says_what_is_missing(study):
     assert all("Nothing to show yet." in own for own in text.values())
 
 
+def test_what_others_keep_beside_the_figures_stays(study):
+    own = study[0].output / "findings"
+    (own / "grpo_kl").mkdir(parents=True)
+    for name in ("q1_old.svg", "old.parquet", "mine.svg", "grpo_kl/summary.json"):
+        (own / name).touch()
+    write_page(*study)
+    assert {"mine.svg", "grpo_kl"} <= {path.name for path in own.iterdir()}
+    assert (own / "grpo_kl" / "summary.json").exists()
+    assert not (own / "q1_old.svg").exists()
+    assert not (own / "old.parquet").exists()
+
+
 def test_a_question_that_a_study_does_not_ask_is_said_to_be_none(tmp_path):
     cfg = StudyConfig(title="x", tasks={"sums": []}, weighting=["dapo"])
     text = sections(write_page(Study(cfg, tmp_path), Records(tmp_path / "pieces")))
