@@ -32,11 +32,18 @@ def has_experts(config: PretrainedConfig) -> bool:
     return any((getattr(text, name, None) or 0) > 1 for name in EXPERTS)
 
 
+def loses_gradients(cfg: Config) -> bool:
+    """Whether tiles would lose gradients of the first layer's adapters.
+
+    DeepSpeed reduces a module that is gathered whole before its backward where its input needs no gradient.
+    """
+    return cfg.model.lora.rank > 0 and cfg.learner.zero_stage == 3 and not cfg.model.gradient_checkpointing
+
+
 def tiling_problems(key: str, config: PretrainedConfig, cfg: Config) -> list[str]:
     """Why the feed-forward layers of a model cannot be tiled; `key` is the setting that named it."""
-    tile, lora = cfg.learner.mlp_tile_tokens, cfg.model.lora.rank > 0
-    if tile and lora and cfg.learner.zero_stage == 3 and not cfg.model.gradient_checkpointing:
-        # DeepSpeed reduces a module that is gathered whole before its backward where its input needs no gradient.
+    tile = cfg.learner.mlp_tile_tokens
+    if tile and loses_gradients(cfg):
         return [
             f"learner.mlp_tile_tokens={tile} with model.lora.rank={cfg.model.lora.rank} and learner.zero_stage=3: "
             "gradients of the first layer's adapters would be lost; set model.gradient_checkpointing=true"

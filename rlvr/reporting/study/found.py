@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlvr.analysis.loaded import LoadedAnalysis
@@ -21,6 +21,8 @@ class Found:
     study: Study
     pieces: tuple[Piece, ...]
     finished: frozenset[str]  # names
+    # By task: reading one reads every sample of its last evaluations.
+    _sweeps: dict[str, SweepFolder] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def missing(self, question: int) -> list[str]:
         """The names of the pieces that a question still waits for."""
@@ -67,22 +69,24 @@ class Found:
     def _sweep(self, task: str) -> SweepFolder | None:
         if not self._names(task, finished=True):
             return None
-        return read_sweep(self.study.output / task, Planned(self._names(task)))
+        if task not in self._sweeps:
+            self._sweeps[task] = read_sweep(self.study.output / task, Planned(self._names(task)))
+        return self._sweeps[task]
 
     def weighting(self) -> SweepResult | None:
         """The weightings over seeds, against the first recipe; None before there is a run of it and of another one."""
-        cfg = self.study.cfg
+        cfg, sweep = self.study.cfg, self._sweep(self.study.task)
         names = [run_name(recipe, seed) for seed in cfg.seeds for recipe in cfg.weighting]
-        runs = {run.name: run for run in self.runs(self.study.task) if run.name in names}
+        runs = () if sweep is None else tuple(run for run in sweep.runs if run.name in names)
         baseline = f"recipe-{cfg.weighting[0]}"
-        conditions = {run.condition for run in runs.values()}
-        if len(conditions) < 2 or baseline not in conditions:
+        conditions = {run.condition for run in runs}
+        if sweep is None or len(conditions) < 2 or baseline not in conditions:
             return None
-        sweep = read_sweep(self.study.output / self.study.task, Planned(tuple(names)))
         own = replace(
             sweep,
-            runs=tuple(runs.values()),
+            runs=runs,
             unfinished=tuple(name for name in sweep.unfinished if name in names),
+            not_started=tuple(name for name in sweep.not_started if name in names),
         )
         check_comparable(own.runs)
         return sweep_result(own, choose_baseline(own.conditions, baseline))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rlvr.config import Config
 from rlvr.errors import RlvrError
+from rlvr.learner.tiling import loses_gradients
 from rlvr.learner.ulysses import heads_divide
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.ledger import ledgers, on_gpus
@@ -72,7 +73,7 @@ def advice(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: boo
     found = []
     for change in changes(cfg):
         tried = changed(cfg, change)
-        if tried is None or not _possible(tried, shape):
+        if tried is None or not possible(tried, shape):
             continue
         after = standing(tried, shape, card, base=base, timed=timed)
         if _helps(before, after):
@@ -80,10 +81,10 @@ def advice(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: boo
     return sorted(found, key=lambda one: one.after)[:SHOWN]
 
 
-def _possible(cfg: Config, shape: ModelShape) -> bool:
+def possible(cfg: Config, shape: ModelShape) -> bool:
     """Whether the model lets its sequences be shared and its feed-forward layers be tiled so."""
-    tiled = cfg.learner.mlp_tile_tokens and shape.experts
-    return not tiled and heads_divide(*shape.heads, cfg.learner.sequence_parallel)
+    refused = cfg.learner.mlp_tile_tokens > 0 and (shape.experts or loses_gradients(cfg))
+    return not refused and heads_divide(*shape.heads, cfg.learner.sequence_parallel)
 
 
 def changed(cfg: Config, change: Change) -> Config | None:

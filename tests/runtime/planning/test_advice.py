@@ -12,7 +12,7 @@ import pytest
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.plan import own_options
-from rlvr.runtime.planning.advice import Change, advice, changed, changes, standing
+from rlvr.runtime.planning.advice import Change, advice, changed, changes, possible, standing
 from rlvr.runtime.planning.cards import CARDS, chosen_card
 from rlvr.runtime.planning.fit import misfit, planned
 from rlvr.runtime.planning.ledger import ledgers
@@ -90,6 +90,16 @@ def test_long_sequences_are_tiled_where_that_helps_and_the_model_can():
 
     assert tile in advised(SEVEN)
     assert tile not in advised(replace(SEVEN, experts=True))
+
+
+def test_nothing_is_advised_that_would_lose_gradients_of_adapters():
+    cfg = on_gpus(3, 4)
+    cfg.model.lora.rank, cfg.learner.mlp_tile_tokens, cfg.model.gradient_checkpointing = 8, 64, True
+    assert possible(cfg, SEVEN)
+    cfg.model.gradient_checkpointing = False
+    assert not possible(cfg, SEVEN)
+    cfg.learner.zero_stage = 2
+    assert possible(cfg, SEVEN)
 
 
 def test_nothing_that_the_configuration_forbids_is_advised():
