@@ -6,10 +6,12 @@
     python docs/build_images.py runs/pictures/report
     python -m rlvr.train -m +sweep=staleness
     python docs/build_images.py --staleness runs/staleness
+    make demo-llm && python docs/build_images.py --smollm2 runs/demo-llm/report
 
 docs/images/accuracy.svg is the report's figure of held-out accuracy as it stands. docs/images/tokens.svg is one pair
 of the report's token pages, drawn from the data and the colours inside report.html, since a page is no picture.
-docs/images/staleness.svg is held-out accuracy of that sweep's conditions.
+docs/images/staleness.svg is held-out accuracy of that sweep's conditions. docs/images/smollm2.svg is a pair of the
+token pages of a real model; docs/smollm2.html is that report, whole.
 """
 
 from __future__ import annotations
@@ -207,9 +209,14 @@ def short_name(condition: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Write both pictures from the folder of a report, or the one of the sweep over staleness."""
+    """Write both pictures from the folder of a report, or those of the sweep over staleness or of the real model."""
     if len(arguments) == 2 and arguments[0] == "--staleness":
         print(f"wrote {draw_staleness(Path(arguments[1]))}")
+        return
+    if len(arguments) == 2 and arguments[0] == "--smollm2":
+        report = Path(arguments[1]) / "report.html"
+        (IMAGES / "smollm2.svg").write_text(picture(read_page(report)))
+        print(f"wrote {IMAGES / 'smollm2.svg'} and {shutil.copy(report, IMAGES.parent / 'smollm2.html')}")
         return
     if len(arguments) != 1:
         sys.exit("give the folder of a report, such as runs/latest/report")

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from rlvr.divergence.checks import check_finite_rows
 from rlvr.divergence.record import MAX_JS, PAIR_WANTS, TOP_P_WANTS, DistStats, Request, Rows
-from rlvr.divergence.top_p import truncate
+from rlvr.divergence.top_p import nuclei
 
 CHUNK_ELEMENTS = 1 << 16  # of one scratch buffer, for each thread: the handful in use stays in the cache
 GPU_CHUNK_ELEMENTS = 1 << 24  # 64 MB a buffer
+TOP_P_ELEMENTS = 1 << 20  # of one side whose nuclei are looked for at a time
 FINITE_FLOOR = -1e30  # stands in for -inf: exp gives 0, differences stay finite
 
 # psi(d) / z as a polynomial in z = d^2 / 4, fitted on d <= 0.5 (relative error 7e-7); above psi beyond that.
@@ -76,6 +77,8 @@ def reference_stats(rows: Rows, request: Request, out: DistStats) -> None:
     for start in range(0, n_tokens, step):
         part = slice(start, min(start + step, n_tokens))
         _chunk_stats(rows[part], request, out.rows(part), scratch)
+    if request.top_p is not None and request.has(*TOP_P_WANTS):
+        _truncated(rows, request, request.top_p, out)
 
 
 def _chunk_stats(rows: Rows, request: Request, out: DistStats, scratch: Scratch) -> None:
@@ -92,13 +95,24 @@ def _chunk_stats(rows: Rows, request: Request, out: DistStats, scratch: Scratch)
             out.put(name, (other > bar).sum(-1).add_(1))
     if request.has(*PAIR_WANTS):
         _pair(p, q, rows.x if rows.x_is_delta else None, request, out, scratch)
-    if request.top_p is not None and request.has(*TOP_P_WANTS):
-        names = [name for name in PAIR_WANTS if request.has(name + "_top_p")]
-        kept = [truncate(logits, request.top_p, request.temperature) for logits in (x, y)]
-        part = DistStats(**{name: getattr(out, name + "_top_p") for name in names})
-        reference_stats(
-            Rows(kept[0], kept[1], first=rows.first), Request(frozenset(names), request.temperature), part
-        )
+
+
+def _truncated(rows: Rows, request: Request, top_p: float, out: DistStats) -> None:
+    """Writes the statistics of the nuclei: in reaches of rows long enough that one sort is worth dividing."""
+    assert rows.y is not None  # the request has been checked
+    names = [name for name in PAIR_WANTS if request.has(name + "_top_p")]
+    inner = Request(frozenset(names), request.temperature)
+    n_tokens, vocab = rows.x.shape
+    step = max(1, TOP_P_ELEMENTS // vocab)
+    for start in range(0, n_tokens, step):
+        x, y = rows.x[start : start + step], rows.y[start : start + step]
+        if rows.x_is_delta:
+            x = x + y
+        for positions, kept_x, kept_y in nuclei(x, y, top_p, request.temperature):
+            found = DistStats.empty(names, len(positions), x.device)
+            reference_stats(Rows(kept_x, kept_y, first=rows.first + start), inner, found)
+            for name, values in found.items():
+                getattr(out, name + "_top_p")[start + positions] = values
 
 
 def _side(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
+from rlvr.analysis.cross.prefills import Prefills
 from rlvr.analysis.cross.rules import RULES, Positions
 from rlvr.analysis.cross.slots import SlotModel
+from rlvr.analysis.side_by_side import side_by_side
 from rlvr.rollout.stop import Ends
 
 REFILL_SHARE = (
@@ -73,8 +76,11 @@ class MixedDecoder:
         sampling: MixedSampling,
         batch: int,
         stops: Callable[[Sequence[int]], bool] | None = None,  # has a response just come to a stop text?
+        prefills: Sequence[Prefills] = (),  # of the two models, kept between decoders
     ) -> None:
-        self._models = [SlotModel(model, batch) for model in (primary, intervening) if model is not None]
+        models = [model for model in (primary, intervening) if model is not None]
+        kept = [*prefills, None, None]  # of those without, nothing is kept
+        self._models = [SlotModel(model, batch, of) for model, of in zip(models, kept, strict=False)]
         self._sampling = sampling
         self._batch = batch
         self._stop = np.asarray(sampling.stop_ids, dtype=np.int64)
@@ -89,8 +95,9 @@ class MixedDecoder:
             free = self._batch - rows.n
             if waiting < len(jobs) and (rows.n == 0 or free >= self._batch * REFILL_SHARE):
                 arriving = jobs[waiting : waiting + free]
-                for model in self._models:
-                    model.admit([job.prompt_ids for job in arriving], rows.n)
+                prompts = [job.prompt_ids for job in arriving]
+                admissions = [partial(model.admit, prompts, rows.n) for model in self._models]
+                side_by_side(admissions, self._models[0].device)
                 rows.admit(arriving, waiting, self._sampling.seed)
                 waiting += len(arriving)
             self._step(rows, rule)
@@ -107,7 +114,8 @@ class MixedDecoder:
         """Append one token to every row."""
         n, how = rows.n, self._sampling
         tokens, positions = torch.from_numpy(rows.last[:n]), torch.from_numpy(rows.position[:n])
-        primary, *others = (model.step(tokens, positions) for model in self._models)
+        steps = [partial(model.step, tokens, positions) for model in self._models]
+        primary, *others = side_by_side(steps, self._models[0].device)
         intervening = others[0].to(primary.device) if others else primary
         keys, index = rows.key[:n], rows.count[:n]
         uniform = torch.from_numpy(uniforms(keys, index, Stream.TOKEN)).to(primary.device)

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from rlvr.analysis.cross.prefills import Prefills
 
 COLUMNS = 64  # the cache grows by at least so many columns
 
@@ -66,12 +68,12 @@ class SlotLayer(CacheLayerMixin):
         n = len(at.rows)
         return self.keys[:n, :, : at.length], self.values[:n, :, : at.length]
 
-    def admit(self, key_states: Tensor, value_states: Tensor, source: Tensor, first: int) -> None:
-        """Copy rows `source` of a prefill, [*, h, P, d], into the slots from `first` on."""
-        width = key_states.shape[2]
-        self.reserve(key_states, value_states, width)
-        self.keys[first : first + len(source), :, :width] = key_states[source]
-        self.values[first : first + len(source), :, :width] = value_states[source]
+    def admit(self, key_states: Tensor, value_states: Tensor, slots: Tensor) -> None:
+        """Copy the prefix of a prompt, [h, P, d], into each of the slots."""
+        width = key_states.shape[1]
+        self.reserve(key_states[None], value_states[None], width)
+        self.keys[slots, :, :width] = key_states
+        self.values[slots, :, :width] = value_states
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
         """Copy slots `source` to slots `target`."""
@@ -94,9 +96,10 @@ class SlotLayer(CacheLayerMixin):
 class SlotModel:
     """A causal LM that decodes one token at a time for up to `slots` responses of different lengths."""
 
-    def __init__(self, model: Any, slots: int) -> None:
+    def __init__(self, model: Any, slots: int, prefills: Prefills | None = None) -> None:
         self.model = model
         self.device = next(model.parameters()).device
+        self._prefills = prefills if prefills is not None else Prefills(kept_bytes=0)
         self._columns = _Columns()
         depth = model.config.get_text_config(decoder=True).num_hidden_layers
         self._layers = [SlotLayer(slots, self._columns) for _ in range(depth)]
@@ -104,20 +107,17 @@ class SlotModel:
 
     @torch.inference_mode()
     def admit(self, prompts: Sequence[tuple[int, ...]], first: int) -> None:
-        """Fill the slots from `first` on with all but the last token of each prompt; equal prompts run once."""
-        unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
-        width = max(len(prompt) for prompt in unique) - 1
-        if width == 0:
-            return
-        # Padding on the right under causal attention needs no mask: no token looks to its right, and the
-        # columns behind a prompt are masked until the response overwrites them.
-        ids = torch.tensor([(*prompt[:-1], *[0] * (width + 1 - len(prompt))) for prompt in unique])
-        prefill = DynamicCache()
-        self.model.base_model(input_ids=ids.to(self.device), past_key_values=prefill, use_cache=True)
-        source = torch.tensor([unique[prompt] for prompt in prompts], device=self.device)
-        filled: Any  # full-attention layers, which all have keys and values
-        for layer, filled in zip(self._layers, prefill.layers, strict=True):
-            layer.admit(filled.keys, filled.values, source, first)
+        """Fill the slots from `first` on with all but the last token of each prompt; equal prompts run once.
+
+        The columns behind a prompt are masked until the response overwrites them.
+        """
+        slots: dict[tuple[int, ...], list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            slots.setdefault(prompt, []).append(first + place)
+        for prompt, prefix in self._prefills.of(self.model, prompts):
+            places = torch.tensor(slots[prompt], device=self.device)
+            for layer, (keys, values) in zip(self._layers, prefix, strict=True):
+                layer.admit(keys, values, places)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from rlvr import cluster
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
+from rlvr.analysis.cross.prefills import Prefills
 from rlvr.config import ClusterConfig
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
@@ -40,8 +41,8 @@ class DecodeWorker:
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
         how = spec.dtype, spec.trust_remote_code, spec.device
-        self._base = load_decoder("base", spec.base, *how)
-        self._policy = load_decoder("policy", spec.policy, *how)
+        self._models = load_decoder("base", spec.base, *how), load_decoder("policy", spec.policy, *how)
+        self._prefills = Prefills(), Prefills()  # the prompts are those of every rule
         self._stops = stop_check(spec.sampling.ends, load_tokenizer(spec.policy, spec.trust_remote_code))
 
     def ready(self) -> dict[str, str]:
@@ -52,8 +53,11 @@ class DecodeWorker:
 
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
-        pair = (self._base, self._policy) if direction == "forward" else (self._policy, self._base)
-        return MixedDecoder(*pair, self._spec.sampling, self._spec.batch, self._stops).run(jobs, rule)
+        order = 1 if direction == "forward" else -1
+        models, prefills = self._models[::order], self._prefills[::order]
+        return MixedDecoder(*models, self._spec.sampling, self._spec.batch, self._stops, prefills).run(
+            jobs, rule
+        )
 
 
 def load_decoder(key: str, folder: str, dtype: str, trust_remote_code: bool, device: str) -> Any:

@@ -7,6 +7,7 @@ Q the base. Full-vocabulary tensors exist for a chunk of tokens at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from rlvr.analysis.config import ScoreConfig
 from rlvr.analysis.models import CausalLm
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS
 from rlvr.analysis.shift.responses import Response
+from rlvr.analysis.side_by_side import at_once, side_by_side
 from rlvr.divergence import dist_stats
 from rlvr.learner.packing import budget_split
 
@@ -72,14 +74,25 @@ def _score_batch(
     row = torch.tensor([i for i, r in enumerate(responses) for _ in r.response_ids])
     column = torch.tensor([len(r.prompt_ids) + k for r in responses for k in range(len(r.response_ids))])
     ids, row, column = (x.to(policy.device) for x in (ids, row, column))
-    hidden_p, hidden_q = (model.hidden(ids)[row, column - 1] for model in (policy, base))
+    whole = side_by_side([partial(model.hidden, ids) for model in (policy, base)], policy.device)
+    hidden_p, hidden_q = (hidden[row, column - 1] for hidden in whole)
     target = ids[row, column]
     step = max(1, int(cfg.workspace_mb * 1e6) // (4 * ROW_BUFFERS * policy.vocabulary))
-    parts = [
-        _score_tokens(policy, base, hidden_p[k : k + step], hidden_q[k : k + step], target[k : k + step], cfg)
-        for k in range(0, len(target), step)
-    ]
+    shares = _shares(len(target), step, at_once(2, policy.device))
+
+    def score(parts: Sequence[slice]) -> list[ScoredColumns]:
+        return [_score_tokens(policy, base, hidden_p[k], hidden_q[k], target[k], cfg) for k in parts]
+
+    scored = side_by_side([partial(score, share) for share in shares], policy.device)
+    parts = [part for share in scored for part in share]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shares(count: int, most: int, lanes: int) -> list[list[slice]]:
+    """The places 0 to `count`, shared out among so many lanes, in parts of at most `most` for all lanes together."""
+    share, step = -(-count // lanes), max(1, most // lanes)
+    ends = [(start, min(start + share, count)) for start in range(0, count, share)]
+    return [[slice(k, min(k + step, end)) for k in range(start, end, step)] for start, end in ends]
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from rlvr.learner.model import WORKSPACE_MB
 from rlvr.learner.optimizers import EIGHT_BIT, MUON
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, matrix_parameters, trained_parameters
+from rlvr.runtime.planning.sharing import computed_tokens
 from rlvr.sync.adapter import room_for, sends_adapter
 from rlvr.sync.sender import sends_changes
 from rlvr.validate.batch import batch_plan
@@ -114,13 +115,21 @@ def _ranks_from(cfg: Config, stage: int) -> int:
     return cfg.learner.workers if cfg.learner.zero_stage >= stage else 1
 
 
-def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, float]]:
-    """What a pass over a micro-batch of so many tokens takes of a rank, on top of the states."""
+def fullest(cfg: Config, shape: ModelShape) -> list[tuple[str, float]]:
+    """`passing` of the largest micro-batch."""
+    tokens = micro_batch_tokens(cfg)
+    return passing(cfg, shape, tokens, samples=tokens // longest_sequence(cfg))
+
+
+def passing(cfg: Config, shape: ModelShape, tokens: int, *, samples: int = 1) -> list[tuple[str, float]]:
+    """What a pass over a micro-batch of so many tokens in all takes of a rank, on top of the states."""
     size, tokens = BYTES[cfg.model.dtype], -(-tokens // cfg.learner.sequence_parallel)
     answers = tokens * cfg.rollout.max_response_tokens / longest_sequence(cfg)
     logits = min(WORKSPACE_MB * 1e6, 8.0 * answers * shape.vocabulary)
+    computed, shared = computed_tokens(cfg, tokens, samples)
+    held = 2.0 * shape.cache_per_token * shared  # by sample, and joined with those of the response
     return [
-        ("activations (estimate)", size * activations(cfg, shape, tokens)),
+        ("activations (estimate)", size * (activations(cfg, shape, computed) + held)),
         (
             "logits, gradient of the head",
             logits + (0.0 if cfg.model.lora.rank else 4.0 * shape.vocabulary * shape.hidden),
@@ -128,7 +137,7 @@ def passing(cfg: Config, shape: ModelShape, tokens: int) -> list[tuple[str, floa
     ]
 
 
-def activations(cfg: Config, shape: ModelShape, tokens: int) -> float:
+def activations(cfg: Config, shape: ModelShape, tokens: float) -> float:
     """Numbers that a rank keeps of so many tokens for backward, and holds of the layer under way: an estimate."""
     tile = cfg.learner.mlp_tile_tokens or tokens
     layer, mlp = shape.saved_per_token * tokens, shape.mlp_per_token * tokens
@@ -160,7 +169,7 @@ def learner_ledger(cfg: Config, shape: ModelShape, *, base: bool) -> Ledger:
         ("gradients", held.in_passing if away else held.gradients),
         ("optimiser", 0.0 if away else held.optimiser),
         ("base", held.base),
-        *passing(cfg, shape, micro_batch_tokens(cfg)),
+        *fullest(cfg, shape),
         ("libraries (estimate)", LIBRARIES) if on_gpus(cfg) else ("process", LEARNER_PROCESS),
     ]
     if not on_gpus(cfg) and sends_changes(cfg, "cpu"):  # rank 0 alone
@@ -271,7 +280,7 @@ def copies(cfg: Config, policy: float) -> float:
 def largest_sequence(cfg: Config, shape: ModelShape, card: Card, *, base: bool) -> int:
     """Tokens of the longest sequence that a learner rank could train on alone in a micro-batch; 0: none fits."""
     rest = sum(size for name, size in learner_ledger(cfg, shape, base=base).parts) - sum(
-        size for _, size in passing(cfg, shape, micro_batch_tokens(cfg))
+        size for _, size in fullest(cfg, shape)
     )
     room, low, high = card.memory - rest, 0, 1 << 22
     while low < high:

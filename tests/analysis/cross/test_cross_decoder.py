@@ -11,6 +11,7 @@ import torch
 
 from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, MixedDecoder, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, uniforms
+from rlvr.analysis.cross.prefills import Prefills
 from rlvr.analysis.cross.slots import SlotModel
 from rlvr.rollout.stop import Ends, stop_check
 from tests.helpers.cross_cases import SAMPLING, TOKENIZER, base_model, jobs, policy_model, tiny
@@ -199,6 +200,35 @@ def test_cached_logits_equal_uncached_ones(kind):
         for tokens, seen in done:
             plain = model(torch.tensor([tokens])).logits[0]
             torch.testing.assert_close(torch.stack(list(seen.values())), plain[list(seen)], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kept_bytes", [1 << 20, 60_000, 0])
+def test_prompts_read_before_are_not_read_again(kept_bytes):
+    """What decoders share changes no response; what does not fit is read again."""
+    todo, prefills, reads = jobs(12, 2, THRESHOLDS["js"]), (Prefills(kept_bytes), Prefills(kept_bytes)), []
+    pair = base_model(), policy_model()
+    hooks = [
+        model.base_model.register_forward_pre_hook(
+            lambda _, __, given: reads.append(
+                given["input_ids"].numel() if given["input_ids"].shape[1] > 1 else 0
+            ),
+            with_kwargs=True,
+        )
+        for model in pair
+    ]
+    try:
+        first, second = (
+            MixedDecoder(*pair, SAMPLING, 64, prefills=prefills).run(todo, rule) for rule in ("js", "js")
+        )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    alone = decode(todo)
+    for again, shared, plain in zip(first, second, alone, strict=True):
+        assert again.token_ids.tolist() == shared.token_ids.tolist() == plain.token_ids.tolist()
+    reads = [tokens for tokens in reads if tokens]
+    assert len(reads) == {1 << 20: 2, 60_000: 4, 0: 4}[kept_bytes]
+    assert sum(reads[2:]) < sum(reads[:2]) or kept_bytes == 0
 
 
 def test_padding_on_the_left_gives_the_same_logits():
