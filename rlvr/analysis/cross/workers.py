@@ -53,11 +53,16 @@ class DecodeWorker:
 
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
-        order = 1 if direction == "forward" else -1
-        models, prefills = self._models[::order], self._prefills[::order]
-        return MixedDecoder(*models, self._spec.sampling, self._spec.batch, self._stops, prefills).run(
-            jobs, rule
+        primary, intervening = (0, 1) if direction == "forward" else (1, 0)
+        decoder = MixedDecoder(
+            self._models[primary],
+            self._models[intervening],
+            self._spec.sampling,
+            self._spec.batch,
+            self._stops,
+            (self._prefills[primary], self._prefills[intervening]),
         )
+        return decoder.run(jobs, rule)
 
 
 def load_decoder(key: str, folder: str, dtype: str, trust_remote_code: bool, device: str) -> Any:
