@@ -11,7 +11,8 @@
 docs/images/accuracy.svg is the report's figure of held-out accuracy as it stands. docs/images/tokens.svg is one pair
 of the report's token pages, drawn from the data and the colours inside report.html, since a page is no picture.
 docs/images/staleness.svg is held-out accuracy of that sweep's conditions. docs/images/smollm2.svg is a pair of the
-token pages of a real model; docs/smollm2.html is that report, whole.
+token pages of a real model; docs/runs/smollm2.html is that report, whole, with
+paths from the checkout on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 IMAGES = Path(__file__).resolve().parent / "images"
+RUNS = IMAGES.parent / "runs"
 CURVE = "eval_arithmetic_heldout.svg"
 WIDTH, MARGIN, LINE, CHARACTER = 820, 20, 30, 9.0  # pixels
 MOST_TOKENS = 32  # of a response that fits on the picture
@@ -216,7 +218,9 @@ def main(arguments: list[str]) -> None:
     if len(arguments) == 2 and arguments[0] == "--smollm2":
         report = Path(arguments[1]) / "report.html"
         (IMAGES / "smollm2.svg").write_text(picture(read_page(report)))
-        print(f"wrote {IMAGES / 'smollm2.svg'} and {shutil.copy(report, IMAGES.parent / 'smollm2.html')}")
+        RUNS.mkdir(exist_ok=True)
+        (RUNS / "smollm2.html").write_text(report.read_text().replace(f"{Path.cwd()}/", ""))
+        print(f"wrote {IMAGES / 'smollm2.svg'} and {RUNS / 'smollm2.html'}")
         return
     if len(arguments) != 1:
         sys.exit("give the folder of a report, such as runs/latest/report")
