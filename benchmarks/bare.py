@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from benchmarks.prompts import open_stream
 from rlvr.config import Config
-from rlvr.data.stream import PromptStream, build_training_stream
 from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.learner.model import PolicyModel
 from rlvr.learner.packing import MicroBatch
@@ -54,8 +54,7 @@ class BareLoop:
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
         self.tokenizer = load_tokenizer(cfg.model.path)
-        room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
-        self.stream: PromptStream = build_training_stream(cfg.data, self.tokenizer, seed=cfg.seed, **room)
+        self.stream = open_stream(cfg, self.tokenizer)
         self.engine = bare_engine(cfg)
         self.policy, self.base = (self._model() for _ in range(2))
         betas = (cfg.learner.betas[0], cfg.learner.betas[1])

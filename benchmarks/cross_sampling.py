@@ -115,10 +115,7 @@ def against_plain_decoders(arguments: argparse.Namespace) -> None:
     """Seconds of each rule over the seconds of two plain decoders, all with the same number of tokens."""
     tokenizer = load_tokenizer(arguments.model)
     base = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval()
-    policy = copy.deepcopy(base)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in policy.parameters():
-        parameter += 0.02 * parameter.std() * torch.randn(parameter.shape, generator=generator)
+    policy = disturbed(base)
     sampling = MixedSampling(1.0, 1.0, None, arguments.tokens, (), seed=1)  # nothing ends a response early
     jobs = [
         ResponseJob(problem.id, k, tuple(tokenizer(f"What is {problem.question}").input_ids), 0.1)
@@ -148,6 +145,15 @@ def against_plain_decoders(arguments: argparse.Namespace) -> None:
     tokens = len(jobs) * arguments.tokens
     rates = {name: tokens / statistics.median(values) for name, values in seconds.items()}
     print(json.dumps({"seconds_over_two_plain": ratios, "tokens_per_second": rates, **vars(arguments)}))
+
+
+@torch.no_grad()
+def disturbed(model):
+    """A copy whose every weight has moved by 2 % of its tensor's spread."""
+    moved, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    for parameter in moved.parameters():
+        parameter += 0.02 * parameter.std() * torch.randn(parameter.shape, generator=generator)
+    return moved
 
 
 def plain_decoder(model, jobs: list[ResponseJob], tokens: int, batch: int) -> None:

@@ -8,7 +8,6 @@ forward passes take (hidden states and logits). Prints the table and writes load
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import random
@@ -19,10 +18,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.about import about, load_average, write_result
 
@@ -47,37 +45,18 @@ def neighbours(count: int) -> Iterator[None]:
 
 def training(model: str, steps: int) -> dict[str, float]:
     """Median seconds of a step and of its phases, 8 prompts x 4 samples, with the base and JS."""
+    from benchmarks.step import Workload, median, training_steps
+
+    work = Workload(model, steps, WARM_UP, len(os.sched_getaffinity(0)), prompts=8)
     with tempfile.TemporaryDirectory() as root:
-        command = [
-            *(sys.executable, "-m", "rlvr.train", "recipe=dapo_divweight", f"steps={steps + WARM_UP}"),
-            *(
-                "model=smollm2_135m",
-                f"model.path={model}",
-                "data=sums",
-                "data.eval=[{name:sums_heldout,limit:8}]",
-            ),
-            *("data.prompts_per_step=8", "rollout.samples_per_prompt=4", "learner.lr=0"),
-            *(
-                "rollout.dynamic_sampling=false",
-                "eval.every=0",
-                "eval.samples_per_prompt=1",
-                "run.save_every=0",
-            ),
-            *("run.export=false", "tracking.wandb=off", "tracking.console=plain"),
-            *(f"run.root={root}", "run.name=loaded"),
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        lines = (Path(root) / "loaded" / "metrics.jsonl").read_text().splitlines()
-    rows = [row for row in map(json.loads, lines) if row["kind"] == "train"][WARM_UP:]
-    phases = ("step", "generate", "score", "update", "push")
-    return {
-        ("seconds" if phase == "step" else phase): statistics.median(row[f"seconds/{phase}"] for row in rows)
-        for phase in phases
-    }
+        rows = training_steps(work, "dapo_divweight", Path(root))
+    phases = ("generate", "score", "update", "push")
+    return {"seconds": median(rows, "seconds/step")} | {p: median(rows, f"seconds/{p}") for p in phases}
 
 
 def analysis(model: str, responses: int) -> dict[str, float]:
     """Seconds to score responses with a model and a copy of it with disturbed weights, and the forwards' share."""
+    from benchmarks.cross_sampling import disturbed
     from rlvr.analysis.config import ScoreConfig
     from rlvr.analysis.models import CausalLm, Head, load_causal_lm
     from rlvr.analysis.shift.responses import Response
@@ -91,6 +70,11 @@ def analysis(model: str, responses: int) -> dict[str, float]:
         for k, (prompt, answer) in enumerate(worked_sums(model, responses))
     ]
     score_part(base, base, rows[:8], ScoreConfig())
+    # Of the copied model, so that its head stays tied.
+    policy = replace(base, lm=disturbed(base.lm))
+    policy = replace(
+        policy, head=replace(base.head, weight=policy.lm.get_output_embeddings().weight.detach())
+    )
     spent: list[float] = []
 
     def timed(function: Any) -> Any:
@@ -106,44 +90,35 @@ def analysis(model: str, responses: int) -> dict[str, float]:
     CausalLm.hidden = timed(CausalLm.hidden)  # type: ignore[method-assign]
     Head.logits = timed(Head.logits)  # type: ignore[method-assign]
     begun = time.perf_counter()
-    score_part(disturbed(base), base, rows, ScoreConfig())
+    score_part(policy, base, rows, ScoreConfig())
     seconds = time.perf_counter() - begun
     return {"seconds": seconds, "forward passes": sum(spent) / seconds / at_once(2, base.device)}
 
 
 def worked_sums(model: str, count: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Prompts in the model's chat template, and right answers."""
-    from rlvr.data.sums import SUMS, sums, worked_sum
+    """Prompts as training has them, and right answers, in tokens."""
+    from benchmarks.prompts import open_stream
+    from benchmarks.step import SMOLLM2
+    from rlvr.cli.compose import load
+    from rlvr.data.sums import worked_sum
     from rlvr.data.tokenizer import load_tokenizer
 
-    tokenizer, rng = load_tokenizer(model), random.Random(0)
-
-    def ids(problem: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        said = [{"role": "user", "content": problem.question}]
-        prompt = tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
-        return tuple(tokenizer(prompt).input_ids), tuple(tokenizer(worked_sum(problem, rng)).input_ids)
-
-    return [ids(problem) for problem in sums(SUMS)[:count]]
-
-
-def disturbed(model: Any) -> Any:
-    """A copy whose every weight has moved by 2 % of its tensor's spread."""
-    moved = copy.deepcopy(model)
-    lm = getattr(moved, "lm", moved)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in lm.parameters():
-            parameter += 0.02 * parameter.std() * torch.randn(parameter.shape, generator=generator)
-    return moved
+    cfg, rng = load(["recipe=dapo", *SMOLLM2, f"model.path={model}"]), random.Random(0)
+    tokenizer = load_tokenizer(model)
+    return [
+        (prompt.token_ids, tuple(tokenizer(worked_sum(prompt.problem, rng)).input_ids))
+        for prompt in open_stream(cfg, tokenizer).take(0, count)
+    ]
 
 
 def cross_sampling(model: str, responses: int) -> dict[str, float]:
     """Seconds to write responses of 30 tokens by the JS rule."""
     from transformers import AutoModelForCausalLM
 
+    from benchmarks.cross_sampling import disturbed
     from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
 
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    base = AutoModelForCausalLM.from_pretrained(model, dtype="float32").eval()
     jobs = [
         ResponseJob(str(k), 0, prompt, 0.1) for k, (prompt, _) in enumerate(worked_sums(model, responses))
     ]

@@ -102,16 +102,15 @@ def in_own_process(work: Workload) -> dict[str, Any]:
 
 def trl_seconds(work: Workload, python: Path) -> dict[str, Any]:
     """Seconds a step of TRL's GRPOTrainer on as many samples of the same prompts, in an environment of its own."""
+    from benchmarks.prompts import open_stream
     from rlvr.cli.compose import load
-    from rlvr.data.stream import build_training_stream
     from rlvr.data.tokenizer import load_tokenizer
 
     cfg = load(["recipe=grpo_kl", *work.overrides])
     tokenizer = load_tokenizer(cfg.model.path)
-    room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
-    stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, **room)
     steps = work.steps + work.warm_up
-    prompts = [tokenizer.decode(p.token_ids) for p in stream.take(0, work.prompts * steps)]
+    taken = open_stream(cfg, tokenizer).take(0, work.prompts * steps)
+    prompts = [tokenizer.decode(p.token_ids) for p in taken]
     task = {
         "model": work.folder,
         "prompts": prompts,

@@ -10,9 +10,8 @@
 
 docs/images/accuracy.svg is the report's figure of held-out accuracy as it stands. docs/images/tokens.svg is one pair
 of the report's token pages, drawn from the data and the colours inside report.html, since a page is no picture.
-docs/images/staleness.svg is held-out accuracy of that sweep's conditions. docs/images/smollm2.svg is a pair of the
-token pages of a real model; docs/runs/smollm2.html is that report, whole, with
-paths from the checkout on.
+docs/images/staleness.svg is held-out accuracy of that sweep's conditions. docs/images/smollm.svg is a pair of the
+token pages of a real model; docs/runs/smollm2.html is that report, whole, with paths from the checkout on.
 """
 
 from __future__ import annotations
@@ -217,10 +216,10 @@ def main(arguments: list[str]) -> None:
         return
     if len(arguments) == 2 and arguments[0] == "--smollm2":
         report = Path(arguments[1]) / "report.html"
-        (IMAGES / "smollm2.svg").write_text(picture(read_page(report)))
+        (IMAGES / "smollm.svg").write_text(picture(read_page(report)))
         RUNS.mkdir(exist_ok=True)
         (RUNS / "smollm2.html").write_text(report.read_text().replace(f"{Path.cwd()}/", ""))
-        print(f"wrote {IMAGES / 'smollm2.svg'} and {RUNS / 'smollm2.html'}")
+        print(f"wrote {IMAGES / 'smollm.svg'} and {RUNS / 'smollm2.html'}")
         return
     if len(arguments) != 1:
         sys.exit("give the folder of a report, such as runs/latest/report")

@@ -70,15 +70,19 @@ def reference_stats(rows: Rows, request: Request, out: DistStats) -> None:
     Raises ValueError for NaN or +inf logits.
     """
     n_tokens, vocab = rows.x.shape
-    n_threads = torch.get_num_threads()
-    elements = CHUNK_ELEMENTS * n_threads if rows.x.device.type == "cpu" else GPU_CHUNK_ELEMENTS
-    step = min(max(n_threads, elements // vocab), n_tokens)
+    step = min(_chunk_rows(vocab, rows.x.device), n_tokens)
     scratch = Scratch(step, vocab, rows.x.device)
     for start in range(0, n_tokens, step):
         part = slice(start, min(start + step, n_tokens))
         _chunk_stats(rows[part], request, out.rows(part), scratch)
     if request.top_p is not None and request.has(*TOP_P_WANTS):
         _truncated(rows, request, request.top_p, out)
+
+
+def _chunk_rows(vocab: int, device: torch.device) -> int:
+    n_threads = torch.get_num_threads()
+    elements = CHUNK_ELEMENTS * n_threads if device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    return max(n_threads, elements // vocab)
 
 
 def _chunk_stats(rows: Rows, request: Request, out: DistStats, scratch: Scratch) -> None:
@@ -103,12 +107,12 @@ def _truncated(rows: Rows, request: Request, top_p: float, out: DistStats) -> No
     names = [name for name in PAIR_WANTS if request.has(name + "_top_p")]
     inner = Request(frozenset(names), request.temperature)
     n_tokens, vocab = rows.x.shape
-    step = max(1, TOP_P_ELEMENTS // vocab)
+    step, long_rows = max(1, TOP_P_ELEMENTS // vocab), _chunk_rows(vocab, rows.x.device)
     for start in range(0, n_tokens, step):
         x, y = rows.x[start : start + step], rows.y[start : start + step]
         if rows.x_is_delta:
             x = x + y
-        for positions, kept_x, kept_y in nuclei(x, y, top_p, request.temperature):
+        for positions, kept_x, kept_y in nuclei(x, y, top_p, request.temperature, long_rows):
             found = DistStats.empty(names, len(positions), x.device)
             reference_stats(Rows(kept_x, kept_y, first=rows.first + start), inner, found)
             for name, values in found.items():

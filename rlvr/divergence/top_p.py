@@ -42,10 +42,13 @@ def truncate(x: Tensor, top_p: float, temperature: float) -> Tensor:
     return x.masked_fill(x < nucleus_threshold(x, top_p, temperature)[:, None], -math.inf)
 
 
-def nuclei(x: Tensor, y: Tensor, top_p: float, temperature: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def nuclei(
+    x: Tensor, y: Tensor, top_p: float, temperature: float, long_rows: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields (rows, x, y): logits [r, K] of the tokens in either nucleus of some of the rows, -inf outside the own one.
 
     Columns are tokens in no order, each at most once in a row; K is small for rows whose nuclei are.
+    Those of long nuclei come `long_rows` at a time, since sorting them takes several times their own memory.
     """
     rest = torch.arange(x.shape[0], device=x.device)
     if x.shape[0] and x.shape[1] > 2 * FIRST_LOOK:
@@ -53,8 +56,9 @@ def nuclei(x: Tensor, y: Tensor, top_p: float, temperature: float) -> Iterator[t
         if short.numel():
             yield short, *kept
         rest = torch.ones_like(rest, dtype=torch.bool).index_fill_(0, short, False).nonzero()[:, 0]
-    if rest.numel():
-        yield rest, truncate(x[rest], top_p, temperature), truncate(y[rest], top_p, temperature)
+    for part in rest.split(long_rows):
+        if part.numel():  # splitting nothing gives one empty part
+            yield part, truncate(x[part], top_p, temperature), truncate(y[part], top_p, temperature)
 
 
 def _short_nuclei(

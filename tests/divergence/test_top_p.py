@@ -26,7 +26,7 @@ def test_every_row_once_and_what_truncation_keeps(spread: float, parts: int, tem
     x, y = rows(spread * temperature)
     wanted = [truncate(side, 0.8, temperature) for side in (x, y)]
     seen: list[int] = []
-    found = list(nuclei(x, y, 0.8, temperature))
+    found = list(nuclei(x, y, 0.8, temperature, len(x)))
     for places, kept_x, kept_y in found:
         seen += places.tolist()
         for side, kept in zip(wanted, (kept_x, kept_y), strict=True):

@@ -62,7 +62,7 @@ def report(folder: Path, responses: list[dict[str, Any]]) -> Path:
 
 
 def test_the_committed_pictures_are_small_and_whole() -> None:
-    for name in ("tokens.svg", "accuracy.svg", "smollm2.svg"):
+    for name in ("tokens.svg", "accuracy.svg", "smollm.svg"):
         file = DOCS / "images" / name
         assert file.stat().st_size < 30_000
         assert ElementTree.parse(file).getroot().tag == f"{SVG}svg"

@@ -76,11 +76,13 @@ class MixedDecoder:
         sampling: MixedSampling,
         batch: int,
         stops: Callable[[Sequence[int]], bool] | None = None,  # has a response just come to a stop text?
-        prefills: Sequence[Prefills] = (),  # of the two models, kept between decoders
+        prefills: tuple[Prefills, Prefills] | None = None,  # of the two models, kept between decoders
     ) -> None:
-        models = [model for model in (primary, intervening) if model is not None]
-        kept = [*prefills, None, None]  # of those without, nothing is kept
-        self._models = [SlotModel(model, batch, of) for model, of in zip(models, kept, strict=False)]
+        self._models = [
+            SlotModel(model, batch, kept)
+            for model, kept in zip((primary, intervening), prefills or (None, None), strict=True)
+            if model is not None
+        ]
         self._sampling = sampling
         self._batch = batch
         self._stop = np.asarray(sampling.stop_ids, dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,15 +27,15 @@ class Prefills:
         self._left = kept_bytes
 
     @torch.inference_mode()
-    def of(self, model: Any, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Prefix]]:
+    def of(self, model: Any, prompts: Sequence[Prompt]) -> dict[Prompt, Prefix]:
         """Each different prompt of more than one token, with what the model keeps of it."""
         different = [prompt for prompt in dict.fromkeys(prompts) if len(prompt) > 1]
-        missing = [prompt for prompt in different if prompt not in self._kept]
-        fresh = dict(zip(missing, _read(model, missing), strict=True)) if missing else {}
-        for prompt in different:
-            yield prompt, fresh[prompt] if prompt in fresh else self._kept[prompt]
-        for prompt, prefix in fresh.items():
-            self._keep(prompt, prefix)
+        found = {prompt: self._kept[prompt] for prompt in different if prompt in self._kept}
+        if missing := [prompt for prompt in different if prompt not in found]:
+            for prompt, prefix in zip(missing, _read(model, missing), strict=True):
+                found[prompt] = prefix
+                self._keep(prompt, prefix)
+        return found
 
     def _keep(self, prompt: Prompt, prefix: Prefix) -> None:
         size = sum(part.nbytes for layer in prefix for part in layer)

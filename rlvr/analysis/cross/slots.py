@@ -114,7 +114,7 @@ class SlotModel:
         slots: dict[tuple[int, ...], list[int]] = {}
         for place, prompt in enumerate(prompts):
             slots.setdefault(prompt, []).append(first + place)
-        for prompt, prefix in self._prefills.of(self.model, prompts):
+        for prompt, prefix in self._prefills.of(self.model, prompts).items():
             places = torch.tensor(slots[prompt], device=self.device)
             for layer, (keys, values) in zip(self._layers, prefix, strict=True):
                 layer.admit(keys, values, places)
