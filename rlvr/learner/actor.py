@@ -18,6 +18,7 @@ import torch
 from rlvr.cluster import node_address
 from rlvr.cluster.board import READY, Counter, Doing, report
 from rlvr.cluster.cards import Card, check_wheel
+from rlvr.cluster.imports import uncollected
 from rlvr.cluster.machine import free_port
 from rlvr.learner.adapters import (
     FOLDER,
@@ -81,7 +82,8 @@ class Learner:
     def start(self, master: tuple[str, int]) -> dict[str, str]:
         """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use."""
         report(Doing("imports DeepSpeed"))
-        import deepspeed
+        with uncollected(for_good=True):
+            import deepspeed
 
         if self.spec.device == "cuda":  # the driver has seen the cards of its own node only
             card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability())

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlvr.cluster.board import READY, Doing, report
 from rlvr.cluster.handles import RemoteMethod
+from rlvr.cluster.imports import uncollected
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
 from rlvr.rollout.sampling import Sampling
@@ -154,12 +155,13 @@ class RolloutEngine:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         report(Doing("imports vLLM"))
         keep_files_apart()
-        from vllm import LLM
-        from vllm.config import WeightTransferConfig
-        from vllm.engine.arg_utils import EngineArgs
+        with uncollected(for_good=True):
+            from vllm import LLM
+            from vllm.config import WeightTransferConfig
+            from vllm.engine.arg_utils import EngineArgs
 
-        from rlvr.sync import vllm_gloo
-        from rlvr.sync.vllm_recorder import WORKER_EXTENSION
+            from rlvr.sync import vllm_gloo
+            from rlvr.sync.vllm_recorder import WORKER_EXTENSION
 
         known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
         check_engine_args(spec.engine_args, known)

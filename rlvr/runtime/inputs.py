@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlvr.cluster.imports import uncollected
 from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.curriculum import check_sampler
@@ -62,10 +63,11 @@ def read_inputs(cfg: Config) -> TrainingInputs:
     """
     room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
     try:
-        check_context(cfg.model)
-        base_folder = model_folder(cfg.model.base_path or cfg.model.path)
-        tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code, cfg.data.chat_template)
-        vocabulary = check_models(cfg, tokenizer)
+        with uncollected():  # these import transformers
+            check_context(cfg.model)
+            base_folder = model_folder(cfg.model.base_path or cfg.model.path)
+            tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code, cfg.data.chat_template)
+            vocabulary = check_models(cfg, tokenizer)
         if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
             raise ConfigError("\n".join(problems))
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
