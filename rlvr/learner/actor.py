@@ -1,15 +1,11 @@
-"""One rank of the learner, as it lives inside a Ray actor: DeepSpeed and nothing else knows of it.
+"""One rank of the learner, as it lives inside a Ray actor.
 
-This is the only module that imports deepspeed. Every rank is called with the same arguments and derives its
-own share of the work from its rank.
+Every rank is called with the same arguments and derives its own share of the work from its rank.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator
-from contextlib import nullcontext
-from datetime import timedelta
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +14,13 @@ import torch
 from rlvr.cluster import node_address
 from rlvr.cluster.board import READY, Counter, Doing, report
 from rlvr.cluster.cards import Card, check_wheel
-from rlvr.cluster.imports import uncollected
 from rlvr.cluster.machine import free_port
-from rlvr.learner.adapters import (
-    FOLDER,
-    FrozenBase,
-    adapter_parameters,
-    add_adapters,
-    merged,
-    parts_of,
-    save_adapter,
-)
-from rlvr.learner.causal_lm import in_checkpoint_format
-from rlvr.learner.compiled import build_alone, extensions_folder
+from rlvr.learner import zero
+from rlvr.learner.adapters import FrozenBase, add_adapters
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.entropy import EntropyControl
-from rlvr.learner.files import export_model, load_states, on_host, save_states
+from rlvr.learner.files import load_states, save_states
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.optimizers import OPTIMIZERS, reset
@@ -53,9 +39,8 @@ from rlvr.learner.teacher import advises
 from rlvr.learner.tiling import tiled_modules
 from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
-from rlvr.sync.adapter import sends_adapter
+from rlvr.learner.weights import PolicyWeights
 from rlvr.sync.client import TransferHandle
-from rlvr.sync.gloo import ParamInfo
 from rlvr.sync.sender import Sender
 from rlvr.sync.sent import Sent
 from rlvr.timing import Stopwatch
@@ -81,15 +66,15 @@ class Learner:
 
     def start(self, master: tuple[str, int]) -> dict[str, str]:
         """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use."""
-        report(Doing("imports DeepSpeed"))
-        with uncollected(for_good=True):
-            import deepspeed
-
+        version = zero.load()
         if self.spec.device == "cuda":  # the driver has seen the cards of its own node only
             card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
             check_wheel([card], torch.cuda.get_arch_list(), torch.__version__)
-        report(Doing("joins the other ranks"))
-        self._join_group(*master)
+        learner = self.cfg.learner
+        zero.join(learner, self.spec.device, self.rank, self.world, master)
+        self._shards = join_sequence_shards(
+            self.rank, self.world, learner.sequence_parallel, learner.deadline_seconds
+        )
         torch.manual_seed(self.cfg.seed)
         report(Doing("loads the policy"))
         policy = self._load(self.spec.model_folder, training=True)
@@ -97,17 +82,13 @@ class Learner:
             add_adapters(
                 policy.lm, self.cfg.model.lora, self.cfg.seed, key=f"model.path={self.cfg.model.path}"
             )
-        learner = self.cfg.learner
         optimizer = OPTIMIZERS[learner.optimizer](policy, learner)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
-        self.engine, self.optimizer, _, _ = deepspeed.initialize(
-            model=policy,
-            optimizer=optimizer,
-            config=self._deepspeed_config(training=True),
-            dist_init_required=False,
-        )
+        self.engine = zero.wrap(policy, self._deepspeed_config(training=True), optimizer)
+        self.optimizer = self.engine.optimizer
         self.policy: PolicyModel = self.engine.module
+        self.weights = PolicyWeights(self.cfg, self.policy.lm)
         if accumulates_itself(learner, self.cfg.model.dtype):
             self._fp32_sum = Fp32GradientSum(self.policy.parameters())
         self.device = self.engine.device
@@ -116,39 +97,9 @@ class Learner:
         for model in (self.policy, self.base) if learner.zero_stage == 3 else ():
             if isinstance(model, PolicyModel):
                 # The head is used by the wrapper's forward rather than by its own module.
-                deepspeed.zero.register_external_parameter(model, model.head.weight)
+                zero.use_outside(model, model.head.weight)
         report(READY)
-        return {"deepspeed": deepspeed.__version__, "torch": torch.__version__}
-
-    def _join_group(self, master_address: str, master_port: int) -> None:
-        import deepspeed
-
-        os.environ |= {
-            "MASTER_ADDR": master_address,
-            "MASTER_PORT": str(master_port),
-            "RANK": str(self.rank),
-            "WORLD_SIZE": str(self.world),
-            "LOCAL_RANK": "0",  # Ray shows each actor only its own GPU
-        }
-        backend = self.cfg.learner.backend
-        if backend == "auto":
-            backend = "nccl" if self.spec.device == "cuda" else "gloo"
-        if self.spec.device == "cpu":
-            from deepspeed.comm.torch import build_shm_op
-
-            folder = extensions_folder(f"torch{torch.__version__}", f"deepspeed{deepspeed.__version__}")
-            report(Doing("compiles DeepSpeed's communication on CPU, once for all runs"))
-            with build_alone(folder, deadline_seconds=self.cfg.learner.start_deadline_seconds):
-                build_shm_op()  # init_distributed would do so without the lock
-        deepspeed.init_distributed(
-            dist_backend=backend,
-            auto_mpi_discovery=False,
-            verbose=False,
-            timeout=timedelta(seconds=self.cfg.learner.deadline_seconds),
-        )
-        self._shards = join_sequence_shards(
-            self.rank, self.world, self.cfg.learner.sequence_parallel, self.cfg.learner.deadline_seconds
-        )
+        return {"deepspeed": version, "torch": torch.__version__}
 
     def _deepspeed_config(self, *, training: bool) -> dict[str, object]:
         return deepspeed_config(
@@ -156,8 +107,6 @@ class Learner:
         )
 
     def _load(self, folder: str, *, training: bool) -> PolicyModel:
-        from deepspeed.utils.z3_leaf_module import set_z3_leaf_module
-
         sharded = self.cfg.learner.zero_stage == 3
         zero3 = self._deepspeed_config(training=training) if sharded else None
         setting = "path" if training else "base_path"
@@ -171,8 +120,7 @@ class Learner:
             key=key,
         )
         for module in tiled_modules(policy.lm) if sharded else ():
-            # Gathered whole, once a pass: ranks may have different numbers of tiles.
-            set_z3_leaf_module(module, True)
+            zero.gather_at_once(module)  # ranks may have different numbers of tiles
         self._shards.attend(policy.lm, key)
         return policy
 
@@ -182,16 +130,14 @@ class Learner:
         return self.cfg.model.lora.rank > 0
 
     def _load_base(self) -> PolicyModel | FrozenBase:
-        import deepspeed
-
         if self.lora and self.spec.base_folder == self.spec.model_folder:
             return FrozenBase(self.policy)
         report(Doing("loads the base"))
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.zero_stage == 3:
-            config = self._deepspeed_config(training=False)
-            return deepspeed.initialize(model=base, config=config, dist_init_required=False)[0].module
+            sharded: PolicyModel = zero.wrap(base, self._deepspeed_config(training=False)).module
+            return sharded
         return base.to(self.device)
 
     # Scoring
@@ -333,47 +279,12 @@ class Learner:
 
     # Weights: to the engines, to disk and back
 
-    def named_parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every whole parameter under its Hugging Face name; under ZeRO-3 a collective, one at a time."""
-        import deepspeed
-
-        sharded = self.cfg.learner.zero_stage == 3
-        parts = parts_of(self.policy.lm) if self.lora else self._whole()
-        for name, parameters, scaling in parts:
-            with deepspeed.zero.GatheredParameters(parameters) if sharded else nullcontext():
-                tensor = merged(parameters, scaling)
-                yield name, tensor.clone() if sharded and len(parameters) == 1 else tensor
-
-    def _whole(self) -> Iterator[tuple[str, list[torch.nn.Parameter], float]]:
-        for name, parameter in self.policy.lm.named_parameters():
-            yield name, [parameter], 0.0
-
-    def checkpoint_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The same as a checkpoint names and splits them, which is how engines read them."""
-        for name, tensor in self.named_parameters():
-            yield from in_checkpoint_format(self.policy.lm, name, tensor)
-
-    def parameter_infos(self) -> list[ParamInfo]:
-        """Names, dtypes and whole shapes of what a push sends, without gathering."""
-        if sends_adapter(self.cfg):
-            return [
-                ParamInfo(name, self.cfg.model.dtype, tuple(getattr(p, "ds_shape", p.shape)))
-                for name, p in adapter_parameters(self.policy.lm)
-            ]
-        return [
-            ParamInfo(part, self.cfg.model.dtype, tuple(tensor.shape))
-            for name, (p, *_), _ in (parts_of(self.policy.lm) if self.lora else self._whole())
-            for part, tensor in in_checkpoint_format(
-                self.policy.lm, name, torch.empty(getattr(p, "ds_shape", p.shape), device="meta")
-            )
-        ]
-
     def connect_engines(self, engines: list[TransferHandle]) -> None:
         """Open the weight-transfer channel to the engines (rank 0 sends; the others only help to gather)."""
         from rlvr.sync.sender import open_sender
 
         self._sender = open_sender(
-            self.cfg, engines, rank=self.rank, infos=self.parameter_infos(), device=self.spec.device
+            self.cfg, engines, rank=self.rank, infos=self.weights.infos(), device=self.spec.device
         )
 
     def push_weights(self, version: int) -> tuple[Sent | None, float]:
@@ -381,31 +292,23 @@ class Learner:
         watch = Stopwatch()
         if self._sender is None:
             raise RuntimeError("push_weights before connect_engines")
-        tensors = self._adapters if sends_adapter(self.cfg) else self.checkpoint_tensors
-        sent = self._sender.send(tensors, version)
+        sent = self._sender.send(self.weights.to_send, version)
         return sent, watch.seconds
 
     def states_to_host(self) -> None:
         """Move optimiser, gradients, master weights and base to host memory; on CPU it is one memory."""
-        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
-
         if self.spec.device == "cpu":
             return
-        states = [State.lp_grads, State.contiguous_grad_buffer]
-        if self.cfg.learner.offload_optimizer == "none":  # else they are there for good
-            states += [State.optim_states, State.hp_params]
-        self.engine.offload_states(include=states)
+        zero.states_to_host(self.engine, offloads=self.cfg.learner.offload_optimizer != "none")
         if isinstance(self.base, PolicyModel):
             self.base.to("cpu")
         torch.cuda.empty_cache()
 
     def parameters_to_host(self) -> None:
         """Move the parameters to host memory, once the states are there."""
-        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
-
         if self.spec.device == "cpu":
             return
-        self.engine.offload_states(include=[State.lp_params])
+        zero.parameters_to_host(self.engine)
         torch.cuda.empty_cache()
 
     def to_device(self) -> None:
@@ -448,18 +351,4 @@ class Learner:
         Raises:
             OSError: a full disk, say.
         """
-        writes = self.rank == 0
-        weights = on_host(self.named_parameters(), wanted=writes)
-        adapters = on_host(self._adapters(), wanted=writes) if self.lora else {}
-        if writes:
-            export_model(self.policy.lm, weights, Path(folder))
-        if writes and self.lora:
-            save_adapter(self.cfg.model.lora, adapters, self.cfg.model.path, Path(folder) / FOLDER)
-
-    def _adapters(self) -> Iterator[tuple[str, torch.Tensor]]:
-        import deepspeed
-
-        sharded = self.cfg.learner.zero_stage == 3
-        for name, parameter in adapter_parameters(self.policy.lm):
-            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
-                yield name, parameter.detach().clone() if sharded else parameter.detach()
+        self.weights.export(Path(folder), writes=self.rank == 0)

@@ -14,6 +14,7 @@ os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 import torch
 
+from rlvr.learner import zero
 from rlvr.learner.actor import Learner
 from rlvr.learner.model import load_policy
 from rlvr.learner.scoring import needed_signals
@@ -28,7 +29,7 @@ def probe(rank: int, port: int, folder: str, dtype: str) -> dict[str, object]:
     cfg.learner.workers = 2
     spec = LearnerSpec(cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, device="cpu")
     learner = Learner(spec, rank)
-    learner._join_group("127.0.0.1", port)
+    zero.join(cfg.learner, "cpu", rank, cfg.learner.workers, ("127.0.0.1", port))
     plain = load_policy(cfg.model, folder, 1.0).lm
     whole = {name: p.detach() for name, p in plain.named_parameters()}
     lm = learner._load(folder, training=True).lm

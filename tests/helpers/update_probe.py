@@ -74,7 +74,7 @@ def by_deepspeed(cfg: Config) -> list[dict[str, float]]:
     """For two updates: the logged norm, the norm that reached Adam's first moment, and how far parameters moved."""
     learner = Learner(spec_of(cfg), 0)
     learner.start(("127.0.0.1", PORT))
-    before = {name: value.float().clone() for name, value in learner.named_parameters()}
+    before = {name: value.float().clone() for name, value in learner.weights.named()}
     found = []
     for step in range(2):
         stats, _ = learner.step(scored(learner, batch_of(step)), seed=step, progress=0.0)
@@ -82,7 +82,7 @@ def by_deepspeed(cfg: Config) -> list[dict[str, float]]:
         while hasattr(inner, "optimizer"):
             inner = inner.optimizer
         moments = [state["exp_avg"].float() for state in inner.state.values()]
-        after = {name: value.float().clone() for name, value in learner.named_parameters()}
+        after = {name: value.float().clone() for name, value in learner.weights.named()}
         found.append(row(stats.grad_norm, moments, before, after))
     return found
 

@@ -15,7 +15,7 @@ PACKAGE = Path(rlvr.__file__).parent
 BEHIND_ONE_MODULE = ("ray", "vllm", "deepspeed", "hydra")
 MAY_IMPORT = {
     "ray": ("cluster/",),
-    "deepspeed": ("learner/actor.py",),
+    "deepspeed": ("learner/zero.py",),
     "hydra": ("cli/",),
     "vllm": ("rollout/engine.py", "sync/"),
 }

@@ -1,0 +1,92 @@
+"""The policy's weights on their way out of the learner: whole, with adapters merged, named as files name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rlvr.config import Config
+from rlvr.learner import zero
+from rlvr.learner.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
+from rlvr.learner.causal_lm import in_checkpoint_format
+from rlvr.learner.files import Named, export_model, on_host
+from rlvr.sync.adapter import sends_adapter
+from rlvr.sync.gloo import ParamInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWeights:
+    """The weights of one rank's policy. Under ZeRO-3 every walk through them is a collective, one at a time."""
+
+    cfg: Config
+    lm: torch.nn.Module
+
+    @property
+    def _sharded(self) -> bool:
+        return self.cfg.learner.zero_stage == 3
+
+    @property
+    def _lora(self) -> bool:
+        return self.cfg.model.lora.rank > 0
+
+    def named(self) -> Named:
+        """Every whole parameter under its Hugging Face name, adapters merged into it."""
+        for name, parameters, scaling in self._parts():
+            with zero.whole(parameters, sharded=self._sharded):
+                tensor = merged(parameters, scaling)
+                yield name, tensor.clone() if self._sharded and len(parameters) == 1 else tensor
+
+    def adapters(self) -> Named:
+        """A and B of every adapter, under the names of peft's files."""
+        for name, parameter in adapter_parameters(self.lm):
+            with zero.whole([parameter], sharded=self._sharded):
+                yield name, parameter.detach().clone() if self._sharded else parameter.detach()
+
+    def to_send(self) -> Named:
+        """What a push sends: adapters alone, or all weights as a checkpoint names and splits them."""
+        if sends_adapter(self.cfg):
+            yield from self.adapters()
+            return
+        for name, tensor in self.named():
+            yield from in_checkpoint_format(self.lm, name, tensor)
+
+    def infos(self) -> list[ParamInfo]:
+        """Names, dtypes and whole shapes of what a push sends, without gathering."""
+        if sends_adapter(self.cfg):
+            return [self._info(name, _shape(p)) for name, p in adapter_parameters(self.lm)]
+        return [
+            self._info(part, tuple(tensor.shape))
+            for name, (p, *_), _ in self._parts()
+            for part, tensor in in_checkpoint_format(self.lm, name, torch.empty(_shape(p), device="meta"))
+        ]
+
+    def export(self, folder: Path, *, writes: bool) -> None:
+        """Have the rank that writes leave the policy in Hugging Face format; all ranks help to gather.
+
+        Raises:
+            OSError: a full disk, say.
+        """
+        weights = on_host(self.named(), wanted=writes)
+        adapters = on_host(self.adapters(), wanted=writes) if self._lora else {}
+        if writes:
+            export_model(self.lm, weights, folder)
+        if writes and self._lora:
+            save_adapter(self.cfg.model.lora, adapters, self.cfg.model.path, folder / FOLDER)
+
+    def _parts(self) -> Iterator[tuple[str, list[torch.nn.Parameter], float]]:
+        if self._lora:
+            yield from parts_of(self.lm)
+            return
+        for name, parameter in self.lm.named_parameters():
+            yield name, [parameter], 0.0
+
+    def _info(self, name: str, shape: tuple[int, ...]) -> ParamInfo:
+        return ParamInfo(name, self.cfg.model.dtype, shape)
+
+
+def _shape(parameter: torch.nn.Parameter) -> tuple[int, ...]:
+    """Of the whole parameter; ZeRO-3 leaves an empty one and notes what it was."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
