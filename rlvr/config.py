@@ -143,7 +143,7 @@ class RolloutConfig:
     # distribution at `temperature` all the same, so the update is biased by what truncation leaves out.
     top_p: float = 1.0
     top_k: int = -1  # -1: off
-    staleness: int = 0  # updates that a batch's oldest token may be behind the learner; 0 is synchronous
+    staleness: int = 0  # steps that a batch's oldest token may be behind the learner; 0 is synchronous
     # Responses in flight when weights arrive, where staleness > 0: wait (finish them first), keep (go on with their old
     # keys and values) or recompute (these, too, by the new weights)
     on_update: str = "recompute"

@@ -42,7 +42,7 @@ def logprob_mismatch(batch: Batch, version: int) -> tuple[float, float] | None:
 
 
 def staleness(batch: Batch, version: int) -> float:
-    """Updates between the oldest weights that sampled a token of the batch and `version`; 0 if none sampled."""
+    """Steps between the oldest weights that sampled a token of the batch and `version`; 0 if none sampled."""
     sampled = batch.weight_version[batch.weight_version >= 0]
     return float(version - sampled.min()) if len(sampled) else 0.0
 

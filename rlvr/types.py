@@ -1,6 +1,6 @@
 """The records that one batch passes through, in the order in which they appear.
 
-Problem -> Prompt -> Sample / Group -> Batch (flat token arrays) -> StepStats.
+Problem -> Prompt -> Sample / Group -> RolloutBatch -> Batch (flat token arrays) -> StepStats.
 
 Every stage returns a new record; none is changed in place. Shapes: `N` sequences, `T` response tokens of
 the whole batch, laid out sequence after sequence (`Batch.offsets` marks the borders). Log-probabilities and
@@ -332,7 +332,7 @@ class Batch:
 class StepStats:
     """What one `learner.step` reports, averaged over its updates unless said otherwise."""
 
-    loss: float
+    loss: float  # of the objective, per loss.aggregation
     grad_norm: float  # before clipping
     learning_rate: float  # of the last update
     ratio_max: float  # largest importance ratio seen, before clipping
@@ -340,6 +340,6 @@ class StepStats:
     clip_high: float  # share of loss tokens held at the upper clip bound
     kl_old: float  # mean k3 KL(old || current)
     kl_base: float  # mean KL penalty estimate against the base, 0 when off
-    updates: int
+    updates: int  # of the optimiser
     micro_batches: int  # per rank, all updates together
     entropy_coef: float | None = None  # weight of the entropy bonus; None where there is none

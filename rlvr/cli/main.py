@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import runpy
 import sys
@@ -39,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(command_help(known))
             return
         sys.argv = [f"rlvr {name}", *rest]
+        sys.path.insert(
+            0, os.getcwd()
+        )  # as `python -m` does: verifiers and plug-ins of one's own may lie there
         runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected(*, for_good: bool = False) -> Iterator[None]:
-    """Suspend Python's garbage collection inside the block, where libraries are imported.
+    """Suspend the process's garbage collection inside the block, where libraries are imported.
 
     Args:
-        for_good: never look at the objects that are there at the end of the block. For processes that keep the
-            libraries until they end, and whose libraries call `gc.collect`: on vLLM's modules that takes a quarter
-            of a second each time.
+        for_good: never look again at any object that the process has at the end of the block (`gc.freeze`). For
+            actors, which keep their libraries until they end and whose libraries call `gc.collect`: on vLLM's
+            modules that takes a quarter of a second each time. What an import leaves behind as garbage stays.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -141,7 +141,8 @@ class PromptStream:
     def take(self, position: int, count: int) -> list[Prompt]:
         """Return prompts `position` to `position + count - 1`; depends on nothing else.
 
-        Raises ValueError if either number is negative.
+        Raises:
+            DataError: either number is negative.
         """
         if position < 0 or count < 0:
             raise DataError(f"take(position={position}, count={count}): both must be at least 0")

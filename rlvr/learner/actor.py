@@ -15,7 +15,7 @@ from rlvr.cluster import node_address
 from rlvr.cluster.board import READY, Counter, Doing, report
 from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
-from rlvr.learner import zero
+from rlvr.learner import deepspeed_api
 from rlvr.learner.adapters import FrozenBase, add_adapters
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
@@ -65,13 +65,18 @@ class Learner:
         return node_address(), free_port()
 
     def start(self, master: tuple[str, int]) -> dict[str, str]:
-        """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use."""
-        version = zero.load()
+        """Join the others at rank 0's address, load models, build the optimiser; returns the versions in use.
+
+        Raises:
+            ConfigError: a model, its adapters or the card cannot be used.
+            DeadlineError: another process compiled DeepSpeed's communication for too long.
+        """
+        version = deepspeed_api.import_deepspeed()
         if self.spec.device == "cuda":  # the driver has seen the cards of its own node only
             card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
             check_wheel([card], torch.cuda.get_arch_list(), torch.__version__)
         learner = self.cfg.learner
-        zero.join(learner, self.spec.device, self.rank, self.world, master)
+        deepspeed_api.join_ranks(learner, self.spec.device, self.rank, self.world, master)
         self._shards = join_sequence_shards(
             self.rank, self.world, learner.sequence_parallel, learner.deadline_seconds
         )
@@ -85,19 +90,20 @@ class Learner:
         optimizer = OPTIMIZERS[learner.optimizer](policy, learner)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
-        self.engine = zero.wrap(policy, self._deepspeed_config(training=True), optimizer)
+        self.engine = deepspeed_api.wrap(policy, self._deepspeed_config(training=True), optimizer)
         self.optimizer = self.engine.optimizer
         self.policy: PolicyModel = self.engine.module
         self.weights = PolicyWeights(self.cfg, self.policy.lm)
         if accumulates_itself(learner, self.cfg.model.dtype):
             self._fp32_sum = Fp32GradientSum(self.policy.parameters())
         self.device = self.engine.device
-        self.reset_optimizer()  # that step would count in Adam's bias correction
+        # DeepSpeed may have taken an empty step while it started, which would count in Adam's bias correction.
+        self.reset_optimizer()
         self.base = self._load_base() if needs_base(self.spec.signals) else None
         for model in (self.policy, self.base) if learner.zero_stage == 3 else ():
             if isinstance(model, PolicyModel):
                 # The head is used by the wrapper's forward rather than by its own module.
-                zero.use_outside(model, model.head.weight)
+                deepspeed_api.register_external(model, model.head.weight)
         report(READY)
         return {"deepspeed": version, "torch": torch.__version__}
 
@@ -120,7 +126,7 @@ class Learner:
             key=key,
         )
         for module in tiled_modules(policy.lm) if sharded else ():
-            zero.gather_at_once(module)  # ranks may have different numbers of tiles
+            deepspeed_api.gather_at_once(module)  # ranks may have different numbers of tiles
         self._shards.attend(policy.lm, key)
         return policy
 
@@ -136,7 +142,7 @@ class Learner:
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.zero_stage == 3:
-            sharded: PolicyModel = zero.wrap(base, self._deepspeed_config(training=False)).module
+            sharded: PolicyModel = deepspeed_api.wrap(base, self._deepspeed_config(training=False)).module
             return sharded
         return base.to(self.device)
 
@@ -299,7 +305,9 @@ class Learner:
         """Move optimiser, gradients, master weights and base to host memory; on CPU it is one memory."""
         if self.spec.device == "cpu":
             return
-        zero.states_to_host(self.engine, offloads=self.cfg.learner.offload_optimizer != "none")
+        deepspeed_api.states_to_host(
+            self.engine, optimizer_is_there=self.cfg.learner.offload_optimizer != "none"
+        )
         if isinstance(self.base, PolicyModel):
             self.base.to("cpu")
         torch.cuda.empty_cache()
@@ -308,14 +316,14 @@ class Learner:
         """Move the parameters to host memory, once the states are there."""
         if self.spec.device == "cpu":
             return
-        zero.parameters_to_host(self.engine)
+        deepspeed_api.parameters_to_host(self.engine)
         torch.cuda.empty_cache()
 
     def to_device(self) -> None:
-        """Move all of it back."""
+        """Move states, parameters and base back to the GPU."""
         if self.spec.device == "cpu":
             return
-        self.engine.reload_states()
+        deepspeed_api.to_device(self.engine)
         if isinstance(self.base, PolicyModel):
             self.base.to(self.device)
 

@@ -55,7 +55,7 @@ def pack(groups: Sequence[Group]) -> Batch:
 
 
 def mini_batches(size: int, updates: int, seed: int) -> list[Ints]:
-    """Split `size` sequences at random into `updates` parts whose sizes differ by at most one."""
+    """Split `size` sequences at random into min(updates, size) parts whose sizes differ by at most one."""
     order = np.random.default_rng(seed).permutation(size)
     return [np.sort(part) for part in np.array_split(order, min(updates, size))]
 

@@ -34,7 +34,7 @@ class UpdateContext:
     loss: LossConfig
     plugin: TokenPlugin
     loss_weights: Floats  # [N] loss.aggregation's weight of each sequence's tokens, from global counts
-    ranks: int
+    ranks: int  # of the learner: DeepSpeed averages their gradients
     device: torch.device
     seed: int
     progress: float  # finished share of the run

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from rlvr.config import Config
-from rlvr.learner import zero
 from rlvr.learner.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
 from rlvr.learner.causal_lm import in_checkpoint_format
+from rlvr.learner.deepspeed_api import gathered, whole_shape
 from rlvr.learner.files import Named, export_model, on_host
 from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.gloo import ParamInfo
@@ -19,7 +19,11 @@ from rlvr.sync.gloo import ParamInfo
 
 @dataclass(frozen=True, slots=True)
 class PolicyWeights:
-    """The weights of one rank's policy. Under ZeRO-3 every walk through them is a collective, one at a time."""
+    """The weights of one rank's policy, a tensor at a time.
+
+    Under ZeRO-3 all ranks go through `named`, `adapters` and `to_send` together, and to the end: each tensor is
+    gathered on all of them. A tensor may be the live parameter, which the next update changes.
+    """
 
     cfg: Config
     lm: torch.nn.Module
@@ -35,14 +39,15 @@ class PolicyWeights:
     def named(self) -> Named:
         """Every whole parameter under its Hugging Face name, adapters merged into it."""
         for name, parameters, scaling in self._parts():
-            with zero.whole(parameters, sharded=self._sharded):
+            with gathered(parameters, sharded=self._sharded):
                 tensor = merged(parameters, scaling)
+                # What was gathered is freed on leaving; a sum with its adapters is a tensor of its own.
                 yield name, tensor.clone() if self._sharded and len(parameters) == 1 else tensor
 
     def adapters(self) -> Named:
         """A and B of every adapter, under the names of peft's files."""
         for name, parameter in adapter_parameters(self.lm):
-            with zero.whole([parameter], sharded=self._sharded):
+            with gathered([parameter], sharded=self._sharded):
                 yield name, parameter.detach().clone() if self._sharded else parameter.detach()
 
     def to_send(self) -> Named:
@@ -56,19 +61,23 @@ class PolicyWeights:
     def infos(self) -> list[ParamInfo]:
         """Names, dtypes and whole shapes of what a push sends, without gathering."""
         if sends_adapter(self.cfg):
-            return [self._info(name, _shape(p)) for name, p in adapter_parameters(self.lm)]
+            return [self._info(name, whole_shape(p)) for name, p in adapter_parameters(self.lm)]
         return [
             self._info(part, tuple(tensor.shape))
             for name, (p, *_), _ in self._parts()
-            for part, tensor in in_checkpoint_format(self.lm, name, torch.empty(_shape(p), device="meta"))
+            for part, tensor in in_checkpoint_format(
+                self.lm, name, torch.empty(whole_shape(p), device="meta")
+            )
         ]
 
     def export(self, folder: Path, *, writes: bool) -> None:
-        """Have the rank that writes leave the policy in Hugging Face format; all ranks help to gather.
+        """Have the rank that writes leave the policy in Hugging Face format; all ranks help to gather sharded ones.
 
         Raises:
             OSError: a full disk, say.
         """
+        if not writes and not self._sharded:
+            return
         weights = on_host(self.named(), wanted=writes)
         adapters = on_host(self.adapters(), wanted=writes) if self._lora else {}
         if writes:
@@ -85,8 +94,3 @@ class PolicyWeights:
 
     def _info(self, name: str, shape: tuple[int, ...]) -> ParamInfo:
         return ParamInfo(name, self.cfg.model.dtype, shape)
-
-
-def _shape(parameter: torch.nn.Parameter) -> tuple[int, ...]:
-    """Of the whole parameter; ZeRO-3 leaves an empty one and notes what it was."""
-    return tuple(getattr(parameter, "ds_shape", parameter.shape))

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -62,11 +63,14 @@ class Sender(Protocol):
         return None
 
 
+@dataclass(frozen=True, slots=True)
 class GatherOnly(Sender):
-    """Ranks other than 0: only take part in the gathering of sharded parameters."""
+    """Ranks other than 0: only take part in the gathering of parameters, where they are sharded."""
+
+    sharded: bool
 
     def send(self, tensors: NamedTensors, version: int) -> None:
-        for _ in tensors():
+        for _ in tensors() if self.sharded else ():
             pass
 
 
@@ -275,7 +279,7 @@ def open_sender(
     if backend != "gloo":
         sender = VllmSender(backend, client, infos, cfg, rank)
     elif rank > 0:
-        sender = GatherOnly()
+        sender = GatherOnly(sharded=cfg.learner.zero_stage == 3)
     else:
         whole = GlooSender(client, infos, cfg)
         sender = SparseSender(whole, client, infos) if sends_changes(cfg, device) else whole

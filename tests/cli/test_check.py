@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +139,20 @@ def test_gpus_are_counted():
     cfg.rollout.engines, cfg.rollout.tensor_parallel, cfg.rollout.gpus_per_engine = 2, 2, 1.0
     cfg.learner.workers, cfg.learner.gpus_per_worker = 4, 1.0
     assert needs(cfg).startswith("1 driver, 2 engine(s) on 4 rank(s), 4 learner(s), 1 grader(s); 8 GPU(s)")
+
+
+@pytest.mark.slow
+def test_a_verifier_in_the_folder_of_the_command_is_found(tmp_path):
+    """As installed, not as a module: then Python itself puts that folder in front."""
+    (tmp_path / "mine.py").write_text("def holds(gold, response):\n    return gold in response\n")
+    program = Path(sys.executable).with_name("rlvr")
+    done = subprocess.run(
+        [program, "check", "recipe=grpo", "reward.verifier=mine:holds"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mine:holds" in done.stdout

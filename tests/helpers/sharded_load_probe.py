@@ -14,8 +14,8 @@ os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 import torch
 
-from rlvr.learner import zero
 from rlvr.learner.actor import Learner
+from rlvr.learner.deepspeed_api import join_ranks
 from rlvr.learner.model import load_policy
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
@@ -29,7 +29,7 @@ def probe(rank: int, port: int, folder: str, dtype: str) -> dict[str, object]:
     cfg.learner.workers = 2
     spec = LearnerSpec(cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, device="cpu")
     learner = Learner(spec, rank)
-    zero.join(cfg.learner, "cpu", rank, cfg.learner.workers, ("127.0.0.1", port))
+    join_ranks(cfg.learner, "cpu", rank, cfg.learner.workers, ("127.0.0.1", port))
     plain = load_policy(cfg.model, folder, 1.0).lm
     whole = {name: p.detach() for name, p in plain.named_parameters()}
     lm = learner._load(folder, training=True).lm

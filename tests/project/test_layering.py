@@ -15,7 +15,7 @@ PACKAGE = Path(rlvr.__file__).parent
 BEHIND_ONE_MODULE = ("ray", "vllm", "deepspeed", "hydra")
 MAY_IMPORT = {
     "ray": ("cluster/",),
-    "deepspeed": ("learner/zero.py",),
+    "deepspeed": ("learner/deepspeed_api.py",),
     "hydra": ("cli/",),
     "vllm": ("rollout/engine.py", "sync/"),
 }

@@ -3,7 +3,8 @@
 The published form and its reference implementations (OpenRLHF's `reinforce` and `reinforce_baseline`, verl's
 `reinforce_plus_plus` and `reinforce_plus_plus_baseline`) normalise token advantages: every response token counts
 once, so a long response moves mean and deviation more than a short one. Token advantages of one response are equal
-here, because no KL enters the reward (loss.kl puts it into the loss), so weights by length say the same.
+here, because no KL enters the reward (with loss.kl_in=reward use reinforce_pp_samples), so weights by length say the
+same.
 The deviation is OpenRLHF's, over all T tokens; verl divides by T - 1.
 """
 

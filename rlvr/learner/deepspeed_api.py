@@ -1,6 +1,6 @@
-"""DeepSpeed behind one module: joining the ranks, wrapping models, gathering sharded weights, moving states.
+"""The only module that imports deepspeed: joining the ranks, wrapping models, gathering sharded weights, moving states.
 
-No other module imports deepspeed. It is imported when a rank starts, which takes seconds.
+It is imported when a rank starts, which takes seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from rlvr.config import LearnerConfig
 from rlvr.learner.compiled import build_alone, extensions_folder
 
 
-def load() -> str:
-    """Import DeepSpeed; its version."""
+def import_deepspeed() -> str:
+    """Import it; its version."""
     report(Doing("imports DeepSpeed"))
     with uncollected(for_good=True):
         import deepspeed
@@ -29,11 +29,17 @@ def load() -> str:
     return version
 
 
-def join(cfg: LearnerConfig, device: str, rank: int, world: int, master: tuple[str, int]) -> None:
-    """Meet the other ranks at the address of rank 0."""
+def join_ranks(cfg: LearnerConfig, device: str, rank: int, world: int, master: tuple[str, int]) -> None:
+    """Meet the other ranks at the address of rank 0, within learner.deadline_seconds.
+
+    Sets the variables that torch.distributed reads. On CPU, DeepSpeed's communication may have to be compiled first.
+
+    Raises:
+        ConfigError: it cannot be compiled.
+        DeadlineError: another process compiled it for learner.start_deadline_seconds.
+    """
     import deepspeed
 
-    report(Doing("joins the other ranks"))
     os.environ |= {
         "MASTER_ADDR": master[0],
         "MASTER_PORT": str(master[1]),
@@ -48,9 +54,10 @@ def join(cfg: LearnerConfig, device: str, rank: int, world: int, master: tuple[s
         from deepspeed.comm.torch import build_shm_op
 
         folder = extensions_folder(f"torch{torch.__version__}", f"deepspeed{deepspeed.__version__}")
-        report(Doing("compiles DeepSpeed's communication on CPU, once for all runs"))
+        report(Doing("loads DeepSpeed's communication on CPU, compiled once for all runs"))
         with build_alone(folder, deadline_seconds=cfg.start_deadline_seconds):
             build_shm_op()  # init_distributed would do so without the lock
+    report(Doing("joins the other ranks"))
     deepspeed.init_distributed(
         dist_backend=backend,
         auto_mpi_discovery=False,
@@ -66,7 +73,7 @@ def wrap(model: nn.Module, config: dict[str, object], optimizer: torch.optim.Opt
     return deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
 
 
-def use_outside(model: nn.Module, parameter: torch.Tensor) -> None:
+def register_external(model: nn.Module, parameter: torch.Tensor) -> None:
     """Have a sharded parameter gathered for the forward of `model`, which uses it though another module owns it."""
     import deepspeed
 
@@ -80,32 +87,38 @@ def gather_at_once(module: nn.Module) -> None:
     set_z3_leaf_module(module, True)
 
 
-def whole(parameters: Sequence[nn.Parameter], *, sharded: bool) -> AbstractContextManager[object]:
+def gathered(parameters: Sequence[nn.Parameter], *, sharded: bool) -> AbstractContextManager[object]:
     """The whole parameters while inside; where they are sharded, all ranks enter it together."""
     import deepspeed
 
-    gathered: AbstractContextManager[object] = (
+    entered: AbstractContextManager[object] = (
         deepspeed.zero.GatheredParameters(list(parameters)) if sharded else nullcontext()
     )
-    return gathered
+    return entered
 
 
-def states_to_host(engine: Any, *, offloads: bool) -> None:
-    """Move gradients, optimiser states and master weights from the GPU to host memory.
+def whole_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """Of the whole parameter; ZeRO-3 leaves an empty one and notes on it what it was."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
-    Args:
-        offloads: optimiser states and master weights are in host memory for good.
-    """
+
+def states_to_host(engine: Any, *, optimizer_is_there: bool) -> None:
+    """Move gradients and, unless they live in host memory for good, optimiser states and master weights there."""
     from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
 
     states = [State.lp_grads, State.contiguous_grad_buffer]
-    if not offloads:
+    if not optimizer_is_there:
         states += [State.optim_states, State.hp_params]
     engine.offload_states(include=states)
 
 
 def parameters_to_host(engine: Any) -> None:
-    """Move the parameters, too; `engine.reload_states()` brings all of it back."""
+    """Move the parameters there, too."""
     from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
 
     engine.offload_states(include=[State.lp_params])
+
+
+def to_device(engine: Any) -> None:
+    """Move everything back to the GPU that was moved to host memory."""
+    engine.reload_states()
