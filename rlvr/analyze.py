@@ -28,7 +28,7 @@ from rlvr.analysis.config import AnalyzeConfig, validate_analysis
 from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
-from rlvr.analysis.shift.parts import TokenTexts, part_metadata, token_file, write_parts
+from rlvr.analysis.shift.parts import part_metadata, token_file, token_texts, write_parts
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.summary import analysis_json, describe, write_tables
 from rlvr.analysis.store import IDENTITY, claim, write_text
@@ -64,7 +64,7 @@ def analyze(cfg: AnalyzeConfig) -> Path:
 
         # 4  tables, from the parts
         parts = [token_file(folder, k) for k in range(index.parts * len(models.policies))]
-        headlines = write_tables(folder, parts, cfg.tables, TokenTexts(models.tokenizer).__getitem__)
+        headlines = write_tables(folder, parts, cfg.tables, token_texts(models.tokenizer))
         listing = [_part_entry(folder, path) for path in parts]
         write_text(folder / "analysis.json", analysis_json(cfg, index, listing, headlines))
     for headline in headlines:

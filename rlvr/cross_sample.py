@@ -33,6 +33,7 @@ from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
 from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run import require_verifiers
+from rlvr.analysis.shift.parts import token_texts
 from rlvr.analysis.store import versions_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
@@ -85,7 +86,7 @@ def _conclude(
     store.write_summary(parts, rows, asdict(cfg), versions)
     for line in unmet(parts):
         print(line)
-    write_raw(store, parts, lambda token: str(inputs.tokenizer.decode([token])))
+    write_raw(store, parts, token_texts(inputs.tokenizer))
     print(
         f"{len(rows)} budgets in {inputs.output}/budgets.csv, every pair of rules in {inputs.output}/rules.md"
     )

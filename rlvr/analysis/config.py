@@ -53,9 +53,8 @@ class TablesConfig:
     """How the token table is summarised. These keys may change between two runs into one folder."""
 
     moved_above: float = 0.1  # positions with a larger exact JS count as moved [nats]
-    thresholds: list[float] = field(
-        default_factory=lambda: [0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5]
-    )  # of the shares above [nats]
+    # of the shares above [nats]
+    thresholds: list[float] = field(default_factory=lambda: [0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5])
     bootstrap: int = 500  # replicates behind every 95 % interval
     bootstrap_seed: int = 0  # of the bootstrap's draws
     unit: str = "problem"  # problem | response: what the bootstrap draws

@@ -181,11 +181,7 @@ def read_evaluation(path: Path) -> dict[str, EvalResult]:
     try:
         content = json.loads(file.read_text())
         results = [result_from_json(part["summary"]["name"], part) for part in content["sets"]]
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # a user's file: bad JSON, missing or ill-shaped fields
+    except (KeyError, TypeError, ValueError) as error:  # a user's file: bad JSON, missing or odd fields
         raise DataError(f"{file} is not an {FILE_NAME} of this project: {error!r}") from error
     return {result.name: result for result in results}
 
@@ -216,10 +212,7 @@ def result_from_json(name: str, content: dict[str, Any]) -> EvalResult:
 
 
 def written_samples(
-    names: Sequence[str],
-    token_ids: list[list[int]],
-    truncated: Sequence[bool],
-    tokenizer: Tokenizer,
+    names: Sequence[str], token_ids: list[list[int]], truncated: Sequence[bool], tokenizer: Tokenizer
 ) -> tuple[Sample, ...]:
     """Responses that no engine of a run has written, not graded yet: without log-probs, of no version."""
     texts = tokenizer.batch_decode(token_ids, skip_special_tokens=True)

@@ -111,9 +111,8 @@ class TokenPages:
     texts: dict[str, int] = field(default_factory=dict)  # text -> its place in the table of texts
     responses: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
-    checkpoints: dict[str, None] = field(
-        default_factory=dict
-    )  # labels, the earliest first, the final policy last
+    # Labels, the earliest first, the final policy last.
+    checkpoints: dict[str, None] = field(default_factory=dict)
 
     def add(
         self, run: str, analysis: LoadedAnalysis, pairs: Sequence[Pair], scores: Sequence[Score], limit: int
@@ -225,10 +224,7 @@ def _read(path: Path, columns: Sequence[str], numbers: set[int] | None = None) -
     chosen = None if numbers is None else pc.field("response").isin(sorted(numbers))
     try:
         return pq.read_table(path, columns=list(columns), filters=chosen)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # a file that a user may have touched; ArrowInvalid is a ValueError
+    except (OSError, ValueError) as error:  # a user may have touched the file; ArrowInvalid is a ValueError
         raise DataError(f"{path}: cannot be read ({error}); run the analysis again") from error
 
 

@@ -24,9 +24,8 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 class CrossSampleConfig:
     """One cross-sampling experiment; times in seconds, lengths in tokens."""
 
-    run: str | None = (
-        None  # folder of a training run: gives base, policy, data, template, lengths and grading
-    )
+    # folder of a training run: gives base, policy, data, template, lengths and grading
+    run: str | None = None
     base: str | None = None  # "builtin", a folder or a hub name; null: the base of the run
     policy: str | None = None  # the trained model; null: the policy that the run exported
     output: str | None = None  # folder; null: <run>/cross_sampling
@@ -42,9 +41,8 @@ class CrossSampleConfig:
     # what a budget counts: switched (tokens that the intervening model samples) | effective (those of them at which
     # the primary would have sampled another token)
     budget_of: str = SWITCHED
-    thresholds: list[float] = field(
-        default_factory=list
-    )  # of the JS rule, nats; replaces budgets if not empty
+    # of the JS rule, nats; replaces budgets if not empty
+    thresholds: list[float] = field(default_factory=list)
     samples: int = 8  # responses per problem
     max_tokens: int | None = None  # of a response; null: as in the run
     temperature: float = 1.0  # of both models

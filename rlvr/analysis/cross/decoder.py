@@ -23,9 +23,8 @@ from rlvr.analysis.cross.slots import SlotModel
 from rlvr.analysis.side_by_side import side_by_side
 from rlvr.rollout.stop import Ends
 
-REFILL_SHARE = (
-    1 / 8
-)  # of the slots that are free before waiting responses move in: prefills cost a forward pass
+# Of the slots that are free before waiting responses move in: prefills cost a forward pass.
+REFILL_SHARE = 1 / 8
 PURE_PRIMARY, PURE_INTERVENING = math.inf, -math.inf  # thresholds of the two endpoints
 
 

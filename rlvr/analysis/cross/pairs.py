@@ -93,30 +93,17 @@ def rules_page(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> str:
 
 def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable:
     """Every direction, budget and rule: what it changed, how often it was right, and against random positions."""
-    against = {(p.direction, p.level, p.first, p.second): p for p in pairs}
+    control = {(p.direction, p.level, p.first): (1.0, p) for p in pairs if p.second == "random"}
+    control |= {(p.direction, p.level, p.second): (-1.0, p) for p in pairs if p.first == "random"}
 
-    def control(row: BudgetRow) -> tuple[float, PairRow] | None:
-        """The pair with random positions, with the sign of this row's difference in it."""
-        one = against.get((row.direction, row.level, row.rule, "random"))
-        if one is not None:
-            return 1.0, one
-        other = against.get((row.direction, row.level, "random", row.rule))
-        return None if other is None else (-1.0, other)
-
-    def difference(row: BudgetRow) -> str:
-        if (found := control(row)) is None:
-            return "-"
-        sign, pair = found
+    def less_random(row: BudgetRow) -> tuple[str, str, str]:
+        """Against random positions: the difference with the sign of this row's, p, and what the test could find."""
+        sign, pair = control.get((row.direction, row.level, row.rule), (0.0, None))
+        if pair is None:
+            return "-", "-", "-"
         low, high = sorted((sign * pair.low, sign * pair.high))
-        return f"{sign * pair.difference:+.3f} ({low:+.3f}..{high:+.3f})"
-
-    def of_pair(row: BudgetRow, name: str) -> float | None:
-        found = control(row)
-        return None if found is None else getattr(found[1], name)
-
-    def detectable(row: BudgetRow) -> str:
-        found = of_pair(row, "detectable")
-        return "-" if found is None else f"{found:.3f}"
+        difference = f"{sign * pair.difference:+.3f} ({low:+.3f}..{high:+.3f})"
+        return difference, p_text(pair.p_holm), f"{pair.detectable:.3f}"
 
     return text_table(
         f"Accuracy (95 %, clustered by problem) at every budget. Changed: the other model's token was taken and the "
@@ -131,9 +118,9 @@ def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable
         ("changed", lambda r: f"{r.effective_share:.2%}{_missed(r)}"),
         ("switched", lambda r: f"{r.share:.2%}"),
         ("accuracy", lambda r: f"{r.accuracy:.3f} ({r.ci_low:.3f}..{r.ci_high:.3f})"),
-        ("less random", difference),
-        ("p (Holm)", lambda r: p_text(of_pair(r, "p_holm"))),
-        ("detectable", detectable),
+        ("less random", lambda r: less_random(r)[0]),
+        ("p (Holm)", lambda r: less_random(r)[1]),
+        ("detectable", lambda r: less_random(r)[2]),
     )
 
 

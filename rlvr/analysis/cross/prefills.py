@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-KEPT_BYTES = (
-    1 << 30
-)  # of one model; prompts beyond are read again, since no order of use would favour any of them
+# Of one model; prompts beyond are read again, since no order of use would favour any of them.
+KEPT_BYTES = 1 << 30
 
 Prompt = tuple[int, ...]
-Prefix = tuple[
-    tuple[Tensor, Tensor], ...
-]  # keys and values of each layer, [h, P, d], P = all but the last token
+# Keys and values of each layer, [h, P, d], P = all but the last token.
+Prefix = tuple[tuple[Tensor, Tensor], ...]
 
 
 class Prefills:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,6 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
         DataError: the responses of a finished part are missing or damaged.
         RlvrError: a file cannot be written.
     """
-    text = lru_cache(maxsize=None)(text_of)
     responses: list[pa.Table] = []
     switches: list[pa.Table] = []
     classes: list[ClassRow] = []
@@ -88,9 +86,9 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
         rows = list(_samples(store, part))
         responses.append(pa.Table.from_pylist([_response(part, row) for row in rows], schema(RESPONSES)))
         if part.direction != "endpoint":
-            changed = [one for row in rows for one in _switches(part, row, text)]
+            changed = [one for row in rows for one in _switches(part, row, text_of)]
             switches.append(pa.Table.from_pylist(changed, schema(SWITCHES)))
-            classes += _classes(part, rows, text)
+            classes += _classes(part, rows, text_of)
     write_parquet(store.folder / "responses.parquet", responses, schema(RESPONSES))
     write_parquet(store.folder / "switches.parquet", switches, schema(SWITCHES))
     write_text(

@@ -46,25 +46,28 @@ class Rule:
     label: str  # in a figure; {primary} and {intervening} are the models
 
 
-def js_value(at: Positions) -> Tensor:
-    """JS(primary, intervening) in nats at the sampling temperature (arXiv 2603.22446)."""
-    name = "js" if at.js_top_p is None else "js_top_p"
-    stats = dist_stats(
+def _statistics(at: Positions, *want: str, tokens: Tensor | None = None) -> list[Tensor]:
+    """Statistics [n] of primary (p) and intervening model (q), at the sampling temperature, in float64."""
+    found = dist_stats(
         at.primary,
         at.intervening,
-        want=(name,),
+        tokens,
+        want=want,
         temperature=at.temperature,
         top_p=at.js_top_p,
         validate=False,
     )
-    return getattr(stats, name).double()
+    return [getattr(found, name).double() for name in want]
+
+
+def js_value(at: Positions) -> Tensor:
+    """JS(primary, intervening) in nats at the sampling temperature (arXiv 2603.22446)."""
+    return _statistics(at, "js" if at.js_top_p is None else "js_top_p")[0]
 
 
 def entropy_value(at: Positions) -> Tensor:
     """The entropy of the primary model, in nats."""
-    stats = dist_stats(at.primary, want=("entropy_p",), temperature=at.temperature, validate=False)
-    assert stats.entropy_p is not None
-    return stats.entropy_p.double()
+    return _statistics(at, "entropy_p")[0]
 
 
 def other_entropy_value(at: Positions) -> Tensor:
@@ -74,11 +77,7 @@ def other_entropy_value(at: Positions) -> Tensor:
 
 def kl_value(at: Positions) -> Tensor:
     """KL(primary || intervening) in nats, at the sampling temperature, exact over the vocabulary."""
-    stats = dist_stats(
-        at.primary, at.intervening, want=("kl_pq",), temperature=at.temperature, validate=False
-    )
-    assert stats.kl_pq is not None
-    return stats.kl_pq.double().clamp(max=LARGEST)
+    return _statistics(at, "kl_pq")[0].clamp(max=LARGEST)
 
 
 def other_kl_value(at: Positions) -> Tensor:
@@ -88,37 +87,8 @@ def other_kl_value(at: Positions) -> Tensor:
 
 def log_ratio(at: Positions, tokens: Tensor) -> Tensor:
     """d of the tokens [n], in nats at the sampling temperature."""
-    stats = dist_stats(
-        at.primary,
-        at.intervening,
-        tokens,
-        want=("logp_p", "logp_q"),
-        temperature=at.temperature,
-        validate=False,
-    )
-    assert stats.logp_p is not None
-    assert stats.logp_q is not None
-    return (stats.logp_q.double() - stats.logp_p.double()).clamp(-LARGEST, LARGEST)
-
-
-def lowered_value(at: Positions) -> Tensor:
-    """-d of the primary's token: where the intervening model finds it less likely."""
-    return -log_ratio(at, at.own)
-
-
-def raised_value(at: Positions) -> Tensor:
-    """d of the primary's token: where the intervening model finds it more likely. The control of the sign."""
-    return log_ratio(at, at.own)
-
-
-def changed_value(at: Positions) -> Tensor:
-    """|d| of the primary's token: the size without the sign."""
-    return log_ratio(at, at.own).abs()
-
-
-def favoured_value(at: Positions) -> Tensor:
-    """d of the intervening model's token: where that model finds its own token more likely than the primary does."""
-    return log_ratio(at, at.other)
+    primary, intervening = _statistics(at, "logp_p", "logp_q", tokens=tokens)
+    return (intervening - primary).clamp(-LARGEST, LARGEST)
 
 
 def random_value(at: Positions) -> Tensor:
@@ -147,9 +117,11 @@ RULES: dict[str, Rule] = {
     "entropy_other": _nats(other_entropy_value, "entropy, {intervening}"),
     "kl": _nats(kl_value, "KL({primary}, {intervening})"),
     "kl_other": _nats(other_kl_value, "KL({intervening}, {primary})"),
-    "dlogp_lowered": _nats(lowered_value, "token lowered"),
-    "dlogp_raised": _nats(raised_value, "token raised"),
-    "dlogp_changed": _nats(changed_value, "token changed"),
-    "dlogp_favoured": _nats(favoured_value, "token favoured"),
+    # The primary's token: where the intervening model finds it less likely, more likely (the sign's control), either.
+    "dlogp_lowered": _nats(lambda at: -log_ratio(at, at.own), "token lowered"),
+    "dlogp_raised": _nats(lambda at: log_ratio(at, at.own), "token raised"),
+    "dlogp_changed": _nats(lambda at: log_ratio(at, at.own).abs(), "token changed"),
+    # The intervening model's token: where that model finds its own token more likely than the primary does.
+    "dlogp_favoured": _nats(lambda at: log_ratio(at, at.other), "token favoured"),
 }
 WITHOUT_MODELS = ("random", "earliest")  # their values say nothing of the models

@@ -49,9 +49,8 @@ PROBABILITIES = np.asarray(
 )
 DIRECTIONS = {"policy_in_base": "top_policy_{}_base", "base_in_policy": "top_base_{}_policy"}
 
-Placed = tuple[
-    Cells, np.ndarray, *tuple[ArrayLike, ...]
-]  # a group, bins [T] of its tokens, values [T] to average
+# A group, bins [T] of its tokens, values [T] to average.
+Placed = tuple[Cells, np.ndarray, *tuple[ArrayLike, ...]]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.evaluation import sample_missing
 from rlvr.analysis.models import identity
 from rlvr.analysis.run import require_verifiers, without_training
-from rlvr.analysis.shift.inputs import ModelsToCompare
+from rlvr.analysis.shift.inputs import SHARED_SECTIONS, ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config
 from rlvr.data.model_folders import is_training_checkpoint
@@ -94,18 +94,9 @@ def _sample(
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:
     """A configuration for the engines and graders."""
-    return without_training(
-        Config(
-            recipe="analyze",
-            seed=cfg.seed,
-            model=replace(cfg.model, path=model, base_path=None),
-            data=cfg.data,
-            rollout=cfg.rollout,
-            reward=cfg.reward,
-            eval=cfg.eval,
-            cluster=cfg.cluster,
-        )
-    )
+    sections = {name: getattr(cfg, name) for name in SHARED_SECTIONS}
+    sections["model"] = replace(cfg.model, path=model, base_path=None)
+    return without_training(Config(recipe="analyze", seed=cfg.seed, **sections))
 
 
 def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> No
     total = parts * len(models.policies)
     missing = [k for k in range(total) if not token_file(folder, k).exists()]
     base: CausalLm | None = None
-    texts = TokenTexts(models.tokenizer)
+    texts = token_texts(models.tokenizer)
     with PartsDone("scoring", total, total - len(missing)) as progress:
         for place, chosen in enumerate(models.policies):
             own = [k for k in missing if k // parts == place]
@@ -78,25 +80,18 @@ def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> No
             del policy
 
 
-class TokenTexts:
+def token_texts(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:
     """The text of every token, decoded once."""
+    # Rows beyond the tokenizer's vocabulary pad the output head of some models; they decode to "".
+    return cache(lambda token_id: str(tokenizer.decode([token_id])))
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._texts: dict[int, str] = {}
 
-    def __getitem__(self, token_id: int) -> str:
-        if token_id not in self._texts:
-            # Rows beyond the tokenizer's vocabulary pad the output head of some models; they decode to "".
-            self._texts[token_id] = str(self._tokenizer.decode([token_id]))
-        return self._texts[token_id]
-
-    def array(self, ids: NDArray[Any]) -> pa.DictionaryArray:
-        """The texts of `ids` [T]."""
-        distinct, index = np.unique(ids, return_inverse=True)
-        return pa.DictionaryArray.from_arrays(
-            pa.array(index, pa.int32()), pa.array([self[int(i)] for i in distinct], pa.string())
-        )
+def _array(text_of: Callable[[int], str], ids: NDArray[Any]) -> pa.DictionaryArray:
+    """The texts of `ids` [T]."""
+    distinct, index = np.unique(ids, return_inverse=True)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(index, pa.int32()), pa.array([text_of(int(i)) for i in distinct], pa.string())
+    )
 
 
 def token_table(
@@ -104,7 +99,7 @@ def token_table(
     scored: ScoredColumns,
     checkpoint: str,
     tokenizer: PreTrainedTokenizerBase,
-    texts: TokenTexts,
+    texts: Callable[[int], str],
 ) -> pa.Table:
     """The rows of one part, in the order of TOKEN_COLUMNS."""
     counts = [len(r.response_ids) for r in responses]
@@ -118,12 +113,12 @@ def token_table(
     columns["position"] = np.concatenate([np.arange(n) for n in counts])
     columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
     columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
-    columns["token"] = texts.array(scored["token_id"])
+    columns["token"] = _array(texts, scored["token_id"])
     for side in ("policy", "base"):
         ids, probs = scored[f"{side}_ids"], scored[f"{side}_probs"]
         size = ids.shape[1]
         columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
-        columns[f"{side}_texts"] = _lists(texts.array(ids.ravel()).dictionary_decode(), size)
+        columns[f"{side}_texts"] = _lists(_array(texts, ids.ravel()).dictionary_decode(), size)
         columns[f"{side}_probs"] = _lists(pa.array(probs.ravel(), pa.float32()), size)
     arrays = [
         values if isinstance(values := columns[c.name], pa.Array) else pa.array(values, type=c.type)
@@ -159,11 +154,4 @@ def sections(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str
 
 def _token_at(ids: list[int], character: int, tokenizer: PreTrainedTokenizerBase) -> int:
     """The token whose text reaches beyond the character, by bisection over decoded prefixes."""
-    low, high = 0, len(ids) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if len(tokenizer.decode(ids[: middle + 1])) > character:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return bisect_right(range(len(ids) - 1), character, key=lambda k: len(tokenizer.decode(ids[: k + 1])))

@@ -40,9 +40,8 @@ STATISTIC = {
     "top_base_rank_policy": "rank_q_in_p",
 }
 WANT = (*STATISTIC.values(), "lse_p", "lse_q")
-ROW_BUFFERS = (
-    8  # [V] fp32 rows that one token needs at a time: logits of both models, scratch of the statistics
-)
+# [V] fp32 rows that one token needs at a time: logits of both models, scratch of the statistics.
+ROW_BUFFERS = 8
 
 
 def score_part(

@@ -24,19 +24,16 @@ class StudyConfig:
     title: str = MISSING  # of the page
     trainings: list[str] = field(default_factory=list)  # arguments of every training
     tasks: dict[str, list[str]] = field(default_factory=dict)  # name -> arguments of the trainings on it
-    recipes: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # arguments of the trainings with one recipe alone
+    # arguments of the trainings with one recipe alone
+    recipes: dict[str, list[str]] = field(default_factory=dict)
     weighting: list[str] = field(default_factory=list)  # recipes compared over seeds, on the first task
     seeds: list[int] = field(default_factory=lambda: [1])
-    training: list[str] = field(
-        default_factory=list
-    )  # recipes compared on every task, with the first seed; analysed
+    # recipes compared on every task, with the first seed; analysed
+    training: list[str] = field(default_factory=list)
     analyze: list[str] = field(default_factory=list)  # arguments of every `rlvr analyze`
     cross_sample: list[str] = field(default_factory=list)  # arguments of `rlvr cross-sample`, of the main run
-    keep_checkpoints: bool = (
-        False  # of finished trainings; those that are analysed keep their policy in any case
-    )
+    # of finished trainings; those that are analysed keep their policy in any case
+    keep_checkpoints: bool = False
 
 
 def read_study(file: Path) -> StudyConfig:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlvr.analysis.study.config import StudyConfig
@@ -43,9 +43,8 @@ class Study:
 
     cfg: StudyConfig
     output: Path
-    extra: tuple[
-        str, ...
-    ] = ()  # arguments of every training that the command line adds, such as model.path=...
+    # Arguments of every training that the command line adds, such as model.path=...
+    extra: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
@@ -94,13 +93,9 @@ class _Planned:
     ) -> None:
         name = str(folder.relative_to(self.study.output)) + ("" if kind == TRAIN else f"/{kind}")
         module = {TRAIN: "rlvr.train", ANALYZE: "rlvr.analyze", CROSS: "rlvr.cross_sample"}[kind]
-        if name in self.found:
-            earlier = self.found[name]
-            questions = tuple(sorted({*earlier.questions, *questions}))
-            arguments, marker_file = earlier.arguments, earlier.marker
-        else:
-            marker_file = folder / marker
-        self.found[name] = Piece(name, kind, module, tuple(arguments), folder, marker_file, questions)
+        piece = Piece(name, kind, module, tuple(arguments), folder, folder / marker)
+        first = self.found.get(name, piece)
+        self.found[name] = replace(first, questions=tuple(sorted({*first.questions, *questions})))
 
     def train(self, task: str, recipe: str, seed: int, *questions: int) -> None:
         cfg, folder = self.study.cfg, self.study.folder(task, recipe, seed)

@@ -163,7 +163,7 @@ def render(figure: Figure, folder: Path | None = None) -> Drawn:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    svg = _drawn(figure, None if folder is None else folder / f"{figure.name}.png")
+    svg = as_svg(figure, None if folder is None else folder / f"{figure.name}.png")
     text = as_csv(figure.numbers, digits=figure.digits)
     if folder is not None:
         (folder / f"{figure.name}.svg").write_text(svg)
@@ -171,16 +171,12 @@ def render(figure: Figure, folder: Path | None = None) -> Drawn:
     return Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, figure.name), text)
 
 
-def as_svg(figure: Figure) -> str:
-    """The figure as the text of an SVG file.
+def as_svg(figure: Figure, png: Path | None = None) -> str:
+    """The figure as the text of an SVG file; `png` is a file to save it to as well.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    return _drawn(figure)
-
-
-def _drawn(figure: Figure, png: Path | None = None) -> str:
     plt = _pyplot()
     with plt.rc_context(_style()):
         canvas, axes = plt.subplots(figsize=(WIDTH, figure.height))

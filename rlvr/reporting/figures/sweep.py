@@ -36,16 +36,8 @@ LONG = 14  # characters of a label above which a legend has one column
 CROWD = 3  # conditions above which bands are fainter, so that they do not hide one another
 MARKED = 12  # points up to which each is marked
 BAND = ("low", "high")
-LABELS = {
-    f"js_base/{mark}": label
-    for mark, label in (
-        ("p99", "99 %"),
-        ("p95", "95 %"),
-        ("p90", "90 %"),
-        ("mean", "mean"),
-        ("p50", "median"),
-    )
-}
+MARKS = {"p99": "99 %", "p95": "95 %", "p90": "90 %", "mean": "mean", "p50": "median"}
+LABELS = {f"js_base/{mark}": label for mark, label in MARKS.items()}
 TRAINING = tuple(
     panel for panel in PANELS if panel.name in ("accuracy", "reward", "length", "entropy", "weight")
 )

@@ -31,9 +31,8 @@ class Trained:
     evaluation: str
     before: float
     run: FinishedRun
-    against: (
-        Comparison | None
-    )  # less the first recipe on the same task, paired by problem; None for that itself
+    # Less the first recipe on the same task, paired by problem; None for that itself.
+    against: Comparison | None
     p_holm: float = float("nan")  # corrected over all rows
 
 

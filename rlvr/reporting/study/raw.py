@@ -14,6 +14,7 @@ from rlvr.analysis.cross.raw import CLASS_COLUMNS
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.store import write_parquet
+from rlvr.analysis.study.plan import Piece
 from rlvr.analysis.study.records import Records
 from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.analysis.tables import Column, read_csv
@@ -47,10 +48,7 @@ def write_raw(found: Found, records: Records, folder: Path, room: int) -> list[s
 
 
 def _tables(found: Found, records: Records) -> Iterator[tuple[str, pa.Table]]:
-    yield (
-        "pieces",
-        pa.Table.from_pylist([_piece(found, records, place) for place in range(len(found.pieces))]),
-    )
+    yield "pieces", pa.Table.from_pylist([_piece(found, records, piece) for piece in found.pieces])
     runs = [(task, run) for task in found.study.cfg.tasks for run in found.runs(task)]
     if runs:
         yield "accuracy", pa.Table.from_pylist([row for task, run in runs for row in _accuracy(task, run)])
@@ -81,18 +79,13 @@ def without_paths(arguments: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _piece(found: Found, records: Records, place: int) -> dict[str, Any]:
-    piece = found.pieces[place]
+def _piece(found: Found, records: Records, piece: Piece) -> dict[str, Any]:
     record = records.of(piece)
+    arguments = tuple(a.replace(f"{found.study.output}/", "") for a in piece.arguments)
     return {
         "piece": piece.name,
         "kind": piece.kind,
-        "command": " ".join(
-            (
-                piece.module,
-                *without_paths(tuple(a.replace(f"{found.study.output}/", "") for a in piece.arguments)),
-            )
-        ),
+        "command": " ".join((piece.module, *without_paths(arguments))),
         "finished": piece.name in found.finished,
         "seconds": None if record is None else record.seconds,
         "ended": None if record is None else record.finished,

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlvr.analysis.cross.pairs import PAIR_COLUMNS, PairRow, rule_table
-from rlvr.analysis.cross.records import BUDGET_COLUMNS, BudgetRow
+from rlvr.analysis.cross.records import BudgetRow
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.tables import TextTable, read_csv, text_table
 from rlvr.reporting.figures.canvas import Figure
 from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
-from rlvr.reporting.sources import Cross
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.tables import class_table, outcome_table, switch_class_table
+from rlvr.runtime.dumps import known_number
 
 HEADLINES = {  # a figure of analysis.json -> what a reader calls it, and how it is written
     "mean_js": ("mean JS [nats]", ".3f"),
@@ -27,15 +26,7 @@ HEADLINES = {  # a figure of analysis.json -> what a reader calls it, and how it
     "moved_policy_top_within_base_rank_3": ("moved: the favourite is within the base's first 3", ".1%"),
     "moved_policy_top_base_prob_below_0.01": ("moved: the base gave the favourite less than 1 %", ".1%"),
 }
-SHIFT_FIGURES = (
-    "sparsity",
-    "position_relative",
-    "position_from_start",
-    "js_entropy",
-    "overlap",
-    "rank",
-    "mass",
-)
+LEFT_OUT = ("evolution", "truncation")  # of the figures of the shift: checkpoints, and question 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,7 @@ def moved(found: Found) -> Section | None:
     analysis = found.analysis(found.study.main)
     if analysis is None:
         return None
-    figures = tuple(figure for figure in shift_figures(analysis) if figure.name in SHIFT_FIGURES)
+    figures = tuple(figure for figure in shift_figures(analysis) if figure.name not in LEFT_OUT)
     return Section((headline_table(analysis), _sections(analysis), outcome_table(analysis)), figures)
 
 
@@ -61,8 +52,11 @@ def rules(found: Found) -> Section | None:
     cross = found.cross()
     if cross is None:
         return None
-    rows = [BudgetRow(**_with_none(row)) for row in _rows(cross, "budgets.csv", BUDGET_COLUMNS)]
-    pairs = [PairRow(**row) for row in _rows(cross, "pairs.csv", PAIR_COLUMNS)]
+    known: list[dict[str, Any]] = [
+        {name: known_number(value) for name, value in row.items()} for row in cross.budgets.to_pylist()
+    ]
+    rows = [BudgetRow(**row) for row in known]
+    pairs = [PairRow(**row) for row in read_csv(cross.folder / "pairs.csv", PAIR_COLUMNS).to_pylist()]
     ends = cross.content["endpoints"]
     said = "; ".join(
         f"{name} alone {end['accuracy']:.3f} ({end['ci_low']:.3f}..{end['ci_high']:.3f})"
@@ -163,14 +157,3 @@ def of(row: dict[str, Any], name: str, form: str) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:{form}}" + ("" if math.isnan(low) else f" ({low:{form}}..{high:{form}})")
-
-
-def _rows(cross: Cross, name: str, columns: Sequence[Any]) -> Iterable[dict[str, Any]]:
-    return read_csv(cross.folder / name, columns).to_pylist()
-
-
-def _with_none(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of budgets.csv with None for the numbers that it does not have."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
-    }

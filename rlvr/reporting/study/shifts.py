@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.cross.records import BUDGET_COLUMNS
-from rlvr.analysis.tables import TextTable, read_csv, text_table
+from rlvr.analysis.tables import TextTable, text_table
+from rlvr.reporting.sources import read_cross
 from rlvr.stats.student import p_text
 
 
@@ -69,9 +69,8 @@ def read_shift(folder: Path, name: str | None = None) -> Shift:
 
 def read_crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
     """Every budget of the JS rule beside random positions, and the accuracy of both models alone."""
-    folder = run / "cross_sampling"
-    rows = read_csv(folder / "budgets.csv", BUDGET_COLUMNS).to_pylist()
-    by_key = {(row["direction"], row["level"], row["rule"]): row for row in rows}
+    cross = read_cross(run / "cross_sampling")
+    by_key = {(r["direction"], r["level"], r["rule"]): r for r in cross.budgets.to_pylist()}
     crossings = [
         Crossing(
             direction=direction,
@@ -84,8 +83,7 @@ def read_crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
         for (direction, level, rule), row in by_key.items()
         if rule == "js"
     ]
-    ends = json.loads((folder / "cross_sampling.json").read_text())["endpoints"]
-    return crossings, {name: _accuracy(end) for name, end in ends.items()}
+    return crossings, {name: _accuracy(end) for name, end in cross.content["endpoints"].items()}
 
 
 def _accuracy(row: Mapping[str, Any]) -> Interval:

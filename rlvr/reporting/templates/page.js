@@ -11,6 +11,22 @@ function make(tag, className, ...children) {
 
 const SVG = "http" + "://www.w3.org/2000/svg"; // no request is made to it
 
+// The same for a part of a drawing.
+function drawn(tag, attributes, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function button(className, text, label, action) {
+  const node = make("button", className, text);
+  node.type = "button";
+  node.setAttribute("aria-label", label);
+  node.addEventListener("click", action);
+  return node;
+}
+
 function save(name, blob) {
   const link = make("a");
   link.href = URL.createObjectURL(blob);

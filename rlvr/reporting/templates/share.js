@@ -15,18 +15,9 @@
 
   // The tokens as they stand on the screen: a box and a text for every line on which one of them lies.
   window.responseSvg = (body) => {
-    const frame = body.getBoundingClientRect(), height = body.scrollHeight, svg = document.createElementNS(SVG, "svg");
-    const style = getComputedStyle(body);
-    const add = (name, attributes, content) => {
-      const node = document.createElementNS(SVG, name);
-      for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-      if (content !== undefined) node.textContent = content;
-      svg.append(node);
-    };
-    svg.setAttribute("xmlns", SVG);
-    svg.setAttribute("width", frame.width);
-    svg.setAttribute("height", height);
-    svg.setAttribute("viewBox", `0 0 ${frame.width} ${height}`);
+    const frame = body.getBoundingClientRect(), height = body.scrollHeight, style = getComputedStyle(body);
+    const svg = drawn("svg", { xmlns: SVG, width: frame.width, height, viewBox: `0 0 ${frame.width} ${height}` });
+    const add = (...part) => svg.append(drawn(...part));
     add("rect", { width: frame.width, height, fill: `#${hex(channels(getComputedStyle(document.body).backgroundColor) ?? [255, 255, 255])}` });
     const range = document.createRange(), size = parseFloat(style.fontSize);
     for (const token of body.querySelectorAll(".t")) {
@@ -89,15 +80,7 @@
       PNG: () => png(window.responseSvg(body), `${name}.png`),
       LaTeX: () => save(`${name}.tex`, new Blob([window.responseLatex(body, texts)], { type: "text/plain" })),
     };
-    return make("span", "share", ...Object.entries(kinds).map(([kind, action]) => {
-      const button = make("button", "", kind);
-      button.type = "button";
-      button.setAttribute("aria-label", `Save this response as ${kind}`);
-      button.addEventListener("click", () => {
-        body.fill();
-        action();
-      });
-      return button;
-    }));
+    return make("span", "share", ...Object.entries(kinds).map(([kind, action]) =>
+      button("", kind, `Save this response as ${kind}`, () => { body.fill(); action(); })));
   };
 })();

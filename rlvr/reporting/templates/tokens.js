@@ -109,10 +109,7 @@
 
   // ---- the panel ----
   const panel = byId("panel");
-  const closer = make("button", "", "×");
-  closer.type = "button";
-  closer.setAttribute("aria-label", "Close");
-  closer.addEventListener("click", () => close());
+  const closer = button("", "×", "Close", () => close());
 
   // A served page has the ids of tokens and may offer to take another one, see view.js.
   function candidates(token, who, response, i) {

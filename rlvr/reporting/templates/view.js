@@ -16,27 +16,24 @@
   const buttons = new Map(); // by number of the intervention
   if (settings.interventions) {
     window.takeInstead = (response, position, id, shown) => {
-      const button = make("button", "take", "take");
-      button.type = "button";
-      button.setAttribute("aria-label", `Take ${shown} instead and let the model go on`);
-      button.addEventListener("click", async () => {
+      const taking = button("take", "take", `Take ${shown} instead and let the model go on`, async () => {
         const choice = {
           response: response.number, position, token_id: id, model: byId("model").value,
           samples: Number(byId("samples").value), seed: Number(byId("seed").value),
         };
-        button.disabled = true;
+        taking.disabled = true;
         try {
           const { number: given } = await ask("interventions", {
             method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(choice),
           });
-          button.textContent = `asked: ${given}`;
-          buttons.set(given, button);
+          taking.textContent = `asked: ${given}`;
+          buttons.set(given, taking);
           say(`Intervention ${given} is queued.`);
         } catch (error) {
-          button.textContent = error.message;
+          taking.textContent = error.message;
         }
       });
-      return button;
+      return taking;
     };
     follow();
   }
@@ -134,14 +131,9 @@
     const low = Math.min(...values), high = Math.max(...values), first = Math.min(...steps), last = Math.max(...steps);
     const x = (s) => 4 + (WIDTH - 8) * (last > first ? (s - first) / (last - first) : 0.5);
     const y = (v) => HEIGHT - 4 - (HEIGHT - 8) * (high > low ? (v - low) / (high - low) : 0.5);
-    const svg = document.createElementNS(SVG, "svg");
-    const line = document.createElementNS(SVG, "polyline");
-    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `${name}: ${values.at(-1).toPrecision(3)} after step ${last}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`);
-    line.setAttribute("points", points.map(([s, v]) => `${x(s)},${y(v)}`).join(" "));
-    line.setAttribute("class", "live");
-    svg.append(line);
+    const label = `${name}: ${values.at(-1).toPrecision(3)} after step ${last}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
+    const line = drawn("polyline", { points: points.map(([s, v]) => `${x(s)},${y(v)}`).join(" "), class: "live" });
+    const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, line);
     return make("figure", "", make("div", "plot", svg),
       make("figcaption", "", `${name}: ${values.at(-1).toPrecision(3)}; ${low.toPrecision(3)} to ${high.toPrecision(3)}, steps ${first} to ${last}`));
   }

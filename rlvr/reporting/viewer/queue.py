@@ -9,19 +9,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from rlvr.analysis.intervene.records import Choice, Intervention, append, read_all
+from rlvr.analysis.intervene.records import Choice, append, read_all
 from rlvr.errors import RlvrError
 
+if TYPE_CHECKING:
+    from rlvr.analysis.intervene.bench import Bench
+
 log = logging.getLogger(__name__)
-
-
-class Bench(Protocol):
-    """Who carries interventions out, see rlvr.analysis.intervene.bench."""
-
-    def run(self, choice: Choice, number: int) -> Intervention:
-        """Carry one out; raises RlvrError where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +29,6 @@ class Asked:
     state: str  # waiting | running | done | failed
     result: dict[str, Any] | None = None
     error: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """For the page."""
-        return asdict(self)
 
 
 class Interventions:
@@ -70,7 +62,7 @@ class Interventions:
         with self._changed:
             self._changed.wait_for(lambda: self._version > version, timeout=seconds)
             changed = [n for n in sorted(self._known) if self._at.get(n, 0) > version]
-            return self._version, [self._known[n].as_json() for n in changed]
+            return self._version, [asdict(self._known[n]) for n in changed]
 
     def _tell(self, asked: Asked) -> None:
         with self._changed:
