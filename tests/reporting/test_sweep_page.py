@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,16 @@ def test_the_page_works_and_fits(page: Path, tmp_path: Path, width: int) -> None
     assert found["scrollWidth"] <= found["width"] <= width
     assert found["changed"]
     assert found["empty"] == 0
+
+
+def test_the_page_has_every_table_of_the_text(page: Path) -> None:
+    """By its first column's head and all others."""
+    shown = [
+        [html.unescape(cell) for cell in re.findall(r"<th[^>]*>(.*?)</th>", head)]
+        for head in re.findall(r"<thead><tr>(.*?)</tr></thead>", page.read_text(), flags=re.S)
+    ]
+    lines = page.with_suffix(".md").read_text().splitlines()
+    heads = [above for above, rule in pairwise(lines) if rule.startswith("| ---")]
+    assert len(heads) > 5
+    for head in heads:
+        assert head.strip("| ").split(" | ") in shown
