@@ -48,7 +48,7 @@ def train_steps(s: Session, eval_before: dict[str, float]) -> TrainingState:
             batch = pack(groups)  # 5: flat token arrays
         with clock.phase("score"):
             batch = s.learner.score(batch)  # 6: old log-probs, divergences
-            fresh = s.to_compare(batch, step)
+            fresh = s.to_compare(batch, version)
         mismatch = check_mismatch(fresh, version, cfg.sync, cfg.model.dtype, s.tracker.note)
         with clock.phase("advantage"):  # 7: the plug-in, one number per token
             groups, batch = shaped_advantage(groups, batch, cfg, s.plugin, progress=progress, seed=seed)

@@ -260,7 +260,7 @@ class Batch:
     weight_version: Ints  # [T] of the weights that sampled a token
     own_context: NDArray[np.bool_]  # [T] whether they read what stands before it, too
     signals: TokenSignals = field(default_factory=TokenSignals)
-    token_weight: Floats | None = None  # [T] the plug-in's weights, detached by construction
+    token_weight: Floats | None = None  # [T] the plug-in's weights; no gradient flows through them
     token_advantage: Floats | None = None  # [T] advantage x weight, what the loss consumes
     token_penalty: Floats | None = None  # [T] coefficients of |log pi - log pi_old| in the loss
 

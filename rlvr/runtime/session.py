@@ -109,11 +109,11 @@ class Session:
             self.mender.push(version)
         return self.learner.sent
 
-    def to_compare(self, batch: Batch, step: int) -> Batch:
-        """The scored batch, or a probe where none of its tokens comes from the weights that scored it."""
-        if self.cfg.rollout.staleness == 0 or compared_tokens(batch, step - 1).any():
+    def to_compare(self, batch: Batch, version: int) -> Batch:
+        """The batch as weights `version` scored it, or a probe where none of its tokens comes from them."""
+        if self.cfg.rollout.staleness == 0 or compared_tokens(batch, version).any():
             return batch
-        return probe(self.cfg, self.engines.generate, self.learner, self.stream, str(step))
+        return probe(self.cfg, self.engines.generate, self.learner, self.stream, str(version + 1))
 
     def dump(self, step: int, groups: Sequence[Group], rollout: RolloutBatch) -> None:
         """Write what the batch of the step was formed of, and its responses, if they are due."""
