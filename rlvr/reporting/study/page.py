@@ -103,7 +103,8 @@ def _section(section: Section, number: int, folder: Path) -> Iterator[str]:
     for figure in section.figures:
         name = f"q{number}_{figure.name}.svg"
         (folder / name).write_text(as_svg(figure))
-        yield from (f"![{figure.title}]({FOLDER}/{name})", "", f"*{figure.title}.* {figure.caption}", "")
+        stop = "" if figure.title.endswith("?") else "."
+        yield from (f"![{figure.title}]({FOLDER}/{name})", "", f"*{figure.title}{stop}* {figure.caption}", "")
 
 
 def _pieces(found: Found, records: Records) -> Iterator[str]:
