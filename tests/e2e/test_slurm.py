@@ -134,6 +134,7 @@ def test_two_nodes_run_to_the_end_and_a_paused_and_killed_job_ends_the_same(
 
     job = site.submit(*TWO_NODES, *RUN, root, "run.name=broken")
     site.wait_until(lambda: (broken / "samples" / "step_000003.jsonl").exists())
+    assert {actor.nice() for actor in site.processes("ray::")} == {psutil.Process().nice()}
     slurm(site.env, "scancel", "--batch", "--signal=USR1", job)  # what SLURM sends before the time limit
     site.wait_until(lambda: "requeued, goes on after step" in site.output())
     paused = int(site.output().split("requeued, goes on after step ")[1].split()[0])
