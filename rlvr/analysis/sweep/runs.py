@@ -18,6 +18,7 @@ from yaml import YAMLError
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.dumps import dump_files, open_dump
+from rlvr.runtime.resume import of_today
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
 UNREADABLE = (
@@ -127,7 +128,7 @@ def _read_run(job: Path, notes: list[str]) -> FinishedRun:
             correct=_samples(job, steps, accuracy, notes),
             train=train,
             evals=evals,
-            settings=flatten(OmegaConf.to_container(OmegaConf.load(job / "config.yaml"))),
+            settings=flatten(of_today(OmegaConf.to_container(OmegaConf.load(job / "config.yaml")))),
             versions={str(k): str(v) for k, v in summary["versions"].items()},
             train_seconds=float(summary["train_seconds"]),
             setup_seconds=float(summary["setup_seconds"]),

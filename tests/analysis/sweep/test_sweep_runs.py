@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from rlvr.analysis.sweep.compare import compare_conditions
 from rlvr.analysis.sweep.runs import flatten, read_sweep
@@ -169,6 +170,18 @@ def test_unlike_runs_of_one_condition_are_refused(tmp_path: Path) -> None:
         DataError, match=r"recipe-dapo: its runs differ in learner\.lr: .*0\.5 in recipe-dapo_seed-2"
     ):
         check_comparable(read_sweep(tmp_path, planned_jobs(tmp_path)).runs)
+
+
+def test_a_run_from_before_a_key_existed_had_its_default(tmp_path: Path) -> None:
+    """Keys of evaluation sets, too."""
+    evaluated = ("data.eval=[{name: aime24}]",)
+    old = make_run(tmp_path, "recipe-dapo", 1, {"aime24": 4}, settings=evaluated)
+    make_run(tmp_path, "recipe-dapo", 2, {"aime24": 5}, settings=evaluated)
+    settings = OmegaConf.to_container(OmegaConf.load(old / "config.yaml"))
+    del settings["learner"]["checkpoint_every"]
+    settings["data"]["eval"] = [{"name": "aime24"}]
+    (old / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(settings)))
+    check_comparable(read_sweep(tmp_path, planned_jobs(tmp_path)).runs)
 
 
 def test_the_set_up_says_what_is_shared_and_what_differs(tmp_path: Path) -> None:
