@@ -120,7 +120,7 @@ def own_log_probs(folder: str, attention: str, batch: Batch, temperature: float)
 
 def lose_one(rank: Any) -> str:
     """Runs in the learner's rank 0."""
-    name = rank.parameter_infos()[0].name
+    name = rank.weights.infos()[0].name
     leave_out(rank._sender, name)
     return name
 
