@@ -111,7 +111,8 @@ def write_analysis(folder: Path, trajectories: tuple[str, ...] = TRAJECTORIES) -
     for c, checkpoint in enumerate(CHECKPOINTS):
         for k, part in enumerate(parts):
             rows = [row for response in part for row in _tokens(response, checkpoint, rng)]
-            own = schema(TOKEN_COLUMNS, checkpoint=checkpoint, trajectory=trajectories[k])
+            models = {"policy": "/some/where/policy", "base": "/some/where/model"}
+            own = schema(TOKEN_COLUMNS, checkpoint=checkpoint, trajectory=trajectories[k], **models)
             path = token_file(folder, c * len(parts) + k)
             write_parquet(path, [pa.Table.from_pylist(rows, schema=own)], own)
             files.append(path)

@@ -21,6 +21,7 @@ from rlvr.analysis.tables import Column, read_csv
 from rlvr.reporting.study.found import Found
 
 LISTS = ("policy_ids", "policy_texts", "policy_probs", "base_ids", "base_texts", "base_probs")
+FOLDERS = (b"policy", b"base")  # of one machine, in a token table's metadata
 OF_CROSS: dict[str, Sequence[Column]] = {
     "budgets": BUDGET_COLUMNS,
     "pairs": PAIR_COLUMNS,
@@ -36,7 +37,9 @@ def write_raw(found: Found, records: Records, folder: Path, room: int) -> list[s
         RlvrError: a file cannot be written.
     """
     left_out = []
-    for name, table in _tables(found, records):
+    for name, complete in _tables(found, records):
+        known = complete.schema.metadata or {}
+        table = complete.replace_schema_metadata({k: v for k, v in known.items() if k not in FOLDERS})
         file = folder / f"{name}.parquet"
         write_parquet(file, [table], table.schema)
         room -= file.stat().st_size

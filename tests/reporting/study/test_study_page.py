@@ -103,6 +103,8 @@ def test_a_page_of_what_is_finished(study):
     assert "by exact JS also above it on nuclei truncated" in text[5]
     assert "Classes of tokens" in text[6]
     assert "/some/where" not in content
+    for file in (page.parent / "findings").glob("*.parquet"):
+        assert "/some/where" not in str(pq.read_schema(file).metadata), file.name
     shown = re.findall(r"\]\((findings/[^)]+)\)", content)
     assert {Path(name).suffix for name in shown} == {".svg", ".parquet"}
     assert all((page.parent / name).is_file() for name in shown)
