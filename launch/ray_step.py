@@ -48,9 +48,8 @@ def ray_on_all_nodes(
         ip = address_towards(_node_address(next(name for name in names if name != head)))
     address = f"{ip}:{choose_port(ip, step.port)}"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault(
-        "RAY_worker_niceness", "0"
-    )  # Ray's own 15 leaves a busy node's actors next to nothing
+    # Ray's own 15 leaves actors next to nothing of a busy node.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     stem = f"{os.environ['SLURM_JOB_NAME']}-{job_number()}"
     logs = step.logs / f"{stem}-*.log"
     say(f"starting Ray on {', '.join(names)}; head at {address}; output of the nodes in {logs}")

@@ -269,6 +269,11 @@ class LearnerConfig:
     start_deadline_seconds: float = 300.0  # until every rank has loaded its models
 
     @property
+    def shards_parameters(self) -> bool:
+        """Whether each rank holds a part of every parameter, so that all of them gather a whole one together."""
+        return self.zero_stage == 3
+
+    @property
     def data_parallel(self) -> int:
         """Ranks, or groups of them, that have sequences of their own."""
         return self.workers // self.sequence_parallel

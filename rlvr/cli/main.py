@@ -40,9 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(command_help(known))
             return
         sys.argv = [f"rlvr {name}", *rest]
-        sys.path.insert(
-            0, os.getcwd()
-        )  # as `python -m` does: verifiers and plug-ins of one's own may lie there
+        # As `python -m` does: verifiers and plug-ins of one's own may lie there.
+        sys.path.insert(0, os.getcwd())
         runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)

@@ -100,7 +100,7 @@ class Learner:
         # DeepSpeed may have taken an empty step while it started, which would count in Adam's bias correction.
         self.reset_optimizer()
         self.base = self._load_base() if needs_base(self.spec.signals) else None
-        for model in (self.policy, self.base) if learner.zero_stage == 3 else ():
+        for model in (self.policy, self.base) if learner.shards_parameters else ():
             if isinstance(model, PolicyModel):
                 # The head is used by the wrapper's forward rather than by its own module.
                 deepspeed_api.register_external(model, model.head.weight)
@@ -113,7 +113,7 @@ class Learner:
         )
 
     def _load(self, folder: str, *, training: bool) -> PolicyModel:
-        sharded = self.cfg.learner.zero_stage == 3
+        sharded = self.cfg.learner.shards_parameters
         zero3 = self._deepspeed_config(training=training) if sharded else None
         setting = "path" if training else "base_path"
         key = f"model.{setting}={getattr(self.cfg.model, setting) or self.cfg.model.path}"
@@ -141,7 +141,7 @@ class Learner:
         report(Doing("loads the base"))
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
-        if self.cfg.learner.zero_stage == 3:
+        if self.cfg.learner.shards_parameters:
             sharded: PolicyModel = deepspeed_api.wrap(base, self._deepspeed_config(training=False)).module
             return sharded
         return base.to(self.device)

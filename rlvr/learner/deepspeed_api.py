@@ -89,12 +89,12 @@ def gather_at_once(module: nn.Module) -> None:
 
 def gathered(parameters: Sequence[nn.Parameter], *, sharded: bool) -> AbstractContextManager[object]:
     """The whole parameters while inside; where they are sharded, all ranks enter it together."""
+    if not sharded:
+        return nullcontext()
     import deepspeed
 
-    entered: AbstractContextManager[object] = (
-        deepspeed.zero.GatheredParameters(list(parameters)) if sharded else nullcontext()
-    )
-    return entered
+    context: AbstractContextManager[object] = deepspeed.zero.GatheredParameters(list(parameters))
+    return context
 
 
 def whole_shape(parameter: nn.Parameter) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ def deepspeed_config(cfg: LearnerConfig, dtype: str, *, training: bool, device: 
         config["communication_data_type"] = "fp32"
         if not accumulates_itself(cfg, dtype):
             config["data_types"] = {"grad_accum_dtype": "fp32"}
-    if cfg.zero_stage == 3:
+    if cfg.shards_parameters:
         config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = False
         if device == "cpu":  # on GPUs norms and biases stay whole, which saves their gathering
             config["zero_optimization"]["stage3_param_persistence_threshold"] = 0

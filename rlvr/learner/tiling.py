@@ -37,7 +37,7 @@ def loses_gradients(cfg: Config) -> bool:
 
     DeepSpeed reduces a module that is gathered whole before its backward where its input needs no gradient.
     """
-    return cfg.model.lora.rank > 0 and cfg.learner.zero_stage == 3 and not cfg.model.gradient_checkpointing
+    return cfg.model.lora.rank > 0 and cfg.learner.shards_parameters and not cfg.model.gradient_checkpointing
 
 
 def tiling_problems(key: str, config: PretrainedConfig, cfg: Config) -> list[str]:

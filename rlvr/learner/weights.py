@@ -30,7 +30,7 @@ class PolicyWeights:
 
     @property
     def _sharded(self) -> bool:
-        return self.cfg.learner.zero_stage == 3
+        return self.cfg.learner.shards_parameters
 
     @property
     def _lora(self) -> bool:

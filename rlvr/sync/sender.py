@@ -279,7 +279,7 @@ def open_sender(
     if backend != "gloo":
         sender = VllmSender(backend, client, infos, cfg, rank)
     elif rank > 0:
-        sender = GatherOnly(sharded=cfg.learner.zero_stage == 3)
+        sender = GatherOnly(sharded=cfg.learner.shards_parameters)
     else:
         whole = GlooSender(client, infos, cfg)
         sender = SparseSender(whole, client, infos) if sends_changes(cfg, device) else whole

@@ -20,7 +20,7 @@ def learner_problems(cfg: LearnerConfig) -> list[str]:
             f"learner.share_prompts=true with learner.sequence_parallel={cfg.sequence_parallel}: a rank has "
             "columns of a sequence only, and no whole prompt to share; set one of them back"
         )
-    if cfg.share_prompts and cfg.zero_stage == 3:
+    if cfg.share_prompts and cfg.shards_parameters:
         found.append(
             "learner.share_prompts=true with learner.zero_stage=3: ranks whose micro-batches share nothing would "
             "gather weights fewer times than the others and wait for ever; use zero_stage=2 or share_prompts=false"
