@@ -24,6 +24,7 @@ Either way every piece that is finished is skipped, so that the same command goe
     run=FOLDER      a finished training run; runs/latest unless named
     study=NAME      in place of run=: a study in recipes/study, or its file
     output=FOLDER   where a study goes; runs/<name of the study> unless named
+    questions=3,4   do only the pieces of a study that these questions wait for; all unless named
     minutes=N       stop after so many, a training with a checkpoint; 0: write the page of what there is
 
 Everything else on the line is an argument of a study's trainings.
@@ -34,14 +35,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run import read_run
 from rlvr.analysis.study.config import read_study
-from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Piece, Study
+from rlvr.analysis.study.plan import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Study
 from rlvr.analysis.study.records import Records, what_is_left
 from rlvr.cli.compose import STUDIES, load, recipes_folder
 from rlvr.cli.controls import require_same, shared_settings
@@ -61,6 +62,9 @@ FORMS = (
     ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),
     ShortForm("study=NAME", "in place of run=: a study in recipes/study, or a file NAME.yaml"),
     ShortForm("output=FOLDER", "where a study goes; runs/<name of the study> unless named"),
+    ShortForm(
+        "questions=N,...", "only the pieces that these of a study's questions wait for; all unless named"
+    ),
     ShortForm("minutes=N", "stop after so many; 0: write the page of what there is"),
 )
 CONTROLS = ("grpo_kl", "sft")
@@ -76,10 +80,11 @@ def main() -> None:
         if "study" in given.own:
             if "run" in given.own:
                 raise ConfigError("run= and study= together: findings are of one or the other, leave one out")
-            findings_of_study(_study(given.own, given.arguments), minutes)
+            asked = _questions(given.own.get("questions"))
+            findings_of_study(_study(given.own, given.arguments), minutes, asked)
             return
-        if given.arguments or "output" in given.own:
-            unknown = [*given.arguments, *(f"output={v}" for k, v in given.own.items() if k == "output")]
+        of_studies = [f"{key}={given.own[key]}" for key in ("output", "questions") if key in given.own]
+        if unknown := [*given.arguments, *of_studies]:
             raise ConfigError(
                 f"{' '.join(unknown)}: without study= the arguments are run=FOLDER, a finished training run, and "
                 "minutes=N"
@@ -87,16 +92,19 @@ def main() -> None:
         findings_of_run(_run_folder(given.own.get("run", "runs/latest")), minutes)
 
 
-def findings_of_study(study: Study, minutes: float | None = None) -> bool:
-    """Do what is not finished of a study and write its page; returns whether all is finished.
+def findings_of_study(
+    study: Study, minutes: float | None = None, questions: Container[int] = QUESTIONS
+) -> bool:
+    """Do what some questions of a study wait for and write its page; returns whether that is finished.
 
     Raises:
         ConfigError: the study cannot work, or a finished training in its folder was another one.
         RlvrError: a command failed; what was finished before stays.
     """
-    pieces, records = study.pieces(), Records(study.output / "pieces")
+    records = Records(study.output / "pieces")
     with exclusive(study.output):
-        _refuse_others(pieces)
+        _refuse_others(study.pieces())
+        pieces = [piece for piece in study.pieces() if any(q in questions for q in piece.questions)]
         print(what_is_left(pieces, records), flush=True)
         try:
             whole = run_pieces(pieces, records, minutes, keep_checkpoints=study.cfg.keep_checkpoints)
@@ -181,6 +189,14 @@ def _minutes(text: str | None) -> float | None:
     if minutes is not None and not 0 <= minutes < float("inf"):
         raise ConfigError(f"minutes={text}: expected a number of minutes, 0 or more")
     return minutes
+
+
+def _questions(text: str | None) -> Container[int]:
+    asked = list(QUESTIONS) if text is None else [n for n in QUESTIONS if str(n) in text.split(",")]
+    if text is not None and len(asked) != len(text.split(",")):
+        known = "; ".join(f"{number} {question}" for number, question in QUESTIONS.items())
+        raise ConfigError(f"questions={text}: expected numbers such as questions=3,4, of {known}")
+    return asked
 
 
 def _run_folder(name: str) -> Path:

@@ -235,7 +235,7 @@ COMMANDS: dict[str, Command] = {
     "findings": Command(
         "rlvr.findings",
         "a run and its controls in one table, or a study of many runs in sittings",
-        "[run=FOLDER | study=NAME] [output=FOLDER] [minutes=N] [key=value ...]",
+        "[run=FOLDER | study=NAME] [output=FOLDER] [questions=N,...] [minutes=N] [key=value ...]",
         None,
         (
             ("", "of the newest run"),
