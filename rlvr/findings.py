@@ -103,7 +103,7 @@ def findings_of_study(
     """
     records = Records(study.output / "pieces")
     with exclusive(study.output):
-        _refuse_others(study.pieces())
+        _refuse_others(study.pieces(), records)
         pieces = [piece for piece in study.pieces() if any(q in questions for q in piece.questions)]
         print(what_is_left(pieces, records), flush=True)
         try:
@@ -127,20 +127,22 @@ def _study(own: dict[str, str], extra: Sequence[str]) -> Study:
     return Study(read_study(file), output, tuple(extra))
 
 
-def _refuse_others(pieces: Sequence[Piece]) -> None:
-    """Compose every training, and refuse a folder that holds another one under its name.
+def _refuse_others(pieces: Sequence[Piece], records: Records) -> None:
+    """Compose every training, and refuse a folder that holds another one or lacks what is to be analysed.
 
     Raises:
         ConfigError: a training cannot be composed, or names what differs.
     """
+    asked_of = {piece.folder for piece in pieces if piece.kind != TRAIN and not records.finished(piece)}
     for piece in pieces:
         if piece.kind != TRAIN:
             continue
         cfg, finished = load(piece.arguments), piece.marker.is_file()
-        if finished and cfg.run.export and not (piece.folder / "policy" / "config.json").is_file():
+        if finished and piece.folder in asked_of and not (piece.folder / "policy" / "config.json").is_file():
             raise ConfigError(
-                f"{piece.folder} was trained when the study did not analyse it, and its policy was not kept; put the "
-                "study back as it was, choose another output=, or remove the folder to train it again"
+                f"{piece.folder} is to be analysed and has no policy: it was removed, or trained when the study did "
+                "not ask for it; put it or the study back as it was, choose another output=, or remove the folder to "
+                "train it again"
             )
         if changed := changed_keys(piece.folder, cfg, finished=finished):
             raise ConfigError(
@@ -164,7 +166,7 @@ def findings_of_run(run: Path, minutes: float | None = None) -> None:
     arguments = (f"run={run}", "rules=js,random", f"budgets={budgets}")
     marker = run / "cross_sampling" / "classes.csv"
     pieces.append(Piece("cross-sampling", CROSS, "rlvr.cross_sample", arguments, run, marker))
-    if not run_pieces(pieces, Records(run / "findings" / "pieces"), minutes):
+    if not run_pieces(pieces, Records(run / "findings" / "pieces", run), minutes):
         return
     _report([*folders.values()], run / "report")
     shifts = [read_shift(folder) for folder in folders.values()]

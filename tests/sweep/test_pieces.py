@@ -87,6 +87,18 @@ def test_finished_pieces_are_skipped_and_a_failure_keeps_them(records, tmp_path)
     assert run_pieces([good], records)
 
 
+def test_what_is_finished_stays_so_in_a_folder_that_was_moved(records, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    made, other = piece(here, "made", kind=ANALYZE), replace(piece(here, "made"), arguments=("else",))
+    assert run_pieces([made], Records(here / "pieces"))
+    assert Records(here / "pieces").of(other) is None  # another command
+    here.rename(there)
+    moved = Records(there / "pieces")
+    assert moved.finished(piece(there, "made", kind=ANALYZE))
+    assert str(tmp_path) not in (there / "pieces" / "made.json").read_text()
+
+
 def test_a_command_that_leaves_nothing_has_not_finished(records, tmp_path):
     with pytest.raises(RlvrError, match=r"empty left no .*summary\.json"):
         run_pieces([piece(tmp_path, "empty", "nothing")], records)

@@ -1,13 +1,15 @@
 """Which pieces of a study are finished, how long they took and how long the others may take.
 
 <folder>/<piece>.json    the command, its seconds in all sittings together, when it ended and on which machine
+
+Folders below the root of all pieces are kept relative to it, so that everything can be moved to another machine.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rlvr.analysis.study.plan import TRAIN, Piece
@@ -26,10 +28,13 @@ class Record:
 
 
 class Records:
-    """The records of a folder."""
+    """The records of a folder; `root` is the folder that all the pieces work in, its parent unless given."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self._folder, self._root = folder, root or folder.parent
+
+    def _movable(self, arguments: Sequence[str]) -> tuple[str, ...]:
+        return tuple(argument.replace(str(self._root), ".") for argument in arguments)
 
     def _file(self, piece: Piece) -> Path:
         return self._folder / f"{piece.name.replace('/', '--')}.json"
@@ -48,12 +53,13 @@ class Records:
             found = Record(**content | {"arguments": tuple(content["arguments"])})
         except (ValueError, TypeError, KeyError) as error:  # a file that a user may have touched
             raise DataError(f"{file}: damaged ({error!r}); remove it, and the piece is done again") from error
-        return found if found.arguments == piece.arguments else None
+        return found if self._movable(found.arguments) == self._movable(piece.arguments) else None
 
     def write(self, piece: Piece, record: Record) -> None:
         """Keep a record."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._file(piece), json.dumps(asdict(record), indent=1) + "\n")
+        kept = replace(record, arguments=self._movable(record.arguments))
+        write_atomically(self._file(piece), json.dumps(asdict(kept), indent=1) + "\n")
 
     def finished(self, piece: Piece) -> bool:
         """Whether a piece need not be done: a training that has its summary, anything else by its record.
