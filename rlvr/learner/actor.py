@@ -17,10 +17,10 @@ from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
 from rlvr.learner import deepspeed_api
 from rlvr.learner.adapters import FrozenBase, add_adapters
+from rlvr.learner.deepspeed_api import DeepSpeedEngine
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.entropy import EntropyControl
-from rlvr.learner.files import load_states, save_states
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
 from rlvr.learner.optimizers import OPTIMIZERS, reset
@@ -37,7 +37,7 @@ from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.spec import LearnerSpec
 from rlvr.learner.teacher import advises
 from rlvr.learner.tiling import tiled_modules
-from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
+from rlvr.learner.ulysses import Forward, SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.learner.weights import PolicyWeights
 from rlvr.sync.client import TransferHandle
@@ -90,8 +90,7 @@ class Learner:
         optimizer = OPTIMIZERS[learner.optimizer](policy, learner)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
-        self.engine = deepspeed_api.wrap(policy, self._deepspeed_config(training=True), optimizer)
-        self.optimizer = self.engine.optimizer
+        self.engine = DeepSpeedEngine(policy, self._deepspeed_config(training=True), optimizer)
         self.policy: PolicyModel = self.engine.module
         self.weights = PolicyWeights(self.cfg, self.policy.lm)
         if accumulates_itself(learner, self.cfg.model.dtype):
@@ -142,7 +141,7 @@ class Learner:
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.shards_parameters:
-            sharded: PolicyModel = deepspeed_api.wrap(base, self._deepspeed_config(training=False)).module
+            sharded: PolicyModel = DeepSpeedEngine(base, self._deepspeed_config(training=False)).module
             return sharded
         return base.to(self.device)
 
@@ -154,7 +153,7 @@ class Learner:
         plans = self._plan(batch, np.arange(batch.size))
         indices: list[torch.Tensor] = []
         parts: list[dict[str, torch.Tensor]] = []
-        self.engine.eval()
+        self.engine.train(False)
         count = Counter("scores", len(plans), "micro-batches")
         with torch.no_grad():
             for plan in plans:
@@ -212,7 +211,7 @@ class Learner:
         """One optimiser update on the sequences `rows` of the batch."""
         total = self.cfg.steps * self.cfg.learner.updates_per_step
         lr = learning_rate(self.cfg.learner, self.update, total) * lr_scale
-        for group in self.optimizer.param_groups:
+        for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
         loss_weights, metric_weights = (
             sequence_weights(batch, rows, kind, self.cfg.rollout.max_response_tokens)
@@ -228,9 +227,9 @@ class Learner:
             progress,
             metric_weights,
         )
-        self.engine.train()
+        self.engine.train(True)
         plans = self._plan(batch, rows)
-        forward = self.engine
+        forward: Forward = self.engine
         if context.loss.distill_coef and not advises(context.loss):
             forward = self._with_teacher
         elif context.loss.entropy_coef:
@@ -238,13 +237,12 @@ class Learner:
         terms = accumulate(batch, plans, self._shards.whole(forward), self._backward, context)
         if self._fp32_sum is not None:
             self._fp32_sum.give()
-        self.engine.step()
+        norm = self.engine.step()
         if lr_scale > 0:
             self.update += 1
-        norm = self.engine.get_global_grad_norm()
         return StepStats(
             **totals(terms, self.world, self.device, copies=self._shards.ranks),
-            grad_norm=self._norm if norm is None else float(norm),
+            grad_norm=self._norm if norm is None else norm,
             learning_rate=lr,
             updates=1,
             micro_batches=len(plans),
@@ -271,10 +269,7 @@ class Learner:
 
     def reset_optimizer(self) -> None:
         """Make the optimiser's moments and step counts what they were before the first update."""
-        inner = self.engine.optimizer
-        while hasattr(inner, "optimizer"):  # ZeRO and bf16 wrap the torch optimiser
-            inner = inner.optimizer
-        reset(inner)
+        reset(self.engine.torch_optimizer)
 
     def _plan(self, batch: Batch, rows: Ints) -> list[MicroPlan]:
         budget = self.cfg.learner.tokens_per_micro_batch
@@ -305,9 +300,7 @@ class Learner:
         """Move optimiser, gradients, master weights and base to host memory; on CPU it is one memory."""
         if self.spec.device == "cpu":
             return
-        deepspeed_api.states_to_host(
-            self.engine, optimizer_is_there=self.cfg.learner.offload_optimizer != "none"
-        )
+        self.engine.states_to_host(optimizer_is_there=self.cfg.learner.offload_optimizer != "none")
         if isinstance(self.base, PolicyModel):
             self.base.to("cpu")
         torch.cuda.empty_cache()
@@ -316,14 +309,14 @@ class Learner:
         """Move the parameters to host memory, once the states are there."""
         if self.spec.device == "cpu":
             return
-        deepspeed_api.parameters_to_host(self.engine)
+        self.engine.parameters_to_host()
         torch.cuda.empty_cache()
 
     def to_device(self) -> None:
         """Move states, parameters and base back to the GPU."""
         if self.spec.device == "cpu":
             return
-        deepspeed_api.to_device(self.engine)
+        self.engine.to_device()
         if isinstance(self.base, PolicyModel):
             self.base.to(self.device)
 
@@ -332,7 +325,7 @@ class Learner:
         state = {"update": self.update, "torch_rng": torch.get_rng_state()}
         if self._entropy.target is not None:
             state["entropy_coef"] = self._entropy.coefficient
-        save_states(self.engine, folder, state, without_frozen=self.lora)  # which model.path has
+        self.engine.save(folder, state, without_frozen=self.lora)  # which model.path has
 
     def load(self, folder: str) -> None:
         """Restore what `save` wrote.
@@ -340,18 +333,16 @@ class Learner:
         Raises:
             CheckpointError: the folder lacks a loadable checkpoint for this world size and ZeRO stage.
         """
-        state = load_states(self.engine, folder, without_frozen=self.lora)
+        state = self.engine.load(folder, without_frozen=self.lora)
         if self._sender is not None:
             self._sender.forget()
         self.update = state["update"]
         torch.set_rng_state(state["torch_rng"])
         if self._entropy.target is not None:
             self._entropy = self._entropy.at(state["entropy_coef"])
-        # DeepSpeed and torch have put back the values of the checkpoint; a resumed run may have others.
-        for group in self.optimizer.param_groups:
+        # torch has put back the value of the checkpoint; a resumed run may have another.
+        for group in self.engine.optimizer.param_groups:
             group["weight_decay"] = self.cfg.learner.weight_decay
-        if hasattr(self.engine.optimizer, "clip_grad"):
-            self.engine.optimizer.clip_grad = self.engine.gradient_clipping()
 
     def export(self, folder: str) -> None:
         """Write the policy in Hugging Face format (rank 0 writes, all ranks help to gather).

@@ -1,4 +1,4 @@
-"""The only module that imports deepspeed: joining the ranks, wrapping models, gathering sharded weights, moving states.
+"""The only module that knows deepspeed: joining the ranks, gathering sharded weights, and the engine around a model.
 
 It is imported when a rank starts, which takes seconds.
 """
@@ -6,7 +6,7 @@ It is imported when a rank starts, which takes seconds.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,10 @@ from torch import nn
 from rlvr.cluster.board import Doing, report
 from rlvr.cluster.imports import uncollected
 from rlvr.config import LearnerConfig
+from rlvr.errors import CheckpointError
 from rlvr.learner.compiled import build_alone, extensions_folder
+
+TAG = "deepspeed"  # folder of the states in a checkpoint
 
 
 def import_deepspeed() -> str:
@@ -66,13 +69,6 @@ def join_ranks(cfg: LearnerConfig, device: str, rank: int, world: int, master: t
     )
 
 
-def wrap(model: nn.Module, config: dict[str, object], optimizer: torch.optim.Optimizer | None = None) -> Any:
-    """DeepSpeed's engine around a model; without an optimiser it only computes."""
-    import deepspeed
-
-    return deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
-
-
 def register_external(model: nn.Module, parameter: torch.Tensor) -> None:
     """Have a sharded parameter gathered for the forward of `model`, which uses it though another module owns it."""
     import deepspeed
@@ -102,23 +98,92 @@ def whole_shape(parameter: nn.Parameter) -> tuple[int, ...]:
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
-def states_to_host(engine: Any, *, optimizer_is_there: bool) -> None:
-    """Move gradients and, unless they live in host memory for good, optimiser states and master weights there."""
-    from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
+class DeepSpeedEngine:
+    """A model on its rank, with optimiser or without one; as much of DeepSpeed's engine as the learner uses."""
 
-    states = [State.lp_grads, State.contiguous_grad_buffer]
-    if not optimizer_is_there:
-        states += [State.optim_states, State.hp_params]
-    engine.offload_states(include=states)
+    def __init__(
+        self, model: nn.Module, config: dict[str, object], optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        import deepspeed
 
+        made = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+        self.wrapped: Any = made[0]
+        self.module: Any = self.wrapped.module
+        self.device: torch.device = self.wrapped.device
+        self.optimizer: Any = self.wrapped.optimizer
 
-def parameters_to_host(engine: Any) -> None:
-    """Move the parameters there, too."""
-    from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
+    def __call__(self, *inputs: object) -> Any:
+        """The model's forward pass."""
+        return self.wrapped(*inputs)
 
-    engine.offload_states(include=[State.lp_params])
+    def train(self, mode: bool) -> None:
+        """Learn from what comes, or only compute."""
+        self.wrapped.train(mode)
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of a loss."""
+        self.wrapped.backward(loss)
 
-def to_device(engine: Any) -> None:
-    """Move everything back to the GPU that was moved to host memory."""
-    engine.reload_states()
+    def step(self) -> float | None:
+        """Update the parameters; the norm of the whole gradient where DeepSpeed computes one."""
+        self.wrapped.step()
+        norm = self.wrapped.get_global_grad_norm()
+        return None if norm is None else float(norm)
+
+    @property
+    def torch_optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser inside of what ZeRO and bf16 put around it."""
+        inner = self.optimizer
+        while hasattr(inner, "optimizer"):
+            inner = inner.optimizer
+        found: torch.optim.Optimizer = inner
+        return found
+
+    def states_to_host(self, *, optimizer_is_there: bool) -> None:
+        """Move gradients and, unless they live in host memory for good, optimiser states and master weights there."""
+        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
+
+        states = [State.lp_grads, State.contiguous_grad_buffer]
+        if not optimizer_is_there:
+            states += [State.optim_states, State.hp_params]
+        self.wrapped.offload_states(include=states)
+
+    def parameters_to_host(self) -> None:
+        """Move the parameters there, too."""
+        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum as State
+
+        self.wrapped.offload_states(include=[State.lp_params])
+
+    def to_device(self) -> None:
+        """Move everything back to the GPU that was moved to host memory."""
+        self.wrapped.reload_states()
+
+    def save(self, folder: str, state: Mapping[str, Any], *, without_frozen: bool) -> None:
+        """Write weights, optimiser state and `state` below `folder`; all ranks take part."""
+        self.wrapped.save_checkpoint(
+            folder,
+            tag=TAG,
+            client_state=dict(state),
+            save_latest=False,
+            exclude_frozen_parameters=without_frozen,
+        )
+
+    def load(self, folder: str, *, without_frozen: bool) -> dict[str, Any]:
+        """Restore what `save` wrote; returns its `state`.
+
+        Raises:
+            CheckpointError: the folder lacks a loadable checkpoint for this world size and ZeRO stage.
+        """
+        try:
+            path, state = self.wrapped.load_checkpoint(folder, tag=TAG, load_module_strict=not without_frozen)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever torch and pickle make of a damaged file
+            raise CheckpointError(f"loading its weights failed: {type(error).__name__}: {error}") from error
+        if path is None:
+            raise CheckpointError("DeepSpeed found no checkpoint to load")
+        # The limit of the gradient's norm has come from the checkpoint; a resumed run may have another.
+        if hasattr(self.optimizer, "clip_grad"):
+            self.optimizer.clip_grad = self.wrapped.gradient_clipping()
+        found: dict[str, Any] = state
+        return found

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from rlvr.config import Config
 from rlvr.learner.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
 from rlvr.learner.causal_lm import in_checkpoint_format
 from rlvr.learner.deepspeed_api import gathered, whole_shape
-from rlvr.learner.files import Named, export_model, on_host
 from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.gloo import ParamInfo
+
+Named = Iterator[tuple[str, torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,10 @@ class PolicyWeights:
         """
         if not writes and not self._sharded:
             return
-        weights = on_host(self.named(), wanted=writes)
-        adapters = on_host(self.adapters(), wanted=writes) if self._lora else {}
+        weights = _on_host(self.named(), wanted=writes)
+        adapters = _on_host(self.adapters(), wanted=writes) if self._lora else {}
         if writes:
-            export_model(self.lm, weights, folder)
+            _export(self.lm, weights, folder)
         if writes and self._lora:
             save_adapter(self.cfg.model.lora, adapters, self.cfg.model.path, folder / FOLDER)
 
@@ -94,3 +97,22 @@ class PolicyWeights:
 
     def _info(self, name: str, shape: tuple[int, ...]) -> ParamInfo:
         return ParamInfo(name, self.cfg.model.dtype, shape)
+
+
+def _on_host(tensors: Named, *, wanted: bool) -> dict[str, torch.Tensor]:
+    """Copies of them all; none where they are not wanted, but every rank goes through them."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors if wanted}
+
+
+def _export(lm: Any, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Write a model in Hugging Face format.
+
+    Raises:
+        OSError: a full disk, say.
+    """
+    tied = set(getattr(lm, "all_tied_weights_keys", None) or {})
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lm.save_pretrained(str(folder), state_dict={k: v for k, v in weights.items() if k not in tied})
+    except SafetensorError as error:  # how it reports what the system does
+        raise OSError(f"{folder}: {error}") from error

@@ -6,6 +6,8 @@ be changed on the record: see `rlvr.runtime.keys`.
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,8 @@ def _what_differs(before: DataSeen, now: DataSeen, cfg: Config, whole: str) -> s
 
 def of_today(settings: Any) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
-    filled = _filled(_container(Config(recipe="none")), settings)
-    data, advantage, source = filled["data"], filled["advantage"], _container(SourceConfig())
+    filled = _filled(copy.deepcopy(_defaults(Config)) | {"recipe": "none"}, settings)
+    data, advantage, source = filled["data"], filled["advantage"], _defaults(SourceConfig)
     data["eval"] = [_filled(source, entry) for entry in data["eval"]]
     data["train"]["sources"] = [_filled(source, entry) for entry in data["train"]["sources"]]
     advantage["estimator"] = RENAMED.get(advantage["estimator"], advantage["estimator"])
@@ -98,7 +100,13 @@ def _filled(defaults: Any, own: Any) -> Any:
     return {**defaults, **{key: _filled(defaults.get(key), value) for key, value in own.items()}}
 
 
-def _container(cfg: Config | SourceConfig) -> Any:
+@functools.cache
+def _defaults(kind: type[Config] | type[SourceConfig]) -> Any:
+    """A schema's defaults as plain containers, which nobody may change: making them takes longer than all the rest."""
+    return OmegaConf.to_container(OmegaConf.structured(kind))
+
+
+def _container(cfg: Config) -> Any:
     return OmegaConf.to_container(OmegaConf.structured(cfg))
 
 

@@ -53,6 +53,7 @@ def run_pieces(
         watch, before = Stopwatch(), records.of(piece)
         if before is None or before.finished:  # finished, and its results are gone: done anew
             before = Record(piece.arguments)
+            records.write(piece, before)  # from here on what lies in its folder is of these arguments
         code, stopped = _run(piece, end)
         record = replace(before, seconds=round(before.seconds + watch.seconds, 1))
         if code == 0 and piece.marker.is_file():

@@ -90,7 +90,7 @@ def error_of(stage: int, dtype: str, offload: str) -> dict[str, float]:
     exact, rounded = (torch.cat([v.float().flatten() for v in values]) for values in (expected, in_bf16))
     found = found[: len(exact)]  # padding of a sharded optimiser stands at the end
     return {
-        "offloaded": bool(learner.engine.zero_cpu_offload()),
+        "offloaded": bool(learner.engine.wrapped.zero_cpu_offload()),
         "micro_batches": stats.micro_batches,
         "ours": float((found - exact).norm() / exact.norm()),
         "in_bf16": float((rounded - exact).norm() / exact.norm()),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,10 @@ def make_run(
     The metrics are straight lines: accuracy from 0.1, and js_base `js` times the step and the rank of the mark.
     """
     name = f"{condition}_seed-{seed}"
-    cfg = OmegaConf.merge(
-        OmegaConf.structured(Config(recipe=condition, seed=seed, steps=steps)),
-        OmegaConf.from_dotlist(list(settings)),
-    )
     run = RunFolder(folder, name)
     (run.path / "samples").mkdir(parents=True)
-    (run.path / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    of_seed = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", config_text(condition, steps, settings))
+    (run.path / "config.yaml").write_text(of_seed)
     run.append_metrics({"step": 0, "kind": "eval", **{f"eval/{s}/accuracy": 0.1 for s in right}})
     for step in range(1, steps + 1):
         run.append_metrics({"step": step, "kind": "train", **train_row(step, js, seed)})
@@ -62,6 +61,13 @@ def make_run(
     if finished:
         run.write_summary(summary(run, condition, seed, steps, right))
     return run.path
+
+
+@functools.cache
+def config_text(condition: str, steps: int, settings: tuple[str, ...]) -> str:
+    """The configuration of a condition, made once: that takes longer than the rest of a run."""
+    whole = OmegaConf.structured(Config(recipe=condition, steps=steps))
+    return OmegaConf.to_yaml(OmegaConf.merge(whole, OmegaConf.from_dotlist(list(settings))))
 
 
 def train_row(step: int, js: float | None, seed: int) -> dict[str, Any]:

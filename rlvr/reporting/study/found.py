@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.analysis.study.plan import ANALYZE, TRAIN, Piece, Study, run_name
+from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Piece, Study, run_name
 from rlvr.analysis.sweep.compare import choose_baseline
 from rlvr.analysis.sweep.runs import FinishedRun, Planned, SweepFolder, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
@@ -16,11 +16,12 @@ from rlvr.reporting.sources import Cross, read_cross
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A study and which of its pieces are finished."""
+    """A study and which of its pieces are finished, or have been begun with their present arguments."""
 
     study: Study
     pieces: tuple[Piece, ...]
     finished: frozenset[str]  # names
+    begun: frozenset[str] = frozenset()
     # By task: reading one reads every sample of its last evaluations.
     _sweeps: dict[str, SweepFolder] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -47,7 +48,8 @@ class Found:
     def cross(self) -> Cross | None:
         """Cross-sampling of the main run, as far as it is; None before the first rule is complete."""
         folder = self.study.main / "cross_sampling"
-        return read_cross(folder) if (folder / "cross_sampling.json").is_file() else None
+        known = any(p.kind == CROSS and p.name in self.begun | self.finished for p in self.pieces)
+        return read_cross(folder) if known and (folder / "cross_sampling.json").is_file() else None
 
     def runs(self, task: str) -> list[FinishedRun]:
         """The finished trainings of a task."""

@@ -44,7 +44,9 @@ def write_page(study: Study, records: Records) -> Path:
         RlvrError: the page cannot be written.
     """
     pieces = study.pieces()
-    found = Found(study, pieces, frozenset(piece.name for piece in pieces if records.finished(piece)))
+    finished = frozenset(piece.name for piece in pieces if records.finished(piece))
+    begun = frozenset(piece.name for piece in pieces if records.of(piece) is not None)
+    found = Found(study, pieces, finished, begun)
     folder, page = study.output / FOLDER, study.output / "findings.md"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -38,6 +39,7 @@ def finish(study: Study, records: Records, piece: Piece) -> None:
         write_analysis(piece.marker.parent)
     else:
         write_cross(piece.marker.parent)  # without the file that is written last
+        records.write(piece, Record(piece.arguments))
         return
     records.write(piece, Record(piece.arguments, 300.0, "2026-01-02 03:04", "2 x made up"))
 
@@ -73,6 +75,15 @@ def test_what_others_keep_beside_the_figures_stays(study):
     assert (own / "grpo_kl" / "summary.json").exists()
     assert not (own / "q1_old.svg").exists()
     assert not (own / "old.parquet").exists()
+
+
+def test_cross_sampling_with_other_arguments_is_not_shown(study):
+    whole, records = study
+    for piece in whole.pieces()[:3]:
+        finish(whole, records, piece)
+    assert "| forward | js |" in sections(write_page(*study))[2]
+    other = Study(replace(CFG, cross_sample=["samples=9"]), whole.output, whole.extra)
+    assert "Nothing to show yet." in sections(write_page(other, records))[2]
 
 
 def test_a_question_that_a_study_does_not_ask_is_said_to_be_none(tmp_path):
