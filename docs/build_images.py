@@ -209,13 +209,23 @@ def short_name(condition: str) -> str:
     return f"staleness {bound}" + ("" if cap == "null" else ", corrected")
 
 
+def page_of(folder: str) -> Path:
+    """The page of a report."""
+    page = Path(folder) / "report.html"
+    if not page.is_file():
+        sys.exit(
+            f"{page}: there is no such file; give the folder of a report, which `rlvr report RUN` writes"
+        )
+    return page
+
+
 def main(arguments: list[str]) -> None:
     """Write both pictures from the folder of a report, or those of the sweep over staleness or of the real model."""
     if len(arguments) == 2 and arguments[0] == "--staleness":
         print(f"wrote {draw_staleness(Path(arguments[1]))}")
         return
     if len(arguments) == 2 and arguments[0] == "--smollm2":
-        report = Path(arguments[1]) / "report.html"
+        report = page_of(arguments[1])
         (IMAGES / "smollm.svg").write_text(picture(read_page(report)))
         RUNS.mkdir(exist_ok=True)
         (RUNS / "smollm2.html").write_text(report.read_text().replace(f"{Path.cwd()}/", ""))
@@ -223,10 +233,10 @@ def main(arguments: list[str]) -> None:
         return
     if len(arguments) != 1:
         sys.exit("give the folder of a report, such as runs/latest/report")
-    report = Path(arguments[0])
+    report = page_of(arguments[0])
     IMAGES.mkdir(exist_ok=True)
-    (IMAGES / "tokens.svg").write_text(picture(read_page(report / "report.html")))
-    shutil.copy(report / "figures" / CURVE, IMAGES / "accuracy.svg")
+    (IMAGES / "tokens.svg").write_text(picture(read_page(report)))
+    shutil.copy(report.parent / "figures" / CURVE, IMAGES / "accuracy.svg")
     print(f"wrote {IMAGES / 'tokens.svg'} and {IMAGES / 'accuracy.svg'}")
 
 

@@ -55,7 +55,7 @@ from rlvr.runtime.evaluation import EvalReport, sample_and_grade
 from rlvr.runtime.evaluation import report as report_of
 from rlvr.runtime.folder import RunFolder
 from rlvr.stats.accuracy import EvalResult, compare
-from rlvr.stats.student import p_text
+from rlvr.stats.student import interval_text, p_text
 from rlvr.types import Group, Prompt
 from rlvr.validate import validate
 
@@ -117,7 +117,7 @@ def describe(figures: SetSummary, outcomes: Mapping[str, int]) -> str:
     return "\n".join(
         [
             f"{figures.name}: {figures.problems} problems x {figures.samples_per_problem} samples",
-            f"  accuracy  {figures.accuracy:.3f} (95% {figures.ci_low:.3f}..{figures.ci_high:.3f})",
+            "  accuracy  " + interval_text(figures.accuracy, figures.ci_low, figures.ci_high, level="95% "),
             f"  pass      {shares(figures.pass_at)}",
             f"  majority  {shares(figures.majority_at)}",
             f"  length    mean {lengths.mean:.0f}, median {lengths.median:.0f}, 90% {lengths.p90:.0f}, "

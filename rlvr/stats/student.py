@@ -62,3 +62,17 @@ def p_text(p: float | None) -> str:
     if p is None or math.isnan(p):
         return "-"
     return f"<= {RESOLUTION:g}" if p <= RESOLUTION else f"{p:.3g}"
+
+
+def interval_text(
+    value: float | None, low: float | None, high: float | None, form: str = ".3f", level: str = ""
+) -> str:
+    """A value and its interval as a person reads them, both in `form`: "0.450 (0.348..0.556)", or "-" without a value.
+
+    `level` stands before the bounds; a value that has none stands alone.
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if low is None or high is None or math.isnan(low):
+        return f"{value:{form}}"
+    return f"{value:{form}} ({level}{low:{form}}..{high:{form}})"

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from rlvr.stats.seeds import detectable_difference, paired_difference, seed_mean
-from rlvr.stats.student import holm, p_text, t_cdf, t_quantile, two_sided
+from rlvr.stats.student import holm, interval_text, p_text, t_cdf, t_quantile, two_sided
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,23 @@ def test_holm_by_hand():
     found = holm([0.02, math.nan])
     assert found[0] == 0.02
     assert math.isnan(found[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "text"),
+    [
+        ((0.45, 0.348, 0.5561), ".3f", "0.450 (0.348..0.556)"),
+        ((0.5, 0.25, 0.75), ".1%", "50.0% (25.0%..75.0%)"),
+        ((-0.1, -0.2, 0.0), "+.3f", "-0.100 (-0.200..+0.000)"),
+        ((0.45, float("nan"), float("nan")), ".3f", "0.450"),
+        ((0.45, None, None), ".2f", "0.45"),
+        ((float("nan"), 0.0, 1.0), ".3f", "-"),
+        ((None, None, None), ".3f", "-"),
+    ],
+)
+def test_a_value_is_written_with_its_interval_where_there_is_one(values, form, text):
+    assert interval_text(*values, form) == text
+
+
+def test_the_level_stands_before_the_bounds():
+    assert interval_text(0.5, 0.25, 0.75, ".2f", level="95% ") == "0.50 (95% 0.25..0.75)"

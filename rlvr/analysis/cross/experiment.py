@@ -23,6 +23,7 @@ from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
 from rlvr.runtime.dumps import decimals
 from rlvr.stats.accuracy import accuracy_ci95
+from rlvr.stats.student import interval_text
 from rlvr.types import Group, Prompt, Sample
 
 ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
@@ -204,9 +205,8 @@ class Experiment:
 
 def describe(part: Part) -> str:
     """Return one part as the line that a person reads."""
-    accuracy, low, high = accuracy_ci95(part.graded.correct)
     failed = int(np.isnan(part.graded.correct).sum())
-    figures = f"accuracy {accuracy:.3f} (95% {low:.3f}..{high:.3f})"
+    figures = "accuracy " + interval_text(*accuracy_ci95(part.graded.correct), level="95% ")
     if failed:
         figures += f", verifier failed on {failed} of {part.graded.correct.size}"
     if part.threshold is None:

@@ -18,7 +18,7 @@ from rlvr.analysis.cross.records import (
 )
 from rlvr.analysis.tables import TextTable, as_csv, columns_of, table_of, text_table
 from rlvr.stats.accuracy import compare
-from rlvr.stats.student import RESOLUTION, holm, p_text
+from rlvr.stats.student import RESOLUTION, holm, interval_text, p_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable
         sign, pair = control.get((row.direction, row.level, row.rule), (0.0, None))
         if pair is None:
             return "-", "-", "-"
-        low, high = sorted((sign * pair.low, sign * pair.high))
-        difference = f"{sign * pair.difference:+.3f} ({low:+.3f}..{high:+.3f})"
+        bounds = sorted((sign * pair.low, sign * pair.high))
+        difference = interval_text(sign * pair.difference, *bounds, "+.3f")
         return difference, p_text(pair.p_holm), f"{pair.detectable:.3f}"
 
     return text_table(
@@ -117,7 +117,7 @@ def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable
         ("asked", lambda r: "-" if r.target_share is None else f"{r.target_share:.2%}"),
         ("changed", lambda r: f"{r.effective_share:.2%}{_missed(r)}"),
         ("switched", lambda r: f"{r.share:.2%}"),
-        ("accuracy", lambda r: f"{r.accuracy:.3f} ({r.ci_low:.3f}..{r.ci_high:.3f})"),
+        ("accuracy", lambda r: interval_text(r.accuracy, r.ci_low, r.ci_high)),
         ("less random", lambda r: less_random(r)[0]),
         ("p (Holm)", lambda r: less_random(r)[1]),
         ("detectable", lambda r: less_random(r)[2]),
@@ -136,7 +136,7 @@ def pair_table(pairs: Sequence[PairRow]) -> TextTable:
         ("rules", lambda p: f"{p.first} less {p.second}"),
         ("measured", lambda p: f"{p.first_share:.2%}, {p.second_share:.2%}"),
         ("met", lambda p: p.met or "-"),
-        ("difference", lambda p: f"{p.difference:+.3f} ({p.low:+.3f}..{p.high:+.3f})"),
+        ("difference", lambda p: interval_text(p.difference, p.low, p.high, "+.3f")),
         ("p (Holm)", lambda p: p_text(p.p_holm)),
         ("detectable", lambda p: f"{p.detectable:.3f}"),
     )

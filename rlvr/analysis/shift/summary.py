@@ -27,6 +27,7 @@ from rlvr.analysis.store import reading, versions_of, write_text
 from rlvr.analysis.tables import FORMAT_VERSION, as_csv, table_of
 from rlvr.runtime.dumps import known_number
 from rlvr.stats.accuracy import Estimate
+from rlvr.stats.student import interval_text
 
 BUILDERS = (
     binned.sparsity, binned.thresholds, binned.Evolution, binned.position, binned.js_entropy, binned.outcome,
@@ -60,7 +61,7 @@ class Headline:
 
         def text(name: str, form: str) -> str:
             e = self.figures[name]
-            return "none" if e.mean != e.mean else f"{e.mean:{form}} (95% {e.low:{form}}..{e.high:{form}})"
+            return "none" if e.mean != e.mean else interval_text(e.mean, e.low, e.high, form, level="95% ")
 
         return [
             f"{self.checkpoint} against base on the {self.trajectory}'s responses: {self.tokens} tokens, "

@@ -19,7 +19,7 @@ from rlvr.reporting.study.found import Found
 from rlvr.reporting.study.sections import Section
 from rlvr.reporting.study.shifts import read_shift, shift_table
 from rlvr.stats.accuracy import Bools, Comparison, Doubles, accuracy_ci95, compare_correct, correctness
-from rlvr.stats.student import holm, p_text
+from rlvr.stats.student import holm, interval_text, p_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,11 @@ def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
 
     def after(t: Trained) -> str:
         table = t.run.correct[t.evaluation]
-        mean, low, high = accuracy_ci95(_graded(table, list(table)))
-        return f"{mean:.3f} ({low:.3f}..{high:.3f})"
+        return interval_text(*accuracy_ci95(_graded(table, list(table))))
 
     def difference(t: Trained) -> str:
         a = t.against
-        return "-" if a is None else f"{a.difference:+.3f} ({a.low:+.3f}..{a.high:+.3f})"
+        return "-" if a is None else interval_text(a.difference, a.low, a.high, "+.3f")
 
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(t.run.seed for t in rows))
     return text_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.tables import class_table, outcome_table, switch_class_table
 from rlvr.runtime.dumps import known_number
+from rlvr.stats.student import interval_text
 
 HEADLINES = {  # a figure of analysis.json -> what a reader calls it, and how it is written
     "mean_js": ("mean JS [nats]", ".3f"),
@@ -59,7 +59,7 @@ def rules(found: Found) -> Section | None:
     pairs = [PairRow(**row) for row in read_csv(cross.folder / "pairs.csv", PAIR_COLUMNS).to_pylist()]
     ends = cross.content["endpoints"]
     said = "; ".join(
-        f"{name} alone {end['accuracy']:.3f} ({end['ci_low']:.3f}..{end['ci_high']:.3f})"
+        f"{name} alone {interval_text(end['accuracy'], end['ci_low'], end['ci_high'])}"
         for name, end in ends.items()
     )
     counts = cross.content["counts"]
@@ -92,7 +92,7 @@ def headline_table(analysis: LoadedAnalysis) -> TextTable:
 
     def cell(name: str, form: str, trajectory: str) -> str:
         known = analysis.figure(name, trajectory)
-        return "-" if known is None else "{0:{3}} ({1:{3}}..{2:{3}})".format(*known, form)
+        return "-" if known is None else interval_text(*known, form)
 
     rows = [
         (
@@ -153,7 +153,4 @@ def _thresholds(analysis: LoadedAnalysis) -> TextTable:
 
 def of(row: dict[str, Any], name: str, form: str) -> str:
     """A column with its interval; a dash where there is none."""
-    value, low, high = (row[name + end] for end in ("", "_low", "_high"))
-    if math.isnan(value):
-        return "-"
-    return f"{value:{form}}" + ("" if math.isnan(low) else f" ({low:{form}}..{high:{form}})")
+    return interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], form)

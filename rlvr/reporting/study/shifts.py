@@ -10,7 +10,7 @@ from typing import Any
 
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.reporting.sources import read_cross
-from rlvr.stats.student import p_text
+from rlvr.stats.student import interval_text, p_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,7 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        if self.value is None or self.low is None or self.high is None:
-            return "-"
-        return f"{self.value:.1%} ({self.low:.1%}..{self.high:.1%})"
+        return interval_text(self.value, self.low, self.high, ".1%")
 
 
 @dataclass(frozen=True, slots=True)
