@@ -56,10 +56,8 @@ def configuration(stage: int, dtype: str, offload: str) -> Config:
 
 def flat_moments(learner: Learner) -> torch.Tensor:
     """Adam's first moment after one update, all parameters in their order."""
-    inner = learner.engine.optimizer
-    while hasattr(inner, "optimizer"):
-        inner = inner.optimizer
-    parts = [state["exp_avg"].float().flatten() for state in inner.state.values()]
+    states = learner.engine.torch_optimizer.state.values()
+    parts = [state["exp_avg"].float().flatten() for state in states]
     return torch.cat(parts)
 
 

@@ -78,10 +78,8 @@ def by_deepspeed(cfg: Config) -> list[dict[str, float]]:
     found = []
     for step in range(2):
         stats, _ = learner.step(scored(learner, batch_of(step)), seed=step, progress=0.0)
-        inner = learner.engine.optimizer
-        while hasattr(inner, "optimizer"):
-            inner = inner.optimizer
-        moments = [state["exp_avg"].float() for state in inner.state.values()]
+        states = learner.engine.torch_optimizer.state.values()
+        moments = [state["exp_avg"].float() for state in states]
         after = {name: value.float().clone() for name, value in learner.weights.named()}
         found.append(row(stats.grad_norm, moments, before, after))
     return found
