@@ -41,6 +41,7 @@ def unchanged_process():
 # ---- configurations
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchanged_process")
 def test_a_recipe_is_loaded_as_the_command_composes_it():
     config = rlvr.load_recipe("dapo_divweight", ["steps=7", "learner=cpu_2ranks", "run.name=a b (1)"])
@@ -68,6 +69,7 @@ def test_what_cannot_be_loaded_is_an_error_and_no_exit(name, overrides, words):
         rlvr.load_recipe(name, overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchanged_process")
 def test_a_configuration_that_cannot_work_is_refused_before_anything_starts(tmp_path):
     config = rlvr.load_recipe("grpo", [f"run.root={tmp_path}"])
@@ -120,6 +122,7 @@ def test_samples_say_which_dump_they_are_of(tmp_path):
         run.samples("step_000002")
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_has_no_summary_and_a_damaged_one_is_named(tmp_path):
     folder = write_training(tmp_path, "mine")
     (folder / "summary.json").unlink()
@@ -131,6 +134,7 @@ def test_an_unfinished_run_has_no_summary_and_a_damaged_one_is_named(tmp_path):
         rlvr.load_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_changed_settings_are_records_again(tmp_path):
     from dataclasses import replace
 
@@ -140,6 +144,7 @@ def test_changed_settings_are_records_again(tmp_path):
     assert rlvr.load_run(folder).summary.changes == (change,)
 
 
+@pytest.mark.slow
 def test_the_token_table_of_a_run_and_the_tables_of_its_analysis(tmp_path):
     folder = write_training(tmp_path, "mine")
     with pytest.raises(DataError, match=r"no finished analysis; rlvr\.analyze\(run="):

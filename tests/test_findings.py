@@ -48,6 +48,7 @@ def finished_training(study: Study) -> Piece:
     return piece
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -61,6 +62,7 @@ def test_only_what_the_questions_wait_for_is_done(text, names, study, done):
     assert done == names
 
 
+@pytest.mark.slow
 def test_all_is_done_where_no_question_is_named(study, done):
     findings.findings_of_study(study, 0, findings._questions(None))
     assert done == [piece.name for piece in study.pieces()]
@@ -72,6 +74,7 @@ def test_a_question_that_is_none_is_refused_with_those_there_are(text):
         findings._questions(text)
 
 
+@pytest.mark.slow
 def test_a_training_without_its_policy_is_enough_once_it_has_been_analysed(study, done, monkeypatch):
     trained = finished_training(study)
     monkeypatch.setattr(findings, "write_page", lambda *_: study.output)  # which would read its samples

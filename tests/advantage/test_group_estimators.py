@@ -101,6 +101,7 @@ def test_only_the_baseline_takes_out_how_hard_a_prompt_is():
 LENGTHS = st.lists(st.integers(1, 9), min_size=12, max_size=12)
 
 
+@pytest.mark.slow
 @given(groups=st.lists(st.tuples(REWARDS, LENGTHS), min_size=1, max_size=5))
 @pytest.mark.parametrize("estimator", ["reinforce_pp_global", "reinforce_pp_baseline"])
 def test_token_normalisation_is_the_published_one(estimator, groups):

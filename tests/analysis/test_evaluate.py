@@ -150,6 +150,7 @@ def composed(arguments):
     return cfg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", ["policy", ".", "checkpoints/step_000002/policy", "checkpoints/step_000002"]
 )
@@ -165,6 +166,7 @@ def test_the_policy_of_a_run_is_judged_as_the_run_judged_it(own_run, where):
     require_verifiers(got.reward, [])
 
 
+@pytest.mark.slow
 def test_ones_own_word_wins_over_the_run(own_run):
     _, folder = own_run
     got = composed(
@@ -176,6 +178,7 @@ def test_ones_own_word_wins_over_the_run(own_run):
     assert composed([f"model={folder}", "data=arithmetic"]).data.eval == Config(recipe="x").data.eval
 
 
+@pytest.mark.slow
 def test_ones_own_word_wins_over_what_a_set_of_the_run_says(own_run):
     cfg, folder = own_run
     cfg.data.eval[0].samples_per_prompt, cfg.data.eval[0].temperature, cfg.data.eval[0].every = 1, 0.0, 5
@@ -205,6 +208,7 @@ def test_a_run_without_a_policy_is_named(own_run):
         expand_arguments([f"model={folder}"])
 
 
+@pytest.mark.slow
 def test_analysis_and_cross_sampling_judge_by_the_same_configuration(own_run):
     cfg, folder = own_run
     run = read_run(folder)

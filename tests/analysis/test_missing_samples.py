@@ -79,6 +79,7 @@ def result(rows: Sequence[Sequence[bool | None]], *, name: str = "s", right: str
     )
 
 
+@pytest.mark.slow
 @given(rows=ROWS, places=st.lists(st.integers(0, 9), min_size=1, max_size=6))
 def test_one_missing_sample_of_every_problem_is_as_if_it_had_not_been_asked_for(rows, places):
     gaps = with_gaps(rows, places)

@@ -28,6 +28,7 @@ def trial(itself: Outcome, wrong: Outcome) -> Trial:
     return Trial("p", "7", *verdicts)
 
 
+@pytest.mark.slow
 def test_a_good_run_is_shown_whole(capsys):
     known = set(sys.modules)  # other tests of this process may need them
     check(config())
@@ -41,6 +42,7 @@ def test_a_good_run_is_shown_whole(capsys):
     assert not {"ray", "vllm", "deepspeed"} & (set(sys.modules) - known)
 
 
+@pytest.mark.slow
 def test_the_prompt_is_shown_as_text_and_as_tokens(tmp_path, capsys):
     rows = [{"question": f"{n}+1=?", "answer": str(n + 1)} for n in range(5)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -54,6 +56,7 @@ def test_the_prompt_is_shown_as_text_and_as_tokens(tmp_path, capsys):
     assert "'+'" in said
 
 
+@pytest.mark.slow
 def test_every_source_of_a_mixture_is_shown_with_its_verifier_and_its_prompt(tmp_path, capsys):
     (tmp_path / "rows.jsonl").write_text('{"question": "0+1=?", "answer": "1"}\n')
     cfg = config()
@@ -73,6 +76,7 @@ def test_every_source_of_a_mixture_is_shown_with_its_verifier_and_its_prompt(tmp
     assert "text    'so 0+1=?'" in said
 
 
+@pytest.mark.slow
 def test_an_answer_that_wants_no_box_is_tried_bare():
     cfg = config()
     cfg.reward.verifier = "exact"

@@ -164,6 +164,7 @@ def program(*arguments: str, **env: str) -> Done:
     return forked(command)
 
 
+@pytest.mark.slow
 def test_errors_meant_for_the_user_come_without_a_traceback():
     done = program("seed=13")
     assert done.returncode == 1
@@ -175,6 +176,7 @@ def test_errors_meant_for_the_user_come_without_a_traceback():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_traceback_can_be_asked_for():
     done = program("seed=13", RLVR_TRACEBACK="1")
     assert done.returncode == 1
@@ -182,12 +184,14 @@ def test_the_traceback_can_be_asked_for():
     assert "in run" in done.stderr
 
 
+@pytest.mark.slow
 def test_hydras_options_work_behind_the_overrides():
     done = program("steps=3", "--cfg", "job", "seed=5")
     assert done.returncode == 0, done.stderr
     assert {"steps: 3", "seed: 5"} <= set(done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_a_good_command_runs_with_typed_values(tmp_path):
     done = program("data.train.name=gsm8k")
     assert (done.returncode, done.stdout.strip()) == (0, "ran with dapo_divweight gsm8k")

@@ -69,6 +69,7 @@ def test_a_checkpoint_becomes_a_folder_that_transformers_loads(tmp_path, family)
     assert not list(tmp_path.glob(".*.draft"))
 
 
+@pytest.mark.slow
 def test_the_card_has_what_the_runs_files_say(tmp_path):
     card = (export(run_with_checkpoint(tmp_path), tmp_path / "out") / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
@@ -88,6 +89,7 @@ def test_the_card_has_what_the_runs_files_say(tmp_path):
     assert "versions" not in card  # of a finished run only
 
 
+@pytest.mark.slow
 def test_a_step_without_an_evaluation_says_so(tmp_path):
     checkpoint = run_with_checkpoint(tmp_path)
     metrics = tmp_path / "mine" / "metrics.jsonl"
@@ -96,6 +98,7 @@ def test_a_step_without_an_evaluation_says_so(tmp_path):
     assert "The run was not evaluated after step 4." in card
 
 
+@pytest.mark.slow
 def test_a_run_stands_for_its_policy_and_an_unfinished_one_for_its_newest_checkpoint(tmp_path):
     run_with_checkpoint(tmp_path)
     assert export(tmp_path / "mine") == tmp_path / "mine" / "export" / "step_000004"
@@ -135,6 +138,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         export(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_output_that_holds_something_is_left_alone(tmp_path):
     checkpoint = run_with_checkpoint(tmp_path)
     (tmp_path / "out").mkdir()

@@ -45,6 +45,7 @@ def test_help_has_purpose_and_three_examples(name, capsys):
     assert "Powered by Hydra" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_SCHEMA)
 def test_help_shows_ten_keys_as_the_schema_has_them(name):
     said = command_help(name)

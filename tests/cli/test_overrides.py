@@ -33,6 +33,7 @@ def value_of(argument: str) -> object:
     return OverridesParser.create().parse_override(argument).value()
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\x00"), min_size=1, max_size=30))
 def test_quoting_gives_the_value_back(value):
     assert value_of(f"key={quoted(value)}") == value
@@ -83,6 +84,7 @@ def test_what_is_set_is_not_demanded(tmp_path):
     check_placeholders({"model": "local", "recipe": "mine"}, [], [REPOSITORY / "recipes", tmp_path])
 
 
+@pytest.mark.slow
 def test_the_training_command_demands_it():
     done = run_module("rlvr.train", "model=local", "steps=1")
     assert done.returncode == 1

@@ -39,6 +39,7 @@ def test_collection_that_was_off_stays_off() -> None:
         gc.enable()
 
 
+@pytest.mark.slow
 def test_a_module_is_imported_without_a_collection_and_never_looked_at_again(tmp_path: Path) -> None:
     """In a process of its own: frozen objects stay so."""
     (tmp_path / "large.py").write_text(f"rows = [[] for _ in range({MANY})]\n")

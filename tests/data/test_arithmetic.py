@@ -60,6 +60,7 @@ def test_the_stream_of_problems_stays_what_it_was():
     assert [problem.question for problem in held_out(3)] == ["4+8-9-2+5=?", "6-6+9=?", "2+3-4+6=?"]
 
 
+@pytest.mark.slow
 def test_held_out_problems_are_fixed_distinct_and_never_trained_on():
     problems = held_out(200)
     assert problems[:50] == held_out(50)

@@ -97,6 +97,7 @@ def test_base_guesses_mostly_wrong_and_works_mostly_right(accuracy):
     assert accuracy.mean_tokens < 25
 
 
+@pytest.mark.slow
 def test_greedy_work_is_nearly_always_right(model, tokenizer):
     """The skill is there: told to work step by step, the most likely tokens give the right answer."""
     problems = held_out(200)
@@ -113,6 +114,7 @@ def test_greedy_work_is_nearly_always_right(model, tokenizer):
     assert share >= 0.95
 
 
+@pytest.mark.slow
 def test_sampled_responses_end_within_the_budget(model, tokenizer):
     torch.manual_seed(1)
     responses = sample_responses(model, tokenizer, [p.question for p in held_out(50)], samples=4)

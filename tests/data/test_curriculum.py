@@ -97,6 +97,7 @@ def test_with_partial_credit_a_problem_is_open_as_long_as_groups_differ_in_it() 
     assert after({}, groups)["a"] == (3.0, 3.0)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=6), st.randoms())
 def test_the_order_of_a_batch_does_not_matter(rewards: list[list[bool]], order: random.Random) -> None:
     groups = [group(f"p{i}", [float(right) for right in row]) for i, row in enumerate(rewards)]
@@ -118,6 +119,7 @@ def test_uniform_takes_the_stream_as_it_is(position: int, count: int, size: int,
     assert draw(source, position, count, config(), {}) == plain  # nothing is known of any problem yet
 
 
+@pytest.mark.slow
 @given(
     st.lists(records, min_size=1, max_size=20),
     st.integers(0, 100),
@@ -189,6 +191,7 @@ def steps(sampler: str, *, every: int = 60, size: int = 100) -> tuple[float, set
     return accepted / drawn, late
 
 
+@pytest.mark.slow
 def test_fewer_groups_are_wasted_and_no_kind_of_problem_is_given_up() -> None:
     uniform, _ = steps(UNIFORM)
     prioritized, late = steps(PRIORITIZED)

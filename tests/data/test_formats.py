@@ -156,6 +156,7 @@ def test_a_run_says_which_rows_are_not_plain(tmp_path):
 # The hub
 
 
+@pytest.mark.slow
 def test_any_data_set_of_the_hub_loads_with_its_columns_named(tmp_path, monkeypatch):
     """`load_dataset("owner/name")` prefers a folder of that name in the working directory to the hub."""
     pytest.importorskip("datasets", reason="the optional extra rlvr[hub] is not installed")

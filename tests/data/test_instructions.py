@@ -101,6 +101,7 @@ def test_a_problem_is_a_function_of_seed_and_index() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_held_out_set_is_fixed_distinct_and_never_trained_on() -> None:
     problems = held_out(200)
     assert problems[:50] == held_out(50)
@@ -110,6 +111,7 @@ def test_the_held_out_set_is_fixed_distinct_and_never_trained_on() -> None:
     assert not questions & {train_problem(0, index).question for index in range(5000)}
 
 
+@pytest.mark.slow
 def test_answers_go_wrong_as_often_as_their_style_says() -> None:
     def right(style: AnswerStyle) -> float:
         rng = random.Random(0)

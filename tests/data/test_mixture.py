@@ -63,6 +63,7 @@ def finite(name, size, seed, shuffle):
     return PromptStream(name, EpochSource(prompts, seed, shuffle))
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=2, max_size=4),

@@ -177,6 +177,7 @@ def test_unusable_seeds_are_refused(tokenizer):
         build_training_stream(DataConfig(), tokenizer, seed=-1)
 
 
+@pytest.mark.slow
 def test_real_files_make_a_stream_and_sets(tokenizer):
     if not (SHARED_DATA / "gsm8k_600.jsonl").is_file():
         pytest.skip(f"{SHARED_DATA} is absent")
@@ -195,6 +196,7 @@ def test_real_files_make_a_stream_and_sets(tokenizer):
     assert stream.size == len({p.problem.question for p in stream.take(600, 600)}) == 600
 
 
+@pytest.mark.slow
 def test_the_data_modules_import_no_engine_and_no_torch():
     modules = "sources, catalog, templates, stream, overlap, tokenizer"
     code = (

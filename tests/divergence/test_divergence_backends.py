@@ -209,6 +209,7 @@ def test_p_alone(backend: str) -> None:
     assert_like_oracle(got, dist_stats(x, None, ids, want=want, backend="oracle"))
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(
     rows=st.lists(

@@ -21,6 +21,7 @@ print(*sorted(n for n in sys.modules if n.startswith('rlvr.') and not n.startswi
 """
 
 
+@pytest.mark.slow
 def test_imports_nothing_but_torch_and_numpy() -> None:
     run = subprocess.run(
         [sys.executable, "-c", IMPORTS], capture_output=True, text=True, timeout=120, check=True
@@ -40,6 +41,7 @@ def interpret(selection: str) -> None:
     assert " passed" in run.stdout
 
 
+@pytest.mark.slow
 def test_triton_kernel_in_the_interpreter() -> None:
     """A taste of what the slow test below has in full."""
     interpret("triton and identical_rows")

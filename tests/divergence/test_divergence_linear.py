@@ -166,6 +166,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="bounds the buffers of the CPU path")
 @pytest.mark.parametrize("max_workspace_mb", [0.5, 2.0])
 @pytest.mark.usefixtures("one_thread")

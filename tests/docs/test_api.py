@@ -43,6 +43,7 @@ def latest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_configuration_that_is_trained() -> None:
     before, call = TRAIN.split("result = ")
     config = run(before)["config"]
@@ -55,6 +56,7 @@ def test_the_configuration_that_is_trained() -> None:
     assert "eval_accuracy_after" in {field.name for field in fields(Summary)}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("latest_run")
 def test_a_run_is_read() -> None:
     names = run(READ)
@@ -64,6 +66,7 @@ def test_a_run_is_read() -> None:
     assert found.token_table().num_rows == found.analysis().tokens().num_rows > 0
 
 
+@pytest.mark.slow
 def test_an_analysis_as_it_is_called(latest_run: Path) -> None:
     assert 'rlvr.analyze("runs/latest", overrides=["select.samples=2"])' in ANALYSE
     inspect.signature(rlvr.api.analyze).bind("runs/latest", overrides=["select.samples=2"])
@@ -82,10 +85,12 @@ def test_divergences() -> None:
     assert set(WANTS) <= set(code_of(PAGE))
 
 
+@pytest.mark.slow
 def test_grading() -> None:
     assert run(GRADING)["verdicts"]["a"].correct
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("latest_run")
 def test_files_without_rlvr() -> None:
     names = run(PLAIN)

@@ -20,6 +20,7 @@ SUBMISSIONS = commands("python -m launch.slurm", *PAGES)
 SUBMITTED = [pytest.param(c, marks=pytest.mark.slow) if "+sweep=" in c else c for c in SUBMISSIONS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TRAININGS)
 def test_a_training_composes(command: str) -> None:
     cfg = composed(shlex.split(command)[3:])
@@ -31,6 +32,7 @@ def test_there_are_trainings_to_test() -> None:
     assert len(TRAININGS) >= 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SUBMITTED)
 def test_a_submission_can_be_written(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [site] = blocks(DOCS / "slurm.md", "yaml")

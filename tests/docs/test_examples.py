@@ -64,6 +64,7 @@ def test_the_weighting_refuses_a_strength_that_would_turn_advantages_round() -> 
         build_plugin("own_plugin:EntropyRamp", {"strength": 3})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["own_plugin.py", "own_verifier.py", "own_row_verifier.py"])
 def test_the_commands_of_the_docstrings(file: str) -> None:
     shown = shown_commands(file)
@@ -109,6 +110,7 @@ def test_the_verifier_of_whole_rows() -> None:
     assert "keywords" in found["other"].detail
 
 
+@pytest.mark.slow
 def test_the_model_and_the_data_are_what_the_printed_command_needs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

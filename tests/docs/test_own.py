@@ -68,6 +68,7 @@ def test_the_rows(tmp_path: Path) -> None:
     assert second.id == "mine/easy-2"
 
 
+@pytest.mark.slow
 def test_the_mixture_is_the_same_in_a_recipe_and_on_the_command_line() -> None:
     [recipe] = blocks(PAGE, "yaml")
     [command] = [c for c in commands("python -m rlvr.train", PAGE) if "data.train='[" in c]
@@ -81,6 +82,7 @@ def test_the_mixture_is_the_same_in_a_recipe_and_on_the_command_line() -> None:
     assert whole_weights([source.weight for source in typed]) == (3, 1)
 
 
+@pytest.mark.slow
 def test_the_template_of_a_users_turn_reads_the_columns_that_it_names() -> None:
     [command] = [c for c in commands("python -m rlvr.train", PAGE) if "chat:" in c]
     template = composed(shlex.split(command)[3:]).data.template

@@ -26,6 +26,7 @@ def test_it_names_every_verifier() -> None:
     assert re.findall(r"^\| `(\w+)`", rows, flags=re.MULTILINE) == list(VERIFIERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "column"), [(WITH_OPTION, "words"), (SHORT, "keywords")])
 def test_the_verifier_reads_a_column_of_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, column: str

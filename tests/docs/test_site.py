@@ -79,11 +79,13 @@ def reference(folder: Path) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_pages_made_from_the_code_are_not_stale() -> None:
     stale = [file.name for file in reference(DOCS).stale()]
     assert stale == [], "run: python docs/build_reference.py"
 
 
+@pytest.mark.slow
 def test_a_stale_page_is_noticed_and_written_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

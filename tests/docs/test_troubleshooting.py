@@ -6,6 +6,8 @@ import ast
 import re
 from functools import cache
 
+import pytest
+
 from tests.helpers.pages import DOCS
 from tests.helpers.paths import REPOSITORY
 
@@ -31,6 +33,7 @@ def quoted_messages() -> list[str]:
     return [part.strip(" ()") for text in quoted for part in text.split("...") if part.strip(" ()")]
 
 
+@pytest.mark.slow
 def test_every_quoted_message_stands_in_the_code() -> None:
     parts = quoted_messages()
     assert len(parts) > 30

@@ -70,6 +70,7 @@ class MemoryLanes:
         self.asked: list[Request] = []
         self.forgotten: set[str] = set()
         self.asked_again: set[str] = set()
+        self._whole = threading.Lock()  # an engine is lost between two slices, never within one
 
     def up(self) -> dict[int, int]:
         self.looks += 1
@@ -84,27 +85,29 @@ class MemoryLanes:
 
     def lose(self, engine: int) -> None:
         """It has forgotten everything, also what it was just working on."""
-        del self.lives[engine]
-        self.forgotten |= self._running[engine].keys()
-        self._running[engine] = {}
-        self._under_way = [other for other in self._under_way if other != engine]
+        with self._whole:
+            del self.lives[engine]
+            self.forgotten |= self._running[engine].keys()
+            self._running[engine] = {}
+            self._under_way = [other for other in self._under_way if other != engine]
 
     def tell(self, text: str) -> None:
         self.told.append(text)
 
     def advance(self, engine: int, requests: Sequence[Request], cancelled: Sequence[str]) -> None:
         assert not self.paused.is_set(), "an engine was asked for tokens in a pause"
-        if engine not in self.lives:
-            return
-        for key in cancelled:
-            del self._running[engine][key]
-        for request in requests:
-            self._running[engine][request.key] = 1 + int(request.key[-1]) * 2
-            self._born[request.key] = self.version
-            assert self.seeds.setdefault(request.key, request.seed) == request.seed
-            self.asked_again |= {request.key} & self.forgotten
-            self.asked.append(request)
-        self._under_way.append(engine)
+        with self._whole:
+            if engine not in self.lives:
+                return
+            for key in cancelled:
+                del self._running[engine][key]
+            for request in requests:
+                self._running[engine][request.key] = 1 + int(request.key[-1]) * 2
+                self._born[request.key] = self.version
+                assert self.seeds.setdefault(request.key, request.seed) == request.seed
+                self.asked_again |= {request.key} & self.forgotten
+                self.asked.append(request)
+            self._under_way.append(engine)
 
     def working(self) -> dict[int, float]:
         return dict.fromkeys(self._under_way, 0.0)
@@ -118,8 +121,9 @@ class MemoryLanes:
         if self.stuck:
             time.sleep(timeout)
             return []
-        ended, self._under_way = self._under_way, []
-        return [(engine, self._slice(engine)) for engine in ended]
+        with self._whole:
+            ended, self._under_way = self._under_way, []
+            return [(engine, self._slice(engine)) for engine in ended]
 
     def _slice(self, engine: int) -> Slice:
         running = self._running[engine]

@@ -115,6 +115,7 @@ def test_one_line_of_set_up_needs_no_brackets():
     assert load_config(None, ["slurm.setup=module load cuda"]).setup == ["module load cuda"]
 
 
+@pytest.mark.slow
 def test_one_node_needs_no_ray_to_join():
     _, work = plan("slurm.gpus_per_node=16", "recipe=dapo_divweight_7b_2nodes")
     assert "cluster.address=local" in work.arguments
@@ -164,6 +165,7 @@ def test_the_shell_hands_every_argument_to_the_supervisor_as_it_was(tmp_path):
     assert settings.ray.logs == Path("/shared/my logs")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_name_over_attempts(tmp_path):
     _, work = plan("--dry-run", "slurm.cpus_per_node=3", f"run.root={tmp_path}", "recipe=dapo", "seed=4")
     assert work.arguments == (
@@ -176,6 +178,7 @@ def test_a_run_keeps_its_name_over_attempts(tmp_path):
     assert [a for a in work.arguments if a.startswith("cluster")] == ["cluster.cpus=1"]
 
 
+@pytest.mark.slow
 def test_recipes_of_ones_own_are_submitted(tmp_path):
     (tmp_path / "recipe").mkdir()
     (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\nrecipe: mine\nsteps: 7\n")
@@ -187,6 +190,7 @@ def test_recipes_of_ones_own_are_submitted(tmp_path):
     assert "--cfg=job: not an option of a run on SLURM" in refusal("--cfg=job", "recipe=dapo")
 
 
+@pytest.mark.slow
 def test_a_sweep_becomes_an_array_of_its_unfinished_jobs(tmp_path, monkeypatch):
     command = ("slurm.concurrency=2", "-m", "recipe=dapo,grpo", "seed=1,2", f"run.root={tmp_path}")
     config, work = plan(*command)

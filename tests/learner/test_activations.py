@@ -94,6 +94,7 @@ def test_layers_of_another_make_are_tiled_too():
     check_equal(lm, random_model("gpt2", **keys))
 
 
+@pytest.mark.slow
 def test_adapters_in_tiled_layers_learn_the_same():
     lms = [saving(small_lm("llama"), mlp_tile_tokens=17), small_lm("llama")]
     for lm in lms:
@@ -217,6 +218,7 @@ def test_the_middle_of_tiled_layers_does_not_grow_with_the_length():
 # What cannot be done is refused by name.
 
 
+@pytest.mark.slow
 def test_models_that_cannot_be_tiled_are_refused():
     cfg = Config(recipe="test")
     assert tiling_problems("model.path=x", Qwen3MoeConfig(), cfg) == []

@@ -153,6 +153,7 @@ def test_on_policy_nothing_changes(lengths, which, seed):
     assert torch.equal(policy_loss(tokens, settings(*which)).loss, plain.loss)
 
 
+@pytest.mark.slow
 @given(
     lengths=ON_POLICY,
     which=st.sampled_from([w for w in EVERY_CORRECTION if w[1] != "truncate"]),

@@ -77,6 +77,7 @@ def test_value_and_gradient_equal_float64_autograd(monkeypatch, kind, workspace_
     torch.testing.assert_close(found[0], plain, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DIVERGENCES)
 def test_descent_brings_a_model_to_its_teacher_and_none_at_it(tmp_path, kind):
     """Two whole models: the teacher gets no gradient, and where the two are equal the student gets none either."""
@@ -118,6 +119,7 @@ def test_the_loss_by_hand():
         policy_loss(replace(tokens, divergence=None), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workspace_mb", [20, 1300])
 def test_the_loss_takes_no_more_memory_than_the_log_prob(monkeypatch, workspace_mb):
     """Both peak at the same, where the logits, 32 MB, do not fit the workspace and where they fit."""

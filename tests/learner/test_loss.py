@@ -188,6 +188,7 @@ def test_gradient_equals_finite_differences(objective, ratio, kl):
         )
 
 
+@pytest.mark.slow
 @given(
     lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6),
     cut=st.integers(0, 6),

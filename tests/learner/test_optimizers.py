@@ -68,6 +68,7 @@ def by_torch(name: str, model: PolicyModel) -> list[torch.optim.Optimizer]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_every_step_equals_torchs_own_and_a_restored_one_goes_on(name):
     ours, theirs, again = policy(), policy(), policy()
@@ -90,6 +91,7 @@ def test_every_step_equals_torchs_own_and_a_restored_one_goes_on(name):
     assert {value.dtype for state in optimizer.state.values() for value in state.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_muon_moves_matrices_as_far_as_adamw_does():
     """So that one learning rate serves both: root mean squares of 0.2 of the rate, which is AdamW's usual one."""
     model = policy()
@@ -128,6 +130,7 @@ EIGHT_BIT = pytest.param(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon", EIGHT_BIT])
 def test_after_a_reset_an_optimiser_is_as_new(name):
     ours, fresh = policy(), policy()

@@ -45,6 +45,7 @@ def test_log_probs_and_gradients_are_those_of_whole_sequences(family: str) -> No
         assert (parts_grads[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-8, name
 
 
+@pytest.mark.slow
 @given(st.integers(4, 9), st.integers(0, 50))
 def test_prompts_and_responses_put_together_again_are_the_sequences(sequences: int, seed: int) -> None:
     micro = micro_of(sequences, seed)

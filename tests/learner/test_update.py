@@ -23,6 +23,7 @@ from tests.helpers.records import VOCABULARY, prompt, random_batch, sample
 from tests.helpers.updates import WIDE, Bigram, near_policy, update
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(
     responses=st.lists(st.integers(1, 12), min_size=2, max_size=10),
@@ -76,6 +77,7 @@ def test_sequences_outside_the_loss_leave_no_trace():
 AGGREGATIONS = ("token_mean", "sequence_mean", "constant_length")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @settings(max_examples=25)

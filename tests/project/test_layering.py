@@ -53,6 +53,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@pytest.mark.slow
 def test_no_two_modules_import_each_other_in_a_circle():
     """Imports at the top of a file; one inside a function is there to wait until it is needed."""
     known = modules()

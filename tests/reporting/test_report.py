@@ -77,6 +77,7 @@ def page(html) -> Page:
     return Page(html)
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(html, page):
     for tag, name, value in page.attributes:
         if name in ("src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"):
@@ -89,6 +90,7 @@ def test_nothing_is_loaded_from_elsewhere(html, page):
     assert any(value and value.startswith("default-src 'none'") for _, _, value in page.attributes)
 
 
+@pytest.mark.slow
 def test_ids_are_unique_and_references_resolve(html, page):
     assert len(page.ids) == len(set(page.ids))
     wanted = {value[1:] for _, name, value in page.attributes if name == "href" and value}
@@ -131,6 +133,7 @@ def test_every_chosen_response_is_in_the_page(run, page):
 ARRIVED = "new weights arrived before this token"
 
 
+@pytest.mark.slow
 def test_an_analysis_from_before_weight_versions_were_kept(run, page, tmp_path):
     assert any("version_spans" in response for response in json.loads(page.texts["token-data"])["responses"])
     assert ARRIVED in page.visible
@@ -220,12 +223,14 @@ def early_page(early) -> Page:
     return Page(report(ReportOptions(runs=(early,))).read_text())
 
 
+@pytest.mark.slow
 def test_missing_parts_are_named_with_their_commands(early, early_page):
     assert f"python -m rlvr.analyze run={early}" in early_page.visible
     assert f"python -m rlvr.cross_sample run={early}" in early_page.visible
     assert json.loads(early_page.texts["token-data"]) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_is_still_training(early_page):
     assert "not finished" in early_page.visible
 

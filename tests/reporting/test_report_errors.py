@@ -34,6 +34,7 @@ def test_refusals(run, tmp_path):
         report(ReportOptions(runs=(run, run), output=tmp_path / "out"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [

@@ -138,6 +138,7 @@ def test_what_cannot_be_seen_is_named():
     assert "empty" in visible_token("")
 
 
+@pytest.mark.slow
 @given(
     st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )

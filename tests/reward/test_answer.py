@@ -1,5 +1,6 @@
 """The exact comparison of plain answers, and its agreement with math-verify on integers."""
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
@@ -27,6 +28,7 @@ INTEGERS = st.one_of(st.integers(-20, 20), st.integers(-(10**6), 10**6), st.inte
 SPELLED = INTEGERS.flatmap(_spellings)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SPELLED, SPELLED)
 @example("073", "(073)")
@@ -43,6 +45,7 @@ def test_integers_agree_with_math_verify(gold, answer):
     assert ours is theirs
 
 
+@pytest.mark.slow
 @settings(max_examples=75, deadline=None)
 @given(INTEGERS.flatmap(lambda n: st.tuples(_spellings(n), _spellings(n))))
 def test_two_spellings_of_one_integer_agree_with_math_verify(pair):

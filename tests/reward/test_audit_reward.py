@@ -35,6 +35,7 @@ def verdicts(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_verdicts_in_the_order_of_the_rows_and_bad_rows_by_line(tmp_path):
     rows = [
         {"id": "a", "answer": "12", "response": r"\boxed{12}"},
@@ -77,6 +78,7 @@ def test_verdicts_in_the_order_of_the_rows_and_bad_rows_by_line(tmp_path):
     assert len((tmp_path / "kept" / "offending_samples.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_disagreements_with_labels_and_a_second_grader(tmp_path):
     rows = [
         {"id": "a", "answer": "12", "response": r"\boxed{12}", "label": True},
@@ -109,6 +111,7 @@ def test_disagreements_with_labels_and_a_second_grader(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_problems_without_responses_are_graded_against_themselves(tmp_path):
     golds = ["12", r"\frac{1}{2}", "(1,2]", r"\text{Monday}", "x=3", "long solution\n#### 7"]
     write(
@@ -121,6 +124,7 @@ def test_problems_without_responses_are_graded_against_themselves(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"problems.jsonl"}
 
 
+@pytest.mark.slow
 def test_a_failed_audit_leaves_the_former_output_alone(tmp_path):
     write(tmp_path / "rows.jsonl", [{"id": "a", "answer": "12", "response": r"\boxed{12}"}])
     (tmp_path / "v.jsonl").write_text("precious\n")
@@ -130,6 +134,7 @@ def test_a_failed_audit_leaves_the_former_output_alone(tmp_path):
     assert (tmp_path / "v.jsonl").read_text() == "precious\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

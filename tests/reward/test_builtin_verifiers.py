@@ -62,6 +62,7 @@ def test_every_verifier_is_tried():
     assert {rules.verifier for rules, *_ in CASES} == set(VERIFIERS)
 
 
+@pytest.mark.slow
 def test_each_verifier_by_its_name_with_rows_of_its_kind():
     requests, expected = [], {}
     for rules, answer, columns, right, wrong, unusable, _ in CASES:

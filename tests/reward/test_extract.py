@@ -103,6 +103,7 @@ def test_unknown_policy_names_the_known_ones():
         policy_named("first_box")
 
 
+@pytest.mark.slow
 def test_extraction_is_linear():
     def seconds(size):
         text = r"\boxed{" * size + "{" * size + "}" * (2 * size) + r"\boxed{1}" * size

@@ -134,6 +134,7 @@ def test_grading_works_off_the_main_thread():
     assert outcomes == [Outcome.CORRECT]
 
 
+@pytest.mark.slow
 def test_importing_the_pool_loads_no_heavy_module():
     code = (
         "import sys, rlvr.reward.pool, rlvr.reward.grader;"
@@ -150,6 +151,7 @@ def shared_rows(name: str) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["aime24.jsonl", "amc23.jsonl", "gsm8k_600.jsonl"])
 def test_shared_golds_against_themselves_and_each_other(name):
     golds = [row["answer"].rsplit("####", 1)[-1].strip() for row in shared_rows(name)]

@@ -95,6 +95,7 @@ def test_duplicate_ids_are_refused(math_pool):
         math_pool.grade([GradeRequest("a", "1", "x"), GradeRequest("a", "2", "y")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["sleep 60", "spin", "bignum"])
 def test_a_hanging_sample_times_out_and_the_others_do_not(obedient, command):
     before = set(obedient.worker_pids)
@@ -124,6 +125,7 @@ def test_broken_samples_fail_with_a_reason_and_are_kept(obedient, tmp_path):
     assert len(obedient.worker_pids) == 2
 
 
+@pytest.mark.slow
 def test_a_sample_that_hoards_memory_fails():
     with pool_of(verifier=OBEY, deadline=30) as pool:
         requests = [GradeRequest(f"s{i}", "x", "hoard" if i == 5 else "x") for i in range(20)]
@@ -133,6 +135,7 @@ def test_a_sample_that_hoards_memory_fails():
         assert len(pool.worker_pids) == 2
 
 
+@pytest.mark.slow
 def test_a_lost_pool_is_built_anew_and_grades_what_it_had_once(tmp_path, caplog):
     """The process that workers are forked from ends in the middle of a call, and they with it."""
     with pool_of(verifier=OBEY, deadline=60) as pool:
@@ -149,6 +152,7 @@ def test_a_lost_pool_is_built_anew_and_grades_what_it_had_once(tmp_path, caplog)
     wait_until(lambda: not any(alive(pid) for pid in lost))
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_lost_again_and_again_says_so_and_closes():
     with pool_of(verifier=OBEY, deadline=60) as pool:
         with pytest.raises(ActorError, match=r"template process"):
@@ -244,6 +248,7 @@ def test_closing_ends_every_process_and_refuses_calls():
         pool.grade([GradeRequest("a", "1", "1")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forked_child", [False, True])
 def test_no_orphan_after_the_parent_is_killed(forked_child):
     """The parent dies by SIGKILL while one worker hangs in a C call and another is idle.
@@ -280,6 +285,7 @@ def test_no_orphan_after_the_parent_is_killed(forked_child):
             os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_step_of_toy_answers_is_fast(math_pool):
     """The toy's answers are decided as text: as many take less than what math-verify has to read."""
 

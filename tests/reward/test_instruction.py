@@ -219,6 +219,7 @@ def test_a_column_that_is_named_has_to_be_there():
         instruction(row(constraints=TWO), "text", column="must")
 
 
+@pytest.mark.slow
 def test_in_a_worker_a_share_of_constraints_is_a_score_with_a_threshold():
     rules = [Rules("instruction"), Rules("instruction", correct_from=0.5)]
     example = row(constraints=TWO)

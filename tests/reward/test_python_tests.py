@@ -253,6 +253,7 @@ def test_the_last_program_counts(response, program):
         assert str(verify(THREE, response).outcome) == "no_answer"
 
 
+@pytest.mark.slow
 def test_a_pool_of_graders_runs_programs_and_leaves_none():
     with GraderPool(
         workers=2, deadline_seconds=20, memory_mb=1024, verifier="rlvr.reward.python_tests:verify"
@@ -349,6 +350,7 @@ def test_all_inputs_of_a_suite_share_one_time():
     assert (found, detail) == ("wrong", "OutOfTime: the program took longer than it may")
 
 
+@pytest.mark.slow
 def test_a_dead_jail_is_replaced():
     assert outcome(THREE, ADD)[0] == "correct"
     (jail,) = [p for p in psutil.Process().children() if "jail.py" in _command(p.pid)]

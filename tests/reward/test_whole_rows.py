@@ -151,12 +151,14 @@ def test_a_verifier_that_cannot_be_loaded_is_named(rules, words):
         load_verifier(rules)
 
 
+@pytest.mark.slow
 def test_one_of_several_verifiers_that_cannot_be_loaded_ends_the_start():
     cfg = Config(recipe="x").reward
     with pytest.raises(ConfigError, match="verifier 'nowhere:verify' cannot be loaded in a worker"):
         open_grader_pool(cfg, [ALLOWED, Rules("nowhere:verify")], workers=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -173,6 +175,7 @@ def test_rules_of_a_source_that_cannot_be_are_refused(change, words):
         validate(cfg)
 
 
+@pytest.mark.slow
 def test_a_template_that_one_sources_policy_cannot_read_is_refused():
     cfg = Config(recipe="x")
     cfg.data.template, cfg.reward.policy, cfg.data.train.policy = "dapo", "last_box_or_unboxed", "strict"

@@ -94,6 +94,7 @@ def logits() -> np.ndarray:
     return rows.astype(np.float32)
 
 
+@pytest.mark.slow
 def test_after_the_temperature_logits_become_log_probs(processor_class, logits):
     """The V1 runner has divided by the temperature already."""
     processor = processor_class(None, torch.device("cpu"), False)
@@ -102,6 +103,7 @@ def test_after_the_temperature_logits_become_log_probs(processor_class, logits):
     np.testing.assert_allclose(found, log_softmax(logits, 0.7), atol=1e-4, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_before_the_temperature_each_row_has_its_own(processor_class, logits):
     """The V2 runner divides afterwards; slots are taken again by later requests, greedy ones have temperature 0."""
     processor = processor_class(None, SimpleNamespace(max_num_reqs=5, device=torch.device("cpu")))

@@ -17,6 +17,7 @@ pieces = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", ""]), min_size=1
 texts = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @given(pieces, texts)
 @example(["ab", "ab"], ["abab"])
 def test_a_text_ends_a_response_where_vllm_ends_it(parts, stop):

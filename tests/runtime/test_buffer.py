@@ -78,6 +78,7 @@ def as_read(record: Kept) -> object:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(records)
 def test_a_line_holds_a_record_to_the_bit(record: Kept) -> None:
@@ -88,6 +89,7 @@ def test_a_line_holds_a_record_to_the_bit(record: Kept) -> None:
     assert as_read(found) == as_read(record)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(records, st.data())
 def test_a_line_that_is_cut_or_changed_is_refused(record: Kept, data: st.DataObject) -> None:

@@ -53,6 +53,7 @@ def test_a_verifier_that_cannot_work_is_refused_before_the_start(own, name, word
         read_inputs(own(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["reward", "data.train"])
 def test_options_that_math_does_not_have_are_refused_before_the_start(place):
     cfg = Config(recipe="test")
@@ -73,6 +74,7 @@ def test_a_template_and_a_policy_that_cannot_meet_are_refused(template, policy):
     validate(cfg)
 
 
+@pytest.mark.slow
 def test_what_lies_on_the_hub_is_named_and_the_rest_is_read(tmp_path, own):
     cfg = Config(recipe="test")
     assert check_without_engines(cfg) == []

@@ -24,6 +24,7 @@ from rlvr.runtime.manifest import NAME as MANIFEST
 from tests.helpers.checkpoints import STATE, learner, names, save
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_loaded(folder, cfg):
     path = save(folder, cfg, 10)
     assert path == folder.checkpoints / "step_000010"
@@ -32,6 +33,7 @@ def test_what_is_saved_is_loaded(folder, cfg):
     assert names(folder) == ["step_000010"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
 def test_a_failed_save_leaves_older_checkpoints_and_no_draft(folder, cfg, error):
     save(folder, cfg, 10)
@@ -49,6 +51,7 @@ def test_a_failed_save_leaves_older_checkpoints_and_no_draft(folder, cfg, error)
     assert names(folder) == ["step_000010", "step_000020"]
 
 
+@pytest.mark.slow
 def test_a_failed_save_of_the_same_step_keeps_the_earlier_one(folder, cfg):
     save(folder, cfg, 10)
 
@@ -76,6 +79,7 @@ def test_a_draft_left_by_a_kill_is_neither_found_nor_in_the_way(folder, cfg):
     assert names(folder) == ["step_000010"]
 
 
+@pytest.mark.slow
 def test_only_the_last_k_are_kept(folder, cfg):
     cfg.run.keep_last = 2
     for step in (5, 10, 15, 20):
@@ -86,6 +90,7 @@ def test_only_the_last_k_are_kept(folder, cfg):
     assert names(folder) == ["step_000025"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_just_written_is_never_dropped(folder, cfg):
     """After resuming from an older one, later checkpoints of the abandoned part still lie there."""
     cfg.run.keep_last = 3
@@ -112,6 +117,7 @@ def test_what_the_file_system_holds_on_to_does_not_end_the_run(folder, cfg, monk
     assert [name for name in names(folder) if name.startswith("step_")] == ["step_000020"]
 
 
+@pytest.mark.slow
 def test_later_checkpoints_are_set_aside_as_often_as_one_goes_back(folder, cfg):
     cfg.run.keep_last = 3
     for _ in range(3):
@@ -156,6 +162,7 @@ def test_step_names_sort_by_step():
 # Resuming with another configuration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
@@ -179,6 +186,7 @@ def test_a_changed_key_is_refused_by_name(folder, cfg, section, key, value):
         load_state(path, cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
@@ -207,6 +215,7 @@ def test_keys_that_change_no_number_are_free(folder, cfg, section, key, value):
     assert load_state(path, cfg) == STATE
 
 
+@pytest.mark.slow
 def test_the_schedule_of_a_set_is_as_free_as_that_of_all(folder, cfg):
     path = save(folder, cfg, 10)
     cfg.data.eval[0].every = 5
@@ -216,6 +225,7 @@ def test_the_schedule_of_a_set_is_as_free_as_that_of_all(folder, cfg):
         load_state(path, cfg)
 
 
+@pytest.mark.slow
 def test_evaluations_under_way_are_part_of_the_state(folder, cfg):
     path = save(folder, cfg, 10)
     content = json.loads((path / "state.json").read_text())
@@ -227,6 +237,7 @@ def test_evaluations_under_way_are_part_of_the_state(folder, cfg):
     assert load_state(path, cfg) == STATE
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_an_earlier_version_lacks_keys_and_knows_old_names(folder, cfg):
     cfg.advantage.estimator = "reinforce_pp"
     path = save(folder, cfg, 10)
@@ -267,6 +278,7 @@ def test_state_of_another_version_is_an_error_of_its_own(folder, cfg):
 # Changes on the record
 
 
+@pytest.mark.slow
 def test_the_size_of_updates_may_change_on_the_record(folder, cfg):
     path = save(folder, cfg, 10)
     assert changes_until(path, cfg) == ()
@@ -291,12 +303,14 @@ def test_the_size_of_updates_may_change_on_the_record(folder, cfg):
     assert read_changes(folder.path / "changes.jsonl") == ()
 
 
+@pytest.mark.slow
 def test_more_steps_are_no_change_under_a_constant_rate(folder, cfg):
     path = save(folder, cfg, 10)
     cfg.steps = 120
     assert changes_until(path, cfg) == ()
 
 
+@pytest.mark.slow
 def test_steps_stay_as_they_are_where_a_plug_in_reads_the_progress(folder, cfg):
     cfg.advantage.options, cfg.learner.schedule = {"alpha_end": 1.0}, "linear"
     path = save(folder, cfg, 10)

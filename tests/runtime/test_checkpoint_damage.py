@@ -27,6 +27,7 @@ def zeroed(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [cut, zeroed, Path.unlink])
 @pytest.mark.parametrize(
     "name", ["deepspeed/weights.pt", "state.json", "config.yaml", "changes.jsonl", "manifest.json"]
@@ -53,6 +54,7 @@ def test_without_an_intact_checkpoint_the_message_says_so(folder, cfg):
         load_state(path, cfg)
 
 
+@pytest.mark.slow
 def test_large_files_are_known_by_their_ends(folder, cfg):
     def large(target: str) -> None:
         learner(target)
@@ -70,6 +72,7 @@ def test_large_files_are_known_by_their_ends(folder, cfg):
         load_state(path, cfg)
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_loaded_are_damage_too(folder, cfg):
     """What the manifest cannot know: it is missing, or the damage lies in the middle of a large file."""
     earlier, path = save(folder, cfg, 10), save(folder, cfg, 20)
@@ -82,6 +85,7 @@ def test_weights_that_cannot_be_loaded_are_damage_too(folder, cfg):
         restore(path, load)
 
 
+@pytest.mark.slow
 def test_files_that_are_added_later_do_no_harm(folder, cfg):
     path = save(folder, cfg, 10)
     (path / "policy").mkdir()

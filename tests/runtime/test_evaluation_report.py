@@ -183,6 +183,7 @@ def test_seeds_do_not_depend_on_the_number_of_engines(monkeypatch):
     assert len(set(seeds)) == 6
 
 
+@pytest.mark.slow
 def test_an_answer_to_another_request_is_refused(monkeypatch):
     pool, (remote,) = in_memory_pool(monkeypatch, 1)
     answer = remote.remote

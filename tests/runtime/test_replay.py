@@ -126,6 +126,7 @@ def test_a_run_cannot_replay_itself(tmp_path: Path) -> None:
         find_start(settings(replay=str(run)), RunFolder(tmp_path, "run"), SimpleNamespace(seen=None))
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_recorded_run_is_said(tmp_path: Path) -> None:
     recorded = record(tmp_path / "run", {1: BATCH}, settings())
     said: list[str] = []
@@ -137,6 +138,7 @@ def test_what_differs_from_the_recorded_run_is_said(tmp_path: Path) -> None:
     assert f"learner.lr was {Config().learner.lr!r}, is 0.5" in said[1]
 
 
+@pytest.mark.slow
 def test_what_the_curriculum_knows_goes_on(tmp_path: Path) -> None:
     recorded = record(tmp_path / "run", {1: BATCH, 2: BATCH}, settings())
     cfg = settings(replay="x")

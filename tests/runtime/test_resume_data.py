@@ -113,6 +113,7 @@ def others(record: Any) -> list[tuple[str, Any]]:
     return [(key.name, next(OTHER[kind] for kind in OTHER if kind in str(key.type))) for key in keys]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["data", "data.train", "data.train.sources.1", "data.eval.0"])
 def test_every_key_that_says_what_a_row_is_stays_as_it_was(cfg, place):
     cfg.data.train = SourceConfig(name="both", sources=[cfg.data.train, SourceConfig(name="arithmetic")])
@@ -188,6 +189,7 @@ def refusal(cfg: Config) -> RlvrError:
     return error.value
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_a_row_more_and_another_gold_answer(resumed):
     cfg, folder = resumed
     before = sorted(str(p) for p in folder.path.rglob("*"))
@@ -196,6 +198,7 @@ def test_a_run_does_not_go_on_with_a_row_more_and_another_gold_answer(resumed):
     assert sorted(str(p) for p in folder.path.rglob("*")) == before  # nothing has been touched
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_from_a_cut_checkpoint_nor_in_silence_from_the_one_before(resumed):
     cfg, folder = resumed
     weights = folder.checkpoints / "step_000002" / "deepspeed" / "mp_rank_00_model_states.pt"

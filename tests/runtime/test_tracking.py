@@ -49,6 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_run_on_the_server(tmp_path: Path, cfg: Config, calls, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "x")  # makes "offline", the default, online
     folder = RunFolder(tmp_path, "mine")
@@ -65,6 +66,7 @@ def test_a_resumed_run_is_the_same_run_on_the_server(tmp_path: Path, cfg: Config
     ]
 
 
+@pytest.mark.slow
 def test_offline_every_attempt_is_a_run_of_its_own(tmp_path: Path, cfg: Config, calls):
     folder = RunFolder(tmp_path, "mine")
     folder.create(cfg)

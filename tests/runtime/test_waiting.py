@@ -45,6 +45,7 @@ class Start:
         return [text for _, text in self.said]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 200), st.booleans()), max_size=6))
 def test_no_two_lines_are_more_than_ten_seconds_apart(parts: list[tuple[float, bool]]):
     start = Start()

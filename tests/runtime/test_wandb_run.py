@@ -61,6 +61,7 @@ def test_without_a_server_the_run_goes_on_offline(environment, tmp_path: Path):
     assert list(folder.path.glob("wandb/offline-run-*/*.wandb"))
 
 
+@pytest.mark.slow
 def test_a_failure_while_logging_ends_nothing(environment, tmp_path: Path):
     cfg = Config(recipe="test")
     folder = RunFolder(tmp_path, "failing")

@@ -47,12 +47,14 @@ def test_the_effective_share_falls_with_the_coefficient_of_variation(values):
     assert effective_ratio(values) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 @given(NUMBERS, SHARES)
 def test_the_top_share_is_that_of_the_largest(values, share):
     largest = sorted(values.tolist(), reverse=True)[: math.ceil(len(values) * share)]
     assert top_share(values, share) == pytest.approx(sum(largest) / math.fsum(values.tolist()), rel=1e-9)
 
 
+@pytest.mark.slow
 @given(NUMBERS, SHARES, st.floats(1e-6, 1e6), st.randoms(use_true_random=False))
 def test_neither_scale_nor_order_nor_sign_matters(values, share, scale, random):
     other = values.astype(np.float64) * scale

@@ -25,6 +25,7 @@ def majority_by_enumeration(answers, right, k):
     return np.mean(outcomes)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(st.sampled_from(["a", "b", "c", "d", None]), min_size=1, max_size=8), st.data())
 def test_majority_at_k_is_exact(answers, data):

@@ -74,6 +74,7 @@ def test_the_test_errs_as_often_as_it_says():
     assert 0.03 < np.mean(np.asarray(p_values) < 0.05) < 0.075
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=8), st.integers(0, 2**32 - 1))
 def test_paired_difference_is_scipys(values, seed):
     other = np.asarray(values) + np.random.default_rng(seed).normal(size=len(values))

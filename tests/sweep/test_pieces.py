@@ -71,6 +71,7 @@ def times(folder: Path) -> int:
     return len(runs.read_text()) if runs.is_file() else 0
 
 
+@pytest.mark.slow
 def test_finished_pieces_are_skipped_and_a_failure_keeps_them(records, tmp_path):
     good, bad = piece(tmp_path, "good"), piece(tmp_path, "bad", "fail")
     for _ in range(2):
@@ -104,6 +105,7 @@ def test_a_command_that_leaves_nothing_has_not_finished(records, tmp_path):
         run_pieces([piece(tmp_path, "empty", "nothing")], records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "signal"), [(TRAIN, "usr1"), (ANALYZE, "int")])
 def test_a_sitting_ends_with_its_time_and_the_next_goes_on(kind, signal, records, tmp_path, monkeypatch):
     long, next_one = piece(tmp_path, "long", "wait", kind), piece(tmp_path, "next")
@@ -164,6 +166,7 @@ def test_no_piece_starts_in_a_sitting_of_no_time(records, tmp_path):
     assert times(tmp_path / "one") == 0
 
 
+@pytest.mark.slow
 def test_other_arguments_are_another_piece_unless_it_is_a_training(records, tmp_path):
     trained, analysed = piece(tmp_path, "trained"), piece(tmp_path, "analysed", kind=ANALYZE)
     assert run_pieces([trained, analysed], records)

@@ -47,6 +47,7 @@ def refusal(*arguments: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_jobs_are_named_by_what_tells_them_apart():
     sweep = plan("-m", "recipe=dapo,dapo_divweight", "seed=1,2", "steps=4", "hydra.sweep.dir=x")
     assert [job.name for job in sweep.jobs] == [
@@ -58,6 +59,7 @@ def test_jobs_are_named_by_what_tells_them_apart():
     assert sweep.jobs[2].overrides == ("recipe=dapo_divweight", "seed=1", "steps=4")
 
 
+@pytest.mark.slow
 def test_a_key_is_named_in_full_where_its_last_part_is_not_enough():
     (first, *_) = plan("-m", "eval.top_p=0.5,1.0", "rollout.top_p=0.9,1.0", "learner.lr=1e-5").jobs
     assert first.name == "eval.top_p-0.5_rollout.top_p-0.9"
@@ -67,6 +69,7 @@ def test_a_key_is_named_in_full_where_its_last_part_is_not_enough():
     assert first.name == "path-_a_b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "folder"),
     [
@@ -97,12 +100,14 @@ def test_a_single_run_is_no_sweep(arguments):
     assert plan(*arguments) is None
 
 
+@pytest.mark.slow
 def test_a_job_of_a_named_sweep_is_no_sweep():
     sweep = plan("-m", "+sweep=paper_table", "recipe=dapo", "seed=1,2")
     cfg = Config(recipe="dapo")
     assert plan(*job_arguments(sweep.jobs[0], Path("runs/paper_table"), cfg)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -139,6 +144,7 @@ def test_a_named_sweep_can_be_narrowed_without_renaming_its_jobs():
     assert part.jobs[0].name in {job.name for job in whole.jobs}
 
 
+@pytest.mark.slow
 def test_recipes_of_ones_own_can_be_swept(tmp_path):
     (tmp_path / "recipe").mkdir()
     (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\nrecipe: mine\nsteps: 7\n")
@@ -148,6 +154,7 @@ def test_recipes_of_ones_own_can_be_swept(tmp_path):
     assert "job recipe-other: " in refusal("--config-dir", str(tmp_path), "-m", "recipe=mine,other")
 
 
+@pytest.mark.slow
 def test_a_job_gets_its_folder_and_its_place_in_wandb():
     cfg = Config(recipe="dapo")
     cfg.tracking.tags = ["own"]
@@ -165,6 +172,7 @@ def test_a_job_gets_its_folder_and_its_place_in_wandb():
     check_overrides(job_arguments(job, Path("a b/sweep"), cfg))
 
 
+@pytest.mark.slow
 def test_only_keys_that_change_the_result_make_a_finished_job_another(tmp_path):
     cfg = Config(recipe="dapo")
     cfg.advantage.options = {"alpha": 1.0}
@@ -186,6 +194,7 @@ def test_only_keys_that_change_the_result_make_a_finished_job_another(tmp_path):
     assert changed_keys(tmp_path, cfg) == []
 
 
+@pytest.mark.slow
 def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):
     sweep = plan("-m", "seed=1,2,3", f"hydra.sweep.dir={tmp_path}")
     cfg = Config(recipe="dapo")
@@ -210,6 +219,7 @@ def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):
     assert sweep.side_by_side == 2
 
 
+@pytest.mark.slow
 def test_an_unfinished_job_does_not_change_on_its_way(tmp_path):
     cfg = Config(recipe="dapo")
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
@@ -221,6 +231,7 @@ def test_an_unfinished_job_does_not_change_on_its_way(tmp_path):
     assert changed_keys(tmp_path, replace(other, learner=cfg.learner)) == ["rollout.max_rounds was 3, is 9"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_configuration_is_lost_is_named(tmp_path, monkeypatch):
     sweep = plan("-m", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
     (tmp_path / "seed-1").mkdir()
@@ -251,6 +262,7 @@ if sys.argv[2] == "finishes":
 """
 
 
+@pytest.mark.slow
 def test_the_end_of_every_job_is_said(tmp_path, monkeypatch, capsys):
     (tmp_path / "job_module.py").write_text(JOB_MODULE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -91,6 +91,7 @@ def test_side_by_side_each_has_its_log_and_its_gpu(module, capfd):
         assert started == f"started {meeting}"
 
 
+@pytest.mark.slow
 def test_a_broken_job_says_its_last_words_and_a_repeat_appends(module):
     jobs = [task(module, "bad", "exit", 2), task(module, "dead", "kill", 0), task(module, "good", "exit", 0)]
     for _ in range(2):

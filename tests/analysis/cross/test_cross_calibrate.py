@@ -120,6 +120,7 @@ def test_what_was_tried_is_not_tried_again():
     assert tried == [PURE_PRIMARY, found.threshold, found.threshold]
 
 
+@pytest.mark.slow
 def test_no_round_left_is_one_check():
     decoder = MixedDecoder(base_model(), policy_model(), SAMPLING, 64)
     (found,) = calibrate(lambda todo: decoder.run(todo, "js"), jobs(8, 2, PURE_PRIMARY), [0.001], rounds=0)

@@ -120,6 +120,7 @@ def recompute(job, got, rule, sampling=SAMPLING):
     return tokens, switched, effective, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "changes"),
     [
@@ -153,6 +154,7 @@ def test_responses_equal_a_plain_recomputation(rule, changes):
     assert switches > effective > 0  # the comparison saw both kinds of switch
 
 
+@pytest.mark.slow
 def test_where_the_draws_differ_is_known_without_a_switch():
     """A switch is effective where the draws differ; positions that stay the primary's are counted as well."""
     unswitched = 0
@@ -162,6 +164,7 @@ def test_where_the_draws_differ_is_known_without_a_switch():
     assert unswitched > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["builtin", "llama", "gpt2"])
 def test_cached_logits_equal_uncached_ones(kind):
     """Rows of different lengths arrive, leave and move; each logit row equals the one without a cache."""
@@ -202,6 +205,7 @@ def test_cached_logits_equal_uncached_ones(kind):
             torch.testing.assert_close(torch.stack(list(seen.values())), plain[list(seen)], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_bytes", [1 << 20, 60_000, 0])
 def test_prompts_read_before_are_not_read_again(kept_bytes):
     """What decoders share changes no response; what does not fit is read again."""
@@ -250,6 +254,7 @@ def test_padding_on_the_left_gives_the_same_logits():
     torch.testing.assert_close(got, padded.logits[:, -1], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_padding_of_prompts_changes_nothing():
     """A short prompt decodes the same beside a long one as alone."""
     by_length = sorted(jobs(40, 1, 0.02), key=lambda job: len(job.prompt_ids))
@@ -258,12 +263,14 @@ def test_padding_of_prompts_changes_nothing():
     same_responses(decode([*long, *short])[3:], decode(short, batch=2))
 
 
+@pytest.mark.slow
 def test_a_prompt_of_one_token_needs_no_prefill():
     todo = [ResponseJob("one", k, (5,), 0.02) for k in range(3)]
     for job, got in zip(todo, decode(todo), strict=True):
         assert got.token_ids.tolist() == recompute(job, got, "js")[0]
 
 
+@pytest.mark.slow
 def test_every_position_above_zero_is_the_intervening_model():
     ends = decode(jobs(6, 2, PURE_INTERVENING))
     zero = decode(jobs(6, 2, 0.0))
@@ -273,6 +280,7 @@ def test_every_position_above_zero_is_the_intervening_model():
         assert len(a.switched) == len(a.token_ids)
 
 
+@pytest.mark.slow
 def test_above_ln_2_nothing_switches():
     pure = decode(jobs(6, 2, PURE_PRIMARY))
     same_responses(decode(jobs(6, 2, math.log(2) + 1e-6)), pure)
@@ -289,11 +297,13 @@ def test_batches_do_not_change_responses(batch):
     same_responses(decode(todo, batch=batch), decode(todo, batch=16))
 
 
+@pytest.mark.slow
 def test_models_in_float64_give_the_same_responses():
     pair = (in_float64("base"), in_float64("policy"))
     same_responses(decode(jobs(6, 2, 0.02), pair=pair), decode(jobs(6, 2, 0.02)))
 
 
+@pytest.mark.slow
 def test_order_and_selection_do_not_change_responses():
     todo = jobs(8, 2, 0.02)
     whole = decode(todo)
@@ -302,6 +312,7 @@ def test_order_and_selection_do_not_change_responses():
     same_responses(decode(todo[6:10]), whole[6:10])
 
 
+@pytest.mark.slow
 def test_jobs_may_have_thresholds_of_their_own():
     low, high = jobs(6, 2, 0.01), jobs(6, 2, 0.05)
     together = decode([*low, *high])
@@ -309,6 +320,7 @@ def test_jobs_may_have_thresholds_of_their_own():
     same_responses(together[len(low) :], decode(high))
 
 
+@pytest.mark.slow
 def test_a_switch_between_equal_models_has_no_effect():
     todo = jobs(10, 2, 0.5)
     pair = (base_model(), copy.deepcopy(base_model()))
@@ -319,6 +331,7 @@ def test_a_switch_between_equal_models_has_no_effect():
     assert [r.token_ids.tolist() for r in mixed] == [r.token_ids.tolist() for r in pure]
 
 
+@pytest.mark.slow
 def test_the_first_effective_switch_is_where_the_response_leaves_the_primary():
     pure, mixed = decode(jobs(15, 2, PURE_PRIMARY)), decode(jobs(15, 2, 0.01))
     left = 0
@@ -331,6 +344,7 @@ def test_the_first_effective_switch_is_where_the_response_leaves_the_primary():
     assert left > 5
 
 
+@pytest.mark.slow
 def test_the_earliest_rule_switches_a_prefix():
     for response in decode(jobs(10, 2, -2.5), "earliest"):
         n = len(response.token_ids)
@@ -339,6 +353,7 @@ def test_the_earliest_rule_switches_a_prefix():
         assert response.switched.tolist() == [*range(min(4, len(response.token_ids)))]
 
 
+@pytest.mark.slow
 def test_a_response_ends_at_the_limit():
     got = decode(jobs(10, 2, 0.02), sampling=replace(SAMPLING, max_tokens=12))
     whole = decode(jobs(10, 2, 0.02))
@@ -352,6 +367,7 @@ def test_no_job_is_no_response():
     assert decode([]) == []
 
 
+@pytest.mark.slow
 def test_a_stop_text_ends_a_response_where_it_is_complete():
     ends = Ends((" then", "5"))
     stops = stop_check(ends, TOKENIZER)
@@ -371,6 +387,7 @@ def test_a_stop_text_ends_a_response_where_it_is_complete():
     assert stopped > 0
 
 
+@pytest.mark.slow
 def test_nothing_ends_a_response_before_its_least_number_of_tokens():
     ends = Ends((" so",), (), 12)
     stops = stop_check(ends, TOKENIZER)

@@ -64,6 +64,7 @@ def test_keys_win_over_the_run(run_folder: Path, tmp_path: Path):
     assert (inputs.max_tokens, inputs.output) == (7, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_settings_know_a_copy_from_another_model(run_folder: Path, tmp_path: Path):
     cfg = CrossSampleConfig(run=str(run_folder), base=str(save_policy(tmp_path / "policy")))
     first = settings_of(cfg, read_inputs(cfg))
@@ -125,6 +126,7 @@ def test_sliding_layers_are_refused(run_folder: Path):
     assert "sliding_attention" in refusal(run=str(run_folder))
 
 
+@pytest.mark.slow
 def test_an_empty_or_unknown_selection_is_refused(run_folder: Path, tmp_path: Path):
     (tmp_path / "one.jsonl").write_text('{"question": "1+1+1=?", "answer": "3"}\n')
     assert "at least 2" in refusal(run=str(run_folder), data=[f"own:{tmp_path / 'one.jsonl'}"])

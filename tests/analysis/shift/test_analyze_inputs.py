@@ -26,6 +26,7 @@ from rlvr.errors import ConfigError, DataError
 from tests.helpers.analyze_cases import END, config, save_model, write_responses
 
 
+@pytest.mark.slow
 def test_a_training_run_gives_everything(models, tmp_path):
     """Base, policy, checkpoints, responses and output; a checkpoint is read as DeepSpeed left it."""
     base, policy = models
@@ -115,6 +116,7 @@ def test_an_empty_selection(case, tmp_path):
         analyze(case(responses=[str(tmp_path / "empty.jsonl")]))
 
 
+@pytest.mark.slow
 def test_selection(case, tmp_path):
     """And what a run's dump says of weight versions is kept."""
     given = lines_of(write_responses(tmp_path / "dump.jsonl", seed=3))

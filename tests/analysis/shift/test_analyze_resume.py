@@ -30,6 +30,7 @@ def contents(folder):
     return tables, tokens, headline
 
 
+@pytest.mark.slow
 def test_finished_parts_are_kept_and_the_result_is_the_same(case):
     whole = analyze(case())
     expected = contents(whole)
@@ -43,6 +44,7 @@ def test_finished_parts_are_kept_and_the_result_is_the_same(case):
     assert contents(whole) == expected
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
     whole = analyze(case())
     before = contents(whole), (whole / "responses.parquet").read_bytes()
@@ -55,6 +57,7 @@ def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
     assert [p.name for p in whole.glob(".*")] == [".lock"]
 
 
+@pytest.mark.slow
 def test_models_are_known_by_content_and_not_by_place_or_date(case, models, tmp_path):
     whole = analyze(case())
     kept = {path: path.stat().st_mtime_ns for path in (whole / "tokens").iterdir()}
@@ -67,6 +70,7 @@ def test_models_are_known_by_content_and_not_by_place_or_date(case, models, tmp_
         analyze(cfg)
 
 
+@pytest.mark.slow
 def test_two_analyses_do_not_write_into_one_folder(case, tmp_path):
     with exclusive(tmp_path / "out"), pytest.raises(ConfigError, match="another process is writing to"):
         analyze(case())
@@ -105,6 +109,7 @@ def file_size_limit(size):
         signal.signal(signal.SIGXFSZ, before)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills(case):
     whole = analyze(case())
     expected = contents(whole)
@@ -120,6 +125,7 @@ def test_a_disk_that_fills(case):
     assert contents(whole) == expected
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_named_and_can_be_scored_again(case):
     whole = analyze(case())
     expected = contents(whole)

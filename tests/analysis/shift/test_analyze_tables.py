@@ -65,6 +65,7 @@ def mean(values):
     return sum(values) / len(values) if values else None
 
 
+@pytest.mark.slow
 def test_every_table_has_its_documented_columns(done):
     out, tables, _ = done
     for name, table in TABLES.items():
@@ -77,6 +78,7 @@ def test_every_table_has_its_documented_columns(done):
     assert ("thresholds", "share_above_low") in documented
 
 
+@pytest.mark.slow
 def test_intervals_hold_their_estimates(done):
     """A percentile interval of a bootstrap may miss its estimate only by chance; its ends must be in order."""
     _, tables, _ = done
@@ -342,6 +344,7 @@ def test_one_problem_gives_no_interval():
         assert (estimate.low == estimate.low) == known
 
 
+@pytest.mark.slow
 def test_tables_can_be_written_again_with_other_thresholds(done, tmp_path):
     out, _, rows = done
     parts = sorted((out / "tokens").glob("*.parquet"))

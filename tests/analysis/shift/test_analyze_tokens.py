@@ -35,6 +35,7 @@ def models(tmp_path_factory):
     return save_model(folder / "base", seed=1), save_model(folder / "policy", seed=2, hidden=48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "score",
     [
@@ -86,6 +87,7 @@ def test_every_column_against_float64_one_token_at_a_time(models, tmp_path, scor
     assert {row["checkpoint"] for row in table} == {"policy"}
 
 
+@pytest.mark.slow
 def test_a_policy_equal_to_its_base_has_not_moved(models, tmp_path):
     base, _ = models
     responses = write_responses(tmp_path / "r.jsonl", seed=5)
@@ -97,6 +99,7 @@ def test_a_policy_equal_to_its_base_has_not_moved(models, tmp_path):
     assert set(table["top_policy_rank_base"].to_pylist()) == {1}
 
 
+@pytest.mark.slow
 def test_files_say_what_their_columns_mean(models, tmp_path):
     base, policy = models
     responses = write_responses(tmp_path / "r.jsonl", seed=6)
@@ -112,6 +115,7 @@ def test_files_say_what_their_columns_mean(models, tmp_path):
     assert all(len(row["response_ids"]) == row["tokens"] for row in index)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_scored_on_the_same_responses(models, tmp_path):
     base, _ = models
     near = save_shifted(tmp_path / "near", base, seed=7, noise=0.02)

@@ -42,6 +42,7 @@ def test_examples(text, expected):
     assert class_of(text) == expected
 
 
+@pytest.mark.slow
 @given(st.text(max_size=12))
 def test_every_text_has_a_class_and_white_space_around_it_does_not_matter(text):
     found = class_of(text)

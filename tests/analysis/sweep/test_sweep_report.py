@@ -30,6 +30,7 @@ def compared(folder: Path) -> list[ConditionResult]:
     return compare_conditions(read_sweep(folder).runs, "recipe-dapo")
 
 
+@pytest.mark.slow
 def test_means_differences_and_verdicts(sweep: Path) -> None:
     found = read_sweep(sweep)
     assert (len(found.runs), found.unfinished, found.not_started, found.notes) == (12, (), (), ())
@@ -48,6 +49,7 @@ def test_means_differences_and_verdicts(sweep: Path) -> None:
     assert "Not told apart from the baseline: recipe-dapo_other." in said
 
 
+@pytest.mark.slow
 def test_too_few_seeds_are_not_ranked(tmp_path: Path) -> None:
     for seed in (1, 2):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
@@ -63,6 +65,7 @@ def test_too_few_seeds_are_not_ranked(tmp_path: Path) -> None:
     assert "Better" not in text
 
 
+@pytest.mark.slow
 def test_a_condition_with_too_few_seeds_is_left_out_of_the_ranking(sweep: Path) -> None:
     for seed in (1, 2):
         make_run(sweep, "recipe-dapo_new", seed, {"aime24": 9})
@@ -83,6 +86,7 @@ def test_no_difference_is_plus_zero_whatever_the_rounding() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_seeds_are_paired_and_others_left_out_of_the_difference(tmp_path: Path) -> None:
     for seed, right in ((1, 2), (2, 8), (3, 2)):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": right})
@@ -125,6 +129,7 @@ def test_the_difference_over_problems_by_hand_and_as_compare_has_it(tmp_path: Pa
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.slow
 def test_only_common_seeds_count_in_the_difference_over_problems(tmp_path: Path) -> None:
     for seed, right in ((1, 2), (2, 4), (3, 4)):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": right})
@@ -135,6 +140,7 @@ def test_only_common_seeds_count_in_the_difference_over_problems(tmp_path: Path)
     assert row.pairs == ((2, pytest.approx(0.2)), (3, pytest.approx(0.2)))
 
 
+@pytest.mark.slow
 def test_no_seed_in_common_is_said_and_not_ranked(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
@@ -155,6 +161,7 @@ def test_an_interval_over_problems_needs_the_samples(tmp_path: Path) -> None:
     assert "| recipe-dapo | 1 | 0.3000 | unknown | - |" in markdown(found)
 
 
+@pytest.mark.slow
 def test_the_csv_holds_every_row_and_leaves_the_unknown_empty(sweep: Path) -> None:
     rows = list(csv.DictReader(outcome_csv(compared(sweep)).splitlines()))
     assert [r["condition"] for r in rows] == ["recipe-dapo", "recipe-dapo_high", "recipe-dapo_other"]
@@ -183,6 +190,7 @@ def test_the_command_writes_its_files(sweep: Path) -> None:
         assert len((sweep / name).read_text().splitlines()) > 3
 
 
+@pytest.mark.slow
 def test_the_command_names_a_wrong_baseline(sweep: Path) -> None:
     done = run_module("rlvr.sweep_report", str(sweep), "--baseline", "x")
     assert done.returncode == 1
@@ -190,6 +198,7 @@ def test_the_command_names_a_wrong_baseline(sweep: Path) -> None:
     assert not (sweep / "report.md").exists()
 
 
+@pytest.mark.slow
 def test_without_matplotlib_there_is_no_page_but_all_the_rest(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

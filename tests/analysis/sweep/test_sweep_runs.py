@@ -130,6 +130,7 @@ def test_jobs_submitted_to_slurm_that_never_started_are_named(tmp_path: Path) ->
     assert f"{newer.name} cannot be read" in read_sweep(tmp_path, planned_jobs(tmp_path)).notes[0]
 
 
+@pytest.mark.slow
 def test_conditions_stand_in_the_order_of_the_sweep(tmp_path: Path) -> None:
     for condition in ("recipe-a_b", "recipe-a"):
         for seed in (2, 10):
@@ -150,6 +151,7 @@ def test_the_same_condition_and_seed_twice_is_refused(tmp_path: Path) -> None:
         read_sweep(tmp_path, planned_jobs(tmp_path))
 
 
+@pytest.mark.slow
 def test_different_numbers_of_steps_are_refused_unless_swept(tmp_path: Path) -> None:
     make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
     make_run(tmp_path, "recipe-x", 1, {"amc": 3}, steps=5)
@@ -184,6 +186,7 @@ def test_a_run_from_before_a_key_existed_had_its_default(tmp_path: Path) -> None
     check_comparable(read_sweep(tmp_path, planned_jobs(tmp_path)).runs)
 
 
+@pytest.mark.slow
 def test_the_set_up_says_what_is_shared_and_what_differs(tmp_path: Path) -> None:
     for seed in (1, 2):
         make_run(tmp_path, "recipe-a", seed, {"amc": 3}, settings=(f"cluster.cpus={seed}",))
@@ -211,5 +214,6 @@ def test_flatten() -> None:
     assert flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}) == {"a.b": 1, "d": [1, {"e": 2}]}
 
 
+@pytest.mark.slow
 def test_a_whole_sweep_has_no_notes(tmp_path: Path) -> None:
     assert sweep_result(read_sweep(make_sweep(tmp_path)), "recipe-dapo").notes == ()

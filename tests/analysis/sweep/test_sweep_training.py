@@ -69,6 +69,7 @@ def test_the_end_of_training_is_the_last_fifth(tmp_path: Path) -> None:
     assert (found["js_base/mean"].seeds, found["token_weight/p50"].seeds) == (2, 3)
 
 
+@pytest.mark.slow
 def test_the_tables_show_what_was_not_recorded(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
@@ -98,6 +99,7 @@ def test_a_level_that_holds_from_the_start_is_reached_at_step_0(tmp_path: Path) 
     assert shown.rows == (("recipe-dapo", "0.1000", "0.1000", "0.1000", "0"),)
 
 
+@pytest.mark.slow
 def test_time_and_tokens(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})

@@ -77,6 +77,7 @@ def test_what_others_keep_beside_the_figures_stays(study):
     assert not (own / "old.parquet").exists()
 
 
+@pytest.mark.slow
 def test_cross_sampling_with_other_arguments_is_not_shown(study):
     whole, records = study
     for piece in whole.pieces()[:3]:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ def reading(case: Case, asked: tuple[int, tuple[int, ...]]) -> Case:
     return replace(case, world=replace(case.world, read_every=every, reading=sizes))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases(), readings)
 def test_evaluations_are_answered_once_and_batches_keep_their_guarantees(
@@ -50,6 +52,7 @@ def test_evaluations_are_answered_once_and_batches_keep_their_guarantees(
                 assert 0 <= release.step - 1 - run.started[group, sample][-1] <= case.staleness
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(cases(staleness=(0, 0)), readings)
 def test_rounds_give_the_same_batches_with_evaluations(
@@ -58,6 +61,7 @@ def test_rounds_give_the_same_batches_with_evaluations(
     assert simulate(reading(case, asked), rounds(case)).releases == simulate(case, rounds(case)).releases
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(cases(), readings, st.integers(0, 999))
 def test_with_room_for_both_a_flow_forms_the_same_batches_from_the_same_completions(

@@ -18,6 +18,7 @@ from rlvr.rollout.streaming.scheduler import Scheduler
 from tests.helpers.streaming_cases import Case, cases, flow, rounds, signal, simulate
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases())
 def test_a_flow_loses_nothing_repeats_nothing_and_keeps_the_bound(case: Case) -> None:
@@ -41,6 +42,7 @@ def test_a_flow_loses_nothing_repeats_nothing_and_keeps_the_bound(case: Case) ->
         assert all(len(times) == 1 for times in run.started.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_without_dynamic_sampling_a_flow_throws_nothing_away(case: Case) -> None:
@@ -50,6 +52,7 @@ def test_without_dynamic_sampling_a_flow_throws_nothing_away(case: Case) -> None
     assert run.releases[-1].pending == (), "what the last batch does not need is not begun"
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(cases(staleness=(0, 0)), st.integers(1, 5), st.booleans())
 def test_rounds_give_the_same_batches_on_any_engines(case: Case, engines: int, early: bool) -> None:
@@ -83,6 +86,7 @@ def by_rounds(case: Case) -> tuple[Release, ...]:
     return tuple(releases)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.randoms(use_true_random=False))
 def test_no_engine_has_room_while_a_group_may_start(case: Case, order: random.Random) -> None:

@@ -260,6 +260,7 @@ def test_engines_that_are_sent_adapters_have_room_for_them_and_none_for_whole_we
     assert "adapter by token (estimate)" not in on_card
 
 
+@pytest.mark.slow
 def test_the_count_of_adapters_is_that_of_peft():
     from rlvr.config import LoraConfig
     from rlvr.learner.adapters import adapter_parameters, add_adapters
@@ -347,6 +348,7 @@ def test_a_plan_refuses_heads_that_do_not_divide():
         model_shape(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_moments_are_those_that_the_optimiser_holds(name):
     cfg = Config(recipe="test")

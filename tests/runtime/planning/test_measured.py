@@ -17,6 +17,7 @@ SMOLLM2 = ModelShape(134_515_008, 49_152, 576, 30, 2 * 30 * 3 * 64, 1536, tied=T
 PROMPT_TOKENS = 52
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", CASES)
 def test_learner_and_engine_are_within_15_percent_of_what_was_measured(recipe: str):
     newest = sorted((REPOSITORY / "benchmarks" / "results").glob("memory-*.json"))[-1]

@@ -14,6 +14,7 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "samples", "computed", "held"),
     [
