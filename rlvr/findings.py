@@ -103,8 +103,11 @@ def findings_of_study(
     """
     records = Records(study.output / "pieces")
     with exclusive(study.output):
-        _refuse_others(study.pieces(), records)
         pieces = [piece for piece in study.pieces() if any(q in questions for q in piece.questions)]
+        if not pieces:
+            raise ConfigError("questions=: this study asks none of them; see its file")
+        left = [piece for piece in pieces if not records.finished(piece)] if minutes != 0 else []
+        _refuse_others(study.pieces(), {piece.folder for piece in left if piece.kind != TRAIN})
         print(what_is_left(pieces, records), flush=True)
         try:
             whole = run_pieces(pieces, records, minutes, keep_checkpoints=study.cfg.keep_checkpoints)
@@ -127,18 +130,21 @@ def _study(own: dict[str, str], extra: Sequence[str]) -> Study:
     return Study(read_study(file), output, tuple(extra))
 
 
-def _refuse_others(pieces: Sequence[Piece], records: Records) -> None:
+def _refuse_others(pieces: Sequence[Piece], to_analyse: Container[Path]) -> None:
     """Compose every training, and refuse a folder that holds another one or lacks what is to be analysed.
 
     Raises:
         ConfigError: a training cannot be composed, or names what differs.
     """
-    asked_of = {piece.folder for piece in pieces if piece.kind != TRAIN and not records.finished(piece)}
     for piece in pieces:
         if piece.kind != TRAIN:
             continue
         cfg, finished = load(piece.arguments), piece.marker.is_file()
-        if finished and piece.folder in asked_of and not (piece.folder / "policy" / "config.json").is_file():
+        if (
+            finished
+            and piece.folder in to_analyse
+            and not (piece.folder / "policy" / "config.json").is_file()
+        ):
             raise ConfigError(
                 f"{piece.folder} is to be analysed and has no policy: it was removed, or trained when the study did "
                 "not ask for it; put it or the study back as it was, choose another output=, or remove the folder to "
@@ -194,11 +200,13 @@ def _minutes(text: str | None) -> float | None:
 
 
 def _questions(text: str | None) -> Container[int]:
-    asked = list(QUESTIONS) if text is None else [n for n in QUESTIONS if str(n) in text.split(",")]
-    if text is not None and len(asked) != len(text.split(",")):
+    if text is None:
+        return QUESTIONS
+    named = {part.strip() for part in text.split(",")}
+    if not named <= {str(number) for number in QUESTIONS}:
         known = "; ".join(f"{number} {question}" for number, question in QUESTIONS.items())
         raise ConfigError(f"questions={text}: expected numbers such as questions=3,4, of {known}")
-    return asked
+    return [number for number in QUESTIONS if str(number) in named]
 
 
 def _run_folder(name: str) -> Path:

@@ -86,9 +86,9 @@ def _what_differs(before: DataSeen, now: DataSeen, cfg: Config, whole: str) -> s
 def of_today(settings: Any) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
     filled = _filled(copy.deepcopy(_defaults(Config)) | {"recipe": "none"}, settings)
-    data, advantage, source = filled["data"], filled["advantage"], _defaults(SourceConfig)
-    data["eval"] = [_filled(source, entry) for entry in data["eval"]]
-    data["train"]["sources"] = [_filled(source, entry) for entry in data["train"]["sources"]]
+    data, advantage = filled["data"], filled["advantage"]
+    data["eval"] = [_filled(_of_source(), entry) for entry in data["eval"]]
+    data["train"]["sources"] = [_filled(_of_source(), entry) for entry in data["train"]["sources"]]
     advantage["estimator"] = RENAMED.get(advantage["estimator"], advantage["estimator"])
     return filled
 
@@ -98,6 +98,10 @@ def _filled(defaults: Any, own: Any) -> Any:
     if not (isinstance(defaults, dict) and isinstance(own, dict)):
         return own
     return {**defaults, **{key: _filled(defaults.get(key), value) for key, value in own.items()}}
+
+
+def _of_source() -> Any:
+    return copy.deepcopy(_defaults(SourceConfig))
 
 
 @functools.cache

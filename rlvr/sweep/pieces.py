@@ -53,8 +53,11 @@ def run_pieces(
         watch, before = Stopwatch(), records.of(piece)
         if before is None or before.finished:  # finished, and its results are gone: done anew
             before = Record(piece.arguments)
-            records.write(piece, before)  # from here on what lies in its folder is of these arguments
-        code, stopped = _run(piece, end)
+        try:
+            code, stopped = _run(piece, end)
+        except KeyboardInterrupt:
+            records.write(piece, replace(before, seconds=round(before.seconds + watch.seconds, 1)))
+            raise
         record = replace(before, seconds=round(before.seconds + watch.seconds, 1))
         if code == 0 and piece.marker.is_file():
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")

@@ -100,6 +100,22 @@ def test_what_is_finished_stays_so_in_a_folder_that_was_moved(records, tmp_path)
     assert str(tmp_path) not in (there / "pieces" / "made.json").read_text()
 
 
+def test_only_whole_paths_below_the_root_are_kept_relative(tmp_path):
+    root = tmp_path / "study"
+    arguments = (
+        f"run.root={root}/sums",
+        f"run={root}",
+        f"model.path={root}_models/x",
+        f"a=['{root}/b',{root}]",
+        "c=1",
+    )
+    odd = Piece("odd", TRAIN, "none", arguments, root / "odd", root / "odd" / "summary.json")
+    Records(root / "pieces").write(odd, Record(arguments))
+    kept = json.loads((root / "pieces" / "odd.json").read_text())["arguments"]
+    assert kept == ["run.root=./sums", "run=.", f"model.path={root}_models/x", "a=['./b',.]", "c=1"]
+    assert Records(root / "pieces").of(odd) is not None
+
+
 def test_a_command_that_leaves_nothing_has_not_finished(records, tmp_path):
     with pytest.raises(RlvrError, match=r"empty left no .*summary\.json"):
         run_pieces([piece(tmp_path, "empty", "nothing")], records)

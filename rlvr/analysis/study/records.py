@@ -8,6 +8,7 @@ Folders below the root of all pieces are kept relative to it, so that everything
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,7 +35,9 @@ class Records:
         self._folder, self._root = folder, root or folder.parent
 
     def _movable(self, arguments: Sequence[str]) -> tuple[str, ...]:
-        return tuple(argument.replace(str(self._root), ".") for argument in arguments)
+        """The arguments with "." for the root, where it is a whole path or the beginning of one."""
+        root = re.compile(rf"(^|[=\[,'\"]){re.escape(str(self._root))}(?=$|[/\],'\"])")
+        return tuple(root.sub(r"\1.", argument) for argument in arguments)
 
     def _file(self, piece: Piece) -> Path:
         return self._folder / f"{piece.name.replace('/', '--')}.json"
