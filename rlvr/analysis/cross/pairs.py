@@ -101,8 +101,8 @@ def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable
         sign, pair = control.get((row.direction, row.level, row.rule), (0.0, None))
         if pair is None:
             return "-", "-", "-"
-        bounds = sorted((sign * pair.low, sign * pair.high))
-        difference = interval_text(sign * pair.difference, *bounds, "+.3f")
+        low, high = sorted((sign * pair.low, sign * pair.high))
+        difference = interval_text(sign * pair.difference, low, high, "+.3f")
         return difference, p_text(pair.p_holm), f"{pair.detectable:.3f}"
 
     return text_table(
