@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,13 @@ def test_all_is_done_where_no_question_is_named(study, done):
 def test_a_question_that_is_none_is_refused_with_those_there_are(text):
     with pytest.raises(ConfigError, match=r"questions=.*: expected .* 1 Where did the policy move\?"):
         findings._questions(text)
+
+
+def test_a_question_that_the_study_does_not_ask_is_refused(study, done):
+    alone = Study(replace(CFG, training=[]), study.output)
+    with pytest.raises(ConfigError, match="this study asks none of them"):
+        findings.findings_of_study(alone, 0, findings._questions("3"))
+    assert done == []
 
 
 @pytest.mark.slow

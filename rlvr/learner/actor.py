@@ -17,7 +17,6 @@ from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
 from rlvr.learner import deepspeed_api
 from rlvr.learner.adapters import FrozenBase, add_adapters
-from rlvr.learner.deepspeed_api import DeepSpeedEngine
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.entropy import EntropyControl
@@ -90,7 +89,7 @@ class Learner:
         optimizer = OPTIMIZERS[learner.optimizer](policy, learner)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
-        self.engine = DeepSpeedEngine(policy, self._deepspeed_config(training=True), optimizer)
+        self.engine = deepspeed_api.DeepSpeedEngine(policy, self._deepspeed_config(training=True), optimizer)
         self.policy: PolicyModel = self.engine.module
         self.weights = PolicyWeights(self.cfg, self.policy.lm)
         if accumulates_itself(learner, self.cfg.model.dtype):
@@ -141,7 +140,9 @@ class Learner:
         base = self._load(self.spec.base_folder, training=False)
         base.requires_grad_(False).eval()
         if self.cfg.learner.shards_parameters:
-            sharded: PolicyModel = DeepSpeedEngine(base, self._deepspeed_config(training=False)).module
+            sharded: PolicyModel = deepspeed_api.DeepSpeedEngine(
+                base, self._deepspeed_config(training=False)
+            ).module
             return sharded
         return base.to(self.device)
 

@@ -85,10 +85,10 @@ def _what_differs(before: DataSeen, now: DataSeen, cfg: Config, whole: str) -> s
 
 def of_today(settings: Any) -> Any:
     """Settings that an earlier version wrote: keys that it lacked at their defaults, old values by their new names."""
-    filled = _filled(copy.deepcopy(_defaults(Config)) | {"recipe": "none"}, settings)
+    filled = _filled(_defaults(Config) | {"recipe": "none"}, settings)
     data, advantage = filled["data"], filled["advantage"]
-    data["eval"] = [_filled(_of_source(), entry) for entry in data["eval"]]
-    data["train"]["sources"] = [_filled(_of_source(), entry) for entry in data["train"]["sources"]]
+    data["eval"] = [_filled(_defaults(SourceConfig), entry) for entry in data["eval"]]
+    data["train"]["sources"] = [_filled(_defaults(SourceConfig), entry) for entry in data["train"]["sources"]]
     advantage["estimator"] = RENAMED.get(advantage["estimator"], advantage["estimator"])
     return filled
 
@@ -100,13 +100,14 @@ def _filled(defaults: Any, own: Any) -> Any:
     return {**defaults, **{key: _filled(defaults.get(key), value) for key, value in own.items()}}
 
 
-def _of_source() -> Any:
-    return copy.deepcopy(_defaults(SourceConfig))
+def _defaults(kind: type) -> Any:
+    """A schema's defaults as plain containers, the caller's own to change."""
+    return copy.deepcopy(_made(kind))
 
 
 @functools.cache
-def _defaults(kind: type[Config] | type[SourceConfig]) -> Any:
-    """A schema's defaults as plain containers, which nobody may change: making them takes longer than all the rest."""
+def _made(kind: type) -> Any:
+    """They are made once: that takes longer than filling and comparing the settings of a run."""
     return OmegaConf.to_container(OmegaConf.structured(kind))
 
 

@@ -48,6 +48,7 @@ from rlvr.runtime.probe import probe
 from rlvr.runtime.replay import formed
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole
+from rlvr.stats.student import interval_text
 from rlvr.sync.gate import comparison_note, largest_mismatch
 from rlvr.sync.sent import Sent
 from rlvr.timing import Stopwatch
@@ -216,9 +217,9 @@ class Session:
             self.tracker.note(note)
         self.tracker.close(asdict(summary))
         print(
-            f"done: accuracy on {first.name} {summary.eval_accuracy_before:.3f} -> {first.accuracy:.3f} "
-            f"(95% {first.ci_low:.3f}..{first.ci_high:.3f}) in {train_seconds:.0f} s of training; "
-            f"metrics, samples, checkpoints and policy in {self.folder.path}"
+            f"done: accuracy on {first.name} {summary.eval_accuracy_before:.3f} -> "
+            f"{interval_text(first.accuracy, first.ci_low, first.ci_high, level='95% ')} in {train_seconds:.0f} s of "
+            f"training; metrics, samples, checkpoints and policy in {self.folder.path}"
         )
         return summary
 

@@ -56,9 +56,9 @@ def run_pieces(
         try:
             code, stopped = _run(piece, end)
         except KeyboardInterrupt:
-            records.write(piece, replace(before, seconds=round(before.seconds + watch.seconds, 1)))
+            records.write(piece, before.longer(watch.seconds))
             raise
-        record = replace(before, seconds=round(before.seconds + watch.seconds, 1))
+        record = before.longer(watch.seconds)
         if code == 0 and piece.marker.is_file():
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")
             records.write(piece, replace(record, finished=now, machine=f"{os.cpu_count()} x {cpu_name()}"))

@@ -17,6 +17,8 @@ from rlvr.runtime.folder import Change, RunFolder
 from rlvr.validate import validate
 from tests.helpers.composing import compose
 
+pytestmark = pytest.mark.slow
+
 
 def config(*overrides: str) -> Config:
     """The configuration of a command line."""
@@ -41,7 +43,6 @@ def control_of(run: LoadedRun, recipe: str) -> Config:
     return cfg
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["grpo_kl", "sft"])
 @pytest.mark.parametrize("trained", ["dapo_divweight", "dapo", "gspo", "sft"])
 def test_the_controls_of_a_run_of_a_recipe_alone_are_their_recipes(tmp_path, trained, recipe):
@@ -75,7 +76,6 @@ OWN = (
 )
 
 
-@pytest.mark.slow
 def test_all_that_the_run_set_is_shared_but_the_algorithm(tmp_path):
     run = run_of(tmp_path, "recipe=dapo_divweight", "advantage.options.alpha=3.0", *OWN)
     control, recipe = control_of(run, "grpo_kl"), config("recipe=grpo_kl")
@@ -90,7 +90,6 @@ def test_all_that_the_run_set_is_shared_but_the_algorithm(tmp_path):
     assert control.run == recipe.run
 
 
-@pytest.mark.slow
 def test_a_supervised_control_learns_from_as_many_answers_and_samples_nothing(tmp_path):
     run = run_of(tmp_path, "recipe=dapo_divweight", *OWN)
     control, recipe = control_of(run, "sft"), config("recipe=sft")
@@ -102,7 +101,6 @@ def test_a_supervised_control_learns_from_as_many_answers_and_samples_nothing(tm
     assert (rollout.temperature, rollout.staleness, rollout.max_response_tokens) == (1.0, 0, 50)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("data", ["instructions_builtin", "mixture_builtin"])
 def test_runs_of_the_second_task_have_controls_too(tmp_path, data):
     run = run_of(tmp_path, "recipe=dapo_divweight", "model=builtin_two_tasks", f"data={data}")
@@ -112,7 +110,6 @@ def test_runs_of_the_second_task_have_controls_too(tmp_path, data):
         assert (control.data.train, control.data.eval) == (run.config.data.train, run.config.data.eval)
 
 
-@pytest.mark.slow
 def test_what_cannot_be_carried_over_is_refused_by_name(tmp_path):
     for key in ("model.path=other/model", "data.train.path=arithmetic.jsonl", "data.train.name=gsm8k"):
         with pytest.raises(ConfigError, match=rf"{key.partition('=')[2]}.*built-in models and tasks"):
@@ -128,7 +125,6 @@ def test_what_cannot_be_carried_over_is_refused_by_name(tmp_path):
     assert control_of(supervised, "sft").data.prompts_per_step == 40
 
 
-@pytest.mark.slow
 def test_a_recipe_that_is_not_ours_shares_its_reward(tmp_path):
     run = run_of(tmp_path, "recipe=dapo")
     run.config.recipe = "mine"
@@ -139,7 +135,6 @@ def test_a_recipe_that_is_not_ours_shares_its_reward(tmp_path):
     }
 
 
-@pytest.mark.slow
 def test_a_finished_control_of_other_settings_is_not_taken_for_this_one(tmp_path):
     run = run_of(tmp_path, "recipe=dapo", "data.prompts_per_step=8")
     control = LoadedRun(tmp_path / "grpo_kl", control_of(run, "grpo_kl"))

@@ -145,6 +145,26 @@ def test_a_sitting_ends_with_its_time_and_the_next_goes_on(kind, signal, records
     assert (times(long.folder), times(next_one.folder)) == (2, 1)
 
 
+@pytest.mark.slow
+def test_what_is_interrupted_counts_as_begun(records, tmp_path, monkeypatch):
+    class Interrupted(UntilItSteps):
+        @property
+        def passed(self) -> bool:
+            if super().passed:
+                raise KeyboardInterrupt
+            return False
+
+    long = piece(tmp_path, "long", "wait", ANALYZE)
+    Interrupted.file = long.folder / "metrics.jsonl"
+    monkeypatch.setattr(runner, "Deadline", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_pieces([long], records, minutes=1)
+    begun = records.of(long)
+    assert begun is not None
+    assert begun.seconds > 0
+    assert not begun.finished
+
+
 def test_what_fails_after_the_time_is_up_is_a_failure(records, tmp_path, monkeypatch):
     bad = piece(tmp_path, "bad", "fail_when_asked", ANALYZE)
     UntilItSteps.file = bad.folder / "metrics.jsonl"

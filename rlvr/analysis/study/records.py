@@ -27,6 +27,10 @@ class Record:
     finished: str = ""  # date of the end, UTC; empty: it has only been begun
     machine: str = ""
 
+    def longer(self, seconds: float) -> Record:
+        """The same after another sitting of so many seconds."""
+        return replace(self, seconds=round(self.seconds + seconds, 1))
+
 
 class Records:
     """The records of a folder; `root` is the folder that all the pieces work in, its parent unless given."""

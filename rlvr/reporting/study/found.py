@@ -16,12 +16,12 @@ from rlvr.reporting.sources import Cross, read_cross
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A study and which of its pieces are finished, or have been begun with their present arguments."""
+    """A study and which of its pieces are finished."""
 
     study: Study
     pieces: tuple[Piece, ...]
     finished: frozenset[str]  # names
-    begun: frozenset[str] = frozenset()
+    begun: frozenset[str]  # those that have a record of their present arguments, finished or not
     # By task: reading one reads every sample of its last evaluations.
     _sweeps: dict[str, SweepFolder] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -48,7 +48,7 @@ class Found:
     def cross(self) -> Cross | None:
         """Cross-sampling of the main run, as far as it is; None before the first rule is complete."""
         folder = self.study.main / "cross_sampling"
-        known = any(p.kind == CROSS and p.name in self.begun | self.finished for p in self.pieces)
+        known = any(p.kind == CROSS and p.name in self.begun for p in self.pieces)
         return read_cross(folder) if known and (folder / "cross_sampling.json").is_file() else None
 
     def runs(self, task: str) -> list[FinishedRun]:

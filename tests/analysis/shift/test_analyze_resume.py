@@ -21,6 +21,8 @@ from rlvr.locks import exclusive
 from tests.helpers.analyze_cases import save_model, write_responses
 from tests.helpers.paths import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 def contents(folder):
     """Everything that an analysis computed."""
@@ -30,7 +32,6 @@ def contents(folder):
     return tables, tokens, headline
 
 
-@pytest.mark.slow
 def test_finished_parts_are_kept_and_the_result_is_the_same(case):
     whole = analyze(case())
     expected = contents(whole)
@@ -44,7 +45,6 @@ def test_finished_parts_are_kept_and_the_result_is_the_same(case):
     assert contents(whole) == expected
 
 
-@pytest.mark.slow
 def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
     whole = analyze(case())
     before = contents(whole), (whole / "responses.parquet").read_bytes()
@@ -57,7 +57,6 @@ def test_other_settings_are_refused_and_harm_nothing(case, models, tmp_path):
     assert [p.name for p in whole.glob(".*")] == [".lock"]
 
 
-@pytest.mark.slow
 def test_models_are_known_by_content_and_not_by_place_or_date(case, models, tmp_path):
     whole = analyze(case())
     kept = {path: path.stat().st_mtime_ns for path in (whole / "tokens").iterdir()}
@@ -70,7 +69,6 @@ def test_models_are_known_by_content_and_not_by_place_or_date(case, models, tmp_
         analyze(cfg)
 
 
-@pytest.mark.slow
 def test_two_analyses_do_not_write_into_one_folder(case, tmp_path):
     with exclusive(tmp_path / "out"), pytest.raises(ConfigError, match="another process is writing to"):
         analyze(case())
@@ -86,7 +84,6 @@ def peak_memory(cfg):
     return peak / 1e6
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_responses(case, tmp_path):
     few = write_responses(tmp_path / "few.jsonl", seed=4, problems=4, samples=20)
     many = write_responses(tmp_path / "many.jsonl", seed=4, problems=4, samples=160)
@@ -109,7 +106,6 @@ def file_size_limit(size):
         signal.signal(signal.SIGXFSZ, before)
 
 
-@pytest.mark.slow
 def test_a_disk_that_fills(case):
     whole = analyze(case())
     expected = contents(whole)
@@ -125,7 +121,6 @@ def test_a_disk_that_fills(case):
     assert contents(whole) == expected
 
 
-@pytest.mark.slow
 def test_a_damaged_part_is_named_and_can_be_scored_again(case):
     whole = analyze(case())
     expected = contents(whole)
@@ -138,7 +133,6 @@ def test_a_damaged_part_is_named_and_can_be_scored_again(case):
     assert contents(whole) == expected
 
 
-@pytest.mark.slow
 def test_a_killed_process_goes_on_where_it_stopped(models, tmp_path):
     base, policy = models
     responses = write_responses(tmp_path / "r.jsonl", seed=5, problems=20, samples=4)
