@@ -132,6 +132,7 @@ def rank_main(rank: int, port: int, task: Task, results: Any) -> None:
     dist.all_gather_object(gathered, seconds)
     if rank == 0:
         results.put(gathered)
+    dist.destroy_process_group()
 
 
 def summary(ranks: list[dict[str, list[tuple[float, float]]]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -17,6 +18,7 @@ def run_probe(module: str, *arguments: str) -> Any:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
+        env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},  # the end of what it says is to be its error
         timeout=900,  # a busy machine takes its time
     )
     assert done.returncode == 0, done.stderr[-3000:]

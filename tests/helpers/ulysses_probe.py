@@ -127,6 +127,7 @@ def rank_main(rank: int, port: int, folder: str, names: Sequence[str]) -> None:
     dist.all_gather_object(gathered, found)
     if rank == 0:
         print(json.dumps(gathered), flush=True)
+    dist.destroy_process_group()  # a thread of gloo's that is left at the end of Python aborts it now and then
 
 
 if __name__ == "__main__":
