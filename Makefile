@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed-cpu
 # Pure tests share the cores, one thread each; files stay together, so that what a file sets up is set up once.
 PURE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/e2e
 
+# Where it is set, every process compiles the package anew and pytest rewrites every test.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup setup-gpu quickstart demo-llm lint fast slow e2e nightly test help clean
 .NOTPARALLEL:
 

@@ -38,7 +38,7 @@ class Place:
     def cluster(self) -> list[str]:
         """The cluster of a run on this place: engine and learner take turns."""
         if not self.cuda:
-            return ["cluster.colocate=true"]
+            return ["cluster.colocate=true", "cluster.threads_per_actor=1"]
         return ["cluster=gpu_1_80gb" if self.memory_gb > 60 else "cluster=gpu_1"]
 
 

@@ -20,24 +20,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from omegaconf import OmegaConf
 
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.errors import DataError
-from rlvr.runtime.dumps import known_number, read_sample, read_verdict, sample_row
+from rlvr.runtime.dumps import read_sample, read_verdict, sample_row, without_nan
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.keys import NOT_OF_EVALUATION, without
-from rlvr.stats.accuracy import (
-    Doubles,
-    EvalResult,
-    LengthStats,
-    accuracy_ci95,
-    correctness,
-    length_stats,
-    pass_at_k,
-)
+from rlvr.stats.accuracy import EvalResult, LengthStats, accuracy_ci95, correctness, length_stats, pass_at_k
 from rlvr.stats.majority import majority_at_k
 from rlvr.types import Group, Prompt, Sample, Span, Tokenizer
 
@@ -54,9 +45,7 @@ def claim_settings(folder: RunFolder, cfg: Config) -> None:
     Raises:
         ConfigError: the folder holds parts of an evaluation with other settings.
     """
-    content = OmegaConf.to_container(OmegaConf.structured(cfg))
-    assert isinstance(content, dict)
-    now = without({str(key): value for key, value in content.items()}, NOT_OF_EVALUATION)
+    now = without(asdict(cfg), NOT_OF_EVALUATION)
     claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
 
 
@@ -92,12 +81,9 @@ def sample_missing(name: str, files: Mapping[Path, Sequence[Prompt]], respond: R
 def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
     with reading(path):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        of_problem = {p.id: [r for r in rows if r["problem_id"] == p.id] for p in prompts}
-        return [Group(prompt, tuple(_sample(row) for row in of_problem[prompt.id])) for prompt in prompts]
-
-
-def _sample(row: dict[str, Any]) -> Sample:
-    return read_sample(row, NOT_KEPT, (Span(row["weight_version"], 0),), read_verdict(row))
+        samples = [read_sample(r, NOT_KEPT, (Span(r["weight_version"], 0),), read_verdict(r)) for r in rows]
+        found = [(row["problem_id"], sample) for row, sample in zip(rows, samples, strict=True)]
+        return [Group(p, tuple(sample for name, sample in found if name == p.id)) for p in prompts]
 
 
 def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]]]) -> None:
@@ -165,7 +151,9 @@ def summarise(result: EvalResult) -> SetSummary:
 
 def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[EvalResult]) -> str:
     """Return the text of `evaluation.json`: what was evaluated how, and per set its figures and samples."""
-    sets = [{"summary": _finite(asdict(summarise(result))), **samples_as_json(result)} for result in results]
+    sets = [
+        {"summary": without_nan(asdict(summarise(result))), **samples_as_json(result)} for result in results
+    ]
     content = {"model": model, "settings": settings, "sets": sets}
     return json.dumps(content, allow_nan=False) + "\n"
 
@@ -222,15 +210,7 @@ def written_samples(
     )
 
 
-def _mean(values: Doubles) -> float:
+def _mean(values: np.ndarray) -> float:
     """The mean over the problems that have the number; nan where none has."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _finite(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures with null for nan, which JSON does not have: a mean over no response."""
-    return {
-        name: _finite(value) if isinstance(value, dict) else known_number(value)
-        for name, value in figures.items()
-    }

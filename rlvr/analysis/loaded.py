@@ -76,7 +76,7 @@ class LoadedAnalysis:
         from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, TABLES
         from rlvr.analysis.tables import read_csv
 
-        columns = {"columns": COLUMNS_OF_TABLES} | {known: table.columns for known, table in TABLES.items()}
+        columns = {"columns": COLUMNS_OF_TABLES} | TABLES
         if name not in columns:
             raise DataError(f"{self.folder}: no table {name!r}; there are {', '.join(self.tables)}")
         return read_csv(self.folder / "tables" / f"{name}.csv", columns[name])

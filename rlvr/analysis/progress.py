@@ -10,16 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rlvr.timing import Stopwatch
 
 
-class PartsDone:
+class PartsDone(Progress):
     """Counts parts of a known number; use it as a context.
 
     The time left is at the pace of the parts done here, not of those found finished.
     """
 
     def __init__(self, what: str, total: int, done: int = 0) -> None:
-        self._total, self._done, self._found = total, done, done
-        self._since_last = self._whole = Stopwatch()
-        self._console = Console(highlight=False, soft_wrap=True)
         columns = (
             TextColumn(what),
             BarColumn(),
@@ -27,24 +24,15 @@ class PartsDone:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
         )
-        self._bar = Progress(*columns, console=self._console, transient=True, disable=not sys.stdout.isatty())
-        self._task = self._bar.add_task("", total=total, completed=done, left="")
-
-    def __enter__(self) -> PartsDone:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        console = Console(highlight=False, soft_wrap=True)
+        super().__init__(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
+        self._total, self._done, self._found = total, done, done
+        self._since_last = self._whole = Stopwatch()
+        self._bar = self.add_task("", total=total, completed=done, left="")
 
     def seconds(self) -> float:
         """Seconds since the last part."""
         return self._since_last.seconds
-
-    def note(self, text: str) -> None:
-        """A line for the reader."""
-        self._console.print(text, markup=False)
-        self._console.file.flush()
 
     def done(self, text: str) -> None:
         """One more part is finished; says so with the time that is left."""
@@ -52,5 +40,6 @@ class PartsDone:
         self._since_last = Stopwatch()
         pace = self._whole.seconds / (self._done - self._found)
         left = f"about {pace * (self._total - self._done):.0f} s left"
-        self.note(f"{text}; {left}")
-        self._bar.update(self._task, completed=self._done, left=left)
+        self.console.print(f"{text}; {left}", markup=False)
+        self.console.file.flush()
+        self.update(self._bar, completed=self._done, left=left)

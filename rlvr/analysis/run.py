@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from rlvr.runtime.folder import Summary
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
-# What decides which prompts a policy of the run gets, how long it may answer and how the answers are judged: these
-# sections and keys, without those that only training reads.
-JUDGED_BY = ("model", "data", "reward", "eval", "rollout.max_response_tokens")
+# What decides which prompts a policy of the run gets and how its answers are judged: these sections without the keys
+# that only training reads, and how long it may answer.
+JUDGED_BY = ("model", "data", "reward", "eval")
 ONLY_TRAINING = (
     "model.path", "model.base_path", "model.attention", "model.gradient_checkpointing", "data.train",
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
@@ -99,13 +99,9 @@ class LoadedRun:
 
     def judging(self) -> dict[str, Any]:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""
-        content = OmegaConf.to_container(OmegaConf.structured(self.config))
-        assert isinstance(content, dict)
-        found: dict[str, Any] = {}
-        for name in JUDGED_BY:
-            section, _, key = name.partition(".")
-            keys = [key] if key else list(content[section])
-            found |= {f"{section}.{k}": content[section][k] for k in keys}
+        sections = {name: asdict(getattr(self.config, name)) for name in JUDGED_BY}
+        found = {f"{name}.{key}": value for name, own in sections.items() for key, value in own.items()}
+        found["rollout.max_response_tokens"] = self.config.rollout.max_response_tokens
         return {key: value for key, value in found.items() if key not in ONLY_TRAINING}
 
     def metrics(self, kind: str | None = None) -> pa.Table:

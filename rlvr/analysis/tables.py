@@ -13,11 +13,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-import types
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,26 +38,11 @@ class Column:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class TableSchema:
-    """One kind of table: the name of its file, what it shows, and its columns."""
-
-    name: str
-    meaning: str
-    columns: tuple[Column, ...]
-
-
 def columns_of(record: type) -> tuple[Column, ...]:
     """The columns of a dataclass with fields of text, whole numbers and numbers; its comments say what they mean."""
-    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    hints = get_type_hints(record)
-
-    def kind(name: str) -> pa.DataType:
-        hint = hints[name]
-        chosen = hint.__args__[0] if isinstance(hint, types.UnionType) else hint  # float | None
-        return kinds[chosen]
-
-    return tuple(Column(f.name, kind(f.name), "", "") for f in fields(record))
+    kinds = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+    # Annotations are text: "float | None".
+    return tuple(Column(f.name, kinds[str(f.type).partition(" ")[0]], "", "") for f in fields(record))
 
 
 def schema(columns: Sequence[Column], **metadata: str) -> pa.Schema:
@@ -100,6 +84,11 @@ def as_csv(table: pa.Table, *, digits: int | None = None) -> str:
     return out.getvalue()
 
 
+def records_as_csv(columns: Sequence[Column], records: Iterable[Any], *, digits: int) -> str:
+    """The text of a CSV file with a row for each record of a dataclass, whose fields the columns are."""
+    return as_csv(table_of(columns, map(astuple, records)), digits=digits)
+
+
 def read_csv(path: Path, columns: Sequence[Column]) -> pa.Table:
     """Read these columns of a CSV file of ours; others in it are left out.
 
@@ -125,7 +114,7 @@ def read_csv(path: Path, columns: Sequence[Column]) -> pa.Table:
     return pa.Table.from_arrays(filled, schema=schema(columns))
 
 
-def where(table: pa.Table, **wanted: str) -> pa.Table:
+def where(table: pa.Table, **wanted: object) -> pa.Table:
     """The rows whose columns have these values."""
     for name, value in wanted.items():
         table = table.filter(pc.equal(table[name], value))

@@ -33,9 +33,8 @@ from rlvr.cli.help import answer_help
 from rlvr.cli.options import Option, read_options
 from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
+from rlvr.reporting.pages import view_page
 from rlvr.reporting.sources import ReportedRun, read_run
-from rlvr.reporting.viewer.live import Training
-from rlvr.reporting.viewer.page import view_page
 from rlvr.reporting.viewer.queue import Interventions
 from rlvr.reporting.viewer.server import Viewer
 from rlvr.reward.pool import open_grader_pool
@@ -75,7 +74,7 @@ def open_viewer(options: ViewOptions, stack: ExitStack) -> Viewer:
         tokens=options.tokens,
     )
     interventions = None if why_not else _interventions(options, training, shown, stack)
-    viewer = Viewer(page, interventions, Training(training.folder), options.port)
+    viewer = Viewer(page, interventions, training.folder, options.port)
     stack.callback(viewer.server_close)
     return viewer
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from itertools import chain
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rlvr.analysis.intervene.records import FILE_NAME, MOST_SAMPLES
 from rlvr.analysis.sweep import tables as sweep_tables
 from rlvr.analysis.sweep.compare import ranking
 from rlvr.analysis.sweep.tables import SweepResult
+from rlvr.config import Config
 from rlvr.reporting import tables
 from rlvr.reporting.figures.canvas import Drawn, Figure, render
 from rlvr.reporting.figures.sweep import TRAINING, differences, divergence, held_out, one_by_one, overview
 from rlvr.reporting.sources import ReportedRun
 from rlvr.reporting.tables import Fact
 from rlvr.reporting.theme import LEVEL_EDGES, css_variables
-from rlvr.reporting.tokens import SPANS, TokenPages
+from rlvr.reporting.tokens import ID_FIELDS, SPANS, TOKEN_FIELDS, TokenPages, read_scores, select
+
+SAMPLES = 16  # continuations of an arm, unless the page that is served says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,35 @@ def run_page(drawn: Sequence[DrawnRun], training: Sequence[Drawn], tokens: Token
         edges=["0", *(f"{edge:g}" for edge in LEVEL_EDGES)],
         versions=any(SPANS in response for response in tokens.responses),
         moved_above=" or ".join(f"{limit:g}" for limit in limits) + " (as analysed)" * (len(limits) > 1),
+    )
+
+
+def view_page(run: ReportedRun, cfg: Config, why_not: str, *, divergent: int, drawn: int, tokens: int) -> str:
+    """The whole page; `why_not` says why nothing can be tried, empty where it can.
+
+    Raises:
+        DataError: a part of the token table is missing or damaged.
+    """
+    pages = TokenPages(fields=(*TOKEN_FIELDS, *ID_FIELDS))
+    if run.analysis is not None:
+        scores = read_scores(run.analysis)
+        pages.add(run.name, run.analysis, select(scores, divergent, drawn), scores, tokens)
+    return document(
+        "view.html",
+        run.name,
+        (),
+        tokens=pages.content(LEVEL_EDGES) if run.analysis is not None else None,
+        view={"interventions": not why_not, "steps": cfg.steps},
+        heading=run.name,
+        several=False,
+        facts=[],
+        run=run,
+        chosen=pages.chosen(1) if run.analysis is not None else None,
+        interventions=not why_not,
+        why_not=why_not,
+        samples=SAMPLES,
+        most=MOST_SAMPLES,
+        file=FILE_NAME,
     )
 
 
@@ -129,10 +162,10 @@ def document(
     page = environment().get_template(template)
     return page.render(
         title=title,
-        style=Markup(style),
-        figure_data=embedded_json("figure-data", {figure.name: figure.csv for figure in figures}),
-        token_data=embedded_json("token-data", tokens),
-        view_data=Markup("") if view is None else embedded_json("view-data", view),
+        style=style,
+        figure_data={figure.name: figure.csv for figure in figures},
+        token_data=tokens,
+        view_data=view,
         **content,
     )
 
@@ -147,29 +180,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters["unbroken"] = unbroken
-    made.globals["source"] = lambda name: Markup(_source(name))
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    # Numbers stay on one line with their per cent signs.
+    made.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
+    made.globals["source"] = _source
     return made
 
 
-def _source(name: str) -> str:
-    loader = environment().loader
-    assert loader is not None
-    return loader.get_source(environment(), name)[0]
-
-
-def unbroken(text: str) -> str:
-    """Text whose numbers stay on one line with their per cent signs."""
-    return text.replace(" %", "\u00a0%")
-
-
-def embedded_json(identity: str, content: Any) -> Markup:
-    """A script element that holds JSON and that no content can close early.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup('<script type="application/json" id="{}">{}</script>').format(identity, Markup(text))
+def _source(name: str) -> Markup:
+    return Markup(files(__package__).joinpath("templates", name).read_text())

@@ -20,9 +20,7 @@ from rlvr.reporting.sources import Cross, ReportedRun
 from rlvr.stats.student import p_text
 
 SHOWN_IDENTITIES = 15
-OF_RUN = (
-    "run", "recipe", "seed", "steps", "set", "before", "after", "95 %", "minutes", "tokens", "mismatch",
-)  # fmt: skip
+OF_RUN = ("run", "recipe", "seed", "steps", "set", "before", "after", "95 %", "minutes", "tokens", "mismatch")
 HEADLINES = {
     "share_moved": "of tokens moved (JS > {:g})",
     "share_near_zero": "of tokens at JS ≤ 0.01",

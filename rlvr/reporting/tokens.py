@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -92,14 +91,10 @@ def read_scores(analysis: LoadedAnalysis) -> list[Score]:
     scores = []
     for file in _token_files(analysis):
         table = _read(file, ["response", "trajectory", "problem_id", "js"])
-        responses, js = table["response"].to_numpy(), table["js"].to_numpy()
-        for number, first in zip(*np.unique(responses, return_index=True), strict=True):
-            values = js[responses == number]
-            whose, problem = (table[name][int(first)].as_py() for name in ("trajectory", "problem_id"))
-            moved = int((values > analysis.moved_above).sum())
-            scores.append(
-                Score(int(number), whose, problem, float(values.mean()), float(values.max()), moved)
-            )
+        table = table.append_column("moved", pc.greater(table["js"], analysis.moved_above))
+        found = table.group_by(["response", "trajectory", "problem_id"])
+        rows = found.aggregate([("js", "mean"), ("js", "max"), ("moved", "sum")]).sort_by("response")
+        scores += [Score(*row.values()) for row in rows.to_pylist()]
     return scores
 
 

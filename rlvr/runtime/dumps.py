@@ -179,3 +179,8 @@ def decimals(values: NDArray[np.floating[Any]]) -> list[float]:
 def known_number(value: float) -> float | None:
     """The value, or null for nan, which JSON does not have."""
     return None if value != value else value
+
+
+def without_nan(content: Any) -> Any:
+    """The same as JSON has it, with null for nan and the infinities, which JSON does not have."""
+    return json.loads(json.dumps(content), parse_constant=lambda name: None)

@@ -23,7 +23,7 @@ def run(*arguments: str, timeout: float = 1500) -> str:
 
 
 def test_step(tmp_path: Path) -> None:
-    small = ("--steps", "1", "--warm-up", "1", "--rounds", "1", "--prompts", "4")
+    small = ("--steps", "1", "--warm-up", "1", "--rounds", "1", "--prompts", "4", "--threads", "1")
     told = run("-m", "benchmarks.step", *small, "--out", str(tmp_path))
     [file] = tmp_path.glob("step-*.json")
     report = json.loads(file.read_text())

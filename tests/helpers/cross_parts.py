@@ -19,6 +19,7 @@ def part(
     threshold=None,
     switches=0,
     effective=0,
+    differing=0,
     **more,
 ):
     """A part in which the first `right` samples of every problem, more or less one, are correct."""
@@ -44,6 +45,7 @@ def part(
         switches=switches,
         effective=effective,
         graded=graded,
+        differing=differing,
         **more,
     )
 

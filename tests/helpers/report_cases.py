@@ -226,4 +226,5 @@ def _part(direction: str, rule: str, budget: float | None, accuracy: float, rng:
         switches=switches,
         effective=switches // 2,
         graded=graded,
+        differing=0,
     )

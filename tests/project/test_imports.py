@@ -100,12 +100,10 @@ def failed() -> dict[str, str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
 def test_importing_rlvr_loads_neither_torch_nor_engines(failed):
     assert "light" not in failed, failed["light"]
 
 
-@pytest.mark.slow
 def test_no_module_loads_an_engine_when_imported(failed):
     """The pure modules one by one, then the whole program: `--help` and reports must not wait for vLLM."""
     assert "engines" not in failed, failed["engines"]

@@ -78,6 +78,7 @@ def test_every_recipe_composes_and_validates(name):
     validate(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_every_group_file_composes(path):
     compose(f"{path.parent.name}={path.stem}")

@@ -15,6 +15,8 @@ import pytest
 from rlvr.report import ReportOptions, report
 from tests.helpers.report_cases import CHECKPOINTS, QUESTION, write_analysis, write_cross, write_training
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect", "circle", "line"}
@@ -77,7 +79,6 @@ def page(html) -> Page:
     return Page(html)
 
 
-@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(html, page):
     for tag, name, value in page.attributes:
         if name in ("src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"):
@@ -90,7 +91,6 @@ def test_nothing_is_loaded_from_elsewhere(html, page):
     assert any(value and value.startswith("default-src 'none'") for _, _, value in page.attributes)
 
 
-@pytest.mark.slow
 def test_ids_are_unique_and_references_resolve(html, page):
     assert len(page.ids) == len(set(page.ids))
     wanted = {value[1:] for _, name, value in page.attributes if name == "href" and value}
@@ -133,7 +133,6 @@ def test_every_chosen_response_is_in_the_page(run, page):
 ARRIVED = "new weights arrived before this token"
 
 
-@pytest.mark.slow
 def test_an_analysis_from_before_weight_versions_were_kept(run, page, tmp_path):
     assert any("version_spans" in response for response in json.loads(page.texts["token-data"])["responses"])
     assert ARRIVED in page.visible
@@ -153,7 +152,6 @@ def test_the_page_says_how_its_responses_were_chosen(page):
     )
 
 
-@pytest.mark.slow
 def test_long_responses_are_cut(run, tmp_path):
     options = ReportOptions(runs=(run,), output=tmp_path, tokens=2)
     data = json.loads(Page(report(options).read_text()).texts["token-data"])
@@ -203,7 +201,6 @@ def test_configuration_and_versions_are_in_the_page(run, page):
     assert "2.13.0" in page.visible
 
 
-@pytest.mark.slow
 def test_the_same_folder_gives_the_same_page(run, html, tmp_path):
     options = ReportOptions(runs=(run,), output=tmp_path / "again", divergent=4, random=3)
     assert report(options).read_text() == html
@@ -223,19 +220,16 @@ def early_page(early) -> Page:
     return Page(report(ReportOptions(runs=(early,))).read_text())
 
 
-@pytest.mark.slow
 def test_missing_parts_are_named_with_their_commands(early, early_page):
     assert f"python -m rlvr.analyze run={early}" in early_page.visible
     assert f"python -m rlvr.cross_sample run={early}" in early_page.visible
     assert json.loads(early_page.texts["token-data"]) is None
 
 
-@pytest.mark.slow
 def test_a_run_that_is_still_training(early_page):
     assert "not finished" in early_page.visible
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trajectory", ["policy", "base"])
 def test_an_analysis_alone(tmp_path, trajectory):
     folder = write_analysis(tmp_path / "out", (trajectory,))
@@ -247,7 +241,6 @@ def test_an_analysis_alone(tmp_path, trajectory):
     assert "12 responses with the largest mean divergence, and 0 drawn" in page.visible
 
 
-@pytest.mark.slow
 def test_several_runs(run, tmp_path):
     other = write_training(tmp_path, "other", steps=9)
     target = report(ReportOptions(runs=(run, other), output=tmp_path / "both"))

@@ -17,7 +17,7 @@ from jinja2 import UndefinedError
 from rlvr.analysis.tables import TextTable, as_csv
 from rlvr.reporting.figures.canvas import numbers
 from rlvr.reporting.figures.training import training_figures
-from rlvr.reporting.pages import embedded_json, environment
+from rlvr.reporting.pages import environment
 from rlvr.reporting.sources import ReportedRun
 from rlvr.reporting.tables import visible_token
 from rlvr.reporting.theme import (
@@ -138,12 +138,16 @@ def test_what_cannot_be_seen_is_named():
     assert "empty" in visible_token("")
 
 
+def embedded(identity, content):
+    return environment().get_template("parts.html").module.embedded(identity, content)
+
+
 @pytest.mark.slow
 @given(
     st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )
 def test_embedded_json_comes_back_and_cannot_end_early(content):
-    markup = embedded_json("name", content)
+    markup = embedded("name", content)
     inside = markup.removeprefix('<script type="application/json" id="name">').removesuffix("</script>")
     assert json.loads(inside) == content
     assert not {"<", ">", "&"} & set(inside)
@@ -151,7 +155,7 @@ def test_embedded_json_comes_back_and_cannot_end_early(content):
 
 def test_numbers_that_json_lacks_are_refused():
     with pytest.raises(ValueError, match="not JSON compliant"):
-        embedded_json("name", [math.nan])
+        embedded("name", [math.nan])
 
 
 def test_tables_escape_their_cells():

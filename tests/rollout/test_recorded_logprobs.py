@@ -121,6 +121,7 @@ def test_before_the_temperature_each_row_has_its_own(processor_class, logits):
     assert not np.isnan(greedy).any()
 
 
+@pytest.mark.slow
 def test_both_runners_take_the_class(processor_class):
     """vLLM chooses the runner after it has been given the class, and each runner checks for its own interface."""
     from vllm.v1.sample.logits_processor import _load_custom_logitsprocs

@@ -84,13 +84,7 @@ def check(cfg: CrossSampleConfig) -> None:
         )
     if not 0 < cfg.deadline_seconds < math.inf:
         found.append(f"deadline_seconds={cfg.deadline_seconds:g}: must be greater than 0")
-    found += _selection(cfg)
-    if found:
-        raise ConfigError("\n".join(found))
-
-
-def _selection(cfg: CrossSampleConfig) -> list[str]:
-    found = [
+    found += [
         f"budgets={budget:g}: a budget is a share of tokens and must lie strictly between 0 and 1; the endpoints "
         "0 and 1 are always run"
         for budget in cfg.budgets
@@ -115,4 +109,5 @@ def _selection(cfg: CrossSampleConfig) -> list[str]:
             f"thresholds={cfg.thresholds}: they belong to the JS rule, whose achieved share the controls match; "
             "add js to rules, or give budgets"
         )
-    return found
+    if found:
+        raise ConfigError("\n".join(found))

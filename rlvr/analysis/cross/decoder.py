@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
-from rlvr.analysis.cross.prefills import Prefills
 from rlvr.analysis.cross.rules import RULES, Positions
-from rlvr.analysis.cross.slots import SlotModel
+from rlvr.analysis.cross.slots import Prefills, SlotModel
 from rlvr.analysis.side_by_side import side_by_side
 from rlvr.rollout.stop import Ends
 

@@ -51,12 +51,8 @@ def planned(cfg: CrossSampleConfig) -> list[PartKey]:
 def unmet(parts: Sequence[Part]) -> list[str]:
     """A line for every effective budget that was missed, with the share of tokens at which the draws differ."""
     return [
-        f"budgets={part.budget:g} {part.direction} {part.rule}: missed, {part.measured:.2%} of the tokens are changed"
-        + (
-            ""
-            if part.differing is None
-            else f"; the models draw different ones at {part.differing / part.tokens:.2%}"
-        )
+        f"budgets={part.budget:g} {part.direction} {part.rule}: missed, {part.measured:.2%} of the tokens are changed; "
+        f"the models draw different ones at {part.differing / part.tokens:.2%}"
         for part in parts
         if part.missed and part.budget is not None
     ]

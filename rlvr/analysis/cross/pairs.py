@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 
-from rlvr.analysis.cross.records import (
-    DIGITS,
-    EFFECTIVE,
-    EFFECTIVE_LEVEL,
-    EFFECTIVE_TOLERANCE,
-    BudgetRow,
-    Part,
-    misses,
-)
-from rlvr.analysis.tables import TextTable, as_csv, columns_of, table_of, text_table
+from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part, misses
+from rlvr.analysis.tables import TextTable, columns_of, text_table
 from rlvr.stats.accuracy import compare
 from rlvr.stats.student import RESOLUTION, holm, interval_text, p_text
 
@@ -80,11 +72,6 @@ def _pair(first: Part, second: Part) -> PairRow:
     )
 
 
-def pairs_as_csv(rows: Sequence[PairRow]) -> str:
-    """The text of pairs.csv."""
-    return as_csv(table_of(PAIR_COLUMNS, map(astuple, rows)), digits=DIGITS)
-
-
 def rules_page(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> str:
     """The text of rules.md: every budget with what was measured, then every pair of rules."""
     tables = [rule_table(rows, pairs), pair_table(pairs)]
@@ -143,7 +130,7 @@ def pair_table(pairs: Sequence[PairRow]) -> TextTable:
 
 
 def _kind(row: BudgetRow) -> str:
-    return EFFECTIVE if row.level.startswith(EFFECTIVE_LEVEL) else ""
+    return EFFECTIVE if row.level.startswith(EFFECTIVE) else ""
 
 
 def _asked(row: BudgetRow) -> float:

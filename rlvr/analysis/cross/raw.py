@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from rlvr.analysis.cross.store import Store
 from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.analysis.shift.tally import Means, TokenPart, poisson_weights
 from rlvr.analysis.store import reading, write_parquet, write_text
-from rlvr.analysis.tables import Column, as_csv, columns_of, schema, table_of
+from rlvr.analysis.tables import Column, columns_of, records_as_csv, schema
 from rlvr.stats.accuracy import Estimate
 
 REPLICATES, SEED = 1000, 0  # of the bootstrap over problems
@@ -83,7 +83,9 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
     switches: list[pa.Table] = []
     classes: list[ClassRow] = []
     for part in parts:
-        rows = list(_samples(store, part))
+        file = store.samples_file(part.name)
+        with reading(file):
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
         responses.append(pa.Table.from_pylist([_response(part, row) for row in rows], schema(RESPONSES)))
         if part.direction != "endpoint":
             changed = [one for row in rows for one in _switches(part, row, text_of)]
@@ -91,15 +93,7 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
             classes += _classes(part, rows, text_of)
     write_parquet(store.folder / "responses.parquet", responses, schema(RESPONSES))
     write_parquet(store.folder / "switches.parquet", switches, schema(SWITCHES))
-    write_text(
-        store.folder / "classes.csv", as_csv(table_of(CLASS_COLUMNS, map(astuple, classes)), digits=DIGITS)
-    )
-
-
-def _samples(store: Store, part: Part) -> Iterator[dict[str, Any]]:
-    file = store.samples_file(part.name)
-    with reading(file):
-        yield from map(json.loads, file.read_text().splitlines())
+    write_text(store.folder / "classes.csv", records_as_csv(CLASS_COLUMNS, classes, digits=DIGITS))
 
 
 def _of(part: Part, row: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr.analysis.cross.rules import RULES
-from rlvr.analysis.tables import as_csv, columns_of, table_of
+from rlvr.analysis.tables import columns_of
 from rlvr.stats.accuracy import EvalResult, accuracy_ci95, avg_at_k, compare
 from rlvr.stats.student import holm
 
@@ -74,8 +74,7 @@ class Part(PartKey):
     switches: int
     effective: int  # switches at which the primary would have sampled another token
     graded: EvalResult  # [P, n]
-    # Tokens at which the two models draw different ones, switched or not; None in parts of before it was counted.
-    differing: int | None = None
+    differing: int  # tokens at which the two models draw different ones, switched or not
 
     @property
     def share(self) -> float:
@@ -202,8 +201,3 @@ def budget_rows(parts: Sequence[Part]) -> list[BudgetRow]:
         corrected: dict[str, Any] = {f"{name}_holm": p}
         rows[k] = replace(rows[k], **corrected)
     return rows
-
-
-def rows_as_csv(rows: Sequence[BudgetRow]) -> str:
-    """The text of budgets.csv; an empty cell means that there is no such number."""
-    return as_csv(table_of(BUDGET_COLUMNS, map(astuple, rows)), digits=DIGITS)

@@ -9,7 +9,7 @@ policy less base, reverse the other way round).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -65,24 +65,9 @@ def js_value(at: Positions) -> Tensor:
     return _statistics(at, "js" if at.js_top_p is None else "js_top_p")[0]
 
 
-def entropy_value(at: Positions) -> Tensor:
-    """The entropy of the primary model, in nats."""
-    return _statistics(at, "entropy_p")[0]
-
-
-def other_entropy_value(at: Positions) -> Tensor:
-    """The entropy of the intervening model, in nats."""
-    return entropy_value(replace(at, primary=at.intervening))
-
-
-def kl_value(at: Positions) -> Tensor:
-    """KL(primary || intervening) in nats, at the sampling temperature, exact over the vocabulary."""
-    return _statistics(at, "kl_pq")[0].clamp(max=LARGEST)
-
-
-def other_kl_value(at: Positions) -> Tensor:
-    """KL(intervening || primary) in nats."""
-    return kl_value(replace(at, primary=at.intervening, intervening=at.primary))
+def _statistic(name: str) -> Callable[[Positions], Tensor]:
+    """The value of a rule that looks at one statistic, exact over the vocabulary."""
+    return lambda at: _statistics(at, name)[0].clamp(max=LARGEST)
 
 
 def log_ratio(at: Positions, tokens: Tensor) -> Tensor:
@@ -112,11 +97,11 @@ def _nats(value: Callable[[Positions], Tensor], label: str) -> Rule:
 RULES: dict[str, Rule] = {
     "js": _nats(js_value, "JS"),
     "random": Rule(random_value, lambda threshold: 1.0 - threshold, "probability of a switch", "random"),
-    "entropy": _nats(entropy_value, "entropy, {primary}"),
+    "entropy": _nats(_statistic("entropy_p"), "entropy, {primary}"),
     "earliest": Rule(earliest_value, lambda threshold: -threshold, "positions", "earliest"),
-    "entropy_other": _nats(other_entropy_value, "entropy, {intervening}"),
-    "kl": _nats(kl_value, "KL({primary}, {intervening})"),
-    "kl_other": _nats(other_kl_value, "KL({intervening}, {primary})"),
+    "entropy_other": _nats(_statistic("entropy_q"), "entropy, {intervening}"),
+    "kl": _nats(_statistic("kl_pq"), "KL({primary}, {intervening})"),
+    "kl_other": _nats(_statistic("kl_qp"), "KL({intervening}, {primary})"),
     # The primary's token: where the intervening model finds it less likely, more likely (the sign's control), either.
     "dlogp_lowered": _nats(lambda at: -log_ratio(at, at.own), "token lowered"),
     "dlogp_raised": _nats(lambda at: log_ratio(at, at.own), "token raised"),

@@ -17,15 +17,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.cross.pairs import pair_rows, pairs_as_csv, rules_page
-from rlvr.analysis.cross.records import BudgetRow, Calibration, Part, rows_as_csv
+from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, rules_page
+from rlvr.analysis.cross.records import BUDGET_COLUMNS, DIGITS, BudgetRow, Calibration, Part
 from rlvr.analysis.evaluation import result_from_json, samples_as_json
 from rlvr.analysis.store import claim, reading, write_rows, write_text
+from rlvr.analysis.tables import records_as_csv
 
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
 SUMMARY = "cross_sampling.json"
 BUDGETS = "budgets.csv"
-LATER = ("budget_of", "differing")  # fields that earlier parts lack, for which their defaults are right
 OWN_FIELDS = tuple(f.name for f in fields(Part) if f.name != "graded")
 
 
@@ -51,7 +51,7 @@ class Store:
             content = json.loads(file.read_text())
             if content["fingerprint"] != self.fingerprint:
                 return None
-            own = {field: content[field] for field in OWN_FIELDS if field in content or field not in LATER}
+            own = {field: content[field] for field in OWN_FIELDS}
             calibration = None if own["calibration"] is None else Calibration(**own["calibration"])
             graded = result_from_json(content["name"], content)
             return Part(**own | {"calibration": calibration}, graded=graded)
@@ -97,7 +97,7 @@ class Store:
             "parts": [part.name for part in parts],
         }
         pairs = pair_rows(parts)
-        write_text(self.folder / BUDGETS, rows_as_csv(rows))
-        write_text(self.folder / "pairs.csv", pairs_as_csv(pairs))
+        write_text(self.folder / BUDGETS, records_as_csv(BUDGET_COLUMNS, rows, digits=DIGITS))
+        write_text(self.folder / "pairs.csv", records_as_csv(PAIR_COLUMNS, pairs, digits=DIGITS))
         write_text(self.folder / "rules.md", rules_page(rows, pairs))
         write_text(self.folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -12,7 +12,7 @@ import torch
 from rlvr import cluster
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
-from rlvr.analysis.cross.prefills import Prefills
+from rlvr.analysis.cross.slots import Prefills
 from rlvr.config import ClusterConfig
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
@@ -45,11 +45,8 @@ class DecodeWorker:
         self._prefills = Prefills(), Prefills()  # the prompts are those of every rule
         self._stops = stop_check(spec.sampling.ends, load_tokenizer(spec.policy, spec.trust_remote_code))
 
-    def ready(self) -> dict[str, str]:
-        """Versions of what this worker runs on; returns once both models are loaded."""
-        import transformers
-
-        return {"torch": torch.__version__, "transformers": transformers.__version__}
+    def ready(self) -> None:
+        """Return once both models are loaded."""
 
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
@@ -96,7 +93,6 @@ class DecodePool:
             if cfg.threads is not None:
                 torch.set_num_threads(cfg.threads)
             self._local = DecodeWorker(spec)
-            self.versions = self._local.ready()
             return
         started = cluster.start(ClusterConfig(address=cfg.address), actors=cfg.actors)
         try:
@@ -117,11 +113,11 @@ class DecodePool:
             cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec)
             for i in range(actors)
         ]
-        self.versions = cluster.wait(
+        cluster.wait(
             [actor.ready.remote() for actor in self._actors],
             deadline_seconds=START_DEADLINE_SECONDS,
             what="loading both models in the cross-sampling actors",
-        )[0]
+        )
 
     def __enter__(self) -> DecodePool:
         return self

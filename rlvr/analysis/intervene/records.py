@@ -10,7 +10,7 @@ from typing import Any
 
 from rlvr.analysis.store import reading, writing
 from rlvr.errors import ConfigError
-from rlvr.runtime.dumps import known_number
+from rlvr.runtime.dumps import without_nan
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.proportion import share
 
@@ -75,13 +75,8 @@ class Intervention:
         """One line of the file."""
         content = asdict(self)
         for name, arm in (("kept", self.kept), ("taken", self.taken)):
-            content[name] |= {"success": _numbers(arm.success)}
-        content["difference"] = _numbers(self.difference)
-        return json.dumps(content, allow_nan=False)
-
-
-def _numbers(estimate: Estimate) -> dict[str, float | None]:
-    return {name: known_number(value) for name, value in asdict(estimate).items()}
+            content[name] |= {"success": asdict(arm.success)}
+        return json.dumps(without_nan(content), allow_nan=False)
 
 
 def check(choice: Choice, own_ids: tuple[int, ...], vocabulary: int, limit: int) -> None:

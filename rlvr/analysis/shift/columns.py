@@ -11,7 +11,7 @@ from importlib.resources import files
 import pyarrow as pa
 import yaml
 
-from rlvr.analysis.tables import Column, TableSchema
+from rlvr.analysis.tables import Column
 
 OVERLAP_KS = (1, 2, 3, 5, 10)  # sizes of the compared candidate sets
 CANDIDATES = 5  # most likely tokens of both models that are kept for every position
@@ -51,7 +51,5 @@ RESPONSE_COLUMNS = tuple(_columns(_DESCRIBED["parquet"]["responses"]))
 TOKEN_COLUMNS = tuple(_columns(_DESCRIBED["parquet"]["tokens"]))
 COLUMNS_OF_TABLES = tuple(_columns(_DESCRIBED["columns"]))  # of columns.csv
 _KEY = tuple(_columns(_DESCRIBED["key"]))
-TABLES = {
-    name: TableSchema(name, meaning, (*_KEY, *_columns(columns)))
-    for name, (meaning, *columns) in _DESCRIBED["tables"].items()
-}
+TABLES = {name: (*_KEY, *_columns(own)) for name, (_, *own) in _DESCRIBED["tables"].items()}
+MEANINGS = {name: meaning for name, (meaning, *_) in _DESCRIBED["tables"].items()}  # of the tables

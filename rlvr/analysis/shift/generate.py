@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,6 @@ from rlvr.rollout.stop import Ends, ends_of
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.evaluation import graded_responses
 from rlvr.runtime.folder import RunFolder
-from rlvr.types import Prompt
 from rlvr.validate import validate
 
 # Keys of `data` that change prompts besides the template; an analysis without them goes on as it was begun.
@@ -67,29 +65,20 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
             "files to do",
             flush=True,
         )
-        _sample(training, folder, trajectory, models, chunks)
+        run = RunFolder(folder.parent, folder.name)
+        with open_engines(training, run, models.tokenizer) as (engines, graders):
+            respond = partial(
+                graded_responses,
+                engines,
+                graders,
+                cfg=training,
+                key=f"analyze-{trajectory}",
+                where=f"responses of the {trajectory}",
+                samples_folder=str(folder / "samples"),
+                remedy="then give the same command again.",
+            )
+            sample_missing(f"responses of the {trajectory}", chunks, respond)
     return [*chunks]
-
-
-def _sample(
-    cfg: Config,
-    folder: Path,
-    trajectory: str,
-    models: ModelsToCompare,
-    chunks: Mapping[Path, Sequence[Prompt]],
-) -> None:
-    with open_engines(cfg, RunFolder(folder.parent, folder.name), models.tokenizer) as (engines, graders):
-        respond = partial(
-            graded_responses,
-            engines,
-            graders,
-            cfg=cfg,
-            key=f"analyze-{trajectory}",
-            where=f"responses of the {trajectory}",
-            samples_folder=str(folder / "samples"),
-            remedy="then give the same command again.",
-        )
-        sample_missing(f"responses of the {trajectory}", chunks, respond)
 
 
 def _as_training(cfg: AnalyzeConfig, model: str) -> Config:

@@ -120,11 +120,7 @@ def token_table(
         columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
         columns[f"{side}_texts"] = _lists(_array(texts, ids.ravel()).dictionary_decode(), size)
         columns[f"{side}_probs"] = _lists(pa.array(probs.ravel(), pa.float32()), size)
-    arrays = [
-        values if isinstance(values := columns[c.name], pa.Array) else pa.array(values, type=c.type)
-        for c in TOKEN_COLUMNS
-    ]
-    return pa.Table.from_arrays(arrays, names=[c.name for c in TOKEN_COLUMNS])
+    return pa.Table.from_pydict(columns, schema=schema(TOKEN_COLUMNS))
 
 
 def _lists(values: pa.Array, size: int) -> pa.ListArray:

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
 from rlvr.analysis.shift import binned
 from rlvr.analysis.shift.classes import CLASSES, class_of
-from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, OVERLAP_KS, TABLES
+from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, MEANINGS, OVERLAP_KS, TABLES
 from rlvr.analysis.shift.identities import Identities, ShownTokens
 from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.parts import SECTIONS, part_metadata
 from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.tally import Cells, TokenPart, poisson_weights
 from rlvr.analysis.store import reading, versions_of, write_text
-from rlvr.analysis.tables import FORMAT_VERSION, as_csv, table_of
+from rlvr.analysis.tables import FORMAT_VERSION, as_csv, table_of, where
 from rlvr.runtime.dumps import known_number
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.student import interval_text
@@ -121,41 +122,36 @@ def write_tables(
         for builder in (*own.values(), shown[key]):
             rows[builder.name] += [(*key, *cells) for cells in builder.rows()]
     described: list[Cells] = []
-    for name, table in TABLES.items():
-        content = as_csv(table_of(table.columns, rows[name]), digits=DIGITS)
+    tables = {name: table_of(columns, rows[name]) for name, columns in TABLES.items()}
+    for name, table in tables.items():
+        content = as_csv(table, digits=DIGITS)
         write_text(folder / "tables" / f"{name}.csv", content)
-        described.append((name, "", "", table.meaning))
-        described += [(name, c.name, c.unit, c.meaning) for c in table.columns]
+        described.append((name, "", "", MEANINGS[name]))
+        described += [(name, c.name, c.unit, c.meaning) for c in TABLES[name]]
     write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, described)))
-    return [_headline(key, own, cfg.moved_above) for key, own in builders.items()]
+    return [_headline(key, tables) for key in builders]
 
 
-def _headline(key: tuple[str, str], builders: Mapping[str, Any], moved_above: float) -> Headline:
-    def share(table: str, group: Cells, label: float, bins: Callable[[int], slice]) -> Estimate:
-        """The share of the bins before, up to or above the one whose label begins so."""
-        found: binned.Binned = builders[table]
-        place = next(k for k, own in enumerate(found.labels[group]) if own is not None and own[0] == label)
-        return found.means[group].share(bins(place))
+def _headline(key: tuple[str, str], tables: Mapping[str, pa.Table]) -> Headline:
+    def figure(table: str, column: str, **wanted: object) -> Estimate:
+        """A column with its interval, of the row with these values."""
+        (row,) = where(tables[table], checkpoint=key[0], trajectory=key[1], **wanted).to_pylist()
+        return Estimate(row[column], row[f"{column}_low"], row[f"{column}_high"])
 
-    def up_to(place: int) -> slice:
-        return slice(place + 1)
-
-    def above(place: int) -> slice:
-        return slice(place + 1, None)
-
-    means, favourite = builders["evolution"].means, ("policy_in_base", "moved")
+    favourite = {"direction": "policy_in_base", "group": "moved"}
     figures = {
-        "mean_js": means["js"].mean(0),
-        "share_moved": share("thresholds", ("js",), moved_above, above),
-        "mean_js_top_p": means["js_top_p"].mean(0),
-        "share_moved_top_p": share("thresholds", ("js_top_p",), moved_above, above),
-        "share_near_zero": share("sparsity", ("js",), binned.NEAR_ZERO, up_to),
-        "moved_overlap_2": builders["overlap"].means["moved",].mean(OVERLAP_KS.index(2)),
-        "moved_policy_top_is_base_top": share("rank", favourite, 2, slice),
-        "moved_policy_top_within_base_rank_3": share("rank", favourite, 4, slice),
-        "moved_policy_top_base_prob_below_0.01": share("mass", favourite, 0.01, slice),
+        "mean_js": figure("evolution", "value", measure="js", statistic="mean"),
+        "share_moved": figure("evolution", "value", measure="js", statistic="share_moved"),
+        "mean_js_top_p": figure("evolution", "value", measure="js_top_p", statistic="mean"),
+        "share_moved_top_p": figure("evolution", "value", measure="js_top_p", statistic="share_moved"),
+        "share_near_zero": figure("sparsity", "share", measure="js", at_most=binned.NEAR_ZERO),
+        "moved_overlap_2": figure("overlap", "overlap", group="moved", k=2),
+        "moved_policy_top_is_base_top": figure("rank", "share_within", **favourite, rank_from=1),
+        "moved_policy_top_within_base_rank_3": figure("rank", "share_within", **favourite, rank_from=3),
+        "moved_policy_top_base_prob_below_0.01": figure("mass", "share_below", **favourite, prob_to=0.01),
     }
-    return Headline(*key, int(means["js"].count.total[0]), figures)
+    counted = where(tables["outcome"], checkpoint=key[0], trajectory=key[1])["tokens"]
+    return Headline(*key, sum(counted.to_pylist()), figures)
 
 
 def describe(index: IndexSummary, chosen: Sequence[PolicyToScore]) -> str:
@@ -190,6 +186,6 @@ def analysis_json(
         "headline": [
             asdict(h) | {"figures": {name: ends(e) for name, e in h.figures.items()}} for h in headlines
         ],
-        "tables": {name: table.meaning for name, table in TABLES.items()},
+        "tables": MEANINGS,
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -82,11 +82,8 @@ def compare_conditions(runs: Sequence[FinishedRun], baseline: str) -> list[Condi
         for condition in conditions
         if (own := _by_seed(runs, condition, evaluation))
     ]
-    tested = [i for i, row in enumerate(rows) if row.gain is not None]
-    adjusted = holm([row.gain.p_value for row in rows if row.gain is not None])
-    for i, p_value in zip(tested, adjusted, strict=True):
-        rows[i] = replace(rows[i], p_holm=p_value)
-    return rows
+    adjusted = holm([math.nan if row.gain is None else row.gain.p_value for row in rows])
+    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
 def _by_seed(runs: Sequence[FinishedRun], condition: str, evaluation: str) -> BySeed:

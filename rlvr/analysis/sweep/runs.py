@@ -21,9 +21,7 @@ from rlvr.runtime.dumps import dump_files, open_dump
 from rlvr.runtime.resume import of_today
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
-UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, YAMLError
-)  # fmt: skip
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, YAMLError)
 LISTED = 5  # line numbers and the like spelled out in a note
 
 

@@ -6,22 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rlvr.analysis.sweep import training
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions
 from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
 from rlvr.analysis.sweep.setup import Setup, setup_of
-from rlvr.analysis.sweep.training import (
-    CONCENTRATION,
-    DIVERGENCE,
-    ENTROPY,
-    MARKS,
-    WEIGHT,
-    WEIGHT_MARKS,
-    Curve,
-    Trained,
-    curve,
-    first_step_at,
-    trained,
-)
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference
@@ -48,7 +36,7 @@ class SweepResult:
     conditions: tuple[str, ...]  # the baseline first
     rows: tuple[ConditionResult, ...]
     setup: Setup
-    trained: tuple[Trained, ...]  # of each condition
+    trained: tuple[training.Trained, ...]  # of each condition
 
     @property
     def evaluations(self) -> list[str]:
@@ -65,9 +53,9 @@ class SweepResult:
             jobs.append(f"Left out, not started: {by_condition(self.sweep.not_started)}.")
         return (*jobs, *self.sweep.notes, *self.setup.notes)
 
-    def curve(self, condition: str, metric: str) -> Curve:
+    def curve(self, condition: str, metric: str) -> training.Curve:
         """A metric of a condition over steps."""
-        return curve(self.sweep.runs, condition, metric)
+        return training.curve(self.sweep.runs, condition, metric)
 
     def runs(self, condition: str) -> list[FinishedRun]:
         """The runs of a condition."""
@@ -83,7 +71,7 @@ def sweep_result(sweep: SweepFolder, baseline: str) -> SweepResult:
         conditions=conditions,
         rows=tuple(compare_conditions(sweep.runs, baseline)),
         setup=setup_of(sweep.runs),
-        trained=tuple(trained(sweep.runs, c) for c in conditions),
+        trained=tuple(training.trained(sweep.runs, c) for c in conditions),
     )
 
 
@@ -126,7 +114,7 @@ def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
     rows = []
     for condition, one in curves.items():
         means = {point.step: f"{point.mean:.4f}" for point in one}
-        reached = first_step_at(one, target)
+        reached = training.first_step_at(one, target)
         cells = (means.get(step, "-") for step in shown)
         rows.append((condition, *cells, "-" if reached is None else str(reached)))
     level = f" Reached at: the first evaluated step with the baseline's last mean, {target:.4f}."
@@ -144,22 +132,21 @@ def divergence_table(found: SweepResult) -> TextTable:
         f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
         found.trained,
         ("condition", lambda one: one.condition),
-        ("seeds", lambda one: str(one.seeds(DIVERGENCE[0]))),
-        *_late_means(dict(zip(MARKS, DIVERGENCE, strict=True))),
+        ("seeds", lambda one: str(one.seeds(training.DIVERGENCE[0]))),
+        *_late_means(dict(zip(training.MARKS, training.DIVERGENCE, strict=True))),
     )
 
 
 def weight_table(found: SweepResult) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
-    names = {
-        "weight mean" if mark == "mean" else mark: m for mark, m in zip(WEIGHT_MARKS, WEIGHT, strict=True)
-    }
+    marks = ("weight mean", *training.WEIGHT_MARKS[1:])
+    names = dict(zip(marks, training.WEIGHT, strict=True))
     return text_table(
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",
         found.trained,
         ("condition", lambda one: one.condition),
-        *_late_means(names | {"entropy mean": ENTROPY}),
+        *_late_means(names | {"entropy mean": training.ENTROPY}),
     )
 
 
@@ -172,14 +159,14 @@ def concentration_table(found: SweepResult) -> TextTable:
         "tokens' gradient norms that the largest have.",
         found.trained,
         ("condition", lambda one: one.condition),
-        *_late_means(dict(zip(heads, CONCENTRATION, strict=True))),
+        *_late_means(dict(zip(heads, training.CONCENTRATION, strict=True))),
     )
 
 
-def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[Trained], str]]]:
+def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[training.Trained], str]]]:
     """Columns of the mean at the end of training, by their heads."""
 
-    def column(metric: str) -> Callable[[Trained], str]:
+    def column(metric: str) -> Callable[[training.Trained], str]:
         return lambda one: f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
 
     return ((head, column(metric)) for head, metric in metrics.items())

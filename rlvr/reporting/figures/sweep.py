@@ -13,17 +13,7 @@ from rlvr.analysis.sweep.compare import ConditionResult
 from rlvr.analysis.sweep.tables import SweepResult, bands
 from rlvr.analysis.sweep.training import Curve
 from rlvr.analysis.tables import where
-from rlvr.reporting.figures.canvas import (
-    BAND_ALPHA,
-    HEIGHT,
-    Figure,
-    Line,
-    colour,
-    described,
-    numbers,
-    series,
-    slug,
-)
+from rlvr.reporting.figures.canvas import BAND_ALPHA, HEIGHT, Figure, Line, described, numbers, series, slug
 from rlvr.reporting.figures.training import PANELS, Panel
 from rlvr.reporting.theme import ROLES
 
@@ -145,17 +135,17 @@ def differences(found: SweepResult, evaluation: str) -> Figure | None:
 
 
 def _difference(axes: Axes, place: float, row: ConditionResult, *, first: bool) -> None:
-    def bar(found: Any, y: float, index: int, mark: str, text: str) -> None:
+    def bar(found: Any, y: float, role: str, mark: str, text: str) -> None:
         half = found.high - found.mean if math.isfinite(found.high) else 0.0
-        style: dict[str, Any] = {"fmt": mark, "color": colour(index), "capsize": 3.0, "lw": 1.8}
+        style: dict[str, Any] = {"fmt": mark, "color": ROLES[role].light, "capsize": 3.0, "lw": 1.8}
         axes.errorbar(found.mean, y, xerr=half, label=text if first else None, **style)
 
     values = [value for _, value in row.pairs]
     style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
     axes.plot(values, [place + 0.2] * len(values), label="a seed" if first else None, **style)
-    bar(row.gain, place, 0, "o", "over seeds")
+    bar(row.gain, place, "policy", "o", "over seeds")
     if row.problem_gain is not None:
-        bar(row.problem_gain, place - 0.2, 1, "s", "over problems")
+        bar(row.problem_gain, place - 0.2, "base", "s", "over problems")
 
 
 def _difference_rows(row: ConditionResult) -> Iterator[tuple[object, ...]]:

@@ -102,10 +102,8 @@ def _graded(table: dict[str, list[bool]], problems: Sequence[str]) -> Bools | Do
 
 def corrected(rows: Sequence[Trained]) -> list[Trained]:
     """The rows with their p-values corrected for having made all these tests."""
-    tested = [i for i, row in enumerate(rows) if row.against is not None]
-    adjusted = holm([row.against.p_value for row in rows if row.against is not None])
-    by_row = dict(zip(tested, adjusted, strict=True))
-    return [replace(row, p_holm=by_row.get(i, float("nan"))) for i, row in enumerate(rows)]
+    adjusted = holm([float("nan") if row.against is None else row.against.p_value for row in rows])
+    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
 def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
@@ -177,5 +175,4 @@ def _sparsity(analyses: dict[str, LoadedAnalysis]) -> Figure:
             "ylabel": "share of tokens up to it",
         },
         height=4.2,
-        legend=2,
     )

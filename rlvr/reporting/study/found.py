@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Piece, Study, run_name
-from rlvr.analysis.sweep.compare import choose_baseline
 from rlvr.analysis.sweep.runs import FinishedRun, Planned, SweepFolder, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import SweepResult, sweep_result
@@ -91,4 +90,4 @@ class Found:
             not_started=tuple(name for name in sweep.not_started if name in names),
         )
         check_comparable(own.runs)
-        return sweep_result(own, choose_baseline(own.conditions, baseline))
+        return sweep_result(own, baseline)

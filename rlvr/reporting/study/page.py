@@ -17,7 +17,6 @@ from rlvr.reporting.figures.canvas import as_svg
 from rlvr.reporting.study import comparisons, sections
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.study.raw import without_paths, write_raw
-from rlvr.reporting.study.sections import Section
 from rlvr.runtime.folder import write_atomically
 
 LIMIT = 10_000_000  # bytes of page, figures and tables together
@@ -94,10 +93,6 @@ def _question(found: Found, number: int, folder: Path) -> Iterator[str]:
     if section is None:
         yield "Nothing to show yet."
         return
-    yield from _section(section, number, folder)
-
-
-def _section(section: Section, number: int, folder: Path) -> Iterator[str]:
     for paragraph in section.said:
         yield from (paragraph, "")
     for table in section.tables:
@@ -121,16 +116,10 @@ def _pieces(found: Found, records: Records) -> Iterator[str]:
     yield ""
     cfg = found.study.cfg
     yield "Arguments of every training, then those of each task, recipe and tool:"
-    yield from ("", "```", *_quoted("all", (*cfg.trainings, *without_paths(found.study.extra))))
-    for name, arguments in {**cfg.tasks, **cfg.recipes}.items():
-        yield from _quoted(name, arguments)
-    yield from _quoted("analyze", cfg.analyze)
-    yield from _quoted("cross-sample", cfg.cross_sample)
-    yield "```"
-
-
-def _quoted(name: str, arguments: list[str] | tuple[str, ...]) -> Iterator[str]:
-    yield f"{name}: {' '.join(arguments) or '-'}"
+    everywhere = [*cfg.trainings, *without_paths(found.study.extra)]
+    tools = (("analyze", cfg.analyze), ("cross-sample", cfg.cross_sample))
+    named = [("all", everywhere), *{**cfg.tasks, **cfg.recipes}.items(), *tools]
+    yield from ("", "```", *(f"{name}: {' '.join(own) or '-'}" for name, own in named), "```")
 
 
 def _tables(folder: Path, left_out: list[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,12 @@ from rlvr.analysis.store import write_parquet
 from rlvr.analysis.study.plan import Piece
 from rlvr.analysis.study.records import Records
 from rlvr.analysis.sweep.runs import FinishedRun
-from rlvr.analysis.tables import Column, read_csv
+from rlvr.analysis.tables import read_csv
 from rlvr.reporting.study.found import Found
 
 LISTS = ("policy_ids", "policy_texts", "policy_probs", "base_ids", "base_texts", "base_probs")
 FOLDERS = (b"policy", b"base")  # of one machine, in a token table's metadata
-OF_CROSS: dict[str, Sequence[Column]] = {
-    "budgets": BUDGET_COLUMNS,
-    "pairs": PAIR_COLUMNS,
-    "classes": CLASS_COLUMNS,
-}
+OF_CROSS = {"budgets": BUDGET_COLUMNS, "pairs": PAIR_COLUMNS, "classes": CLASS_COLUMNS}
 
 
 def write_raw(found: Found, records: Records, folder: Path, room: int) -> list[str]:

@@ -14,7 +14,7 @@ from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.tables import class_table, outcome_table, switch_class_table
-from rlvr.runtime.dumps import known_number
+from rlvr.runtime.dumps import without_nan
 from rlvr.stats.student import interval_text
 
 HEADLINES = {  # a figure of analysis.json -> what a reader calls it, and how it is written
@@ -52,10 +52,7 @@ def rules(found: Found) -> Section | None:
     cross = found.cross()
     if cross is None:
         return None
-    known: list[dict[str, Any]] = [
-        {name: known_number(value) for name, value in row.items()} for row in cross.budgets.to_pylist()
-    ]
-    rows = [BudgetRow(**row) for row in known]
+    rows = [BudgetRow(**row) for row in without_nan(cross.budgets.to_pylist())]
     pairs = [PairRow(**row) for row in read_csv(cross.folder / "pairs.csv", PAIR_COLUMNS).to_pylist()]
     ends = cross.content["endpoints"]
     said = "; ".join(

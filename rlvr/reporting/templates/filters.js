@@ -36,9 +36,7 @@
     const choice = (options) => make("select", "", ...options.map(([name]) => make("option", "", name)));
     const chosen = (options, node) => options[node.selectedIndex][1];
     const sort = choice(SORTS), shown = choice(SHOWN), source = choice(SOURCES), kind = choice(CLASSES), size = choice(DIVERGENCES);
-    const search = make("input", "");
-    search.type = "search";
-    search.placeholder = "question or response";
+    const search = Object.assign(make("input", ""), { type: "search", placeholder: "question or response" });
     for (const node of [sort, shown, source, kind, size]) node.addEventListener("change", changed);
     search.addEventListener("input", changed);
 

@@ -38,11 +38,9 @@ function save(name, blob) {
 (() => {
   // ---- theme ----
   byId("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = root.dataset.theme
-      ? root.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    const { dataset } = document.documentElement;
+    const now = dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    dataset.theme = now === "dark" ? "light" : "dark";
   });
 
   // ---- figures: their numbers, and saving ----
@@ -59,15 +57,10 @@ function save(name, blob) {
   }
 
   function parseCsv(text) {
-    const rows = [[""]];
-    let quoted = false;
-    for (let i = 0; i < text.length; i++) {
-      const c = text[i], row = rows[rows.length - 1];
-      if (quoted && c === '"' && text[i + 1] === '"') { row[row.length - 1] += c; i++; }
-      else if (c === '"') quoted = !quoted;
-      else if (c === "," && !quoted) row.push("");
-      else if (c === "\n" && !quoted) rows.push([""]);
-      else row[row.length - 1] += c;
+    const rows = [[]];
+    for (const [, cell, end] of text.matchAll(/("(?:[^"]|"")*"|[^,\n]*)([,\n])/g)) {
+      rows.at(-1).push(cell.replace(/^"|"$/g, "").replaceAll('""', '"'));
+      if (end === "\n") rows.push([]);
     }
     return rows.slice(0, -1);
   }

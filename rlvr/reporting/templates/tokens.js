@@ -18,15 +18,11 @@
   const lead = (pair) => data.responses[pair.lead];
   const partner = (pair) => (pair.partner === null ? null : data.responses[pair.partner]);
 
-  function control(label, node) {
-    return make("label", "", label, node);
-  }
-
   const filters = window.tokenFilters(data, at, (response, i) => jsOf(response, i), () => { page = 0; show(); });
   const count = make("output", ""), list = make("div", "");
   const before = make("button", "", "Previous"), after = make("button", "", "Next"), where = make("span", "");
   byId("pages").append(
-    make("div", "controls", ...filters.controls.map(([label, node]) => control(label, node)), count),
+    make("div", "controls", ...filters.controls.map((both) => make("label", "", ...both)), count),
     list,
     make("div", "pager", before, after, where),
   );
@@ -47,7 +43,7 @@
       if (active) open(active, responseOf(active), false);
     });
     at_step.textContent = now;
-    byId("pages").querySelector(".controls").append(control("Checkpoint", slider), at_step);
+    byId("pages").querySelector(".controls").append(make("label", "", "Checkpoint", slider), at_step);
   }
 
   function shade(node, response) {
@@ -131,12 +127,8 @@
   }
 
   // #token=<place of the response in this file>.<position>: an address that opens at one token.
-  function link(response, i) {
-    const node = make("a", "", `token ${i + 1}`);
-    node.href = `#token=${data.responses.indexOf(response)}.${i}`;
-    node.title = "address of this token";
-    return node;
-  }
+  const link = (response, i) => Object.assign(make("a", "", `token ${i + 1}`),
+    { href: `#token=${data.responses.indexOf(response)}.${i}`, title: "address of this token" });
 
   function follow() {
     const [, number, position] = /^#token=(\d+)\.(\d+)$/.exec(location.hash) ?? [];

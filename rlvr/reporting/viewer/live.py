@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,49 +15,37 @@ MOST_CHARACTERS = 4_000  # of a question or a response on the page
 FIELDS = ("question", "response", "answer", "verdict", "reward", "truncated")
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """The folder of a run that may still train."""
+def news(folder: Path, after: int) -> dict[str, Any]:
+    """Rows of metrics.jsonl after the first `after`, responses of the newest step, and whether the run has finished.
 
-    folder: Path
+    A row that is being written comes with the next question; a number that JSON lacks is null.
 
-    def news(self, after: int) -> dict[str, Any]:
-        """Rows of metrics.jsonl after the first `after`, responses of the newest step, and whether it has finished.
-
-        A row that is being written comes with the next question.
-
-        Raises:
-            DataError: a file of the run is damaged.
-        """
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-        start = min(max(after, 0), len(lines))  # a resumed run has fewer: from the beginning then
-        if after > len(lines):
-            start = 0
-        with reading(path):
-            rows = [_finite(json.loads(line)) for line in lines[start:]]
-        return {
-            "start": start,
-            "rows": rows,
-            "finished": (self.folder / "summary.json").is_file(),
-            "samples": self._newest(),
-        }
-
-    def _newest(self) -> dict[str, Any] | None:
-        files = dump_files(self.folder / "samples", "step_*") if (self.folder / "samples").is_dir() else []
-        if not files:
-            return None
-        with reading(files[-1]), open_dump(files[-1]) as lines:
-            rows = [json.loads(line) for line in islice(lines, SHOWN)]
-        return {
-            "dump": dump_name(files[-1]),
-            "rows": [{name: _short(row.get(name)) for name in FIELDS} for row in rows],
-        }
+    Raises:
+        DataError: a file of the run is damaged.
+    """
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+    start = after if 0 <= after <= len(lines) else 0  # a resumed run has fewer: from the beginning then
+    with reading(path):
+        rows = [json.loads(line, parse_constant=lambda name: None) for line in lines[start:]]
+    return {
+        "start": start,
+        "rows": rows,
+        "finished": (folder / "summary.json").is_file(),
+        "samples": _newest(folder / "samples"),
+    }
 
 
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers that JSON lacks, of a run that has diverged say, as null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+def _newest(samples: Path) -> dict[str, Any] | None:
+    files = dump_files(samples, "step_*") if samples.is_dir() else []
+    if not files:
+        return None
+    with reading(files[-1]), open_dump(files[-1]) as lines:
+        rows = [json.loads(line) for line in islice(lines, SHOWN)]
+    return {
+        "dump": dump_name(files[-1]),
+        "rows": [{name: _short(row.get(name)) for name in FIELDS} for row in rows],
+    }
 
 
 def _short(value: Any) -> Any:

@@ -12,12 +12,13 @@ import json
 import secrets
 from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from rlvr.analysis.intervene.records import Choice
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.reporting.viewer.live import Training
+from rlvr.reporting.viewer.live import news
 from rlvr.reporting.viewer.queue import Interventions
 
 HOST = "127.0.0.1"
@@ -35,16 +36,14 @@ class Viewer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(
-        self, page: str, interventions: Interventions | None, training: Training, port: int = 0
-    ) -> None:
+    def __init__(self, page: str, interventions: Interventions | None, run: Path, port: int = 0) -> None:
         try:
             super().__init__((HOST, port), Handler)
         except OSError as error:
             raise ConfigError(
                 f"port={port}: cannot be used ({error.strerror}); leave it out for a free one"
             ) from error
-        self.page, self.interventions, self.training = page.encode(), interventions, training
+        self.page, self.interventions, self.run = page.encode(), interventions, run
         self.secret = secrets.token_urlsafe(16)
 
     @property
@@ -84,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, {"version": version, "asked": known})
         elif asked == "training":
             try:
-                self._answer(200, self.server.training.news(after))
+                self._answer(200, news(self.server.run, after))
             except RlvrError as error:
                 self._answer(500, {"error": str(error)})
         else:

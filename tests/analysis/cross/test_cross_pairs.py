@@ -10,8 +10,9 @@ from scipy import stats
 
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.experiment import Experiment, planned, unmet
-from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, pairs_as_csv, rules_page
-from rlvr.analysis.cross.records import EFFECTIVE, PartKey, budget_rows
+from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, rules_page
+from rlvr.analysis.cross.records import DIGITS, EFFECTIVE, PartKey, budget_rows
+from rlvr.analysis.tables import records_as_csv
 from rlvr.stats.student import RESOLUTION
 from tests.helpers.cross_parts import BASE, POLICY, PROBLEMS, SAMPLES, part
 
@@ -79,7 +80,7 @@ def test_p_values_are_corrected_over_all_pairs_and_have_a_floor():
 
 def test_the_file_and_the_page_hold_every_pair():
     rows = pair_rows(PARTS)
-    read = list(csv.DictReader(io.StringIO(pairs_as_csv(rows))))
+    read = list(csv.DictReader(io.StringIO(records_as_csv(PAIR_COLUMNS, rows, digits=DIGITS))))
     assert tuple(read[0]) == tuple(column.name for column in PAIR_COLUMNS)
     assert len(read) == 4
     page = rules_page(budget_rows(PARTS), rows)
@@ -97,7 +98,9 @@ def test_pairs_say_whether_both_met_their_budget():
         ("random", "kl", "no"),
     ]
     assert "| js less kl | 2.00%, 2.17% | no |" in rules_page(budget_rows(PARTS), rows)
-    assert [row["met"] for row in csv.DictReader(io.StringIO(pairs_as_csv(rows)))] == [
+    assert [
+        row["met"] for row in csv.DictReader(io.StringIO(records_as_csv(PAIR_COLUMNS, rows, digits=DIGITS)))
+    ] == [
         "yes",
         "no",
         "no",

@@ -5,7 +5,8 @@ import io
 
 import pytest
 
-from rlvr.analysis.cross.records import BUDGET_COLUMNS, budget_rows, rows_as_csv
+from rlvr.analysis.cross.records import BUDGET_COLUMNS, DIGITS, budget_rows
+from rlvr.analysis.tables import records_as_csv
 from rlvr.stats.accuracy import accuracy_ci95, compare
 from tests.helpers.cross_parts import BASE, JS, POLICY, part
 
@@ -55,7 +56,7 @@ def test_controls_are_compared_with_the_js_rule_of_their_level():
 
 def test_the_file_has_a_cell_for_every_column():
     rows = budget_rows([BASE, POLICY, JS, RANDOM, REVERSE])
-    read = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
+    read = list(csv.DictReader(io.StringIO(records_as_csv(BUDGET_COLUMNS, rows, digits=DIGITS))))
     assert len(read) == 3
     assert tuple(read[0]) == tuple(column.name for column in BUDGET_COLUMNS)
     assert read[0]["difference_js"] == ""

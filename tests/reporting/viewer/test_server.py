@@ -14,7 +14,6 @@ import pytest
 from rlvr.analysis.intervene.records import Arm, Choice, Continuation, Intervention
 from rlvr.cli.view import parse
 from rlvr.errors import ConfigError
-from rlvr.reporting.viewer.live import Training
 from rlvr.reporting.viewer.queue import Interventions
 from rlvr.reporting.viewer.server import Viewer
 from rlvr.stats.proportion import difference
@@ -48,7 +47,7 @@ def bench() -> StandIn:
 
 @pytest.fixture
 def viewer(tmp_path: Path, bench: StandIn) -> Iterator[Viewer]:
-    made = Viewer("<p>page</p>", Interventions(tmp_path, lambda: bench), Training(tmp_path))
+    made = Viewer("<p>page</p>", Interventions(tmp_path, lambda: bench), tmp_path)
     thread = threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield made
@@ -160,7 +159,7 @@ def test_training_is_told_from_where_one_left_off(viewer: Viewer, tmp_path: Path
 
 def test_a_port_that_is_taken_is_named(viewer: Viewer, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"port={viewer.server_port}: cannot be used"):
-        Viewer("", None, Training(tmp_path), viewer.server_port)
+        Viewer("", None, tmp_path, viewer.server_port)
 
 
 @pytest.mark.parametrize(
