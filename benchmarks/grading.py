@@ -22,7 +22,7 @@ from rlvr.reward.exact_text import exact
 from rlvr.reward.example import Example
 from rlvr.reward.grader import GRADER_VERSION, gold_text, grade
 from rlvr.reward.reference import math_verify_default
-from tests.helpers.grader_cases import DIFFERENT, EQUAL
+from tests.helpers import grader_cases, grader_reports
 
 RESULTS = Path(__file__).parent / "results"
 Pair = tuple[str, str, bool]  # gold answer, response, whether they are equal
@@ -48,11 +48,12 @@ GRADERS: dict[str, Callable[[str, str], bool]] = {
 def pairs_by_class() -> dict[str, list[Pair]]:
     """The pairs of the tests."""
     classes: dict[str, list[Pair]] = {}
-    for table, equal in ((EQUAL, True), (DIFFERENT, False)):
-        for name, pairs in table.items():
-            classes.setdefault(name, []).extend(
-                (gold, rf"\boxed{{{answer}}}", equal) for gold, answer in pairs
-            )
+    for cases in (grader_cases, grader_reports):
+        for known, equal in ((cases.EQUAL, True), (cases.DIFFERENT, False)):
+            for name, pairs in known.items():
+                classes.setdefault(name, []).extend(
+                    (gold, rf"\boxed{{{answer}}}", equal) for gold, answer in pairs
+                )
     return classes
 
 

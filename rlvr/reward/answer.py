@@ -8,44 +8,32 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 import re
 from fractions import Fraction
 
+from rlvr.reward.letters import same_angle
+from rlvr.reward.markup import without_ends, without_markup
 from rlvr.reward.named import split_list, value_of_equation
 from rlvr.reward.notation import based_number, for_algebra, plain_numbers
+from rlvr.reward.quantities import same_quantity, whole_number_of, without_counted
 
-_UNICODE = str.maketrans(
-    {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
-    | {
-        "−": "-",
-        "–": "-",
-        "’": "'",
-        "×": r"\times ",
-        "·": r"\cdot ",
-        "÷": "/",
-        "π": r"\pi ",
-        "∞": r"\infty ",
-        "°": r"^\circ ",
-    }
-    | {
-        "∪": r"\cup ",
-        "∩": r"\cap ",
-        "≤": r"\le ",
-        "≥": r"\ge ",
-        "≠": r"\ne ",
-        "√": r"\sqrt ",
-        "∅": r"\emptyset ",
-    }
-    | {"²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}"}
-    | dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
+_MATH_DELIMITERS = (
+    ("$$", "$$"),
+    ("$", "$"),
+    (r"\(", r"\)"),
+    (r"\[", r"\]"),
+    ("**", "**"),
+    ("*", "*"),
+    ("`", "`"),
 )
-_MATH_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _STYLE = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)"
 _STYLE_WRAPPER = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
-_SPACE = r"\\(?:[,;: ]|(?:thin|med|thick|en)space(?![A-Za-z]))"
-_THIN_THOUSANDS = re.compile(rf"(?<=[0-9]){_SPACE}\s*(?=[0-9]{{3}}(?![0-9]))")
 _REPEATING = re.compile(
-    r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\{([0-9]{1,100})\}|\\dot\{?([0-9])\}?(?:([0-9]{0,98})\\dot\{?([0-9])\}?)?)"
+    r"(?<![0-9])([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\s*(?:\{([0-9]{1,100})\}|([0-9]))|"
+    r"\\dot\{?([0-9])\}?(?:([0-9]{0,98})\\dot\{?([0-9])\}?)?)"
 )
-_NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
-_SPACING = re.compile(rf"(?<!\\)(?:{_SPACE}|\\(?:quad\b|qquad\b|displaystyle\b|left\b|right\b))")
+_IN_PARENTHESES = re.compile(r"([+-]?)([0-9]{0,50})\.([0-9]{0,50})\(([0-9]{1,50})\)")
+_GOES_ON = re.compile(
+    r"(?<![0-9])([0-9]{0,50})\.([0-9]{0,50}?)([0-9]{1,6}?)(\3+)(?:\.\.\.|\\[lc]?dots(?![A-Za-z]))"
+)
+_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
 _CURRENCY = re.compile(
     r"\s*(?:\\text\s*\{\s*)?\b(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|rmb|rupees?|pesos?|francs?|"
@@ -55,7 +43,6 @@ _CURRENCY = re.compile(
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?text\s*\{\s*(?:\\?%|percent)\s*\}|\bpercent|\bper cent)\s*$", re.I)
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
 _SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?: [0-9.]+)+")
-_MULTIPLE = re.compile(r"[+-]?[0-9.]+[A-Za-z]")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
 )
@@ -70,49 +57,20 @@ _MORE_CHOICES = re.compile(
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'\- ]*")
 _SHORT_WORDS = frozenset({"no", "up", "in", "on", "am", "pm"})
 _MATH_WORDS = frozenset(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "sqrt", "inf", "infty", "infinity", "and", "pi"]
+    ["sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "sqrt", "inf", "infty", "infinity", "pi"]
 )
+_LETTERS_IN_ORDER = re.compile("[IVX]{2,}|[HT]{2,}")  # Roman numbers, tosses of a coin
+_NOTHING = r"\emptyset"
+_NO_SOLUTION = frozenset({"no solution", "no solutions", "none", "empty set", "the empty set"})
 _ARITHMETIC = re.compile(r"[*/^!+=]|\\(?:times|cdot|div|[dtc]?frac|sqrt|binom)|[0-9)}]\s*-")
-_UNIT = re.compile(
-    r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*"
-    r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
-)
-_UNIT_NAMES: dict[str, str] = {
-    alias: names[0]
-    for names in (
-        ("mm", "millimeter", "millimeters", "millimetre", "millimetres"),
-        ("cm", "centimeter", "centimeters", "centimetre", "centimetres"),
-        ("m", "meter", "meters", "metre", "metres"),
-        ("km", "kilometer", "kilometers", "kilometre", "kilometres"),
-        ("in", "inch", "inches"),
-        ("ft", "foot", "feet"),
-        ("yd", "yard", "yards"),
-        ("mi", "mile", "miles"),
-        ("mg", "milligram", "milligrams"),
-        ("g", "gram", "grams"),
-        ("kg", "kilogram", "kilograms"),
-        ("lb", "lbs"),
-        ("s", "sec", "second", "seconds"),
-        ("min", "minute", "minutes"),
-        ("h", "hr", "hrs", "hour", "hours"),
-        ("day", "days"),
-        ("week", "weeks"),
-        ("month", "months"),
-        ("year", "years"),
-        ("ml", "milliliter", "milliliters"),
-        ("l", "liter", "liters", "litre", "litres"),
-    )
-    for alias in names
-}
 
 
 def clean(answer: str) -> str:
     """Strip delimiters, emphasis, spacing and closing punctuation; map unicode look-alikes to LaTeX."""
-    text = _NEGATIVE_SPACE.sub("", answer.translate(_UNICODE))
-    text = " ".join(_SPACING.sub(" ", _THIN_THOUSANDS.sub("", text)).split())
+    text = _GOES_ON.sub(_recurring, without_markup(answer))
     while True:
         before = text
-        text = text.strip().rstrip(".;,").rstrip()
+        text = without_ends(text.strip().rstrip(".;,").rstrip())
         for opening, closing in _MATH_DELIMITERS:
             inner = text[len(opening) : -len(closing)]
             if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
@@ -122,17 +80,36 @@ def clean(answer: str) -> str:
         if text == before:
             break
     for pattern in (_DEGREES, _CURRENCY):
-        shorter = pattern.sub("", text)
-        text = shorter or text
-    text = plain_numbers(text.replace(r"\varnothing", r"\emptyset"))
-    return _REPEATING.sub(_repeating_decimal, text)
+        if pattern is _CURRENCY or not _TRIGONOMETRY.search(text):
+            text = pattern.sub("", text) or text
+    text = whole_number_of(plain_numbers(text))
+    text = _IN_PARENTHESES.sub(_in_parentheses, _REPEATING.sub(_repeating_decimal, text))
+    counted = without_counted(text)
+    return text if counted is None or number_value(counted[0]) is None else counted[0]
 
 
 def _repeating_decimal(match: re.Match[str]) -> str:
     whole, fixed, *period_parts = match.groups()
-    period = "".join(part for part in period_parts if part)
+    return _fraction(whole, fixed, "".join(part for part in period_parts if part)) or match.group()
+
+
+def _recurring(match: re.Match[str]) -> str:
+    """`0.333...`; of `0.11...` one cannot tell what comes."""
+    whole, fixed, period, again = match.groups()
+    enough = len(again) >= 2 or len(period) > 1
+    return (_fraction(whole, fixed, period) if enough else None) or match.group()
+
+
+def _in_parentheses(match: re.Match[str]) -> str:
+    sign, whole, fixed, period = match.groups()
+    if match.end() != len(match.string) or match.start():
+        return match.group()  # a product, say
+    return sign + (_fraction(whole, fixed, period) or "")
+
+
+def _fraction(whole: str, fixed: str, period: str) -> str | None:
     if len(whole) + len(fixed) > 100:
-        return match.group()
+        return None
     top = int(whole + fixed + period) - int(whole + fixed or "0")
     return rf"\frac{{{top}}}{{{'9' * len(period)}{'0' * len(fixed)}}}"
 
@@ -191,20 +168,9 @@ def _value_of_product(text: str) -> Fraction | None:
     return number_value(text) if found is None else int(found[1]) * Fraction(10) ** int(found[2])
 
 
-def is_multiple_of_letter(text: str) -> bool:
-    """Whether a text is a number times one letter, as `3k` or `2t` in `n = 3k`."""
-    return _MULTIPLE.fullmatch(text) is not None
-
-
 def is_unevaluated(answer: str) -> bool:
     """Whether an answer still holds arithmetic, such as `3+4`, `2^{10}` or `6/2`."""
     return _ARITHMETIC.search(answer) is not None
-
-
-def units_differ(gold: str, answer: str) -> bool:
-    """Whether both answers carry a known unit and the two are not the same (`12 m` and `12 cm`)."""
-    units = [_unit(text) for text in (gold, answer)]
-    return None not in units and units[0] != units[1]
 
 
 def decide_exactly(gold: str, answer: str) -> bool | None:
@@ -214,6 +180,9 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     """
     if gold == answer:
         return True
+    for same in (same_quantity(gold, answer), same_angle(gold, answer)):
+        if same is not None:
+            return same
     gold_based = based_number(gold)
     answer_based = None if gold_based is None else based_number(value_of_equation(answer) or answer)
     if gold_based is not None and answer_based is not None:
@@ -227,6 +196,8 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     choice = _CHOICE_GOLD.fullmatch(gold)
     if choice is not None:
         return picked_choice(answer) == choice.group(1)
+    if _NOTHING in (gold, answer):
+        return True if _NO_SOLUTION & {_words(gold), _words(answer)} else None
     if _is_words(gold):
         return _words(gold) == _words(answer)
     return None
@@ -253,7 +224,9 @@ def _is_words(gold: str) -> bool:
     text = _STYLE_WRAPPER.sub(r"\1", gold)
     if not _WORDS.fullmatch(text):
         return False
-    words = text.lower().split()
+    if _LETTERS_IN_ORDER.fullmatch(text):
+        return True
+    words = [word for word in text.lower().replace("-", " ").split() if word != "and"]
     if any(word in _MATH_WORDS for word in words):
         return False
     return any(len(word) >= 3 or word in _SHORT_WORDS for word in words)
@@ -262,10 +235,3 @@ def _is_words(gold: str) -> bool:
 def _words(text: str) -> str:
     plain = _STYLE_WRAPPER.sub(r"\1", text).replace("~", " ")
     return " ".join(plain.casefold().split()).rstrip(".")
-
-
-def _unit(text: str) -> tuple[str, str] | None:
-    match = _UNIT.search(text)
-    if match is None or match.group(1).lower() not in _UNIT_NAMES:
-        return None
-    return _UNIT_NAMES[match.group(1).lower()], match.group(2) or match.group(3) or "1"

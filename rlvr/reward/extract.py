@@ -33,6 +33,9 @@ _BETWEEN_BOXES = re.compile(
     rf"{_GAP}(?:,|;|&|(?:,\s*)?\\?(?:\b(?:and|or)\b|(?:text|mathrm|mbox)\s*\{{\s*(?:and|or)\s*\}}))"
     rf"{_GAP}(?P<name>[A-Za-z]\s*=\s*)?"
 )
+_TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.S)
+_END_MARK = re.compile(r"(?:\s*(?:</s>|<\|[a-z_]{1,20}\|>|<end_of_turn>))+\s*$")
+NAME_REACH = 100  # characters before a box within which the name of its value stands
 _BARE_LINE = re.compile(
     r"\$\$?[^$\n]+\$\$?|\\\([^\n]+\\\)|\\\[[^\n]+\\\]|-?[0-9][0-9.,/]*\s*(?:\\?%)?|-?\\d?frac\{[^{}]+\}\{[^{}]+\}"
 )
@@ -152,7 +155,8 @@ def joined_boxes(text: str, boxes: list[Box]) -> str:
         between = _BETWEEN_BOXES.fullmatch(text, boxes[first - 1].end, boxes[first].start)
         # `x = \boxed{3}, x = \boxed{5}` are two values of one unknown, `x = \boxed{3}, y = \boxed{5}` are not.
         named = between and (between["name"] or "").replace(" ", "")
-        before = text[: boxes[first - 1].start].rstrip("$ \n").replace(" ", "")[-2:] if named else ""
+        start = boxes[first - 1].start
+        before = text[max(0, start - NAME_REACH) : start].rstrip("$ \n").replace(" ", "")[-2:] if named else ""
         if between is None or named != before:
             break
         first -= 1
@@ -197,7 +201,10 @@ def _plain(text: str) -> str:
 
 def _announced_answer(response: str) -> str | None:
     # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
-    tail = _BLANKS.sub(" ", _plain(response[-2000:]))
+    tail = _END_MARK.sub("", response[-2000:])
+    if tagged := _TAGGED.findall(tail):
+        return tagged[-1].strip() or None
+    tail = _BLANKS.sub(" ", _plain(tail))
     last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
     if last_line.startswith("####"):
         return last_line.lstrip("#").strip()

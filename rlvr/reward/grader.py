@@ -12,21 +12,27 @@ from rlvr.reward.answer import (
     clean,
     decide_exactly,
     integer_literal,
-    is_multiple_of_letter,
     is_plain,
     is_unevaluated,
     number_value,
     split_percent,
-    units_differ,
 )
 from rlvr.reward.extract import extract_answer, find_boxes, joined_boxes, policy_named
-from rlvr.reward.named import assignments, split_list, value_of_equation, without_parentheses
+from rlvr.reward.letters import explicit_product, has_no_letters, told_apart
+from rlvr.reward.named import (
+    assignments,
+    solved_for_another,
+    split_list,
+    value_of_equation,
+    without_parentheses,
+)
 from rlvr.reward.notation import for_algebra
-from rlvr.reward.numeric import numbers_apart, roots_equal
+from rlvr.reward.numeric import numbers_apart, roots_equal, with_imaginary_unit
+from rlvr.reward.quantities import in_cents, units_differ
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "4"  # raise it with every change that can change a verdict
+RULES_VERSION = "5"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500
@@ -68,7 +74,9 @@ def grade_without_algebra(gold: str, response: str, *, policy: str) -> Verdict |
         return _verdict(Outcome.NO_ANSWER, None, gold_answer, watch, "the answer is nothing but markup")
     if rules.strict_format and integer_literal(gold_answer) is not None and is_unevaluated(answer):
         return _verdict(Outcome.WRONG, answer, gold_answer, watch, "arithmetic where a number is expected")
-    same = decide_exactly(gold_answer, answer)
+    same = _same_money(gold, found.content)
+    if same is None:
+        same = decide_exactly(gold_answer, answer)
     if same is not None:
         return _verdict(Outcome.CORRECT if same else Outcome.WRONG, answer, gold_answer, watch)
     if units_differ(gold_answer, answer):
@@ -90,8 +98,22 @@ def warm_up() -> None:
 @lru_cache(maxsize=1024)
 def gold_text(gold: str) -> str:
     """The cleaned gold answer of a bare answer, a box, or a solution that ends in "#### answer"."""
+    return clean(_gold_content(gold))
+
+
+def _gold_content(gold: str) -> str:
     boxes = find_boxes(gold)
-    return clean(joined_boxes(gold, boxes) if boxes else gold.rsplit("####", 1)[-1])
+    return joined_boxes(gold, boxes) if boxes else gold.rsplit("####", 1)[-1]
+
+
+def _same_money(gold: str, answer: str) -> bool | None:
+    """Compare dollars with cents, of which cleaning leaves the numbers only; None where it is not that."""
+    content = _gold_content(gold)
+    units = in_cents(content, answer)
+    if units is None:
+        return None
+    mine, theirs = number_value(clean(content)), number_value(clean(answer))
+    return mine is not None and theirs is not None and mine * units[0] == theirs * units[1]
 
 
 def _verdict(
@@ -123,18 +145,30 @@ def read_gold(gold: str, response: str) -> Verdict:
 
 def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
+    gold, answer = told_apart(gold, answer)
     named = assignments(gold)
     if named is not None and len(named) > 1:
         return _compare_named(named, answer)
     value = value_of_equation(gold)
     if value is not None and "=" not in answer:  # `x = 1, 2` against `1, 2`
-        if is_multiple_of_letter(value) and number_value(answer) is not None:
-            return (
-                Outcome.WRONG,
-                "a multiple of an unknown is expected",
-            )  # `3` for `n = 3k`, whose k is no unit
-        return _compare_values(value, answer)
+        # The letter of `n = 3m` is no unit.
+        return _compare_values(*(explicit_product(text, of_unknowns=True) for text in (value, answer)))
+    if value is None and "=" not in gold and _says_another_thing(answer):
+        return Outcome.WRONG, "the equation is not true, or solves for something else"
     return _compare_with_math_verify(gold, answer)
+
+
+def _says_another_thing(answer: str) -> bool:
+    """Whether an answer is one false equation of numbers, as `13=12`, or gives a multiple or power of its unknown."""
+    left, sign, right = answer.partition("=")
+    if not sign or "=" in right:
+        return False
+    if solved_for_another(left):
+        return True
+    return (
+        has_no_letters(left)
+        and _compare_with_math_verify(left.strip(), right.strip())[0] is not Outcome.CORRECT
+    )
 
 
 def _compare_named(gold: dict[str, str], answer: str) -> tuple[Outcome, str]:
@@ -161,7 +195,7 @@ def _compare_values(gold: str, answer: str) -> tuple[Outcome, str]:
 # A group's samples share the gold answer and often the answer too.
 @lru_cache(maxsize=1024)
 def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
-    gold_parsed, answer_parsed = _parse_gold(gold), _parse(answer)
+    gold_parsed, answer_parsed = _parse_gold(explicit_product(gold)), _parse(explicit_product(answer))
     if not answer_parsed:
         return Outcome.WRONG, "math-verify read nothing in the answer"
     if _is_list_against_scalar(gold_parsed, answer_parsed, answer):
@@ -207,7 +241,7 @@ def _parse(answer: str) -> list[Any]:
     body, is_percent = split_percent(for_algebra(answer))
     wrapped = rf"${body}$\%" if is_percent else rf"\boxed{{{body}}}"
     parse, config = _latex_parser()
-    return parse(wrapped, config, parsing_timeout=None)
+    return [with_imaginary_unit(value) for value in parse(wrapped, config, parsing_timeout=None)]
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,9 @@ import re
 _ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?)\s*=([^=<>]+)")
 _NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?")
 _TOGETHER = re.compile(r"\s*\(([^()=]+)\)\s*=\s*\(([^=<>]+)\)\s*")
+_OTHER_LEFT = re.compile(
+    r"\s*(?:-\s*[A-Za-z]|[+-]?[0-9.]+\s*[A-Za-z]|[+-]?[0-9.]*\s*[A-Za-z]\s*\^\s*\{?[0-9]+\}?)\s*"
+)
 _AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\b(?:and|or)\b|;")
 _OPENING, _CLOSING = "([{", ")]}"
 
@@ -44,6 +47,11 @@ def value_of_equation(text: str) -> str | None:
     """The right side of a single `name = value`, which may be a list, or None where the text is nothing of the kind."""
     found = _ASSIGNMENT.fullmatch(text)
     return None if found is None else found[2].strip()
+
+
+def solved_for_another(left: str) -> bool:
+    """Whether the left side of an equation is a multiple or a power of an unknown, such as `2x` or `x^2`."""
+    return _OTHER_LEFT.fullmatch(left) is not None
 
 
 def without_parentheses(text: str) -> str:

@@ -6,6 +6,7 @@ r"""Notations of one value that math-verify misreads, written as LaTeX that it r
 import re
 from fractions import Fraction
 
+from rlvr.reward.letters import has_no_letters
 from rlvr.reward.unions import union_of_intervals
 
 _CURRENCY_SIGN = (
@@ -28,6 +29,13 @@ _SCIENTIFIC = re.compile(
     r"(?:[eE]([+-]?[0-9]{1,4})(?![0-9A-Za-z.])|"
     r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
 )
+_DEGREES = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?)\s*\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?")
+_MEMBER = re.compile(r"^[A-Za-z]\s*\\in\s*(?=[\[(]|\\\{)")
+_DECIMAL_POWER = re.compile(r"\^\s*([0-9]{0,50}\.[0-9]{1,50})(?![0-9.])")
+_LOGARITHMS = (
+    (re.compile(r"\\lg(?![A-Za-z])"), r"\\log_{10}"),
+    (re.compile(r"\\log_\{?e\}?(?![A-Za-z])"), r"\\ln "),
+)
 _SIGNED_POWER = re.compile(r"\^\s*([+-][0-9]+)")
 _POWER = re.compile(r"(?<=[0-9A-Za-z)}])\s*\*\*\s*(?=[0-9A-Za-z({+-])")
 _PLAIN_FUNCTION = re.compile(
@@ -42,7 +50,7 @@ _NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf|oo)(?![A-Za-z])")
 _NAMES = {"pi": r"\pi "} | dict.fromkeys(("infinity", "infty", "inf", "oo"), r"\infty ")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
 _ONE_IMAGINARY = re.compile(r"(?<![0-9.])1 ?(?=i(?![A-Za-z]))")
-_DECIMAL = re.compile(r"(?<![0-9.])([0-9]{1,50})\.([0-9]{1,50})(?![0-9.])")
+_DECIMAL = re.compile(r"(?<![0-9.])([0-9]{0,50})\.([0-9]{1,50})(?![0-9.])")
 _BASE_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {name: base for base, name in enumerate(_BASE_NAMES, start=2)} | {"sixteen": 16}
 _BASED = re.compile(
@@ -63,9 +71,14 @@ def for_algebra(text: str) -> str:
 
     Scientific notation becomes an exact product (`4.5e33` is 45 x 10^32, not 4.5 times Euler's number to the 33), a
     mixed number its sum, plain-text `pi`, `sqrt()`, `exp()`, `abs()`, `sin()` and `**` LaTeX, decimals beside the
-    imaginary unit fractions, inequalities of one unknown joined by "or" a union of intervals.
+    imaginary unit and in arithmetic fractions, degrees parts of pi, inequalities of one unknown joined by "or" or "and"
+    a union of intervals.
     """
+    text = _MEMBER.sub("", text)
     text = union_of_intervals(text) or text
+    text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
+    for logarithm, plain in _LOGARITHMS:
+        text = logarithm.sub(plain, text)
     text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))
     text = _PLAIN_FUNCTION.sub(_function, _POWER.sub("^", text))
     text = _SIGNED_POWER.sub(r"^{\1}", text)
@@ -74,7 +87,14 @@ def for_algebra(text: str) -> str:
     text = _NAME.sub(lambda found: _NAMES[found.group()], text)
     if _IMAGINARY.search(text):
         text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, text))
+    elif _is_sum_or_power(text):
+        text = _DECIMAL.sub(lambda found: f"({_fraction(found)})", _DECIMAL_POWER.sub(r"^{\1}", text))
     return text
+
+
+def _is_sum_or_power(text: str) -> bool:
+    """Whether a text computes with decimals and has no unknown: math-verify rounds them on the way."""
+    return any(sign in text[1:] for sign in "+-*/^") and has_no_letters(text)
 
 
 def based_number(text: str) -> tuple[str, int] | None:

@@ -1,28 +1,71 @@
-r"""Inequalities of one unknown joined by "or", such as `x < 0 \text{ or } x > 1`, as a union of intervals: pure text.
+r"""Inequalities of one unknown, such as `x < 0 \text{ or } x > 1`, as an interval or a union of them: pure text.
 
-math-verify reads the last of them only.
+math-verify reads the last of several only, and neither `5 > x > 3` nor what defines a set.
 """
 
 import re
+from dataclasses import dataclass
 
 _OR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*or\s*\}|\bor\b|\\lor\b|\\vee\b")
+_AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*and\s*\}|\band\b|\\land\b|\\wedge\b|,")
 _RELATION = re.compile(r"(<=|>=|<|>|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![A-Za-z]))")
 _UNKNOWN = re.compile(r"[A-Za-z]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_SET = re.compile(
+    r"\\\{\s*[A-Za-z]\s*(?:\\in\s*\\(?:mathbb\s*\{?R\}?|R)\s*)?(?:\\mid(?![A-Za-z])|\\?\||:)(.*)\\\}", re.S
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    unknown: str
+    low: str  # empty: none
+    high: str
+    closed: tuple[bool, bool]
+
+    @property
+    def text(self) -> str:
+        brackets = "[" if self.closed[0] else "(", "]" if self.closed[1] else ")"
+        low, high = self.low or r"-\infty", self.high or r"\infty"
+        return f"{brackets[0]}{low},{high}{brackets[1]}"
 
 
 def union_of_intervals(text: str) -> str | None:
-    """The union in LaTeX, or None where the text is anything but two or more such inequalities."""
-    parts = _OR.split(text)
-    found = [_interval(part) for part in parts] if len(parts) > 1 else []
-    intervals = [pair for pair in found if pair is not None]
-    if not found or len(intervals) < len(found) or len({unknown for unknown, _ in intervals}) > 1:
+    """The interval or union in LaTeX, or None where the text is anything else or one plain inequality."""
+    defined = _SET.fullmatch(text)
+    condition = defined[1] if defined else text
+    parts = _OR.split(condition)
+    plain = len(parts) == 1 and defined is None and len(_AND.split(condition)) == 1
+    if plain and ">" not in _COMMAND.sub(lambda command: ">" if "g" in command[0] else "", condition):
+        return None  # `x < 1` and `0 < x < 1`, which math-verify reads
+    found = [_both(part) for part in parts]
+    intervals = [interval for interval in found if interval is not None]
+    if len(intervals) < len(found) or len({interval.unknown for interval in intervals}) > 1:
         return None
-    return r"\cup".join(interval for _, interval in intervals)
+    if plain and not (intervals[0].low and intervals[0].high):
+        return None
+    return r"\cup".join(interval.text for interval in intervals)
 
 
-def _interval(text: str) -> tuple[str, str] | None:
-    """(unknown, interval) of `x < 1`, `1 > x` or `0 < x < 1`."""
+def _both(text: str) -> _Interval | None:
+    """The interval of one inequality, or of two that bound the unknown from either side."""
+    pieces = [_interval(piece) for piece in _AND.split(text)]
+    if len(pieces) > 2 or pieces[0] is None:
+        return None
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    second = pieces[1]
+    if second is None or second.unknown != first.unknown:
+        return None
+    if bool(first.low) == bool(second.low) or bool(first.high) == bool(second.high):
+        return None
+    low, high = (first, second) if first.low else (second, first)
+    return _Interval(first.unknown, low.low, high.high, (low.closed[0], high.closed[1]))
+
+
+def _interval(text: str) -> _Interval | None:
+    """That of `x < 1`, `1 > x` or `0 < x < 1`."""
     pieces = [piece.strip() for piece in _RELATION.split(text)]
     if len(pieces) not in (3, 5):
         return None
@@ -34,14 +77,12 @@ def _interval(text: str) -> tuple[str, str] | None:
     closed = ["e" in sign or "=" in sign for sign in pieces[1::2]]
     if len(pieces) == 5:
         low, unknown, high = pieces[::2]
-        brackets = "[" if closed[0] else "(", "]" if closed[1] else ")"
+        found = _Interval(unknown, low, high, (closed[0], closed[1]))
     elif _UNKNOWN.fullmatch(pieces[0]):
-        low, unknown, high = r"-\infty", pieces[0], pieces[2]
-        brackets = "(", "]" if closed[0] else ")"
+        low, unknown, high = "-", pieces[0], pieces[2]
+        found = _Interval(unknown, "", high, (False, closed[0]))
     else:
-        low, unknown, high = pieces[0], pieces[2], r"\infty"
-        brackets = "[" if closed[0] else "(", ")"
+        low, unknown, high = pieces[0], pieces[2], "-"
+        found = _Interval(unknown, low, "", (closed[0], False))
     ends = _COMMAND.sub("", low + high)
-    if not _UNKNOWN.fullmatch(unknown) or _UNKNOWN.search(ends) or not low or not high:
-        return None
-    return unknown, f"{brackets[0]}{low},{high}{brackets[1]}"
+    return found if _UNKNOWN.fullmatch(unknown) and not _UNKNOWN.search(ends) and low and high else None

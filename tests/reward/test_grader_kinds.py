@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from rlvr.reward.grader import grade, read_gold
+from rlvr.reward.grader import grade, grade_without_algebra, read_gold
 from rlvr.reward.verdict import Outcome
-from tests.helpers.grader_cases import DIFFERENT, EQUAL
+from rlvr.timing import Stopwatch
+from tests.helpers import grader_cases, grader_reports
 from tests.helpers.paths import SHARED
 
 CASES = SHARED / "cases" / "trials.jsonl"
@@ -36,6 +37,11 @@ ANNOUNCED = [
     ("12", "\\boxed{12} is right.\nThe final answer is in the box."),
     ("100", "Hence the answer is $100$, as required."),
     ("12", "The answer is 12, which is even."),
+    ("12", "The answer is 12 marbles."),
+    ("12", "#### 12 marbles"),
+    ("5", "Answer: 5</s>"),
+    ("5", "So it is.<answer>5</answer>"),
+    ("5", "<answer>4</answer> no: <answer> 5 </answer><|im_end|>"),
 ]
 BOXES = [
     ("1,-2", r"So \boxed{1} and \boxed{-2}", True), ("1,2,3", r"\boxed{1}, \boxed{2}, and \boxed{3}", True),
@@ -49,17 +55,17 @@ BOXES = [
 ]  # fmt: skip
 
 
-def pairs(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    return [pair for rows in table.values() for pair in rows]
+def pairs(*tables: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    return [pair for table in tables for rows in table.values() for pair in rows]
 
 
-@pytest.mark.parametrize(("gold", "answer"), pairs(EQUAL))
+@pytest.mark.parametrize(("gold", "answer"), pairs(grader_cases.EQUAL, grader_reports.EQUAL))
 def test_equal_answers_are_correct(gold: str, answer: str) -> None:
     verdict = grade(gold, rf"\boxed{{{answer}}}", policy="last_box")
     assert verdict.outcome is Outcome.CORRECT, verdict
 
 
-@pytest.mark.parametrize(("gold", "answer"), pairs(DIFFERENT))
+@pytest.mark.parametrize(("gold", "answer"), pairs(grader_cases.DIFFERENT, grader_reports.DIFFERENT))
 def test_different_answers_are_wrong(gold: str, answer: str) -> None:
     verdict = grade(gold, rf"\boxed{{{answer}}}", policy="last_box")
     assert verdict.outcome is Outcome.WRONG, verdict
@@ -78,6 +84,16 @@ def test_several_announced_answers_are_not_one() -> None:
 @pytest.mark.parametrize(("gold", "response", "correct"), BOXES)
 def test_boxes_that_say_one_answer_together(gold: str, response: str, correct: bool) -> None:
     assert grade(gold, response, policy="last_box").correct is correct
+
+
+def test_many_boxes_take_time_in_proportion() -> None:
+    """The driver looks for them, where no deadline holds."""
+    seconds = []
+    for count in (2_000, 20_000):
+        watch = Stopwatch()
+        assert grade_without_algebra("12", r"x=\boxed{1}, " * count, policy="last_box").outcome is Outcome.WRONG
+        seconds.append(watch.seconds)
+    assert seconds[1] < 50 * max(seconds[0], 0.02)
 
 
 def test_golds_that_cannot_be_read_are_told_from_those_that_can() -> None:

@@ -1,0 +1,84 @@
+r"""What surrounds a value without changing it: unicode look-alikes, styles, sizes and spacing; pure text to text.
+
+Linear in the text's length: the driver cleans answers too, where no deadline holds.
+"""
+
+import re
+import unicodedata
+
+_VULGAR = "½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_UNICODE = str.maketrans(
+    {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
+    | dict.fromkeys("−–‐‑—﹣", "-")
+    | {
+        "’": "'", "×": r"\times ", "·": r"\cdot ", "•": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
+        "°": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
+        "√": r"\sqrt ", "∅": r"\emptyset ", "、": ",", "。": ".", "…": "...",
+    }
+    | {sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _VULGAR}
+    | dict.fromkeys("\u00a0\u2007\u2009\u202f~", " ")
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", None)
+)  # fmt: skip
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
+_LEVEL = str.maketrans(_RAISED + _LOWERED, 2 * "0123456789+-")
+_CUBE_ROOT = re.compile(r"∛\s*(?:\{([^{}]*)\}|\(([^()]*)\)|([0-9]+|[A-Za-z]))")
+_SCRIPT = re.compile(f"[{_RAISED}]+|[{_LOWERED}]+")
+_SPACE = r"\\(?:[,;: ]|(?:thin|med|thick|en)space(?![A-Za-z]))"
+_THIN_THOUSANDS = re.compile(rf"(?<=[0-9]){_SPACE}\s*(?=[0-9]{{3}}(?![0-9]))")
+_NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
+_SPACING = re.compile(
+    rf"(?<!\\)(?:{_SPACE}|\\(?:quad|qquad|left|right|middle|[bB]igg?[lrm]?|(?:display|text|script)style|"
+    r"[lL]arge|LARGE|[hH]uge|small|bfseries|bf|rm|it)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\})"
+)
+_NAMES = {
+    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]", r"\varnothing": r"\emptyset"
+}  # fmt: skip
+_NAME = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?![A-Za-z])")
+_COLOURED = re.compile(r"\\(?:text)?color\s*\{[A-Za-z!0-9]*\}")
+# Styles of a formula, whatever they hold; those of words only around a number or a letter that stands for one.
+_STYLED = re.compile(
+    r"\\(?:mathbf|mathit|mathsf|mathnormal|boldsymbol|bm|underline|emph|texttt|textbf|textit)\s*"
+    r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
+)
+_STYLED_VALUE = re.compile(
+    r"\\(?:text|textrm|mathrm|mbox)\s*(?:\{\s*([0-9.]+|[eixyz])\s*\}|\s([eixyz])(?![A-Za-z]))"
+)
+_ORDINAL = re.compile(r"(?<=[0-9])\s*\^\s*\{?\s*(?:\\(?:text|mathrm)\s*\{\s*)?(?:st|nd|rd|th)\s*\}{0,2}$")
+_ROW_GAP = re.compile(r"\\\\\s*\[\s*[0-9.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
+_SYSTEM = re.compile(
+    r"\\begin\{(cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(.*)\\end\{\1\}", re.S
+)
+_BRACED = re.compile(r"\{([^{}]*)\}")
+
+
+def without_markup(answer: str) -> str:
+    """The answer in plain LaTeX: one space between words, nothing that only changes its looks."""
+    text = _CUBE_ROOT.sub(
+        lambda found: rf"\sqrt[3]{{{found[found.lastindex or 0]}}}", answer.translate(_UNICODE)
+    )
+    text = _SCRIPT.sub(_script, text)
+    text = _SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text)))
+    text = _NAME.sub(lambda found: _NAMES[found.group()], _ROW_GAP.sub(r"\\\\ ", text))
+    text = _STYLED_VALUE.sub(lambda found: found[1] or found[2], _STYLED.sub(r"\1", _COLOURED.sub("", text)))
+    return system_as_list(" ".join(text.split()))
+
+
+def without_ends(text: str) -> str:
+    """The text without braces around it, an equals sign before it, and line breaks and ordinal endings after it."""
+    braced = _BRACED.fullmatch(text)
+    text = braced[1] if braced else text
+    text = text.removeprefix("=").rstrip("\\ ")
+    return _ORDINAL.sub("", text).strip()
+
+
+def system_as_list(text: str) -> str:
+    r"""The equations of `\begin{cases} x=1 \\ y=2 \end{cases}` with commas between them; other text as it is."""
+    found = _SYSTEM.fullmatch(text)
+    rows = [row.replace("&", "").strip(" ,") for row in found[2].split(r"\\")] if found else []
+    equations = [row for row in rows if row]
+    return ", ".join(equations) if equations and all(row.count("=") == 1 for row in equations) else text
+
+
+def _script(found: re.Match[str]) -> str:
+    mark = "^" if found.group()[0] in _RAISED else "_"
+    return f"{mark}{{{found.group().translate(_LEVEL)}}}"

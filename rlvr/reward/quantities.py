@@ -1,0 +1,194 @@
+r"""Numbers with what they count: units, two-part quantities, money, magnitudes, dates and times; pure text.
+
+math-verify leaves out what stands behind a number: `5\text{ feet }6\text{ inches}` is 5 to it, and 10 cents 10 dollars.
+"""
+
+import re
+from fractions import Fraction
+
+# Measure -> names of a unit -> how many of the smallest one it is.
+_MEASURES: dict[str, dict[tuple[str, ...], int]] = {
+    "length": {
+        ("in", "inch", "inches"): 1,
+        ("ft", "foot", "feet"): 12,
+        ("yd", "yard", "yards"): 36,
+        ("mi", "mile", "miles"): 63360,
+    },
+    "metric length": {
+        ("mm", "millimeter", "millimeters", "millimetre", "millimetres"): 1,
+        ("cm", "centimeter", "centimeters", "centimetre", "centimetres"): 10,
+        ("m", "meter", "meters", "metre", "metres"): 1000,
+        ("km", "kilometer", "kilometers", "kilometre", "kilometres"): 10**6,
+    },
+    "mass": {
+        ("mg", "milligram", "milligrams"): 1,
+        ("g", "gram", "grams"): 1000,
+        ("kg", "kilogram", "kilograms"): 10**6,
+    },
+    "weight": {("oz", "ounce", "ounces"): 1, ("lb", "lbs", "pound", "pounds"): 16},
+    "time": {
+        ("s", "sec", "second", "seconds"): 1,
+        ("min", "minute", "minutes"): 60,
+        ("h", "hr", "hrs", "hour", "hours"): 3600,
+        ("day", "days"): 86400,
+        ("week", "weeks"): 604800,
+    },
+    "calendar": {("month", "months"): 1, ("year", "years"): 12},
+    "volume": {
+        ("ml", "milliliter", "milliliters"): 1,
+        ("l", "liter", "liters", "litre", "litres"): 1000,
+    },
+}
+# Name -> (measure, first name, how many of the smallest).
+_UNITS = {
+    name: (measure, names[0], factor)
+    for measure, units in _MEASURES.items()
+    for names, factor in units.items()
+    for name in names
+}
+_SYMBOLS = frozenset(
+    [
+        "A",
+        "V",
+        "W",
+        "J",
+        "N",
+        "K",
+        "C",
+        "F",
+        "L",
+        "Hz",
+        "Pa",
+        "mol",
+        "eV",
+        "kW",
+        "kr",
+        "Rs",
+        "am",
+        "pm",
+        "mph",
+        "kph",
+    ]
+)
+_PER = {"mph": "mi/h", "kph": "km/h"}
+_UNIT = re.compile(
+    r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
+    r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
+)
+_TEMPERATURE = re.compile(r"\\circ\s*\}?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([CF])\s*\}?$")
+_WORDS_OF = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}")
+_AMOUNT = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+)[ ,]*(?:and )?")
+_MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MAGNITUDE = re.compile(
+    r"([+-]?)([0-9]{1,50})(?:\.([0-9]{1,50}))?\s*(?:\\(?:text|textrm|mathrm|mbox)\s*\{\s*)?"
+    rf"({'|'.join(_MAGNITUDES)})s?\s*\}}?"
+)
+_CENTS = re.compile(r"(?:\bcents?\s*\}?|¢|\\(?:text)?cent)\s*$", re.I)
+_DOLLARS = re.compile(r"\\\$\s*[0-9]|\bdollars?\b|\bUSD\b|^\s*(?:US)?\$[0-9.,]+\s*$", re.I)
+_COUNTED = re.compile(r"(.*[0-9}]) ([A-Za-z][A-Za-z-]{2,}(?: [A-Za-z][A-Za-z-]{2,}){0,2})")
+# Words behind a number that say how much of it.
+_NOT_COUNTED = re.compile(
+    r"\b(?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|dozens?|"
+    r"hundreds?|squared|cubed|factorial|percent|percentage|per|pairs?|scores?|over|plus|minus|and|base|mod|modulo|degrees?|"
+    r"celsius|fahrenheit|kelvin|radians?|more than|less than|infinity|remainder|choose|sin|cos|tan|log|exp|sqrt|inf)\b",
+    re.I,
+)
+_DATE = re.compile(r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})")
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?([ap])\.? ?m\.?", re.I)
+
+
+def is_unit(name: str) -> bool:
+    """Whether letters behind a number name what it measures."""
+    return name.lower() in _UNITS or name in _SYMBOLS
+
+
+def units_differ(gold: str, answer: str) -> bool:
+    """Whether both answers carry a known unit and the two are not the same (`12 m` and `12 cm`)."""
+    units = [_unit(text) for text in (gold, answer)]
+    return None not in units and units[0] != units[1]
+
+
+def same_quantity(gold: str, answer: str) -> bool | None:
+    """Compare `5 feet 6 inches` and the like, dates and times of day; None where the gold answer is none of them."""
+    dates = [_DATE.fullmatch(text) for text in (gold, answer)]
+    if dates[0] is not None:
+        return dates[1] is not None and _numbers(dates[0]) == _numbers(dates[1])
+    times = [_TIME.fullmatch(_plain(text)) for text in (gold, answer)]
+    if times[0] is not None and times[1] is not None:
+        return [part.lower() for part in times[0].groups()] == [part.lower() for part in times[1].groups()]
+    amounts = [_amounts(text) for text in (gold, answer)]
+    if all(len(found) < 2 for found in amounts):
+        return None
+    return _total(amounts[0]) is not None and _total(amounts[0]) == _total(amounts[1])
+
+
+def in_cents(gold: str, answer: str) -> tuple[int, int] | None:
+    """How many cents the unit of each is where one counts cents and the other dollars, else None."""
+    cents = [_CENTS.search(text) is not None for text in (gold, answer)]
+    dollars = [_DOLLARS.search(text) is not None for text in (gold, answer)]
+    if cents == [True, False] and dollars[1]:
+        return 1, 100
+    if cents == [False, True] and dollars[0]:
+        return 100, 1
+    return None
+
+
+def whole_number_of(text: str) -> str:
+    """`3.5 million` as 3500000; other text as it is."""
+    found = _MAGNITUDE.fullmatch(text)
+    if found is None:
+        return text
+    value = Fraction(f"{found[2]}.{found[3] or 0}") * 10 ** _MAGNITUDES[found[4]]
+    return found[1] + (str(value.numerator) if value.denominator == 1 else str(float(value)))
+
+
+def without_counted(text: str) -> tuple[str, str] | None:
+    """(number, what it counts) of `12 marbles`; None where the words measure it or change its value."""
+    found = _COUNTED.fullmatch(text)
+    if found is None or _NOT_COUNTED.search(found[2]) or any(is_unit(word) for word in found[2].split()):
+        return None
+    return found[1], found[2]
+
+
+def _plain(text: str) -> str:
+    return " ".join(_WORDS_OF.sub(r" \1 ", text).split())
+
+
+def _numbers(date: re.Match[str]) -> list[int]:
+    return [int(date[part]) for part in (1, 3, 4)]
+
+
+def _amounts(text: str) -> list[tuple[str, str]]:
+    """(number, unit) of every part where the text has nothing but amounts of known units."""
+    plain, found, end = _plain(text), [], 0
+    while (part := _AMOUNT.match(plain, end)) is not None:
+        if part[2].lower() not in _UNITS:
+            return []
+        found.append((part[1], part[2].lower()))
+        end = part.end()
+    return found if end == len(plain) else []
+
+
+def _total(amounts: list[tuple[str, str]]) -> tuple[str, Fraction] | None:
+    """(measure, in its smallest unit)."""
+    measures = {_UNITS[unit][0] for _, unit in amounts}
+    if len(measures) != 1:
+        return None
+    return measures.pop(), sum((Fraction(number) * _UNITS[unit][2] for number, unit in amounts), Fraction())
+
+
+def _unit(text: str) -> tuple[str, str] | None:
+    if temperature := _TEMPERATURE.search(text):
+        return f"degrees {temperature[1]}", "1"
+    match = _UNIT.search(text)
+    if match is None:
+        return None
+    names = [_name(name) for name in match.group(1, 2) if name is not None]
+    known = [name for name in names if name is not None]
+    return ("/".join(known), match[3] or match[4] or "1") if len(known) == len(names) else None
+
+
+def _name(unit: str) -> str | None:
+    if unit in _PER:
+        return _PER[unit]
+    return _UNITS[unit.lower()][1] if unit.lower() in _UNITS else None

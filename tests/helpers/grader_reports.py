@@ -1,0 +1,108 @@
+"""More pairs of a gold answer and a boxed one, from a second reading of public bug reports, as in `grader_cases`."""
+
+from __future__ import annotations
+
+EQUAL = {
+    "zero": [
+        ("0", "2-2"), ("0", r"\sin(\pi)"), ("0", r"\cos\frac{\pi}{2}"), ("0", "(-1)^3+1"), ("0", r"\frac12-\frac12"),
+        ("1-1", "0"), ("(0,0)", "(1-1,0)"), ("[0,1]", "[1-1,1]"), ("0,1", r"\cos\frac{\pi}{2},1"),
+    ],
+    "letters": [
+        ("x+1", "X+1"), ("ab", "ba"), ("AB", "AB"), (r"\pi(R^2-r^2)", r"\pi R^2-\pi r^2"), (r"\frac{Mm}{M+m}",
+        r"\frac{mM}{m+M}"), (r"\angle ABC", r"\angle CBA"), ("2ab", "2ba"), ("3x", "3x"), ("12", "12m"), ("5 m", "5"),
+        (r"\Omega", r"\Omega"), ("IV", "iv"),
+    ],
+    "two-part quantity": [
+        (r"5\text{ feet }6\text{ inches}", "5 feet 6 inches"), (r"2\text{ hours }30\text{ minutes}",
+        r"2\text{ hours and }30\text{ minutes}"), (r"1\text{ hour }20\text{ minutes}", r"1~\text{hour}~20~\text{minutes}"),
+    ],
+    "magnitude": [
+        ("3500000", r"3.5\text{ million}"), ("3.5 million", "3500000"), ("3.5 million", r"3.5\text{ million}"),
+        ("12 thousand", "12,000"),
+    ],
+    "counted": [
+        ("12", "12 marbles"), ("12", "12 people"), ("12 cookies", "12"), ("12", "12 more boxes"), ("2.5", "2.5 cups"),
+        (r"\frac12", r"\frac{1}{2} pizza"), ("1200", "1,200 books"), ("12 marbles", r"12\text{ marbles}"),
+    ],
+    "membership": [
+        (r"x\in(0,1)", "0<x<1"), (r"x\in[0,1]", r"0\le x\le 1"), (r"x\in(0,\infty)", "x>0"), (r"m\in[1,2)",
+        r"1\le m<2"), ("(-1,2)", r"x>-1 \text{ and } x<2"), ("-1<x<2", "x>-1, x<2"), ("3<x<5", "5>x>3"),
+        (r"\{x \mid x>2\}", "x>2"), ("[1,2]", r"\{x \mid 1\le x\le 2\}"),
+    ],
+    "degrees": [
+        (r"\frac12", r"\sin 30^\circ"), ("1", r"\sin 90^\circ"), (r"\sqrt3", r"\tan 60^\circ"), ("30", r"30^\circ"),
+        (r"\cos 36^\circ", r"\frac{1+\sqrt5}{4}"),
+    ],
+    "imaginary": [
+        ("-1", "i^2"), ("2i", "(1+i)^2"), ("2", "(1+i)(1-i)"), ("5", "|3+4i|"), ("2i", r"\sqrt{-4}"), ("-1", r"e^{i\pi}"),
+        (r"\frac1{1+i}", r"\frac{1-i}2"), (r"1+\mathrm{i}", "1+i"), (r"1-\frac1{\mathrm e}", r"1-\frac1e"),
+        ("e^2", r"\mathrm{e}^2"),
+    ],
+    "date and time": [
+        ("2024-01-05", "2024-01-05"), ("3:45 p.m.", "3:45 PM"), ("12:30 PM", "12:30pm"),
+        (r"10:30 \text{ a.m.}", "10:30 AM"),
+    ],
+    "money": [("75 cents", r"\$0.75"), ("10 dollars", r"\$10"), ("10", "10 cents"), ("10 cents", r"10\text{ cents}")],
+    "unicode": [
+        ("x^4", "x⁴"), ("10^{-5}", "10⁻⁵"), ("x^{12}", "x¹²"), ("6.022e23", "6.022×10²³"), ("101_2", "101₂"),
+        (r"\log_2 3", "log₂3"), (r"\frac13", "⅓"), ("0.5", "1⁄2"), ("-5", "‐5"), ("-5", "‑5"), ("-5", "—5"), ("-5", "﹣5"),
+        (r"x\in(0,1)", "x∈(0,1)"), ("1,2", "1、2"), ("5", "5。"), ("5", "5\u200b"), ("5", "\ufeff5"),
+        (r"\sqrt[3]{2}", "∛2"),
+    ],
+    "style": [
+        *(("5", text) for text in (
+            r"\boldsymbol{5}", r"\bm{5}", r"\underline{5}", r"\textcolor{red}{5}", r"\color{red}{5}", r"{\bf 5}", r"\emph{5}",
+            r"\texttt{5}", r"\large{5}", r"\textstyle 5", r"5\hspace{1em}", "5\\\\", "5 \\ ", "~5~", "=5", "`5`", "*5*",
+        )),
+        ("12", r"12~\text{cm}"), ("12", r"\mathbf{12}\text{ cm}"), (r"\frac12", r"\mathbf{\dfrac12}"), ("2x", r"2\mathrm{x}"),
+        (r"\frac34", r"\frac{\text{3}}4"), ("12", "12^{th}"), ("(1,2)", r"\bigl(1,2\bigr)"), (r"\{1,2\}", r"\lbrace 1,2\rbrace"),
+        (r"\frac12", r"\bigl(\frac12\bigr)"), ("(1,2)", r"\Big(1,2\Big)"),
+    ],
+    "system": [
+        ("x=1,y=2", r"\begin{cases}x=1\\y=2\end{cases}"), (r"\begin{cases}x=1\\y=2\end{cases}", "x=1, y=2"),
+        (r"\begin{pmatrix}-1\\2\end{pmatrix}", r"\begin{pmatrix}-1\\[4pt]2\end{pmatrix}"),
+    ],
+    "decimals": [
+        (r"\sqrt2", "2^{0.5}"), (r"\frac3{10}", "0.1+0.2"), ("2", "4^{0.5}"), (r"\frac13", "0.333..."), (r"\frac13", r"0.\bar3"),
+        (r"\frac13", "0.(3)"), (r"\frac16", "0.1(6)"), (r"\frac13", r"0.\overline{3}"),
+    ],
+    "equations": [("12", "x=12"), ("5", "2+3=5"), ("2", "x=2"), ("1,2", "2,1")],
+    "nothing": [(r"\text{no solution}", r"\emptyset"), ("2", r"\lg 100"), (r"\ln 2", r"\log_e 2")],
+}  # fmt: skip
+
+DIFFERENT = {
+    "tiny in matrices": [
+        (r"\begin{pmatrix}0.0000001&1\end{pmatrix}", r"\begin{pmatrix}0.0000002&1\end{pmatrix}"), ("0", "0.0000001"),
+    ],
+    "letters of both cases": [
+        (r"\pi(R^2-r^2)", "0"), (r"\frac{R}{r}", "1"), ("R-r", "r-R"), ("R+r", "2r"), ("R=2r", "r=2R"), ("(R,r)", "(r,R)"),
+        (r"\frac{Mm}{M+m}", r"\frac m2"), (r"\frac{GMm}{r^2}", r"\frac{GM^2}{r^2}"), ("x=A,y=a", "x=a,y=A"), (r"\Phi-\phi", "0"),
+        (r"\Omega", r"\omega"), ("0", "T-t"),
+    ],
+    "letters in another order": [
+        ("IV", "VI"), ("IX", "XI"), ("HT", "TH"), (r"\angle ABC", r"\angle ACB"), ("evil and good", "live and good"),
+    ],
+    "letters that are no units": [
+        ("2ab", "2"), ("6ab", "6"), ("5st", "5"), ("3rs", "3"), ("4t", "4"), ("100t", "100"), ("4t", "4m"), ("2x", "2"),
+        (r"\frac12 t", r"\frac12"), (r"\sqrt2 t", r"\sqrt2"), ("3", "3t"), ("3", "3x"),
+    ],
+    "two-part quantity": [
+        (r"5\text{ feet }6\text{ inches}", "5"), (r"5\text{ feet }6\text{ inches}", r"5\text{ feet }8\text{ inches}"),
+        (r"2\text{ hours }30\text{ minutes}", r"2\text{ hours }40\text{ minutes}"), (r"4\text{ pounds }3\text{ ounces}", "4"),
+        (r"1\text{ hour and }20\text{ minutes}", r"1\text{ hour and }30\text{ minutes}"), ("5", "5 feet 6 inches"),
+    ],
+    "magnitude": [("12", r"12\text{ million}"), ("12", r"12\text{ thousand}"), ("12", "12 billion")],
+    "counted": [("12", "13 marbles"), ("12", "12 dozen"), ("12", "12 hundred"), ("2", "2 thirds"), ("4", "4 squared")],
+    "membership": [(r"x\in(0,1)", "0<x<2"), ("3<x<5", "5>x>4"), ("(-1,2)", r"x>-1 \text{ and } x<3"), ("[1,2]", r"\{x \mid 1<x\le 2\}")],
+    "degrees": [(r"\sin 18^\circ", r"\sin 18"), (r"\frac12", r"\sin 30")],
+    "imaginary": [("1", "i^2"), ("2i", "(1-i)^2"), ("i", "-i")],
+    "date and time": [
+        ("2024-01-05", "2024-05-01"), ("2024-01-05", "2018"), ("2020-10-05", "2005"), ("3:45 PM", "3:45 AM"),
+        (r"10:30 \text{ a.m.}", r"10:30 \text{ p.m.}"),
+    ],
+    "money": [("10 dollars", "10 cents"), (r"\$10", "10 cents"), ("75 cents", r"\$75")],
+    "units": [(r"60\text{ mph}", r"60\text{ km/h}"), (r"5\text{ m/s}", r"5\text{ km/s}"), (r"10^\circ\text{C}", r"10^\circ\text{F}")],
+    "equations": [
+        ("12", "13=12"), ("5", "2+2=5"), ("2", "x^2=2"), ("3", "2x=3"), ("3", "-x=3"), ("12", "12=13"),
+    ],
+}  # fmt: skip
