@@ -51,7 +51,7 @@ class SourceConfig:
         None  # json, jsonl, jsonl.gz, parquet or csv file, or a folder; null: built in or from the hub
     )
     subset: str | None = None  # configuration of a data set on the hub, such as main
-    format: str | None = None  # plain | verl | trl | openrlhf; null: told from the first row
+    format: str | None = None  # plain | verl | trl | openrlhf; null: told from the first rows
     split: str | None = None  # null: the training split in data.train, the test split in data.eval
     # Column names; null: the usual ones. A question that is a list of messages goes whole into template=chat.
     question: str | None = None

@@ -20,7 +20,6 @@ evaluation goes on after the problems that are done.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -38,7 +37,7 @@ from rlvr.analysis.evaluation import (
     write_responses,
 )
 from rlvr.analysis.run import require_verifiers, without_training
-from rlvr.analysis.store import write_text
+from rlvr.analysis.store import write_text, writing
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.exits import readable_errors
@@ -53,7 +52,8 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.evaluation import EvalReport, sample_and_grade
 from rlvr.runtime.evaluation import report as report_of
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.folder import RunFolder, run_folder
+from rlvr.runtime.names import file_name
 from rlvr.stats.accuracy import EvalResult, compare
 from rlvr.stats.student import interval_text, p_text
 from rlvr.types import Group, Prompt
@@ -69,6 +69,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
     cfg = without_training(cfg)
     require_verifiers(cfg.reward, map(rules_of, cfg.data.eval))
     validate(cfg)
+    folder = run_folder(cfg, "evaluate")
     before = read_evaluation(earlier) if earlier else {}
     tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code)
     eval_sets = build_eval_sets(
@@ -77,7 +78,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         context=cfg.model.max_length,
         max_response_tokens=cfg.rollout.max_response_tokens,
     )
-    folder = _create_folder(cfg)
+    _open_folder(folder)
     claim_settings(folder, cfg)
     with open_engines(cfg, folder, tokenizer) as (engines, graders):
         reports = tuple(
@@ -146,26 +147,25 @@ def print_comparison(before: Mapping[str, EvalResult], results: Sequence[EvalRes
         )
 
 
-def _create_folder(cfg: Config) -> RunFolder:
-    name = cfg.run.name or f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = RunFolder(Path(cfg.run.root), name)
+def _open_folder(folder: RunFolder) -> None:
     try:
         folder.claim()
-        (folder.path / "samples").mkdir(exist_ok=True)
+        folder.samples.mkdir(exist_ok=True)
     except OSError as error:
         raise RlvrError(f"folder {folder.path} cannot be written ({error})") from error
     if (folder.path / FILE_NAME).exists():
         raise ConfigError(
-            f"run.name={name}: {folder.path} already holds an evaluation; choose another run.name"
+            f"run.name={folder.path.name}: {folder.path} already holds an evaluation; choose another run.name"
         )
-    return folder
 
 
 def _write(
     folder: RunFolder, cfg: Config, reports: Sequence[EvalReport], results: Sequence[EvalResult]
 ) -> None:
     for part in reports:
-        folder.dump_samples(f"eval_{part.name}", part.groups)
+        name = f"eval_{file_name(part.name)}"
+        with writing(folder.samples / name):
+            folder.dump_samples(name, part.groups)
     write_responses(folder, [(part.name, part.groups) for part in reports])
     settings = {
         "seed": cfg.seed,

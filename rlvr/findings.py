@@ -54,6 +54,7 @@ from rlvr.locks import exclusive
 from rlvr.reporting.study.page import write_page
 from rlvr.reporting.study.shifts import findings_table, read_crossings, read_shift
 from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.output import lasting_output
 from rlvr.sweep.pieces import run_pieces
 from rlvr.sweep.plan import changed_keys
 from rlvr.timing import Stopwatch
@@ -74,7 +75,7 @@ BUDGETS = (0.02, 0.04, 0.1)
 def main() -> None:
     """Do what is not finished and print the tables."""
     answer_help("findings")
-    with readable_errors():
+    with lasting_output(), readable_errors():
         given = expand(sys.argv[1:], FORMS)
         minutes = _minutes(given.own.get("minutes"))
         if "study" in given.own:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from rlvr.config import Config, SourceConfig
 from rlvr.errors import ConfigError
-from rlvr.validate import AT_LEAST, CHOICES, PLUG_INS, POSITIVE, batch_plan, validate, value_at
+from rlvr.validate import AT_LEAST, CHOICES, PLUG_INS, POSITIVE, UNBOUNDED, batch_plan, validate, value_at
+from rlvr.validate.ranges import numbers_in
 
 
 def config(**changes: object) -> Config:
@@ -396,3 +397,42 @@ def test_ranks_that_share_sequences_divide_the_workers_and_count_as_one():
     )
     plan, _ = validate(config(learner__workers=4, learner__sequence_parallel=2))
     assert (plan.ranks, plan.samples_per_update, plan.micro_batches) == (2, 64, 1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_every_fraction_is_finite(value):
+    """No list of keys: one that is added to the schema is checked as well."""
+    keys = [key for key, _ in numbers_in(config())]
+    assert {"rollout.temperature", "learner.eps", "reward.incorrect", "learner.betas[1]"} <= set(keys)
+    for key in (key for key in keys if not key.startswith("data.eval")):
+        name, _, place = key.partition("[")
+        if key in UNBOUNDED and value == math.inf:
+            continue
+        betas = [0.9, value] if place == "1]" else [value, 0.9]
+        said = refusal(config(**{name: betas if place else value}))
+        assert f"{name}" in said.partition("=")[0] or said.startswith("data.train"), (key, said)
+
+
+def test_numbers_that_are_null_by_default_and_those_of_a_set_are_finite_too():
+    assert refusal(config(sync__mismatch_warn=math.nan)) == "sync.mismatch_warn=nan: must be a finite number"
+    cfg = config()
+    cfg.data.eval[0].temperature = math.inf
+    assert refusal(cfg) == "data.eval[0].temperature=inf: must be a finite number"
+    assert "reward.memory_mb=-5: must be at least" in refusal(config(reward__memory_mb=-5))
+
+
+def test_bounds_may_be_infinite():
+    validate(config(loss__clip_high=math.inf, sync__mismatch_stop=math.inf))
+    assert "sync.mismatch_stop=nan: must be a finite number" in refusal(config(sync__mismatch_stop=math.nan))
+
+
+def test_a_typed_backslash_and_n_is_told(caplog):
+    cfg = config(data__template=r"chat:Solve: {question}\nAnswer:", rollout__stop=["\\n", "\n"])
+    cfg.data.eval[0].system = r"$a \neq b$ and \nabla"
+    validate(cfg)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" holds a backslash and an n, not a new line")[0] for line in told] == [
+        "data.template",
+        "rollout.stop",
+    ]
+    assert r"""write $'data.template="...\n..."' in bash""" in told[0]

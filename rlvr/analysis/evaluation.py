@@ -1,7 +1,7 @@
 """An evaluation on disk: its parts while it runs, and what it leaves behind.
 
 <folder>/settings.json                      what the responses depend on
-<folder>/parts/<set>-000032.jsonl           graded responses to the problems from that place in the set
+<folder>/parts/<set>-000032.jsonl           graded responses to the problems from that place in the set, see `file_name`
 <folder>/responses.parquet                  all responses of a finished evaluation, one a row
 <folder>/evaluation.json                    the figures of every set, and every sample's correctness, length and answer
 
@@ -12,7 +12,6 @@ null where the verifier failed: such a sample counts in no figure but lengths an
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from rlvr.errors import DataError
 from rlvr.runtime.dumps import read_sample, read_verdict, sample_row, without_nan
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.keys import NOT_OF_EVALUATION, without
+from rlvr.runtime.names import file_name
 from rlvr.stats.accuracy import EvalResult, LengthStats, accuracy_ci95, correctness, length_stats, pass_at_k
 from rlvr.stats.majority import majority_at_k
 from rlvr.types import Group, Prompt, Sample, Span, Tokenizer
@@ -53,9 +53,10 @@ def groups_in_parts(
     folder: RunFolder, name: str, prompts: Sequence[Prompt], respond: Respond
 ) -> tuple[Group, ...]:
     """The graded responses to all prompts of a set: read where a part is on disk, else sampled and written."""
-    safe_name = re.sub(r"[^\w.-]", "_", name)
     files = {
-        folder.path / "parts" / f"{safe_name}-{start:06d}.jsonl": prompts[start : start + PROBLEMS_PER_PART]
+        folder.path / "parts" / f"{file_name(name)}-{start:06d}.jsonl": prompts[
+            start : start + PROBLEMS_PER_PART
+        ]
         for start in range(0, len(prompts), PROBLEMS_PER_PART)
     }
     sample_missing(name, files, respond)

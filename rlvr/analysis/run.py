@@ -21,13 +21,14 @@ from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
+from rlvr.runtime.checkpoint_folders import STATE, checkpoints_in
 from rlvr.runtime.dumps import dump_files, dump_name, open_dump
+from rlvr.runtime.summary import SUMMARY, Change, Summary, finished_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from rlvr.reward.verdict import Rules
-    from rlvr.runtime.folder import Summary
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets and how its answers are judged: these sections without the keys
@@ -51,7 +52,7 @@ class LoadedRun:
     @cached_property
     def summary(self) -> Summary | None:
         """summary.json, None where the run has not finished; raises DataError where it is damaged."""
-        return _summary(self.folder / "summary.json")
+        return _summary(self.folder / SUMMARY)
 
     @property
     def started_from(self) -> str:
@@ -84,13 +85,15 @@ class LoadedRun:
         return self.policy
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints, oldest first, without the one that is the exported policy; their policy if exported."""
-        found = sorted(
-            p for p in (self.folder / "checkpoints").glob("step_*") if (p / "state.json").is_file()
-        )
-        summary = self.folder / "summary.json"
-        last = json.loads(summary.read_text())["steps"] if summary.is_file() else None
-        earlier = [p for p in found if int(p.name.removeprefix("step_")) != last]
+        """The checkpoints, oldest first, without the one that is the exported policy; their policy if exported.
+
+        Raises:
+            DataError: the summary, which says which one that is, is damaged.
+        """
+        summary = self.folder / SUMMARY
+        last = finished_steps(summary) if summary.is_file() else None
+        found = checkpoints_in(self.folder / "checkpoints").items()
+        earlier = [p for p, step in found if (p / STATE).is_file() and step != last]
         return [p / POLICY if (p / POLICY / "config.json").is_file() else p for p in earlier]
 
     def evaluations(self) -> list[Path]:
@@ -112,7 +115,7 @@ class LoadedRun:
         from rlvr.runtime.folder import RunFolder
 
         rows = RunFolder(self.folder.parent, self.folder.name).read_metrics()
-        return _table([row for row in rows if kind in (None, row["kind"])])
+        return _table([row for row in rows if kind in (None, row.get("kind"))])
 
     def samples(self, dump: str = "*") -> pa.Table:
         """Every dumped response, a row each; the column `dump` says of which step or evaluation.
@@ -183,8 +186,6 @@ def load_run(path: str | Path) -> LoadedRun:
 
 
 def _summary(file: Path) -> Summary | None:
-    from rlvr.runtime.folder import Change, Summary
-
     if not file.is_file():
         return None
     try:
@@ -193,7 +194,7 @@ def _summary(file: Path) -> Summary | None:
         return Summary(
             **{**content, "eval_accuracy_ci95": tuple(content["eval_accuracy_ci95"])}, changes=changes
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a file that a user may have touched
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # a user may have touched it
         raise DataError(f"{file}: not the summary of a run of this version ({error})") from error
 
 

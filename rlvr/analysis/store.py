@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, DataError, RlvrError
-from rlvr.runtime.folder import replacing, write_atomically
+from rlvr.runtime.files import replacing, write_atomically
 from rlvr.runtime.resume import differences
 
 IDENTITY = "models_known_by"  # key of a claim: what tells one model from another in it

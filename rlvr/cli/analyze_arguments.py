@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.cli.compose import CommandLine, check_keys, compose, parse_overrides, registry_kept
 from rlvr.cli.entry import register_command
 from rlvr.cli.evaluate_arguments import SAMPLES, sets
+from rlvr.cli.forms import as_typed
 from rlvr.cli.shorthand import ShortForm, expand, listed, path, quote_odd_values
 from rlvr.errors import ConfigError
 
@@ -76,11 +76,7 @@ def check_arguments(arguments: Sequence[str], run: str | None) -> AnalyzeConfig:
     for short, key in (("base", "model.base_path"), ("policy", "model.path")):
         if run is None and key not in given and not QUESTIONS & set(arguments):
             raise ConfigError(f"{short}= is missing: give base=PATH and policy=PATH, or run=FOLDER")
-    composed = compose(parsed, LINE)
-    try:
-        cfg = OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+    cfg = as_typed(compose(parsed, LINE))
     assert isinstance(cfg, AnalyzeConfig)
     if run is None and "data.eval" not in given and not QUESTIONS & set(arguments):
         _require_responses(cfg)

@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from rlvr.cli.forms import as_typed, as_written, form_problem, group_values, options_of
 from rlvr.cli.peer_keys import peer_hint
 from rlvr.cli.shorthand import check_placeholders, quote_odd_values, several_sources
 from rlvr.config import Config, known_keys
@@ -90,11 +91,14 @@ def check_overrides(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
-    if parse_options(arguments).config_dir is not None:
-        return  # the user's own folder of recipes has options and keys that only Hydra knows
     parsed = parse_overrides(arguments)
+    if parse_options(arguments).config_dir is not None:
+        check_forms(parsed, TRAINING)
+        return  # the user's own folder of recipes has options and keys that only Hydra knows
     check_keys(parsed, TRAINING)
-    compose(parsed, TRAINING)
+    composed = compose(parsed, TRAINING)
+    if not any("${hydra" in argument for argument in arguments):  # which stands for nothing before Hydra runs
+        as_typed(composed)
 
 
 def options_first(arguments: Sequence[str]) -> list[str]:
@@ -130,10 +134,22 @@ def options_first(arguments: Sequence[str]) -> list[str]:
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Hydra's options among the arguments of a command, wherever they stand, and the overrides."""
+    """Hydra's options among the arguments of a command, wherever they stand, and the overrides.
+
+    Raises:
+        ConfigError: an option that does nothing here.
+    """
     from hydra._internal.utils import get_args_parser
 
-    return get_args_parser().parse_args(options_first(arguments))
+    found = get_args_parser().parse_args(options_first(arguments))
+    if found.shell_completion:
+        raise ConfigError("--shell-completion: use `rlvr completion bash`, zsh or fish")
+    for name in ("resolve", "package"):
+        if getattr(found, name) and not found.cfg:
+            raise ConfigError(
+                f"--{name}: says how --cfg prints a configuration; add --cfg job, or leave it out"
+            )
+    return found
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
@@ -158,8 +174,7 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
     Raises:
         ConfigError: names the nearest keys, or all options of the group.
     """
-    groups = {} if line.folder is None else option_groups(line.folder)
-    keys = set(known_keys(line.schema))
+    groups, keys = _groups(line), set(known_keys(line.schema))
     for override in parsed:
         key = override.key_or_group
         free = key in line.free or key.startswith(
@@ -167,13 +182,30 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
         )
         if key not in keys and key not in groups and not free:
             raise ConfigError(explain_key(key, line))
+        check_forms([override], line)
         if key in groups:
-            options = sorted(p.stem for p in groups[key].glob("*.yaml"))
+            options = options_of(groups[key])
             for value in group_values(override):
                 if value not in options:
                     raise ConfigError(
                         f"{key}={value}: there is no such option; use one of {', '.join(options)}"
                     )
+
+
+def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:
+    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there.
+
+    Raises:
+        ConfigError: says how it is written.
+    """
+    groups, keys = _groups(line), known_keys(line.schema)
+    for override in parsed:
+        if problem := form_problem(override, keys, groups):
+            raise ConfigError(problem)
+
+
+def _groups(line: CommandLine) -> dict[str, Path]:
+    return {} if line.folder is None else option_groups(line.folder)
 
 
 def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
@@ -198,6 +230,8 @@ def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
         hint = ""
         if "not in struct" in str(cause):  # only dictionaries without a schema get here
             hint = "\nA key that nothing spells out needs a plus, such as +advantage.options.<name>=<value>"
+        if "Could not append to config" in str(cause):
+            raise ConfigError(f"{str(cause).splitlines()[0]} Leave the plus out to change it.") from error
         if "Cannot merge DictConfig with ListConfig" in str(cause):
             hint = "\nIn a file several training sources are listed below data.train.sources"
         raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error
@@ -217,11 +251,11 @@ def typed(overrides: Sequence[str]) -> Config:
         with open_dict(composed):
             del composed["hydra"]
         check_composed(own)
-        config = OmegaConf.to_object(composed)
     except HydraException as error:
         raise ConfigError(str(error.__cause__ or error)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(str(error)) from error
+    config = as_typed(composed)
     assert isinstance(config, Config)
     return config
 
@@ -280,15 +314,7 @@ def check_composed(own: Any) -> None:
         ConfigError: a key that a recipe file declares as ??? has not been set.
     """
     folders = [Path(source.path) for source in own.runtime.config_sources if source.schema == "file"]
-    check_placeholders(own.runtime.choices, list(own.overrides.task), folders)
-
-
-def group_values(override: Override) -> list[str]:
-    """The options that an override names: one, or those of a sweep; none for anything but names."""
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator())
-    value = override.value()
-    return [value] if isinstance(value, str) else []
+    check_placeholders(own.runtime.choices, as_written(own.overrides.task), folders)
 
 
 def register_schema() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rlvr.cli.compose import (
     CommandLine,
@@ -24,12 +25,16 @@ from rlvr.cli.compose import (
     register_schema,
 )
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.forms import as_typed
 from rlvr.cli.help import answer_help
 from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.config import Config
+from rlvr.runtime.output import ending_output, lasting_output
 
 if TYPE_CHECKING:
     from rlvr.sweep.plan import Sweep
+
+LISTINGS = ("check", "plan")  # commands that are nothing without their output
 
 
 def hydra_entry(
@@ -43,10 +48,10 @@ def hydra_entry(
 
     @hydra.main(version_base="1.3", config_path=str(recipes_folder()), config_name="train")
     def hydra_main(cfg: DictConfig) -> None:
-        typed = OmegaConf.to_object(cfg)
-        assert isinstance(typed, Config)
-        with readable_errors():
+        with _output_of(command), readable_errors():
             check_composed(HydraConfig.get())
+            typed = as_typed(cfg)
+            assert isinstance(typed, Config)
             if sweep is None:
                 run(typed)
             else:
@@ -54,6 +59,7 @@ def hydra_entry(
 
                 queue(sweep, typed)
 
+    @ending_output()
     def main() -> None:
         nonlocal sweep
         answer_help(command)
@@ -70,10 +76,14 @@ def hydra_entry(
                     sweep.claim()
         hydra_main()
         if sweep is not None:
-            with readable_errors():
+            with lasting_output(), readable_errors():
                 sweep.finish()
 
     return main
+
+
+def _output_of(command: str) -> AbstractContextManager[None]:
+    return ending_output() if command in LISTINGS else lasting_output()
 
 
 def register_command(line: CommandLine, node: Any) -> None:
@@ -110,6 +120,7 @@ def command_entry(
 ) -> Callable[[], None]:
     """The `main` of a command with a configuration of its own; `expand` writes its short forms out."""
 
+    @ending_output()
     def main() -> None:
         answer_help(line.command)
         with readable_errors():
@@ -125,9 +136,10 @@ def run_command(line: CommandLine, run: Callable[[Any], object]) -> None:
 
     @hydra.main(version_base="1.3", config_path=None, config_name=line.name)
     def hydra_main(cfg: DictConfig) -> None:
-        with readable_errors():
-            typed = OmegaConf.to_object(cfg)
+        with lasting_output(), readable_errors():
+            typed = as_typed(cfg)
             assert isinstance(typed, line.schema)
             run(typed)
 
-    hydra_main()
+    with ending_output():
+        hydra_main()

@@ -16,15 +16,22 @@ from rlvr.errors import (
     PausedError,
     RlvrError,
 )
+from rlvr.runtime.output import ending_output
 
 
 class readable_errors:
-    """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130."""
+    """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130.
+
+    A command whose output nobody reads ends as well, unless it has begun `lasting_output`.
+    """
 
     def __enter__(self) -> None:
         interrupts.listen()
+        self._output = ending_output()
+        self._output.__enter__()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._output.__exit__(kind, error, trace)
         # An interrupt inside a library can come out as that library's own error.
         if error is not None and (isinstance(error, KeyboardInterrupt) or interrupts.asked()):
             interrupts.settle()

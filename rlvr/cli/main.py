@@ -12,6 +12,7 @@ from importlib.metadata import version
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help
 from rlvr.errors import ConfigError
+from rlvr.runtime.output import ending_output
 
 NOT_PLAIN = {
     "sweep": "+sweep",
@@ -19,6 +20,7 @@ NOT_PLAIN = {
 }  # folder of the recipe tree -> how it is chosen
 
 
+@ending_output()
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; without one, list them.
 
@@ -41,13 +43,21 @@ def main(arguments: list[str] | None = None) -> None:
             return
         sys.argv = [f"rlvr {name}", *rest]
         # As `python -m` does: verifiers and plug-ins of one's own may lie there.
-        sys.path.insert(0, os.getcwd())
+        sys.path.insert(0, _working_folder())
         runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `rlvr {near[0]}`?" if near else "`rlvr` alone lists the commands."
         print(f"rlvr: there is no command {name!r}; {hint}", file=sys.stderr)
         sys.exit(2)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        print("rlvr: the working folder has been deleted; cd to one that exists", file=sys.stderr)
+        sys.exit(1)
 
 
 def _print_completion(shell: str) -> None:

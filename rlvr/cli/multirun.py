@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.cli.compose import parse_options, recipes_folder, typed
+from rlvr.cli.forms import as_written, sweep_problem, unreadable
 from rlvr.cli.shorthand import quoted as quoted_with
 from rlvr.config import Config
 from rlvr.errors import ConfigError
@@ -54,7 +56,7 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
     if not several or "hydra.mode=RUN" in parsed.overrides or parsed.cfg or parsed.help or parsed.info:
         return None
     own = search_path(parsed.config_dir)
-    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+    with _in_our_words(), hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
         composed = hydra.compose("train", overrides=own + named, return_hydra_config=True)
         params = composed.hydra.sweeper.params or {}
         overrides = [
@@ -74,8 +76,21 @@ def plan_sweep(arguments: Sequence[str], module: str) -> Sweep | None:
     return Sweep(jobs, module, folder, parsed.config_dir)
 
 
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except HydraException as error:
+        raise ConfigError(str(error.__cause__ or error)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(unreadable(error)) from error
+
+
 def expand(overrides: Sequence[Override], named: frozenset[str]) -> tuple[Job, ...]:
     """The jobs in the order in which Hydra's sweeper runs them; `named` keys tell jobs apart even with one value."""
+    for override in overrides:
+        if problem := sweep_problem(override):
+            raise ConfigError(problem)
     swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
     for override in overrides:
         if override.key_or_group in SET_BY_SWEEP or (
@@ -144,7 +159,7 @@ def jobs_on_record(file: Path) -> tuple[str, ...]:
     try:
         record = OmegaConf.load(file).hydra
         params = {str(key): value for key, value in (record.sweeper.params or {}).items()}
-        lines = [f"{key}={value}" for key, value in params.items()] + list(record.overrides.task)
+        lines = [f"{key}={value}" for key, value in params.items()] + as_written(record.overrides.task)
         overrides = [o for o in OverridesParser.create().parse_overrides(lines) if not o.is_hydra_override()]
     except (
         HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, TypeError, AttributeError

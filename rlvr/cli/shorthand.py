@@ -20,6 +20,7 @@ from rlvr.errors import ConfigError
 
 _KEY = re.compile(r"(\+{0,2}[A-Za-z][\w./@-]*)=(.*)", re.DOTALL)
 PLACEHOLDER = "???"
+NO_SOURCE = re.compile(r"data\.train=\[\s*\]")
 PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 RESERVED = ("null", "true", "false", "nan", "inf")  # words that stand for other values
 
@@ -142,9 +143,15 @@ def quote_odd_values(arguments: Sequence[str]) -> list[str]:
 
 
 def several_sources(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with `data.train=[...]` as the keys that it stands for: no list can replace a section."""
+    """The arguments, with `data.train=[...]` as the keys that it stands for: no list can replace a section.
+
+    Raises:
+        ConfigError: the list is empty.
+    """
     found = []
     for argument in arguments:
+        if NO_SOURCE.fullmatch(argument):  # which the schema would take for its own default
+            raise ConfigError(f"{argument}: names no source to train on; give one at least, or leave it out")
         if argument.startswith("data.train=["):  # what a recipe leaves open for one source is not needed then
             found += ["data.train.path=null", argument.replace("=", ".sources=", 1)]
         else:

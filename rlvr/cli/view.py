@@ -39,6 +39,7 @@ from rlvr.reporting.viewer.queue import Interventions
 from rlvr.reporting.viewer.server import Viewer
 from rlvr.reward.pool import open_grader_pool
 
+LAST_PORT = 65535
 FOLDER = "interventions"  # of the run: the lock, and responses on which the verifier failed
 
 
@@ -141,6 +142,8 @@ def parse(arguments: Sequence[str]) -> ViewOptions:
         or not options.temperature > 0
     ):
         raise ConfigError("port, divergent, random and tokens are 0 or more, temperature is greater than 0")
+    if options.port > LAST_PORT:
+        raise ConfigError(f"port={options.port}: there is none above {LAST_PORT}; 0 takes a free one")
     if options.device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device={options.device}: use auto, cpu or cuda")
     return options

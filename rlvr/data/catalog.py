@@ -1,16 +1,19 @@
 """The mathematics data sets known by name: where each lives on the Hugging Face hub and how to read it.
 
 To add one, add an entry to `CATALOG`. A name decides the format of a row, also for a local copy of the data; a local
-file whose first row is not of that format is one of the user's own, see `rlvr.data.sources`.
+file whose first rows are of another format is one of the user's own, see `rlvr.data.sources`.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from rlvr.reward.extract import find_boxes, joined_boxes
 from rlvr.types import Message
 
 DAPO_PREFIX = (
@@ -18,6 +21,8 @@ DAPO_PREFIX = (
     "Answer: $Answer (without quotes) where $Answer is the answer to the problem.\n\n"
 )
 DAPO_SUFFIX = '\n\nRemember to put your answer on its own line after "Answer:".'
+_MESSAGES = re.compile(r"\s*\[\s*\{")
+_BOX_NAME = re.compile(r"\\(?:boxed|fbox|framebox)")
 
 
 def as_text(value: Any) -> str:
@@ -46,14 +51,18 @@ def verbatim(value: Any) -> str:
         raise ValueError(f"is {_kind(value)}, expected text or a number")
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError(f"is the number {value}, expected a finite one")
-    return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
+    if value == 0 or isinstance(value, int):
+        return str(int(value))
+    # The shortest decimal that is this number: 1e25 was never meant as the 10000000000000000905969664 that it is.
+    return format(Decimal(repr(float(value))), "f").removesuffix(".0")
 
 
 def conversation(value: Any) -> str | tuple[Message, ...]:
     """Return a question: text or a number as it stands, a list of messages whole, one user message as its text.
 
-    Raises ValueError for anything else.
+    The list may be written as JSON. Raises ValueError for anything else.
     """
+    value = _listed(value)
     if not isinstance(value, list):
         return verbatim(value)
     messages = tuple(_message(turn, place) for place, turn in enumerate(value, start=1))
@@ -62,6 +71,17 @@ def conversation(value: Any) -> str | tuple[Message, ...]:
     if all(not message.content.strip() for message in messages):
         return ""
     return messages[0].content if [message.role for message in messages] == ["user"] else messages
+
+
+def _listed(value: Any) -> Any:
+    """The list of messages that a text is the JSON of; any other value as it is."""
+    if not isinstance(value, str) or not _MESSAGES.match(value):
+        return value
+    try:
+        turns = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return turns if all(isinstance(turn, dict) and "role" in turn for turn in turns) else value
 
 
 def _message(turn: Any, place: int) -> Message:
@@ -92,25 +112,22 @@ def after_hashes(value: Any) -> str:
 
 
 def last_boxed(value: Any) -> str:
-    r"""Return the content of the last ``\boxed{}`` (or ``\fbox{}``) of a worked solution, braces matched.
+    r"""Return what the last ``\boxed{}`` of a worked solution says, as the grader reads it in a response.
 
-    Also reads MATH's brace-free ``\boxed 3``. Raises ValueError if there is no complete box.
+    Several boxes that say one answer (``\boxed{1} and \boxed{-2}``) are joined. Also reads MATH's brace-free
+    ``\boxed 3``. Raises ValueError if there is no complete box, or none behind one that never closes.
     """
     text = as_text(value)
-    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
+    start = max(text.rfind(box) for box in (r"\boxed", r"\fbox", r"\framebox"))
     if start < 0:
         raise ValueError(r"has no \boxed{answer}")
-    rest = text[start:].removeprefix(r"\boxed").removeprefix(r"\fbox").lstrip()
-    if not rest.startswith("{"):
-        return rest.split("$")[0].strip()
-    depth = 0
-    for position, char in enumerate(rest):
-        escaped = position > 0 and rest[position - 1] == "\\"
-        if char in "{}" and not escaped:
-            depth += 1 if char == "{" else -1
-        if depth == 0:
-            return rest[1:position].strip()
-    raise ValueError(r"has a \boxed{ without its closing brace")
+    boxes = find_boxes(text)
+    if boxes and boxes[-1].end > start:
+        return joined_boxes(text, boxes)
+    rest = _BOX_NAME.sub("", text[start:], count=1).lstrip()
+    if rest.startswith("{"):
+        raise ValueError(r"has a \boxed{ without its closing brace")
+    return rest.split("$")[0].strip()
 
 
 def joined_answers(value: Any) -> str:

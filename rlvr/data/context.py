@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from rlvr.config import ModelConfig
@@ -22,22 +23,30 @@ KEYS = (
 # Scalings of rotary embeddings that max_position_embeddings contains already.
 INCLUDED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
 
+TEXTS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+
 
 def check_context(model: ModelConfig) -> None:
     """Refuse a context longer than the model's; VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 lets it pass, as in vLLM.
 
     Raises:
-        ConfigError: names the number of positions and where the model says so.
+        ConfigError: names the number of positions and where the model says so, or a file that cannot be read.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
-    if os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", ""):
-        return
+    folder = model_folder(model.path)
+    _refuse_cut_files(model.path, Path(folder))
     try:
-        config = AutoConfig.from_pretrained(
-            model_folder(model.path), trust_remote_code=model.trust_remote_code
-        )
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    except StrictDataclassError as error:  # loading the tokenizer would end in a traceback
+        raise ConfigError(
+            f"model.path={model.path}: its config.json cannot be read ({' '.join(str(error).split())}); take the one "
+            "that belongs to the model"
+        ) from error
     except (ValueError, OSError, ImportError):  # whoever loads the model refuses it with the reason
+        return
+    if os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", ""):
         return
     key, positions = longest_context(config)
     if positions is not None and model.max_length > positions:
@@ -46,6 +55,21 @@ def check_context(model: ModelConfig) -> None:
             "config.json, rope scaling included). Lower model.max_length, and with it "
             "rollout.max_response_tokens and data.max_prompt_tokens."
         )
+
+
+def _refuse_cut_files(path: str, folder: Path) -> None:
+    """Transformers names no file where one is empty or cut short."""
+    for name in TEXTS:
+        file = folder / name
+        if file.is_file() and not _is_whole(file):
+            raise ConfigError(
+                f"model.path={path}: {file} is empty, cut short or no JSON; copy or download it again"
+            )
+
+
+def _is_whole(file: Path) -> bool:
+    text = file.read_bytes().strip()
+    return text.startswith(b"{") and text.endswith(b"}")
 
 
 def longest_context(config: Any) -> tuple[str, int | None]:

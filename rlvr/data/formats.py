@@ -8,7 +8,11 @@ openrlhf   context_messages, input or prompt; label
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rlvr.data.catalog import LOCAL_FILE, CatalogEntry, conversation
+from rlvr.data.cells import has_column
 
 PLAIN = "plain"
 # In the order in which they are tried on a row. Rows keep their numbers as ids, for the indices that verl writes
@@ -33,3 +37,14 @@ def described(formats: dict[str, CatalogEntry]) -> str:
         f"{name}: {' or '.join(entry.question)}, and {' or '.join(entry.answer)}"
         for name, entry in formats.items()
     )
+
+
+def likely_format(rows: Sequence[Mapping[str, Any]], formats: dict[str, CatalogEntry]) -> str:
+    """The first format whose columns one of these rows has, whatever is in them; the plain one without any."""
+    for values in rows:
+        for name, entry in formats.items():
+            if all(
+                any(has_column(values, one) for one in wanted) for wanted in (entry.question, entry.answer)
+            ):
+                return name
+    return PLAIN

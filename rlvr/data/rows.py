@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.data.catalog import CatalogEntry
+from rlvr.data.parquet import parquet_values
 from rlvr.errors import DataError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv")
 KINDS = ", ".join(SUFFIXES)
 # Files beside the rows of a data set: what the `datasets` library writes about them.
 ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_TOO_DEEP = "is nested too deep to be read"
 SPLITS = ("train", "validation", "test")
 
 
@@ -79,7 +81,7 @@ def local_rows(path: Path, split: str | None) -> Iterator[Row]:
 
 def _suffix(file: Path) -> str:
     """The suffix by which a data file is read; empty where there is none."""
-    return next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), "")
+    return next((suffix for suffix in SUFFIXES if file.name.lower().endswith(suffix)), "")
 
 
 def _local_files(path: Path, split: str | None) -> list[Path]:
@@ -122,10 +124,17 @@ def _json_rows(file: Path) -> Iterator[Row]:
     """The objects of a list, or of the only list in an object; a file with an object a line is read as such."""
     raw = file.read_bytes()
     try:
-        content = json.loads(raw.decode("utf-8-sig"))
+        content, repeated = _parsed(raw)
     except ValueError:  # no single value: lines, of which each bad one is reported
         yield from _rows_of_lines(file, raw.splitlines())
         return
+    except RecursionError as error:
+        if not raw.lstrip().startswith(b"["):  # one of the lines
+            yield from _rows_of_lines(file, raw.splitlines())
+            return
+        raise DataError(f"data file {file} {_TOO_DEEP}") from error
+    if repeated:
+        raise DataError(f"data file {file} has an object with the key {repeated[0]!r} twice")
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         content = lists[0] if len(content) == len(lists) == 1 else [content]
@@ -137,14 +146,40 @@ def _json_rows(file: Path) -> Iterator[Row]:
         yield _row(file, number, values)
 
 
+def _parsed(raw: bytes) -> tuple[Any, list[str]]:
+    """A JSON value, and the keys that stand in one object twice, where a parser would keep the last value.
+
+    Raises:
+        ValueError: it is not JSON, or not UTF-8.
+        RecursionError: it is nested too deep.
+    """
+    repeated: list[str] = []
+
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.append(next(name for name in names if names.count(name) > 1))
+        return found
+
+    return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=read), repeated
+
+
 def _rows_of_lines(file: Path, lines: Iterable[bytes]) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            yield _row(file, number, json.loads(line.decode("utf-8-sig")))
+            values, repeated = _parsed(line)
         except ValueError as error:  # untrusted input: covers bad JSON and bad UTF-8
             yield Row(str(file), _part(file), number, None, f"is not JSON: {error}")
+        except RecursionError:
+            yield Row(str(file), _part(file), number, None, _TOO_DEEP)
+        else:
+            if repeated:
+                yield Row(str(file), _part(file), number, None, f"has the key {repeated[0]!r} twice")
+            else:
+                yield _row(file, number, values)
 
 
 def _row(file: Path, number: int, values: Any) -> Row:
@@ -155,31 +190,34 @@ def _row(file: Path, number: int, values: Any) -> Row:
 
 
 def _part(file: Path) -> str:
-    return file.name.removesuffix(_suffix(file))
+    return file.name[: len(file.name) - len(_suffix(file))]
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.ParquetFile(file)
-    except pyarrow.ArrowInvalid as error:  # untrusted input: say which file it was
-        raise DataError(f"data file {file} is not a readable parquet file: {error}") from error
-    number = 0
-    for batch in table.iter_batches(batch_size=1000):
-        for values in batch.to_pylist():
-            number += 1
-            yield Row(str(file), file.stem, number, values)
+    for number, values in enumerate(parquet_values(file), start=1):
+        yield Row(str(file), file.stem, number, values)
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:
+    start = 1  # line on which the row begins
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            for number, values in enumerate(csv.DictReader(lines), start=1):
+            # Strict: a quote that never closes would else take all later rows into its field, without a word.
+            table = csv.DictReader(lines, strict=True)
+            names = [name for name in table.fieldnames or () if name]
+            if len(set(names)) < len(names):
+                raise DataError(f"data file {file} has two columns of one name: {', '.join(names)}")
+            start = table.line_num + 1
+            for number, values in enumerate(table, start=1):
+                start = table.line_num + 1
                 if None in values or None in values.values():
                     yield Row(str(file), file.stem, number, None, "has more or fewer fields than the header")
                 else:
                     yield Row(str(file), file.stem, number, dict(values))
-    except (csv.Error, UnicodeDecodeError) as error:  # untrusted input: say which file it was
+    except csv.Error as error:  # untrusted input: say where it was
+        raise DataError(
+            f"data file {file}: the row that begins on line {start} is no csv ({error}); a quote that opens a field "
+            "has to close it, and one within a field is written twice"
+        ) from error
+    except UnicodeDecodeError as error:
         raise DataError(f"data file {file} is not a readable UTF-8 csv file: {error}") from error

@@ -9,17 +9,17 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
-from rlvr.data.formats import FORMATS, PLAIN, described
+from rlvr.data.cells import BadCellError, columns_of, read_cell
+from rlvr.data.formats import FORMATS, described, likely_format
 from rlvr.data.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
 from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
 from rlvr.errors import DataError
-from rlvr.reward.example import find_column, json_like
+from rlvr.reward.example import find_column
 from rlvr.reward.verdict import Rules, options_text
 from rlvr.types import Message, Problem
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
 ROWS_LISTED = 5  # bad rows that an error message names
+ROWS_LOOKED_AT = 20  # objects among which there has to be a good row that tells a file's format
 _CONVERSATION = "is a conversation ({}), which only data.template=chat passes on whole"
 
 
@@ -55,12 +56,6 @@ class LoadedSource:
     format: str = (
         ""  # of its rows, a name in `rlvr.data.formats`; empty for the known sets and the built-in ones
     )
-
-
-class _BadCell(ValueError):
-    def __init__(self, column: str, reason: str):
-        super().__init__(reason)
-        self.column = column
 
 
 def load_problems(
@@ -146,8 +141,9 @@ def _format_of_rows(
 ) -> tuple[str, CatalogEntry, Iterator[Row]]:
     """How to read rows: the format's name, what it looks for, and all the rows.
 
-    A known set on the hub is read as such. Otherwise the first row that is one decides: a known name means a copy of
-    that set, unless only another format can read that row; then the first format that can, or the plain one.
+    A known set on the hub is read as such. Otherwise the first row that can be read decides: a known name means a copy
+    of that set, unless only another format can read that row; then the first format that can. Where none of the first
+    rows can be read, the format whose columns they have says what is wrong with them.
     """
     formats = {name: _with_columns(entry, cfg) for name, entry in FORMATS.items()}
     if cfg.format is not None:
@@ -155,26 +151,26 @@ def _format_of_rows(
     if known is not None and cfg.path is None:
         return "", known, rows
     seen: list[Row] = []
-    first = next((row for row in _noting(rows, seen) if row.values is not None), None)
-    rows = chain(seen, rows)
-    reason = "" if first is None or known is None else _unreadable(cfg, known, first)
-    if known is not None and not reason:
-        return "", known, rows
-    fitting = (
-        [] if first is None else [n for n, entry in formats.items() if not _unreadable(cfg, entry, first)]
-    )
-    if known is not None and first is not None:
-        if not fitting:
-            return "", known, rows
-        log.warning(
-            "data source %s: %s is no copy of that data set (row %d%s): it is read as it stands",
-            cfg.name,
-            first.file,
-            first.number,
-            reason,
-        )
-    chosen = fitting[0] if fitting else PLAIN
-    return chosen, formats[chosen], rows
+    for row in islice((row for row in _noting(rows, seen) if row.values is not None), ROWS_LOOKED_AT):
+        reason = "" if known is None else _unreadable(cfg, known, row)
+        if known is not None and not reason:
+            return "", known, chain(seen, rows)
+        fitting = next((name for name, entry in formats.items() if not _unreadable(cfg, entry, row)), None)
+        if fitting is None:
+            continue
+        if known is not None:
+            log.warning(
+                "data source %s: %s is no copy of that data set (row %d%s): it is read as it stands",
+                cfg.name,
+                row.file,
+                row.number,
+                reason,
+            )
+        return fitting, formats[fitting], chain(seen, rows)
+    if known is not None:
+        return "", known, chain(seen, rows)
+    likely = likely_format([row.values for row in seen if row.values is not None], formats)
+    return likely, formats[likely], chain(seen, rows)
 
 
 def _noting(rows: Iterator[Row], seen: list[Row]) -> Iterator[Row]:
@@ -187,7 +183,7 @@ def _unreadable(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> str:
     """Why a row cannot be read by an entry; empty where it can."""
     try:
         _problem(cfg, entry, row)
-    except _BadCell as error:
+    except BadCellError as error:
         return f", column {error.column!r}: {error}"
     return ""
 
@@ -204,8 +200,8 @@ def _collect(
         try:
             problem = _problem(cfg, entry, row)
             if problem.messages and not conversations:
-                raise _BadCell(entry.question[0], _CONVERSATION.format(turns(problem.messages)))
-        except _BadCell as error:  # untrusted input: reported with its place, by the policy of on_bad_row
+                raise BadCellError(entry.question[0], _CONVERSATION.format(turns(problem.messages)))
+        except BadCellError as error:  # untrusted input: reported with its place, by the policy of on_bad_row
             bad.append(BadRow(row.file, row.number, error.column, str(error)))
             continue
         first = problems.setdefault(problem.id, problem)
@@ -221,17 +217,17 @@ def _collect(
 
 def _problem(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> Problem:
     if row.values is None:
-        raise _BadCell("", row.reason)
-    question = _cell(row.values, entry.question, entry.read_question)
-    answer = _cell(row.values, entry.answer, entry.read_answer)
+        raise BadCellError("", row.reason)
+    question = read_cell(row.values, entry.question, entry.read_question)
+    answer = read_cell(row.values, entry.answer, entry.read_answer)
     if cfg.id is not None or any(find_column(row.values, column)[1] is not None for column in entry.id):
-        name = _cell(row.values, entry.id, as_text)
+        name = read_cell(row.values, entry.id, as_text)
     else:
         name = f"{row.part}/{row.number}"
     messages = question if isinstance(question, tuple) else ()
     if messages:
         question = "\n\n".join(f"{message.role}: {message.content}" for message in messages)
-    columns = {str(column): json_like(value) for column, value in row.values.items()}
+    columns = columns_of(row.values)
     return Problem(f"{cfg.name}/{name}", question, answer, cfg.name, messages, columns, rules_of(cfg))
 
 
@@ -261,22 +257,6 @@ def is_endless(cfg: SourceConfig) -> bool:
 def turns(messages: tuple[Message, ...]) -> str:
     """The roles of a conversation, for a person."""
     return " + ".join(message.role for message in messages)
-
-
-def _cell(values: dict[str, Any], columns: tuple[str, ...], read: Any) -> Any:
-    for column in columns:
-        there, value = find_column(values, column)
-        if not there:
-            continue
-        try:
-            text = read(value)
-        except ValueError as error:  # untrusted input: the reader says what is wrong with the cell
-            raise _BadCell(column, str(error)) from error
-        if not text or (isinstance(text, str) and not text.strip()):
-            raise _BadCell(column, "is empty")
-        return text
-    wanted = " or ".join(repr(column) for column in columns)
-    raise _BadCell(columns[0], f"there is no column {wanted}; the row has {', '.join(values) or 'none'}")
 
 
 def _report(loaded: LoadedSource, on_bad_row: str) -> None:

@@ -26,12 +26,21 @@ def read_config(key: str, folder: str, trust_remote_code: bool) -> PretrainedCon
     Raises:
         ConfigError: it cannot be read.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (ValueError, OSError, KeyError) as error:  # whatever a user's folder holds
-        raise ConfigError(f"{key}: its configuration cannot be read ({error})") from error
+    except (
+        ValueError,
+        OSError,
+        KeyError,
+        TypeError,
+        StrictDataclassError,
+    ) as error:  # whatever a folder holds
+        raise ConfigError(
+            f"{key}: its configuration cannot be read ({' '.join(str(error).split())})"
+        ) from error
 
 
 def output_transform(config: PretrainedConfig) -> OutputTransform:
@@ -102,7 +111,10 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
     Raises:
         ConfigError: it is not a causal language model, weights are missing, or its attention is not installed.
     """
+    from pickle import UnpicklingError
+
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM  # a second of loading, which a driver does without
 
     try:
@@ -116,6 +128,11 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
     except (ValueError, ImportError, OSError, KeyError) as error:  # whatever a user's folder holds
         raise ConfigError(
             f"{key}: not a causal language model that can be loaded with {attention} attention ({error})"
+        ) from error
+    except (SafetensorError, UnpicklingError, EOFError) as error:
+        raise ConfigError(
+            f"{key}: its weights cannot be read ({error}); a file in {folder} is empty or cut short: copy or download "
+            "it again"
         ) from error
     lm, report = loaded
     if missing := sorted(report["missing_keys"]):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.loaded import LoadedAnalysis, read_json, read_result
 from rlvr.analysis.tables import read_csv
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, DataError
 from rlvr.runtime.folder import RunFolder
 
 
@@ -63,7 +63,7 @@ def read_run(path: Path) -> ReportedRun:
         folder=folder,
         train=[row for row in rows if row.get("kind") == "train"],
         evals=sorted((row for row in rows if row.get("kind") == "eval"), key=itemgetter("step")),
-        config=config.read_text() if config.is_file() else "",
+        config=read_config(config) if config.is_file() else "",
         summary=read_json(summary) if summary.is_file() else None,
         analysis=None if analysed is None else LoadedAnalysis(analysed),
         cross=None if crossed is None else read_cross(crossed),
@@ -74,6 +74,16 @@ def read_run(path: Path) -> ReportedRun:
             "analysis/analysis.json or cross_sampling/cross_sampling.json"
         )
     return run
+
+
+def read_config(file: Path) -> str:
+    """The text of config.yaml; raises DataError where it is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file}: no UTF-8 text ({error.reason} at byte {error.start}); mend that, or take it out"
+        ) from error
 
 
 def _place_of(name: str, folder: Path) -> Path | None:

@@ -182,7 +182,10 @@ def _rows(
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
     path = analysis.folder / "responses.parquet"
-    there = pq.read_schema(path).names
+    try:
+        there = pq.read_schema(path).names
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
     optional = [name for name in OPTIONAL if name in there]
     about = _read(path, ["response", *RESPONSE_FIELDS, *optional], numbers)
     entries = {row["response"]: row for row in about.to_pylist()}
@@ -220,7 +223,11 @@ def _read(path: Path, columns: Sequence[str], numbers: set[int] | None = None) -
     try:
         return pq.read_table(path, columns=list(columns), filters=chosen)
     except (OSError, ValueError) as error:  # a user may have touched the file; ArrowInvalid is a ValueError
-        raise DataError(f"{path}: cannot be read ({error}); run the analysis again") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read ({error}); run the analysis again")
 
 
 def _compact(value: float) -> float | None:

@@ -156,7 +156,9 @@ def joined_boxes(text: str, boxes: list[Box]) -> str:
         # `x = \boxed{3}, x = \boxed{5}` are two values of one unknown, `x = \boxed{3}, y = \boxed{5}` are not.
         named = between and (between["name"] or "").replace(" ", "")
         start = boxes[first - 1].start
-        before = text[max(0, start - NAME_REACH) : start].rstrip("$ \n").replace(" ", "")[-2:] if named else ""
+        before = (
+            text[max(0, start - NAME_REACH) : start].rstrip("$ \n").replace(" ", "")[-2:] if named else ""
+        )
         if between is None or named != before:
             break
         first -= 1

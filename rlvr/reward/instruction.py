@@ -63,25 +63,26 @@ def read_constraints(example: Example, column: str = COLUMN) -> list[tuple[str, 
         given = {_IDS: example[_IDS], _ARGUMENTS: example.get(_ARGUMENTS)}
     else:
         given = example.answer
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError as error:
-            raise row_error(example, f"{given[:60]!r} is no JSON list of constraints: {error}") from error
-    pairs = _pairs(example, given)
+    pairs = _pairs(example, _read(example, given))
     try:
         return [(name, build_constraint(name, arguments)) for name, arguments in pairs]
     except DataError as error:
         raise row_error(example, str(error)) from error
 
 
+def _read(example: Example, given: Any) -> Any:
+    """The value that a text is the JSON of; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError) as error:
+        raise row_error(example, f"{given[:60]!r} is no JSON list of constraints: {error}") from error
+
+
 def _pairs(example: Example, given: Any) -> list[tuple[str, Mapping[str, Any]]]:
     if isinstance(given, Mapping) and _IDS in given:
-        names, arguments = given[_IDS], given.get(_ARGUMENTS)
-        arguments = [{}] * len(names) if arguments is None else arguments
-        if len(names) != len(arguments):
-            raise row_error(example, f"{len(names)} entries of {_IDS}, but {len(arguments)} of {_ARGUMENTS}")
-        given = [{**(more or {}), "id": name} for name, more in zip(names, arguments, strict=True)]
+        given = _paired(example, _read(example, given[_IDS]), _read(example, given.get(_ARGUMENTS)))
     elif isinstance(given, Mapping):
         given = [given]
     if not isinstance(given, list) or not given:
@@ -90,3 +91,20 @@ def _pairs(example: Example, given: Any) -> list[tuple[str, Mapping[str, Any]]]:
         if not isinstance(one, Mapping) or not isinstance(one.get("id"), str):
             raise row_error(example, f"a constraint is {str(one)[:60]!r}: expected {{'id': ..., arguments}}")
     return [(one["id"], {name: value for name, value in one.items() if name != "id"}) for one in given]
+
+
+def _paired(example: Example, names: Any, arguments: Any) -> list[dict[str, Any]]:
+    """IFEval's two columns as a list of constraints."""
+    arguments = [{}] * len(names) if arguments is None and isinstance(names, list) else arguments
+    if not isinstance(names, list) or not isinstance(arguments, list):
+        raise row_error(
+            example,
+            f"{_IDS} is {str(names)[:60]!r} and {_ARGUMENTS} {str(arguments)[:60]!r}: expected two lists",
+        )
+    if len(names) != len(arguments):
+        raise row_error(example, f"{len(names)} entries of {_IDS}, but {len(arguments)} of {_ARGUMENTS}")
+    each = [_read(example, one) or {} for one in arguments]
+    for one in each:
+        if not isinstance(one, Mapping):
+            raise row_error(example, f"an entry of {_ARGUMENTS} is {str(one)[:60]!r}: expected an object")
+    return [{**one, "id": name} for name, one in zip(names, each, strict=True)]

@@ -2,22 +2,23 @@
 
 The schema (json-schema.org, any draft that the library jsonschema knows) stands in the column `schema`, in the one that
 the option `column` names, or in a row without such a column in its answer; as an object or as text. The JSON is the
-response, what follows its last `</think>`, or the last fenced block in it. References to other documents are refused.
+response, what follows its last `</think>`, or the last fenced block in it that is marked as JSON or as nothing.
+References to other documents are refused.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from functools import lru_cache
 from typing import Any
 
 from rlvr.reward.example import Example, row_error
 from rlvr.reward.extract import final_part
+from rlvr.reward.fenced import fenced_blocks
 from rlvr.reward.verdict import Outcome, Verdict
 
 COLUMN = "schema"
-_FENCE = re.compile(r"```[ \t]*(?:json)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_LANGUAGES = ("", "json")
 
 
 def json_schema(example: Example, response: str, *, column: str = COLUMN) -> Verdict:
@@ -38,7 +39,7 @@ def json_schema(example: Example, response: str, *, column: str = COLUMN) -> Ver
     except ValueError as error:
         raise row_error(example, f"its schema {str(given)[:60]!r} cannot be read: {error}") from error
     text = final_part(response).strip()
-    blocks = _FENCE.findall(text)
+    blocks = [block.content for block in fenced_blocks(text) if block.language in _LANGUAGES]
     text = blocks[-1].strip() if blocks else text
     try:
         value = _read(text)

@@ -6,7 +6,8 @@ one of
 - Python with asserts (MBPP, HumanEval): text, or a list of such texts. A function `check(candidate)` in them is
   called with the program's function `entry_point`, or with the last one that it defines.
 - inputs and outputs (APPS, TACO, DeepCoder): `{"inputs": [...], "outputs": [...]}`, of a script, or with `fn_name` of
-  a function.
+  a function. A function's tuples are lists there, and `[3]` for an output also means 3: many rows wrap each result in
+  a list of its own. (APPS's own tests take the first entry of any list, so that 3 would do for `[3, 4]`.)
 
 Every test has to pass. What the program does wrong, endless loops and forbidden calls included, is a wrong answer;
 tests that cannot be run are a failure.
@@ -21,15 +22,18 @@ import importlib
 import json
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from rlvr.reward.example import Example, row_error
+from rlvr.reward.fenced import fenced_blocks
 from rlvr.reward.sandbox import warden
 from rlvr.reward.verdict import Outcome, Verdict
 
-_FENCE = re.compile(r"```[ \t]*(?:python|py|python3)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_LANGUAGE = re.compile(r"(?:python|py)[23]?")
 _SHOWN = 200  # characters of a reason
 LIMITS = warden.Limits()
 # What a test means by `len`, `math` or `np` is not the program's to say.
@@ -118,8 +122,8 @@ def read_tests(text: str) -> Suite:
         UnusableTestsError: it is none of them, or holds no test.
     """
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError):
         content = text
     if isinstance(content, dict) and "inputs" in content and "outputs" in content:
         inputs, outputs = content["inputs"], content["outputs"]
@@ -141,7 +145,7 @@ def read_tests(text: str) -> Suite:
     for part in parts:
         try:
             tree = ast.parse(part)
-        except SyntaxError as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UnusableTestsError(f"a test is no Python: {error}; it begins with {part[:60]!r}") from error
         if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
             raise UnusableTestsError(
@@ -151,14 +155,24 @@ def read_tests(text: str) -> Suite:
 
 
 def last_program(response: str) -> str | None:
-    """The last fenced block of a response, or all of it where that is a program; None without one."""
-    blocks = [found for found in _FENCE.findall(response) if found.strip()]
-    if blocks:
-        return str(blocks[-1])
+    """The last block of Python in a response, or all of it where that is a program; None without one.
+
+    A block without a language counts where it is a program; what a program prints is often shown in such a block.
+    """
+    blocks = [block for block in fenced_blocks(response) if block.content.strip()]
+    marked = [block for block in blocks if not block.language or _LANGUAGE.fullmatch(block.language)]
+    if marked:
+        programs = [block for block in marked if block.language or _is_program(block.content)]
+        return (programs or marked)[-1].content
+    return response if _is_program(response) else None
+
+
+def _is_program(text: str) -> bool:
+    """Whether a text is Python that does something, other than a word or a number."""
     try:
-        tree = ast.parse(response)
+        tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        return False
     kinds = (
         ast.FunctionDef,
         ast.ClassDef,
@@ -169,7 +183,7 @@ def last_program(response: str) -> str | None:
         ast.While,
         ast.Call,
     )
-    return response if any(isinstance(node, kinds) for node in ast.walk(tree)) else None
+    return any(isinstance(node, kinds) for node in ast.walk(tree))
 
 
 @functools.cache
@@ -192,9 +206,9 @@ def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
         if suite.pairs:
             function = _function(cell, names, suite.function)
             for arguments, expected in suite.pairs:
-                found = function(*arguments)
-                found = list(found) if type(found) is tuple else found
-                assert found == expected, f"of {str(arguments)[:60]} it makes {str(found)[:60]}"
+                found = _as_in_json(function(*arguments))
+                wrapped = isinstance(expected, list) and len(expected) == 1 and found == expected[0]
+                assert found == expected or wrapped, f"of {_shown(arguments)} it makes {_shown(found)}"
         for test in suite.asserts:
             _run_asserts(test, cell, names, suite.function)
 
@@ -225,6 +239,17 @@ def _run_asserts(test: str, cell: warden.Cell, names: list[str], entry_point: st
         if "cannot be handed to a program in a jail" in str(error):
             raise UnusableTestsError(f"{error}; the test begins with {test[:60]!r}") from error
         raise
+    except AssertionError as error:
+        if str(error):
+            raise
+        raise AssertionError(_failed_line(test, error)) from error
+
+
+def _failed_line(test: str, error: AssertionError) -> str:
+    """The line of the test at which it failed: an assert without a message says nothing by itself."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<tests>"]
+    number = frames[-1].lineno if frames else None
+    return "" if number is None else test.splitlines()[number - 1].strip()
 
 
 def _function(cell: warden.Cell, names: list[str], wanted: str | None) -> Any:
@@ -236,6 +261,25 @@ def _function(cell: warden.Cell, names: list[str], wanted: str | None) -> Any:
     if wanted is not None and "Solution" in names:
         return getattr(cell.name("Solution")(), wanted)
     raise AssertionError(f"the program defines no {wanted or 'function'}")
+
+
+def _integer(digits: str) -> int:
+    """An integer of any length; `int` alone refuses those of more than 4300 digits."""
+    return int(digits) if len(digits) < 4000 else int(Decimal(digits))
+
+
+def _as_in_json(value: Any) -> Any:
+    """What a function returns as JSON would have it: its tuples as lists, however deep."""
+    if type(value) in (list, tuple):
+        return [_as_in_json(part) for part in value]
+    return {name: _as_in_json(part) for name, part in value.items()} if type(value) is dict else value
+
+
+def _shown(value: Any) -> str:
+    try:
+        return str(value)[:60]
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        return "an integer too long to show"
 
 
 def _text(value: Any) -> str:

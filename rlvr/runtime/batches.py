@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -24,6 +23,7 @@ from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
 from rlvr.runtime.buffer import READY_GROUPS, GroupBuffer, kept, usable
 from rlvr.runtime.checkpoint import TrainingState
+from rlvr.runtime.files import path_of
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.keys import FREE, RECORDED, REMEDIES, without
 from rlvr.runtime.replay import Recorded, ReplaySource
@@ -44,7 +44,9 @@ def open_source(
     `stack` closes what a flow writes; the source itself is closed before it.
     """
     if cfg.rollout.replay is not None:
-        return ReplaySource(Recorded(Path(cfg.rollout.replay)), cfg, start.successes, engines.roster.say)
+        return ReplaySource(
+            Recorded(path_of(cfg.rollout.replay, "rollout.replay")), cfg, start.successes, engines.roster.say
+        )
     if cfg.rollout.staleness > 0:
         return _open_flow(cfg, engines, graders, stream, start, folder, stack)
     known = start.successes

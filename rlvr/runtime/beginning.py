@@ -6,41 +6,119 @@ from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from rlvr.cluster.machine import idle_cores
 from rlvr.config import Config
-from rlvr.errors import ConfigError
-from rlvr.runtime.checkpoint import TrainingState, find_checkpoint, load_state
+from rlvr.errors import ConfigError, DataError
+from rlvr.runtime.checkpoint import (
+    TrainingState,
+    changes_until,
+    find_checkpoint,
+    load_state,
+    set_aside_later,
+)
+from rlvr.runtime.files import path_of
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.replay import Recorded
 from rlvr.runtime.resume import check_data
+from rlvr.runtime.summary import Change, finished_steps
 
 
 def find_start(
     cfg: Config, folder: RunFolder, inputs: TrainingInputs
 ) -> tuple[Path | None, TrainingState, list[str]]:
-    """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it."""
+    """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it.
+
+    Raises:
+        ConfigError: the run is finished, has lost its checkpoints, or cannot go on with this configuration or data.
+        CheckpointError: the checkpoint is damaged.
+    """
     data_now = inputs.seen
     checkpoint = find_checkpoint(folder, cfg.run.resume)
     if checkpoint is None:
+        if cfg.run.resume == "auto":
+            _refuse_lost_checkpoints(folder)
         _check_replay(cfg, folder, first=1)
         return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0), []
     start = load_state(checkpoint, cfg)
     _check_replay(cfg, folder, first=start.step + 1)
     notes = check_data(checkpoint, start.data, data_now, cfg)
-    finished = (folder.path / "summary.json").exists() and start.step == cfg.steps
-    if start.step > cfg.steps or finished:
+    if start.step > cfg.steps or (start.step == cfg.steps and _finished(folder)):
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
     return checkpoint, replace(start, data=data_now), notes
 
 
+def _finished(folder: RunFolder) -> bool:
+    """Whether nothing is left to do; a summary that cannot be read is written anew."""
+    try:
+        return folder.summary.exists() and finished_steps(folder.summary) >= 0
+    except DataError:
+        return False
+
+
+def _refuse_lost_checkpoints(folder: RunFolder) -> None:
+    """Refuse to begin again at step 1 where a run has had checkpoints, or has finished.
+
+    Raises:
+        ConfigError: says what shows it.
+    """
+    if shown := _shows_checkpoints(folder):
+        raise ConfigError(
+            f"run.resume=auto: {folder.path} {shown}, but has no checkpoint to go on from: it would begin again "
+            f"at step 1. Put its checkpoints back as {folder.checkpoints}/step_<number>, or choose another run.name; "
+            "to begin again under this one, move the folder away."
+        )
+
+
+def _shows_checkpoints(folder: RunFolder) -> str:
+    """What shows that there have been checkpoints; empty where a run may have ended before its first."""
+    if folder.summary.exists():
+        return f"has finished ({folder.summary.name})"
+    if folder.policy.exists():
+        return "has exported its policy"
+    if copies := sorted(path.name for path in folder.checkpoints.glob("[!.]*") if "step_" in path.name):
+        return f"has {copies[-1]} in {folder.checkpoints.name}"
+    try:
+        every = int(OmegaConf.load(folder.path / "config.yaml").run.save_every)
+    except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
+        return ""  # not known; what is there is put aside, not lost
+    steps = [row["step"] for row in folder.read_metrics()]
+    reached = max([*steps, *folder.dumped_steps().values()], default=0)
+    if every and reached > every:  # that of step `every` may have failed
+        return f"has recorded step {reached}, with a checkpoint every {every} steps"
+    return ""
+
+
+def take_folder(
+    cfg: Config, folder: RunFolder, checkpoint: Path | None, step: int
+) -> tuple[tuple[Change, ...], bool]:
+    """Make the folder this run's, and put aside or drop what it writes again after `step`.
+
+    Returns the changes of settings on the way, and whether the run goes on just after all that it has recorded.
+
+    Raises:
+        ConfigError: it holds another run, or another process is writing to it.
+        RlvrError: it cannot be written.
+    """
+    folder.create(cfg)
+    changes = () if checkpoint is None else changes_until(checkpoint, cfg)
+    folder.reopen(step)
+    if checkpoint is None:  # of an attempt that ended before its first one
+        folder.begin_again()
+    folder.write_changes(changes)
+    set_aside_later(folder, step)
+    return changes, not folder.rewind(step) and checkpoint is not None
+
+
 def _check_replay(cfg: Config, folder: RunFolder, *, first: int) -> None:
     if cfg.rollout.replay is None:
         return
-    run = Path(cfg.rollout.replay)
+    run = path_of(cfg.rollout.replay, "rollout.replay")
     if run.resolve() == folder.path.resolve():
         raise ConfigError(
             f"rollout.replay={run}: is this run's own folder, whose samples it would replace; choose another run.name"

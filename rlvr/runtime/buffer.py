@@ -24,7 +24,7 @@ from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.rollout.streaming.bound import last_step
 from rlvr.runtime.checkpoint import TrainingState
 from rlvr.runtime.dumps import decimals
-from rlvr.runtime.folder import replacing
+from rlvr.runtime.files import replacing
 from rlvr.timing import Stopwatch
 from rlvr.types import Group, Prompt, Sample, Span
 

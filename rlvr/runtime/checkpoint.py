@@ -2,8 +2,8 @@
 
 A checkpoint is a folder `step_000020` with `state.json` (the driver's state), `config.yaml`, `deepspeed/` (parameters,
 optimiser moments and RNG of every rank), `changes.jsonl` where settings were changed on the way, and `manifest.json`.
-It is built under a name that starts with a dot and renamed when complete, so every folder called step_* can be
-resumed from, unless its manifest says that it has been damaged since. On several nodes the run folder must lie on a
+It is built under a name that starts with a dot and renamed when complete, so every folder called step_<number> can
+be resumed from, unless its manifest says that it has been damaged since. On several nodes the run folder must lie on a
 shared file system.
 """
 
@@ -24,8 +24,9 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.runtime.folder import CHANGES, Change, RunFolder, read_changes, set_aside, write_atomically
-from rlvr.runtime.manifest import NAME as MANIFEST
+from rlvr.runtime.checkpoint_folders import STATE, checkpoints_in, step_name, step_of, was_complete
+from rlvr.runtime.files import path_of, set_aside, write_atomically
+from rlvr.runtime.folder import CHANGES, Change, RunFolder, read_changes
 from rlvr.runtime.manifest import damage, write_manifest
 from rlvr.runtime.resume import recorded_changes, refuse_changes
 from rlvr.types import Successes
@@ -48,11 +49,6 @@ class TrainingState:
     readings: tuple[int, ...] = ()  # steps after which evaluations were asked for that are not done yet
 
 
-def step_name(step: int) -> str:
-    """Folder name of a step; sorts by step."""
-    return f"step_{step:06d}"
-
-
 def save_checkpoint(
     folder: RunFolder,
     state: TrainingState,
@@ -72,7 +68,7 @@ def save_checkpoint(
         draft.mkdir(parents=True)
         save_learner(str(draft.absolute()))  # its ranks may run in another folder
         write_atomically(draft / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
-        write_atomically(draft / "state.json", json.dumps(asdict(state), indent=2))
+        write_atomically(draft / STATE, json.dumps(asdict(state), indent=2))
         if (folder.path / CHANGES).exists():
             shutil.copyfile(folder.path / CHANGES, draft / CHANGES)
         write_manifest(draft)
@@ -88,7 +84,7 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
     folder.covered(state.data_position, state.pending)
     # Later ones may lie there where a run was resumed from an older checkpoint.
-    until_now = [p for p in list_checkpoints(folder) if p.name <= final.name]
+    until_now = [p for p, step in checkpoints_in(folder.checkpoints).items() if step <= state.step]
     for old in until_now[: -cfg.run.keep_last]:
         _drop(old)
     return final
@@ -115,20 +111,14 @@ def _sync_tree(folder: Path) -> None:
 
 def list_checkpoints(folder: RunFolder) -> list[Path]:
     """Checkpoints that were complete once, oldest first."""
-    return _in_folder(folder.checkpoints)
-
-
-def _in_folder(checkpoints: Path) -> list[Path]:
-    return sorted(p for p in checkpoints.glob("step_*") if _was_complete(p))
-
-
-def _was_complete(path: Path) -> bool:
-    return any((path / name).exists() for name in ("state.json", MANIFEST))  # either may be lost
+    return [*checkpoints_in(folder.checkpoints)]
 
 
 def damaged(path: Path, why: str) -> CheckpointError:
     """The error of a checkpoint that cannot be gone on from; names the newest intact one before it."""
-    earlier = [p for p in _in_folder(path.parent) if p.name < path.name and not _defect(p)]
+    own = step_of(path)  # None of a copy under a name of its own
+    siblings = checkpoints_in(path.parent).items()
+    earlier = [p for p, step in siblings if (own is None or step < own) and not _defect(p)]
     if not earlier:
         return CheckpointError(
             f"checkpoint {path}: cannot be read ({why}). There is no intact one before it: put its files back, or "
@@ -154,7 +144,7 @@ def _defect(path: Path) -> str:
 def _read(path: Path) -> tuple[dict[Any, Any], TrainingState, tuple[Change, ...]]:
     """Configuration, state and changes; raises for whatever they are not."""
     saved = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
-    content = json.loads((path / "state.json").read_text())
+    content = json.loads((path / STATE).read_text())
     if not isinstance(saved, dict) or not saved:
         raise ValueError("config.yaml holds no configuration")
     if not isinstance(content, dict):
@@ -192,8 +182,8 @@ def set_aside_later(folder: RunFolder, step: int) -> None:
         RlvrError: one cannot be renamed; none is lost.
     """
     with folder.writing():
-        for path in list_checkpoints(folder):
-            if int(path.name.removeprefix("step_")) > step:
+        for path, done in checkpoints_in(folder.checkpoints).items():
+            if done > step:
                 set_aside(path)
 
 
@@ -208,8 +198,8 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
     if resume == "auto":
         found = list_checkpoints(folder)
         return found[-1] if found else None
-    path = Path(resume)
-    if not _was_complete(path):
+    path = path_of(resume, "run.resume")
+    if not was_complete(path):
         raise ConfigError(
             f"run.resume={resume}: no checkpoint there (no state.json). Give a folder like "
             "runs/<name>/checkpoints/step_000020, or auto, or never."

@@ -9,69 +9,40 @@
               policy/                the final policy in Hugging Face format
               summary.json           of a finished run only
               ready_groups.jsonl     finished groups that no checkpoint covers yet, see rlvr.runtime.buffer
-              abandoned_*            what a run left that goes on, or back to an earlier checkpoint
+              abandoned_*            what a run left that goes on, back to an earlier checkpoint, or begins again
 """
 
 from __future__ import annotations
 
-import itertools
 import json
+import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.locks import lock_folder
+from rlvr.runtime.checkpoint_folders import checkpoints_in
 from rlvr.runtime.dumps import DumpWriter, dump_files, dump_name, write_dump
+from rlvr.runtime.files import path_of, place_aside, set_aside, write_atomically
+from rlvr.runtime.names import LATEST, check_run_name
+from rlvr.runtime.rows import damage_note, read_rows, split_rows
+from rlvr.runtime.summary import SUMMARY, Change, Summary, finished_steps
 from rlvr.types import Group
 
 CHANGES = "changes.jsonl"
 BATCHES = "batches.jsonl"
 
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A setting that a run was resumed with another value of."""
-
-    step: int  # the last with the old value
-    key: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.old} -> {self.new} after step {self.step}"
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a finished run is remembered by; written as summary.json."""
-
-    recipe: str
-    model: str
-    data: str
-    seed: int
-    steps: int
-    eval_accuracy_before: float
-    eval_accuracy_after: float
-    eval_accuracy_ci95: tuple[float, float]  # of the accuracy after, clustered by problem
-    eval_sets: dict[str, dict[str, float]]  # per set: before, after, ci_low, ci_high
-    train_seconds: float  # the training loop, evaluation and checkpoints included
-    setup_seconds: float  # from the start of the process to the first step
-    tokens_generated: int  # sampled for training
-    max_logprob_mismatch: float | None  # largest step mean of |rollout - learner|; None: none compared
-    resumed_from: str | None
-    versions: dict[str, str]
-    folder: str
-    mismatch_compared_steps: int | None = None  # None: resumed from before they were counted
-    changes: tuple[Change, ...] = ()  # of settings, on the way
+log = logging.getLogger(__name__)
 
 
 # The first and the last version of the weights in an evaluation that was made while they moved.
@@ -87,9 +58,11 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.policy = self.path / "policy"
+        self.summary = self.path / SUMMARY
+        self.samples = self.path / "samples"
         # Told of every checkpoint: where its data position is, and which prompts before it are pending.
         self.covered: Callable[[int, Collection[int]], object] = lambda position, pending: None
-        self._dumps = DumpWriter(self.path / "samples")
+        self._dumps = DumpWriter(self.samples)
         self._lock: IO[str] | None = None
 
     def create(self, cfg: Config) -> None:
@@ -99,20 +72,34 @@ class RunFolder:
             ConfigError: the folder holds a run that this one would overwrite, or another run is writing to it.
         """
         resume = cfg.run.resume
-        ours = resume != "never" and Path(resume).resolve().is_relative_to(self.path.resolve())
-        if self.read_metrics() and not (resume == "auto" or ours):
+        named = None if resume in ("never", "auto") else path_of(resume, "run.resume").resolve()
+        ours = named is not None and named.is_relative_to(self.path.resolve())
+        if (held := self._held()) and not (resume == "auto" or ours):
             raise ConfigError(
-                f"run.name={self.path.name}: {self.path} already holds a run. Choose another run.name, or "
-                "continue it with run.resume=auto."
+                f"run.name={self.path.name}: {self.path} already holds a run ({', '.join(held)}). Choose another "
+                "run.name, or continue it with run.resume=auto."
             )
         try:
-            for folder in (self.path, self.checkpoints, self.path / "samples"):
+            for folder in (self.path, self.checkpoints, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
             self.claim()
             write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
-            self._link_latest()
         except OSError as error:
             raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
+        _link_latest(self.path)
+
+    def _held(self) -> list[str]:
+        """The names of what a run has left here."""
+        files = (self.summary, self.metrics_file, self.path / BATCHES)
+        held = [file.name for file in files if file.exists() and file.stat().st_size]
+        found = (self.policy.exists(), bool(self.dumped_steps()), bool(checkpoints_in(self.checkpoints)))
+        folders = (self.policy, self.samples, self.checkpoints)
+        return held + [path.name for path, there in zip(folders, found, strict=True) if there]
+
+    def dumped_steps(self) -> dict[Path, int]:
+        """The dumps of steps, and of evaluations after steps, with their steps."""
+        named = ((dump, DUMP_NAME.fullmatch(dump_name(dump))) for dump in dump_files(self.samples))
+        return {dump: int(found[1]) for dump, found in named if found}
 
     def claim(self) -> None:
         """Make the folder this process's to write to until it ends.
@@ -145,13 +132,6 @@ class RunFolder:
                 f"or mend the disk, then continue with run.name={self.path.name} run.resume=auto."
             ) from error
 
-    def _link_latest(self) -> None:
-        link = self.path.parent / "latest"
-        fresh = link.with_name(f".latest-{os.getpid()}")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(self.path.name, target_is_directory=True)
-        os.replace(fresh, link)
-
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one row to metrics.jsonl; it survives the end of the process."""
         self._append(self.metrics_file, row)
@@ -165,7 +145,7 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All rows of metrics.jsonl; a last line cut short by a kill is left out."""
+        """All rows of metrics.jsonl, see `read_rows`."""
         return read_rows(self.metrics_file)
 
     def rewind(self, step: int) -> int:
@@ -175,32 +155,66 @@ class RunFolder:
         """
         dropped = {path: self._drop_rows(path, step) for path in (self.metrics_file, self.path / BATCHES)}
         with self.writing():
-            for dump in dump_files(self.path / "samples"):
-                if (found := DUMP_NAME.fullmatch(dump_name(dump))) and int(found[1]) > step:
+            for dump, of_step in self.dumped_steps().items():
+                if of_step > step:
                     dump.unlink()
         return dropped[self.metrics_file]
 
     def _drop_rows(self, path: Path, step: int) -> int:
         if not path.exists():
             return 0
-        rows = read_rows(path)
+        rows, damaged = split_rows(path)
         kept = [row for row in rows if max(row["step"], _newest_weights(row)) <= step]
         with self.writing():
+            if damaged:
+                aside = place_aside(path)
+                shutil.copyfile(path, aside)
+                log.warning("%s; the file as it was is %s", damage_note(path, damaged), aside)
             write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
         return len(rows) - len(kept)
+
+    def begin_again(self) -> None:
+        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay."""
+        files = (self.path / CHANGES, self.path / BATCHES, self.metrics_file)
+        left = [path for path in files if path.exists() and path.stat().st_size]
+        if self.dumped_steps():
+            left.insert(0, self.samples)
+        if not left:
+            return
+        with self.writing():
+            aside = place_aside(self.path / "attempt")
+            aside.mkdir()
+            for path in left:
+                os.replace(path, aside / path.name)
+            self.samples.mkdir(exist_ok=True)
+        log.warning(
+            "%s: the run begins again at step 1, for an earlier attempt has left no checkpoint; what it has "
+            "written is in %s",
+            self.path,
+            aside,
+        )
 
     def reopen(self, step: int) -> None:
         """Put aside what a finished run has left: one that goes on after `step` is not finished.
 
         The exported policy stays until it is replaced, unless the run goes back behind it.
         """
-        summary = self.path / "summary.json"
-        if not summary.exists():
+        if not self.summary.exists():
             return
+        try:
+            goes_back, defect = finished_steps(self.summary) > step, None
+        except DataError as error:
+            goes_back, defect = True, error.__cause__
         with self.writing():
-            if json.loads(summary.read_text())["steps"] > step and self.policy.exists():
-                set_aside(self.policy)
-            set_aside(summary)
+            moved = [set_aside(path) for path in (self.policy,) if goes_back and path.exists()]
+            moved.append(set_aside(self.summary))
+        if defect is not None:
+            log.warning(
+                "%s: damaged (%s); the run goes on from its checkpoint and writes it anew, kept: %s",
+                self.summary,
+                defect,
+                ", ".join(path.name for path in moved),
+            )
 
     def write_changes(self, changes: Sequence[Change]) -> None:
         """Replace the record of changed settings."""
@@ -217,7 +231,7 @@ class RunFolder:
         Raises:
             OSError: a full disk, say; what to do about it depends on who writes.
         """
-        write_dump(self.path / "samples", name, groups, compress=False)
+        write_dump(self.samples, name, groups, compress=False)
 
     def dump_later(self, name: str, groups: Sequence[Group]) -> None:
         """The same beside the loop, compressed where they are many; what fails is raised by a later call."""
@@ -232,23 +246,13 @@ class RunFolder:
     def write_summary(self, summary: Summary) -> None:
         """Write summary.json."""
         with self.writing():
-            write_atomically(self.path / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All rows of a file that a run appends to; a last line cut short by a kill is left out."""
-    rows: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # only the last line can be damaged: rows are appended whole
-    return rows
+            write_atomically(self.summary, json.dumps(asdict(summary), indent=2) + "\n")
 
 
 def _newest_weights(row: dict[str, Any]) -> float:
     """The last version of the weights in a row of an evaluation during which they moved; 0 of another row."""
-    return max((value for key, value in row.items() if key.endswith(f"/{LAST}")), default=0)
+    versions = (value for key, value in row.items() if key.endswith(f"/{LAST}"))
+    return max((value for value in versions if isinstance(value, int | float)), default=0)
 
 
 def read_changes(path: Path) -> tuple[Change, ...]:
@@ -262,35 +266,32 @@ def read_changes(path: Path) -> tuple[Change, ...]:
     return tuple(Change(**json.loads(line)) for line in path.read_text().splitlines())
 
 
-def run_name(cfg: Config) -> str:
-    """The configured name, or one made of recipe, date and time."""
-    return cfg.run.name or f"{cfg.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+def run_folder(cfg: Config, prefix: str) -> RunFolder:
+    """The folder <run.root>/<run.name>; without a run.name one is made of `prefix`, date and time.
 
-
-def set_aside(path: Path) -> None:
-    """Rename a file or folder to abandoned_<name>, with a number where there is one already."""
-    names = (f"abandoned_{path.name}" + (f"-{n}" if n else "") for n in itertools.count())
-    os.replace(path, next(target for name in names if not (target := path.with_name(name)).exists()))
-
-
-@contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file to write that takes the place of `path` when all is written, and is gone where something fails.
-
-    A reader, or a crash, sees the old or the new content, never a part.
+    Raises:
+        ConfigError: no folder of runs can have one of that name.
     """
-    draft = path.with_name(f".{path.name}.draft")
+    root = path_of(cfg.run.root, "run.root")
+    name = cfg.run.name or f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
+    check_run_name(name, root)
+    return RunFolder(root, name)
+
+
+def _link_latest(folder: Path) -> None:
+    """Point <root>/latest at the folder; a run does not need the link, and goes on without it."""
+    link = folder.parent / LATEST
+    fresh = link.with_name(f".latest-{os.getpid()}")
     try:
-        with draft.open(mode) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content at once, see `replacing`."""
-    with replacing(path) as file:
-        file.write(text)
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.name, target_is_directory=True)
+        os.replace(fresh, link)
+    except OSError as error:  # a folder of that name, or a file system without links
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        log.warning(
+            "%s: cannot be made the link to the newest run (%s); this one is %s",
+            link,
+            error.strerror or error,
+            folder,
+        )

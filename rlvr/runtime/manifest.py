@@ -10,7 +10,7 @@ import json
 from hashlib import blake2b
 from pathlib import Path
 
-from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.files import write_atomically
 
 NAME = "manifest.json"
 WHOLE_BYTES = 64 << 20
@@ -31,14 +31,15 @@ def write_manifest(folder: Path) -> None:
 def damage(folder: Path) -> str:
     """What is wrong with the files that the manifest lists; empty if nothing is, or if there is none."""
     try:
-        text = (folder / NAME).read_text()
+        content = (folder / NAME).read_bytes()
     except FileNotFoundError:
         return ""
     except OSError as error:
         return f"{NAME}: {error}"
     try:
         listed = {
-            str(name): (int(row["bytes"]), str(row["blake2b"])) for name, row in json.loads(text).items()
+            str(name): (int(row["bytes"]), str(row["blake2b"]))
+            for name, row in json.loads(content.decode()).items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):  # a file on disk may have been damaged
         return f"{NAME} is damaged"

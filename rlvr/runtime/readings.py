@@ -60,7 +60,7 @@ def evaluate_again(s: Session) -> None:
     One that is not due by the schedule of now is left out; where training waits for evaluations it is of the weights
     of the checkpoint, and its record says so.
     """
-    recorded = {row["step"] for row in s.folder.read_metrics() if row["kind"] == "eval"}
+    recorded = {row["step"] for row in s.folder.read_metrics() if row.get("kind") == "eval"}
     for step in s.start.readings:
         if step in recorded:
             continue

@@ -18,10 +18,11 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.data.curriculum import learnt
 from rlvr.errors import ConfigError, DataError
-from rlvr.runtime.checkpoint import step_name
+from rlvr.runtime.checkpoint_folders import step_name
 from rlvr.runtime.dumps import dump_files, open_dump, read_sample, read_verdict
-from rlvr.runtime.folder import BATCHES, read_rows
+from rlvr.runtime.folder import BATCHES
 from rlvr.runtime.resume import differences, of_today
+from rlvr.runtime.rows import read_rows
 from rlvr.types import Group, Problem, Prompt, RolloutBatch, Sample, Span, Successes
 
 SHOWN = 5  # settings that differ, in a message
@@ -97,7 +98,7 @@ class Recorded:
         if missing := [step for step in wanted if step not in self.steps]:
             raise ConfigError(
                 f"{where}: has the batches of steps {min(self.steps)} to {max(self.steps)}, not of step {missing[0]}; "
-                f"set steps to at most {max(self.steps)}, or resume from a checkpoint"
+                f"set steps to at most {missing[0] - 1}, or resume from a checkpoint"
             )
         if bare := [step for step in wanted if self._dump(step) is None]:
             raise ConfigError(

@@ -28,17 +28,15 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import BatchSource
 from rlvr.runtime.actors import Actors, start_actors
 from rlvr.runtime.batches import open_source
-from rlvr.runtime.beginning import find_start, settle_cores
+from rlvr.runtime.beginning import find_start, settle_cores, take_folder
 from rlvr.runtime.checkpoint import (
     TrainingState,
-    changes_until,
     restore,
     save_checkpoint,
-    set_aside_later,
     step_name,
 )
 from rlvr.runtime.evaluation import EvalReport
-from rlvr.runtime.folder import Change, RunFolder, Summary, run_name
+from rlvr.runtime.folder import Change, RunFolder, Summary, run_folder
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.mending import Mender, open_mender
 from rlvr.runtime.pause import listen_for_pause
@@ -234,23 +232,16 @@ def open_session(cfg: Config) -> Iterator[Session]:
     """
     pause = listen_for_pause()
     plan, plugin = validate(cfg)
+    folder = run_folder(cfg, cfg.recipe)
     with ExitStack() as stack:
         console = stack.enter_context(StartConsole(cfg.tracking.console, reports))
         with console.waiting.phase("reading tokenizer and data"):
             inputs = read_inputs(cfg)
             fits = planned(cfg, needed_signals(plugin, cfg.loss, cfg.tracking.signals))
-        folder = RunFolder(Path(cfg.run.root), run_name(cfg))
         checkpoint, start, notes = find_start(cfg, folder, inputs)
         cfg, cores = settle_cores(cfg, checkpoint)
-        folder.create(cfg)
         stack.callback(folder.release)
-        changes = () if checkpoint is None else changes_until(checkpoint, cfg)
-        folder.reopen(start.step)
-        folder.write_changes(changes)
-        set_aside_later(folder, start.step)
-        # A run that ended before its first checkpoint starts afresh, evaluation before step 1 included.
-        dropped = folder.rewind(-1 if checkpoint is None else start.step)
-        goes_on = checkpoint is not None and not dropped
+        changes, goes_on = take_folder(cfg, folder, checkpoint, start.step)
         tracker = Tracker(cfg, folder, start.step + 1, console, goes_on=goes_on)
         stack.callback(tracker.close)
         stack.callback(folder.finish_dumps)

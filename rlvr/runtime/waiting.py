@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from rlvr.cluster.board import READY, Doing
+from rlvr.runtime.output import lasting_output
 
 QUIET_SECONDS = 8.0  # after so many without a line one is due; looked at every LOOK_SECONDS
 LOOK_SECONDS = 1.0
@@ -102,10 +103,14 @@ class Waiting:
 
 
 class StartConsole:
-    """Shows what is waited for until `close`: rows with bars on a terminal, lines elsewhere."""
+    """Shows what is waited for until `close`: rows with bars on a terminal, lines elsewhere.
+
+    As a context it keeps the run going where standard output is closed.
+    """
 
     def __init__(self, mode: str, reports: Reports) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
+        self._output = lasting_output()  # a run does not end because nobody reads what it says
         self._quiet = mode == "off"
         self.waiting = Waiting(self._print, reports)
         self.live = sys.stdout.isatty() if mode == "auto" else mode == "live"
@@ -116,10 +121,12 @@ class StartConsole:
             self._thread.start()
 
     def __enter__(self) -> StartConsole:
+        self._output.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+        self._output.__exit__(None, None, None)
 
     @property
     def over(self) -> bool:

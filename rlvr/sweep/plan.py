@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
 from rlvr.errors import RlvrError
+from rlvr.runtime.checkpoint_folders import checkpoints_in
 from rlvr.runtime.keys import FREE_OF_COMPARED
 from rlvr.runtime.resume import of_today, recorded_changes
 from rlvr.sweep.jobs import Task, run_tasks
@@ -160,7 +161,7 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
     Of an unfinished run those that it could be resumed with, on the record: the jobs of a sweep are compared, so none
     changes on its way. What else differs it refuses itself.
     """
-    if not (finished or any((folder / "checkpoints").glob("step_*"))):
+    if not (finished or checkpoints_in(folder / "checkpoints")):
         return []
     try:
         saved, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.structured(cfg)

@@ -30,6 +30,7 @@ from rlvr.learner.packing import AGGREGATIONS
 from rlvr.learner.teacher import IN_ADVANTAGE
 from rlvr.reward.extract import POLICIES
 from rlvr.reward.length import LENGTH_REWARDS
+from rlvr.reward.pool import MIN_MEMORY_MB
 from rlvr.rollout.engine import split_prompts
 from rlvr.rollout.given import build_answers
 from rlvr.rollout.stop import stop_problems
@@ -37,6 +38,7 @@ from rlvr.sync.adapter import ADAPTER, MERGED, adapter_problems
 from rlvr.sync.gate import warn_above
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from rlvr.validate.answers import answers_problems
+from rlvr.validate.backslashes import backslash_notes
 from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.correction import correction_problems
 from rlvr.validate.evaluation import evaluation_problems
@@ -102,6 +104,7 @@ AT_LEAST: dict[str, float] = {
     "rollout.max_concurrent": 1,
     "rollout.kv_cache_mb": 1,
     "reward.workers": 1,
+    "reward.memory_mb": MIN_MEMORY_MB,
     "learner.workers": 1,
     "learner.sequence_parallel": 1,
     "learner.updates_per_step": 1,
@@ -154,6 +157,8 @@ SHARES = (
     "eval.top_p",
     "rollout.memory_utilization",
 )  # greater than 0, at most 1
+# Bounds that may be infinite: there is none then.
+UNBOUNDED = ("loss.clip_high", "loss.rollout_correction", "sync.mismatch_warn", "sync.mismatch_stop")
 
 
 def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
@@ -175,12 +180,14 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
     if problems:
         raise ConfigError("\n".join(problems))
+    for note in backslash_notes(cfg):
+        logging.getLogger(__name__).warning("%s", note)
     return batch_plan(cfg), plugin
 
 
 def _values(cfg: Config) -> list[str]:
     """What is wrong with keys taken one at a time; null passes where the schema allows it."""
-    found = out_of_range(cfg, CHOICES, AT_LEAST, POSITIVE, SHARES)
+    found = out_of_range(cfg, CHOICES, AT_LEAST, POSITIVE, SHARES, UNBOUNDED)
     for key, build in PLUG_INS.items():
         if (name := value_at(cfg, key)) is not None:
             try:

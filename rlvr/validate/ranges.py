@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
@@ -53,9 +55,32 @@ def out_of_range(
     at_least: Mapping[str, float],
     positive: Iterable[str] = (),
     shares: Iterable[str] = (),
+    infinite: Collection[str] = (),
 ) -> list[str]:
-    """What is wrong with the values of keys taken one at a time, each under its dotted name."""
+    """What is wrong with the values of keys taken one at a time, each under its dotted name.
+
+    Numbers are finite, those that nothing else bounds as well; keys that are `infinite` may have no bound, but be nan
+    no more than others.
+    """
     found = not_among((key, value_at(cfg, key), allowed) for key, allowed in choices.items())
     found += too_small((key, value_at(cfg, key), low) for key, low in at_least.items())
     found += not_positive((key, value_at(cfg, key)) for key in positive)
-    return found + no_share((key, value_at(cfg, key)) for key in shares)
+    found += no_share((key, value_at(cfg, key)) for key in shares)
+    named = {problem.partition("=")[0] for problem in found}
+    return found + [
+        f"{key}={value}: must be a finite number"
+        for key, value in numbers_in(cfg)
+        if key not in named and not (math.isfinite(value) or (math.isinf(value) and key in infinite))
+    ]
+
+
+def numbers_in(value: object, key: str = "") -> Iterator[tuple[str, float]]:
+    """(key, number) of every fraction in a configuration, those in lists included; free dictionaries are left out."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from numbers_in(part, f"{key}[{place}]")
+    elif is_dataclass(value):
+        for part in fields(value):
+            yield from numbers_in(getattr(value, part.name), f"{key}.{part.name}".lstrip("."))

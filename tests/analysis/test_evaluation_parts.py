@@ -13,10 +13,13 @@ from rlvr.analysis.evaluation import (
     PROBLEMS_PER_PART,
     claim_settings,
     groups_in_parts,
+    read_evaluation,
+    result_of,
     write_responses,
 )
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
+from rlvr.evaluate import _write
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.evaluation import report
 from rlvr.runtime.folder import RunFolder
@@ -102,3 +105,27 @@ def test_responses_as_parquet(folder: RunFolder) -> None:
     assert [row["set"] for row in table] == ["a"] * 6 + ["b"] * 2
     assert table[3]["verdict"] == "wrong"
     assert table[3]["response_ids"] == [7, 9]
+
+
+def test_sets_whose_names_differ_in_what_no_file_can_have_do_not_share_parts(folder):
+    for n, name in enumerate(("a/b", "a_b", "a b"), start=1):
+        groups_in_parts(folder, name, PROMPTS[:n], answer)
+        assert len(list((folder.path / "parts").iterdir())) == n
+        assert len(groups_in_parts(folder, name, PROMPTS[:n], answer)) == n
+
+
+def test_an_evaluation_of_a_set_from_the_hub_is_written_down(folder):
+    cfg = Config(recipe="test")
+    groups = groups_in_parts(folder, "owner/set", PROMPTS, answer)
+    reports, results = [report("owner/set", groups)], [result_of("owner/set", groups)]
+    folder.samples.mkdir()
+    _write(folder, cfg, reports, results)
+    assert (folder.samples / "eval_owner%2Fset.jsonl").read_text().count("\n") == 2 * len(PROMPTS)
+    assert list(read_evaluation(folder.path)) == ["owner/set"]
+
+
+def test_an_evaluation_that_cannot_be_written_says_so(folder):
+    groups = groups_in_parts(folder, "set", PROMPTS[:2], answer)
+    (folder.path / "samples").write_text("in the way")
+    with pytest.raises(RlvrError, match=r"samples/eval_set cannot be written .*Finished parts are kept"):
+        _write(folder, Config(recipe="test"), [report("set", groups)], [result_of("set", groups)])

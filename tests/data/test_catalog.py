@@ -35,6 +35,14 @@ def test_after_hashes(solution, answer):
         (r"\boxed{ \text{(A)} }", r"\text{(A)}"),
         (r"is $\boxed 3$", "3"),
         (r"\fbox{x}", "x"),
+        (r"$\boxed{1}$ and $\boxed{-2}$", "1, -2"),
+        (r"first \boxed{1}. Then \boxed{-2}", "-2"),
+        (r"\boxed{\begin{pmatrix}1\\{-2}\end{pmatrix}}", r"\begin{pmatrix}1\\{-2}\end{pmatrix}"),
+        (r"\boxed{3\\}", r"3\\"),
+        (r"\boxed{\text{one \fbox{x}}} ", r"\text{one \fbox{x}}"),
+        (r"\framebox{7}", "7"),
+        (r"\boxed{\boxed 3}", r"\boxed 3"),
+        (r"\boxed{4}, which is \boxed 4", "4"),
         (r"\boxed{\left[ 0, \frac{\pi}{2} \right)}", r"\left[ 0, \frac{\pi}{2} \right)"),
     ],
 )
@@ -49,6 +57,8 @@ def test_extractors_refuse_what_they_cannot_read():
         last_boxed("18")
     with pytest.raises(ValueError, match="closing"):
         last_boxed(r"\boxed{\frac{1}{2}")
+    with pytest.raises(ValueError, match="closing"):
+        last_boxed(r"\boxed{1} so \boxed{2")
 
 
 def test_joined_answers():

@@ -129,6 +129,45 @@ def test_the_first_row_decides_and_a_named_format_is_held_to(tmp_path):
         load(tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (VERL | {"reward_model": {"ground_truth": ["2"]}}, r"'reward_model\.ground_truth': is of type list"),
+        (VERL | {"reward_model": {"ground_truth": None}}, r"'reward_model\.ground_truth': is missing"),
+        (VERL | {"reward_model": None}, r"'reward_model\.ground_truth': .* and 'reward_model' is null"),
+        (VERL | {"reward_model": "2"}, "and 'reward_model' is '2', no record"),
+        (VERL | {"reward_model": {"style": "rule"}}, "and 'reward_model' is a record with style"),
+        ({"input": "1+1", "label": None}, "column 'label': is missing"),
+    ],
+)
+def test_a_row_that_none_can_read_is_judged_by_the_format_of_its_columns(tmp_path, row, reason):
+    (tmp_path / "rows.jsonl").write_text(lines([row]))
+    with pytest.raises(DataError, match=reason):
+        load(tmp_path / "rows.jsonl")
+
+
+def test_a_bad_row_before_good_ones_does_not_hide_their_format(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(lines([{"foo": 1}, VERL | {"reward_model": None}, VERL, VERL]))
+    loaded = load_problems(SourceConfig(name="own", path=str(tmp_path / "rows.jsonl")), on_bad_row="skip")
+    assert (loaded.format, len(loaded.problems)) == ("verl", 2)
+    assert [row.row for row in loaded.bad_rows] == [1, 2]
+
+
+def test_records_and_messages_may_be_written_as_json(tmp_path):
+    as_text = {name: json.dumps(value) for name, value in VERL.items()}
+    (tmp_path / "rows.jsonl").write_text(lines([as_text]))
+    loaded = load(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.jsonl").write_text(lines([VERL]))
+    [same] = load(tmp_path / "rows.jsonl").problems
+    [problem] = loaded.problems
+    assert loaded.format == "verl"
+    assert (problem.answer, problem.messages) == (same.answer, same.messages)
+    (tmp_path / "rows.jsonl").write_text(
+        lines([{"question": '[{"a": 1}] has how many keys?', "answer": "1"}])
+    )
+    assert questions(tmp_path / "rows.jsonl") == ['[{"a": 1}] has how many keys?']
+
+
 def test_a_format_that_does_not_exist_is_refused_with_the_key():
     cfg = Config(recipe="test")
     cfg.data.eval[0].format = "trlx"

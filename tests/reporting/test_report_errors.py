@@ -46,6 +46,9 @@ def test_refusals(run, tmp_path):
             "config, versions, headline, token_files is missing",
         ),
         ("analysis/tokens/part-00002.parquet", "not parquet", "cannot be read"),
+        ("analysis/responses.parquet", "not parquet", "cannot be read"),
+        ("analysis/responses.parquet", None, "run the analysis again"),
+        ("config.yaml", b"seed: \xff\n", "no UTF-8 text (invalid start byte at byte 6)"),
         ("analysis/tables/rank.csv", None, "missing"),
         ("cross_sampling/cross_sampling.json", "[]", "a JSON object was expected"),
     ],
@@ -57,7 +60,7 @@ def test_damaged_files_are_named(tmp_path, file, content, message):
     if content is None:
         (folder / file).unlink()
     else:
-        (folder / file).write_text(content)
+        (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=re.escape(message)) as found:
         report(ReportOptions(runs=(folder,)))
     assert Path(file).name in str(found.value)

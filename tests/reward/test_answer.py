@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from rlvr.reward.answer import clean, decide_exactly, integer_literal, split_percent
-from rlvr.reward.quantities import units_differ
 from rlvr.reward.grader import grade
+from rlvr.reward.quantities import units_differ
 
 
 def _spellings(value: int):

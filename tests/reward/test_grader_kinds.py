@@ -91,7 +91,9 @@ def test_many_boxes_take_time_in_proportion() -> None:
     seconds = []
     for count in (2_000, 20_000):
         watch = Stopwatch()
-        assert grade_without_algebra("12", r"x=\boxed{1}, " * count, policy="last_box").outcome is Outcome.WRONG
+        assert (
+            grade_without_algebra("12", r"x=\boxed{1}, " * count, policy="last_box").outcome is Outcome.WRONG
+        )
         seconds.append(watch.seconds)
     assert seconds[1] < 50 * max(seconds[0], 0.02)
 

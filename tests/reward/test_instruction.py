@@ -56,6 +56,12 @@ PUBLISHED = [
         ["First.\n\nSo, then", "First.\n\n'so' it is"],
         ["So\n\nfirst", "a\n\nSo\n\nb", "a\n\nsoon"],
     ),
+    (
+        "length_constraints:nth_paragraph_first_word",
+        {"num_paragraphs": 2.0, "nth_paragraph": 2.0, "first_word": "so"},
+        ["First.\n\nSo, then"],
+        ["So\n\nfirst"],
+    ),
     ("change_case:english_capital", {}, ["LOUD 1"], ["Loud", "1"]),
     ("change_case:english_lowercase", {}, ["quiet 1"], ["Quiet", "1"]),
     (
@@ -159,6 +165,27 @@ def row(answer: str = "", **columns: object) -> Example:
             ),
             "constraints",
         ),
+        (
+            row(  # the same through a table, and as JSON text
+                instruction_id_list=[one["id"] for one in TWO],
+                kwargs=[{}, {"num_words": 2.0, "relation": "exactly", "num_bullets": float("nan")}],
+            ),
+            "constraints",
+        ),
+        (
+            row(
+                instruction_id_list=json.dumps([one["id"] for one in TWO]),
+                kwargs=json.dumps([{}, {"num_words": 2, "relation": "exactly"}]),
+            ),
+            "constraints",
+        ),
+        (
+            row(
+                instruction_id_list=[one["id"] for one in TWO],
+                kwargs=["{}", '{"num_words": 2, "relation": "exactly"}'],
+            ),
+            "constraints",
+        ),
     ],
 )
 def test_rows_of_several_forms_say_the_same(example, column):
@@ -184,6 +211,13 @@ def test_a_single_constraint_needs_no_list_and_ones_own_may_stand_beside_ours():
         (row(constraints=[]), "constraints", "no constraints"),
         (row("12"), "constraints", "no constraints: '12'"),
         (row("be brief"), "constraints", "no JSON list of constraints"),
+        (
+            row(instruction_id_list=["a:b"], kwargs="num_words: 2"),
+            "constraints",
+            "no JSON list of constraints",
+        ),
+        (row(instruction_id_list=7), "constraints", "instruction_id_list"),
+        (row(instruction_id_list=["a:b"], kwargs=[3]), "constraints", "expected"),
         (row(constraints=["punctuation:no_comma"]), "constraints", r"expected \{'id'"),
         (row(constraints=[{"id": "punctuation:none"}]), "constraints", "no constraint 'punctuation:none'"),
         (

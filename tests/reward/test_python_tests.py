@@ -63,6 +63,17 @@ def outcome(tests: str | dict | list, program: str, **limits: float) -> tuple[st
         ({"inputs": ["1 2"], "outputs": ["3"]}, "print(sum(map(int, open(0).read().split())))"),
         ({"inputs": ["123"], "outputs": ["3"]}, "import os\nos.write(1, str(len(os.read(0, 99))).encode())"),
         ("assert f('x')", "def f(name):\n    open('own', 'w').write(name)\n    return open('own').read() == name"),
+        ({"inputs": [[[1, 2]]], "outputs": [[3]], "fn_name": "f"}, "def f(x):\n    return sum(x)"),  # as APPS wraps
+        ({"inputs": [[1], [2]], "outputs": [[[1, [1]]], [[2, [2]]]], "fn_name": "f"},
+         "def f(x):\n    return x, (x,)"),
+        ({"inputs": [[1]], "outputs": [[[1, 2], [3, 4]]], "fn_name": "f"}, "def f(x):\n    return [(1, 2), (3, 4)]"),
+        ("assert f(6000) == int('1' * 4000) * 10**2000 + int('1' * 2000)",
+         "def f(n):\n    return (10**n - 1) // 9"),
+        ('{"inputs": [[6000]], "outputs": [' + "1" * 6000 + '], "fn_name": "f"}',
+         "def f(n):\n    return (10**n - 1) // 9"),
+        ({"inputs": ["6000"], "outputs": ["1" * 6000]}, "print((10**int(input()) - 1) // 9)"),
+        ("assert f(3) == 6 and f(0) == 0 and f(1) in [1]",
+         "import numpy as np\ndef f(n):\n    return np.arange(n + 1).sum()"),
     ],
 )  # fmt: skip
 def test_programs_that_pass(tests, program):
@@ -78,6 +89,22 @@ def test_programs_that_pass(tests, program):
         (THREE, "def other(a, b):\n    return 3", "NameError"),
         ({"inputs": [[1, 2]], "outputs": [4], "fn_name": "add"}, ADD, r"of \[1, 2\] it makes 3"),
         ({"inputs": [[1, 2]], "outputs": [3], "fn_name": "sub"}, ADD, "the program defines no sub"),
+        (
+            {"inputs": [[1, 2]], "outputs": [[3, 4]], "fn_name": "add"},
+            ADD,
+            "it makes 3",
+        ),  # though APPS takes it
+        (
+            '{"inputs": [[0, ' + "1" * 6000 + ']], "outputs": [4], "fn_name": "add"}',
+            ADD,
+            "it makes an integer too long to show",
+        ),
+        ("x = 1\nassert add(x, 2) == 4", ADD, r"a test does not hold: assert add\(x, 2\) == 4$"),
+        (
+            "def check(f):\n    assert (\n        f(1, 2) == 4)",
+            ADD,
+            r"a test does not hold: assert \(|f\(1, 2\) == 4",
+        ),
         ({"inputs": ["5"], "outputs": ["6"]}, "print(input())", "on '5' it writes '5'"),
         ({"inputs": ["5"], "outputs": ["5"]}, "print(5)\nprint(5)", "it writes '5 / 5'"),
         (THREE, "def add(a, b):\n    return add(a, b)", "RecursionError"),
@@ -223,6 +250,7 @@ def test_the_environment_is_empty_and_the_folder_gone(monkeypatch):
     [
         ("", "expected Python with asserts|without an assert"),
         ("assert add(1, ", "a test is no Python"),
+        ("assert add(1, '\0')", "a test is no Python"),
         ("add(1, 2)", "without an assert passes whatever"),
         ("[]", "expected Python with asserts"),
         ("[1, 2]", "expected Python with asserts"),
@@ -245,6 +273,17 @@ def test_tests_that_cannot_be_run_are_no_wrong_answer(tests, reason):
         ("42", None),
         ("", None),
         ("```python\n\n```", None),
+        ("```bash\npip install x\n```\nThen:\n```python\nx = 1\n```", "x = 1\n"),
+        (
+            "```python\nx = 1\n```\nIt prints:\n```text\n1\n```\nor in C++:\n```cpp\nint x = 1;\n```",
+            "x = 1\n",
+        ),
+        ("```python\nprint(1)\n```\nOutput:\n```\n1\n```", "print(1)\n"),
+        ("```\nno program\n```", "no program\n"),  # which is a wrong one
+        ("1. Code:\n   ```python\n   def f():\n       return 1\n   ```\n2. Done", "def f():\n    return 1\n"),
+        ("```python title=a.py\nx = 1\n```", "x = 1\n"),
+        ("```Python3\nx = 1\n```</answer>", "x = 1\n"),
+        ("```cpp\nint x = 1;\n```", None),
     ],
 )
 def test_the_last_program_counts(response, program):

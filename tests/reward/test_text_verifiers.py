@@ -41,6 +41,20 @@ ARC = {"text": TEXTS, "label": ["1", "2", "3"]}
         (row("B", choices=TEXTS), "choices", ["B"], ["C"]),
         (row("1", choices=ARC), "choices", ["A", "red fox"], ["B"]),  # labels come before places
         (
+            row("2", choices=ARC),
+            "choices",
+            ["2", "(2)", "2.", "Option 2", "2) a blue whale", "B", r"\text{blue whale}", r"\textbf{2}"],
+            ["1", "2) a red fox", "2.5", "22", "1, 2", "0", "b whale"],
+        ),
+        (row("A", choices=["red fox", "blue whale", "A", "none"]), "choices", ["A", "red fox"], ["C", "B"]),
+        (
+            row("A", choices={"text": TEXTS, "label": ["B", "A", "C"]}),
+            "choices",
+            ["A", "blue whale", "A) blue whale", "(a)"],
+            ["B", "red fox"],
+        ),
+        (row("-5", choices=["5", "-5"]), "choices", ["B", "-5"], ["A", "5"]),
+        (
             row("C", q={"choices": {"text": TEXTS, "label": ["A", "B", "C"]}}),
             "q.choices",
             ["C", "neither"],
@@ -144,6 +158,11 @@ def test_json_has_to_be_what_the_schema_allows(example):
         assert json_schema(example, text).correct
     fenced = 'Here:\n```json\n{"name": 1}\n```\nno:\n```\n{"name": "A"}\n```'
     assert json_schema(example, fenced).correct  # the last block
+    for others in (
+        "```text\nname: A\n```\nso\n```json\n%s\n```",
+        "1. so\n   ```json\n   %s\n   ```\n2. by\n```python\nx = 1\n```",
+    ):
+        assert json_schema(example, others % '{"name": "A"}').correct
     wrong = json_schema(example, '{"name": "A", "age": -1}')
     assert (wrong.outcome, wrong.detail) == (Outcome.WRONG, "$.age: -1 is less than the minimum of 0")
     for text in ("", "name: A", 'Here: {"name": "A"}', '{"name": NaN}', '{"name": "A"', "[" * 100_000):

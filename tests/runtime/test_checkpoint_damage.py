@@ -27,6 +27,10 @@ def zeroed(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
+def binary(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe" + path.read_bytes()[2:])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", [cut, zeroed, Path.unlink])
 @pytest.mark.parametrize(
@@ -45,6 +49,14 @@ def test_a_damaged_checkpoint_names_the_intact_one_before_it(folder, cfg, name, 
     with pytest.raises(CheckpointError, match=rf"step_000030: cannot be read .*run\.resume={intact}"):
         load_state(find_checkpoint(folder, str(last)), cfg)
     assert load_state(intact, cfg).step == 10
+
+
+@pytest.mark.parametrize("name", ["state.json", "config.yaml", "manifest.json"])
+def test_a_binary_file_is_damage_too(folder, cfg, name):
+    path = save(folder, cfg, 10)
+    binary(path / name)
+    with pytest.raises(CheckpointError, match="step_000010: cannot be read"):
+        load_state(path, cfg)
 
 
 def test_without_an_intact_checkpoint_the_message_says_so(folder, cfg):

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DeadlineError, RlvrError
-from rlvr.runtime.folder import RunFolder, run_name, write_atomically
+from rlvr.runtime.files import write_atomically
+from rlvr.runtime.folder import RunFolder
 from tests.helpers.records import group
 
 
@@ -67,6 +68,32 @@ def test_resuming_another_run_does_not_write_into_a_third(folder, cfg, tmp_path)
     cfg.run.resume = str(folder.checkpoints / "step_000020")
     folder.create(cfg)
     assert folder.read_metrics() == [{"step": 1}]
+
+
+@pytest.mark.parametrize(
+    ("left", "content"),
+    [
+        ("summary.json", "{}"),
+        ("metrics.jsonl", "\0" * 9),
+        ("batches.jsonl", '{"step": 1'),
+        ("samples/step_000001.jsonl", ""),
+        ("checkpoints/step_000020/state.json", "{}"),
+        ("policy/config.json", "{}"),
+    ],
+)
+def test_whatever_a_run_has_left_is_not_overwritten(folder, cfg, left, content):
+    (folder.path / left).parent.mkdir(parents=True, exist_ok=True)
+    (folder.path / left).write_text(content)
+    with pytest.raises(ConfigError, match=rf"already holds a run \({left.partition('/')[0]}\)"):
+        folder.create(cfg)
+
+
+def test_a_folder_called_latest_costs_the_link_alone(tmp_path, cfg, caplog):
+    (tmp_path / "latest").mkdir()
+    made = RunFolder(tmp_path, "mine")
+    made.create(cfg)
+    assert "latest: cannot be made the link to the newest run" in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "mine"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, cfg):
@@ -210,9 +237,3 @@ def test_samples_are_dumped_one_a_line(folder):
     assert rows[0]["logprobs"] == [-0.5, -0.5]
     assert rows[0]["advantage"] is None  # NaN is no JSON
     assert rows[2]["problem_id"] == "b"
-
-
-def test_run_name(cfg):
-    assert run_name(cfg).startswith("test-")
-    cfg.run.name = "mine"
-    assert run_name(cfg) == "mine"

@@ -53,7 +53,9 @@ UNSUPPORTED = {"language:response_language": "it needs a detector of languages"}
 
 
 def build_constraint(name: str, arguments: Mapping[str, Any]) -> Callable[[str], bool]:
-    """The check called `name`, given its arguments; those that are None are left out, as IFEval's rows have them.
+    """The check called `name`, given its arguments; those that are None or nan are left out, as in IFEval's rows.
+
+    A whole number that has become a float on its way through a table, 2.0, is an integer again.
 
     Raises:
         DataError: unknown name, or arguments that the check does not take.
@@ -66,9 +68,13 @@ def build_constraint(name: str, arguments: Mapping[str, Any]) -> Callable[[str],
         raise DataError(
             f"there is no constraint {name!r}; use one of {', '.join(CONSTRAINTS)}, or package.module:function"
         ) from error
-    given = {key: value for key, value in arguments.items() if value is not None}
+    given = {key: _whole(value) for key, value in arguments.items() if value is not None and value == value}
     try:
         inspect.signature(check).bind("", **given)
     except TypeError as error:
         raise DataError(f"constraint {name!r} with {given}: {error}") from error
     return lambda text: bool(check(text, **given))
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

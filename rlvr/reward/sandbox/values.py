@@ -12,6 +12,9 @@ from typing import Any, cast
 MARK = "$"
 LARGEST = 1 << 24  # bytes of one message
 _DEEPEST = 200
+_LONG_BITS = (
+    1 << 13
+)  # from here on an integer passes in hexadecimal: decimals end at 4300 digits, and take long
 _SEQUENCES = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -29,8 +32,10 @@ def dump(value: Any, keep: Callable[[Any], int]) -> Any:
 
 def _dump(value: Any, keep: Callable[[Any], int], depth: int) -> Any:
     kind = type(value)
-    if value is None or kind in (bool, int, str):
+    if value is None or kind in (bool, str):
         return value
+    if kind is int:
+        return value if value.bit_length() < _LONG_BITS else {MARK: "int", "is": hex(value)}
     if kind is float:
         return value if value - value == 0 else {MARK: "float", "is": repr(value)}
     if depth < _DEEPEST:
@@ -48,7 +53,16 @@ def _dump(value: Any, keep: Callable[[Any], int], depth: int) -> Any:
             }
         if kind is bytes:
             return {MARK: "bytes", "is": base64.b64encode(value).decode()}
-    return {MARK: "inside", "is": keep(value)}
+    number = _of_numpy(value)
+    return {MARK: "inside", "is": keep(value)} if number is None else _dump(number, keep, depth)
+
+
+def _of_numpy(value: Any) -> Any:
+    """A number of numpy as one of Python; None for anything else."""
+    if not any((kind.__module__, kind.__name__) == ("numpy", "generic") for kind in type(value).__mro__):
+        return None
+    number = value.item()
+    return number if type(number) in (bool, int, float, complex, str, bytes) else None
 
 
 def load(content: Any, inside: Callable[[int], Any]) -> Any:
@@ -69,6 +83,8 @@ def load(content: Any, inside: Callable[[int], Any]) -> Any:
             return {load(name, inside): load(part, inside) for name, part in value}
         if kind == "float":
             return float(value)
+        if kind == "int":
+            return int(value, 16)
         if kind == "complex":
             return complex(*(load(part, inside) for part in value))
         if kind == "bytes":

@@ -14,6 +14,7 @@ from rlvr.runtime.planning.cards import CARDS, STANDARD, Card
 from rlvr.runtime.planning.ledger import COPY, Ledger, ledgers, on_gpus
 from rlvr.runtime.planning.shape import model_shape
 from rlvr.runtime.planning.text import gb, short
+from rlvr.runtime.planning.weights import check_weights
 
 ASK_SECONDS = 20.0
 
@@ -40,9 +41,10 @@ def planned(cfg: Config, signals: frozenset[str]) -> str:
     """The short form of a run's plan.
 
     Raises:
-        ConfigError: it needs more than there is, unless cluster.on_misfit=warn.
+        ConfigError: a weight file is damaged, or it needs more than there is, unless cluster.on_misfit=warn.
     """
     base = needs_base(signals)
+    check_weights(cfg.model)
     shape = model_shape(cfg, stored=True)
     card = local_card() if on_gpus(cfg) and cfg.cluster.address == "local" else None
     line = short(cfg, shape, card, base=base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,6 +12,7 @@ from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import read_config
 from rlvr.learner.tiling import has_experts, tiling_problems
 from rlvr.learner.ulysses import sequence_parallel_problems
+from rlvr.runtime.planning.weights import read_header, weight_files
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -109,15 +109,12 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
 
 def stored_parameters(folder: Path) -> int | None:
     """Parameters in the safetensors files of a folder, by their headers; None where it has none."""
-    files = sorted(folder.glob("model*.safetensors"))  # others are further copies in another form
+    files = weight_files(folder)
     return sum(map(_numbers, files)) if files else None
 
 
 def _numbers(file: Path) -> int:
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(length))
-    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return sum(prod(entry["shape"]) for entry in read_header(file).values())
 
 
 def _counted(cfg: Config, config: PretrainedConfig) -> int:

@@ -1,0 +1,95 @@
+"""What form an override may have, and what a composed configuration leaves open, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override, ValueType
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+
+from rlvr.errors import ConfigError
+
+ADDED = "sweep"  # the group that no configuration has unless it is added
+NEEDED = "recipe"  # the group that no run does without
+
+
+def options_of(group: Path) -> list[str]:
+    """The options of a group of the recipe tree."""
+    return sorted(path.stem for path in group.glob("*.yaml"))
+
+
+def group_values(override: Override) -> list[str]:
+    """The options that an override names: one, or those of a sweep; none for anything but names."""
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [value] if isinstance(value, str) else []
+
+
+def form_problem(override: Override, keys: Collection[str], groups: Mapping[str, Path]) -> str:
+    """What is wrong with the form of an override whose key exists; empty if nothing is."""
+    key, line = override.key_or_group, str(override.input_line)
+    if problem := sweep_problem(override):
+        return problem
+    if key == ADDED and key in groups and not override.is_add():
+        return f"{line}: a sweep is added, with a plus: +{line.lstrip('+~')}"
+    if override.is_add() and key != ADDED and (key in groups or key in keys):
+        return f"{line}: {key} is there already, so leave the plus out: {line.lstrip('+')}"
+    if key not in groups:
+        return ""
+    if override.is_delete():
+        return f"{line}: a run needs a {key}; choose one with {key}=NAME" if key == NEEDED else ""
+    # A dictionary sets keys of the section and chooses nothing.
+    if not override.is_sweep_override() and not isinstance(override.value(), str | dict):
+        several = f" (-m {key}=A,B runs one after the other)" if isinstance(override.value(), list) else ""
+        return f"{line}: takes one name{several}; use one of {', '.join(options_of(groups[key]))}"
+    return ""
+
+
+def sweep_problem(override: Override) -> str:
+    """Why a sweep cannot be run over an override; empty if it can, or if the override is none."""
+    if not override.is_sweep_override():
+        return ""
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP or not override.is_discrete_sweep():
+        return (
+            f"{override.input_line}: a sweep needs values that are spelt out, {override.key_or_group}=A,B, or of "
+            "whole numbers range(START,END)"
+        )
+    return ""
+
+
+def as_typed(composed: DictConfig) -> Any:
+    """The dataclasses of a composed configuration.
+
+    Raises:
+        ConfigError: a key without a value, or one whose ${...} stands for nothing.
+    """
+    try:
+        return OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(unreadable(error)) from error
+
+
+def as_written(overrides: ListConfig) -> list[str]:
+    """Overrides that Hydra has on record; what ${...} in them stands for is not to be looked for in that record."""
+    found = OmegaConf.to_container(overrides, resolve=False)
+    if not isinstance(found, list):
+        raise TypeError(f"a list of overrides was expected, found {type(found).__name__}")
+    return [str(line) for line in found]
+
+
+def unreadable(error: OmegaConfBaseException) -> str:
+    """What OmegaConf found, and where, in a line."""
+    said, key = str(error).splitlines()[0], getattr(error, "full_key", None)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key}: is left open (???), and nothing sets it; set {key}=VALUE"
+    if isinstance(error, InterpolationResolutionError):
+        why = said.partition("while resolving interpolation: ")[2] or said
+        return (
+            f"{key}: what its ${{...}} stands for cannot be read ({why}); name a key or a variable that exists, or "
+            "write the value itself"
+        )
+    return said if key is None or str(key) in said else f"{key}: {said}"

@@ -1,0 +1,77 @@
+"""Read parquet files row by row, with numbers as their writer had them. Pure but for reading the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlvr.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH_ROWS = 1000
+
+
+def parquet_values(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the values of each row by column.
+
+    Raises:
+        DataError: the file is damaged, holds a column twice, or holds values that Python has no form for.
+    """
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(file)
+        names = table.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise DataError(f"data file {file} has two columns of one name among {', '.join(names)}")
+        for batch in table.iter_batches(batch_size=BATCH_ROWS):
+            columns = [_values(file, batch, name) for name in names]
+            for values in zip(*columns, strict=True):
+                yield dict(zip(names, values, strict=True))
+    except (pyarrow.ArrowException, OSError) as error:  # untrusted input: say which file it was
+        raise DataError(f"data file {file} is not a readable parquet file: {error}") from error
+
+
+def _values(file: Path, batch: pyarrow.RecordBatch, name: str) -> list[Any]:
+    """The values of a column; a date that Python has no form for as text."""
+    import pyarrow
+
+    column = batch.column(name)
+    try:
+        values = column.to_pylist()
+    except (OverflowError, ValueError):
+        try:
+            values = column.cast(pyarrow.string()).to_pylist()
+        except (pyarrow.ArrowException, ValueError) as error:
+            raise DataError(
+                f"data file {file}: column {name!r} of type {column.type} cannot be read: {error}; write it without "
+                "that column"
+            ) from error
+    return [_shortened(value, column.type) for value in values] if _is_short(column.type) else values
+
+
+def _is_short(kind: pyarrow.DataType) -> bool:
+    """Whether numbers of fewer than 64 bits are among the values of a type."""
+    import pyarrow
+
+    if pyarrow.types.is_float16(kind) or pyarrow.types.is_float32(kind):
+        return True
+    return any(_is_short(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _shortened(value: Any, kind: pyarrow.DataType) -> Any:
+    """The value with its short numbers as their shortest decimals: 0.1 is no 0.10000000149011612."""
+    import pyarrow
+
+    if isinstance(value, list) and kind.num_fields == 1:
+        return [_shortened(part, kind.field(0).type) for part in value]
+    if isinstance(value, dict):
+        return {name: _shortened(part, kind.field(name).type) for name, part in value.items()}
+    if value is None or not _is_short(kind) or kind.num_fields:
+        return value
+    return float(str(np.float16(value) if pyarrow.types.is_float16(kind) else np.float32(value)))

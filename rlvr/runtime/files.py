@@ -1,0 +1,62 @@
+"""Small files that are whole or as they were, and what is put aside rather than deleted."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from rlvr.errors import ConfigError
+
+
+def path_of(text: str, key: str) -> Path:
+    """The path that a setting names, `~` written out.
+
+    Raises:
+        ConfigError: it begins with the home of a user whom this machine does not know.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{key}={text}: {text.partition('/')[0]} stands for no home folder here ({error}); write the path out"
+        ) from error
+
+
+def place_aside(path: Path) -> Path:
+    """abandoned_<name> beside a file or folder, with a number where there is one already."""
+    names = (f"abandoned_{path.name}" + (f"-{n}" if n else "") for n in itertools.count())
+    return next(target for name in names if not (target := path.with_name(name)).exists())
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder to its `place_aside`."""
+    target = place_aside(path)
+    os.replace(path, target)
+    return target
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """A file to write that takes the place of `path` when all is written, and is gone where something fails.
+
+    A reader, or a crash, sees the old or the new content, never a part.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open(mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content at once, see `replacing`."""
+    with replacing(path) as file:
+        file.write(text)

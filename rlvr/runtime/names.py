@@ -1,0 +1,52 @@
+"""Names that a user chooses, as names of files and folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import blake2b
+from pathlib import Path
+
+from rlvr.errors import ConfigError
+
+LATEST = "latest"  # the link to the newest run
+MOST_BYTES = 255  # of a name, on the usual file systems
+SET_BYTES = 180  # of the part of a file's name that stands for a set: more comes before and after it
+
+
+def file_name(name: str) -> str:
+    """The name of a data set as a part of a file's name; two names have two.
+
+    Letters of any alphabet, digits, and the characters `_`, `.` and `-` stay; others are percent-encoded.
+    """
+    safe = re.sub(r"[^\w.-]", lambda found: "".join(f"%{byte:02X}" for byte in os.fsencode(found[0])), name)
+    if len(os.fsencode(safe)) <= SET_BYTES:
+        return safe
+    return f"{safe[: SET_BYTES // 6]}%{blake2b(os.fsencode(name), digest_size=12).hexdigest()}"
+
+
+def check_run_name(name: str, root: Path) -> None:
+    """Refuse a run.name that no folder of runs can have a folder of.
+
+    Raises:
+        ConfigError: says why, and which name to give instead.
+    """
+    parts = [part for part in name.split("/") if part]
+    if name.startswith("/") or not parts or {".", ".."} & set(parts):
+        raise ConfigError(
+            f"run.name={name}: names no folder of its own in {root}. Give a name such as `mine`; run.root says where "
+            "its folder is made."
+        )
+    if "\0" in name or any(len(os.fsencode(part)) > MOST_BYTES for part in parts):
+        raise ConfigError(
+            f"run.name={name[:40]!r}... ({len(name)} characters): too long for the name of a folder, or with a "
+            f"character that none has; give at most {MOST_BYTES} bytes."
+        )
+    if LATEST in parts:
+        above = parts[: parts.index(LATEST)]
+        link = root.joinpath(*above, LATEST)
+        newest = f", run.name={'/'.join([*above, os.readlink(link)])}" if link.is_symlink() else ""
+        raise ConfigError(
+            f"run.name={name}: no run can be called {LATEST}, for {link} is the link to the newest one{newest}. Give "
+            "that run's own name to go on with it, or another one."
+        )

@@ -1,0 +1,61 @@
+"""The rows of a file that a run appends to, a JSON object with its step on each line, also where it is damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from rlvr.errors import DataError
+
+LISTED = 5  # lines that a message names
+
+log = logging.getLogger(__name__)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a file, none where there is no file; a warning names damaged lines, which are left out.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    rows, damaged = split_rows(path)
+    if damaged:
+        log.warning("%s", damage_note(path, damaged))
+    return rows
+
+
+def split_rows(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The rows, and the numbers of the lines that hold none; a last line cut short by a kill is in neither.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it readable, or move it away") from error
+    found = {number: _row(line) for number, line in enumerate(lines, start=1)}
+    # Without its newline the last line is a row that was being written, if it is the beginning of one.
+    if found[len(lines)] is None and lines[-1][:1] in (b"", b"{"):
+        del found[len(lines)]
+    rows = [row for row in found.values() if row is not None]
+    return rows, [number for number, row in found.items() if row is None]
+
+
+def damage_note(path: Path, damaged: list[int]) -> str:
+    """What there is to say about lines that hold no row."""
+    more = f" and {len(damaged) - LISTED} more" if len(damaged) > LISTED else ""
+    numbers = ", ".join(map(str, damaged[:LISTED])) + more
+    return f"{path}: line {numbers} holds no row (JSON with a step) and is left out; the others are kept"
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line.decode())
+    except ValueError:  # no JSON, or no UTF-8
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None

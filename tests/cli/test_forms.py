@@ -1,0 +1,118 @@
+"""Overrides of a form that their key does not take, and configurations that leave something open."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlvr.cli.compose import check_overrides, register_schema
+from rlvr.cli.main import main
+from rlvr.cli.multirun import plan_sweep
+from rlvr.cli.shorthand import several_sources
+from rlvr.cli.view import parse
+from rlvr.errors import ConfigError
+from tests.helpers.forked import forked
+
+
+@pytest.fixture(autouse=True)
+def schema() -> None:
+    register_schema()
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("recipe=[dapo,grpo]", "takes one name (-m recipe=A,B runs one after the other); use one of cispo, "),
+        ("advantage=[js_high]", "takes one name"),
+        ("recipe=null", "takes one name; use one of"),
+        ("model=null", "takes one name; use one of builtin, "),
+        ("advantage=null", "takes one name; use one of clip_cov, "),
+        ("recipe=3", "takes one name"),
+        ("~recipe", "a run needs a recipe; choose one with recipe=NAME"),
+        ("~recipe=dapo_divweight", "a run needs a recipe"),
+        ("sweep=paper_table", "a sweep is added, with a plus: +sweep=paper_table"),
+        ("+steps=3", "steps is there already, so leave the plus out: steps=3"),
+        ("+recipe=dapo", "recipe is there already, so leave the plus out: recipe=dapo"),
+        ("seed=glob(*)", "a sweep needs values that are spelt out, seed=A,B"),
+        ("recipe=glob(*)", "a sweep needs values that are spelt out, recipe=A,B"),
+        ("seed=interval(0,1)", "a sweep needs values that are spelt out"),
+    ],
+)
+def test_a_form_that_a_key_does_not_take_is_refused(argument, said, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        check_overrides([argument])
+    assert str(caught.value).startswith(f"{argument}: {said}")
+    # With recipes of one's own as well, whose names only Hydra knows.
+    with pytest.raises(ConfigError, match=r"takes one|a run needs|with a plus|leave the plus|spelt out"):
+        check_overrides([argument, "--config-dir", str(tmp_path)])
+
+
+def test_a_plus_before_an_option_that_is_there_is_to_be_left_out():
+    with pytest.raises(ConfigError, match=r"already at 'advantage.options.alpha'. Leave the plus out"):
+        check_overrides(["+advantage.options.alpha=3"])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["++steps=3", "model={path:builtin}", "~advantage", "+sweep=paper_table", "run.name=${hydra:job.name}"],
+)
+def test_other_forms_pass(argument):
+    check_overrides([argument])
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("run.name=${oc.env:NO_SUCH_VARIABLE}", "Environment variable 'NO_SUCH_VARIABLE' not found"),
+        ("run.name=${nosuch}", "Interpolation key 'nosuch' not found"),
+        ("data.train.path=${oc.env:NO_SUCH_VARIABLE}/x", "'NO_SUCH_VARIABLE' not found"),
+        ("model.path=${model.path}", "Recursive interpolation detected"),
+        ("learner.lr=${oc.decode:1e-5}", "`oc.decode` can only take strings"),
+        ("model.path=???", "is left open (???), and nothing sets it; set model.path=VALUE"),
+        ("run.name=???", "is left open (???)"),
+    ],
+)
+def test_what_stands_for_nothing_is_named_with_its_key(argument, said):
+    with pytest.raises(ConfigError) as caught:
+        check_overrides([argument])
+    assert str(caught.value).startswith(f"{argument.partition('=')[0]}: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--resolve"], "--resolve: says how --cfg prints"),
+        (["--package", "x"], "--package: says how --cfg prints"),
+        (["--shell-completion"], "use `rlvr completion bash`"),
+    ],
+)
+def test_options_of_hydra_that_do_nothing_here(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        check_overrides(arguments)
+    check_overrides(["--cfg", "job", "--resolve"])
+
+
+@pytest.mark.parametrize("argument", ["data.train=[]", "data.train=[ ]"])
+def test_training_on_no_source_is_refused(argument):
+    with pytest.raises(ConfigError, match="names no source to train on"):
+        several_sources([argument])
+
+
+def test_a_port_that_there_is_none_of(tmp_path):
+    with pytest.raises(ConfigError, match="port=99999: there is none above 65535"):
+        parse([str(tmp_path), "port=99999"])
+
+
+def test_a_sweep_into_a_folder_that_stands_for_nothing():
+    with pytest.raises(ConfigError, match=r"hydra\.sweep\.dir: .*'nosuch' not found"):
+        plan_sweep(["-m", "hydra.sweep.dir=${nosuch}", "seed=1,2"], "rlvr.train")
+
+
+@pytest.mark.slow
+def test_a_program_says_it_without_a_traceback(tmp_path):
+    # No composing beforehand where recipes of one's own may be meant.
+    done = forked(lambda: main(["plan", "run.name=${nosuch}", "--config-dir", str(tmp_path)]))
+    assert done.returncode == 1
+    assert "ConfigError: run.name: what its ${...} stands for cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr

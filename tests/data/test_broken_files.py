@@ -1,0 +1,130 @@
+"""Files that are damaged, ambiguous or hostile: each is refused by name, or costs the one row that is bad."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from rlvr.config import SourceConfig
+from rlvr.data.sources import LoadedSource, load_problems
+from rlvr.errors import DataError
+
+
+def load(path) -> LoadedSource:
+    return load_problems(SourceConfig(name="own", path=str(path)), on_bad_row="skip")
+
+
+def answers(path) -> list[str]:
+    return [problem.answer for problem in load(path).problems]
+
+
+def write_parquet(path, **columns):
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('question,answer\na,1\nq,"2\nr,3\ns,4\n', r"begins on line 3 is no csv \(unexpected end of data\)"),
+        ('question,answer\n"a\nb",1\nq,"a" b\nr,3\n', "begins on line 4 is no csv"),
+        ("question,answer,answer\na,1,2\n", "two columns of one name: question, answer, answer"),
+    ],
+)
+def test_a_csv_file_whose_quotes_or_columns_do_not_fit_is_refused_with_its_line(tmp_path, text, reason):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"a\.csv.* {reason}"):
+        load(tmp_path / "a.csv")
+
+
+def test_a_csv_file_may_have_columns_without_a_name_and_quotes_in_fields(tmp_path):
+    (tmp_path / "a.csv").write_text('question,answer,,\n"a ""b"",\nc",1,,\n')
+    [problem] = load(tmp_path / "a.csv").problems
+    assert (problem.question, problem.answer) == ('a "b",\nc', "1")
+
+
+@pytest.mark.parametrize("depth", [101, 600, 5_000, 50_000])
+def test_a_deeply_nested_column_costs_its_row(tmp_path, depth):
+    rows = ['{"question": "q", "answer": "1", "x": ' + "[" * n + "]" * n + "}\n" for n in (99, depth, 1)]
+    for name in ("a.jsonl", "a.json"):
+        (tmp_path / name).write_text("".join(rows))
+        loaded = load(tmp_path / name)
+        assert [problem.id for problem in loaded.problems] == ["own/a/1", "own/a/3"]
+        [bad] = loaded.bad_rows
+        assert f"{name}, row 2" in str(bad)
+        assert "is nested" in bad.reason
+
+
+def test_a_json_file_that_is_nested_too_deep_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a":' * 50_000)
+    with pytest.raises(DataError, match=r"a\.json, row 1: is nested too deep"):
+        load(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("[" * 50_000)
+    with pytest.raises(DataError, match=r"a\.json is nested too deep"):
+        load(tmp_path / "a.json")
+
+
+def test_a_key_that_stands_twice_in_an_object_is_no_answer(tmp_path):
+    twice = '{"question": "q", "answer": "1", "answer": "2"}'
+    (tmp_path / "a.jsonl").write_text(f'{{"question": "q", "answer": "3"}}\n{twice}\n')
+    loaded = load(tmp_path / "a.jsonl")
+    assert [problem.answer for problem in loaded.problems] == ["3"]
+    assert [str(row.reason) for row in loaded.bad_rows] == ["has the key 'answer' twice"]
+    (tmp_path / "a.json").write_text(f"[{twice}]")
+    with pytest.raises(DataError, match=r"a\.json has an object with the key 'answer' twice"):
+        load(tmp_path / "a.json")
+
+
+def test_a_parquet_file_that_breaks_while_it_is_read_is_named(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", question=["q"] * 2000, answer=[str(i) for i in range(2000)])
+    content = bytearray(path.read_bytes())
+    content[4:24] = b"\xff" * 20  # the header of the first page
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.parquet is not a readable parquet file: .*thrift"):
+        load(path)
+
+
+def test_dates_out_of_range_in_another_column_do_not_matter(tmp_path):
+    when = pyarrow.array([0, 2**61], pyarrow.timestamp("us"))
+    path = write_parquet(tmp_path / "a.parquet", question=["q", "r"], answer=["1", "2"], when=when)
+    assert answers(path) == ["1", "2"]
+    nested = pyarrow.array([[0], [2**61]], pyarrow.list_(pyarrow.timestamp("us")))
+    path = write_parquet(tmp_path / "b.parquet", question=["q", "r"], answer=["1", "2"], when=nested)
+    with pytest.raises(DataError, match=r"b\.parquet: column 'when' of type list<.*without that column"):
+        load(path)
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path):
+    table = pyarrow.table([["q"], ["1"], ["2"]], names=["question", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet has two columns of one name"):
+        load(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("kind", [pyarrow.float16(), pyarrow.float32(), pyarrow.float64()])
+def test_short_numbers_of_parquet_are_what_was_written(tmp_path, kind):
+    numbers = pyarrow.array([0.1, 27.0, None, -2.5], kind)
+    path = write_parquet(tmp_path / "a.parquet", question=list("abcd"), answer=numbers)
+    assert answers(path) == ["0.1", "27", "-2.5"]
+    record = pyarrow.StructArray.from_arrays(
+        [numbers, pyarrow.array([[0.1]] * 4, pyarrow.list_(kind))], ["a", "b"]
+    )
+    path = write_parquet(tmp_path / "b.parquet", prompt=list("abcd"), answer=list("1234"), record=record)
+    assert load(path).problems[0].columns["record"] == {"a": 0.1, "b": [0.1]}
+
+
+def test_large_numbers_are_the_shortest_decimals_that_mean_them(tmp_path):
+    rows = [
+        {"question": str(number), "answer": number} for number in (1e25, 123456789012345678901, -0.0, 1e15)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert answers(tmp_path / "a.jsonl") == ["1" + 25 * "0", "123456789012345678901", "0", "1" + 15 * "0"]
+
+
+def test_the_end_of_a_file_name_may_be_in_capitals(tmp_path):
+    (tmp_path / "Rows.JSONL").write_text('{"question": "q", "answer": "1"}\n')
+    assert [problem.id for problem in load(tmp_path / "Rows.JSONL").problems] == ["own/Rows/1"]
+    assert answers(tmp_path) == ["1"]
