@@ -8,12 +8,14 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 import re
 from fractions import Fraction
 
+from rlvr.reward.counted import changes_number, whole_number_of, without_counted
 from rlvr.reward.letters import same_angle
 from rlvr.reward.markup import without_ends, without_markup
 from rlvr.reward.named import split_list, value_of_equation
 from rlvr.reward.notation import based_number, for_algebra, plain_numbers
-from rlvr.reward.quantities import same_quantity, whole_number_of, without_counted
+from rlvr.reward.quantities import same_quantity, units_differ, without_unit
 
+MOST_LAYERS = 20  # of delimiters and styles around one another
 _MATH_DELIMITERS = (
     ("$$", "$$"),
     ("$", "$"),
@@ -35,6 +37,9 @@ _GOES_ON = re.compile(
 )
 _TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
+_DEGREE_SIGN = re.compile(
+    r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z]))(?!\s*(?:\\(?:text|mathrm)\s*\{\s*)?[CF]\b)"
+)
 _CURRENCY = re.compile(
     r"\s*(?:\\text\s*\{\s*)?\b(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|rmb|rupees?|pesos?|francs?|"
     r"kr|kronor|kroner|rou?bles?)\b\s*\}?\s*$",
@@ -68,9 +73,9 @@ _ARITHMETIC = re.compile(r"[*/^!+=]|\\(?:times|cdot|div|[dtc]?frac|sqrt|binom)|[
 def clean(answer: str) -> str:
     """Strip delimiters, emphasis, spacing and closing punctuation; map unicode look-alikes to LaTeX."""
     text = _GOES_ON.sub(_recurring, without_markup(answer))
-    while True:
+    for _ in range(MOST_LAYERS):
         before = text
-        text = without_ends(text.strip().rstrip(".;,").rstrip())
+        text = without_ends(text)
         for opening, closing in _MATH_DELIMITERS:
             inner = text[len(opening) : -len(closing)]
             if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
@@ -79,13 +84,13 @@ def clean(answer: str) -> str:
         text = wrapped.group(1) if wrapped else text
         if text == before:
             break
-    for pattern in (_DEGREES, _CURRENCY):
-        if pattern is _CURRENCY or not _TRIGONOMETRY.search(text):
-            text = pattern.sub("", text) or text
-    text = whole_number_of(plain_numbers(text))
+    if not _TRIGONOMETRY.search(text):
+        # The space keeps `60^\\circ,120^\\circ` two numbers.
+        text = _DEGREES.sub("", _DEGREE_SIGN.sub(" ", text)).strip() or text
+    text = whole_number_of(plain_numbers(_CURRENCY.sub("", text) or text))
     text = _IN_PARENTHESES.sub(_in_parentheses, _REPEATING.sub(_repeating_decimal, text))
     counted = without_counted(text)
-    return text if counted is None or number_value(counted[0]) is None else counted[0]
+    return text if counted is None or number_value(counted) is None else counted
 
 
 def _repeating_decimal(match: re.Match[str]) -> str:
@@ -187,8 +192,13 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     answer_based = None if gold_based is None else based_number(value_of_equation(answer) or answer)
     if gold_based is not None and answer_based is not None:
         return gold_based == answer_based
-    if _SIDE_BY_SIDE.fullmatch(answer) and number_value(gold) is not None:
-        return False  # `2 2` is not their product
+    if number_value(gold) is not None and (_SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer)):
+        return False  # `2 2` is not their product, `2\\text{ dozen}` not 2
+    measured = without_unit(gold) or gold, without_unit(answer) or answer
+    if measured != (gold, answer) and not units_differ(gold, answer):
+        values = [number_value(text) for text in measured]
+        if None not in values:
+            return values[0] == values[1]
     gold_integer = integer_literal(gold)
     if gold_integer is not None:
         answer_integer = integer_literal(answer)
@@ -199,7 +209,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     if _NOTHING in (gold, answer):
         return True if _NO_SOLUTION & {_words(gold), _words(answer)} else None
     if _is_words(gold):
-        return _words(gold) == _words(answer)
+        return _named_together(gold) == _named_together(answer)
     return None
 
 
@@ -230,6 +240,11 @@ def _is_words(gold: str) -> bool:
     if any(word in _MATH_WORDS for word in words):
         return False
     return any(len(word) >= 3 or word in _SHORT_WORDS for word in words)
+
+
+def _named_together(text: str) -> list[str]:
+    """What words name, in any order: `red and blue`."""
+    return sorted(re.split(", and | and |, ", _words(text)))
 
 
 def _words(text: str) -> str:

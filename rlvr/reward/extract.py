@@ -204,8 +204,12 @@ def _plain(text: str) -> str:
 def _announced_answer(response: str) -> str | None:
     # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
     tail = _END_MARK.sub("", response[-2000:])
-    if tagged := _TAGGED.findall(tail):
-        return tagged[-1].strip() or None
+    tagged = list(_TAGGED.finditer(tail))
+    if tagged and not re.search(
+        r"####|(?i:answer)", tail[tagged[-1].end() :]
+    ):  # which would be the later word
+        content = tagged[-1][1].strip()
+        return _announced_answer(content) or content or None
     tail = _BLANKS.sub(" ", _plain(tail))
     last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
     if last_line.startswith("####"):

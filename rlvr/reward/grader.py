@@ -151,17 +151,29 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
         return _compare_named(named, answer)
     value = value_of_equation(gold)
     if value is not None and "=" not in answer:  # `x = 1, 2` against `1, 2`
-        # The letter of `n = 3m` is no unit.
-        return _compare_values(*(explicit_product(text, of_unknowns=True) for text in (value, answer)))
+        product = explicit_product(value, of_unknowns=True)  # the letter of `n = 3m` is no unit
+        if product != value:
+            return _compare_values(product, explicit_product(answer, of_unknowns=True))
+        return _compare_values(value, answer)
+    theirs = value_of_equation(answer)
+    if (
+        value is not None
+        and theirs is not None
+        and gold.partition("=")[0].strip() == answer.partition("=")[0].strip()
+    ):
+        return (Outcome.CORRECT, "") if value == theirs else _compare_with_math_verify(value, theirs)
     if value is None and "=" not in gold and _says_another_thing(answer):
         return Outcome.WRONG, "the equation is not true, or solves for something else"
-    return _compare_with_math_verify(gold, answer)
+    found = _compare_with_math_verify(gold, answer)
+    if found[0] is not Outcome.CORRECT and theirs is not None and "=" not in gold:
+        return _compare_values(gold, theirs)
+    return found
 
 
 def _says_another_thing(answer: str) -> bool:
     """Whether an answer is one false equation of numbers, as `13=12`, or gives a multiple or power of its unknown."""
     left, sign, right = answer.partition("=")
-    if not sign or "=" in right:
+    if not sign or "=" in right or left.rstrip().endswith(("<", ">", "!")):
         return False
     if solved_for_another(left):
         return True

@@ -7,14 +7,40 @@ import re
 
 from rlvr.reward.quantities import is_unit
 
-_PIECE = re.compile(r"\\(?:text|textbf|textrm|mathrm|mbox|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z]")
-_GREEK = re.compile(r"\\(Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega)(?![A-Za-z])")
-_GLUED = re.compile(r"((?:.*[0-9}])?)([A-Za-z]{1,3})", re.S)
-_SPACED = re.compile(r"(.*[0-9}])\s+([A-Za-z])", re.S)
+# Words and commands as wholes, then letters one by one.
+_PIECE = re.compile(
+    r"\\(?:text|textbf|textrm|mathrm|mbox|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|"
+    r"(?<![A-Za-z])(?:[A-Z][a-z]{2,}|[a-z]{3,}|or)(?![A-Za-z])|[A-Za-z]"
+)
+_GREEK = re.compile(r"\\(?:Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega)")
+# Names that hardly any answer has, for those that are told apart.
+_FRESH = (
+    r"\zeta",
+    r"\eta",
+    r"\iota",
+    r"\kappa",
+    r"\upsilon",
+    r"\chi",
+    r"\nu",
+    r"\xi",
+    r"\psi",
+    r"\tau",
+    r"\rho",
+)
+_FACTOR = (
+    r"(?:[0-9.]|\\[dt]?frac(?:\{[^{}]*\}\{[^{}]*\}|[0-9]{2})|\\sqrt(?:\{[^{}]*\}|[0-9])|\\pi(?![A-Za-z]))"
+)
+_TIMES = r"\s*(?:\\cdot|\\times|\*)?\s*"
+_PRODUCT = re.compile(
+    rf"([+-]?)({_FACTOR}(?:\s*{_FACTOR})*)(?:{_TIMES}([A-Za-z](?:{_TIMES}[A-Za-z]){{0,3}}))"
+)
 _ORDINAL = re.compile(r".*(?:1st|2nd|3rd|[0-9]th)", re.S | re.I)
-_COMMAND = re.compile(r"\\(?!text|mathrm|mbox)[A-Za-z]+")
+_NUMERIC = re.compile(
+    r"\\(?:[dtc]?frac|sqrt|times|cdot|div|pi|binom|left|right|circ|log|ln|lg|a(?:rc)?(?:sin|cos|tan)|sin|cos|tan|cot|sec|csc|"
+    r"exp|pm|mp|infty)(?![A-Za-z])"
+)
 _ANGLE = re.compile(r"(?:\\angle\s*)?([A-Z]{3})")
-_NOT_UNKNOWN = frozenset("ie")  # which have values
+_WITH_VALUES = frozenset("ie")
 
 
 def told_apart(gold: str, answer: str) -> tuple[str, str]:
@@ -22,35 +48,51 @@ def told_apart(gold: str, answer: str) -> tuple[str, str]:
 
     Where only one of the two occurs, students and gold answers write `x` and `X` for the same.
     """
-    seen = [{piece for piece in _PIECE.findall(text) if len(piece) == 1} for text in (gold, answer)]
-    both = {
-        letter for letters in seen for letter in letters if letter.isupper() and letter.lower() in letters
-    }
+    seen = [set(_PIECE.findall(text)) for text in (gold, answer)]
+    both = sorted(
+        {
+            piece
+            for pieces in seen
+            for piece in pieces
+            if len(piece) == 1 and piece.isupper() and piece.lower() in pieces
+        }
+        | {piece for pieces in seen for piece in pieces if _is_capital_beside_small(piece, seen)}
+    )
+    free = [name for name in _FRESH if not any(name in pieces for pieces in seen)]
+    names = dict(zip(both, free, strict=False))
 
     def renamed(found: re.Match[str]) -> str:
-        piece = found.group()
-        if piece in both:
-            return f"{piece.lower()}_{{9}}"
-        greek = _GREEK.fullmatch(piece)
-        return rf"\{greek[1].lower()}_{{9}}" if greek else piece
+        name = names.get(found.group())
+        if name is None:
+            return found.group()
+        raised = found.string[: found.start()].rstrip()[-1:] in ("^", "_")
+        return f"{{{name}}}" if raised else f"{name} "
 
     return _PIECE.sub(renamed, gold), _PIECE.sub(renamed, answer)
 
 
+def _is_capital_beside_small(piece: str, seen: list[set[str]]) -> bool:
+    return _GREEK.fullmatch(piece) is not None and any(piece.lower() in pieces for pieces in seen)
+
+
 def explicit_product(text: str, *, of_unknowns: bool = False) -> str:
-    r"""`2ab` as `2 \cdot a \cdot b`, where the letters are no units or known to be unknowns; other text as it is."""
-    found = _GLUED.fullmatch(text) or _SPACED.fullmatch(text)
-    if found is None or not found[1] or _ORDINAL.fullmatch(text) or (is_unit(found[2]) and not of_unknowns):
+    r"""`2ab` as `a \cdot b \cdot (2)`, where the letters are no units or known to be unknowns; other text as it is.
+
+    The number comes last because math-verify looks for units at the end.
+    """
+    found = _PRODUCT.fullmatch(text)
+    if found is None or _ORDINAL.fullmatch(text):
         return text
-    head, letters = found[1].strip(), found[2]
-    if _NOT_UNKNOWN & set(letters) or head.count("{") != head.count("}") or "," in head or "text" in head:
+    letters = re.findall("(?<!\\\\)[A-Za-z]", found[3].replace(r"\cdot", "").replace(r"\times", ""))
+    together = "".join(letters)
+    if _WITH_VALUES & set(letters) or (is_unit(together) and not (of_unknowns and len(letters) == 1)):
         return text
-    return r" \cdot ".join([head, *letters])
+    return r" \cdot ".join([*letters, f"({found[1]}{found[2].strip()})"])
 
 
 def has_no_letters(text: str) -> bool:
-    """Whether a text is numbers and commands only."""
-    return bool(text.strip()) and re.search("[A-Za-z]", _COMMAND.sub("", text)) is None
+    """Whether a text computes with numbers only."""
+    return any(map(str.isdigit, text)) and re.search(r"[A-Za-z]", _NUMERIC.sub("", text)) is None
 
 
 def same_angle(gold: str, answer: str) -> bool | None:

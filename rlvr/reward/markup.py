@@ -41,9 +41,16 @@ _STYLED = re.compile(
     r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 )
 _STYLED_VALUE = re.compile(
-    r"\\(?:text|textrm|mathrm|mbox)\s*(?:\{\s*([0-9.]+|[eixyz])\s*\}|\s([eixyz])(?![A-Za-z]))"
+    r"\\(?:text|textrm|mathrm|mbox)\s*(?:\{\s*([0-9.]+|[deixyz])\s*\}|\s([deixyz])(?![A-Za-z]))"
 )
-_ORDINAL = re.compile(r"(?<=[0-9])\s*\^\s*\{?\s*(?:\\(?:text|mathrm)\s*\{\s*)?(?:st|nd|rd|th)\s*\}{0,2}$")
+_ENDING = r"\s*\^\s*\{?\s*(?:\\(?:text|mathrm)\s*\{\s*)?%s\s*\}{0,2}$"
+_ORDINAL = re.compile(
+    "|".join(
+        f"(?<={digit}){_ENDING % ending}"
+        for digit, ending in (("1", "st"), ("2", "nd"), ("3", "rd"), ("[0-9]", "th"))
+    )
+)
+_CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
 _ROW_GAP = re.compile(r"\\\\\s*\[\s*[0-9.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
 _SYSTEM = re.compile(
     r"\\begin\{(cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(.*)\\end\{\1\}", re.S
@@ -60,15 +67,14 @@ def without_markup(answer: str) -> str:
     text = _SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text)))
     text = _NAME.sub(lambda found: _NAMES[found.group()], _ROW_GAP.sub(r"\\\\ ", text))
     text = _STYLED_VALUE.sub(lambda found: found[1] or found[2], _STYLED.sub(r"\1", _COLOURED.sub("", text)))
-    return system_as_list(" ".join(text.split()))
+    return system_as_list(" ".join(_CHOOSE.sub(r"\\binom{\1}{\2}", text).split()))
 
 
 def without_ends(text: str) -> str:
-    """The text without braces around it, an equals sign before it, and line breaks and ordinal endings after it."""
-    braced = _BRACED.fullmatch(text)
-    text = braced[1] if braced else text
-    text = text.removeprefix("=").rstrip("\\ ")
-    return _ORDINAL.sub("", text).strip()
+    """The text without braces around it, an equals sign before it, and punctuation and ordinal endings after it."""
+    braced = _BRACED.fullmatch(text.strip())
+    text = (braced[1] if braced else text).lstrip("= ").rstrip(".;,\\ ")
+    return _ORDINAL.sub("", text)
 
 
 def system_as_list(text: str) -> str:

@@ -8,9 +8,8 @@ import re
 _ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?)\s*=([^=<>]+)")
 _NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?")
 _TOGETHER = re.compile(r"\s*\(([^()=]+)\)\s*=\s*\(([^=<>]+)\)\s*")
-_OTHER_LEFT = re.compile(
-    r"\s*(?:-\s*[A-Za-z]|[+-]?[0-9.]+\s*[A-Za-z]|[+-]?[0-9.]*\s*[A-Za-z]\s*\^\s*\{?[0-9]+\}?)\s*"
-)
+_COMMAND = re.compile(r"\\(?:[dtc]?frac|sqrt|cdot|times|left|right)(?![A-Za-z])")
+_COMPUTES = re.compile(r"[0-9+\-*/^]|\\[dtc]?frac|\\sqrt")
 _AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\b(?:and|or)\b|;")
 _OPENING, _CLOSING = "([{", ")]}"
 
@@ -50,8 +49,12 @@ def value_of_equation(text: str) -> str | None:
 
 
 def solved_for_another(left: str) -> bool:
-    """Whether the left side of an equation is a multiple or a power of an unknown, such as `2x` or `x^2`."""
-    return _OTHER_LEFT.fullmatch(left) is not None
+    """Whether the left side of an equation computes with one unknown, as `2x`, `x^2` or `\\sqrt{x}` does."""
+    plain = _COMMAND.sub("", left)
+    letters = set(re.findall("[A-Za-z]", plain))
+    if len(letters) != 1 or not letters.pop().islower() or re.search(r"[(_'\\]", plain):
+        return False  # of several, and of functions, indices and named figures, nothing can be said
+    return _COMPUTES.search(left) is not None
 
 
 def without_parentheses(text: str) -> str:

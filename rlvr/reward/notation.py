@@ -30,6 +30,7 @@ _SCIENTIFIC = re.compile(
     r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
 )
 _DEGREES = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?)\s*\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?")
+_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _MEMBER = re.compile(r"^[A-Za-z]\s*\\in\s*(?=[\[(]|\\\{)")
 _DECIMAL_POWER = re.compile(r"\^\s*([0-9]{0,50}\.[0-9]{1,50})(?![0-9.])")
 _LOGARITHMS = (
@@ -76,7 +77,8 @@ def for_algebra(text: str) -> str:
     """
     text = _MEMBER.sub("", text)
     text = union_of_intervals(text) or text
-    text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
+    if _TRIGONOMETRY.search(text):  # elsewhere degrees count as they are
+        text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
     for logarithm, plain in _LOGARITHMS:
         text = logarithm.sub(plain, text)
     text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))

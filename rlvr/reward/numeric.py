@@ -44,9 +44,16 @@ def roots_equal(gold: Any, answer: Any) -> bool:
 
 
 def with_imaginary_unit(value: Any) -> Any:
-    """The value with sympy's own i in the place of a symbol of that name, where no other symbol is in it."""
-    from sympy import I
+    """The value with sympy's own i in the place of a symbol of that name, where no other symbol is in it.
 
+    Of an equation that is its right side; of a collection each member.
+    """
+    from sympy import Eq, Equality, FiniteSet, I, Or, Tuple
+
+    if isinstance(value, Equality):
+        return Eq(value.lhs, with_imaginary_unit(value.rhs), evaluate=False)
+    if isinstance(value, FiniteSet | Tuple | Or):
+        return value.func(*map(with_imaginary_unit, value.args))
     symbols: set[Any] = getattr(value, "free_symbols", set())
     if {str(symbol) for symbol in symbols} != {"i"}:
         return value

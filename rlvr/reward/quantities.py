@@ -1,4 +1,4 @@
-r"""Numbers with what they count: units, two-part quantities, money, magnitudes, dates and times; pure text.
+r"""Numbers with what they measure: units, two-part quantities, money, dates and times of day; pure text.
 
 math-verify leaves out what stands behind a number: `5\text{ feet }6\text{ inches}` is 5 to it, and 10 cents 10 dollars.
 """
@@ -46,30 +46,7 @@ _UNITS = {
     for names, factor in units.items()
     for name in names
 }
-_SYMBOLS = frozenset(
-    [
-        "A",
-        "V",
-        "W",
-        "J",
-        "N",
-        "K",
-        "C",
-        "F",
-        "L",
-        "Hz",
-        "Pa",
-        "mol",
-        "eV",
-        "kW",
-        "kr",
-        "Rs",
-        "am",
-        "pm",
-        "mph",
-        "kph",
-    ]
-)
+_SYMBOL = re.compile("A|V|W|J|N|K|C|F|L|Hz|Pa|mol|eV|kW|kr|Rs|am|pm|mph|kph")
 _PER = {"mph": "mi/h", "kph": "km/h"}
 _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
@@ -78,28 +55,20 @@ _UNIT = re.compile(
 _TEMPERATURE = re.compile(r"\\circ\s*\}?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([CF])\s*\}?$")
 _WORDS_OF = re.compile(r"\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}")
 _AMOUNT = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+)[ ,]*(?:and )?")
-_MAGNITUDES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_MAGNITUDE = re.compile(
-    r"([+-]?)([0-9]{1,50})(?:\.([0-9]{1,50}))?\s*(?:\\(?:text|textrm|mathrm|mbox)\s*\{\s*)?"
-    rf"({'|'.join(_MAGNITUDES)})s?\s*\}}?"
-)
 _CENTS = re.compile(r"(?:\bcents?\s*\}?|¢|\\(?:text)?cent)\s*$", re.I)
-_DOLLARS = re.compile(r"\\\$\s*[0-9]|\bdollars?\b|\bUSD\b|^\s*(?:US)?\$[0-9.,]+\s*$", re.I)
-_COUNTED = re.compile(r"(.*[0-9}]) ([A-Za-z][A-Za-z-]{2,}(?: [A-Za-z][A-Za-z-]{2,}){0,2})")
-# Words behind a number that say how much of it.
-_NOT_COUNTED = re.compile(
-    r"\b(?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|dozens?|"
-    r"hundreds?|squared|cubed|factorial|percent|percentage|per|pairs?|scores?|over|plus|minus|and|base|mod|modulo|degrees?|"
-    r"celsius|fahrenheit|kelvin|radians?|more than|less than|infinity|remainder|choose|sin|cos|tan|log|exp|sqrt|inf)\b",
-    re.I,
-)
+_DOLLARS = re.compile(r"\\\$\s*[0-9.]|\bdollars?\b|\bUSD\b|^\s*(?:US)?\$[0-9.,]+\s*$", re.I)
 _DATE = re.compile(r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})")
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?([ap])\.? ?m\.?", re.I)
+_TIME = re.compile(r"([0-9]{1,2})(?::([0-9]{2}))? ?([ap])\.? ?m\.?", re.I)
+_RATE = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20}) per ([A-Za-z]{1,20})")
+_POWER = re.compile(r"\b(square|sq\.?|cubic|cu\.?) ([A-Za-z]+)$")
+_MEASURED = re.compile(
+    r"([+-]?[0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+(?: ?/ ?[A-Za-z]+)?(?: ?\^ ?\{?[23]\}?)?)"
+)
 
 
 def is_unit(name: str) -> bool:
     """Whether letters behind a number name what it measures."""
-    return name.lower() in _UNITS or name in _SYMBOLS
+    return name.lower() in _UNITS or _SYMBOL.fullmatch(name) is not None
 
 
 def units_differ(gold: str, answer: str) -> bool:
@@ -115,7 +84,7 @@ def same_quantity(gold: str, answer: str) -> bool | None:
         return dates[1] is not None and _numbers(dates[0]) == _numbers(dates[1])
     times = [_TIME.fullmatch(_plain(text)) for text in (gold, answer)]
     if times[0] is not None and times[1] is not None:
-        return [part.lower() for part in times[0].groups()] == [part.lower() for part in times[1].groups()]
+        return _clock(times[0]) == _clock(times[1])
     amounts = [_amounts(text) for text in (gold, answer)]
     if all(len(found) < 2 for found in amounts):
         return None
@@ -133,25 +102,20 @@ def in_cents(gold: str, answer: str) -> tuple[int, int] | None:
     return None
 
 
-def whole_number_of(text: str) -> str:
-    """`3.5 million` as 3500000; other text as it is."""
-    found = _MAGNITUDE.fullmatch(text)
-    if found is None:
-        return text
-    value = Fraction(f"{found[2]}.{found[3] or 0}") * 10 ** _MAGNITUDES[found[4]]
-    return found[1] + (str(value.numerator) if value.denominator == 1 else str(float(value)))
-
-
-def without_counted(text: str) -> tuple[str, str] | None:
-    """(number, what it counts) of `12 marbles`; None where the words measure it or change its value."""
-    found = _COUNTED.fullmatch(text)
-    if found is None or _NOT_COUNTED.search(found[2]) or any(is_unit(word) for word in found[2].split()):
-        return None
-    return found[1], found[2]
+def without_unit(text: str) -> str | None:
+    """The number of one that is followed by a known unit and nothing else, else None."""
+    found = _MEASURED.fullmatch(_plain(text))
+    return found[1] if found is not None and _unit(text) is not None else None
 
 
 def _plain(text: str) -> str:
-    return " ".join(_WORDS_OF.sub(r" \1 ", text).split())
+    """Without the wrappers of words, a rate as a quotient and square and cubic units as powers."""
+    words = _RATE.sub(r"\1/\2", " ".join(_WORDS_OF.sub(r" \1 ", text).split()))
+    return _POWER.sub(lambda found: f"{found[2]}^{2 if found[1].startswith('s') else 3}", words)
+
+
+def _clock(time: re.Match[str]) -> tuple[int, int, str]:
+    return int(time[1]), int(time[2] or 0), time[3].lower()
 
 
 def _numbers(date: re.Match[str]) -> list[int]:
@@ -180,9 +144,10 @@ def _total(amounts: list[tuple[str, str]]) -> tuple[str, Fraction] | None:
 def _unit(text: str) -> tuple[str, str] | None:
     if temperature := _TEMPERATURE.search(text):
         return f"degrees {temperature[1]}", "1"
-    match = _UNIT.search(text)
-    if match is None:
-        return None
+    plain = _plain(text)
+    match = _UNIT.search(plain)
+    if match is None or plain[: match.start() + 1].rstrip()[-1:].isalpha():
+        return None  # a word before the unit
     names = [_name(name) for name in match.group(1, 2) if name is not None]
     known = [name for name in names if name is not None]
     return ("/".join(known), match[3] or match[4] or "1") if len(known) == len(names) else None
@@ -191,4 +156,6 @@ def _unit(text: str) -> tuple[str, str] | None:
 def _name(unit: str) -> str | None:
     if unit in _PER:
         return _PER[unit]
-    return _UNITS[unit.lower()][1] if unit.lower() in _UNITS else None
+    if unit.lower() in _UNITS:
+        return _UNITS[unit.lower()][1]
+    return unit if _SYMBOL.fullmatch(unit) else None

@@ -80,6 +80,35 @@ EQUAL = {
     "nothing": [
         (r"\text{no solution}", r"\emptyset"), ("2", r"\lg 100"), (r"\ln 2", r"\log_e 2"),
     ],
+    "functions and fractions": [
+        (r"\frac{1}{x}", r"\frac1x"), (r"1-\frac{1}{n}", r"1-\frac1n"), (r"1-\cos^2 x", r"\sin^2 x"),
+        (r"\log_2(x)", r"\log_2 x"), (r"n\log_2 n", r"n\log_2(n)"), ("15", r"\sum_{k=1}^{5} k"),
+        ("2gh", "2hg"), ("6st", "6ts"), ("2ab", "2 ab"), (r"\frac12 bh", r"A=\frac12bh"), ("5t", "x=5t"),
+        ("V=lwh", "V = whl"), ("252", r"{10\choose 5}"), ("dx", r"\mathrm{d}x"),
+    ],
+    "several degrees": [
+        (r"60^\circ,120^\circ", r"120^\circ,60^\circ"), ("30,60,90", r"30^\circ,60^\circ,90^\circ"),
+        ("20", r"20^\circ\text{C}"), (r"\frac{180^\circ}{7}", r"\frac{180}{7}"),
+        ("180-2x", r"180^\circ-2x"), ("30+360k", r"30^\circ+360^\circ k"),
+        ("A=30,B=60", r"A=30^\circ,B=60^\circ"),
+    ],
+    "equations for values": [
+        ("1+2i", "z=1+2i"), (r"\pm 2i", r"x=\pm 2i"), ("1+i,1-i", r"x=1+i \text{ or } x=1-i"),
+        ("30", r"\theta=30^\circ"), (r"\frac34", r"\sin\alpha=\frac34"), ("3", r"\alpha+\beta=3"),
+        ("1,-1", r"\lambda=\pm1"), (r"n\ge 3", "3<=n"), ("3", "|z|=3"), ("z=1+2i", "z=1+2i"),
+        ("3", "f(2)=3"), ("25", "AB^2=25"),
+    ],
+    "indices": [
+        ("R_1+r", "r+R_1"), (r"\frac{E}{R_1+r}", r"\frac{E}{r+R_1}"), ("M_1m_1", "m_1M_1"),
+        ("e^{E}", "e^E"), (r"T_n=\frac{t}{n}", r"\frac{t}{n}"), (r"\Gamma(n)", r"\Gamma(n)"),
+    ],
+    "measured": [
+        (r"x=12\text{ cm}", "12cm"), ("m=5kg", "5"), (r"d=5\text{ m}", "5m"),
+        (r"5\text{ m/s}", r"5\text{ meters per second}"),
+        (r"25\text{ cm}^2", r"25\text{ square centimeters}"), ("2500000", "2.5 million people"),
+        ("12", "12 months"), ("7:00 am", "7 a.m."), ("red and blue", "blue and red"),
+        (r"\text{Ann},\text{Bob}", "Ann, Bob"),
+    ],
 }  # fmt: skip
 
 DIFFERENT = {
@@ -138,5 +167,13 @@ DIFFERENT = {
     ],
     "equations": [
         ("12", "13=12"), ("5", "2+2=5"), ("2", "x^2=2"), ("3", "2x=3"), ("3", "-x=3"), ("12", "12=13"),
+    ],
+    "measured": [
+        ("6", "6 million people"), ("6", "6 lakh"), ("6", "6 thousandths"), ("6", "6 root two"),
+        (r"\frac12", r"\frac{1}{2} abc"), ("3", r"3\text{ dozen}"), (r"10\text{ N}", r"10\text{ J}"),
+        ("12 months", "13 months"), ("2", "2^{st}"),
+    ],
+    "equations for other things": [
+        ("3", "x+1=3"), ("3", r"\frac{x}{2}=3"), ("3", r"\sqrt{x}=3"), ("3", "2^x=3"), ("z=1+2i", "z=1-2i"),
     ],
 }  # fmt: skip

@@ -77,6 +77,14 @@ def test_announced_answers_are_read_through_their_markup(gold: str, response: st
     assert verdict.outcome is Outcome.CORRECT, verdict
 
 
+def test_what_is_announced_after_a_tag_is_the_later_word() -> None:
+    for response in (
+        "<answer>12</answer> Wait, no. The answer is 13.",
+        "<answer>12</answer> as an example.\n#### 13",
+    ):
+        assert grade("13", response, policy="last_box_or_unboxed").correct, response
+
+
 def test_several_announced_answers_are_not_one() -> None:
     assert not grade("4", "Answer: $3$ or $4$", policy="last_box_or_unboxed").correct
 
