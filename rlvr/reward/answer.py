@@ -193,12 +193,12 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     if gold_based is not None and answer_based is not None:
         return gold_based == answer_based
     if number_value(gold) is not None and (_SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer)):
-        return False  # `2 2` is not their product, `2\\text{ dozen}` not 2
+        return False  # `2 2` is not their product, `2\text{ dozen}` not 2
     measured = without_unit(gold) or gold, without_unit(answer) or answer
     if measured != (gold, answer) and not units_differ(gold, answer):
         values = [number_value(text) for text in measured]
-        if None not in values:
-            return values[0] == values[1]
+        if None not in values and values[0] == values[1]:
+            return True
     gold_integer = integer_literal(gold)
     if gold_integer is not None:
         answer_integer = integer_literal(answer)

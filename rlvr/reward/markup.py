@@ -53,7 +53,8 @@ _ORDINAL = re.compile(
 _CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
 _ROW_GAP = re.compile(r"\\\\\s*\[\s*[0-9.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
 _SYSTEM = re.compile(
-    r"\\begin\{(cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(.*)\\end\{\1\}", re.S
+    r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(.*)\\end\{\1\}\s*\.?",
+    re.S,
 )
 _BRACED = re.compile(r"\{([^{}]*)\}")
 

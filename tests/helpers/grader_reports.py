@@ -66,6 +66,7 @@ EQUAL = {
         ("(1,2)", r"\Big(1,2\Big)"),
     ],
     "system": [
+        ("x=1,y=2", r"\left\{\begin{array}{l}x=1\\y=2\end{array}\right."),
         ("x=1,y=2", r"\begin{cases}x=1\\y=2\end{cases}"), (r"\begin{cases}x=1\\y=2\end{cases}", "x=1, y=2"),
         (r"\begin{pmatrix}-1\\2\end{pmatrix}", r"\begin{pmatrix}-1\\[4pt]2\end{pmatrix}"),
     ],
