@@ -225,7 +225,9 @@ def test_an_unfinished_job_does_not_change_on_its_way(tmp_path):
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
     other = replace(cfg, learner=replace(cfg.learner, lr=1e-3), rollout=replace(cfg.rollout, max_rounds=9))
     assert changed_keys(tmp_path, other, finished=False) == []  # it has not come to a checkpoint
-    (tmp_path / "checkpoints" / "step_000020").mkdir(parents=True)
+    checkpoint = tmp_path / "checkpoints" / "step_000020"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}")
     assert changed_keys(tmp_path, other, finished=False) == ["learner.lr was 0.0001, is 0.001"]
     assert changed_keys(tmp_path, replace(other, learner=cfg.learner), finished=False) == []  # a remedy may
     assert changed_keys(tmp_path, replace(other, learner=cfg.learner)) == ["rollout.max_rounds was 3, is 9"]
