@@ -47,6 +47,7 @@ from rlvr.analysis.study.records import Records, what_is_left
 from rlvr.cli.compose import STUDIES, load, recipes_folder
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
+from rlvr.cli.forms import options_of
 from rlvr.cli.help import answer_help
 from rlvr.cli.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
@@ -121,7 +122,7 @@ def _study(own: dict[str, str], extra: Sequence[str]) -> Study:
     name = own["study"]
     file = Path(name).expanduser() if name.endswith(".yaml") else recipes_folder() / STUDIES / f"{name}.yaml"
     if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in (recipes_folder() / STUDIES).glob("*.yaml")))
+        known = ", ".join(options_of(recipes_folder() / STUDIES))
         raise ConfigError(f"study={name}: there is no {file}; use one of {known}, or name a file")
     output = Path(own.get("output", f"runs/{file.stem}")).expanduser().resolve()
     if (output / "metrics.jsonl").exists():

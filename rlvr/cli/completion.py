@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.compose import recipes_folder
+from rlvr.cli.forms import options_of
 from rlvr.errors import ConfigError
 
 OTHERS = ("recipes", "completion", "version", "help")
@@ -85,7 +86,7 @@ def _commands() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    return sorted(path.stem for path in (recipes_folder() / "recipe").glob("*.yaml"))
+    return options_of(recipes_folder() / "recipe")
 
 
 def _takes_recipes(name: str) -> bool:

@@ -19,7 +19,7 @@ class BadCellError(ValueError):
         self.column = column
 
 
-def has_column(values: Mapping[str, Any], column: str) -> bool:
+def names_column(values: Mapping[str, Any], column: str) -> bool:
     """Whether a row has a column, or what the first step of its name along dots names."""
     return column in values or column.split(".")[0] in values
 

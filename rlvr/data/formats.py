@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.data.catalog import LOCAL_FILE, CatalogEntry, conversation
-from rlvr.data.cells import has_column
+from rlvr.data.cells import names_column
 
 PLAIN = "plain"
 # In the order in which they are tried on a row. Rows keep their numbers as ids, for the indices that verl writes
@@ -44,7 +44,7 @@ def likely_format(rows: Sequence[Mapping[str, Any]], formats: dict[str, CatalogE
     for values in rows:
         for name, entry in formats.items():
             if all(
-                any(has_column(values, one) for one in wanted) for wanted in (entry.question, entry.answer)
+                any(names_column(values, one) for one in wanted) for wanted in (entry.question, entry.answer)
             ):
                 return name
     return PLAIN

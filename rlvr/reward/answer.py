@@ -12,7 +12,7 @@ from rlvr.reward.counted import changes_number, whole_number_of, without_counted
 from rlvr.reward.letters import same_angle
 from rlvr.reward.markup import without_ends, without_markup
 from rlvr.reward.named import split_list, value_of_equation
-from rlvr.reward.notation import based_number, for_algebra, plain_numbers
+from rlvr.reward.notation import TRIGONOMETRY, based_number, for_algebra, plain_numbers
 from rlvr.reward.quantities import same_quantity, units_differ, without_unit
 
 MOST_LAYERS = 20  # of delimiters and styles around one another
@@ -35,7 +35,6 @@ _IN_PARENTHESES = re.compile(r"([+-]?)([0-9]{0,50})\.([0-9]{0,50})\(([0-9]{1,50}
 _GOES_ON = re.compile(
     r"(?<![0-9])([0-9]{0,50})\.([0-9]{0,50}?)([0-9]{1,6}?)(\3+)(?:\.\.\.|\\[lc]?dots(?![A-Za-z]))"
 )
-_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
 _DEGREE_SIGN = re.compile(
     r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z]))(?!\s*(?:\\(?:text|mathrm)\s*\{\s*)?[CF]\b)"
@@ -84,11 +83,11 @@ def clean(answer: str) -> str:
         text = wrapped.group(1) if wrapped else text
         if text == before:
             break
-    if not _TRIGONOMETRY.search(text):
+    if not TRIGONOMETRY.search(text):
         # The space keeps `60^\\circ,120^\\circ` two numbers.
         text = _DEGREES.sub("", _DEGREE_SIGN.sub(" ", text)).strip() or text
     text = whole_number_of(plain_numbers(_CURRENCY.sub("", text) or text))
-    text = _IN_PARENTHESES.sub(_in_parentheses, _REPEATING.sub(_repeating_decimal, text))
+    text = _with_period(_REPEATING.sub(_repeating_decimal, text))
     counted = without_counted(text)
     return text if counted is None or number_value(counted) is None else counted
 
@@ -105,11 +104,10 @@ def _recurring(match: re.Match[str]) -> str:
     return (_fraction(whole, fixed, period) if enough else None) or match.group()
 
 
-def _in_parentheses(match: re.Match[str]) -> str:
-    sign, whole, fixed, period = match.groups()
-    if match.end() != len(match.string) or match.start():
-        return match.group()  # a product, say
-    return sign + (_fraction(whole, fixed, period) or "")
+def _with_period(text: str) -> str:
+    """`0.1(6)` as a fraction; within a longer text the same would be a product."""
+    found = _IN_PARENTHESES.fullmatch(text)
+    return found[1] + (_fraction(found[2], found[3], found[4]) or "") if found else text
 
 
 def _fraction(whole: str, fixed: str, period: str) -> str | None:
@@ -185,6 +183,9 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     """
     if gold == answer:
         return True
+    gold_integer, answer_integer = integer_literal(gold), integer_literal(answer)
+    if gold_integer is not None and answer_integer is not None:
+        return gold_integer == answer_integer
     for same in (same_quantity(gold, answer), same_angle(gold, answer)):
         if same is not None:
             return same
@@ -199,10 +200,8 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         values = [number_value(text) for text in measured]
         if None not in values and values[0] == values[1]:
             return True
-    gold_integer = integer_literal(gold)
     if gold_integer is not None:
-        answer_integer = integer_literal(answer)
-        return None if answer_integer is None else gold_integer == answer_integer
+        return None
     choice = _CHOICE_GOLD.fullmatch(gold)
     if choice is not None:
         return picked_choice(answer) == choice.group(1)

@@ -3,15 +3,16 @@
 import re
 from fractions import Fraction
 
+from rlvr.reward.markup import WORDS
 from rlvr.reward.quantities import is_unit
 
 _MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _MAGNITUDE = re.compile(
-    r"([+-]?)([0-9]{1,50})(?:\.([0-9]{1,50}))?\s*(?:\\(?:text|textrm|mathrm|mbox)\s*\{\s*)?"
-    rf"({'|'.join(_MAGNITUDES)})s?(?: (?:of )?([a-z][a-z ]{{2,40}}))?\s*\}}?"
+    r"([+-]?)([0-9]{1,50})(?:\.([0-9]{1,50}))?\s*"
+    rf"(?:{WORDS}\s*\{{\s*)?({'|'.join(_MAGNITUDES)})s?(?: (?:of )?([a-z][a-z ]{{2,40}}))?\s*\}}?"
 )
 _COUNTED = re.compile(r"(.*[0-9}]) ([A-Za-z][A-Za-z-]{2,}(?: (?:of|in|[A-Za-z][A-Za-z-]{2,})){0,3})")
-_IN_TEXT = re.compile(r"[+-]?[0-9.,]+\s*\\(?:text|textrm|mathrm|mbox)\s*\{\s*([A-Za-z -]+?)\s*\}")
+_IN_TEXT = re.compile(rf"[+-]?[0-9.,]+\s*{WORDS}\s*\{{\s*([A-Za-z -]+?)\s*\}}")
 # Words that change a number, say that it is none, or are factors.
 _AMOUNT = re.compile(
     r"\b(?:half|halves|third|quarters?|[a-z]+ths?|thirds|dozens?|gross|scores?|pairs?|tens|(?:hundred|thousand|million|billion|"

@@ -74,7 +74,7 @@ def grade_without_algebra(gold: str, response: str, *, policy: str) -> Verdict |
         return _verdict(Outcome.NO_ANSWER, None, gold_answer, watch, "the answer is nothing but markup")
     if rules.strict_format and integer_literal(gold_answer) is not None and is_unevaluated(answer):
         return _verdict(Outcome.WRONG, answer, gold_answer, watch, "arithmetic where a number is expected")
-    same = _same_money(gold, found.content)
+    same = _same_money(_gold_content(gold), found.content, gold_answer, answer)
     if same is None:
         same = decide_exactly(gold_answer, answer)
     if same is not None:
@@ -101,18 +101,18 @@ def gold_text(gold: str) -> str:
     return clean(_gold_content(gold))
 
 
+@lru_cache(maxsize=1024)
 def _gold_content(gold: str) -> str:
     boxes = find_boxes(gold)
     return joined_boxes(gold, boxes) if boxes else gold.rsplit("####", 1)[-1]
 
 
-def _same_money(gold: str, answer: str) -> bool | None:
+def _same_money(gold: str, answer: str, clean_gold: str, clean_answer: str) -> bool | None:
     """Compare dollars with cents, of which cleaning leaves the numbers only; None where it is not that."""
-    content = _gold_content(gold)
-    units = in_cents(content, answer)
+    units = in_cents(gold, answer)
     if units is None:
         return None
-    mine, theirs = number_value(clean(content)), number_value(clean(answer))
+    mine, theirs = number_value(clean_gold), number_value(clean_answer)
     return mine is not None and theirs is not None and mine * units[0] == theirs * units[1]
 
 

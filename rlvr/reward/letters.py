@@ -83,9 +83,8 @@ def explicit_product(text: str, *, of_unknowns: bool = False) -> str:
     found = _PRODUCT.fullmatch(text)
     if found is None or _ORDINAL.fullmatch(text):
         return text
-    letters = re.findall("(?<!\\\\)[A-Za-z]", found[3].replace(r"\cdot", "").replace(r"\times", ""))
-    together = "".join(letters)
-    if _WITH_VALUES & set(letters) or (is_unit(together) and not (of_unknowns and len(letters) == 1)):
+    letters = "".join(re.findall("[A-Za-z]", re.sub(r"\\(?:cdot|times)", "", found[3])))
+    if _WITH_VALUES & set(letters) or (is_unit(letters) and not (of_unknowns and len(letters) == 1)):
         return text
     return r" \cdot ".join([*letters, f"({found[1]}{found[2].strip()})"])
 

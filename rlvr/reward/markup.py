@@ -6,6 +6,7 @@ Linear in the text's length: the driver cleans answers too, where no deadline ho
 import re
 import unicodedata
 
+WORDS = r"\\(?:text|textrm|mathrm|mbox)"  # what puts words into a formula
 _VULGAR = "½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _UNICODE = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
@@ -40,9 +41,7 @@ _STYLED = re.compile(
     r"\\(?:mathbf|mathit|mathsf|mathnormal|boldsymbol|bm|underline|emph|texttt|textbf|textit)\s*"
     r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 )
-_STYLED_VALUE = re.compile(
-    r"\\(?:text|textrm|mathrm|mbox)\s*(?:\{\s*([0-9.]+|[deixyz])\s*\}|\s([deixyz])(?![A-Za-z]))"
-)
+_STYLED_VALUE = re.compile(rf"{WORDS}\s*(?:\{{\s*([0-9.]+|[deixyz])\s*\}}|\s([deixyz])(?![A-Za-z]))")
 _ENDING = r"\s*\^\s*\{?\s*(?:\\(?:text|mathrm)\s*\{\s*)?%s\s*\}{0,2}$"
 _ORDINAL = re.compile(
     "|".join(

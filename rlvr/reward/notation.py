@@ -7,10 +7,12 @@ import re
 from fractions import Fraction
 
 from rlvr.reward.letters import has_no_letters
+from rlvr.reward.markup import WORDS
 from rlvr.reward.unions import union_of_intervals
 
 _CURRENCY_SIGN = (
-    r"(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|\\\$)\s*\}|(?:US|A|C|HK|NZ|S)\\?\$|"
+    r"(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|"
+    rf"{WORDS}\s*\{{\s*(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|\\\$)\s*\}}|(?:US|A|C|HK|NZ|S)\\?\$|"
     r"(?:USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|HKD|SGD|KRW)(?![A-Za-z])|Rs(?![A-Za-z])\.?|\\\$|"
     r"\\(?:euro|pounds|texteuro|textsterling|textyen|yen|cent|textcent)(?![A-Za-z])(?:\{\})?)"
 )
@@ -30,7 +32,7 @@ _SCIENTIFIC = re.compile(
     r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
 )
 _DEGREES = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?)\s*\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?")
-_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _MEMBER = re.compile(r"^[A-Za-z]\s*\\in\s*(?=[\[(]|\\\{)")
 _DECIMAL_POWER = re.compile(r"\^\s*([0-9]{0,50}\.[0-9]{1,50})(?![0-9.])")
 _LOGARITHMS = (
@@ -77,7 +79,7 @@ def for_algebra(text: str) -> str:
     """
     text = _MEMBER.sub("", text)
     text = union_of_intervals(text) or text
-    if _TRIGONOMETRY.search(text):  # elsewhere degrees count as they are
+    if TRIGONOMETRY.search(text):  # elsewhere degrees count as they are
         text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
     for logarithm, plain in _LOGARITHMS:
         text = logarithm.sub(plain, text)
