@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -22,6 +21,7 @@ from rlvr.data.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError, DataError
 from rlvr.learner.causal_lm import load_lm, output_transform, read_config
+from rlvr.runtime.settings import read_settings
 
 PROBE_TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the probe's logits, relative to the largest
@@ -190,12 +190,12 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
 
 def _started_from(checkpoint: Path) -> str:
     """The folder of the model that the run of a checkpoint started from."""
-    return model_folder(OmegaConf.load(checkpoint / "config.yaml").model.path)
+    return model_folder(read_settings(checkpoint)["model"]["path"])
 
 
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
-    stage = OmegaConf.load(checkpoint / "config.yaml").learner.zero_stage
+    stage = read_settings(checkpoint)["learner"]["zero_stage"]
     if not file.is_file() or stage == 3:
         raise ConfigError(
             f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {stage}); export it in Hugging Face "

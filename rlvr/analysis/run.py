@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
+from rlvr.runtime import settings
 from rlvr.runtime.checkpoint_folders import STATE, checkpoints_in
 from rlvr.runtime.dumps import dump_files, dump_name, open_dump
 from rlvr.runtime.summary import SUMMARY, Change, Summary, finished_steps
@@ -39,7 +39,7 @@ ONLY_TRAINING = (
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
     "reward.overlong_cache", "reward.overlong_filter", "eval.every", "eval.in_stream",
 )  # fmt: skip
-UNREADABLE = (OSError, OmegaConfBaseException, YAMLError, ValueError)  # what a configuration may be
+UNREADABLE = (*settings.UNREADABLE, OmegaConfBaseException)  # what a configuration may be
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,9 @@ def read_run(path: str | Path) -> LoadedRun:
             "run=runs/latest, or name the models instead"
         )
     try:
-        cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(file)))
+        cfg = OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(Config), settings.read_settings(folder))
+        )
     except UNREADABLE as error:  # a file that a user may have edited
         raise ConfigError(
             f"run={path}: its config.yaml cannot be read ({error}), so it is not the folder of a training run of this "

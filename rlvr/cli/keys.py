@@ -6,6 +6,7 @@ A key's meaning is the comment behind its line, or the comment lines above it; n
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import io
 import textwrap
@@ -75,6 +76,7 @@ def _said(entry: Any) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _statements(schema: type) -> dict[str, _Statement]:
     """{field: its type and comment}, those of the classes that it inherits from included."""
     found: dict[str, _Statement] = {}

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import ExitStack
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
@@ -27,6 +24,7 @@ from rlvr.runtime.files import path_of
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.keys import FREE, RECORDED, REMEDIES, without
 from rlvr.runtime.replay import Recorded, ReplaySource
+from rlvr.runtime.settings import as_plain
 from rlvr.types import Group, Prompt, RolloutBatch
 
 
@@ -129,6 +127,5 @@ def restore_groups(
 
 def settings_hash(cfg: Config) -> str:
     """Of all that a checkpoint must share with the run that goes on from it."""
-    settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
-    matters = without(settings, FREE | REMEDIES | RECORDED)
+    matters = without(as_plain(cfg), FREE | REMEDIES | RECORDED)
     return hashlib.blake2b(json.dumps(matters, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from rlvr.cluster.machine import idle_cores
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError
@@ -24,6 +20,7 @@ from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.replay import Recorded
 from rlvr.runtime.resume import check_data
+from rlvr.runtime.settings import UNREADABLE, read_settings
 from rlvr.runtime.summary import Change, finished_steps
 
 
@@ -84,8 +81,8 @@ def _shows_checkpoints(folder: RunFolder) -> str:
     if copies := sorted(path.name for path in folder.checkpoints.glob("[!.]*") if "step_" in path.name):
         return f"has {copies[-1]} in {folder.checkpoints.name}"
     try:
-        every = int(OmegaConf.load(folder.path / "config.yaml").run.save_every)
-    except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
+        every = int(read_settings(folder.path)["run"]["save_every"])
+    except UNREADABLE:
         return ""  # not known; what is there is put aside, not lost
     steps = [row["step"] for row in folder.read_metrics()]
     reached = max([*steps, *folder.dumped_steps().values()], default=0)
@@ -134,7 +131,7 @@ def settle_cores(cfg: Config, checkpoint: Path | None) -> tuple[Config, str]:
     if cfg.cluster.cpus is not None:
         return cfg, f"cores: {cfg.cluster.cpus} (cluster.cpus)"
     if checkpoint is not None:
-        idle = int(OmegaConf.load(checkpoint / "config.yaml").cluster.cpus)
+        idle = int(read_settings(checkpoint)["cluster"]["cpus"])
         reason = f"cores: {idle}, as in the checkpoint"
     else:
         idle, cores = idle_cores()

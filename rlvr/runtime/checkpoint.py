@@ -18,9 +18,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
@@ -29,6 +26,7 @@ from rlvr.runtime.files import path_of, set_aside, write_atomically
 from rlvr.runtime.folder import CHANGES, Change, RunFolder, read_changes
 from rlvr.runtime.manifest import damage, write_manifest
 from rlvr.runtime.resume import recorded_changes, refuse_changes
+from rlvr.runtime.settings import FILE, UNREADABLE, as_yaml, read_settings
 from rlvr.types import Successes
 
 
@@ -67,7 +65,7 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         save_learner(str(draft.absolute()))  # its ranks may run in another folder
-        write_atomically(draft / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+        write_atomically(draft / FILE, as_yaml(cfg))
         write_atomically(draft / STATE, json.dumps(asdict(state), indent=2))
         if (folder.path / CHANGES).exists():
             shutil.copyfile(folder.path / CHANGES, draft / CHANGES)
@@ -136,17 +134,15 @@ def _defect(path: Path) -> str:
         return found
     try:
         _read(path)
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:  # a damaged file
+    except UNREADABLE as error:  # a damaged file
         return str(error) or type(error).__name__
     return ""
 
 
 def _read(path: Path) -> tuple[dict[Any, Any], TrainingState, tuple[Change, ...]]:
     """Configuration, state and changes; raises for whatever they are not."""
-    saved = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
+    saved = read_settings(path)
     content = json.loads((path / STATE).read_text())
-    if not isinstance(saved, dict) or not saved:
-        raise ValueError("config.yaml holds no configuration")
     if not isinstance(content, dict):
         raise ValueError("state.json holds no state")
     return saved, state_from(content), read_changes(path / CHANGES)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from rlvr.config import Config
 from rlvr.data.curriculum import learnt
@@ -23,6 +22,7 @@ from rlvr.runtime.dumps import dump_files, open_dump, read_sample, read_verdict
 from rlvr.runtime.folder import BATCHES
 from rlvr.runtime.resume import differences, of_today
 from rlvr.runtime.rows import read_rows
+from rlvr.runtime.settings import FILE, UNREADABLE, as_plain, read_settings
 from rlvr.types import Group, Problem, Prompt, RolloutBatch, Sample, Span, Successes
 
 SHOWN = 5  # settings that differ, in a message
@@ -74,7 +74,7 @@ class Recorded:
     def __init__(self, run: Path) -> None:
         self.run = run
         rows = read_rows(run / BATCHES)
-        if not rows or not (run / "config.yaml").is_file():
+        if not rows or not (run / FILE).is_file():
             raise ConfigError(
                 f"rollout.replay={run}: no run's folder with {BATCHES}, which every training run writes; give "
                 "<run.root>/<run.name>"
@@ -85,7 +85,10 @@ class Recorded:
             raise ConfigError(
                 f"rollout.replay={run}: its {BATCHES} is of another version of rlvr ({error})"
             ) from error
-        self.settings: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+        try:
+            self.settings = read_settings(run)
+        except UNREADABLE as error:
+            raise ConfigError(f"rollout.replay={run}: its {FILE} cannot be read ({error})") from error
 
     def check(self, first: int, last: int) -> None:
         """Refuse steps that are not there whole.
@@ -107,11 +110,10 @@ class Recorded:
 
     def changes(self, cfg: Config) -> list[str]:
         """Settings in which a run with this configuration differs from the recorded one."""
-        now = OmegaConf.to_container(OmegaConf.structured(cfg))
         own = ("run.", "tracking.", "rollout.replay", "cluster.")
         return [
             f"{key} was {old!r}, is {new!r}"
-            for key, old, new in differences(of_today(self.settings), of_today(now))
+            for key, old, new in differences(of_today(self.settings), of_today(as_plain(cfg)))
             if not key.startswith(own)
         ]
 

@@ -19,6 +19,7 @@ from rlvr.config import Config, SourceConfig
 from rlvr.data.fingerprint import DataSeen, what_changed
 from rlvr.errors import ConfigError
 from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, general
+from rlvr.runtime.settings import as_plain
 
 
 def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
@@ -33,7 +34,7 @@ def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
     free = (FREE_OF_COMPARED if paced else FREE) | REMEDIES | RECORDED
     changed = [
         f"{key} was {old!r}, is {new!r}"
-        for key, old, new in differences(of_today(saved), of_today(_container(cfg)))
+        for key, old, new in differences(of_today(saved), of_today(as_plain(cfg)))
         if general(key) not in free
     ]
     if changed:
@@ -48,7 +49,7 @@ def recorded_changes(saved: Any, cfg: Config) -> list[tuple[str, Any, Any]]:
     before = saved.get("learner", {}).get("schedule", "constant")
     scheduled = {before, cfg.learner.schedule} != {"constant"}
     keys = RECORDED | KeySet(("steps",)) if scheduled else RECORDED
-    return [found for found in differences(saved, _container(cfg)) if found[0] in keys]
+    return [found for found in differences(saved, as_plain(cfg)) if found[0] in keys]
 
 
 def check_data(path: Path, before: DataSeen | None, now: DataSeen, cfg: Config) -> list[str]:
@@ -109,10 +110,6 @@ def _defaults(kind: type) -> Any:
 def _made(kind: type) -> Any:
     """They are made once: that takes longer than filling and comparing the settings of a run."""
     return OmegaConf.to_container(OmegaConf.structured(kind))
-
-
-def _container(cfg: Config) -> Any:
-    return OmegaConf.to_container(OmegaConf.structured(cfg))
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from rlvr.config import Config
 from rlvr.runtime.folder import RunFolder, write_atomically
+from rlvr.runtime.settings import as_plain
 
 SERVER_SECONDS = 20  # for the server to answer when a run begins; wandb's own limit is 90
 _MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
@@ -86,7 +85,6 @@ class WandbRun:
 def _init(cfg: Config, folder: RunFolder, mode: Any, *, goes_on: bool) -> Any:
     import wandb
 
-    settings: Any = OmegaConf.to_container(OmegaConf.structured(cfg))
     identity = folder.path / "wandb_id"
     # Offline, each attempt is a run that can be synced. Online the run on the server goes on, unless it has steps
     # that are to be done again: wandb would drop the new ones.
@@ -100,7 +98,7 @@ def _init(cfg: Config, folder: RunFolder, mode: Any, *, goes_on: bool) -> Any:
         resume="allow" if same else None,
         dir=str(folder.path),
         mode=mode,
-        config=settings,
+        config=as_plain(cfg),
         settings={"init_timeout": float(SERVER_SECONDS)},
     )
     if mode == "online":

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
@@ -22,6 +21,7 @@ from rlvr.errors import RlvrError
 from rlvr.runtime.checkpoint_folders import checkpoints_in
 from rlvr.runtime.keys import FREE_OF_COMPARED
 from rlvr.runtime.resume import of_today, recorded_changes
+from rlvr.runtime.settings import UNREADABLE, as_plain, read_settings
 from rlvr.sweep.jobs import Task, run_tasks
 from rlvr.sweep.needs import job_need, machine_room
 from rlvr.sweep.slots import Need, Room, first_wave
@@ -164,13 +164,13 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
     if not (finished or checkpoints_in(folder / "checkpoints")):
         return []
     try:
-        saved, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.structured(cfg)
-    except (OSError, yaml.YAMLError) as error:
+        saved = read_settings(folder)
+    except UNREADABLE as error:
         return [f"its config.yaml cannot be read: {error}"]
     if not finished:
-        changes = recorded_changes(OmegaConf.to_container(saved), cfg)
+        changes = recorded_changes(saved, cfg)
         return [f"{key} was {old}, is {new}" for key, old, new in changes]
-    saved, now = (OmegaConf.create(of_today(OmegaConf.to_container(settings))) for settings in (saved, now))
+    saved, now = (OmegaConf.create(of_today(settings)) for settings in (saved, as_plain(cfg)))
     return [
         f"{key} was {OmegaConf.select(saved, key)}, is {OmegaConf.select(now, key)}"
         for key in leaf_keys()

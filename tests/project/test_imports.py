@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a new process that imports everything
+
 ENGINES = ("ray", "vllm", "deepspeed")
 HEAVY = {"torch", "ray", "vllm", "hydra", "pyarrow"}
 PURE = [

@@ -14,6 +14,7 @@ from rlvr.cli.compose import option_groups, recipes_folder
 from rlvr.config import Config, known_keys
 from rlvr.runtime.planning.shape import ModelShape, model_shape
 from rlvr.runtime.planning.text import report
+from rlvr.runtime.settings import as_plain
 from rlvr.validate import validate
 from tests.helpers.composing import compose
 
@@ -33,9 +34,12 @@ OPEN = (
 )
 
 
-def needed_to_validate(cfg: Config) -> list[str]:
-    """Keys that a recipe leaves open (`???`) are for the user to give."""
-    return sorted(OmegaConf.missing_keys(OmegaConf.structured(cfg)))
+@pytest.fixture(scope="module", params=RECIPES)
+def recipe(request: pytest.FixtureRequest) -> Config:
+    """Composed once for all tests of a recipe, which are run one after the other."""
+    made = compose(f"recipe={request.param}")
+    assert made.recipe == request.param
+    return made
 
 
 def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -54,6 +58,7 @@ def schema_defaults() -> dict[str, Any]:
     return leaves(OmegaConf.to_container(OmegaConf.structured(Config(recipe="???"))))
 
 
+@functools.cache
 def written_keys(path: Path) -> dict[str, Any]:
     """The leaves that a file of the tree sets, under their full names."""
     text = path.read_text()
@@ -69,13 +74,10 @@ def test_the_tree_has_recipes():
     assert {"model", "data", "rollout", "learner", "advantage", "tracking", "cluster"} <= set(GROUPS)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_composes_and_validates(name):
-    cfg = compose(f"recipe={name}")
-    assert cfg.recipe == name
-    missing = needed_to_validate(cfg)
-    assert not missing, f"recipe={name} cannot be started as it is, it leaves open {missing}"
-    validate(cfg)
+def test_every_recipe_composes_and_validates(recipe):
+    open_keys = [key for key, value in leaves(as_plain(recipe)).items() if value == "???"]
+    assert not open_keys, f"recipe={recipe.recipe} cannot be started as it is, it leaves open {open_keys}"
+    validate(recipe)
 
 
 @pytest.mark.slow
@@ -125,36 +127,31 @@ LOAD_BYTES = 100e6  # a second, from a busy shared file system
 STARTUP_SECONDS = 240  # imports, vLLM's compilation and CUDA graphs
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_fit_and_their_deadlines_hold_where_every_response_has_the_full_length(name):
-    cfg = compose(f"recipe={name}")
-    if cfg.model.path not in SHAPES:
-        assert cfg.model.path == "builtin", "a model whose published shape belongs into SHAPES"
+def test_recipes_fit_and_their_deadlines_hold_where_every_response_has_the_full_length(recipe):
+    if recipe.model.path not in SHAPES:
+        assert recipe.model.path == "builtin", "a model whose published shape belongs into SHAPES"
         return
-    shape = SHAPES[cfg.model.path]
-    said = report(cfg, shape)
+    shape = SHAPES[recipe.model.path]
+    said = report(recipe, shape)
     assert "DOES NOT FIT" not in said, said
     assert "LONGER THAN ITS DEADLINE" not in said, said
     load = STARTUP_SECONDS + 2 * shape.parameters / LOAD_BYTES
-    assert load < cfg.rollout.start_deadline_seconds
-    assert load < cfg.learner.start_deadline_seconds
+    assert load < recipe.rollout.start_deadline_seconds
+    assert load < recipe.learner.start_deadline_seconds
 
 
-def test_parameters_are_sharded_only_where_whole_ones_do_not_fit():
-    stages: dict[str, set[int]] = {}
-    for name in RECIPES:
-        cfg = compose(f"recipe={name}")
-        stages.setdefault(cfg.model.path, set()).add(cfg.learner.zero_stage)
-    assert stages["Qwen/Qwen2.5-Math-1.5B"] == {1}
-    assert stages["Qwen/Qwen2.5-Math-7B"] == {2}
-    assert stages["Qwen/Qwen2.5-32B"] == {3}
+# The lowest ZeRO stage with which an update fits.
+STAGES = {"Qwen/Qwen2.5-Math-1.5B": 1, "Qwen/Qwen2.5-Math-7B": 2, "Qwen/Qwen2.5-32B": 3}
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_there_is_a_plan_for_every_recipe(name):
-    cfg = compose(f"recipe={name}")
-    said = report(cfg, SHAPES.get(cfg.model.path) or model_shape(cfg))
+def test_parameters_are_sharded_only_where_whole_ones_do_not_fit(recipe):
+    if recipe.model.path != "builtin":
+        assert recipe.learner.zero_stage == STAGES[recipe.model.path]
+
+
+def test_there_is_a_plan_for_every_recipe(recipe):
+    said = report(recipe, SHAPES.get(recipe.model.path) or model_shape(recipe))
     assert "learner rank" in said
     assert "a checkpoint takes about" in said
-    assert ("seconds a step on H100" in said) is (cfg.model.path in SHAPES)
+    assert ("seconds a step on H100" in said) is (recipe.model.path in SHAPES)
     assert "what would help most" in said or "no single change" in said

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.dumps import dump_files, open_dump
 from rlvr.runtime.resume import of_today
+from rlvr.runtime.settings import UNREADABLE, read_settings
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OmegaConfBaseException, YAMLError)
 LISTED = 5  # line numbers and the like spelled out in a note
 
 
@@ -126,7 +122,7 @@ def _read_run(job: Path, notes: list[str]) -> FinishedRun:
             correct=_samples(job, steps, accuracy, notes),
             train=train,
             evals=evals,
-            settings=flatten(of_today(OmegaConf.to_container(OmegaConf.load(job / "config.yaml")))),
+            settings=flatten(of_today(read_settings(job))),
             versions={str(k): str(v) for k, v in summary["versions"].items()},
             train_seconds=float(summary["train_seconds"]),
             setup_seconds=float(summary["setup_seconds"]),
