@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rlvr.cli.compose import check_overrides, explain_key, options_first, parse_options, register_schema
-from rlvr.cli.entry import hydra_entry
+from rlvr.cli.entry import hydra_entry, make_hydra_folder
 from rlvr.config import Config, known_keys
 from rlvr.errors import ConfigError, DataError
 from tests.helpers.forked import Done, forked
@@ -143,6 +143,17 @@ def test_what_is_no_override_says_what_one_looks_like(argument):
 @pytest.mark.parametrize("argument", ["advantage.optionsfoo=3", "hydrax=3", "data.evaluate=3"])
 def test_a_key_that_only_begins_like_a_free_one_is_unknown(argument):
     assert "there is no such key" in refusal(argument)
+
+
+def test_a_folder_that_hydra_cannot_make_is_said_in_our_words(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/below", "/proc/x"):
+        with pytest.raises(ConfigError, match=f"hydra.run.dir={folder}: cannot be made .*leave it out"):
+            make_hydra_folder(["seed=1", f"hydra.run.dir={folder}"])
+    for unused in (["--cfg", "job"], ["-m"], ["--info"]):
+        make_hydra_folder(["hydra.run.dir=/proc/x", *unused])
+    make_hydra_folder([f"hydra.run.dir={tmp_path / 'a/b'}"])
+    assert (tmp_path / "a/b").is_dir()
 
 
 def run(cfg: Config) -> None:
