@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from rlvr.cli.compose import CommandLine
+from rlvr.cli.command_line import CommandLine
 from rlvr.cli.entry import command_entry
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows

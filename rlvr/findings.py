@@ -45,11 +45,12 @@ from rlvr.analysis.store import write_text
 from rlvr.analysis.study.config import read_study
 from rlvr.analysis.study.plan import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Study
 from rlvr.analysis.study.records import Records, what_is_left
-from rlvr.cli.compose import STUDIES, load, recipes_folder
+from rlvr.cli.compose import load
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.forms import options_of
 from rlvr.cli.help import answer_help
+from rlvr.cli.recipe_tree import STUDIES, recipes_folder
 from rlvr.cli.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import exclusive

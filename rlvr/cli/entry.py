@@ -14,21 +14,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rlvr.cli.compose import (
-    CommandLine,
-    check_composed,
-    check_keys,
-    check_overrides,
-    compose,
-    options_first,
-    parse_options,
-    parse_overrides,
-    recipes_folder,
-    register_schema,
-)
+from rlvr.cli.command_line import CommandLine, options_first, parse_options, parse_overrides
+from rlvr.cli.compose import check_composed, check_overrides, compose, register_schema
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.forms import as_typed
 from rlvr.cli.help import answer_help
+from rlvr.cli.overrides import check_keys
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.config import Config
 from rlvr.errors import ConfigError

@@ -12,8 +12,9 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
 
-from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
+from rlvr.cli.compose import check_overrides, register_schema
 from rlvr.cli.multirun import job_arguments, plan_sweep, queue
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.sweep.jobs import Task
