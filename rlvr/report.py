@@ -107,7 +107,7 @@ def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) 
 
 
 def _check_names(runs: Sequence[ReportedRun]) -> None:
-    names = [slug(run.name) for run in runs]
+    names = [run.name for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(
