@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 from transformers.utils.logging import disable_progress_bar
 
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
-from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
 from rlvr.analysis.shift.parts import part_metadata, token_file, token_texts, write_parts
@@ -38,6 +37,7 @@ from rlvr.cli.command_line import options_first
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.data.identity import identity
 from rlvr.locks import exclusive
 
 
