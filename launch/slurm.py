@@ -24,10 +24,11 @@ import hydra
 
 from launch.config import PREFIX, SlurmConfig, load_config
 from launch.script import Work, render
-from rlvr.cli.compose import check_overrides, recipes_folder, register_schema, typed
+from rlvr.cli.compose import check_overrides, register_schema, typed
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
 from rlvr.cli.planned import SLURM_FILES
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config

@@ -25,19 +25,19 @@ import pyarrow.parquet as pq
 from transformers.utils.logging import disable_progress_bar
 
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
-from rlvr.analysis.models import identity
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
 from rlvr.analysis.shift.parts import part_metadata, token_file, token_texts, write_parts
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.summary import analysis_json, describe, write_tables
-from rlvr.analysis.store import IDENTITY, claim, write_text
+from rlvr.analysis.store import IDENTITY, claim, write_text, writing
 from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
-from rlvr.cli.compose import options_first
+from rlvr.cli.command_line import options_first
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.data.identity import identity
 from rlvr.locks import exclusive
 
 
@@ -88,7 +88,8 @@ def _index(
             draft, files, cfg.select, cfg.score.responses_per_part, models.tokenizer, models.vocabulary
         )
         claim(folder / "claim.json", _settings(cfg, models, index), f"output={folder}")
-        draft.replace(folder / "responses.parquet")
+        with writing(responses := folder / "responses.parquet"):
+            draft.replace(responses)
     finally:
         draft.unlink(missing_ok=True)
     return index

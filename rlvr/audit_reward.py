@@ -6,19 +6,20 @@ would be correct there. In a file of problems without responses, graded answer a
 `second=package.module:function` compares with another grader.
 """
 
+import errno
 import itertools
 import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from rlvr.cli.compose import CommandLine
+from rlvr.cli.command_line import CommandLine
 from rlvr.cli.entry import command_entry
-from rlvr.errors import ConfigError, DataError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
@@ -56,7 +57,12 @@ LINE = CommandLine(AuditConfig, "audit_reward", ("hydra",))
 
 
 def audit(config: AuditConfig) -> dict[str, Any]:
-    """Grade the file, write verdicts and summary where asked to, print the findings; returns the summary."""
+    """Grade the file, write verdicts and summary where asked to, print the findings; returns the summary.
+
+    Raises:
+        ConfigError, DataError: settings or a file that cannot be graded.
+        RlvrError: the output cannot be written; the verdicts so far are kept.
+    """
     if config.file is None:
         raise ConfigError("no file named: expected file=PATH of a jsonl file, such as file=rows.jsonl")
     source = Path(config.file)
@@ -108,13 +114,18 @@ class _Output:
 
     def __enter__(self) -> "_Output":
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._partial, "w", encoding="utf-8")
+            with self._writing():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                for path in (self._path, self._summary):  # found out now, not when all is graded
+                    if path.is_dir():
+                        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+                self._file = open(self._partial, "w", encoding="utf-8")
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk has left in the buffer; the error is on its way
+                self._file.close()
             if kind is not None:
                 print(
                     f"audit_reward: stopped early; the verdicts so far are in {self._partial}",
@@ -125,20 +136,38 @@ class _Output:
     def _partial(self) -> Path:
         return Path(f"{self._path}.partial")
 
+    @property
+    def _summary(self) -> Path:
+        assert self._path is not None
+        return self._path.with_suffix(".summary.json")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what to do where a file cannot be written; raises RlvrError."""
+        try:
+            yield
+        except OSError as error:
+            raise RlvrError(
+                f"output={self._path}: cannot be written ({error}); name a file in a folder that can be written and "
+                "has space"
+            ) from error
+
     def write(self, row: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(row) + "\n")
+            with self._writing():
+                self._file.write(json.dumps(row) + "\n")
 
     def flush(self) -> None:
         if self._file is not None:
-            self._file.flush()
+            with self._writing():
+                self._file.flush()
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Give the verdicts their name and write the summary beside them."""
         if self._path is not None:
-            os.replace(self._partial, self._path)
-            summary_path = self._path.with_suffix(".summary.json")
-            summary_path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            with self._writing():
+                os.replace(self._partial, self._path)
+                self._summary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
 def _columns(source: Path, config: AuditConfig) -> Columns:

@@ -52,7 +52,8 @@ class SourceConfig:
     )
     subset: str | None = None  # configuration of a data set on the hub, such as main
     format: str | None = None  # plain | verl | trl | openrlhf; null: told from the first rows
-    split: str | None = None  # null: the training split in data.train, the test split in data.eval
+    # null: on the hub the training split in data.train, the test split in data.eval; all of a file
+    split: str | None = None
     # Column names; null: the usual ones. A question that is a list of messages goes whole into template=chat.
     question: str | None = None
     answer: str | None = None  # column of the gold answer

@@ -30,13 +30,13 @@ from rlvr.analysis.cross.raw import write_raw
 from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
-from rlvr.analysis.models import identity
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.shift.parts import token_texts
-from rlvr.analysis.store import versions_of
+from rlvr.analysis.store import versions_of, writing
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
+from rlvr.data.identity import identity
 from rlvr.locks import exclusive
 from rlvr.reporting.figures.canvas import render
 from rlvr.reporting.figures.cross import cross_figures
@@ -100,9 +100,10 @@ def _draw(folder: Path) -> None:
     if find_spec("matplotlib") is None:
         print("no figure: it is drawn with matplotlib, which is not installed (pip install matplotlib)")
         return
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
-    drawn = [render(figure, figures).name for figure in cross_figures(read_cross(folder))]
+    found, figures = [*cross_figures(read_cross(folder))], folder / "figures"
+    with writing(figures):
+        figures.mkdir(exist_ok=True)
+        drawn = [render(figure, figures).name for figure in found]
     print(f"figures in {figures}: {', '.join(f'{name}.svg' for name in drawn)}, also as PNG and CSV")
 
 

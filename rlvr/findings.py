@@ -41,20 +41,21 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run import read_run
+from rlvr.analysis.store import write_text
 from rlvr.analysis.study.config import read_study
 from rlvr.analysis.study.plan import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Study
 from rlvr.analysis.study.records import Records, what_is_left
-from rlvr.cli.compose import STUDIES, load, recipes_folder
+from rlvr.cli.compose import load
 from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.forms import options_of
 from rlvr.cli.help import answer_help
+from rlvr.cli.recipe_tree import STUDIES, recipes_folder
 from rlvr.cli.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import exclusive
 from rlvr.reporting.study.page import write_page
 from rlvr.reporting.study.shifts import findings_table, read_crossings, read_shift
-from rlvr.runtime.folder import write_atomically
 from rlvr.runtime.output import lasting_output
 from rlvr.sweep.pieces import run_pieces
 from rlvr.sweep.plan import changed_keys
@@ -180,14 +181,14 @@ def findings_of_run(run: Path, minutes: float | None = None) -> None:
     shifts = [read_shift(folder) for folder in folders.values()]
     crossings, endpoints = read_crossings(run)
     table = findings_table(shifts, crossings, endpoints)
-    write_atomically(run / "findings" / "findings.md", table)
+    write_text(run / "findings" / "findings.md", table)
     numbers: dict[str, Any] = {
         "shifts": [asdict(s) for s in shifts],
         "crossings": [asdict(c) for c in crossings],
         "endpoints": {name: asdict(end) for name, end in endpoints.items()},
         "seconds": round(watch.seconds, 1),
     }
-    write_atomically(run / "findings" / "findings.json", json.dumps(numbers, indent=2) + "\n")
+    write_text(run / "findings" / "findings.json", json.dumps(numbers, indent=2) + "\n")
     print(f"\n{table}\n{run / 'findings' / 'findings.md'}, {run / 'report' / 'report.html'}")
 
 

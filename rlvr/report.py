@@ -15,14 +15,15 @@ needs no network, and every figure as SVG, PNG and CSV below figures/. Options a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.options import Option, folder, read_options, whole_number
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
@@ -59,55 +60,79 @@ def report(options: ReportOptions) -> Path:
 
     Raises:
         ConfigError: no run, a folder without anything to report, several runs without `output`, or no matplotlib.
-        DataError: a file of a run is damaged or of another version.
+        DataError: a file of a run cannot be read, is damaged or of another version.
         RlvrError: the report cannot be written.
     """
     if not options.runs:
         raise ConfigError("name the folder of a run, such as: python -m rlvr.report runs/latest")
-    runs = tuple(read_run(path) for path in options.runs)
+    with _reading():
+        runs = tuple(read_run(path) for path in options.runs)
     _check_names(runs)
     if options.output is None and len(runs) > 1:
         raise ConfigError("output= is missing: with several runs, name the folder that the report goes to")
-    folder = options.output or runs[0].folder / "report"
+    return _write(options.output or runs[0].folder / "report", runs, options)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
     try:
-        return _write(folder, runs, options)
+        yield
     except OSError as error:
-        raise RlvrError(f"output={folder}: cannot be written ({error})") from error
+        raise DataError(
+            f"{error.filename or 'a file of the run'}: cannot be read ({error.strerror or error}); make it readable"
+        ) from error
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RlvrError(
+            f"output={folder}: cannot be written ({error}); name a folder that can be written and has space"
+        ) from error
 
 
 def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) -> Path:
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):  # found out now, not when all is read
+        figures.mkdir(parents=True, exist_ok=True)
 
     def drawn(found: Iterable[Figure], run: ReportedRun | None = None) -> tuple[Drawn, ...]:
         prefix = f"{slug(run.name)}_" if run is not None and len(runs) > 1 else ""
         return tuple(render(replace(figure, name=prefix + figure.name), figures) for figure in found)
 
-    # 1  token pages
+    # 1  everything that is read, before the first figure is drawn and saved
     tokens = TokenPages()
-    for run in runs:
-        if run.analysis is not None:
-            scores = read_scores(run.analysis)
-            pairs = select(scores, options.divergent, options.random, options.seed)
-            tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
+    with _reading():
+        for run in runs:
+            if run.analysis is not None:
+                scores = read_scores(run.analysis)
+                pairs = select(scores, options.divergent, options.random, options.seed)
+                tokens.add(run.name, run.analysis, pairs, scores, options.tokens)
+        shift = [tuple(shift_figures(run.analysis)) if run.analysis else () for run in runs]
+        cross = [tuple(cross_figures(run.cross)) if run.cross else () for run in runs]
+        of_training = tuple(training_figures(runs))
 
-    # 2  figures: all tables are read before the first is drawn and saved
-    shift = [tuple(shift_figures(run.analysis)) if run.analysis else () for run in runs]
-    cross = [tuple(cross_figures(run.cross)) if run.cross else () for run in runs]
-    training = drawn(training_figures(runs))
-    own = [
-        DrawnRun(run, shift=drawn(of_shift, run), cross=drawn(of_cross, run))
-        for run, of_shift, of_cross in zip(runs, shift, cross, strict=True)
-    ]
+    # 2  figures
+    with _writing(folder):
+        training = drawn(of_training)
+        own = [
+            DrawnRun(run, shift=drawn(of_shift, run), cross=drawn(of_cross, run))
+            for run, of_shift, of_cross in zip(runs, shift, cross, strict=True)
+        ]
 
-    # 3  the page
+    # 3  the page, whose tables are read from the analyses
     target = folder / "report.html"
-    write_atomically(target, run_page(own, training, tokens))
+    with _reading():
+        page = run_page(own, training, tokens)
+    with _writing(folder):
+        write_atomically(target, page)
     return target
 
 
 def _check_names(runs: Sequence[ReportedRun]) -> None:
-    names = [slug(run.name) for run in runs]
+    names = [run.name for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(

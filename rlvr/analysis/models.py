@@ -5,7 +5,6 @@ Shapes: `B` sequences, `L` padded length, `t` response tokens, `H` hidden size, 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +24,6 @@ from rlvr.runtime.settings import read_settings
 
 PROBE_TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the probe's logits, relative to the largest
-END_BYTES = 1 << 20  # of a weight file that its digest reads at both ends
 
 
 @dataclass(frozen=True)  # without slots, so that the tokenizer is kept once it has been read
@@ -102,24 +100,6 @@ def check_same_vocabulary(base: ModelFiles, policy: ModelFiles) -> None:
             f"{policy.vocabulary}: their distributions cannot be compared. Give two models with the same vocabulary, "
             "or pad one of them with resize_token_embeddings."
         )
-
-
-def identity(path: str) -> dict[str, str]:
-    """What tells a model from another: its weight files by content, wherever they lie; a hub model by its name."""
-    folder = Path(model_folder(path, checkpoint=True))
-    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
-    files = files or sorted(folder.glob("deepspeed/mp_rank_*_model_states.pt"))
-    return {str(file.relative_to(folder)): _digest(file) for file in files} or {"hub": path}
-
-
-def _digest(file: Path) -> str:
-    """A file's size with a hash of its first and last MiB: training moves every weight, and copies stay equal."""
-    size = file.stat().st_size
-    with file.open("rb") as content:
-        ends = content.read(END_BYTES)
-        content.seek(max(0, size - END_BYTES))
-        ends += content.read()
-    return f"{size}-{hashlib.sha256(ends).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

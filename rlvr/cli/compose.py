@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,73 +13,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.cli.forms import as_typed, as_written, form_problem, group_values, options_of
-from rlvr.cli.peer_keys import peer_hint
+from rlvr.cli.command_line import TRAINING, CommandLine, parse_options, parse_overrides
+from rlvr.cli.forms import as_typed, as_written
+from rlvr.cli.overrides import check_forms, check_keys
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import check_placeholders, quote_odd_values, several_sources
-from rlvr.config import Config, known_keys
+from rlvr.config import Config
 from rlvr.errors import ConfigError
-
-PACKAGE = Path(__file__).resolve().parent.parent
-# Below these keys anything may stand: Hydra's own, and dictionaries and lists without a schema.
-FREE = (
-    "hydra",
-    "advantage.options",
-    "loss.options",
-    "rollout.engine_args",
-    "reward.verifier_options",
-    "data.train.verifier_options",
-    "data.eval",
-    "data.train.sources",
-    "data.chat_template_kwargs",
-)
-
-
-STUDIES = (
-    "study"  # the folder of the recipe tree that is no group of Hydra's but holds studies (rlvr findings)
-)
-
-
-def recipes_folder() -> Path:
-    """Where the Hydra tree lies: beside the package in a checkout, inside it in an installed wheel."""
-    inside = PACKAGE / "recipes"
-    return inside if inside.is_dir() else PACKAGE.parent / "recipes"
-
-
-def option_groups(folder: Path) -> dict[str, Path]:
-    """The groups of a recipe tree: a folder each, whose files are its options."""
-    return {path.name: path for path in folder.iterdir() if path.is_dir() and path.name != STUDIES}
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """What the overrides of one program are checked against."""
-
-    schema: Any  # the dataclass of its configuration
-    name: str  # under which Hydra finds the configuration
-    free: tuple[str, ...]  # keys at and below which anything may stand
-    short: tuple[str, ...] = ()  # names that the program itself turns into keys
-    folder: Path | None = None  # of its groups and recipes
-
-    @property
-    def command(self) -> str:
-        """The command's name in the program."""
-        return self.name.replace("_", "-")
-
-
-TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
-
-
-def explain_key(key: str, line: CommandLine = TRAINING) -> str:
-    """What to do about a key that does not exist."""
-    known = known_keys(line.schema)
-    if line.schema is Config and (hint := peer_hint(key)):
-        return f"{key}: there is no such key; {hint}"
-    near = difflib.get_close_matches(key, [*known, *line.short], n=3, cutoff=0.5)
-    if not near:
-        tail = key.rpartition(".")[2]
-        near = [k for k in known if k.rpartition(".")[2] == tail][:3]
-    hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
-    return f"{key}: there is no such key; {hint}"
 
 
 def check_overrides(arguments: Sequence[str]) -> None:
@@ -99,113 +36,6 @@ def check_overrides(arguments: Sequence[str]) -> None:
     composed = compose(parsed, TRAINING)
     if not any("${hydra" in argument for argument in arguments):  # which stands for nothing before Hydra runs
         as_typed(composed)
-
-
-def options_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments with Hydra's own options, such as -m, before the overrides: its parser wants them together.
-
-    Raises:
-        ConfigError: an option that Hydra does not have.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    known = get_args_parser()._option_string_actions
-    options: list[str] = []
-    overrides: list[str] = []
-    left = list(arguments)
-    while left:
-        argument = left.pop(0)
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        options.append(argument)
-        action = known.get(argument)
-        name = argument.partition("=")[0]
-        if argument[:2] not in known and not any(option.startswith(name) for option in known):
-            raise ConfigError(
-                f"{name}: there is no such option; overrides are written without dashes, "
-                f"{name.lstrip('-') or 'key'}=VALUE, and --help shows the rest"
-            )
-        if action is not None and action.nargs == "?":  # --info, with one of its words or none
-            options.append(left.pop(0) if left and left[0] in (action.choices or ()) else action.const)
-        elif action is not None and action.nargs is None and left:
-            options.append(left.pop(0))
-    return [*options, *overrides]
-
-
-def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Hydra's options among the arguments of a command, wherever they stand, and the overrides.
-
-    Raises:
-        ConfigError: an option that does nothing here.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    found = get_args_parser().parse_args(options_first(arguments))
-    if found.shell_completion:
-        raise ConfigError("--shell-completion: use `rlvr completion bash`, zsh or fish")
-    for name in ("resolve", "package"):
-        if getattr(found, name) and not found.cfg:
-            raise ConfigError(
-                f"--{name}: says how --cfg prints a configuration; add --cfg job, or leave it out"
-            )
-    return found
-
-
-def parse_overrides(arguments: Sequence[str]) -> list[Override]:
-    """The overrides among the arguments of a command.
-
-    Raises:
-        ConfigError: something is neither an override nor an option of Hydra.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    overrides = parse_options(arguments).overrides
-    try:
-        return OverridesParser.create().parse_overrides(overrides)
-    except HydraException as error:
-        raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
-
-
-def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
-    """Refuse keys and options that do not exist.
-
-    Raises:
-        ConfigError: names the nearest keys, or all options of the group.
-    """
-    groups, keys = _groups(line), set(known_keys(line.schema))
-    for override in parsed:
-        key = override.key_or_group
-        free = key in line.free or key.startswith(
-            tuple(f"{name}{mark}" for name in line.free for mark in "./")
-        )
-        if key not in keys and key not in groups and not free:
-            raise ConfigError(explain_key(key, line))
-        check_forms([override], line)
-        if key in groups:
-            options = options_of(groups[key])
-            for value in group_values(override):
-                if value not in options:
-                    raise ConfigError(
-                        f"{key}={value}: there is no such option; use one of {', '.join(options)}"
-                    )
-
-
-def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:
-    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there.
-
-    Raises:
-        ConfigError: says how it is written.
-    """
-    groups, keys = _groups(line), known_keys(line.schema)
-    for override in parsed:
-        if problem := form_problem(override, keys, groups):
-            raise ConfigError(problem)
-
-
-def _groups(line: CommandLine) -> dict[str, Path]:
-    return {} if line.folder is None else option_groups(line.folder)
 
 
 def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:

@@ -16,7 +16,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.analysis.run import LoadedRun
-from rlvr.cli.compose import TRAINING, compose, parse_overrides, recipes_folder, register_schema
+from rlvr.cli.command_line import TRAINING, parse_overrides
+from rlvr.cli.compose import compose, register_schema
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.config import Config, leaf_keys
 from rlvr.data.generated import GENERATED
 from rlvr.data.tokenizer import BUILTIN_FOLDERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.cli.compose import CommandLine
+from rlvr.cli.command_line import CommandLine
 from rlvr.cli.shorthand import ShortForm, expand, listed, quote_odd_values
 
 FORMS = (

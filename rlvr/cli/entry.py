@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -13,22 +14,16 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rlvr.cli.compose import (
-    CommandLine,
-    check_composed,
-    check_keys,
-    check_overrides,
-    compose,
-    options_first,
-    parse_overrides,
-    recipes_folder,
-    register_schema,
-)
+from rlvr.cli.command_line import CommandLine, options_first, parse_options, parse_overrides
+from rlvr.cli.compose import check_composed, check_overrides, compose, register_schema
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.forms import as_typed
 from rlvr.cli.help import answer_help
+from rlvr.cli.overrides import check_keys
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.config import Config
+from rlvr.errors import ConfigError
 from rlvr.runtime.output import ending_output, lasting_output
 
 if TYPE_CHECKING:
@@ -74,6 +69,7 @@ def hydra_entry(
                 sweep = plan_sweep(sys.argv[1:], sweep_module)
                 if sweep is not None:
                     sweep.claim()
+            make_hydra_folder(sys.argv[1:])
         hydra_main()
         if sweep is not None:
             with lasting_output(), readable_errors():
@@ -84,6 +80,28 @@ def hydra_entry(
 
 def _output_of(command: str) -> AbstractContextManager[None]:
     return ending_output() if command in LISTINGS else lasting_output()
+
+
+def make_hydra_folder(arguments: Sequence[str]) -> None:
+    """Make the folder that hydra.run.dir names, before Hydra does so in its own words.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    asked = parse_options(arguments)
+    named = [part for part in parse_overrides(arguments) if part.key_or_group == "hydra.run.dir"]
+    if not named or asked.multirun or asked.cfg or asked.info:
+        return
+    folder = str(named[-1].value())
+    if "${" in folder:  # which stands for nothing before Hydra runs
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"hydra.run.dir={folder}: cannot be made ({error}); leave it out, for nothing is kept there: a command's "
+            "own keys say where its files go"
+        ) from error
 
 
 def register_command(line: CommandLine, node: Any) -> None:
@@ -141,5 +159,7 @@ def run_command(line: CommandLine, run: Callable[[Any], object]) -> None:
             assert isinstance(typed, line.schema)
             run(typed)
 
+    with readable_errors():
+        make_hydra_folder(sys.argv[1:])
     with ending_output():
         hydra_main()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run import policy_of_run
-from rlvr.cli.compose import recipes_folder
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import ShortForm, expand, override, quoted, same
 from rlvr.data.catalog import CATALOG
 from rlvr.data.generated import FINITE, GENERATED, HELD_OUT

@@ -94,7 +94,7 @@ def overview() -> str:
 
 def recipes() -> str:
     """Every group of the recipe tree with its options; a recipe's first comment says what it is."""
-    from rlvr.cli.compose import recipes_folder
+    from rlvr.cli.recipe_tree import recipes_folder
 
     folder = recipes_folder()
     lines = [f"in {folder}"]

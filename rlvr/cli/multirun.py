@@ -19,8 +19,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rlvr.cli.compose import parse_options, recipes_folder, typed
+from rlvr.cli.command_line import parse_options
+from rlvr.cli.compose import typed
 from rlvr.cli.forms import as_written, sweep_problem, unreadable
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import quoted as quoted_with
 from rlvr.config import Config
 from rlvr.errors import ConfigError

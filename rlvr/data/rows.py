@@ -63,9 +63,10 @@ def hub_rows(entry: CatalogEntry, split: str) -> Iterator[Row]:
 def local_rows(path: Path, split: str | None) -> Iterator[Row]:
     """Yield the rows of a file, or of a folder's files in the order of their names.
 
-    In a folder a split means the files whose names start with it. Raises DataError for a path that does
-    not exist or holds no data file, for a folder of several splits when none is named, and for a file that
-    cannot be read.
+    In a folder a split means the files whose names start with it. A file alone is the split that its name
+    starts with, else the training split, as for the `datasets` library. Raises DataError for a path that does
+    not exist or holds no data file, for a folder of several splits when none is named, for a file that is
+    another split than the one named, and for a file that cannot be read.
     """
     readers = {
         ".jsonl": _jsonl_rows,
@@ -90,6 +91,12 @@ def _local_files(path: Path, split: str | None) -> list[Path]:
     if path.is_file():
         if not _suffix(path):
             raise DataError(f"data file {path} ends in {path.suffix!r}; expected {KINDS}")
+        own = next((name for name in SPLITS if path.name.startswith(name)), SPLITS[0])
+        if split is not None and split != own and not path.name.startswith(split):
+            raise DataError(
+                f"data file {path} is the split {own!r}, as files are named, not {split!r}; leave the source's split "
+                "out to read the whole file, or set its path to another one"
+            )
         return [path]
     files = sorted(
         file for file in path.rglob("*") if _suffix(file) and file.name not in ABOUT and file.is_file()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +28,54 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def new_rows(path: Path, after: int) -> tuple[list[dict[str, Any]], int, int]:
+    """The rows of the whole lines behind byte `after`, and the bytes at which these lines begin and end.
+
+    They begin at 0 where no line ends at `after`, for then the file has been written anew; else what stands before
+    is not read. A warning names damaged lines, which are left out.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with _reading(path), suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(max(after - 1, 0))
+        start = after if after > 0 and file.read(1) == b"\n" else 0
+        file.seek(start)
+        text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        found = [_row(line) for line in whole.split(b"\n")[:-1]]
+        if None in found:  # only then is it worth counting the lines before
+            file.seek(0)
+            before = file.read(start).count(b"\n")
+            damaged = [before + number for number, row in enumerate(found, start=1) if row is None]
+            log.warning("%s", damage_note(path, damaged))
+        return [row for row in found if row is not None], start, start + len(whole)
+    return [], 0, 0
+
+
 def split_rows(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     """The rows, and the numbers of the lines that hold none; a last line cut short by a kill is in neither.
 
     Raises:
         DataError: it cannot be read.
     """
-    try:
+    lines: list[bytes] = []
+    with _reading(path), suppress(FileNotFoundError):
         lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); make it readable, or move it away") from error
     found = {number: _row(line) for number, line in enumerate(lines, start=1)}
     # Without its newline the last line is a row that was being written, if it is the beginning of one.
-    if found[len(lines)] is None and lines[-1][:1] in (b"", b"{"):
+    if lines and found[len(lines)] is None and lines[-1][:1] in (b"", b"{"):
         del found[len(lines)]
     rows = [row for row in found.values() if row is not None]
     return rows, [number for number, row in found.items() if row is None]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it readable, or move it away") from error
 
 
 def damage_note(path: Path, damaged: list[int]) -> str:

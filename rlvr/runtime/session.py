@@ -14,6 +14,7 @@ import psutil
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster.board import reports
 from rlvr.config import Config
+from rlvr.data.identity import identities
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
@@ -75,6 +76,7 @@ class Session:
     resumed_from: str | None
     changes: tuple[Change, ...]  # of settings, since the start of the run
     versions: dict[str, str]
+    models: dict[str, dict[str, str]]  # see `identities`
     setup_seconds: float
     loop: Stopwatch  # runs from when the loop could begin
     diagnosed: bool = False  # whether the reason why a step teaches nothing has been told at length
@@ -209,6 +211,7 @@ class Session:
             folder=str(self.folder.path),
             mismatch_compared_steps=state.compared_steps,
             changes=self.changes,
+            models=self.models,
         )
         self.folder.write_summary(summary)
         if note := comparison_note(state.compared_steps, state.step):
@@ -236,7 +239,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
     with ExitStack() as stack:
         console = stack.enter_context(StartConsole(cfg.tracking.console, reports))
         with console.waiting.phase("reading tokenizer and data"):
-            inputs = read_inputs(cfg)
+            inputs, models = read_inputs(cfg), identities(cfg.model)
             fits = planned(cfg, needed_signals(plugin, cfg.loss, cfg.tracking.signals))
         checkpoint, start, notes = find_start(cfg, folder, inputs)
         cfg, cores = settle_cores(cfg, checkpoint)
@@ -278,6 +281,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             resumed_from=None if checkpoint is None else str(checkpoint),
             changes=changes,
             versions=actors.versions,
+            models=models,
             setup_seconds=time.time() - psutil.Process().create_time(),
             loop=Stopwatch(),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Summary:
     folder: str
     mismatch_compared_steps: int | None = None  # None: resumed from before they were counted
     changes: tuple[Change, ...] = ()  # of settings, on the way
+    # model.path and model.base_path, each with what tells its model from others; empty: of before that was kept
+    models: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def finished_steps(summary: Path) -> int:

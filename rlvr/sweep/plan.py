@@ -17,11 +17,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
+from rlvr.data.identity import known_model
 from rlvr.errors import RlvrError
 from rlvr.runtime.checkpoint_folders import checkpoints_in
 from rlvr.runtime.keys import FREE_OF_COMPARED
 from rlvr.runtime.resume import of_today, recorded_changes
 from rlvr.runtime.settings import UNREADABLE, as_plain, read_settings
+from rlvr.runtime.summary import SUMMARY
 from rlvr.sweep.jobs import Task, run_tasks
 from rlvr.sweep.needs import job_need, machine_room
 from rlvr.sweep.slots import Need, Room, first_wave
@@ -159,7 +161,7 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
     """Which keys that matter for the result differ between a job's folder and this configuration.
 
     Of an unfinished run those that it could be resumed with, on the record: the jobs of a sweep are compared, so none
-    changes on its way. What else differs it refuses itself.
+    changes on its way. What else differs it refuses itself. The same model at another place is no other model.
     """
     if not (finished or checkpoints_in(folder / "checkpoints")):
         return []
@@ -171,8 +173,24 @@ def changed_keys(folder: Path, cfg: Config, *, finished: bool = True) -> list[st
         changes = recorded_changes(saved, cfg)
         return [f"{key} was {old}, is {new}" for key, old, new in changes]
     saved, now = (OmegaConf.create(of_today(settings)) for settings in (saved, as_plain(cfg)))
-    return [
-        f"{key} was {OmegaConf.select(saved, key)}, is {OmegaConf.select(now, key)}"
+    differing = [
+        (key, before, after)
         for key in leaf_keys()
-        if key not in FREE_OF_COMPARED and OmegaConf.select(saved, key) != OmegaConf.select(now, key)
+        if key not in FREE_OF_COMPARED
+        and (before := OmegaConf.select(saved, key)) != (after := OmegaConf.select(now, key))
     ]
+    return [
+        f"{key} was {before}, is {after}"
+        for key, before, after in differing
+        if not _same_model(folder / SUMMARY, key, before, after)
+    ]
+
+
+def _same_model(summary: Path, key: str, before: Any, after: Any) -> bool:
+    """Whether two places have one model, as far as that is known."""
+    try:
+        kept = dict(json.loads(summary.read_text()).get("models", {}))
+    except (OSError, ValueError, TypeError, AttributeError):  # a file that a user may have touched
+        kept = {}
+    model = known_model(kept, key, before)
+    return model is not None and model == known_model({}, key, after)

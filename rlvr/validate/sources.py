@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.formats import FORMATS
+from rlvr.data.generated import FINITE, GENERATED_SETS
 from rlvr.data.prompts import examples_of, system_of, template_of
 from rlvr.data.templates import build_template
 from rlvr.errors import ConfigError
@@ -17,7 +18,7 @@ OF_A_MIXTURE = ("name", "sources", "weight")  # what data.train says beside seve
 
 def source_problems(cfg: DataConfig) -> list[str]:
     """What is wrong with the sources of a configuration."""
-    return _weights(cfg) + _nested(cfg) + _beside_sources(cfg.train) + _prompts(cfg)
+    return _weights(cfg) + _nested(cfg) + _beside_sources(cfg.train) + _parts(cfg) + _prompts(cfg)
 
 
 def keyed_sources(cfg: DataConfig) -> list[tuple[str, SourceConfig]]:
@@ -27,6 +28,26 @@ def keyed_sources(cfg: DataConfig) -> list[tuple[str, SourceConfig]]:
         *((f"data.train.sources[{i}]" if several else "data.train", s) for i, s in enumerate(cfg.training)),
         *((f"data.eval[{i}]", s) for i, s in enumerate(cfg.eval)),
     ]
+
+
+def _parts(cfg: DataConfig) -> list[str]:
+    """A configuration or a split asked of what has none: it would not be read."""
+    found: list[str] = []
+    for key, source in keyed_sources(cfg):
+        made = source.path is None and source.name in (*GENERATED_SETS, *FINITE)
+        if source.subset is not None and (made or source.path is not None):
+            where = f"path={source.path}" if source.path is not None else "a built-in task"
+            instead = ", or name the folder of that configuration in path" if source.path is not None else ""
+            found.append(
+                f"{key}.subset={source.subset}: source {source.name} is {where}, and only data sets on the hub have "
+                f"configurations; leave it out{instead}"
+            )
+        if source.split is not None and made:
+            found.append(
+                f"{key}.split={source.split}: source {source.name} is a built-in task, which has no splits; leave it "
+                "out, or choose another task by its name"
+            )
+    return found
 
 
 def _prompts(cfg: DataConfig) -> list[str]:

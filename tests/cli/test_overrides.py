@@ -7,8 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.cli.compose import explain_key
 from rlvr.cli.multirun import quoted as job_quoted
+from rlvr.cli.overrides import explain_key
 from rlvr.cli.peer_keys import PEER_KEYS, UNITS, peer_hint
 from rlvr.cli.shorthand import check_placeholders, quote_odd_values, quoted
 from rlvr.config import known_keys
@@ -120,3 +120,7 @@ def test_keys_of_other_frameworks_are_explained(key, hint):
 
 def test_unknown_names_have_no_hint():
     assert peer_hint("model.colour") == ""
+
+
+def test_a_key_that_resembles_nothing_says_where_all_keys_are():
+    assert "--cfg job" in explain_key("xqzw")

@@ -3,6 +3,7 @@
 import builtins
 import csv
 import json
+import re
 
 import pyarrow
 import pyarrow.parquet
@@ -81,6 +82,28 @@ def test_a_folder_with_several_splits_asks_for_one(tmp_path):
     )
     with pytest.raises(DataError, match="start with 'dev'"):
         load_problems(SourceConfig(name="x", path=str(tmp_path), split="dev"))
+
+
+@pytest.mark.parametrize(
+    ("file", "split", "own"),
+    [
+        ("mine.jsonl", "train", None),
+        ("test-00000.jsonl", "test", None),
+        ("dev.jsonl", "dev", None),
+        ("mine.jsonl", "test", "train"),
+        ("train.jsonl", "test", "train"),
+        ("test.jsonl", "train", "test"),
+        ("train.jsonl", "train[:10%]", "train"),
+    ],
+)
+def test_a_file_is_the_split_that_it_is_named_after(tmp_path, file, split, own):
+    path = write_jsonl(tmp_path / file, [{"question": "q", "answer": "1"}])
+    source = SourceConfig(name="x", path=path, split=split)
+    if own is None:
+        assert len(load_problems(source).problems) == 1
+    else:
+        with pytest.raises(DataError, match=rf"{file} is the split '{own}'.*not '{re.escape(split)}'; leave"):
+            load_problems(source)
 
 
 def test_limit_stops_reading(tmp_path):

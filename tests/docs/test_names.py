@@ -10,7 +10,7 @@ import pytest
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.cli import compose
+from rlvr.cli import command_line
 from rlvr.cli.commands import COMMANDS
 from rlvr.config import known_keys
 from tests.helpers.pages import PAGES, code_of, name_of
@@ -20,7 +20,7 @@ FOLDERS = "rlvr|launch|docs|recipes|tests|examples|benchmarks|docker"
 KEYS = {*known_keys(), *known_keys(AnalyzeConfig), *known_keys(CrossSampleConfig)}
 SECTIONS = sorted({key.partition(".")[0] for key in KEYS if "." in key})
 # Whose further parts the schema leaves open.
-FREE = tuple(f"{key}." for key in compose.FREE)
+FREE = tuple(f"{key}." for key in command_line.FREE)
 FILES = (".py", ".md", ".yaml", ".json", ".jsonl", ".parquet", ".csv", ".safetensors", ".html")
 BUILT_IN = {"recipes", "completion", "version", "help"}
 

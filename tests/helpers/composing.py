@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import OmegaConf
 
-from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
+from rlvr.cli.compose import check_overrides, register_schema
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.cli.shorthand import quote_odd_values, several_sources
 from rlvr.config import Config
 

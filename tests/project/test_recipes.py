@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.advantage.group import ESTIMATORS
-from rlvr.cli.compose import option_groups, recipes_folder
+from rlvr.cli.recipe_tree import option_groups, recipes_folder
 from rlvr.config import Config, known_keys
 from rlvr.runtime.planning.shape import ModelShape, model_shape
 from rlvr.runtime.planning.text import report

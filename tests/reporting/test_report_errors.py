@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from pathlib import Path
@@ -107,3 +108,14 @@ def test_an_output_that_cannot_be_written(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RlvrError, match="cannot be written"):
         report(ReportOptions(runs=(run,), output=tmp_path / "file" / "out"))
+
+
+@pytest.mark.parametrize("reader", ["read_run", "training_figures", "run_page"])
+def test_a_file_that_cannot_be_read_is_no_output_that_cannot_be_written(run, tmp_path, monkeypatch, reader):
+    def denied(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "runs/mine/config.yaml")
+
+    monkeypatch.setattr(f"rlvr.report.{reader}", denied)
+    with pytest.raises(DataError) as found:
+        report(ReportOptions(runs=(run,), output=tmp_path / "out"))
+    assert str(found.value) == "runs/mine/config.yaml: cannot be read (Permission denied); make it readable"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from rlvr.analysis.tables import TextTable, as_csv
-from rlvr.reporting.figures.canvas import numbers
+from rlvr.reporting.figures.canvas import numbers, slug
 from rlvr.reporting.figures.training import training_figures
 from rlvr.reporting.pages import environment
 from rlvr.reporting.sources import ReportedRun
@@ -233,3 +234,12 @@ def test_a_mixture_has_a_line_for_each_source_in_its_own_run_only():
     assert {line.label for line in figure.lines} == {"right answers", "a", "b"}
     [figure] = training_figures([run, replace(run, name="two")])
     assert {line.label for line in figure.lines} == {"one", "two"}
+
+
+def test_names_that_differ_in_odd_characters_alone_share_no_id():
+    odd = ["a/b", "a-b", "a b", "a.b", "ä-b", "a_b", "a/b/", "\udc80"]
+    ids = [slug(name) for name in odd]
+    assert len(set(ids)) == len(odd)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", one) for one in ids)
+    assert (slug("a-b"), slug("recipe-dapo_seed-1")) == ("a-b", "recipe-dapo_seed-1")
+    assert slug("a/b").startswith("a-b-")

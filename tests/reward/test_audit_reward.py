@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rlvr.audit_reward import _Output
+from rlvr.errors import RlvrError
 from rlvr.reward.audit import Columns, read_rows
 from tests.helpers.forked import Done, run_module
 from tests.helpers.paths import REPOSITORY
@@ -151,6 +153,17 @@ def test_mistakes_are_named(tmp_path, overrides, message):
     write(tmp_path / "rows.jsonl", [{"id": "a", "answer": "12", "response": r"\boxed{12}"}])
     (tmp_path / "empty.jsonl").write_bytes(b"\n")
     assert message in run(tmp_path, *overrides, expect=1).stderr
+
+
+@pytest.mark.parametrize("output", ["/proc/x", "file/v.jsonl", "folder", "v.jsonl"])
+def test_an_output_that_cannot_be_written_is_named_before_anything_is_graded(tmp_path, output):
+    (tmp_path / "file").touch()
+    for taken in ("folder", "v.summary.json"):
+        (tmp_path / taken).mkdir()
+    place = tmp_path / output
+    with pytest.raises(RlvrError, match=f"output={place}: cannot be written .*name a file"), _Output(place):
+        pass
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from rlvr.errors import DataError
 from rlvr.runtime.folder import BATCHES
-from rlvr.runtime.rows import read_rows
+from rlvr.runtime.rows import new_rows, read_rows
 
 ROWS = [{"step": step, "loss": step / 7} for step in range(1, 6)]
 
@@ -60,6 +60,23 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     assert read_rows(tmp_path / "absent") == []
     with pytest.raises(DataError, match="cannot be read"):
         read_rows(tmp_path)
+
+
+def test_new_rows_are_those_behind_what_has_been_read(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    assert new_rows(path, 0) == ([], 0, 0)
+    write(path, {4: b'{"step": 4, "lo'}, end=b'{"step": 6, "lo')
+    second = len(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    whole = path.read_bytes().rfind(b"\n") + 1
+    assert new_rows(path, second) == ([ROWS[2], ROWS[4]], second, whole)
+    assert f"{path}: line 4 holds no row" in caplog.text
+    caplog.clear()
+    assert new_rows(path, whole) == ([], whole, whole)
+    assert not caplog.text
+    for other in (-1, 0, second + 1, whole + 1, 10_000):  # a file that has been written anew
+        assert new_rows(path, other) == ([ROWS[0], ROWS[1], ROWS[2], ROWS[4]], 0, whole)
+    with pytest.raises(DataError, match="cannot be read"):
+        new_rows(tmp_path, 0)
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", BATCHES])

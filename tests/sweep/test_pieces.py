@@ -71,6 +71,13 @@ def times(folder: Path) -> int:
     return len(runs.read_text()) if runs.is_file() else 0
 
 
+def test_a_record_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "findings").touch()
+    made = piece(tmp_path, "one")
+    with pytest.raises(RlvrError, match=r"pieces/one\.json cannot be written \(Not a directory\)"):
+        Records(tmp_path / "findings" / "pieces").write(made, Record(made.arguments))
+
+
 @pytest.mark.slow
 def test_finished_pieces_are_skipped_and_a_failure_keeps_them(records, tmp_path):
     good, bad = piece(tmp_path, "good"), piece(tmp_path, "bad", "fail")

@@ -10,14 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 
-from rlvr.cli.compose import check_overrides, recipes_folder, register_schema
+from rlvr.cli.compose import check_overrides, register_schema
 from rlvr.cli.multirun import job_arguments, plan_sweep, queue
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.sweep.jobs import Task
-from rlvr.sweep.plan import Job, Sweep, SweepError, changed_keys, how_many
+from rlvr.sweep.plan import Job, Sweep, SweepError, how_many
 from rlvr.sweep.slots import Need, Room
 
 SWEEPS = sorted(p.stem for p in (recipes_folder() / "sweep").glob("*.yaml"))
@@ -173,28 +174,6 @@ def test_a_job_gets_its_folder_and_its_place_in_wandb():
 
 
 @pytest.mark.slow
-def test_only_keys_that_change_the_result_make_a_finished_job_another(tmp_path):
-    cfg = Config(recipe="dapo")
-    cfg.advantage.options = {"alpha": 1.0}
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
-    assert changed_keys(tmp_path, cfg) == []
-    same = replace(cfg, run=replace(cfg.run, root="x", resume="auto"), cluster=replace(cfg.cluster, cpus=2))
-    assert changed_keys(tmp_path, same) == []
-    other = replace(cfg, steps=3, advantage=replace(cfg.advantage, options={"alpha": 2.0}))
-    assert changed_keys(tmp_path, other) == [
-        "steps was 60, is 3",
-        "advantage.options was {'alpha': 1.0}, is {'alpha': 2.0}",
-    ]
-    other = replace(cfg, rollout=replace(cfg.rollout, engine_args={"swap_space": 0}))
-    assert changed_keys(tmp_path, other) == ["rollout.engine_args was {}, is {'swap_space': 0}"]
-    saved = OmegaConf.load(tmp_path / "config.yaml")
-    with open_dict(saved):
-        del saved.loss["rollout_correction_mode"]  # a key that the version which wrote it lacked
-    OmegaConf.save(saved, tmp_path / "config.yaml")
-    assert changed_keys(tmp_path, cfg) == []
-
-
-@pytest.mark.slow
 def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):
     sweep = plan("-m", "seed=1,2,3", f"hydra.sweep.dir={tmp_path}")
     cfg = Config(recipe="dapo")
@@ -217,20 +196,6 @@ def test_a_repeat_takes_up_what_is_not_finished(tmp_path, monkeypatch, capsys):
     }
     assert [(task.name, task.folder) for task in sweep.waiting] == [("seed-3", tmp_path / "seed-3")]
     assert sweep.side_by_side == 2
-
-
-@pytest.mark.slow
-def test_an_unfinished_job_does_not_change_on_its_way(tmp_path):
-    cfg = Config(recipe="dapo")
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
-    other = replace(cfg, learner=replace(cfg.learner, lr=1e-3), rollout=replace(cfg.rollout, max_rounds=9))
-    assert changed_keys(tmp_path, other, finished=False) == []  # it has not come to a checkpoint
-    checkpoint = tmp_path / "checkpoints" / "step_000020"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "state.json").write_text("{}")
-    assert changed_keys(tmp_path, other, finished=False) == ["learner.lr was 0.0001, is 0.001"]
-    assert changed_keys(tmp_path, replace(other, learner=cfg.learner), finished=False) == []  # a remedy may
-    assert changed_keys(tmp_path, replace(other, learner=cfg.learner)) == ["rollout.max_rounds was 3, is 9"]
 
 
 @pytest.mark.slow

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.evaluation import sample_missing
-from rlvr.analysis.models import identity
 from rlvr.analysis.run import require_verifiers, without_training
 from rlvr.analysis.shift.inputs import SHARED_SECTIONS, ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config
+from rlvr.data.identity import identity
 from rlvr.data.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from rlvr.analysis.store import write_text
 from rlvr.analysis.study.plan import TRAIN, Piece
 from rlvr.errors import DataError
-from rlvr.runtime.folder import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,9 @@ class Records:
         return found if self._movable(found.arguments) == self._movable(piece.arguments) else None
 
     def write(self, piece: Piece, record: Record) -> None:
-        """Keep a record."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Keep a record; raises RlvrError where it cannot be written."""
         kept = replace(record, arguments=self._movable(record.arguments))
-        write_atomically(self._file(piece), json.dumps(asdict(kept), indent=1) + "\n")
+        write_text(self._file(piece), json.dumps(asdict(kept), indent=1) + "\n")
 
     def finished(self, piece: Piece) -> bool:
         """Whether a piece need not be done: a training that has its summary, anything else by its record.

@@ -34,6 +34,7 @@ class FinishedRun:
     train: Metrics  # rows of metrics.jsonl with kind train
     evals: Metrics  # rows with kind eval
     settings: dict[str, Any]  # dotted key -> value, of config.yaml
+    models: dict[str, Any]  # key of a model -> what tells it from others; empty where that was not kept
     versions: dict[str, str]  # package -> version
     train_seconds: float  # the training loop, evaluation and checkpoints included
     setup_seconds: float  # from the start of the process to the first step; of the last one, if resumed
@@ -123,6 +124,7 @@ def _read_run(job: Path, notes: list[str]) -> FinishedRun:
             train=train,
             evals=evals,
             settings=flatten(of_today(read_settings(job))),
+            models=dict(summary.get("models", {})),
             versions={str(k): str(v) for k, v in summary["versions"].items()},
             train_seconds=float(summary["train_seconds"]),
             setup_seconds=float(summary["setup_seconds"]),

@@ -1,4 +1,7 @@
-"""Whether the runs of a sweep may be compared, what they share and where they differ. Pure."""
+"""Whether the runs of a sweep may be compared, what they share and where they differ.
+
+Pure, but that models are looked at whose places differ.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.analysis.sweep.runs import FinishedRun, listed
+from rlvr.data.identity import known_model
 from rlvr.errors import DataError
 from rlvr.runtime.keys import FREE_OF_COMPARED, OF_ONE_RUN
 
@@ -38,7 +42,8 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
         own = [run for run in runs if run.condition == condition]
         for key in _keys(own):
             values = _values(own, key)
-            if len(values) > 1 and key not in OF_ONE_RUN | FREE_OF_COMPARED:
+            free = key in OF_ONE_RUN | FREE_OF_COMPARED
+            if len(values) > 1 and not free and not _one_model(own, key):
                 raise DataError(
                     f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
                     "move the folders that do not belong away, or run them again"
@@ -121,6 +126,12 @@ def _values(runs: Sequence[FinishedRun], key: str) -> dict[str, list[str]]:
     for run in runs:
         values.setdefault(shown(run.settings.get(key)), []).append(run.name)
     return values
+
+
+def _one_model(runs: Sequence[FinishedRun], key: str) -> bool:
+    """Whether a key names the same model in all runs, at whatever places."""
+    first, *others = (known_model(run.models, key, run.settings.get(key)) for run in runs)
+    return first is not None and all(model == first for model in others)
 
 
 def _who(values: dict[str, list[str]]) -> str:

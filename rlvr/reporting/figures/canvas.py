@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -139,8 +140,11 @@ def series(
 
 
 def slug(name: str) -> str:
-    """The name with only characters that a file name and an HTML id can have."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    """The name with only characters that a file name and an HTML id can have; no two names share one."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    if plain == name:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"  # a/b is not a-b
 
 
 def colour(place: int) -> str:

@@ -100,12 +100,13 @@
   // ---- training: curves and the newest responses, while it goes on ----
   const CURVES = ["accuracy", "reward/mean", "length/mean", "entropy/mean", "js_base/mean", "grad_norm", "mismatch/mean", "seconds/step"];
   const POLL = 3000, WIDTH = 320, HEIGHT = 140;
-  let rows = [];
+  let rows = [], end = 0; // of what has been read of metrics.jsonl, in bytes
 
   async function watch() {
     try {
-      const news = await ask(`training?after=${rows.length}`);
-      rows = [...rows.slice(0, news.start), ...news.rows];
+      const news = await ask(`training?after=${end}`);
+      rows = news.start === 0 ? news.rows : [...rows, ...news.rows];
+      end = news.end;
       curves();
       newest(news.samples);
       const last = rows.findLast((row) => row.kind === "train")?.step ?? 0;

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.store import reading
-from rlvr.runtime.dumps import dump_files, dump_name, open_dump
+from rlvr.runtime.dumps import dump_files, dump_name, open_dump, without_nan
+from rlvr.runtime.rows import new_rows
 
 SHOWN = 8  # responses of the newest step
 MOST_CHARACTERS = 4_000  # of a question or a response on the page
@@ -16,21 +17,20 @@ FIELDS = ("question", "response", "answer", "verdict", "reward", "truncated")
 
 
 def news(folder: Path, after: int) -> dict[str, Any]:
-    """Rows of metrics.jsonl after the first `after`, responses of the newest step, and whether the run has finished.
+    """Rows of metrics.jsonl behind byte `after`, responses of the newest step, and whether the run has finished.
 
-    A row that is being written comes with the next question; a number that JSON lacks is null.
+    `start` and `end` are the bytes of these rows: the next question is for those after `end`, and where `start` is 0
+    they are all there are, for a resumed run writes the file anew. A row that is being written comes with the next
+    question; a number that JSON lacks is null.
 
     Raises:
-        DataError: a file of the run is damaged.
+        DataError: a file of the run cannot be read.
     """
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    start = after if 0 <= after <= len(lines) else 0  # a resumed run has fewer: from the beginning then
-    with reading(path):
-        rows = [json.loads(line, parse_constant=lambda name: None) for line in lines[start:]]
+    rows, start, end = new_rows(folder / "metrics.jsonl", after)
     return {
         "start": start,
-        "rows": rows,
+        "end": end,
+        "rows": without_nan(rows),
         "finished": (folder / "summary.json").is_file(),
         "samples": _newest(folder / "samples"),
     }

@@ -3,7 +3,7 @@
 GET  /<secret>/               the page
 GET  /<secret>/interventions  {"version": n, "asked": [...]}; ?after=n waits until there is something newer
 POST /<secret>/interventions  a Choice as JSON; answers with its number
-GET  /<secret>/training       rows of metrics.jsonl after ?after=n, and the newest samples
+GET  /<secret>/training       rows of metrics.jsonl behind byte ?after=n, where they end, and the newest samples
 """
 
 from __future__ import annotations

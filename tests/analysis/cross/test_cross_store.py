@@ -9,8 +9,10 @@ import pytest
 
 from rlvr.analysis.cross.records import Calibration, budget_rows
 from rlvr.analysis.cross.store import Store
+from rlvr.cross_sample import _draw
 from rlvr.errors import ConfigError, RlvrError
 from tests.helpers.cross_parts import BASE, JS, POLICY
+from tests.helpers.report_cases import write_cross
 
 SETTINGS = {"seed": 1, "samples": 4}
 PART = replace(JS, calibration=Calibration(0.05, 0.1, 0.051, 700, 3))
@@ -62,6 +64,14 @@ def test_a_disk_that_is_full_gives_one_error_and_keeps_what_is_there(tmp_path):
     assert store.read("forward-other-0.05") is None
     assert store.read(PART.name) is not None
     assert [file.name for file in (tmp_path / "samples").iterdir()] == [f"{PART.name}.jsonl"]
+
+
+def test_figures_that_cannot_be_saved_are_one_error(tmp_path):
+    pytest.importorskip("matplotlib", reason="figures are drawn with matplotlib, which is not installed")
+    write_cross(tmp_path)
+    (tmp_path / "figures").touch()
+    with pytest.raises(RlvrError, match="figures cannot be written"):
+        _draw(tmp_path)
 
 
 def test_a_damaged_part_is_named(tmp_path):

@@ -22,7 +22,7 @@ from rlvr.analysis.shift.inputs import with_run
 from rlvr.analyze import analyze
 from rlvr.config import Config, ModelConfig
 from rlvr.data.tokenizer import load_tokenizer
-from rlvr.errors import ConfigError, DataError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from tests.helpers.analyze_cases import END, config, save_model, write_responses
 
 
@@ -91,6 +91,12 @@ def test_bad_response_files_are_named_before_anything_is_scored(case, tmp_path, 
     with pytest.raises(DataError, match=message):
         analyze(case(responses=[str(tmp_path / "bad.jsonl")]))
     assert not list((tmp_path / "out").glob("**/*.parquet"))
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(case, tmp_path):
+    (tmp_path / "out" / "responses.parquet").mkdir(parents=True)
+    with pytest.raises(RlvrError, match=r"responses\.parquet cannot be written \(Is a directory\)"):
+        analyze(case())
 
 
 def test_unreadable_response_files(case, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rlvr.analysis.sweep.setup import check_comparable, setup_of
 from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import markdown
 from rlvr.cli.planned import planned_jobs
+from rlvr.data.identity import identity
 from rlvr.errors import DataError
 from tests.helpers.sweep_cases import make_run, make_sweep
 
@@ -172,6 +174,23 @@ def test_unlike_runs_of_one_condition_are_refused(tmp_path: Path) -> None:
         DataError, match=r"recipe-dapo: its runs differ in learner\.lr: .*0\.5 in recipe-dapo_seed-2"
     ):
         check_comparable(read_sweep(tmp_path, planned_jobs(tmp_path)).runs)
+
+
+def test_runs_on_one_model_at_two_places_are_alike(tmp_path: Path) -> None:
+    places = [tmp_path / "models" / name for name in "ab"]
+    for seed, place in enumerate(places, start=1):
+        place.mkdir(parents=True)
+        (place / "config.json").write_text("{}")
+        (place / "model.safetensors").write_text("1234")
+        run = make_run(tmp_path, "recipe-dapo", seed, {"amc": 3}, settings=(f"model.path={place}",))
+    check_comparable(read_sweep(tmp_path).runs)
+    shutil.rmtree(places[1])  # nobody knows any more what it was
+    with pytest.raises(DataError, match=r"its runs differ in model\.path"):
+        check_comparable(read_sweep(tmp_path).runs)
+    summary = json.loads((run / "summary.json").read_text())
+    models = {"model.path": identity(str(places[0]))}
+    (run / "summary.json").write_text(json.dumps(summary | {"models": models}))
+    check_comparable(read_sweep(tmp_path).runs)
 
 
 def test_a_run_from_before_a_key_existed_had_its_default(tmp_path: Path) -> None:

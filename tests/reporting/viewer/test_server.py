@@ -132,29 +132,34 @@ def test_the_second_waits_for_the_first_and_all_are_kept(
 def test_training_is_told_from_where_one_left_off(viewer: Viewer, tmp_path: Path) -> None:
     assert ask(viewer, "training?after=0")[1] == {
         "start": 0,
+        "end": 0,
         "rows": [],
         "finished": False,
         "samples": None,
     }
     rows = [{"step": step, "kind": "train", "accuracy": 0.1 * step} for step in (1, 2, 3)]
-    (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 4, "ki'
-    )
+    lines = [json.dumps(row) + "\n" for row in rows]
+    whole = len("".join(lines))
+    (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"step": 4, "ki')
     (tmp_path / "samples").mkdir()
     sample = {"question": "q" * 5000, "response": "r", "answer": "a", "verdict": "wrong", "reward": -1.0}
     (tmp_path / "samples" / "step_000003.jsonl").write_text(json.dumps(sample) + "\n")
-    _, news = ask(viewer, "training?after=1")
-    assert (news["start"], news["rows"]) == (1, rows[1:])
+    _, news = ask(viewer, f"training?after={len(lines[0])}")
+    assert (news["start"], news["end"], news["rows"]) == (len(lines[0]), whole, rows[1:])
     assert news["samples"]["dump"] == "step_000003"
     assert len(news["samples"]["rows"][0]["question"]) < 4100
-    # a run that was resumed from an earlier checkpoint has fewer rows than the page
-    assert ask(viewer, "training?after=9")[1]["rows"] == rows
-    (tmp_path / "metrics.jsonl").write_text("{broken\n")
-    assert ask(viewer, "training?after=0")[0] == 500
+    # a run that was resumed from an earlier checkpoint has fewer rows than the page, or others
+    for elsewhere in (9, whole + 100):
+        assert ask(viewer, f"training?after={elsewhere}")[1]["rows"] == rows
+    (tmp_path / "metrics.jsonl").write_text(lines[0] + "{broken\n" + lines[2])
+    assert ask(viewer, "training?after=0")[1]["rows"] == [rows[0], rows[2]]
     assert ask(viewer, "training?after=x")[0] == 400
     assert ask(viewer, "training?after=--5")[0] == 400
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "kind": "train", "grad_norm": NaN}\n')
     assert ask(viewer, "training?after=0")[1]["rows"] == [{"step": 1, "kind": "train", "grad_norm": None}]
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").mkdir()
+    assert ask(viewer, "training?after=0")[0] == 500
 
 
 def test_a_port_that_is_taken_is_named(viewer: Viewer, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Overrides that name no key or option, or have no such form, refused in our words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+
+from rlvr.cli.command_line import TRAINING, CommandLine
+from rlvr.cli.forms import form_problem, group_values, options_of
+from rlvr.cli.peer_keys import peer_hint
+from rlvr.cli.recipe_tree import option_groups
+from rlvr.config import Config, known_keys
+from rlvr.errors import ConfigError
+
+
+def explain_key(key: str, line: CommandLine = TRAINING) -> str:
+    """What to do about a key that does not exist."""
+    known = known_keys(line.schema)
+    if line.schema is Config and (hint := peer_hint(key)):
+        return f"{key}: there is no such key; {hint}"
+    near = difflib.get_close_matches(key, [*known, *line.short], n=3, cutoff=0.5)
+    if not near:
+        tail = key.rpartition(".")[2]
+        near = [k for k in known if k.rpartition(".")[2] == tail][:3]
+    hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
+    return f"{key}: there is no such key; {hint}"
+
+
+def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
+    """Refuse keys and options that do not exist.
+
+    Raises:
+        ConfigError: names the nearest keys, or all options of the group.
+    """
+    groups, keys = _groups(line), set(known_keys(line.schema))
+    for override in parsed:
+        key = override.key_or_group
+        free = key in line.free or key.startswith(
+            tuple(f"{name}{mark}" for name in line.free for mark in "./")
+        )
+        if key not in keys and key not in groups and not free:
+            raise ConfigError(explain_key(key, line))
+        check_forms([override], line)
+        if key in groups:
+            options = options_of(groups[key])
+            for value in group_values(override):
+                if value not in options:
+                    raise ConfigError(
+                        f"{key}={value}: there is no such option; use one of {', '.join(options)}"
+                    )
+
+
+def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:
+    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there.
+
+    Raises:
+        ConfigError: says how it is written.
+    """
+    groups, keys = _groups(line), known_keys(line.schema)
+    for override in parsed:
+        if problem := form_problem(override, keys, groups):
+            raise ConfigError(problem)
+
+
+def _groups(line: CommandLine) -> dict[str, Path]:
+    return {} if line.folder is None else option_groups(line.folder)

@@ -1,0 +1,26 @@
+"""Settings of the learner that contradict each other are refused by name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.helpers.validating import config, refusal
+
+CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
+    ("learner.zero_stage=4: use 0, 1, 2 or 3", {"learner__zero_stage": 4}),
+    (
+        "learner.offload_optimizer=cpu with learner.zero_stage=0: .*set learner.zero_stage to 1, 2 or 3",
+        {"learner__offload_optimizer": "cpu"},
+    ),
+    (
+        "learner.share_prompts=true with learner.sequence_parallel=2",
+        {"learner__share_prompts": True, "learner__workers": 2, "learner__sequence_parallel": 2},
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "changes"), CONTRADICTIONS, ids=[c[0][:40] for c in CONTRADICTIONS])
+def test_contradictions_name_their_key(said, changes):
+    assert re.search(said, refusal(config(**changes)))
