@@ -55,7 +55,8 @@ def test_random_rows(backend: str, vocab: int, scale: float) -> None:
 
 @pytest.mark.parametrize("vocab", LARGE_VOCABULARIES)
 def test_large_vocabularies(backend: str, vocab: int) -> None:
-    check(*close_pair(2, vocab, 0.3), backend)
+    rows = 1 if INTERPRETED else 2  # twenty seconds each there; smaller vocabularies have several
+    check(*close_pair(rows, vocab, 0.3), backend)
 
 
 @pytest.mark.parametrize("vocab", [8, 2500])

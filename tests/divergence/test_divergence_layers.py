@@ -29,24 +29,14 @@ def test_imports_nothing_but_torch_and_numpy() -> None:
     assert run.stdout.split() == []
 
 
-def interpret(selection: str) -> None:
+@pytest.mark.slow
+def test_triton_kernel_in_the_interpreter() -> None:
     pytest.importorskip("triton")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     files = [str(HERE / "test_divergence_backends.py"), str(HERE / "test_divergence_linear.py")]
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
-        [*command, *files, "-k", selection], capture_output=True, text=True, timeout=600, env=environment
+        [*command, *files, "-k", "triton"], capture_output=True, text=True, timeout=600, env=environment
     )
     assert run.returncode == 0, run.stdout[-4000:]
     assert " passed" in run.stdout
-
-
-@pytest.mark.slow
-def test_triton_kernel_in_the_interpreter() -> None:
-    """A taste of what the slow test below has in full."""
-    interpret("triton and identical_rows")
-
-
-@pytest.mark.slow
-def test_triton_kernel_in_the_interpreter_in_full() -> None:
-    interpret("triton")
