@@ -10,10 +10,12 @@ from fractions import Fraction
 
 from rlvr.reward.counted import changes_number, whole_number_of, without_counted
 from rlvr.reward.letters import same_angle
-from rlvr.reward.markup import without_ends, without_markup
+from rlvr.reward.markup import STYLE_WRAPPER, without_ends, without_lead, without_markup
 from rlvr.reward.named import split_list, value_of_equation
-from rlvr.reward.notation import TRIGONOMETRY, based_number, for_algebra, plain_numbers
+from rlvr.reward.notation import ALL_REALS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
+from rlvr.reward.options import picked_choice, same_options
 from rlvr.reward.quantities import same_quantity, units_differ, without_unit
+from rlvr.reward.spelled import number_in_words
 
 MOST_LAYERS = 20  # of delimiters and styles around one another
 _MATH_DELIMITERS = (
@@ -24,9 +26,8 @@ _MATH_DELIMITERS = (
     ("**", "**"),
     ("*", "*"),
     ("`", "`"),
+    ('"', '"'),
 )
-_STYLE = r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)"
-_STYLE_WRAPPER = re.compile(rf"{_STYLE}\s*\{{([^{{}}]*)\}}")
 _REPEATING = re.compile(
     r"(?<![0-9])([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\s*(?:\{([0-9]{1,100})\}|([0-9]))|"
     r"\\dot\{?([0-9])\}?(?:([0-9]{0,98})\\dot\{?([0-9])\}?)?)"
@@ -40,7 +41,7 @@ _DEGREE_SIGN = re.compile(
     r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z]))(?!\s*(?:\\(?:text|mathrm)\s*\{\s*)?[CF]\b)"
 )
 _CURRENCY = re.compile(
-    r"\s*(?:\\text\s*\{\s*)?\b(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|rmb|rupees?|pesos?|francs?|"
+    r"\s*(?:\\text\s*\{\s*)?(?<!per )\b(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|rmb|rupees?|pesos?|francs?|"
     r"kr|kronor|kroner|rou?bles?)\b\s*\}?\s*$",
     re.I,
 )
@@ -50,14 +51,9 @@ _SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?: [0-9.]+)+")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
 )
+_SHORT_FRACTION = re.compile("frac([0-9])([0-9])")
 _TEN_TO = re.compile(r"([+-]?[0-9]+) \\times 10\^\{([+-]?[0-9]{1,3})\}")
 _CHOICE_GOLD = re.compile(r"\(?([A-J])\)?[.:]?")
-_CHOICE_ANSWER = re.compile(
-    r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]))", re.I
-)
-_MORE_CHOICES = re.compile(
-    r"(?:[\s.,;:/&()\[\]]|\b(?:and|or)\b)*\(?([A-J]|(?<=\()[a-j])(?=\s*(?:$|[).:,;/&\]]|(?:and|or)\b))"
-)
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'\- ]*")
 _SHORT_WORDS = frozenset({"no", "up", "in", "on", "am", "pm"})
 _MATH_WORDS = frozenset(
@@ -65,12 +61,29 @@ _MATH_WORDS = frozenset(
 )
 _LETTERS_IN_ORDER = re.compile("[IVX]{2,}|[HT]{2,}")  # Roman numbers, tosses of a coin
 _NOTHING = r"\emptyset"
-_NO_SOLUTION = frozenset({"no solution", "no solutions", "none", "empty set", "the empty set"})
+_NO_SOLUTION = frozenset(
+    {
+        "no solution",
+        "no solutions",
+        "no real solution",
+        "no real solutions",
+        "none",
+        "empty set",
+        "the empty set",
+    }
+)
+_ASSENT = frozenset({"yes", "no", "true", "false"})
+_SAME_WORDS = {
+    "dne": "does not exist", "no solutions": "no solution", "no real solutions": "no real solution",
+}  # fmt: skip
+_ARTICLE = re.compile(r"(?:an?|the) (?=[a-z]{3})")
 _ARITHMETIC = re.compile(r"[*/^!+=]|\\(?:times|cdot|div|[dtc]?frac|sqrt|binom)|[0-9)}]\s*-")
 
 
 def clean(answer: str) -> str:
     """Strip delimiters, emphasis, spacing and closing punctuation; map unicode look-alikes to LaTeX."""
+    if answer.isdigit() and answer.isascii():
+        return answer  # as most are
     text = _GOES_ON.sub(_recurring, without_markup(answer))
     for _ in range(MOST_LAYERS):
         before = text
@@ -79,8 +92,8 @@ def clean(answer: str) -> str:
             inner = text[len(opening) : -len(closing)]
             if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
                 text = inner
-        wrapped = _STYLE_WRAPPER.fullmatch(text)
-        text = wrapped.group(1) if wrapped else text
+        wrapped = STYLE_WRAPPER.fullmatch(text)
+        text = without_lead(wrapped.group(1) if wrapped else text)
         if text == before:
             break
     if not TRIGONOMETRY.search(text):
@@ -140,7 +153,10 @@ def number_value(answer: str) -> Fraction | None:
     if whole is not None:
         value = Fraction(whole)
     else:
-        found = _RATIONAL.fullmatch(body.replace(" ", ""))
+        plain_body = body.replace(" ", "")
+        if "frac" in body:
+            plain_body = _SHORT_FRACTION.sub(r"frac{\1}{\2}", plain_body)
+        found = _RATIONAL.fullmatch(plain_body)
         if found is None:
             return None
         sign, top, bottom, plain, under, decimal = found.groups()
@@ -193,6 +209,8 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     answer_based = None if gold_based is None else based_number(value_of_equation(answer) or answer)
     if gold_based is not None and answer_based is not None:
         return gold_based == answer_based
+    if gold_based is not None and answer.isalnum() and not answer.isdigit():
+        return based_number(f"{answer}_{gold_based[1]}") == gold_based
     if number_value(gold) is not None and (_SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer)):
         return False  # `2 2` is not their product, `2\text{ dozen}` not 2
     measured = without_unit(gold) or gold, without_unit(answer) or answer
@@ -200,16 +218,35 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         values = [number_value(text) for text in measured]
         if None not in values and values[0] == values[1]:
             return True
+    spelled = _same_in_words(gold, answer)
+    if spelled is not None:
+        return spelled
     if gold_integer is not None:
         return None
+    options = same_options(gold, answer)
+    if options is not None:
+        return options
     choice = _CHOICE_GOLD.fullmatch(gold)
     if choice is not None:
         return picked_choice(answer) == choice.group(1)
     if _NOTHING in (gold, answer):
         return True if _NO_SOLUTION & {_words(gold), _words(answer)} else None
+    if {_words(gold), _words(answer)} & ALL_REALS and "\\" in gold + answer:
+        return None  # words for a set
     if _is_words(gold):
+        said = _words(gold)
+        if said in _ASSENT and _words(answer).startswith(f"{said}, "):
+            return True  # `Yes, it is`
         return _named_together(gold) == _named_together(answer)
     return None
+
+
+def _same_in_words(gold: str, answer: str) -> bool | None:
+    """Compare a number with one in words, such as `twelve`; None where there are not both."""
+    if gold[:1].isalpha() == answer[:1].isalpha():
+        return None
+    values = [number_in_words(text) if text[:1].isalpha() else number_value(text) for text in (gold, answer)]
+    return None if None in values else values[0] == values[1]
 
 
 def is_plain(gold: str) -> bool:
@@ -218,19 +255,8 @@ def is_plain(gold: str) -> bool:
     return any(reading is not None for reading in readings) or _is_words(gold)
 
 
-def picked_choice(answer: str) -> str | None:
-    """The option that a cleaned answer names, None where it names none or, like `A, B` or `(A)(B)`, several."""
-    answer = _STYLE_WRAPPER.sub(r"\1", answer)
-    picked = _CHOICE_ANSWER.match(answer)
-    if picked is None:
-        return None
-    letter = (picked.group(1) or picked.group(2)).upper()
-    another = _MORE_CHOICES.match(answer, picked.end())
-    return letter if another is None or another.group(1).upper() == letter else None
-
-
 def _is_words(gold: str) -> bool:
-    text = _STYLE_WRAPPER.sub(r"\1", gold)
+    text = STYLE_WRAPPER.sub(r"\1", gold)
     if not _WORDS.fullmatch(text):
         return False
     if _LETTERS_IN_ORDER.fullmatch(text):
@@ -247,5 +273,6 @@ def _named_together(text: str) -> list[str]:
 
 
 def _words(text: str) -> str:
-    plain = _STYLE_WRAPPER.sub(r"\1", text).replace("~", " ")
-    return " ".join(plain.casefold().split()).rstrip(".")
+    plain = STYLE_WRAPPER.sub(r"\1", text).replace("~", " ")
+    words = _ARTICLE.sub("", " ".join(plain.casefold().split()).rstrip("."), count=1)
+    return _SAME_WORDS.get(words, words)

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rlvr.reward.answer import clean, picked_choice
+from rlvr.reward.answer import clean
 from rlvr.reward.exact_text import normalize
 from rlvr.reward.example import Example, row_error
 from rlvr.reward.extract import extract_answer, policy_named
+from rlvr.reward.options import picked_choice
 from rlvr.reward.verdict import Outcome, Verdict
 
 _LETTERS = "ABCDEFGHIJ"
@@ -94,7 +95,8 @@ def _picked(answer: str, choices: Choices | None) -> str | None:
     if found is not None:
         return found
     letter = picked_choice(clean(answer))
-    return letter if letter is None else _by_letter(letter, choices)
+    named = None if letter is None else _by_letter(letter, choices)
+    return None if named is None or _has_text_of_another(answer, named, choices) else named
 
 
 def _by_letter(name: str, choices: Choices) -> str | None:
@@ -111,6 +113,13 @@ def _by_label(answer: str, choices: Choices) -> str | None:
     if found is None or letter is None:
         return None
     return letter if not found[2] or _by_text(found[2], choices) == letter else None
+
+
+def _has_text_of_another(answer: str, letter: str, choices: Choices) -> bool:
+    """Whether behind its letter an answer has another choice's text, as `A. London` where that is B."""
+    found = _LABELLED.fullmatch(clean(answer))
+    named = _by_text(found[2], choices) if found is not None and found[2] else None
+    return named is not None and named != letter
 
 
 def _by_text(answer: str, choices: Choices) -> str | None:

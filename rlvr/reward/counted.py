@@ -12,7 +12,7 @@ _MAGNITUDE = re.compile(
     rf"(?:{WORDS}\s*\{{\s*)?({'|'.join(_MAGNITUDES)})s?(?: (?:of )?([a-z][a-z ]{{2,40}}))?\s*\}}?"
 )
 _COUNTED = re.compile(r"(.*[0-9}]) ([A-Za-z][A-Za-z-]{2,}(?: (?:of|in|[A-Za-z][A-Za-z-]{2,})){0,3})")
-_IN_TEXT = re.compile(rf"[+-]?[0-9.,]+\s*{WORDS}\s*\{{\s*([A-Za-z -]+?)\s*\}}")
+_IN_TEXT = re.compile(rf"[+-]?[0-9.,]+\s*{WORDS}\s*\{{\s*([A-Za-z0-9 ,()-]+?)\s*\}}.*")
 # Words that change a number, say that it is none, or are factors.
 _AMOUNT = re.compile(
     r"\b(?:half|halves|third|quarters?|[a-z]+ths?|thirds|dozens?|gross|scores?|pairs?|tens|(?:hundred|thousand|million|billion|"
@@ -27,7 +27,9 @@ _AMOUNT = re.compile(
     re.I,
 )
 _CHANGES = re.compile(
-    r"\b(?:dozens?|half|halves|thirds?|quarters?|[a-z]+ths|or more|or less|lakhs?|crores?)\b", re.I
+    r"\b(?:dozens?|half|halves|thirds?|quarters?|[a-z]+ths|or more|or less|lakhs?|crores?|"
+    r"(?:is|are) (?:not|wrong|incorrect)|^or|maybe|perhaps)\b",
+    re.I,
 )
 _COUNTABLE = re.compile(
     r"\b(?:months?|depths?|lengths?|widths?|baths?|paths?|cloths?|moths?|mouths?|teeth)\b", re.I

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Callable
 
 from rlvr.reward.example import Example, row_error
@@ -41,7 +42,7 @@ def normalize(text: str) -> str:
 
     One that is nothing but these stays as it is, in lower case.
     """
-    lower = text.lower()
+    lower = unicodedata.normalize("NFC", text).lower()  # an accent is written in two ways
     words = " ".join(_ARTICLES.sub(" ", lower.translate(_NO_PUNCTUATION)).split())
     return words or " ".join(lower.split())
 

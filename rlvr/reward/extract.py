@@ -8,37 +8,22 @@ import re
 from dataclasses import dataclass
 
 from rlvr.errors import ConfigError
+from rlvr.reward.announced import announced_answer, is_announced_later
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 # A doubled backslash before a box is a model's escaping slip, not a line break: the box counts.
 _TOKEN = re.compile(rf"{_BOX.pattern}|\\(?:[{{}}]|\\(?!boxed|fbox|framebox))|[{{}}]")
 _THINK_END = "</think>"
 _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
-_BLANKS = re.compile(r"[ \t]+")
-_EMPHASIS = re.compile(r"\*\*+|__+")
-_SLANTED = re.compile(r"(?<![\w*])\*([^\s*](?:[^*\n]*[^\s*])?)\*(?![\w*])")
-_ANNOUNCEMENT = r"(?i:answer|correct (?:option|choice))[ ]?(?::|=|(?i:is)\b:?)[ ]?"
-_ANNOUNCED = re.compile(rf"{_ANNOUNCEMENT}\n*(\$[^$\n]+\$|\\\([^\n]+?\\\)|[^\n]+?)(?=\.?\s*(?:\n|$)|\.\s)")
-# An announcement that begins a line or a sentence; "is" needs a value behind it, which a sentence may lack.
-_LATER_WORD = re.compile(
-    r"(?:^|\n|[.!?)] )[ #>*-]*(?i:(?:the |my )?(?:(?:(?:final|correct) )?answer[ ]?:|"
-    r"(?:final|correct) answer is:?[ \n]?(?=[$(\\+-]*[0-9]|\\\(|\(?[A-J]\)?(?:[.\s]|$))))"
-)
-_REMARK = re.compile(
-    r"(?<=\S) \([A-Za-z][A-Za-z ,'-]+\)$|(?<=[0-9$)}%]),? (?:as|which|since|because|so)\b[^0-9$\\]*$"
-)
+# `\boxed 12`: TeX would box the first digit only, but a model that writes so means all of it.
+_WITHOUT_BRACES = re.compile(r"\\boxed\s+([^\s{}$\\\[]+)")
 # Several boxes that say one answer: `\boxed{1} and \boxed{-2}`.
 _GAP = r"(?:[\s$]|\\(?:q?quad(?![A-Za-z])|[,;: ]))*"
 _BETWEEN_BOXES = re.compile(
     rf"{_GAP}(?:,|;|&|(?:,\s*)?\\?(?:\b(?:and|or)\b|(?:text|mathrm|mbox)\s*\{{\s*(?:and|or)\s*\}}))"
     rf"{_GAP}(?P<name>[A-Za-z]\s*=\s*)?"
 )
-_TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.S)
-_END_MARK = re.compile(r"(?:\s*(?:</s>|<\|[a-z_]{1,20}\|>|<end_of_turn>))+\s*$")
 NAME_REACH = 100  # characters before a box within which the name of its value stands
-_BARE_LINE = re.compile(
-    r"\$\$?[^$\n]+\$\$?|\\\([^\n]+\\\)|\\\[[^\n]+\\\]|-?[0-9][0-9.,/]*\s*(?:\\?%)?|-?\\d?frac\{[^{}]+\}\{[^{}]+\}"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +117,7 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
         text = final_part(response).strip()
         return Extraction(text) if text else Extraction(None, "the response is empty")
     boxes, unclosed = _scan(response)
-    if boxes and policy.unboxed_counts and _LATER_WORD.search(_plain(response[boxes[-1].end :][-2000:])):
+    if boxes and policy.unboxed_counts and is_announced_later(response[boxes[-1].end :]):
         boxes = []  # what is announced after the last box is the later word
     if boxes:
         if unclosed >= boxes[-1].end:
@@ -141,7 +126,9 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
         return Extraction(content) if content else Extraction(None, "the last box is empty")
     if not policy.unboxed_counts:
         return Extraction(None, "no complete box")
-    announced = _announced_answer(response)
+    if unclosed < 0 and (bare := _WITHOUT_BRACES.findall(response)):
+        return Extraction(bare[-1].rstrip(".,;"))
+    announced = announced_answer(response)
     return Extraction(announced) if announced else Extraction(None, "no box and no announced answer")
 
 
@@ -194,30 +181,3 @@ def _unwrap_nested(content: str) -> str:
         if len(inner) != 1 or (inner[0].start, inner[0].end) != (0, len(stripped)):
             return stripped
         content = inner[0].content
-
-
-def _plain(text: str) -> str:
-    """A text without the marks of bold and slanted words."""
-    return _SLANTED.sub(r"\1", _EMPHASIS.sub("", text))
-
-
-def _announced_answer(response: str) -> str | None:
-    # An announcement is at the end; the cut and the single spaces bound the regular expressions' work.
-    tail = _END_MARK.sub("", response[-2000:])
-    tagged = list(_TAGGED.finditer(tail))
-    if tagged and not re.search(
-        r"####|(?i:answer)", tail[tagged[-1].end() :]
-    ):  # which would be the later word
-        content = tagged[-1][1].strip()
-        return _announced_answer(content) or content or None
-    tail = _BLANKS.sub(" ", _plain(tail))
-    last_line = tail.rstrip().rsplit("\n", 1)[-1].strip().rstrip(".")
-    if last_line.startswith("####"):
-        return last_line.lstrip("#").strip()
-    announced = _ANNOUNCED.findall(tail)
-    if announced:
-        found = announced[-1].strip()
-        while within := _ANNOUNCED.findall(found):  # "Final Answer: The final answer is $100$"
-            found = within[-1].strip()
-        return _REMARK.sub("", found.strip("*_` "))
-    return last_line if _BARE_LINE.fullmatch(last_line) else None

@@ -21,18 +21,21 @@ from rlvr.reward.extract import extract_answer, find_boxes, joined_boxes, policy
 from rlvr.reward.letters import explicit_product, has_no_letters, told_apart
 from rlvr.reward.named import (
     assignments,
+    indexed_values,
     solved_for_another,
     split_list,
+    unknown_first,
     value_of_equation,
     without_parentheses,
 )
 from rlvr.reward.notation import for_algebra
 from rlvr.reward.numeric import numbers_apart, roots_equal, with_imaginary_unit
 from rlvr.reward.quantities import in_cents, units_differ
+from rlvr.reward.shapes import in_one_shape
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "5"  # raise it with every change that can change a verdict
+RULES_VERSION = "6"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500
@@ -145,10 +148,11 @@ def read_gold(gold: str, response: str) -> Verdict:
 
 def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
-    gold, answer = told_apart(gold, answer)
+    gold, answer = told_apart(*in_one_shape(unknown_first(gold), unknown_first(answer)))
     named = assignments(gold)
     if named is not None and len(named) > 1:
         return _compare_named(named, answer)
+    answer = indexed_values(answer) if named is not None else answer
     value = value_of_equation(gold)
     if value is not None and "=" not in answer:  # `x = 1, 2` against `1, 2`
         product = explicit_product(value, of_unknowns=True)  # the letter of `n = 3m` is no unit

@@ -38,7 +38,7 @@ def json_schema(example: Example, response: str, *, column: str = COLUMN) -> Ver
         ) from error
     except ValueError as error:
         raise row_error(example, f"its schema {str(given)[:60]!r} cannot be read: {error}") from error
-    text = final_part(response).strip()
+    text = final_part(response).strip().lstrip("\ufeff")
     blocks = [block.content for block in fenced_blocks(text) if block.language in _LANGUAGES]
     text = blocks[-1].strip() if blocks else text
     try:

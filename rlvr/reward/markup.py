@@ -7,6 +7,9 @@ import re
 import unicodedata
 
 WORDS = r"\\(?:text|textrm|mathrm|mbox)"  # what puts words into a formula
+STYLE_WRAPPER = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)\s*\{([^{}]*)\}"
+)
 _VULGAR = "½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _UNICODE = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
@@ -18,7 +21,8 @@ _UNICODE = str.maketrans(
     }
     | {sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _VULGAR}
     | dict.fromkeys("\u00a0\u2007\u2009\u202f~", " ")
-    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", None)
+    | {chr(start + digit): str(digit) for start in (0x660, 0x6F0, 0x966) for digit in range(10)}  # Arabic, Hindi
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\0✅✓✔☑\ufe0f", None)
 )  # fmt: skip
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
 _LEVEL = str.maketrans(_RAISED + _LOWERED, 2 * "0123456789+-")
@@ -32,9 +36,12 @@ _SPACING = re.compile(
     r"[lL]arge|LARGE|[hH]uge|small|bfseries|bf|rm|it)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\})"
 )
 _NAMES = {
-    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]", r"\varnothing": r"\emptyset"
+    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]", r"\varnothing": r"\emptyset",
+    r"\not=": r"\ne ", "+/-": r"\pm ", r"\checkmark": "", r"\blacksquare": "",
 }  # fmt: skip
 _NAME = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?![A-Za-z])")
+_ACCENT = re.compile(r"\\(?:hat|vec)\s*(?:\{\s*([A-Za-z])\s*\}|\s([A-Za-z])(?![A-Za-z]))")
+_UNION = re.compile(r"(?<=[)\]}]) ?U ?(?=[(\[]|\\\{)")
 _COLOURED = re.compile(r"\\(?:text)?color\s*\{[A-Za-z!0-9]*\}")
 # Styles of a formula, whatever they hold; those of words only around a number or a letter that stands for one.
 _STYLED = re.compile(
@@ -55,6 +62,14 @@ _SYSTEM = re.compile(
     r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(.*)\\end\{\1\}\s*\.?",
     re.S,
 )
+_LEADING = (
+    r"(?i:(?:so|thus|hence|therefore)\b,?(?: (?:the )?(?:final |correct )?answer(?: is|:)(?: ?:)?)?|"
+    r"(?:the |my )?(?:final |correct )?answer(?: is|:)(?: ?:)?|about|approximately|roughly)"
+)
+_LEAD = re.compile(
+    rf"(?:{WORDS}\s*\{{\s*{_LEADING}\s*\}}\s*|{_LEADING}\s|"
+    r"\\(?:approx|simeq|therefore|[Rr]ightarrow|implies)(?![A-Za-z])\s*)"
+)
 _BRACED = re.compile(r"\{([^{}]*)\}")
 
 
@@ -66,7 +81,10 @@ def without_markup(answer: str) -> str:
     text = _SCRIPT.sub(_script, text)
     text = _SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text)))
     text = _NAME.sub(lambda found: _NAMES[found.group()], _ROW_GAP.sub(r"\\\\ ", text))
+    text = _UNION.sub(r"\\cup ", text)
     text = _STYLED_VALUE.sub(lambda found: found[1] or found[2], _STYLED.sub(r"\1", _COLOURED.sub("", text)))
+    if "\\hat" in text or "\\vec" in text:
+        text = _ACCENT.sub(lambda found: found[1] or found[2], text)
     return system_as_list(" ".join(_CHOOSE.sub(r"\\binom{\1}{\2}", text).split()))
 
 
@@ -75,6 +93,14 @@ def without_ends(text: str) -> str:
     braced = _BRACED.fullmatch(text.strip())
     text = (braced[1] if braced else text).lstrip("= ").rstrip(".;,\\ ")
     return _ORDINAL.sub("", text)
+
+
+def without_lead(text: str) -> str:
+    r"""The value behind `\text{The answer is }`, `\approx` and the like; other text as it is."""
+    if not text[:1].isalpha() and text[:1] != "\\":
+        return text
+    found = _LEAD.match(text)
+    return text[found.end() :] if found is not None and found.end() < len(text) else text
 
 
 def system_as_list(text: str) -> str:

@@ -6,6 +6,7 @@ math-verify compares them as a set of values, so that it takes `3, 2` for `p=2, 
 import re
 
 _ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?)\s*=([^=<>]+)")
+_UNKNOWN_LAST = re.compile(r"([^A-Za-z=<>!]+?)\s*=\s*([A-Za-z])")
 _NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?")
 _TOGETHER = re.compile(r"\s*\(([^()=]+)\)\s*=\s*\(([^=<>]+)\)\s*")
 _COMMAND = re.compile(r"\\(?:[dtc]?frac|sqrt|cdot|times|left|right)(?![A-Za-z])")
@@ -46,6 +47,19 @@ def value_of_equation(text: str) -> str | None:
     """The right side of a single `name = value`, which may be a list, or None where the text is nothing of the kind."""
     found = _ASSIGNMENT.fullmatch(text)
     return None if found is None else found[2].strip()
+
+
+def indexed_values(text: str) -> str:
+    """The values of `x_1 = 2, x_2 = 3`, the solutions of one unknown; other text as it is."""
+    named = assignments(text) if "_" in text and "=" in text else None
+    bases = {name.partition("_")[0] for name in named or ()}
+    return ", ".join(named.values()) if named and len(named) > 1 and len(bases) == 1 else text
+
+
+def unknown_first(text: str) -> str:
+    """`3 = x` as `x = 3`; other text as it is."""
+    found = _UNKNOWN_LAST.fullmatch(text)
+    return f"{found[2]} = {found[1]}" if found else text
 
 
 def solved_for_another(left: str) -> bool:

@@ -6,8 +6,10 @@ r"""Notations of one value that math-verify misreads, written as LaTeX that it r
 import re
 from fractions import Fraction
 
+from rlvr.reward.expanded import both_signs, counted_out
 from rlvr.reward.letters import has_no_letters
 from rlvr.reward.markup import WORDS
+from rlvr.reward.shapes import turned_inward
 from rlvr.reward.unions import union_of_intervals
 
 _CURRENCY_SIGN = (
@@ -33,7 +35,7 @@ _SCIENTIFIC = re.compile(
 )
 _DEGREES = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?)\s*\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?")
 TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_MEMBER = re.compile(r"^[A-Za-z]\s*\\in\s*(?=[\[(]|\\\{)")
+_MEMBER = re.compile(r"^[A-Za-z]\s*\\in\s*(?=[\[(\]]|\\\{|\\mathbb)")
 _DECIMAL_POWER = re.compile(r"\^\s*([0-9]{0,50}\.[0-9]{1,50})(?![0-9.])")
 _LOGARITHMS = (
     (re.compile(r"\\lg(?![A-Za-z])"), r"\\log_{10}"),
@@ -54,6 +56,14 @@ _NAMES = {"pi": r"\pi "} | dict.fromkeys(("infinity", "infty", "inf", "oo"), r"\
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
 _ONE_IMAGINARY = re.compile(r"(?<![0-9.])1 ?(?=i(?![A-Za-z]))")
 _DECIMAL = re.compile(r"(?<![0-9.])([0-9]{0,50})\.([0-9]{1,50})(?![0-9.])")
+_POINTS = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,20}")
+_FRACTION_OF_PI = re.compile(r"(?<![0-9A-Za-z.^/)}])([0-9]{1,50})/([0-9]{1,50}) (?=\\pi(?![A-Za-z]))")
+_IN_BASE = re.compile(
+    rf"([+-]?[0-9A-Za-z]+)\s*(?:{WORDS}\s*\{{)?\s*\(?(?:in )?base\s*\}}?\s*([0-9]{{1,2}}|[a-z]+)\s*\)?\s*\}}?"
+)
+ALL_REALS = frozenset(
+    {"all real numbers", "all reals", "any real number", "every real number", "real numbers"}
+)
 _BASE_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {name: base for base, name in enumerate(_BASE_NAMES, start=2)} | {"sixteen": 16}
 _BASED = re.compile(
@@ -66,6 +76,8 @@ def plain_numbers(text: str) -> str:
     """An answer with money signs, spaces between thousands and empty decimals taken out: `€1 250.0` is `1250`."""
     text = _MONEY_AFTER.sub("", _MONEY_BEFORE.sub(r"\1", text))
     text = _TEXT_COMMA.sub("", text)
+    if _POINTS.fullmatch(text):  # two points or more: 1.234.567
+        return text.replace(".", "")
     return _WHOLE.sub(r"\1", _SPACED.sub(lambda found: found.group().replace(" ", ""), text))
 
 
@@ -78,11 +90,13 @@ def for_algebra(text: str) -> str:
     a union of intervals.
     """
     text = _MEMBER.sub("", text)
-    text = union_of_intervals(text) or text
+    text = turned_inward(union_of_intervals(text) or text)
+    text = both_signs(counted_out(text)) if text.casefold() not in ALL_REALS else r"\mathbb{R}"
     if TRIGONOMETRY.search(text):  # elsewhere degrees count as they are
         text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
     for logarithm, plain in _LOGARITHMS:
         text = logarithm.sub(plain, text)
+    text = _FRACTION_OF_PI.sub(r"\\frac{\1}{\2}", text)
     text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))
     text = _PLAIN_FUNCTION.sub(_function, _POWER.sub("^", text))
     text = _SIGNED_POWER.sub(r"^{\1}", text)
@@ -103,7 +117,7 @@ def _is_sum_or_power(text: str) -> bool:
 
 def based_number(text: str) -> tuple[str, int] | None:
     r"""(digits, base) of a number whose base is a subscript, such as `204_5` or `A5_{16}`; None for anything else."""
-    found = _BASED.fullmatch(text)
+    found = _BASED.fullmatch(_IN_BASE.sub(r"\1_{\2}", text) if "base" in text else text)
     if found is None or not found[2][0].isalnum():
         return None
     sign, whole, places, named = found.groups()

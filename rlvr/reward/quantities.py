@@ -6,7 +6,9 @@ math-verify leaves out what stands behind a number: `5\text{ feet }6\text{ inche
 import re
 from fractions import Fraction
 from functools import lru_cache
+from math import gcd
 
+from rlvr.reward.dates import same_date
 from rlvr.reward.markup import WORDS
 
 # Measure -> names of a unit -> how many of the smallest one it is.
@@ -49,8 +51,11 @@ _UNITS = {
     for names, factor in units.items()
     for name in names
 }
-_SYMBOL = re.compile("A|V|W|J|N|K|C|F|L|Hz|Pa|mol|eV|kW|kr|Rs|am|pm|mph|kph")
-_PER = {"mph": "mi/h", "kph": "km/h"}
+_SYMBOL = re.compile(
+    "A|V|W|J|N|K|C|F|L|Hz|Pa|mol|eV|kW|kr|Rs|am|pm|mph|kph|"
+    "kHz|MHz|GHz|kPa|kJ|kN|kV|MW|GW|mA|mV|keV|MeV|GeV|dB|kWh|Nm|k?ohms?|micro[mgsLFCAV]|deg[CF]"
+)
+_PER = {"mph": "mi/h", "kph": "km/h", "ohms": "ohm", "kohms": "kohm"}
 _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
     r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
@@ -60,9 +65,24 @@ _WORDS_OF = re.compile(rf"{WORDS}\s*\{{([^{{}}]*)\}}")
 _AMOUNT = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+)[ ,]*(?:and )?")
 _CENTS = re.compile(r"(?:\bcents?\s*\}?|¢|\\(?:text)?cent)\s*$", re.I)
 _DOLLARS = re.compile(r"\\\$\s*[0-9.]|\bdollars?\b|\bUSD\b|^\s*(?:US)?\$[0-9.,]+\s*$", re.I)
-_DATE = re.compile(r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})")
-_TIME = re.compile(r"([0-9]{1,2})(?::([0-9]{2}))? ?([ap])\.? ?m\.?", re.I)
 _RATE = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20}) per ([A-Za-z]{1,20})")
+_RATIO = re.compile(r"[0-9]{1,30}(?:\s*(?::|to)\s*[0-9]{1,30}){1,8}")
+# Ways to write a unit -> one of them, in this order.
+_WRITTEN = (
+    (re.compile(r"\s*\^\s*\{?\s*\\circ\s*\}?\s*([CF])$"), r" deg\1"),
+    (
+        re.compile(r"(?<=[0-9} ])\s*\\frac\s*\{\s*([A-Za-z]+)\s*\}\{\s*([A-Za-z]+)\s*(\^\{?[23]\}?)?\s*\}$"),
+        r" \1/\2\3",
+    ),
+    (re.compile(r"(?<=[0-9} ][A-Za-z]|[A-Za-z]{2}) ?(?:\\cdot )?\s*([A-Za-z]+)\s*\^\s*\{?-1\}?$"), r"/\1"),
+    (
+        re.compile(r"(?<=[0-9} ][A-Za-z]|[A-Za-z]{2}) ?(?:\\cdot )?\s*([A-Za-z]+)\s*\^\s*\{?-([23])\}?$"),
+        r"/\1^\2",
+    ),
+    (re.compile(r"\\Omega$"), "ohm"),
+    (re.compile(r"\\mu\s*([mgsLFCAV])$"), r"micro\1"),
+    (re.compile(r"(?<=[0-9] )N\s*\\cdot m$"), "Nm"),
+)
 _POWER = re.compile(r"\b(square|sq\.?|cubic|cu\.?) ([A-Za-z]+)$")
 _MEASURED = re.compile(
     r"([+-]?[0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+(?: ?/ ?[A-Za-z]+)?(?: ?\^ ?\{?[23]\}?)?)"
@@ -82,14 +102,15 @@ def units_differ(gold: str, answer: str) -> bool:
 
 def same_quantity(gold: str, answer: str) -> bool | None:
     """Compare `5 feet 6 inches` and the like, dates and times of day; None where the gold answer is none of them."""
-    dates = [_DATE.fullmatch(text) for text in (gold, answer)]
-    if dates[0] is not None:
-        return dates[1] is not None and _numbers(dates[0]) == _numbers(dates[1])
-    times = [_TIME.fullmatch(_plain(text)) for text in (gold, answer)]
-    if times[0] is not None and times[1] is not None:
-        return _clock(times[0]) == _clock(times[1])
+    dated = same_date(_plain(gold), _plain(answer))
+    if dated is not None:
+        return dated
+    ratios = [_RATIO.fullmatch(_plain(text)) for text in (gold, answer)]
+    if ratios[0] is not None and ratios[1] is not None:
+        return _reduced(ratios[0]) == _reduced(ratios[1])
     amounts = [_amounts(text) for text in (gold, answer)]
-    if all(len(found) < 2 for found in amounts):
+    # `12` and `12 cm` are decided elsewhere, `90 minutes` and `1.5 hours` here.
+    if all(len(found) < 2 for found in amounts) and ([] in amounts or amounts[0][0][1] == amounts[1][0][1]):
         return None
     return _total(amounts[0]) is not None and _total(amounts[0]) == _total(amounts[1])
 
@@ -108,7 +129,9 @@ def in_cents(gold: str, answer: str) -> tuple[int, int] | None:
 def without_unit(text: str) -> str | None:
     """The number of one that is followed by a known unit and nothing else, else None."""
     found = _MEASURED.fullmatch(_plain(text))
-    return found[1] if found is not None and _unit(text) is not None else None
+    if found is None:
+        return None
+    return found[1] if _unit(text) is not None or found[2].startswith("unit") else None
 
 
 # Several rules ask the same of a pair, and a group's samples share the gold answer.
@@ -116,15 +139,16 @@ def without_unit(text: str) -> str | None:
 def _plain(text: str) -> str:
     """Without the wrappers of words, a rate as a quotient and square and cubic units as powers."""
     words = _RATE.sub(r"\1/\2", " ".join(_WORDS_OF.sub(r" \1 ", text).split()))
+    if "\\" in words or "^" in words:
+        for written, name in _WRITTEN:
+            words = written.sub(name, words)
     return _POWER.sub(lambda found: f"{found[2]}^{2 if found[1].startswith('s') else 3}", words)
 
 
-def _clock(time: re.Match[str]) -> tuple[int, int, str]:
-    return int(time[1]), int(time[2] or 0), time[3].lower()
-
-
-def _numbers(date: re.Match[str]) -> list[int]:
-    return [int(date[part]) for part in (1, 3, 4)]
+def _reduced(ratio: re.Match[str]) -> list[int]:
+    terms = [int(term) for term in re.findall("[0-9]+", ratio.group())]
+    common = gcd(*terms) or 1
+    return [term // common for term in terms]
 
 
 def _amounts(text: str) -> list[tuple[str, str]]:

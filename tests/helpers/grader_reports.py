@@ -110,6 +110,59 @@ EQUAL = {
         ("12", "12 months"), ("7:00 am", "7 a.m."), ("red and blue", "blue and red"),
         (r"\text{Ann},\text{Bob}", "Ann, Bob"),
     ],
+    "both signs": [
+        (r"\frac{3 \pm \sqrt5}{2}", r"\frac{3+\sqrt5}{2}, \frac{3-\sqrt5}{2}"),
+        (r"\frac{3+\sqrt5}{2}, \frac{3-\sqrt5}{2}", r"\frac{3 \pm \sqrt5}{2}"), ("5,-5", "+/- 5"),
+        (r"\frac{-1 \pm i\sqrt3}{2}", r"-\frac12 \pm \frac{\sqrt3}{2}i"), (r"(\pm 1, 2)", "(1,2), (-1,2)"),
+        (r"\left\{\frac{3 \pm \sqrt5}{2}\right\}", r"\frac{3 \pm \sqrt5}{2}"), (r"5 \pm 2", "7, 3"),
+    ],
+    "combinations": [
+        ("10C5", "252"), ("252", "{}_{10}C_5"), ("252", "^{10}C_5"), ("252", "C_{10}^5"), ("20", "{}_5P_2"),
+        ("20", "A_5^2"), (r"\frac{C_4^2}{C_6^2}", r"\frac25"), (r"\binom{10}{5}", "10C5"),
+        ("C_1e^x+C_2", "C_2+C_1 e^x"),
+    ],
+    "numbers in words": [
+        ("12", "twelve"), ("21", r"\text{twenty-one}"), ("three", "3"), (r"\frac12", "one half"),
+        (r"\frac34", "three quarters"), ("342", "three hundred and forty-two"), ("-5", "negative five"),
+    ],
+    "date and time in words": [
+        ("January 5, 2024", "2024-01-05"), ("Jan 5, 2024", "5 January 2024"), ("July 4", "4th of July"),
+        ("July 4", "July 4, 1776"), ("3:00 PM", "15:00"), ("3:00 PM", "3:00"), ("12:30 AM", "0:30"),
+    ],
+    "ratios": [
+        ("3:4", "3 to 4"), ("3:4", r"3\text{ to }4"), ("2:3:5", "4:6:10"), (r"1:\sqrt2", r"1 : \sqrt2"),
+    ],
+    "units in other forms": [
+        (r"12\text{ cm}", r"0.12\text{ m}"), ("90 minutes", "1.5 hours"), ("3 ft", "1 yard"), ("12", "12 units^2"),
+        ("12", r"12\frac{\text{km}}{\text{h}}"), (r"9.8\text{ m/s}^2", r"9.8\,\mathrm{m\,s^{-2}}"),
+        ("12", r"12 m s^{-1}"), ("12", r"12\,\Omega"), ("12", r"12\,\mu\text{m}"), ("12", "12 N·m"),
+        ("12", "12 °C"), (r"10\ \Omega", "10 ohms"), ("12.5", r"12.5\text{ per cent}"),
+    ],
+    "vectors": [
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", "(1,2)"), (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\langle 1,2\rangle"),
+        ("(1,2)", r"\begin{bmatrix}1\\2\end{bmatrix}"), (r"\langle 1,2,3\rangle", "(1,2,3)"), ("(1,2)", "1, 2"),
+        (r"2\mathbf{i}+3\mathbf{j}", r"2\hat{i}+3\hat{j}"), (r"\vec{a}", "a"),
+    ],
+    "sets of numbers": [
+        ("]0,1[", "(0,1)"), ("[1,2)", "[1,2["), (r"(0,1)\cup(2,3)", "(0,1) U (2,3)"),
+        (r"\mathbb{R}", r"\text{all real numbers}"), (r"\text{all real numbers}", r"(-\infty,\infty)"),
+        (r"\mathbb{R}", r"x\in\mathbb{R}"),
+    ],
+    "several options": [
+        ("A, C", "C, A"), ("A, C", "AC"), ("ABD", "A, B, D"), ("A, B", "(A) and (B)"),
+    ],
+    "options in other forms": [
+        ("C", "[C]"), ("C", '"C"'), ("C", "<C>"), ("C", "C - a word"), ("C", r"\text{The answer is C}"),
+    ],
+    "words around": [
+        ("7", r"\text{The answer is }7"), ("7", "Answer: 7"), ("7", r"\therefore 7"), ("42", r"\approx 42"),
+        ("42", r"\text{about }42"), ("7", r"7\checkmark"), ("7", "7 ✅"), (r"\text{ellipse}", "an ellipse"),
+        ("DNE", "does not exist"), (r"\text{no solution}", "no solutions"), ("12", r"12\text{ (approximately)}"),
+    ],
+    "other notations": [
+        (r"x\equiv 3\pmod 7", "3"), ("3", "3=x"), ("1010_2", "1010 base 2"), ("FF_{16}", "FF"), ("12", "١٢"),
+        ("1234567", "1.234.567"), (r"\frac{3\pi}{4}", "3/4 π"), (r"x\ne 2", r"x\not= 2"),
+    ],
 }  # fmt: skip
 
 DIFFERENT = {
@@ -176,5 +229,46 @@ DIFFERENT = {
     ],
     "equations for other things": [
         ("3", "x+1=3"), ("3", r"\frac{x}{2}=3"), ("3", r"\sqrt{x}=3"), ("3", "2^x=3"), ("z=1+2i", "z=1-2i"),
+    ],
+    "both signs": [
+        (r"\frac{3 \pm \sqrt5}{2}", r"\frac{3+\sqrt5}{2}"), (r"\frac{3+\sqrt5}{2}", r"\frac{3 \pm \sqrt5}{2}"),
+        (r"\frac{3 \pm \sqrt5}{2}", r"\frac{3 \pm \sqrt7}{2}"), (r"\pm 1 \pm 2", "3,-3"), ("5", r"5 \pm 2"),
+    ],
+    "combinations": [
+        ("10C5", "10C6"), ("C_5^2", "A_5^2"), ("C_1e^x+C_2e^{-x}", "C_1e^x+C_2e^x"),
+    ],
+    "numbers in words": [
+        ("12", "thirteen"), ("5", "five or six"), ("5", "negative five"), ("12", "one dozen"), ("2", "two and a half"),
+        ("three", "four"),
+    ],
+    "date and time in words": [
+        ("July 4, 1776", "July 4"), ("July 4", "June 4"), ("July 4", "4"), ("3:00 PM", "3:00 AM"),
+        ("3:00 PM", "14:00"), ("9:05", "9:5"),
+    ],
+    "ratios": [
+        ("3:4", "4 to 3"), ("2:3:5", "4:6:9"), ("2:3:5", "2:3"),
+    ],
+    "units in other forms": [
+        ("90 minutes", "1.6 hours"), ("100 cm", "10 m"), (r"10\ \Omega", "10 V"), ("20 kN", "20 N"),
+        (r"9.8\text{ m/s}^2", "9.8 m/s"), (r"5\mu m", r"5\mu s"), ("5", r"5\mu"), ("25 °C", "25 °F"),
+    ],
+    "vectors": [
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", "(2,1)"), ("(1,2)", "2, 1"), ("(1,2)", r"\langle 2,1\rangle"),
+        ("(1,2)", "[1,2]"), ("(1,2)", "1"), ("(3,1,2)", "1,2,3"),
+    ],
+    "sets of numbers": [
+        ("[1,2[", "[1,2]"), (r"\mathbb{Z}", r"\text{all real numbers}"), (r"\mathbb{R}", r"\text{all integers}"),
+        (r"\text{all real numbers}", r"\text{all real numbers except }0"),
+    ],
+    "several options": [
+        ("A, C", "A, B, C"), ("A, C", "A"), ("ABD", "A, B"), ("FACE", "CAFE"), ("C", "C - D"),
+    ],
+    "words around": [
+        ("7", r"7\text{ is wrong}"), ("4", r"4\text{ (or maybe 5)}"), ("12", r"\text{at most }12"), ("12", r"\not= 12"),
+        ("12", r"\text{The answer is }13"), (r"\text{ellipse}", "a hyperbola"), ("12", r"12\text{ or }13"),
+    ],
+    "other notations": [
+        (r"x\equiv 3\pmod 7", r"x\equiv 3\pmod 8"), ("1010_2", "1010 base 3"), ("FF_{16}", "FE"), ("5", "6=x"),
+        ("1.2.3", "123"), ("1234567", "1.234.568"),
     ],
 }  # fmt: skip

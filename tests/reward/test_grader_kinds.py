@@ -42,6 +42,47 @@ ANNOUNCED = [
     ("5", "Answer: 5</s>"),
     ("5", "So it is.<answer>5</answer>"),
     ("5", "<answer>4</answer> no: <answer> 5 </answer><|im_end|>"),
+    ("5", "<ANSWER>5</ANSWER>"),
+    ("5", "<final_answer>5</final_answer>"),
+    ("5", "[ANSWER]5[/ANSWER]"),
+    ("5", "<think>\\boxed{4}</think>The answer is 5"),
+    ("5", "\\boxed 5"),
+    ("5", "\\boxed{5}\n\n**Answer:**\n"),
+    ("5", "Final Answer:\n\\[\n5\n\\]"),
+    ("5", "The answer is about 5."),
+    ("5", "The answer is 5, since 2 + 3 = 5."),
+    ("5", "The answer is 5. The answer should be positive."),
+    ("5", "The answer to the question is 5."),
+    ("5", "The final result is **5**."),
+    ("5", "Ans: 5"),
+    ("5", "#### The answer is 5"),
+    ("5", "x = 5"),
+    ("5", '{"answer": "5"}'),
+    ("5", "答案是5。"),
+    ("5", "最终答案：$5$"),
+    ("5", "Die richtige Antwort ist 5."),
+    ("5", "La réponse est 5."),
+    ("5", "Ответ: 5."),
+    ("5", "답: 5"),
+    ("5", "答えは5です。"),
+    ("C", "故选：C"),
+    ("C", "选项B正确？不，答案是C"),
+    ("C", "The answer is C because A and B are wrong."),
+    ("C", "Option C is correct."),
+    ("C", "**(C)**"),
+    ("1,2", "The answers are 1 and 2."),
+]
+NOT_ANNOUNCED = [
+    ("5", "<think>\\boxed{5}</think>The answer is 4"),
+    ("5", "The answer is 4, since 5 is too many."),
+    ("5", "The result is not 5."),
+    ("5", "The answer might be 5."),
+    ("5", "答案是4，不是5。"),
+    ("5", "Die Antwort ist nicht 5."),
+    ("5", '{"answer": "4"}'),
+    ("5", "Transformation: 5"),
+    ("C", "Option C is incorrect."),
+    ("C", "The answer is D, since C is false."),
 ]
 BOXES = [
     ("1,-2", r"So \boxed{1} and \boxed{-2}", True), ("1,2,3", r"\boxed{1}, \boxed{2}, and \boxed{3}", True),
@@ -75,6 +116,11 @@ def test_different_answers_are_wrong(gold: str, answer: str) -> None:
 def test_announced_answers_are_read_through_their_markup(gold: str, response: str) -> None:
     verdict = grade(gold, response, policy="last_box_or_unboxed")
     assert verdict.outcome is Outcome.CORRECT, verdict
+
+
+@pytest.mark.parametrize(("gold", "response"), NOT_ANNOUNCED)
+def test_what_is_said_beside_an_announced_answer_does_not_count(gold: str, response: str) -> None:
+    assert not grade(gold, response, policy="last_box_or_unboxed").correct
 
 
 def test_what_is_announced_after_a_tag_is_the_later_word() -> None:

@@ -36,7 +36,12 @@ ARC = {"text": TEXTS, "label": ["1", "2", "3"]}
             ["A", "A, B", "(A)(B)", "whale"],
         ),
         (row("(C)"), None, ["C"], ["Can't say"]),
-        (row("1", choices=TEXTS), "choices", ["B", "the blue whale", "A blue whale."], ["1", "A", "blue"]),
+        (
+            row("1", choices=TEXTS),
+            "choices",
+            ["B", "the blue whale", "A blue whale.", "B) a blue whale"],
+            ["1", "A", "blue", "B) a red fox"],
+        ),
         (row("a blue whale", choices=TEXTS), "choices", ["B"], ["C"]),
         (row("B", choices=TEXTS), "choices", ["B"], ["C"]),
         (row("1", choices=ARC), "choices", ["A", "red fox"], ["B"]),  # labels come before places
@@ -112,6 +117,7 @@ def test_exact_and_normalized_texts():
         ("an apple a day", "apple day"),
         ("Theory of A", "theory of"),
         ("U.S.", "us"),
+        ("Zu\u0308rich", "zürich"),
     ],
 )
 def test_normalised_as_squad_does(text, expected):

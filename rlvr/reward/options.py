@@ -1,0 +1,45 @@
+r"""The options that a cleaned answer names, such as `(B)`, `Option B` or `A, C`: pure text."""
+
+import re
+
+from rlvr.reward.markup import STYLE_WRAPPER
+
+_NAMED = re.compile(
+    r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]| [-–—] (?![A-J]$)))", re.I
+)
+_ENCLOSED = re.compile(r"[\[<\"']([A-J])[\]>\"']")
+_ANOTHER = re.compile(
+    r"(?:[\s.,;:/&()\[\]]|\b(?:and|or)\b)*\(?([A-J]|(?<=\()[a-j])(?=\s*(?:$|[).:,;/&\]]|(?:and|or)\b))"
+)
+_SEVERAL = re.compile(r"\(?[A-J]\)?(?:(?: ?[,;] ?(?:and )?| and )\(?[A-J]\)?){1,9}")
+_RUN = re.compile("[A-J]{2,10}")
+
+
+def picked_choice(answer: str) -> str | None:
+    """The option that a cleaned answer names, None where it names none or, like `A, B` or `(A)(B)`, several."""
+    answer = STYLE_WRAPPER.sub(r"\1", answer)
+    enclosed = _ENCLOSED.fullmatch(answer)
+    if enclosed is not None:
+        return enclosed[1]
+    picked = _NAMED.match(answer)
+    if picked is None:
+        return None
+    letter = (picked.group(1) or picked.group(2)).upper()
+    another = _ANOTHER.match(answer, picked.end())
+    return letter if another is None or another.group(1).upper() == letter else None
+
+
+def same_options(gold: str, answer: str) -> bool | None:
+    """Compare several options in any order, `A, C` or `AC`; None where one of the two names none or both are words."""
+    if _RUN.fullmatch(gold) and _RUN.fullmatch(answer):
+        return None
+    options = [_options(text) for text in (gold, answer)]
+    return None if None in options else options[0] == options[1]
+
+
+def _options(text: str) -> frozenset[str] | None:
+    is_run = _RUN.fullmatch(text) is not None
+    if not is_run and not _SEVERAL.fullmatch(text):
+        return None
+    letters = re.findall("[A-J]", text)
+    return frozenset(letters) if not is_run or letters == sorted(set(letters)) else None

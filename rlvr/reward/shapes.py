@@ -1,0 +1,50 @@
+r"""Vectors, intervals and residues in other notations than the gold answer's, such as a column: pure text."""
+
+import re
+
+from rlvr.reward.named import split_list
+
+_COLUMN = re.compile(r"\\begin\{([pb]?matrix)\}([^&]*)\\end\{\1\}")
+_ANGLES = re.compile(r"\\langle(?![A-Za-z])(.*)\\rangle")
+_IN_PARENTHESES = re.compile(r"\((.*)\)")
+_BARE = re.compile(r"[^=<>()\[\]{}|]*(?:\{[^=<>()\[\]|]*\}[^=<>()\[\]{}|]*)*")
+_OUTWARD = re.compile(r"([\[\]])([^\[\](),]+),([^\[\](),]+)([\[\]])")
+_RESIDUE = re.compile(
+    r"(?:[a-z]\s*\\equiv\s*)?([^=\\]+?)\s*(?:\\pmod\s*\{?\s*[0-9]+\s*\}?|\(\\?(?:bmod|mod) [0-9]+\))"
+)
+
+
+def in_one_shape(gold: str, answer: str) -> tuple[str, str]:
+    """Both as tuples where the gold answer is a vector or a tuple and the answer writes one in another way."""
+    golds, answers = _entries(gold), _entries(answer)
+    if golds is None:
+        residue = _RESIDUE.fullmatch(gold)
+        return (residue[1], answer) if residue and "mod" not in answer else (gold, answer)
+    is_tuple = gold.startswith("(")
+    if answers is None and _BARE.fullmatch(answer):  # `2, 1` has an order beside `(1,2)`
+        answers = split_list(answer)
+    if answers is None or len(answers) < 2 or (is_tuple and answer.startswith("(")):
+        return gold, answer
+    return f"({', '.join(golds)})", f"({', '.join(answers)})"
+
+
+def turned_inward(text: str) -> str:
+    """The intervals `]0,1[` and `[0,1[`, whose brackets leave out an end, as `(0,1)` and `[0,1)`."""
+    if not text.startswith("]") and not text.endswith("["):
+        return text
+    return _OUTWARD.sub(
+        lambda found: f"{'[('[found[1] == ']']}{found[2]},{found[3]}{'])'[found[4] == '[']}", text
+    )
+
+
+def _entries(text: str) -> list[str] | None:
+    if column := _COLUMN.fullmatch(text):
+        rows = [row.strip() for row in column[2].split(r"\\")]
+        return [row for row in rows if row]
+    inside = _ANGLES.fullmatch(text)
+    if inside is None and len(split_list(text)) == 1:
+        inside = _IN_PARENTHESES.fullmatch(text)
+    if inside is None:
+        return None
+    entries = split_list(inside[1])
+    return entries if len(entries) > 1 else None

@@ -1,0 +1,61 @@
+"""Numbers in English words, such as `twenty-one` and `two thirds`: pure text."""
+
+from fractions import Fraction
+
+_TO_TEN = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_TO_NINETEEN = [
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_VALUES = {name: value for value, name in enumerate([*_TO_TEN, *_TO_NINETEEN])} | {
+    name: 10 * value for value, name in enumerate(_TENS, start=2)
+}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_PARTS = {"half": 2, "third": 3, "quarter": 4} | {
+    name + "th": value
+    for value, name in enumerate(["four", "fif", "six", "seven", "eigh", "nin", "ten"], start=4)
+}
+MOST_WORDS = 15
+
+
+def number_in_words(text: str) -> Fraction | None:
+    """The value of words that are nothing but a number, else None."""
+    words = text.lower().replace("-", " ").split()
+    if not 0 < len(words) <= MOST_WORDS:
+        return None
+    if words[0] in ("minus", "negative"):
+        value = number_in_words(" ".join(words[1:]))
+        return None if value is None or value < 0 else -value
+    part = _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s"))
+    if part is not None and len(words) > 1:
+        top = _whole(["one" if word in ("a", "an") else word for word in words[:-1]])
+        return None if top is None else Fraction(top, part)
+    whole = _whole(words)
+    return None if whole is None else Fraction(whole)
+
+
+def _whole(words: list[str]) -> int | None:
+    total, below = 0, 0
+    room = 10**12  # what the next word has to be smaller than
+    for word in words:
+        if word == "and" and (total or below):
+            continue
+        value, scale = _VALUES.get(word), _SCALES.get(word)
+        if value is not None and value < room and (value or words == ["zero"]):
+            below += value
+            room = 10 if value >= 20 else 1
+        elif scale == 100 and 0 < below < 10:
+            below, room = below * 100, 100
+        elif scale is not None and scale > 100 and 0 < below < 1000:
+            total, below, room = total + below * scale, 0, 1000
+        else:
+            return None
+    return total + below
