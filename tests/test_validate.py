@@ -289,6 +289,18 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ),
     ("data.train source arithmetic: draw=5", {"data__train": SourceConfig(name="arithmetic", draw=5)}),
     ("rollout.top_k=0", {"rollout__top_k": 0}),
+    ("rollout.temperature=0.005: vLLM would sample at 0.01", {"rollout__temperature": 0.005}),
+    ("eval.temperature=1e-06: vLLM would sample at 0.01", {"eval__temperature": 1e-6}),
+    (
+        r"data.eval\[0\].temperature=0.001: vLLM would",
+        {"data__eval": [SourceConfig(name="arithmetic_heldout", temperature=0.001)]},
+    ),
+    ("engine_args.seed: seed sets this argument", {"rollout__engine_args": {"seed": 1}}),
+    (
+        "engine_args.top_p: is a parameter of sampling .*use rollout.top_p",
+        {"rollout__engine_args": {"top_p": 1}},
+    ),
+    ("engine_args.min_p: .*leave it out", {"rollout__engine_args": {"min_p": 0.1}}),
     ("rollout.top_k=-2", {"rollout__top_k": -2}),
     (r"learner.betas=\[0.9\]", {"learner__betas": [0.9]}),
     (r"learner.betas=\[0.9, 1.0\]", {"learner__betas": [0.9, 1.0]}),
@@ -436,3 +448,11 @@ def test_a_typed_backslash_and_n_is_told(caplog):
         "rollout.stop",
     ]
     assert r"""write $'data.template="...\n..."' in bash""" in told[0]
+
+
+@pytest.mark.parametrize(("warmup", "said"), [(0, False), (240, False), (241, True)])
+def test_a_warm_up_that_the_run_ends_in_is_told(caplog, warmup: int, said: bool):
+    cfg = Config(recipe="test", steps=60)
+    cfg.learner.warmup_updates = warmup
+    validate(cfg)
+    assert ("never reaches learner.lr=0.0001" in caplog.text) is said
