@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,22 @@ def explain_key(key: str, line: CommandLine = TRAINING) -> str:
         near = [k for k in known if k.rpartition(".")[2] == tail][:3]
     hint = f"did you mean {' or '.join(near)}?" if near else "see all keys with --cfg job."
     return f"{key}: there is no such key; {hint}"
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Refuse arguments with bytes that the locale's encoding does not have: no file and no process could take them.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"{ascii(argument)[1:-1]}: holds bytes that are no text in {sys.getfilesystemencoding()}, the encoding "
+                "here; type it anew or, where that is not the terminal's own, set LC_ALL=C.UTF-8"
+            ) from None
 
 
 def check_overrides(arguments: Sequence[str]) -> None:

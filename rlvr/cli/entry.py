@@ -18,6 +18,7 @@ from rlvr.cli.compose import (
     check_composed,
     check_keys,
     check_overrides,
+    check_text,
     compose,
     options_first,
     parse_overrides,
@@ -66,6 +67,7 @@ def hydra_entry(
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
         with readable_errors():
+            check_text(sys.argv[1:])
             sys.argv[1:] = options_first(quote_odd_values(several_sources(sys.argv[1:])))
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
@@ -124,6 +126,7 @@ def command_entry(
     def main() -> None:
         answer_help(line.command)
         with readable_errors():
+            check_text(sys.argv[1:])
             sys.argv[1:] = options_first(expand(sys.argv[1:]))
             check_command(line, line.schema, sys.argv[1:])
         run_command(line, run)

@@ -108,6 +108,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     try:
         context: Any = ray.init(**options)
     except (ConnectionError, ValueError) as error:
+        if local:
+            raise ConfigError(f"cluster.address=local: Ray cannot be started here ({error})") from error
         raise ConfigError(
             f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). Start one with "
             "`ray start --head`, give its host:port, or use cluster.address=local."

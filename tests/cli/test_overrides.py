@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.cli.compose import explain_key
+from rlvr.cli.compose import check_text, explain_key
 from rlvr.cli.multirun import quoted as job_quoted
 from rlvr.cli.peer_keys import PEER_KEYS, UNITS, peer_hint
 from rlvr.cli.shorthand import check_placeholders, quote_odd_values, quoted
@@ -120,3 +120,9 @@ def test_keys_of_other_frameworks_are_explained(key, hint):
 
 def test_unknown_names_have_no_hint():
     assert peer_hint("model.colour") == ""
+
+
+def test_bytes_that_are_no_text_are_refused():
+    check_text(["run.name=ü"])
+    with pytest.raises(ConfigError, match=r"run\.name=\\udcff: holds bytes that are no text in"):
+        check_text(["steps=1", "run.name=\udcff"])
