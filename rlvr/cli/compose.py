@@ -17,7 +17,15 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.cli.forms import as_typed, as_written, form_problem, group_values, options_of
+from rlvr.cli.forms import (
+    as_typed,
+    as_written,
+    form_problem,
+    group_values,
+    list_problem,
+    options_of,
+    plain_lists,
+)
 from rlvr.cli.peer_keys import peer_hint
 from rlvr.cli.shorthand import check_placeholders, quote_odd_values, several_sources
 from rlvr.config import Config, known_keys
@@ -210,14 +218,14 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
 
 
 def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:
-    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there.
+    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there, a list.
 
     Raises:
         ConfigError: says how it is written.
     """
-    groups, keys = _groups(line), known_keys(line.schema)
+    groups, keys, lists = _groups(line), known_keys(line.schema), plain_lists(line.schema)
     for override in parsed:
-        if problem := form_problem(override, keys, groups):
+        if problem := form_problem(override, keys, groups) or list_problem(override, lists):
             raise ConfigError(problem)
 
 
