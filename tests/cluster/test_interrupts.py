@@ -26,7 +26,7 @@ class Swallowing:
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     interrupts.listen()
     yield
     interrupts.settle()
@@ -98,3 +98,13 @@ def test_a_ray_that_does_not_start_here_is_not_looked_for_elsewhere(monkeypatch:
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     with pytest.raises(ConfigError, match=r"cluster.address=local: Ray cannot be started here \(no room\)$"):
         start(ClusterConfig(), actors=1)
+
+
+def test_a_terminal_that_is_closed_interrupts_unless_nohup_has_it_ignored() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)
+    interrupts.settle()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.listen()
+    signal.raise_signal(signal.SIGHUP)
+    interrupts.check()
