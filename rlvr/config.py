@@ -346,7 +346,7 @@ class TrackingConfig:
 
     # offline | online | off; offline becomes online when WANDB_API_KEY is set; WANDB_MODE and WANDB_DISABLED rule
     wandb: str = "offline"
-    project: str = "rlvr"  # name of the project in wandb
+    project: str = "rlvr"  # name of the project in wandb; left so, WANDB_PROJECT rules
     group: str | None = None  # name of the group in wandb; a sweep sets its folder's
     tags: list[str] = field(default_factory=list)  # of the run in wandb; a sweep adds its own
     tensorboard: bool = False  # event files in <run>/tensorboard; needs the package tensorboard

@@ -42,6 +42,10 @@ class WeightsError(RlvrError):
     """A rollout engine does not have the learner's weights after a push."""
 
 
+class DivergedError(RlvrError):
+    """A gradient or the model's log-probs are no finite numbers; no checkpoint has these weights."""
+
+
 class CheckpointError(RlvrError):
     """A checkpoint could not be written or read; what was there before is intact."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,22 @@ class CommandLine:
 
 
 TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Refuse arguments with bytes that the locale's encoding does not have: no file and no process could take them.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"{ascii(argument)[1:-1]}: holds bytes that are no text in {sys.getfilesystemencoding()}, the encoding "
+                "here; type it anew or, where that is not the terminal's own, set LC_ALL=C.UTF-8"
+            ) from None
 
 
 def options_first(arguments: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rlvr.cli.command_line import CommandLine, options_first, parse_options, parse_overrides
+from rlvr.cli.command_line import CommandLine, check_text, options_first, parse_options, parse_overrides
 from rlvr.cli.compose import check_composed, check_overrides, compose, register_schema
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.forms import as_typed
@@ -61,6 +61,7 @@ def hydra_entry(
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         register_schema()
         with readable_errors():
+            check_text(sys.argv[1:])
             sys.argv[1:] = options_first(quote_odd_values(several_sources(sys.argv[1:])))
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
@@ -142,6 +143,7 @@ def command_entry(
     def main() -> None:
         answer_help(line.command)
         with readable_errors():
+            check_text(sys.argv[1:])
             sys.argv[1:] = options_first(expand(sys.argv[1:]))
             check_command(line, line.schema, sys.argv[1:])
         run_command(line, run)

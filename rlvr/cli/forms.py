@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -47,6 +48,35 @@ def form_problem(override: Override, keys: Collection[str], groups: Mapping[str,
         several = f" (-m {key}=A,B runs one after the other)" if isinstance(override.value(), list) else ""
         return f"{line}: takes one name{several}; use one of {', '.join(options_of(groups[key]))}"
     return ""
+
+
+def plain_lists(schema: Any, prefix: str = "") -> dict[str, type]:
+    """The dotted keys that hold lists of texts or numbers, and which of the two."""
+    found: dict[str, type] = {}
+    hints = get_type_hints(schema)
+    for part in fields(schema):
+        kind, key = hints[part.name], f"{prefix}{part.name}"
+        if is_dataclass(kind):
+            found |= plain_lists(kind, f"{key}.")
+        elif get_origin(kind) is list and get_args(kind)[0] in (str, int, float):
+            found[key] = get_args(kind)[0]
+    return found
+
+
+def list_problem(override: Override, lists: Mapping[str, type]) -> str:
+    """What is wrong with a single value for a key that takes a list; empty if nothing is."""
+    key = override.key_or_group
+    if key not in lists or override.is_delete() or override.is_sweep_override():
+        return ""
+    value = override.value()
+    text = value.text if isinstance(value, QuotedString) else value
+    if value is None or isinstance(value, list | dict) or "${" in str(text):
+        return ""
+    inner = str(text)[1:-1] if str(text)[:1] == "[" and str(text)[-1:] == "]" else str(text)
+    written = f'["{inner}"]' if lists[key] is str else f"[{inner}]"
+    return (
+        f"{override.input_line}: takes a list, such as '{key}={written}', with the outer quotes for the shell"
+    )
 
 
 def sweep_problem(override: Override) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 
 from rlvr.cli.command_line import TRAINING, CommandLine
-from rlvr.cli.forms import form_problem, group_values, options_of
+from rlvr.cli.forms import form_problem, group_values, list_problem, options_of, plain_lists
 from rlvr.cli.peer_keys import peer_hint
 from rlvr.cli.recipe_tree import option_groups
 from rlvr.config import Config, known_keys
@@ -54,14 +54,14 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
 
 
 def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:
-    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there.
+    """Refuse overrides whose key takes no such form: a group of several options, a plus before what is there, a list.
 
     Raises:
         ConfigError: says how it is written.
     """
-    groups, keys = _groups(line), known_keys(line.schema)
+    groups, keys, lists = _groups(line), known_keys(line.schema), plain_lists(line.schema)
     for override in parsed:
-        if problem := form_problem(override, keys, groups):
+        if problem := form_problem(override, keys, groups) or list_problem(override, lists):
             raise ConfigError(problem)
 
 

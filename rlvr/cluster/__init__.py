@@ -73,7 +73,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     authentication (which would write a token file into the home folder); a joined cluster keeps its own.
 
     Raises:
-        ConfigError: nothing answers at `cfg.address`.
+        ConfigError: nothing answers at `cfg.address`, or Ray does not start here.
+        KeyboardInterrupt: SIGTERM meanwhile.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -107,7 +108,13 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         context: Any = ray.init(**options)
+    except SystemExit as error:
+        if error.code == signal.SIGTERM:  # the handler that Ray has set meanwhile, which says nothing
+            raise KeyboardInterrupt from None
+        raise
     except (ConnectionError, ValueError) as error:
+        if local:
+            raise ConfigError(f"cluster.address=local: Ray cannot be started here ({error})") from error
         raise ConfigError(
             f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). Start one with "
             "`ray start --head`, give its host:port, or use cluster.address=local."

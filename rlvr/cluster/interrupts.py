@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: remembered, so that one which a library has swallowed still ends the command."""
+"""Ctrl-C, SIGTERM and a closed terminal: remembered, so that one which a library has swallowed ends the command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ _asked = threading.Event()
 
 
 def listen() -> None:
-    """Have both signals raise KeyboardInterrupt from now on; only the main thread can say so, others change nothing."""
+    """Have them raise KeyboardInterrupt from now on; only the main thread can say so, others change nothing."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, _interrupt)
 
 
 def asked() -> bool:

@@ -16,6 +16,10 @@ MASK_DTYPES = (torch.bool,)
 LSE_DTYPES = (torch.float32, torch.float64)
 
 
+class NotFiniteError(ValueError):
+    """Logits hold NaN or +inf: the model that gave them is damaged, or has diverged."""
+
+
 def make_request(
     want: Iterable[str], temperature: float, top_p: float | None, has_q: bool, validate: bool
 ) -> Request:
@@ -103,13 +107,13 @@ def check_id_range(ids: Tensor, vocab: int) -> None:
 
 
 def check_finite_rows(name: str, lse: Tensor, first_row: int = 0) -> None:
-    """Raises ValueError if a log-normaliser (or row maximum) is NaN or +inf, that is, its row holds one.
+    """Raises NotFiniteError if a log-normaliser (or row maximum) is NaN or +inf, that is, its row holds one.
 
     A row that is -inf throughout has the log-normaliser -inf and passes: its statistics are NaN by contract.
     """
     bad = ~(lse < math.inf)
     if bool(bad.any()):
         row = first_row + int(bad.nonzero()[0])
-        raise ValueError(
+        raise NotFiniteError(
             f"{name} holds NaN or +inf in row {row}: expected finite numbers, -inf for barred tokens"
         )

@@ -19,6 +19,7 @@ from rlvr.learner import deepspeed_api
 from rlvr.learner.adapters import FrozenBase, add_adapters
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
+from rlvr.learner.diverged import check_norm, finite_logits
 from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.fp32_sum import Fp32GradientSum
 from rlvr.learner.model import PolicyModel, load_policy
@@ -156,7 +157,7 @@ class Learner:
         parts: list[dict[str, torch.Tensor]] = []
         self.engine.train(False)
         count = Counter("scores", len(plans), "micro-batches")
-        with torch.no_grad():
+        with torch.no_grad(), finite_logits(self.update, self.cfg):
             for plan in plans:
                 micro = self._shards.own(micro_batch(batch, plan.rows).to(self.device))
                 stats = score_micro_batch(
@@ -235,15 +236,18 @@ class Learner:
             forward = self._with_teacher
         elif context.loss.entropy_coef:
             forward = self._with_entropy
-        terms = accumulate(batch, plans, self._shards.whole(forward), self._backward, context)
+        with finite_logits(self.update, self.cfg):
+            terms = accumulate(batch, plans, self._shards.whole(forward), self._backward, context)
         if self._fp32_sum is not None:
             self._fp32_sum.give()
-        norm = self.engine.step()
+        found = self.engine.step()
+        norm = self._norm if found is None else found
+        check_norm(norm, self.update, self.cfg)
         if lr_scale > 0:
             self.update += 1
         return StepStats(
             **totals(terms, self.world, self.device, copies=self._shards.ranks),
-            grad_norm=self._norm if norm is None else norm,
+            grad_norm=norm,
             learning_rate=lr,
             updates=1,
             micro_batches=len(plans),

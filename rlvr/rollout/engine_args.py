@@ -29,18 +29,58 @@ OURS = {
 }
 
 
+# Parameters of sampling are no arguments of the engine.
+SAMPLING = {
+    "temperature": "rollout.temperature",
+    "top_p": "rollout.top_p",
+    "top_k": "rollout.top_k",
+    "n": "rollout.samples_per_prompt",
+    "max_tokens": "rollout.max_response_tokens",
+    "min_tokens": "rollout.min_tokens",
+    "stop": "rollout.stop",
+    "stop_token_ids": "rollout.stop_token_ids",
+}
+# Those without a key: the learner could not compute the probabilities that tokens are drawn with.
+SKEWING = (
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "bad_words",
+    "allowed_token_ids",
+)
+
+
+def misplaced(given: Collection[str]) -> list[str]:
+    """What is wrong with names under rollout.engine_args that can be told without vLLM, one message each."""
+    found = []
+    for name in given:
+        place = f"rollout.engine_args.{name}"
+        if name in OURS:
+            found.append(f"{place}: {OURS[name]} sets this argument of vLLM; use that key instead")
+        elif name in SAMPLING:
+            found.append(
+                f"{place}: is a parameter of sampling and no argument of the engine; use {SAMPLING[name]}"
+            )
+        elif name in SKEWING:
+            found.append(
+                f"{place}: is a parameter of sampling that skews the distribution which tokens are drawn from, and the "
+                "learner does not compute the skewed one; leave it out"
+            )
+    return found
+
+
 def check_engine_args(given: Collection[str], known: Collection[str]) -> None:
     """Refuse arguments that vLLM lacks, and those that another key of the configuration sets.
 
     Raises:
         ConfigError: with every such argument, one a line.
     """
-    problems = []
+    problems = misplaced(given)
     for name in given:
         place = f"rollout.engine_args.{name}"
-        if name in OURS:
-            problems.append(f"{place}: {OURS[name]} sets this argument of vLLM; use that key instead")
-        elif name not in known:
+        if name not in known and not misplaced([name]):
             near = [
                 f"{close} (here: {OURS[close]})" if close in OURS else close
                 for close in difflib.get_close_matches(name, known, n=2)

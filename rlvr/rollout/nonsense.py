@@ -23,7 +23,9 @@ def nonsense(answer: Generation, *, most_tokens: int, vocabulary: int | None, lo
     if len(found) != (len(ids) if logprobs else 0):
         return f"{len(found)} log-probs for {len(ids)} tokens"
     if len(bad := np.flatnonzero(~(np.isfinite(found) & (found <= ROUNDING)))):
-        return f"log-prob {found[bad[0]]} at token {bad[0]}"
+        # An engine that is started again has it from the same weights.
+        diverged = "; if it comes again, the weights have diverged: lower learner.lr"
+        return f"log-prob {found[bad[0]]} at token {bad[0]}{diverged if np.isnan(found[bad[0]]) else ''}"
     starts = [span.start for span in answer.spans]
     versions = [span.version for span in answer.spans]
     in_order = sorted({*starts}) == starts and sorted(versions) == versions

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 FALLS_SILENT = (
     "rlvr: standard output cannot be written any more ({}). Nothing further is said there; the work goes on, and what "
@@ -32,6 +34,9 @@ class GuardedOutput:
         if not self._silent:
             try:
                 return self._stream.write(text)
+            except UnicodeEncodeError:  # PYTHONIOENCODING=ascii, say, and a path or an answer with an accent
+                code = self._stream.encoding
+                return self._stream.write(text.encode(code, "backslashreplace").decode(code))
             except OSError as error:
                 self._give_up(error)
         return len(text)
@@ -65,16 +70,26 @@ def _to_nowhere(stream: TextIO) -> None:
         return
 
 
+def _open_stream(stream: TextIO | None) -> TextIO:
+    """The stream, or where it was closed before the start (`>&-`) one that fails as a closed one does."""
+    return cast("TextIO", _Closed()) if stream is None else stream
+
+
+class _Closed(io.TextIOBase):
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Work that goes on without its output: stderr says once that it is lost, and stderr may be lost as well."""
     before = sys.stdout, sys.stderr
-    errors = GuardedOutput(sys.stderr, lambda error: None)
+    errors = GuardedOutput(_open_stream(sys.stderr), lambda error: None)
 
     def lost(error: OSError) -> None:
         print(FALLS_SILENT.format(error.strerror), file=errors, flush=True)
 
-    sys.stdout, sys.stderr = GuardedOutput(sys.stdout, lost), errors
+    sys.stdout, sys.stderr = GuardedOutput(_open_stream(sys.stdout), lost), errors
     try:
         yield
     finally:
@@ -95,7 +110,7 @@ def ending_output() -> Iterator[None]:
             print(f"rlvr: standard output cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
 
-    sys.stdout = GuardedOutput(sys.stdout, lost)
+    sys.stdout = GuardedOutput(_open_stream(sys.stdout), lost)
     try:
         yield
         sys.stdout.flush()

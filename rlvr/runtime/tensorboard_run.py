@@ -18,18 +18,18 @@ class TensorboardRun:
     """
 
     def __init__(self, folder: RunFolder, first_step: int, note: Callable[[str], None]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._note = note
         self._writer: Any = None
         try:
+            from torch.utils.tensorboard import SummaryWriter
+
             # The evaluation of the step before the first is done already where a run is resumed, and kept.
             self._writer = SummaryWriter(
                 str(folder.path / FOLDER),
                 purge_step=first_step if first_step > 1 else None,
                 flush_secs=FLUSH_SECONDS,
             )
-        except OSError as error:
+        except Exception as error:  # packages that do not fit together fail in many ways
             self._stop(error)
 
     def log(self, row: Mapping[str, float], step: int) -> None:
@@ -39,7 +39,7 @@ class TensorboardRun:
         try:
             for name, value in row.items():
                 self._writer.add_scalar(name, value, step)
-        except OSError as error:
+        except Exception as error:
             self._stop(error)
 
     def close(self, summary: Mapping[str, Any] | None) -> None:
@@ -47,9 +47,10 @@ class TensorboardRun:
         if self._writer is not None:
             try:
                 self._writer.close()
-            except OSError as error:
+            except Exception as error:
                 self._stop(error)
 
-    def _stop(self, error: OSError) -> None:
+    def _stop(self, error: Exception) -> None:
         self._writer = None
-        self._note(f"tensorboard failed and gets no more of this run: {error}; metrics.jsonl has everything")
+        why = f"{type(error).__name__}: {error}"
+        self._note(f"tensorboard failed and gets no more of this run: {why}; metrics.jsonl has everything")

@@ -32,7 +32,9 @@ from rlvr.reward.extract import POLICIES
 from rlvr.reward.length import LENGTH_REWARDS
 from rlvr.reward.pool import MIN_MEMORY_MB
 from rlvr.rollout.engine import split_prompts
+from rlvr.rollout.engine_args import misplaced
 from rlvr.rollout.given import build_answers
+from rlvr.rollout.sampling import too_cold
 from rlvr.rollout.stop import stop_problems
 from rlvr.sync.adapter import ADAPTER, MERGED, adapter_problems
 from rlvr.sync.gate import warn_above
@@ -43,7 +45,7 @@ from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.correction import correction_problems
 from rlvr.validate.evaluation import evaluation_problems
 from rlvr.validate.grading import grading_problems
-from rlvr.validate.learner import learner_problems
+from rlvr.validate.learner import learner_problems, warmup_notes
 from rlvr.validate.objective import objective_problems
 from rlvr.validate.ranges import out_of_range, value_at
 from rlvr.validate.sources import source_problems
@@ -180,7 +182,7 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
     if problems:
         raise ConfigError("\n".join(problems))
-    for note in backslash_notes(cfg):
+    for note in (*backslash_notes(cfg), *warmup_notes(cfg)):
         logging.getLogger(__name__).warning("%s", note)
     return batch_plan(cfg), plugin
 
@@ -285,7 +287,8 @@ def _lengths(cfg: Config) -> list[str]:
             f"reward.overlong_cache={cfg.reward.overlong_cache}: must lie in "
             f"1..rollout.max_response_tokens={cfg.rollout.max_response_tokens}"
         )
-    return found + stop_problems(cfg.rollout)
+    found += too_cold([("rollout.temperature", cfg.rollout.temperature)])
+    return found + stop_problems(cfg.rollout) + misplaced(cfg.rollout.engine_args)
 
 
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rlvr.config import Config
 from rlvr.data.eval_sets import OWN_KEYS, eval_of
+from rlvr.rollout.sampling import too_cold
 from rlvr.validate.ranges import no_share, too_small
 
 _AT_LEAST = {"every": 0, "samples_per_prompt": 1, "temperature": 0, "draw": 1}
@@ -11,11 +12,12 @@ _AT_LEAST = {"every": 0, "samples_per_prompt": 1, "temperature": 0, "draw": 1}
 
 def evaluation_problems(cfg: Config) -> list[str]:
     """Values out of range, greedy samples that are all the same, and keys that training data does not read."""
-    found: list[str] = []
+    found = too_cold([("eval.temperature", cfg.eval.temperature)])
     for i, source in enumerate(cfg.data.eval):
         key = f"data.eval[{i}]"
         found += too_small((f"{key}.{name}", getattr(source, name), low) for name, low in _AT_LEAST.items())
         found += no_share([(f"{key}.top_p", source.top_p)])
+        found += too_cold([(f"{key}.temperature", source.temperature)])
         own = eval_of(source, cfg.eval)
         if own.temperature == 0 and own.samples_per_prompt > 1:
             at = {

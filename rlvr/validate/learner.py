@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlvr.config import LearnerConfig
+from rlvr.config import Config, LearnerConfig
 
 
 def learner_problems(cfg: LearnerConfig) -> list[str]:
@@ -26,3 +26,14 @@ def learner_problems(cfg: LearnerConfig) -> list[str]:
             "gather weights fewer times than the others and wait for ever; use zero_stage=2 or share_prompts=false"
         )
     return found
+
+
+def warmup_notes(cfg: Config) -> list[str]:
+    """What is to be said of a warm-up that the run ends in."""
+    updates, warmup = cfg.steps * cfg.learner.updates_per_step, cfg.learner.warmup_updates
+    if warmup <= updates:
+        return []
+    return [
+        f"learner.warmup_updates={warmup}: the run has {updates} updates (steps x learner.updates_per_step), so its "
+        f"learning rate ends at {cfg.learner.lr * updates / warmup:g} and never reaches learner.lr={cfg.learner.lr:g}"
+    ]

@@ -46,6 +46,23 @@ def test_a_form_that_a_key_does_not_take_is_refused(argument, said, tmp_path):
         check_overrides([argument, "--config-dir", str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    ("argument", "written"),
+    [
+        ("rollout.stop=END", """'rollout.stop=["END"]'"""),
+        ("rollout.stop='###'", """'rollout.stop=["###"]'"""),
+        ("rollout.stop='[=]'", """'rollout.stop=["="]'"""),
+        ("rollout.stop_token_ids=2", "'rollout.stop_token_ids=[2]'"),
+        ("tracking.tags=mine", """'tracking.tags=["mine"]'"""),
+    ],
+)
+def test_one_value_for_a_list_is_refused_with_the_list(argument, written):
+    with pytest.raises(ConfigError, match="takes a list") as caught:
+        check_overrides([argument])
+    assert written in str(caught.value)
+    check_overrides([written.strip("'")])
+
+
 def test_a_plus_before_an_option_that_is_there_is_to_be_left_out():
     with pytest.raises(ConfigError, match=r"already at 'advantage.options.alpha'. Leave the plus out"):
         check_overrides(["+advantage.options.alpha=3"])

@@ -7,6 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlvr.cli.command_line import check_text
 from rlvr.cli.multirun import quoted as job_quoted
 from rlvr.cli.overrides import explain_key
 from rlvr.cli.peer_keys import PEER_KEYS, UNITS, peer_hint
@@ -124,3 +125,9 @@ def test_unknown_names_have_no_hint():
 
 def test_a_key_that_resembles_nothing_says_where_all_keys_are():
     assert "--cfg job" in explain_key("xqzw")
+
+
+def test_bytes_that_are_no_text_are_refused():
+    check_text(["run.name=ü"])
+    with pytest.raises(ConfigError, match=r"run\.name=\\udcff: holds bytes that are no text in"):
+        check_text(["steps=1", "run.name=\udcff"])

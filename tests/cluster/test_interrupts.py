@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rlvr.cli.exits import readable_errors
-from rlvr.cluster import interrupts
+from rlvr.cluster import interrupts, start
+from rlvr.config import ClusterConfig
+from rlvr.errors import ConfigError
 
 
 class Swallowing:
@@ -20,7 +26,7 @@ class Swallowing:
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     interrupts.listen()
     yield
     interrupts.settle()
@@ -68,4 +74,37 @@ def test_a_command_says_it_once_and_is_done_with_it(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit, match="130"):
         command()
     assert capsys.readouterr().err.endswith("\nstopped by the user\n")
+    interrupts.check()
+
+
+@pytest.mark.parametrize(("code", "raised"), [(signal.SIGTERM, KeyboardInterrupt), (1, SystemExit)])
+def test_what_ray_makes_of_a_sigterm_while_it_starts_is_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, code: int, raised: type[BaseException]
+) -> None:
+    def init(**options: Any) -> None:
+        sys.exit(code)
+
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(raised):
+        start(ClusterConfig(), actors=1)
+
+
+def test_a_ray_that_does_not_start_here_is_not_looked_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: Any) -> None:
+        raise ValueError("no room")
+
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(ConfigError, match=r"cluster.address=local: Ray cannot be started here \(no room\)$"):
+        start(ClusterConfig(), actors=1)
+
+
+def test_a_terminal_that_is_closed_interrupts_unless_nohup_has_it_ignored() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)
+    interrupts.settle()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.listen()
+    signal.raise_signal(signal.SIGHUP)
     interrupts.check()

@@ -8,7 +8,8 @@ from tests.helpers.probes import run_probe
 
 pytestmark = pytest.mark.e2e
 
-LIMITS = (0.0, 0.5, 5.0, 100.0)
+BROKEN_AT = 5.0  # as tests.helpers.update_probe has it, which sets torch up anew
+LIMITS = (0.0, 0.5, BROKEN_AT, 100.0)
 COMBINATIONS = [
     (stage, dtype, limit) for stage in (0, 1, 2, 3) for dtype in ("float32", "bfloat16") for limit in LIMITS
 ]
@@ -36,3 +37,10 @@ def test_update_equals_plain_torch(probed: dict, stage: int, dtype: str, limit: 
         assert mine["moved"] == pytest.approx(theirs["moved"], rel=close)
     clipped = min(plain[0]["norm"], limit or float("inf"))
     assert ours[0]["momentum"] == pytest.approx(0.1 * clipped, rel=2e-2)  # beta1 is 0.9
+
+
+@pytest.mark.parametrize(("stage", "dtype"), sorted({(stage, dtype) for stage, dtype, _ in COMBINATIONS}))
+def test_a_gradient_that_is_not_finite_ends_the_run(probed: dict, stage: int, dtype: str) -> None:
+    said = probed[f"{stage},{dtype},{BROKEN_AT}"]["broken"]
+    assert said.startswith("the norm of the gradient is ")
+    assert "at update 1" in said

@@ -19,6 +19,7 @@ from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
 from rlvr.data.tokenizer import model_folder
+from rlvr.errors import DivergedError
 from rlvr.learner.actor import Learner
 from rlvr.learner.model import load_policy
 from rlvr.learner.packing import MicroPlan, micro_batch, mini_batches
@@ -28,6 +29,7 @@ from rlvr.learner.update import UpdateContext, accumulate
 from rlvr.types import Batch, TokenSignals
 
 LR = 1e-2  # large, so that the movement of bf16 parameters is far beyond their rounding
+BROKEN_AT = 5.0  # the limit with which a gradient that is not finite is tried, too
 PLUGIN = build_plugin("uniform", {})
 
 
@@ -117,6 +119,20 @@ def by_torch(cfg: Config) -> list[dict[str, float]]:
     return found
 
 
+def of_a_broken_gradient(cfg: Config) -> str:
+    """What an update says whose gradient is not finite: one advantage is infinite."""
+    learner = Learner(spec_of(cfg), 0)
+    learner.start(("127.0.0.1", PORT))
+    batch = scored(learner, batch_of(0))
+    assert batch.token_advantage is not None
+    batch.token_advantage[0] = np.inf
+    try:
+        learner.step(batch, seed=0, progress=0.0)
+    except DivergedError as error:
+        return str(error)
+    return "nothing"
+
+
 def row(norm: float, moments: list[torch.Tensor], before: dict, after: dict) -> dict[str, float]:
     moved = sum(((after[name] - before[name]) ** 2).sum() for name in before) ** 0.5
     momentum = sum((value**2).sum() for value in moments) ** 0.5
@@ -131,4 +147,6 @@ if __name__ == "__main__":
         stage, dtype, limit = combination.split(",")
         cfg = settings(int(stage), dtype, float(limit))
         results[combination] = {"deepspeed": by_deepspeed(cfg), "torch": by_torch(cfg)}
+        if float(limit) == BROKEN_AT:
+            results[combination]["broken"] = of_a_broken_gradient(cfg)
     print(json.dumps(results))

@@ -8,7 +8,8 @@ import pytest
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.rollout.engine import RolloutEngine
-from rlvr.rollout.engine_args import OURS, check_engine_args
+from rlvr.rollout.engine_args import OURS, SAMPLING, SKEWING, check_engine_args
+from rlvr.rollout.sampling import LEAST_TEMPERATURE
 from rlvr.validate import value_at
 
 KNOWN = ("model", "max_num_seqs", "max_num_batched_tokens", "block_size", "seed", "swap_space")
@@ -41,9 +42,20 @@ def test_every_problem_is_told_at_once_and_good_ones_pass():
     check_engine_args({"block_size": 16}, KNOWN)
 
 
+@pytest.mark.slow
+def test_the_engine_knows_none_of_the_parameters_of_sampling():
+    from vllm import SamplingParams
+    from vllm.engine.arg_utils import EngineArgs
+
+    parameters = set(inspect.signature(SamplingParams).parameters)
+    assert {*SAMPLING, *SKEWING} <= parameters
+    assert not {*SAMPLING, *SKEWING} & set(inspect.signature(EngineArgs).parameters)
+    assert SamplingParams(temperature=LEAST_TEMPERATURE / 2).temperature == LEAST_TEMPERATURE
+
+
 def test_the_table_has_what_the_engine_sets():
     tree = ast.parse(inspect.getsource(RolloutEngine).strip())
     [call] = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "LLM"]
     assert {keyword.arg for keyword in call.keywords if keyword.arg} == set(OURS)
-    for key in OURS.values():
+    for key in (*OURS.values(), *SAMPLING.values()):
         value_at(Config(recipe="test"), key)  # a key that exists

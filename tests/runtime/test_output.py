@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.main import main
 from rlvr.config import Config
 from rlvr.runtime.folder import RunFolder
-from rlvr.runtime.output import lasting_output
+from rlvr.runtime.output import GuardedOutput, lasting_output
 from rlvr.runtime.tracking import Tracker
 from rlvr.runtime.waiting import StartConsole
 from tests.helpers.forked import Done, forked
@@ -115,3 +116,40 @@ def test_a_working_folder_that_is_gone_is_named(tmp_path):
     done = forked(in_a_deleted_folder)
     assert done.returncode == 1
     assert done.stderr == "rlvr: the working folder has been deleted; cd to one that exists\n"
+
+
+def closed_before_the_start(run: Callable[[], object]) -> Done:
+    """Call it as a process whose shell has closed its standard output (`>&-`): Python has none then."""
+
+    def without() -> None:
+        before, sys.stdout = sys.stdout, None
+        try:
+            run()
+        finally:
+            sys.stdout = before
+
+    return forked(without)
+
+
+def test_a_listing_without_standard_output_says_so() -> None:
+    done = closed_before_the_start(lambda: main(["help"]))
+    assert done.returncode == 1
+    assert "rlvr: standard output cannot be written (Bad file descriptor)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_without_standard_output_goes_on() -> None:
+    def work() -> None:
+        with lasting_output():
+            print("a step")
+            print("it goes on", file=sys.stderr)
+
+    done = closed_before_the_start(work)
+    assert done.returncode == 0
+    assert "it goes on" in done.stderr
+
+
+def test_characters_that_the_terminal_lacks_are_written_as_numbers() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    GuardedOutput(stream, pytest.fail).write("runs/ü done\n")
+    assert stream.buffer.getvalue() == b"runs/\\xfc done\n"

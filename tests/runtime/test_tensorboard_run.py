@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_a_failure_is_said_once_and_ends_nothing(folder: RunFolder) -> None:
     run.close(None)
     assert len(said) == 1
     assert "tensorboard failed and gets no more of this run" in said[0]
+
+
+def test_packages_that_do_not_fit_together_end_nothing(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if its import failed
+    said: list[str] = []
+    run = TensorboardRun(folder, 1, said.append)
+    run.log({"accuracy": 0.5}, 1)
+    run.close(None)
+    assert len(said) == 1
+    assert "tensorboard failed and gets no more of this run: ModuleNotFoundError" in said[0]
 
 
 def test_a_missing_package_is_named_before_anything_starts(

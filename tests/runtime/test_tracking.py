@@ -41,11 +41,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         seen.append(arguments)
         return SimpleNamespace(
             id=arguments["id"] or f"made-{len(seen)}",
+            settings=SimpleNamespace(),
             finish=lambda exit_code: None,
             log=lambda row, step: None,
         )
 
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    monkeypatch.setitem(
+        sys.modules, "wandb", SimpleNamespace(init=init, Settings=SimpleNamespace(model_fields={}))
+    )
     return seen
 
 

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from rlvr.config import Config
+from rlvr.validate import validate
 from tests.helpers.validating import config, refusal
 
 CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
@@ -24,3 +26,11 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
 @pytest.mark.parametrize(("said", "changes"), CONTRADICTIONS, ids=[c[0][:40] for c in CONTRADICTIONS])
 def test_contradictions_name_their_key(said, changes):
     assert re.search(said, refusal(config(**changes)))
+
+
+@pytest.mark.parametrize(("warmup", "said"), [(0, False), (240, False), (241, True)])
+def test_a_warm_up_that_the_run_ends_in_is_told(caplog, warmup: int, said: bool):
+    cfg = Config(recipe="test", steps=60)
+    cfg.learner.warmup_updates = warmup
+    validate(cfg)
+    assert ("never reaches learner.lr=0.0001" in caplog.text) is said

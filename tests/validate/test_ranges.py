@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from rlvr.config import SourceConfig
 from rlvr.validate import AT_LEAST, CHOICES, POSITIVE, UNBOUNDED, validate, value_at
 from rlvr.validate.ranges import numbers_in
 from tests.helpers.validating import config, refusal
@@ -70,6 +71,12 @@ OUTSIDE: list[tuple[str, dict[str, object]]] = [
     ("eval.top_p=1.5", {"eval__top_p": 1.5}),
     ("eval.temperature=-1", {"eval__temperature": -1.0}),
     ("rollout.top_k=0", {"rollout__top_k": 0}),
+    ("rollout.temperature=0.005: vLLM would sample at 0.01", {"rollout__temperature": 0.005}),
+    ("eval.temperature=1e-06: vLLM would sample at 0.01", {"eval__temperature": 1e-6}),
+    (
+        r"data.eval\[0\].temperature=0.001: vLLM would",
+        {"data__eval": [SourceConfig(name="arithmetic_heldout", temperature=0.001)]},
+    ),
     ("rollout.top_k=-2", {"rollout__top_k": -2}),
     (r"learner.betas=\[0.9\]", {"learner__betas": [0.9]}),
     (r"learner.betas=\[0.9, 1.0\]", {"learner__betas": [0.9, 1.0]}),

@@ -96,6 +96,12 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ("run.resume=auto: needs run.name", {"run__resume": "auto"}),
     ("rollout.gpus_per_engine=1 and learner.gpus_per_worker=0", {"rollout__gpus_per_engine": 1.0}),
     ("rollout.gpus_per_engine=0 and learner.gpus_per_worker=1", {"learner__gpus_per_worker": 1.0}),
+    ("engine_args.seed: seed sets this argument", {"rollout__engine_args": {"seed": 1}}),
+    (
+        "engine_args.top_p: is a parameter of sampling .*use rollout.top_p",
+        {"rollout__engine_args": {"top_p": 1}},
+    ),
+    ("engine_args.min_p: .*leave it out", {"rollout__engine_args": {"min_p": 0.1}}),
     ("engine_args.enable_chunked_prefill=true", {"rollout__engine_args": {"enable_chunked_prefill": True}}),
     (
         "engine_args.max_num_batched_tokens=100: must be at least model.max_length=128",
