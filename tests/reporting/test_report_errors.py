@@ -110,7 +110,10 @@ def test_an_output_that_cannot_be_written(run, tmp_path):
         report(ReportOptions(runs=(run,), output=tmp_path / "file" / "out"))
 
 
-@pytest.mark.parametrize("reader", ["read_run", "training_figures", "run_page"])
+@pytest.mark.parametrize(
+    "reader",
+    ["read_run", "training_figures", pytest.param("run_page", marks=pytest.mark.slow)],  # all figures first
+)
 def test_a_file_that_cannot_be_read_is_no_output_that_cannot_be_written(run, tmp_path, monkeypatch, reader):
     def denied(*arguments: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "runs/mine/config.yaml")

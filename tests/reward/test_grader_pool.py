@@ -110,6 +110,7 @@ def test_a_hanging_sample_times_out_and_the_others_do_not(obedient, command):
     assert all(alive(pid) for pid in obedient.worker_pids)
 
 
+@pytest.mark.slow  # waits for a deadline
 def test_broken_samples_fail_with_a_reason_and_are_kept(obedient, tmp_path):
     commands = {"a": "exit", "b": "abort", "c": "raise", "e": "x", "f": "sleep 60"}
     verdicts = obedient.grade([GradeRequest(key, "x", command) for key, command in commands.items()])
@@ -168,6 +169,7 @@ def test_workers_killed_from_outside_are_replaced(obedient):
     assert set(outcomes(verdicts).values()) == {"correct"}
 
 
+@pytest.mark.slow  # waits for a deadline
 def test_a_stopped_worker_does_not_hold_the_pool(caplog):
     with pool_of(verifier=OBEY, start_timeout_seconds=2) as pool:
         os.kill(pool.worker_pids[0], signal.SIGSTOP)

@@ -182,7 +182,13 @@ NEARLY = (
 )
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+# Each of these goes on until its time is up.
+ENDLESS = {"never ends", "sleeps", "never ends loading", "fork bomb loading"}
+
+
+@pytest.mark.parametrize(
+    "attack", [pytest.param(name, marks=[pytest.mark.slow] * (name in ENDLESS)) for name in ATTACKS]
+)
 def test_no_attack_is_correct(attack):
     found, detail = outcome(NEARLY, ATTACKS[attack], seconds=1.5)
     assert found == "wrong", (found, detail)
@@ -381,6 +387,7 @@ def test_twenty_programs_a_second():
     assert ours < max(0.05, 3 * bare)
 
 
+@pytest.mark.slow  # waits for a deadline
 def test_all_inputs_of_a_suite_share_one_time():
     program = "import time\ntime.sleep(0.6)\nprint(input())"
     suite = {"inputs": ["1", "2", "3"], "outputs": ["1", "2", "3"]}
@@ -398,6 +405,7 @@ def test_a_dead_jail_is_replaced():
     assert outcome(THREE, ADD)[0] == "correct"
 
 
+@pytest.mark.slow  # waits for a deadline
 def test_no_folder_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for attack in ("deep folders", "many files", "never ends"):

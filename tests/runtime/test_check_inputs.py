@@ -42,7 +42,11 @@ def test_a_verifier_is_tried_on_a_problem(own):
     ("name", "words"),
     [
         ("raises", "KeyError: 'tests'"),
-        ("hangs", r"no verdict within 1 s\. Import .* or raise reward\.deadline_seconds"),
+        pytest.param(
+            "hangs",
+            r"no verdict within 1 s\. Import .* or raise reward\.deadline_seconds",
+            marks=pytest.mark.slow,
+        ),
         ("odd", "expected a Verdict, a bool or a score"),
         ("one", "2 arguments"),
         ("absent", "has no absent"),

@@ -243,6 +243,7 @@ def test_a_second_signal_kills_at_once(tmp_path):
     assert not any(child.is_running() for child in children)
 
 
+@pytest.mark.slow  # waits for a deadline
 def test_jobs_end_with_a_sweep_that_is_killed(tmp_path):
     sweep, children = stoppable(tmp_path, 20, 2)
     sweep.kill()

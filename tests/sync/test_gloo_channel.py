@@ -130,6 +130,7 @@ def test_parameters_are_cast_to_what_was_announced():
 # What goes wrong
 
 
+@pytest.mark.slow  # waits for a deadline
 @pytest.mark.parametrize("rank", [0, 1])
 def test_nobody_else_at_the_rendezvous(rank):
     start = time.monotonic()
