@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
@@ -86,14 +85,6 @@ def token_texts(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:
     return cache(lambda token_id: str(tokenizer.decode([token_id])))
 
 
-def _array(text_of: Callable[[int], str], ids: NDArray[Any]) -> pa.DictionaryArray:
-    """The texts of `ids` [T]."""
-    distinct, index = np.unique(ids, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(
-        pa.array(index, pa.int32()), pa.array([text_of(int(i)) for i in distinct], pa.string())
-    )
-
-
 def token_table(
     responses: Sequence[Response],
     scored: ScoredColumns,
@@ -113,12 +104,14 @@ def token_table(
     columns["position"] = np.concatenate([np.arange(n) for n in counts])
     columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
     columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
-    columns["token"] = _array(texts, scored["token_id"])
+    columns["token"] = [texts(i) for i in scored["token_id"].tolist()]
     for side in ("policy", "base"):
         ids, probs = scored[f"{side}_ids"], scored[f"{side}_probs"]
         size = ids.shape[1]
         columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
-        columns[f"{side}_texts"] = _lists(_array(texts, ids.ravel()).dictionary_decode(), size)
+        columns[f"{side}_texts"] = _lists(
+            pa.array([texts(i) for i in ids.ravel().tolist()], pa.string()), size
+        )
         columns[f"{side}_probs"] = _lists(pa.array(probs.ravel(), pa.float32()), size)
     return pa.Table.from_pydict(columns, schema=schema(TOKEN_COLUMNS))
 
