@@ -181,18 +181,11 @@ def _rows(
     analysis: LoadedAnalysis, numbers: set[int], limit: int, fields: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
-    path = analysis.folder / "responses.parquet"
-    try:
-        there = pq.read_schema(path).names
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    optional = [name for name in OPTIONAL if name in there]
-    about = _read(path, ["response", *RESPONSE_FIELDS, *optional], numbers)
+    about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS, *OPTIONAL], numbers)
     entries = {row["response"]: row for row in about.to_pylist()}
     for file in _token_files(analysis):
-        table = _read(file, ["response", "position", *fields], numbers)
         tokens: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in table.filter(pc.less(table["position"], limit)).to_pylist():
+        for row in _read(file, ["response", "position", *fields], numbers, limit).to_pylist():
             tokens[row["response"]].append(row)
         for number, own in tokens.items():
             yield number, entries[number], own
@@ -205,8 +198,7 @@ def _earlier(
     found: dict[int, dict[str, list[float | None]]] = defaultdict(dict)
     for label in analysis.checkpoints[:-1]:
         for file in _token_files(analysis, label):
-            table = _read(file, ["response", "position", "js"], numbers)
-            for row in table.filter(pc.less(table["position"], limit)).to_pylist():
+            for row in _read(file, ["response", "js"], numbers, limit).to_pylist():
                 found[row["response"]].setdefault(label, []).append(_compact(row["js"]))
     return found
 
@@ -217,17 +209,22 @@ def _token_files(analysis: LoadedAnalysis, checkpoint: str | None = None) -> lis
     return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == label]
 
 
-def _read(path: Path, columns: Sequence[str], numbers: set[int] | None = None) -> pa.Table:
-    """Columns of a parquet file, of all responses or of those with these numbers."""
+def _read(
+    path: Path, columns: Sequence[str], numbers: set[int] | None = None, limit: int | None = None
+) -> pa.Table:
+    """Columns of a parquet file, without optional ones that it lacks.
+
+    Of all responses or of those with these numbers, of all tokens or of so many first ones.
+    """
     chosen = None if numbers is None else pc.field("response").isin(sorted(numbers))
+    if chosen is not None and limit is not None:
+        chosen &= pc.field("position") < limit
     try:
-        return pq.read_table(path, columns=list(columns), filters=chosen)
+        there = pq.read_schema(path).names
+        wanted = [name for name in columns if name in there or name not in OPTIONAL]
+        return pq.read_table(path, columns=wanted, filters=chosen)
     except (OSError, ValueError) as error:  # a user may have touched the file; ArrowInvalid is a ValueError
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read ({error}); run the analysis again")
+        raise DataError(f"{path}: cannot be read ({error}); run the analysis again") from error
 
 
 def _compact(value: float) -> float | None:
