@@ -87,20 +87,17 @@ def classes(found: Found) -> Section | None:
 def headline_table(analysis: LoadedAnalysis) -> TextTable:
     """The main figures, on the responses of each model."""
 
-    def cell(name: str, form: str, trajectory: str) -> str:
+    def cell(name: str, trajectory: str) -> str:
         known = analysis.figure(name, trajectory)
-        return "-" if known is None else interval_text(*known, form)
+        return "-" if known is None else interval_text(*known, HEADLINES[name][1])
 
-    rows = [
-        (
-            label.format(analysis.moved_above),
-            *(cell(name, form, trajectory) for trajectory in analysis.trajectories),
-        )
-        for name, (label, form) in HEADLINES.items()
-    ]
     count = " and ".join(f"{analysis.scored(t):,} of the {t}'s" for t in analysis.trajectories)
-    heads = (f"on the {trajectory}'s responses" for trajectory in analysis.trajectories)
-    return TextTable(("", *heads), tuple(rows), f"Where the policy moved: {count} tokens.")
+    return text_table(
+        f"Where the policy moved: {count} tokens.",
+        HEADLINES,
+        ("", lambda name: HEADLINES[name][0].format(analysis.moved_above)),
+        *((f"on the {t}'s responses", lambda name, t=t: cell(name, t)) for t in analysis.trajectories),
+    )
 
 
 def _sections(analysis: LoadedAnalysis) -> TextTable:
