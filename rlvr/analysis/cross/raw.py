@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from rlvr.analysis.cross.records import DIGITS, Part
 from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.shift.classes import CLASSES, class_of
-from rlvr.analysis.shift.tally import Means, TokenPart, poisson_weights
+from rlvr.analysis.shift.tally import Cells, Means, TokenPart, poisson_weights
 from rlvr.analysis.store import reading, write_parquet, write_text
-from rlvr.analysis.tables import Column, columns_of, records_as_csv, schema
-from rlvr.stats.accuracy import Estimate
+from rlvr.analysis.tables import Column, as_csv, schema, table_of
 
 REPLICATES, SEED = 1000, 0  # of the bootstrap over problems
 OF_PART = (
@@ -49,27 +47,18 @@ SWITCHES = (
     Column("token", pa.string(), "text", "its text"),
     Column("class", pa.string(), "name", "class of the text (rlvr/analysis/shift/classes.py)"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    """One row of classes.csv; intervals are 95 %, bootstrapped over problems."""
-
-    direction: str
-    rule: str
-    level: str
-    token_class: str
-    tokens: int  # of the class in all responses
-    share: float  # of all tokens
-    share_low: float
-    share_high: float
-    effective: int  # effective switches whose token taken is of the class
-    share_of_effective: float  # of all effective switches; empty where there are none
-    share_of_effective_low: float
-    share_of_effective_high: float
-
-
-CLASS_COLUMNS = columns_of(ClassRow)
+CLASS_COLUMNS = (  # of classes.csv
+    *OF_PART[:3],
+    Column("token_class", pa.string(), "name", "class of the tokens' text"),
+    Column("tokens", pa.int64(), "count", "of the class in all responses"),
+    Column("share", pa.float64(), "share", "of all tokens"),
+    Column("share_low", pa.float64(), "share", "lower end of the 95 % interval, bootstrapped over problems"),
+    Column("share_high", pa.float64(), "share", "upper end of it"),
+    Column("effective", pa.int64(), "count", "effective switches whose token taken is of the class"),
+    Column("share_of_effective", pa.float64(), "share", "of all effective switches; empty where there are none"),
+    Column("share_of_effective_low", pa.float64(), "share", "lower end of its interval"),
+    Column("share_of_effective_high", pa.float64(), "share", "upper end of it"),
+)  # fmt: skip
 
 
 def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]) -> None:
@@ -81,7 +70,7 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
     """
     responses: list[pa.Table] = []
     switches: list[pa.Table] = []
-    classes: list[ClassRow] = []
+    classes: list[Cells] = []
     for part in parts:
         file = store.samples_file(part.name)
         with reading(file):
@@ -93,7 +82,7 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
             classes += _classes(part, rows, text_of)
     write_parquet(store.folder / "responses.parquet", responses, schema(RESPONSES))
     write_parquet(store.folder / "switches.parquet", switches, schema(SWITCHES))
-    write_text(store.folder / "classes.csv", records_as_csv(CLASS_COLUMNS, classes, digits=DIGITS))
+    write_text(store.folder / "classes.csv", as_csv(table_of(CLASS_COLUMNS, classes), digits=DIGITS))
 
 
 def _of(part: Part, row: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +115,7 @@ def _switches(part: Part, row: dict[str, Any], text: Callable[[int], str]) -> It
         yield _of(part, row) | about
 
 
-def _classes(part: Part, rows: Sequence[dict[str, Any]], text: Callable[[int], str]) -> Iterator[ClassRow]:
+def _classes(part: Part, rows: Sequence[dict[str, Any]], text: Callable[[int], str]) -> Iterator[Cells]:
     problems = {name: place for place, name in enumerate(dict.fromkeys(row["problem_id"] for row in rows))}
     unit = np.asarray(
         [problems[row["problem_id"]] for row in rows for _ in row["response_ids"]], dtype=np.int64
@@ -145,13 +134,5 @@ def _classes(part: Part, rows: Sequence[dict[str, Any]], text: Callable[[int], s
     of_all.add(tokens, index)
     of_changed.add(tokens, np.where(changed, index, -1))
     for place, name in enumerate(CLASSES):
-        share, effective = of_all.share(slice(place, place + 1)), of_changed.share(slice(place, place + 1))
-        yield ClassRow(
-            part.direction, part.rule, part.level, name,
-            int(of_all.count.total[place]), *_flat(share),
-            int(of_changed.count.total[place]), *_flat(effective),
-        )  # fmt: skip
-
-
-def _flat(estimate: Estimate) -> tuple[float, float, float]:
-    return estimate.mean, estimate.low, estimate.high
+        shares = *of_all.count_and_share(place), *of_changed.count_and_share(place)
+        yield part.direction, part.rule, part.level, name, *shares

@@ -155,11 +155,9 @@ def js_entropy(cfg: TablesConfig) -> Binned:
             yield (side,), from_bins(ENTROPY, part[f"entropy_{side}"]) * (len(JS) - 1) + across
 
     labels = [(*down, *across) for down in pairwise(ENTROPY) for across in pairwise(JS)]
-    return Binned("js_entropy", {(side,): labels for side in sides}, place, _count_and_share, empty=False)
-
-
-def _count_and_share(means: Means, k: int) -> Cells:
-    return int(means.count.total[k]), *flat(means.share(k))
+    return Binned(
+        "js_entropy", {(side,): labels for side in sides}, place, Means.count_and_share, empty=False
+    )
 
 
 def outcome(cfg: TablesConfig) -> Binned:
@@ -215,7 +213,7 @@ def _favourite(cfg: TablesConfig, name: str, column: str, edges: Doubles, labels
                 yield (direction, group), np.where(chosen, from_bins(edges, part[form.format(column)]), -1)
 
     def cells(means: Means, k: int) -> Cells:
-        return *_count_and_share(means, k), *flat(means.share(slice(k + 1)))
+        return *means.count_and_share(k), *flat(means.share(slice(k + 1)))
 
     groups = ((direction, group) for direction in DIRECTIONS for group in ("all", "moved"))
     return Binned(name, dict.fromkeys(groups, labels), place, cells)

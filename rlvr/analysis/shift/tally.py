@@ -119,6 +119,10 @@ class Means:
         """The share of some bins of the tokens in others, by default of all."""
         return ratio(self.count, bins, self.count, of)
 
+    def count_and_share(self, place: int) -> Cells:
+        """The count of a bin, and its share of all."""
+        return int(self.count.total[place]), *flat(self.share(place))
+
     def cells(self, place: int) -> Cells:
         """The count and every mean of a bin."""
         return int(self.count.total[place]), *flat(*(self.mean(place, k) for k in range(len(self.sums))))
