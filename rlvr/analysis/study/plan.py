@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlvr.analysis.study.config import StudyConfig
@@ -55,6 +55,10 @@ class Study:
         """Of a training."""
         return self.output / task / run_name(recipe, seed)
 
+    def name(self, training: Path) -> str:
+        """Of a training's folder: the name of its piece."""
+        return str(training.relative_to(self.output))
+
     @property
     def main(self) -> Path:
         """The folder of the main run."""
@@ -62,57 +66,50 @@ class Study:
 
     def pieces(self) -> tuple[Piece, ...]:
         """The main run with all that is asked of it, then the weightings seed by seed, then task by task."""
-        cfg, first, planned = self.cfg, self.cfg.seeds[0], _Planned(self)
-        planned.train(self.task, cfg.weighting[0], first, 1, 2, 5, 6)
-        planned.analyze(self.task, cfg.weighting[0], first, 1, 5, 6)
-        planned.cross_sample(2, 6)
+        found: dict[str, Piece] = {}  # the first mention of one counts, for the questions of all
+        for piece in self._mentioned():
+            first = found.get(piece.name, piece)
+            questions = tuple(sorted({*first.questions, *piece.questions}))
+            found[piece.name] = replace(first, questions=questions)
+        return tuple(found.values())
+
+    def _mentioned(self) -> Iterator[Piece]:
+        cfg, first = self.cfg, self.cfg.seeds[0]
+        yield self._train(self.task, cfg.weighting[0], first, 1, 2, 5, 6)
+        yield self._analyze(self.task, cfg.weighting[0], first, 1, 5, 6)
+        yield self._cross_sample(2, 6)
         for seed in cfg.seeds:
             for recipe in cfg.weighting:
-                planned.train(self.task, recipe, seed, 4)
+                yield self._train(self.task, recipe, seed, 4)
         for task in cfg.tasks:
             for recipe in cfg.training:
-                planned.train(task, recipe, first, 3)
-                planned.analyze(task, recipe, first, 3)
-        return tuple(planned.found.values())
+                yield self._train(task, recipe, first, 3)
+                yield self._analyze(task, recipe, first, 3)
+
+    def _train(self, task: str, recipe: str, seed: int, *questions: int) -> Piece:
+        cfg, folder = self.cfg, self.folder(task, recipe, seed)
+        analysed = (recipe in cfg.training and seed == cfg.seeds[0]) or folder == self.main
+        arguments = (
+            f"recipe={recipe}", *cfg.trainings, *cfg.tasks[task], *cfg.recipes.get(recipe, ()), *self.extra,
+            f"seed={seed}", f"run.root={folder.parent}", f"run.name={folder.name}", "run.resume=auto",
+            f"run.export={str(analysed).lower()}",
+        )  # fmt: skip
+        marker = folder / "summary.json"
+        return Piece(self.name(folder), TRAIN, "rlvr.train", arguments, folder, marker, questions)
+
+    def _analyze(self, task: str, recipe: str, seed: int, *questions: int) -> Piece:
+        folder = self.folder(task, recipe, seed)
+        name, marker = f"{self.name(folder)}/{ANALYZE}", folder / "analysis" / "analysis.json"
+        arguments = (f"run={folder}", *self.cfg.analyze)
+        return Piece(name, ANALYZE, "rlvr.analyze", arguments, folder, marker, questions)
+
+    def _cross_sample(self, *questions: int) -> Piece:
+        folder = self.main
+        name, marker = f"{self.name(folder)}/{CROSS}", folder / "cross_sampling" / "classes.csv"
+        arguments = (f"run={folder}", *self.cfg.cross_sample)
+        return Piece(name, CROSS, "rlvr.cross_sample", arguments, folder, marker, questions)
 
 
 def run_name(recipe: str, seed: int) -> str:
     """The name of a training's folder, which rlvr.analysis.sweep reads."""
     return f"recipe-{recipe}_seed-{seed}"
-
-
-@dataclass(slots=True)
-class _Planned:
-    """Pieces by name, in their order; the first mention of one counts."""
-
-    study: Study
-    found: dict[str, Piece] = field(default_factory=dict)
-
-    def _add(
-        self, kind: str, folder: Path, marker: str, arguments: Sequence[str], questions: tuple[int, ...]
-    ) -> None:
-        name = str(folder.relative_to(self.study.output)) + ("" if kind == TRAIN else f"/{kind}")
-        module = {TRAIN: "rlvr.train", ANALYZE: "rlvr.analyze", CROSS: "rlvr.cross_sample"}[kind]
-        piece = Piece(name, kind, module, tuple(arguments), folder, folder / marker)
-        first = self.found.get(name, piece)
-        self.found[name] = replace(first, questions=tuple(sorted({*first.questions, *questions})))
-
-    def train(self, task: str, recipe: str, seed: int, *questions: int) -> None:
-        cfg, folder = self.study.cfg, self.study.folder(task, recipe, seed)
-        analysed = (recipe in cfg.training and seed == cfg.seeds[0]) or folder == self.study.main
-        arguments = [
-            f"recipe={recipe}", *cfg.trainings, *cfg.tasks[task], *cfg.recipes.get(recipe, ()), *self.study.extra,
-            f"seed={seed}", f"run.root={folder.parent}", f"run.name={folder.name}", "run.resume=auto",
-            f"run.export={str(analysed).lower()}",
-        ]  # fmt: skip
-        self._add(TRAIN, folder, "summary.json", arguments, questions)
-
-    def analyze(self, task: str, recipe: str, seed: int, *questions: int) -> None:
-        folder = self.study.folder(task, recipe, seed)
-        arguments = (f"run={folder}", *self.study.cfg.analyze)
-        self._add(ANALYZE, folder, "analysis/analysis.json", arguments, questions)
-
-    def cross_sample(self, *questions: int) -> None:
-        folder = self.study.main
-        arguments = (f"run={folder}", *self.study.cfg.cross_sample)
-        self._add(CROSS, folder, "cross_sampling/classes.csv", arguments, questions)

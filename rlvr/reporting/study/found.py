@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from rlvr.analysis.loaded import LoadedAnalysis
@@ -13,7 +14,7 @@ from rlvr.analysis.sweep.tables import SweepResult, sweep_result
 from rlvr.reporting.sources import Cross, read_cross
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that what has been read is kept
 class Found:
     """A study and which of its pieces are finished."""
 
@@ -21,8 +22,6 @@ class Found:
     pieces: tuple[Piece, ...]
     finished: frozenset[str]  # names
     begun: frozenset[str]  # those that have a record of their present arguments, finished or not
-    # By task: reading one reads every sample of its last evaluations.
-    _sweeps: dict[str, SweepFolder] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def missing(self, question: int) -> list[str]:
         """The names of the pieces that a question still waits for."""
@@ -40,7 +39,7 @@ class Found:
 
     def analyses(self) -> dict[str, LoadedAnalysis]:
         """Every finished analysis by the name of its training."""
-        named = {p.folder: str(p.folder.relative_to(self.study.output)) for p in self.pieces}
+        named = {p.folder: self.study.name(p.folder) for p in self.pieces}
         found = {name: self.analysis(folder) for folder, name in named.items()}
         return {name: analysis for name, analysis in found.items() if analysis is not None}
 
@@ -50,14 +49,20 @@ class Found:
         known = any(p.kind == CROSS and p.name in self.begun for p in self.pieces)
         return read_cross(folder) if known and (folder / "cross_sampling.json").is_file() else None
 
+    @cached_property
+    def _sweeps(self) -> dict[str, SweepFolder]:
+        """The folders of the tasks that have a finished training; reading one reads all its last samples."""
+        begun = [task for task in self.study.cfg.tasks if self._names(task, finished=True)]
+        return {task: read_sweep(self.study.output / task, Planned(self._names(task))) for task in begun}
+
     def runs(self, task: str) -> list[FinishedRun]:
         """The finished trainings of a task."""
-        sweep = self._sweep(task)
+        sweep = self._sweeps.get(task)
         return [] if sweep is None else [run for run in sweep.runs if run.name in self._names(task)]
 
     def notes(self, task: str) -> tuple[str, ...]:
         """What is missing or damaged in them, one sentence each."""
-        sweep = self._sweep(task)
+        sweep = self._sweeps.get(task)
         return () if sweep is None else sweep.notes
 
     def _names(self, task: str, finished: bool = False) -> tuple[str, ...]:
@@ -67,16 +72,9 @@ class Found:
             if p.kind == TRAIN and p.folder.parent.name == task and (p.name in self.finished or not finished)
         )
 
-    def _sweep(self, task: str) -> SweepFolder | None:
-        if not self._names(task, finished=True):
-            return None
-        if task not in self._sweeps:
-            self._sweeps[task] = read_sweep(self.study.output / task, Planned(self._names(task)))
-        return self._sweeps[task]
-
     def weighting(self) -> SweepResult | None:
         """The weightings over seeds, against the first recipe; None before there is a run of it and of another one."""
-        cfg, sweep = self.study.cfg, self._sweep(self.study.task)
+        cfg, sweep = self.study.cfg, self._sweeps.get(self.study.task)
         names = [run_name(recipe, seed) for seed in cfg.seeds for recipe in cfg.weighting]
         runs = () if sweep is None else tuple(run for run in sweep.runs if run.name in names)
         baseline = f"recipe-{cfg.weighting[0]}"
