@@ -27,18 +27,13 @@ class PartsDone(Progress):
         console = Console(highlight=False, soft_wrap=True)
         super().__init__(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
         self._total, self._done, self._found = total, done, done
-        self._since_last = self._whole = Stopwatch()
+        self._watch = Stopwatch()
         self._bar = self.add_task("", total=total, completed=done, left="")
-
-    def seconds(self) -> float:
-        """Seconds since the last part."""
-        return self._since_last.seconds
 
     def done(self, text: str) -> None:
         """One more part is finished; says so with the time that is left."""
         self._done += 1
-        self._since_last = Stopwatch()
-        pace = self._whole.seconds / (self._done - self._found)
+        pace = self._watch.seconds / (self._done - self._found)
         left = f"about {pace * (self._total - self._done):.0f} s left"
         self.console.print(f"{text}; {left}", markup=False)
         self.console.file.flush()

@@ -23,6 +23,7 @@ from rlvr.analysis.shift.score import ScoredColumns, score_part
 from rlvr.analysis.store import write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.reward.extract import find_boxes
+from rlvr.timing import Stopwatch
 
 SECTIONS = ("first", "reasoning", "answer", "end")  # of a response
 RESPONSE_FIELDS = ("response", "problem_id", "trajectory", "reward", "correct")  # repeated for every token
@@ -59,7 +60,7 @@ def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> No
             base = base or load_causal_lm(models.base, cfg.model, models.device)
             policy = load_causal_lm(chosen.path, cfg.model, models.device)
             for k in own:
-                responses = read_part(index, k % parts)
+                watch, responses = Stopwatch(), read_part(index, k % parts)
                 columns = score_part(policy, base, responses, cfg.score)
                 table = token_table(responses, columns, chosen.label, models.tokenizer, texts)
                 metadata = {
@@ -71,7 +72,7 @@ def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> No
                     "top_p": str(cfg.score.top_p),
                 }
                 write_parquet(token_file(folder, k), [table], schema(TOKEN_COLUMNS, **metadata))
-                seconds = progress.seconds()
+                seconds = watch.seconds
                 progress.done(
                     f"part {k + 1}/{total}: {table.num_rows} tokens in {seconds:.1f} s, "
                     f"{table.num_rows / seconds:.0f} a second"

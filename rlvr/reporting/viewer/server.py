@@ -45,11 +45,8 @@ class Viewer(ThreadingHTTPServer):
             ) from error
         self.page, self.interventions, self.run = page.encode(), interventions, run
         self.secret = secrets.token_urlsafe(16)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The names under which a browser on this machine knows the server; others are refused."""
-        return tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
+        # The names under which a browser on this machine knows the server; others are refused.
+        self.hosts = tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
 
     @property
     def address(self) -> str:
