@@ -51,7 +51,7 @@ def run_page(drawn: Sequence[DrawnRun], training: Sequence[Drawn], tokens: Token
         tokens=tokens.content(LEVEL_EDGES) if analyses else None,
         heading=" against ".join(names) if len(runs) <= 3 else f"{len(runs)} runs",
         several=several,
-        facts=[] if several else [*tables.facts(runs[0])],
+        facts=() if several else [*tables.facts(runs[0])],
         tables=tables,
         runs=runs,
         drawn=drawn,
@@ -69,22 +69,19 @@ def view_page(run: ReportedRun, cfg: Config, why_not: str, *, divergent: int, dr
     Raises:
         DataError: a part of the token table is missing or damaged.
     """
-    pages = TokenPages(fields=(*TOKEN_FIELDS, *ID_FIELDS))
+    content = chosen = None
     if run.analysis is not None:
-        scores = read_scores(run.analysis)
+        pages, scores = TokenPages(fields=(*TOKEN_FIELDS, *ID_FIELDS)), read_scores(run.analysis)
         pages.add(run.name, run.analysis, select(scores, divergent, drawn), scores, tokens)
+        content, chosen = pages.content(LEVEL_EDGES), pages.chosen(1)
     return document(
         "view.html",
         run.name,
         (),
-        tokens=pages.content(LEVEL_EDGES) if run.analysis is not None else None,
+        tokens=content,
         view={"interventions": not why_not, "steps": cfg.steps},
-        heading=run.name,
-        several=False,
-        facts=[],
         run=run,
-        chosen=pages.chosen(1) if run.analysis is not None else None,
-        interventions=not why_not,
+        chosen=chosen,
         why_not=why_not,
         samples=SAMPLES,
         most=MOST_SAMPLES,
@@ -107,8 +104,6 @@ def sweep_page(found: SweepResult) -> str:
         "sweep.html",
         found.sweep.name,
         [*result, *curves, *single, *shift],
-        heading=found.sweep.name,
-        several=False,
         facts=_facts(found),
         found=found,
         tables=sweep_tables,
@@ -159,6 +154,7 @@ def document(
     style = _source("style.css")
     for theme in ("light", "dark"):
         style = style.replace(f"/*{theme}*/", css_variables(theme))
+    unless_given = {"heading": title, "several": False, "facts": ()}
     page = environment().get_template(template)
     return page.render(
         title=title,
@@ -166,7 +162,7 @@ def document(
         figure_data={figure.name: figure.csv for figure in figures},
         token_data=tokens,
         view_data=view,
-        **content,
+        **unless_given | content,
     )
 
 

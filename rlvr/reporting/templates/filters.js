@@ -42,6 +42,7 @@
 
     const anyToken = () => kind.selectedIndex === 0 && size.selectedIndex === 0;
     const filters = {
+      both, // the responses of a pair, the leading one first
       controls: [["Sort by", sort], ["Show", shown], ...(sources.length > 1 ? [["Source", source]] : []),
         ["Tokens of class", kind], ["JS of a token", size], ["Find", search]],
       // Whether the tokens are narrowed down, and whether this is one of those meant.

@@ -15,9 +15,6 @@
   const version = (response, i) => response.version_spans?.findLast(([, start]) => start <= i)[0];
   const arrived = (response, i) => i > 0 && response.version_spans?.some(([, start]) => start === i);
 
-  const lead = (pair) => data.responses[pair.lead];
-  const partner = (pair) => (pair.partner === null ? null : data.responses[pair.partner]);
-
   const filters = window.tokenFilters(data, at, (response, i) => jsOf(response, i), () => { page = 0; show(); });
   const count = make("output", ""), list = make("div", "");
   const before = make("button", "", "Previous"), after = make("button", "", "Next"), where = make("span", "");
@@ -72,15 +69,14 @@
   }
 
   function card(pair) {
-    const first = lead(pair), second = partner(pair);
-    const both = [first, second].filter((r) => r !== null).sort((a, b) => a.trajectory.localeCompare(b.trajectory));
+    const both = filters.both(pair), [first] = both;
     const gold = first.answer === null ? null : make("span", "", `answer ${first.answer}`);
     return make("article", "pair",
       make("header", "",
         make("span", "question", first.question ?? first.problem_id), gold,
         make("span", "id", `${several ? `${first.run}, ` : ""}${first.problem_id}`),
         make("span", "why", pair.why === "divergent" ? "among the most divergent" : "drawn at random")),
-      make("div", "sides", ...both.map(side)));
+      make("div", "sides", ...both.sort((a, b) => a.trajectory.localeCompare(b.trajectory)).map(side)));
   }
 
   function side(response) {
@@ -135,7 +131,7 @@
     const response = data.responses[number];
     if (!response) return;
     filters.clear();
-    const place = filters.pairs().findIndex((pair) => lead(pair) === response || partner(pair) === response);
+    const place = filters.pairs().findIndex((pair) => filters.both(pair).includes(response));
     if (place < 0) return;
     page = Math.floor(place / PER_PAGE);
     show();
