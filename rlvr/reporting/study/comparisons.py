@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ class Trained:
 
 def kinds(found: Found) -> Section | None:
     """Question 3."""
-    rows = corrected([*_trained(found)])
+    rows = _trained(found)
     if not rows:
         return None
     analysed = found.analyses()
@@ -73,7 +73,9 @@ def weightings(found: Found) -> Section | None:
     return Section(tuple(tables), tuple(figures), tuple(said))
 
 
-def _trained(found: Found) -> Iterator[Trained]:
+def _trained(found: Found) -> list[Trained]:
+    """Every training on every set, p-values corrected for having made all these tests."""
+    rows: list[Trained] = []
     cfg = found.study.cfg
     for task in cfg.tasks:
         runs = {run.name: run for run in found.runs(task)}
@@ -84,7 +86,9 @@ def _trained(found: Found) -> Iterator[Trained]:
                 assert run is not None
                 before = run.evals[0][f"eval/{evaluation}/accuracy"]
                 against = None if first is None or run is first else _against(run, first, evaluation)
-                yield Trained(task, recipe, evaluation, before, run, against)
+                rows.append(Trained(task, recipe, evaluation, before, run, against))
+    adjusted = holm([float("nan") if row.against is None else row.against.p_value for row in rows])
+    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
 def _against(run: FinishedRun, other: FinishedRun, evaluation: str) -> Comparison | None:
@@ -98,12 +102,6 @@ def _against(run: FinishedRun, other: FinishedRun, evaluation: str) -> Compariso
 def _graded(table: dict[str, list[bool]], problems: Sequence[str]) -> Bools | Doubles:
     most = max(len(table[problem]) for problem in problems)
     return correctness([[*table[p], *[None] * (most - len(table[p]))] for p in problems])
-
-
-def corrected(rows: Sequence[Trained]) -> list[Trained]:
-    """The rows with their p-values corrected for having made all these tests."""
-    adjusted = holm([float("nan") if row.against is None else row.against.p_value for row in rows])
-    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
 def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
