@@ -20,8 +20,8 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
-from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.cross.workers import DecodePool, DecodeWorker, WorkerSpec, open_decoders
 from rlvr.data.arithmetic import held_out, step_by_step, train_problem
 from rlvr.data.build_base import answer_loss
 from rlvr.data.tokenizer import load_tokenizer, model_folder
@@ -182,15 +182,17 @@ def padded(part: list[ResponseJob]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def open_actors(policy, tokenizer, sampling: MixedSampling, arguments: argparse.Namespace) -> DecodePool:
+@contextmanager
+def open_actors(
+    policy, tokenizer, sampling: MixedSampling, arguments: argparse.Namespace
+) -> Iterator[DecodeWorker | DecodePool]:
     """Actors with the built-in base and this policy."""
     with tempfile.TemporaryDirectory() as folder:
         policy.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         spec = WorkerSpec(model_folder("builtin"), folder, "float32", False, "cpu", sampling, arguments.batch)
-        return DecodePool(
-            spec, CrossSampleConfig(actors=arguments.actors, threads=1)
-        )  # returns once the weights are read
+        with open_decoders(spec, CrossSampleConfig(actors=arguments.actors, threads=1)) as pool:
+            yield pool
 
 
 def build_models(tokenizer, steps: int = 30):

@@ -29,7 +29,7 @@ from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
 from rlvr.analysis.cross.raw import write_raw
 from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
-from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.cross.workers import WorkerSpec, open_decoders
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.shift.parts import token_texts
@@ -68,7 +68,7 @@ def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
         return _conclude(store, finished, cfg, inputs, versions)
     require_verifiers(inputs.reward, [prompt.problem.rules for prompt in inputs.prompts])
     with (
-        _open_pool(cfg, inputs) as pool,
+        open_decoders(_worker_spec(cfg, inputs), cfg) as pool,
         _open_graders(cfg, inputs) as graders,
         PartsDone("cross-sampling", len(keys), len(finished)) as progress,
     ):
@@ -137,7 +137,7 @@ def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
     }
 
 
-def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
+def _worker_spec(cfg: CrossSampleConfig, inputs: CrossInputs) -> WorkerSpec:
     sampling = MixedSampling(
         temperature=cfg.temperature,
         top_p=cfg.top_p,
@@ -147,7 +147,7 @@ def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
         seed=cfg.seed,
         ends=inputs.ends,
     )
-    spec = WorkerSpec(
+    return WorkerSpec(
         base=inputs.base,
         policy=inputs.policy,
         dtype=inputs.dtype,
@@ -156,7 +156,6 @@ def _open_pool(cfg: CrossSampleConfig, inputs: CrossInputs) -> DecodePool:
         sampling=sampling,
         batch=cfg.batch,
     )
-    return DecodePool(spec, cfg)
 
 
 def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:

@@ -16,7 +16,7 @@ from rlvr.analysis.cross.inputs import CrossInputs
 from rlvr.analysis.cross.records import EFFECTIVE, Calibration, Part, PartKey
 from rlvr.analysis.cross.rules import RULES, WITHOUT_MODELS
 from rlvr.analysis.cross.store import Store
-from rlvr.analysis.cross.workers import DecodePool
+from rlvr.analysis.cross.workers import DecodePool, DecodeWorker
 from rlvr.analysis.evaluation import result_of, written_samples
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
@@ -66,7 +66,7 @@ class Experiment:
         cfg: CrossSampleConfig,
         inputs: CrossInputs,
         store: Store,
-        pool: DecodePool,
+        pool: DecodeWorker | DecodePool,
         graders: GraderPool,
         say: Callable[[str], None] = print,
     ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,83 +75,74 @@ def load_decoder(key: str, folder: str, dtype: str, trust_remote_code: bool, dev
     return lm.eval().to(device)
 
 
-class DecodePool:
-    """One worker here, or several as Ray actors; responses do not depend on how many."""
+@contextmanager
+def open_decoders(spec: WorkerSpec, cfg: CrossSampleConfig) -> Iterator[DecodeWorker | DecodePool]:
+    """One worker here, or several as Ray actors, with their models; responses do not depend on how many.
 
-    def __init__(self, spec: WorkerSpec, cfg: CrossSampleConfig) -> None:
-        """Start the workers and wait until they hold their models.
-
-        Raises ConfigError for a model that cannot be loaded and for GPUs that do not exist.
-        """
-        self._deadline = cfg.deadline_seconds
-        self._actors: list[Any] = []
-        self._local: DecodeWorker | None = None
-        if spec.device == "cuda" and cfg.actors == 1 and not torch.cuda.is_available():
+    Raises ConfigError for a model that cannot be loaded and for GPUs that do not exist.
+    """
+    if cfg.actors == 1:
+        if spec.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError(
                 f"gpus_per_actor={cfg.gpus_per_actor:g}: there is no CUDA device here; set gpus_per_actor=0 for the CPU"
             )
-        if cfg.actors == 1:
-            if cfg.threads is not None:
-                torch.set_num_threads(cfg.threads)
-            self._local = DecodeWorker(spec)
-            return
-        started = cluster.start(ClusterConfig(address=cfg.address), actors=cfg.actors)
-        try:
-            self._start(spec, started, cfg)
-        except BaseException:
-            self.close()
-            raise
-
-    def _start(self, spec: WorkerSpec, started: cluster.Cluster, cfg: CrossSampleConfig) -> None:
-        actors, gpus = cfg.actors, cfg.gpus_per_actor
-        if gpus * actors > started.gpus or actors > started.cpus:
-            raise ConfigError(
-                f"actors={actors}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
-                f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
-            )
-        each = cfg.threads or max(1, len(os.sched_getaffinity(0)) * started.nodes // actors)
-        self._actors = [
-            cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec)
-            for i in range(actors)
-        ]
+        if cfg.threads is not None:
+            torch.set_num_threads(cfg.threads)
+        yield DecodeWorker(spec)
+        return
+    started = cluster.start(ClusterConfig(address=cfg.address), actors=cfg.actors)
+    actors: list[Any] = []
+    try:
+        actors = _spawn(spec, started, cfg)
         cluster.wait(
-            [actor.ready.remote() for actor in self._actors],
+            [actor.ready.remote() for actor in actors],
             deadline_seconds=START_DEADLINE_SECONDS,
             what="loading both models in the cross-sampling actors",
         )
+        yield DecodePool(actors, cfg.deadline_seconds)
+    finally:
+        cluster.kill(actors)
+        cluster.shutdown()
 
-    def __enter__(self) -> DecodePool:
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+def _spawn(spec: WorkerSpec, started: cluster.Cluster, cfg: CrossSampleConfig) -> list[Any]:
+    """Actors that load their models, unless the cluster has no room for them."""
+    count, gpus = cfg.actors, cfg.gpus_per_actor
+    if gpus * count > started.gpus or count > started.cpus:
+        raise ConfigError(
+            f"actors={count}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
+            f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
+        )
+    each = cfg.threads or max(1, len(os.sched_getaffinity(0)) * started.nodes // count)
+    return [
+        cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec) for i in range(count)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodePool:
+    """Ray actors that share out the problems."""
+
+    actors: Sequence[Any]
+    deadline_seconds: float  # of one set of responses
 
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs; one problem's responses stay with one actor.
 
         Raises DeadlineError or ActorError where an actor is stuck or dies.
         """
-        if self._local is not None:
-            return self._local.decode(direction, rule, jobs)
         problems = {name: place for place, name in enumerate(dict.fromkeys(job.problem_id for job in jobs))}
-        shares: list[list[int]] = [[] for _ in self._actors]
+        shares: list[list[int]] = [[] for _ in self.actors]
         for index, job in enumerate(jobs):
             shares[problems[job.problem_id] % len(shares)].append(index)
         calls = [
             actor.decode.remote(direction, rule, [jobs[index] for index in share])
-            for actor, share in zip(self._actors, shares, strict=True)
+            for actor, share in zip(self.actors, shares, strict=True)
         ]
         parts = cluster.wait(
-            calls, deadline_seconds=self._deadline, what=f"cross-sampling {direction} {rule}"
+            calls, deadline_seconds=self.deadline_seconds, what=f"cross-sampling {direction} {rule}"
         )
         written: dict[int, Mixed] = {}
         for share, part in zip(shares, parts, strict=True):
             written |= dict(zip(share, part, strict=True))
         return [written[index] for index in range(len(jobs))]
-
-    def close(self) -> None:
-        """End the actors and leave Ray."""
-        if self._local is None:
-            cluster.kill(self._actors)
-            self._actors = []
-            cluster.shutdown()

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.records import BUDGET_COLUMNS, EFFECTIVE_TOLERANCE
-from rlvr.analysis.cross.workers import DecodePool, WorkerSpec
+from rlvr.analysis.cross.workers import WorkerSpec, open_decoders
 from rlvr.analysis.shift.classes import class_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import check_command
@@ -257,9 +257,9 @@ def test_actors_write_the_same_responses(tmp_path: Path):
         batch=16,
     )
     todo = jobs(11, 2, 0.02)
-    with DecodePool(spec, CrossSampleConfig()) as one:
+    with open_decoders(spec, CrossSampleConfig()) as one:
         expected = one.decode("reverse", "js", todo)
-    with DecodePool(spec, CrossSampleConfig(actors=2)) as two:
+    with open_decoders(spec, CrossSampleConfig(actors=2)) as two:
         got = two.decode("reverse", "js", todo)
         assert two.decode("forward", "random", []) == []
     assert [g.token_ids.tolist() for g in got] == [e.token_ids.tolist() for e in expected]
