@@ -312,5 +312,5 @@ def test_a_sweep_counts_them_in_no_interval(tmp_path: Path):
     assert [len(row) for row in graded.values()] == [1, *[2] * 8, 1]
     first, second = compare_conditions(sweep.runs, "recipe-dapo")
     assert first.problems is not None
-    assert first.problems[0] < 0.4 < first.problems[1]
+    assert first.problems.low < 0.4 < first.problems.high
     assert second.problem_gain.mean == pytest.approx(0.2)

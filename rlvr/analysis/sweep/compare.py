@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlvr.analysis.sweep.runs import FinishedRun
+from rlvr.analysis.sweep.runs import FinishedRun, Graded
 from rlvr.errors import DataError
-from rlvr.stats.accuracy import Estimate, accuracy_ci95, correctness, t_interval
+from rlvr.stats.accuracy import Bools, Doubles, Estimate, correctness, t_interval, wilson_interval
 from rlvr.stats.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
 from rlvr.stats.student import holm
 
@@ -33,7 +33,7 @@ class ConditionResult:
     evaluation: str
     is_baseline: bool
     seeds: SeedMean
-    problems: tuple[float, float] | None  # interval clustered by problem; None if samples were not kept
+    problems: Estimate | None  # over all seeds' samples, clustered by problem; None if samples were not kept
     gain: PairedDifference | None  # over the baseline; None for itself and without a common seed
     # The same difference with the problem as the unit; None as above, or unpaired.
     problem_gain: Estimate | None
@@ -96,19 +96,20 @@ def _result(
     common = [] if is_baseline else sorted(own.keys() & base.keys())
     mine, theirs = ([runs[seed] for seed in common] for runs in (own, base))
     first, second = ([run.accuracy[evaluation] for run in found] for found in (mine, theirs))
+    graded = pooled([*own.values()], evaluation)
     return ConditionResult(
         condition=condition,
         evaluation=evaluation,
         is_baseline=is_baseline,
         seeds=seed_mean([run.accuracy[evaluation] for run in own.values()]),
-        problems=_problem_interval([*own.values()], evaluation),
+        problems=None if graded is None else wilson_interval(as_array(graded)),
         gain=paired_difference(first, second) if common else None,
         problem_gain=_problem_gain(mine, theirs, evaluation) if common else None,
         pairs=tuple((seed, a - b) for seed, a, b in zip(common, first, second, strict=True)),
     )
 
 
-def pooled(runs: Sequence[FinishedRun], evaluation: str) -> dict[str, list[bool]] | None:
+def pooled(runs: Sequence[FinishedRun], evaluation: str) -> Graded | None:
     """Every problem's graded samples of all the runs; None if a run has none or was given other problems."""
     tables = [run.correct.get(evaluation, {}) for run in runs]
     if not tables or not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
@@ -116,15 +117,10 @@ def pooled(runs: Sequence[FinishedRun], evaluation: str) -> dict[str, list[bool]
     return {problem: [c for table in tables for c in table[problem]] for problem in tables[0]}
 
 
-def _problem_interval(runs: Sequence[FinishedRun], evaluation: str) -> tuple[float, float] | None:
-    """Of the accuracy over all seeds' samples, with the problem as the unit."""
-    graded = pooled(runs, evaluation)
-    if graded is None:
-        return None
-    most = max(len(row) for row in graded.values())  # a problem has fewer where the verifier failed
-    padded = [[*row, *[None] * (most - len(row))] for row in graded.values()]
-    _, low, high = accuracy_ci95(correctness(padded))
-    return low, high
+def as_array(graded: Graded) -> Bools | Doubles:
+    """The samples of all problems, as `rlvr.stats.accuracy` takes them."""
+    most = max(map(len, graded.values()))  # a problem has fewer where the verifier failed
+    return correctness([[*row, *[None] * (most - len(row))] for row in graded.values()])
 
 
 def _problem_gain(

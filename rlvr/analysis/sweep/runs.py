@@ -18,6 +18,7 @@ from rlvr.runtime.resume import of_today
 from rlvr.runtime.settings import UNREADABLE, read_settings
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
+Graded = dict[str, list[bool]]  # problem id -> which of its samples were right
 LISTED = 5  # line numbers and the like spelled out in a note
 
 
@@ -30,7 +31,7 @@ class FinishedRun:
     seed: int
     steps: int
     accuracy: dict[str, float]  # evaluation set -> accuracy after training
-    correct: dict[str, dict[str, list[bool]]]  # evaluation set -> problem id -> graded samples after training
+    correct: dict[str, Graded]  # by evaluation set, after training
     train: Metrics  # rows of metrics.jsonl with kind train
     evals: Metrics  # rows with kind eval
     settings: dict[str, Any]  # dotted key -> value, of config.yaml
@@ -159,9 +160,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, value in content.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
 
 
-def _samples(
-    job: Path, steps: int, accuracy: dict[str, float], notes: list[str]
-) -> dict[str, dict[str, list[bool]]]:
+def _samples(job: Path, steps: int, accuracy: dict[str, float], notes: list[str]) -> dict[str, Graded]:
     """The graded samples of the last evaluation; a sample's id begins with the name of its set.
 
     Samples on which the verifier failed are left out, as they are of the accuracy.
@@ -172,7 +171,7 @@ def _samples(
         notes.append(f"{job.name}: no {name}.jsonl, so it has no interval over problems.")
         return {}
     file = files[0]
-    found: dict[str, dict[str, list[bool]]] = {name: {} for name in accuracy}
+    found: dict[str, Graded] = {name: {} for name in accuracy}
     by_length = sorted(accuracy, key=len, reverse=True)  # the name of one set may begin with another's
     with open_dump(file) as content:
         lines = content.read().decode(errors="replace").splitlines()

@@ -12,7 +12,7 @@ from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, lis
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.stats.accuracy import Estimate
-from rlvr.stats.seeds import PairedDifference
+from rlvr.stats.seeds import PairedDifference, SeedMean
 from rlvr.stats.student import p_text
 
 CURVE_COLUMNS = 8  # evaluated steps in a table
@@ -90,11 +90,11 @@ def outcome_table(found: SweepResult, evaluation: str) -> TextTable:
         ("condition", lambda row: row.condition),
         ("seeds", lambda row: str(row.seeds.seeds)),
         ("accuracy", lambda row: f"{row.seeds.mean:.4f}"),
-        ("over seeds", lambda row: _interval(row.seeds.low, row.seeds.high)),
-        ("over problems", lambda row: "-" if row.problems is None else _interval(*row.problems)),
+        ("over seeds", lambda row: _interval(row.seeds, "{:.4f}".format)),
+        ("over problems", lambda row: _interval(row.problems, "{:.4f}".format)),
         ("difference", lambda row: "-" if row.gain is None else signed(row.gain.mean)),
-        ("over seeds", lambda row: _signed_interval(row.gain)),
-        ("over problems", lambda row: _signed_interval(row.problem_gain)),
+        ("over seeds", lambda row: _interval(row.gain, signed)),
+        ("over problems", lambda row: _interval(row.problem_gain, signed)),
         ("p (Holm)", lambda row: p_text(row.p_holm)),
         ("verdict", lambda row: row.verdict),
     )
@@ -224,15 +224,11 @@ def versions_table(found: SweepResult) -> TextTable:
     return TextTable(("package", *heads), tuple(rows), "Versions.")
 
 
-def _interval(low: float, high: float) -> str:
+def _interval(found: SeedMean | PairedDifference | Estimate | None, number: Callable[[float], str]) -> str:
     """An interval as text; unknown where one value alone gives none."""
-    return f"{low:.4f}..{high:.4f}" if math.isfinite(low) else "unknown"
-
-
-def _signed_interval(found: PairedDifference | Estimate | None) -> str:
     if found is None:
         return "-"
-    return f"{signed(found.low)}..{signed(found.high)}" if math.isfinite(found.low) else "unknown"
+    return f"{number(found.low)}..{number(found.high)}" if math.isfinite(found.low) else "unknown"
 
 
 def signed(value: float) -> str:

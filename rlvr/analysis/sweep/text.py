@@ -17,6 +17,7 @@ from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 
 _NO_GAIN = PairedDifference(math.nan, math.nan, math.nan, math.nan, 0, None)
+_NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 _NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
 # Of training, by step.
 CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGHT, *CONCENTRATION)
@@ -52,14 +53,13 @@ def outcome_csv(rows: Sequence[ConditionResult]) -> str:
     """report.csv, one line for each condition and evaluation set; what is unknown is empty."""
     lines = []
     for row in rows:
-        low, high = row.problems or (math.nan, math.nan)
-        by_problem = row.problem_gain or Estimate(math.nan, math.nan, math.nan)
+        problems = row.problems or _NO_ESTIMATE
         lines.append(
             {"evaluation": row.evaluation, "condition": row.condition}
             | _named("seed", row.seeds)
-            | {"problem_low": low, "problem_high": high}
+            | {"problem_low": problems.low, "problem_high": problems.high}
             | _named("gain", row.gain or _NO_GAIN)
-            | _named("gain_problem", by_problem)
+            | _named("gain_problem", row.problem_gain or _NO_ESTIMATE)
             | {"p_holm": row.p_holm, "verdict": row.verdict}
         )
     return _csv(lines)

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.study.plan import run_name
 from rlvr.analysis.sweep import tables as sweep_tables
-from rlvr.analysis.sweep.compare import ranking
+from rlvr.analysis.sweep.compare import as_array, ranking
 from rlvr.analysis.sweep.runs import FinishedRun
-from rlvr.analysis.tables import TextTable, text_table, where
-from rlvr.reporting.figures.canvas import Figure, Line
+from rlvr.analysis.tables import TextTable, text_table
+from rlvr.reporting.figures.canvas import Figure, described, series
 from rlvr.reporting.figures.sweep import differences, held_out, overview
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.study.sections import Section
 from rlvr.reporting.study.shifts import read_shift, shift_table
-from rlvr.stats.accuracy import Bools, Comparison, Doubles, accuracy_ci95, compare_correct, correctness
+from rlvr.stats.accuracy import Comparison, accuracy_ci95, compare_correct
 from rlvr.stats.student import holm, interval_text, p_text
 
 
@@ -96,20 +97,15 @@ def _against(run: FinishedRun, other: FinishedRun, evaluation: str) -> Compariso
     both = [problem for problem in second if problem in first]
     if len(both) < 2:
         return None
-    return compare_correct(_graded(first, both), _graded(second, both), "the two trainings")
-
-
-def _graded(table: dict[str, list[bool]], problems: Sequence[str]) -> Bools | Doubles:
-    most = max(len(table[problem]) for problem in problems)
-    return correctness([[*table[p], *[None] * (most - len(table[p]))] for p in problems])
+    before, after = (as_array({problem: table[problem] for problem in both}) for table in (first, second))
+    return compare_correct(before, after, "the two trainings")
 
 
 def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
     """Accuracy before and after, and the difference to the first recipe."""
 
     def after(t: Trained) -> str:
-        table = t.run.correct[t.evaluation]
-        return interval_text(*accuracy_ci95(_graded(table, list(table))))
+        return interval_text(*accuracy_ci95(as_array(t.run.correct[t.evaluation])))
 
     def difference(t: Trained) -> str:
         a = t.against
@@ -153,24 +149,11 @@ def _class_shares(analyses: dict[str, LoadedAnalysis]) -> TextTable:
 def _sparsity(analyses: dict[str, LoadedAnalysis]) -> Figure:
     """The distribution of the divergence, training by training."""
     parts = []
-    lines = []
-    for place, (name, analysis) in enumerate(analyses.items()):
-        rows = where(analysis.table("sparsity"), trajectory="policy", measure="js", checkpoint="policy")
-        own = rows.select(["at_most", "share", "share_low", "share_high"])
+    for name, analysis in analyses.items():
+        own = analysis.rows("sparsity", trajectory="policy", measure="js")
         parts.append(own.add_column(0, "trained with", pa.array([name] * own.num_rows)))
-        lines.append(Line(place, name, own.slice(1), "at_most", "share", style={"marker": None}))
-    return Figure(
-        "kinds_sparsity",
-        "How sparse each training's shift is",
-        "Share of the tokens of each policy's own responses whose exact divergence from the base is at most the value "
-        "below. A curve that starts high: most tokens did not move.",
-        pa.concat_tables([part.replace_schema_metadata(None) for part in parts]),
-        lines,
-        {
-            "xscale": "log",
-            "ylim": (0, 1.02),
-            "xlabel": "JS(policy, base) [nats]",
-            "ylabel": "share of tokens up to it",
-        },
-        height=4.2,
-    )
+    rows = pa.concat_tables(parts)
+    above = rows.filter(pc.greater(rows["at_most"], 0))
+    names = {name: name for name in analyses}
+    lines = series(above, "trained with", names, "at_most", "share", marker=None)
+    return described("kinds_sparsity", rows, {}, lines=lines, height=4.2)

@@ -37,7 +37,7 @@ def test_means_differences_and_verdicts(sweep: Path) -> None:
     base, high, other = compared(sweep)
     assert (base.condition, base.gain, base.verdict) == ("recipe-dapo", None, "-")
     assert base.seeds.mean == pytest.approx(0.35)
-    assert base.problems[0] < 0.35 < base.problems[1]
+    assert base.problems.low < 0.35 < base.problems.high
     assert high.gain.mean == pytest.approx(0.225)  # 0.2, 0.3, 0.2, 0.2: sd 0.05, t = 9
     assert high.gain.p_value == pytest.approx(0.0029, abs=1e-4)
     assert high.p_holm == pytest.approx(2 * high.gain.p_value)
@@ -103,7 +103,7 @@ def test_sets_are_kept_apart(tmp_path: Path) -> None:
         make_run(tmp_path, "recipe-dapo", seed, {"aime24": 1, "amc": 9})
     first, second = compared(tmp_path)
     assert (first.evaluation, second.evaluation) == ("aime24", "amc")
-    assert first.problems[1] < second.problems[0]
+    assert first.problems.high < second.problems.low
 
 
 def test_the_difference_over_problems_by_hand_and_as_compare_has_it(tmp_path: Path) -> None:
