@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rlvr.reporting.figures.canvas import slug
 from rlvr.sweep_report import sweep_report
 from tests.helpers.browser import seen
 from tests.helpers.sweep_cases import make_run, make_sweep
@@ -54,7 +55,7 @@ def test_the_page_is_one_file_with_every_figure(page: Path) -> None:
     assert "<b>&x" not in text
     found = set(re.findall(r'<figure id="figure-([^"]+)"', text))
     training = {"accuracy", "reward", "length", "entropy", "weight"}
-    others = {"recipe-dapo_high", "recipe-dapo_other", "recipe--b--x"}
+    others = {"recipe-dapo_high", "recipe-dapo_other", slug("recipe-<b>&x")}
     assert found == (
         {"difference_aime24", "eval_aime24", "divergence_recipe-dapo"}
         | training
