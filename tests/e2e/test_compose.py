@@ -150,9 +150,11 @@ def test_a_run_crosses_the_two_nodes_of_the_compose_file(host: Host, tmp_path: P
     host.poll("worker", "its health", lambda: host.health() == "2 Ray node(s) alive")
     assert host.health(token="0" * 64) == ""
 
-    train = host.start("train", *SMALL, f"run.root={tmp_path}", "run.name=crossing")
+    # Its home is a new one, so that DeepSpeed compiles beside whatever else is tested.
+    patient = ("learner.start_deadline_seconds=900",)
+    train = host.start("train", *SMALL, *patient, f"run.root={tmp_path}", "run.name=crossing")
     folder = tmp_path / "crossing"
-    host.poll("train", "the first step", (folder / "samples" / "step_000001.jsonl").exists, 900)
+    host.poll("train", "the first step", (folder / "samples" / "step_000001.jsonl").exists, 1200)
     nodes = host.nodes_of_actors()
     assert set(nodes) == {"engine-0", "learner-0"}
     assert len(set(nodes.values())) == 2, "engine and learner share a node"
