@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from dataclasses import asdict, fields, replace
@@ -22,6 +21,7 @@ from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import read_inputs
 from rlvr.runtime.resume import check_data, differences, of_today, refuse_changes
 from rlvr.runtime.session import open_session
+from rlvr.runtime.settings import as_plain
 
 ROWS = [{"question": f"{i}+1=?", "answer": str(i + 1), "id": f"r{i}"} for i in range(6)]
 CHECKPOINT = Path("runs/mine/checkpoints/step_000020")
@@ -117,26 +117,25 @@ def others(record: Any) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("place", ["data", "data.train", "data.train.sources.1", "data.eval.0"])
 def test_every_key_that_says_what_a_row_is_stays_as_it_was(cfg, place):
     cfg.data.train = SourceConfig(name="both", sources=[cfg.data.train, SourceConfig(name="arithmetic")])
-    cfg = OmegaConf.structured(cfg)
-    saved = OmegaConf.to_container(cfg)
+    saved = as_plain(cfg)
     refuse_changes(CHECKPOINT, saved, cfg)
-    section = OmegaConf.to_object(cfg)
+    section: Any = cfg
     for step in place.split("."):
         section = section[int(step)] if step.isdigit() else getattr(section, step)
     tried = [(key, value) for key, value in others(section) if (place, key) != ("data.eval.0", "every")]
     assert len(tried) >= 13
     for key, value in tried:
-        changed = copy.deepcopy(cfg)
+        changed = OmegaConf.structured(cfg)  # which makes the records of what stands below a key
         OmegaConf.update(changed, f"{place}.{key}", value)
         with pytest.raises(ConfigError, match=rf"configuration: {re.escape(f'{place}.{key}')}[ .]"):
-            refuse_changes(CHECKPOINT, saved, changed)
+            refuse_changes(CHECKPOINT, saved, OmegaConf.to_object(changed))
 
 
 def test_settings_written_before_sources_had_a_weight_are_read(cfg):
-    settings = OmegaConf.to_container(OmegaConf.structured(cfg))
+    settings = as_plain(cfg)
     for source in (settings["data"]["train"], *settings["data"]["eval"]):
         del source["weight"], source["sources"]
-    assert differences(of_today(settings), OmegaConf.to_container(OmegaConf.structured(cfg))) == []
+    assert differences(of_today(settings), as_plain(cfg)) == []
 
 
 def test_a_changed_held_out_set_is_worth_a_warning(cfg):
