@@ -44,7 +44,7 @@ lint: $(STAMP)  ## ruff, mypy, import-linter, hadolint, shellcheck
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/shellcheck --external-sources docker/*.sh benchmarks/divergence/*.sh .ci/run
 
-fast: $(STAMP)  ## pure tests without the slow ones: under 90 seconds on two cores
+fast: $(STAMP)  ## pure tests without the slow ones: a minute and a half on two cores
 	$(PURE) -m 'not e2e and not slow'
 
 slow: $(STAMP)  ## the pure tests that make fast leaves out
