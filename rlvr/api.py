@@ -32,12 +32,8 @@ if TYPE_CHECKING:
     from rlvr.runtime.folder import Summary
 
 __all__ = ["LoadedAnalysis", "LoadedRun", "RunResult", "analyze", "load_recipe", "load_run", "train"]
-SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-)  # for which a run has handlers of its own
+# For which a run has handlers of its own.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,8 @@ from rlvr.config import ModelConfig
 from rlvr.data.tokenizer import model_folder
 from rlvr.errors import DataError
 
-PLACES_OF_MODELS = {
-    "model.path": "path",
-    "model.base_path": "base_path",
-}  # keys of a run -> fields of ModelConfig
+# Keys of a run -> fields of ModelConfig.
+PLACES_OF_MODELS = {"model.path": "path", "model.base_path": "base_path"}
 END_BYTES = 1 << 20  # of a weight file that its digest reads at both ends
 
 

@@ -80,7 +80,7 @@ def check_engine_args(given: Collection[str], known: Collection[str]) -> None:
     problems = misplaced(given)
     for name in given:
         place = f"rollout.engine_args.{name}"
-        if name not in known and not misplaced([name]):
+        if name not in {*known, *OURS, *SAMPLING, *SKEWING}:
             near = [
                 f"{close} (here: {OURS[close]})" if close in OURS else close
                 for close in difflib.get_close_matches(name, known, n=2)
