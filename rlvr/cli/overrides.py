@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -35,7 +35,7 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
     Raises:
         ConfigError: names the nearest keys, or all options of the group.
     """
-    groups, keys = _groups(line), set(known_keys(line.schema))
+    groups, keys, lists = _known(line)
     for override in parsed:
         key = override.key_or_group
         free = key in line.free or key.startswith(
@@ -43,7 +43,7 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
         )
         if key not in keys and key not in groups and not free:
             raise ConfigError(explain_key(key, line))
-        check_forms([override], line)
+        _check_form(override, keys, groups, lists)
         if key in groups:
             options = options_of(groups[key])
             for value in group_values(override):
@@ -59,11 +59,19 @@ def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:
     Raises:
         ConfigError: says how it is written.
     """
-    groups, keys, lists = _groups(line), known_keys(line.schema), plain_lists(line.schema)
+    groups, keys, lists = _known(line)
     for override in parsed:
-        if problem := form_problem(override, keys, groups) or list_problem(override, lists):
-            raise ConfigError(problem)
+        _check_form(override, keys, groups, lists)
 
 
-def _groups(line: CommandLine) -> dict[str, Path]:
-    return {} if line.folder is None else option_groups(line.folder)
+def _check_form(
+    override: Override, keys: Collection[str], groups: Mapping[str, Path], lists: Mapping[str, type]
+) -> None:
+    if problem := form_problem(override, keys, groups) or list_problem(override, lists):
+        raise ConfigError(problem)
+
+
+def _known(line: CommandLine) -> tuple[dict[str, Path], set[str], dict[str, type]]:
+    """The groups of a program, its keys, and those of them that take a list; asked once for all overrides."""
+    groups = {} if line.folder is None else option_groups(line.folder)
+    return groups, set(known_keys(line.schema)), plain_lists(line.schema)

@@ -26,7 +26,7 @@ from rlvr.runtime.files import path_of, set_aside, write_atomically
 from rlvr.runtime.folder import CHANGES, Change, RunFolder, read_changes
 from rlvr.runtime.manifest import damage, write_manifest
 from rlvr.runtime.resume import recorded_changes, refuse_changes
-from rlvr.runtime.settings import FILE, UNREADABLE, as_yaml, read_settings
+from rlvr.runtime.settings import CONFIG_FILE, UNREADABLE, as_yaml, read_settings
 from rlvr.types import Successes
 
 
@@ -65,7 +65,7 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         save_learner(str(draft.absolute()))  # its ranks may run in another folder
-        write_atomically(draft / FILE, as_yaml(cfg))
+        write_atomically(draft / CONFIG_FILE, as_yaml(cfg))
         write_atomically(draft / STATE, json.dumps(asdict(state), indent=2))
         if (folder.path / CHANGES).exists():
             shutil.copyfile(folder.path / CHANGES, draft / CHANGES)

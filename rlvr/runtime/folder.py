@@ -34,7 +34,7 @@ from rlvr.runtime.dumps import DumpWriter, dump_files, dump_name, write_dump
 from rlvr.runtime.files import path_of, place_aside, set_aside, write_atomically
 from rlvr.runtime.names import LATEST, check_run_name
 from rlvr.runtime.rows import damage_note, read_rows, split_rows
-from rlvr.runtime.settings import FILE, as_yaml
+from rlvr.runtime.settings import CONFIG_FILE, as_yaml
 from rlvr.runtime.summary import SUMMARY, Change, Summary, finished_steps
 from rlvr.types import Group
 
@@ -82,7 +82,7 @@ class RunFolder:
             for folder in (self.path, self.checkpoints, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
             self.claim()
-            write_atomically(self.path / FILE, as_yaml(cfg))
+            write_atomically(self.path / CONFIG_FILE, as_yaml(cfg))
         except OSError as error:
             raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
         _link_latest(self.path)

@@ -22,7 +22,7 @@ from rlvr.runtime.dumps import dump_files, open_dump, read_sample, read_verdict
 from rlvr.runtime.folder import BATCHES
 from rlvr.runtime.resume import differences, of_today
 from rlvr.runtime.rows import read_rows
-from rlvr.runtime.settings import FILE, UNREADABLE, as_plain, read_settings
+from rlvr.runtime.settings import CONFIG_FILE, UNREADABLE, as_plain, read_settings
 from rlvr.types import Group, Problem, Prompt, RolloutBatch, Sample, Span, Successes
 
 SHOWN = 5  # settings that differ, in a message
@@ -74,7 +74,7 @@ class Recorded:
     def __init__(self, run: Path) -> None:
         self.run = run
         rows = read_rows(run / BATCHES)
-        if not rows or not (run / FILE).is_file():
+        if not rows or not (run / CONFIG_FILE).is_file():
             raise ConfigError(
                 f"rollout.replay={run}: no run's folder with {BATCHES}, which every training run writes; give "
                 "<run.root>/<run.name>"
@@ -88,7 +88,7 @@ class Recorded:
         try:
             self.settings = read_settings(run)
         except UNREADABLE as error:
-            raise ConfigError(f"rollout.replay={run}: its {FILE} cannot be read ({error})") from error
+            raise ConfigError(f"rollout.replay={run}: its {CONFIG_FILE} cannot be read ({error})") from error
 
     def check(self, first: int, last: int) -> None:
         """Refuse steps that are not there whole.

@@ -14,7 +14,7 @@ import yaml
 
 from rlvr.config import Config
 
-FILE = "config.yaml"
+CONFIG_FILE = "config.yaml"
 # What reading one may raise, of a file that was damaged or that a user has touched.
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
 
@@ -52,7 +52,7 @@ def as_yaml(cfg: Config) -> str:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """What the config.yaml of a run or a checkpoint holds; raises one of UNREADABLE for what is no configuration."""
-    content = yaml.load((folder / FILE).read_text(encoding="utf-8"), Loader=_Loader)
+    content = yaml.load((folder / CONFIG_FILE).read_text(encoding="utf-8"), Loader=_Loader)
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{FILE} holds no configuration")
+        raise ValueError(f"{CONFIG_FILE} holds no configuration")
     return content

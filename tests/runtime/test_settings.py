@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from rlvr.config import Config, SourceConfig
-from rlvr.runtime.settings import FILE, UNREADABLE, as_plain, as_yaml, read_settings
+from rlvr.runtime.settings import CONFIG_FILE, UNREADABLE, as_plain, as_yaml, read_settings
 from tests.helpers.composing import compose
 
 
@@ -53,19 +53,19 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
 def test_texts_come_back_as_texts_from_either_reader(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("run")
     cfg = odd(text)
-    (folder / FILE).write_text(as_yaml(cfg), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(as_yaml(cfg), encoding="utf-8")
     assert read_settings(folder) == as_plain(cfg)
-    assert OmegaConf.to_container(OmegaConf.load(folder / FILE)) == as_plain(cfg)
+    assert OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE)) == as_plain(cfg)
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "seven", "a: [1", "a: b: c", "\x00\x00", "{}"])
 def test_what_is_no_configuration_is_an_error(tmp_path: Path, text):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / CONFIG_FILE).write_text(text)
     with pytest.raises(UNREADABLE):
         read_settings(tmp_path)
 
 
 def test_bytes_that_are_no_text_are_an_error(tmp_path: Path):
-    (tmp_path / FILE).write_bytes(b"\xff\xfe\x00")
+    (tmp_path / CONFIG_FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UNREADABLE):
         read_settings(tmp_path)
