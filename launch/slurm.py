@@ -24,7 +24,7 @@ import hydra
 
 from launch.config import PREFIX, SlurmConfig, load_config
 from launch.script import Work, render
-from rlvr.cli.compose import check_overrides, register_schema, typed
+from rlvr.cli.compose import check_written, register_schema, typed
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
 from rlvr.cli.planned import SLURM_FILES
@@ -82,7 +82,7 @@ def plan(request: Request) -> Work:
         ConfigError: a configuration that cannot work, or a sweep with nothing left to run.
     """
     register_schema()
-    check_overrides(list(request.training))
+    check_written(list(request.training))
     sweep = plan_sweep(request.training, TRAIN)
     return _plan_single(request) if sweep is None else _plan_sweep(request, sweep)
 

@@ -61,6 +61,7 @@ def test_a_recipe_is_loaded_as_the_command_composes_it():
         ("grpo", ["model=local"], r"model\.path: model=local leaves it to you"),
         ("grpo", ["seed=1,2"], r"seed"),
         ("grpo", ["-m", "seed=1,2"], r"^-m: an option of the command line"),
+        ("grpo", ["learner.lr=1e-5,1e-6"], r"^learner.lr=1e-5,1e-6: several values name several runs"),
         ("grpo", ["+sweep=zoo"], r"^sweep= names several runs"),
     ],
 )

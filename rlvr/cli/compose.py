@@ -28,14 +28,25 @@ def check_overrides(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
-    parsed = parse_overrides(arguments)
+    check_written(arguments)
     if parse_options(arguments).config_dir is not None:
-        check_forms(parsed, TRAINING)
         return  # the user's own folder of recipes has options and keys that only Hydra knows
-    check_keys(parsed, TRAINING)
-    composed = compose(parsed, TRAINING)
+    composed = compose(parse_overrides(arguments), TRAINING)
     if not any("${hydra" in argument for argument in arguments):  # which stands for nothing before Hydra runs
         as_typed(composed)
+
+
+def check_written(arguments: Sequence[str]) -> None:
+    """Judge overrides of a training run by their keys, options and forms, for whoever composes them next.
+
+    Raises:
+        ConfigError: unknown key or option, or one written in a form that it does not take.
+    """
+    parsed, own_folder = parse_overrides(arguments), parse_options(arguments).config_dir
+    if own_folder is None:
+        check_keys(parsed, TRAINING)
+    else:
+        check_forms(parsed, TRAINING)
 
 
 def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
@@ -44,17 +55,27 @@ def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
     Raises:
         ConfigError: a value of the wrong type.
     """
-    from hydra.errors import HydraException
-
     single = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or o.is_hydra_override())]
     start: Any
     if line.folder is None:
         start = hydra.initialize(config_path=None, version_base="1.3")
     else:
         start = hydra.initialize_config_dir(str(line.folder), version_base="1.3")
+    with in_our_words(), start:
+        return hydra.compose(line.name, overrides=single)
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Name what Hydra could not compose, and how it is written.
+
+    Raises:
+        ConfigError: an override that does not fit.
+    """
+    from hydra.errors import HydraException
+
     try:
-        with start:
-            return hydra.compose(line.name, overrides=single)
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         hint = ""
@@ -62,9 +83,13 @@ def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
             hint = "\nA key that nothing spells out needs a plus, such as +advantage.options.<name>=<value>"
         if "Could not append to config" in str(cause):
             raise ConfigError(f"{str(cause).splitlines()[0]} Leave the plus out to change it.") from error
+        if cause is error and isinstance(error, HydraException):  # whose own words list what could be meant
+            raise ConfigError(str(error).strip()) from error
         if "Cannot merge DictConfig with ListConfig" in str(cause):
             hint = "\nIn a file several training sources are listed below data.train.sources"
-        raise ConfigError(f"{str(error).splitlines()[0]}\n{str(cause).splitlines()[0]}{hint}") from error
+        # The two often begin with the same line.
+        said = dict.fromkeys(str(each).splitlines()[0] for each in (error, cause))
+        raise ConfigError("\n".join(said) + hint) from error
 
 
 def typed(overrides: Sequence[str]) -> Config:
@@ -73,18 +98,12 @@ def typed(overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that does not fit.
     """
-    from hydra.errors import HydraException
-
-    try:
+    with in_our_words():
         composed = hydra.compose("train", overrides=list(overrides), return_hydra_config=True)
         own = composed.hydra
         with open_dict(composed):
             del composed["hydra"]
-        check_composed(own)
-    except HydraException as error:
-        raise ConfigError(str(error.__cause__ or error)) from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error)) from error
+    check_composed(own)
     config = as_typed(composed)
     assert isinstance(config, Config)
     return config
@@ -105,9 +124,14 @@ def load(arguments: Sequence[str]) -> Config:
         raise ConfigError(
             "sweep= names several runs; load and train each of them, or use `rlvr train +sweep=NAME`"
         )
+    if swept := [o.input_line for o in parse_overrides(arguments) if o.is_sweep_override()]:
+        raise ConfigError(
+            f"{swept[0]}: several values name several runs; load and train each of them, write a list as "
+            "key=[a,b] and a text with commas as key='a,b'"
+        )
     with registry_kept():
         register_schema()
-        check_overrides(arguments)
+        check_written(arguments)
         with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
             return typed(arguments)
 
