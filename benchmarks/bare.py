@@ -20,7 +20,9 @@ from rlvr.learner.model import PolicyModel
 from rlvr.learner.packing import MicroBatch
 from rlvr.learner.scoring import score_micro_batch
 from rlvr.rollout.collect import training_sampling
-from rlvr.rollout.engine import EngineSpec, GenerationRequest, RolloutEngine, logprobs_mode
+from rlvr.rollout.engine import RolloutEngine
+from rlvr.rollout.engine_spec import EngineSpec, logprobs_mode
+from rlvr.rollout.generation import GenerationRequest
 from rlvr.seeding import derived_seed
 from rlvr.types import Prompt
 

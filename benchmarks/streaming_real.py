@@ -30,7 +30,9 @@ from rlvr.cli.compose import load
 from rlvr.cluster import wait
 from rlvr.config import Config
 from rlvr.reward.example import Example
-from rlvr.rollout.engine import GenerationRequest, GenerationResult, RolloutEngine, Sampling, Slice
+from rlvr.rollout.engine import RolloutEngine
+from rlvr.rollout.generation import GenerationRequest, GenerationResult, Slice
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
 from rlvr.runtime.batches import open_source
 from rlvr.runtime.checkpoint import TrainingState

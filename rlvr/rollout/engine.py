@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,72 +18,15 @@ from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.imports import uncollected
 from rlvr.cluster.temporary import use_own_temporary_folder
 from rlvr.rollout.engine_args import check_engine_args
+from rlvr.rollout.engine_spec import EngineSpec, further_arguments, in_one_process
+from rlvr.rollout.generation import Generation, GenerationRequest, GenerationResult, Slice
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request, StepLoop
-from rlvr.sync.adapter import RANKS, Adapter
+from rlvr.sync.adapter import RANKS
 from rlvr.sync.checksum import LoadedWeights
 from rlvr.sync.client import TransferHandle
 from rlvr.timing import Stopwatch
-from rlvr.types import Floats, Ints, Span
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSpec:
-    """What an engine is built from."""
-
-    model: str  # folder or hub name
-    dtype: str
-    max_length: int  # prompt plus response tokens
-    tensor_parallel: int
-    device: str  # "cpu" or "cuda"
-    memory_utilization: float
-    kv_cache_mb: int | None
-    max_concurrent: int
-    enforce_eager: bool
-    transfer_backend: str  # name in vLLM's weight-transfer factory
-    logprobs_mode: str  # vLLM's name, see `logprobs_mode`
-    trust_remote_code: bool
-    can_sleep: bool = False  # it shares its GPU with the learner
-    on_update: str = "wait"  # what becomes of responses in flight when weights arrive, see rollout.on_update
-    adapter: Adapter | None = None  # that pushes send; None: they send whole weights
-    engine_args: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """`n` responses to one prompt; sample i uses seed + i."""
-
-    key: str
-    prompt_ids: tuple[int, ...]
-    n: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One response as the engine produced it."""
-
-    token_ids: Ints
-    logprobs: Floats  # empty when not asked for
-    truncated: bool  # came to the limit before anything ended it
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationResult:
-    """All responses to one request."""
-
-    key: str
-    generations: tuple[Generation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """What an engine did in one slice of its step loop."""
-
-    finished: tuple[tuple[str, Generation], ...]  # by the request's key
-    seconds: float  # spent generating
-    running: int  # requests that are not finished
+from rlvr.types import Span
 
 
 class EngineHandle(TransferHandle, Protocol):
@@ -103,46 +46,6 @@ class EngineHandle(TransferHandle, Protocol):
 
     @property
     def wake_up(self) -> RemoteMethod[None]: ...
-
-
-# Where vLLM takes log-probs over the whole vocabulary from when top_p or top_k truncate it.
-WHOLE_DISTRIBUTION = "rlvr.sync.vllm_logprobs:WholeDistribution"
-
-
-def logprobs_mode(temperature: float, top_p: float, top_k: int) -> str:
-    """The mode in which vLLM records log p(token) at the temperature, over the whole vocabulary.
-
-    That is what the learner computes. Truncation changes which tokens are sampled, not what is recorded of them.
-    """
-    if top_p < 1 or top_k > 0:
-        return "processed_logits"  # which `WHOLE_DISTRIBUTION` has turned into log-probs
-    return "raw_logprobs" if temperature == 1.0 else "processed_logprobs"
-
-
-def split_prompts(engine_args: Mapping[str, Any], max_length: int) -> list[str]:
-    """Which settings of rollout.engine_args would let vLLM prefill a prompt in pieces, which it cannot do on CPU.
-
-    It rewinds a seeded request's random numbers after each piece, and torch's CPU generators have no offset.
-    """
-    found = []
-    if engine_args.get("enable_chunked_prefill"):
-        found.append("enable_chunked_prefill=true: leave it out")
-    if threshold := engine_args.get("long_prefill_token_threshold"):
-        found.append(f"long_prefill_token_threshold={threshold}: leave it out")
-    budget = engine_args.get("max_num_batched_tokens")
-    if isinstance(budget, int) and budget < max_length:
-        found.append(f"max_num_batched_tokens={budget}: must be at least model.max_length={max_length}")
-    return found
-
-
-def in_one_process(device: str, transfer_backend: str, on_update: str) -> bool:
-    """Whether scheduling and forward passes share this process instead of overlapping in two.
-
-    On CPU there are no cores to spare for a second one, and requests keep their order, hence every sampled token.
-    CUDA IPC handles of weights cannot travel between vLLM's two processes. Where weights change under running
-    responses, nothing may be computed while they do: a process of its own would go on.
-    """
-    return device == "cpu" or transfer_backend == "ipc" or on_update != "wait"
 
 
 class RolloutEngine:
@@ -189,7 +92,7 @@ class RolloutEngine:
             # Modules without an adapter are left as they are.
             lora_target_modules=list(spec.adapter.modules) if spec.adapter else None,
             seed=0,
-            **_further_arguments(spec),
+            **further_arguments(spec),
         )
         self._on_update, self._adapter = spec.on_update, spec.adapter
         self._pushed: Any = None  # the adapter of the last push, as a request names it
@@ -307,24 +210,6 @@ class RolloutEngine:
             self._pushed = request_of(version)
         not_loaded = {name for _, names in workers for name in names}
         return LoadedWeights(version, tuple(sums for sums, _ in workers), tuple(sorted(not_loaded)))
-
-
-def _further_arguments(spec: EngineSpec) -> dict[str, Any]:
-    """The user's arguments for vLLM, with what the device and the recorded log-probs ask for."""
-    arguments = dict(spec.engine_args)
-    if spec.can_sleep and spec.device != "cpu":
-        arguments["enable_sleep_mode"] = True
-    # Scheduled ahead, tokens of the old weights would be counted among those of the new ones.
-    if spec.on_update != "wait":
-        arguments["async_scheduling"] = False
-    if spec.device == "cpu":  # whole prompts only, also when a preempted request is prefilled again
-        arguments["enable_chunked_prefill"] = False
-    elif spec.tensor_parallel > 1:
-        # Inside a placement group vLLM would ask Ray for more actors; the GPUs are this process's own.
-        arguments.setdefault("distributed_executor_backend", "mp")
-    if spec.logprobs_mode == "processed_logits":
-        arguments["logits_processors"] = [*arguments.get("logits_processors", ()), WHOLE_DISTRIBUTION]
-    return arguments
 
 
 def keep_files_apart() -> None:

@@ -10,7 +10,7 @@ from rlvr.config import Config
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import Verdict
-from rlvr.rollout.engine import Generation
+from rlvr.rollout.generation import Generation
 from rlvr.rollout.pool import samples_of
 from rlvr.timing import Stopwatch
 from rlvr.types import Group, Prompt, Sample, Tokenizer

@@ -8,7 +8,7 @@ from typing import Protocol
 from rlvr.cluster import outcomes
 from rlvr.cluster.handles import Ref
 from rlvr.errors import ActorError, DeadlineError, RlvrError
-from rlvr.rollout.engine import Slice
+from rlvr.rollout.generation import Slice
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.roster import Lives
 from rlvr.rollout.sampling import Sampling

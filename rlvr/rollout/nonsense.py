@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlvr.rollout.engine import Generation
+from rlvr.rollout.generation import Generation
 
 ROUNDING = 1e-3  # a log-prob may be above 0 by so much [nats]
 

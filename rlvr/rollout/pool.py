@@ -13,15 +13,9 @@ from rlvr.cluster.machine import threads_per_actor
 from rlvr.cluster.turns import Apart, Turn, TurnTaking
 from rlvr.config import Config, RolloutConfig
 from rlvr.errors import ActorError, DeadlineError, RlvrError
-from rlvr.rollout.engine import (
-    EngineHandle,
-    EngineSpec,
-    Generation,
-    GenerationRequest,
-    GenerationResult,
-    RolloutEngine,
-    logprobs_mode,
-)
+from rlvr.rollout.engine import EngineHandle, RolloutEngine
+from rlvr.rollout.engine_spec import EngineSpec, logprobs_mode
+from rlvr.rollout.generation import Generation, GenerationRequest, GenerationResult
 from rlvr.rollout.nonsense import nonsense
 from rlvr.rollout.roster import Roster
 from rlvr.rollout.sampling import Sampling

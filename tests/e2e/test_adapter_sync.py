@@ -22,7 +22,7 @@ from rlvr.learner.adapters import (
     parts_of,
     save_adapter,
 )
-from rlvr.rollout.engine import logprobs_mode
+from rlvr.rollout.engine_spec import logprobs_mode
 from rlvr.rollout.sampling import Sampling
 from rlvr.sync.gate import check_mismatch
 from rlvr.sync.gloo import ParamInfo

@@ -16,11 +16,9 @@ from rlvr import cluster
 from rlvr.config import Config, SyncConfig
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import MismatchError, RemoteError, WeightsError
-from rlvr.rollout.engine import (
-    Generation,
-    Sampling,
-    logprobs_mode,
-)
+from rlvr.rollout.engine_spec import logprobs_mode
+from rlvr.rollout.generation import Generation
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stop import Ends
 from rlvr.sync import last_push
 from rlvr.sync.checksum import Checksums

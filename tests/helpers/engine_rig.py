@@ -14,14 +14,9 @@ from transformers import LlamaForCausalLM
 from rlvr import cluster
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.learner.packing import pack
-from rlvr.rollout.engine import (
-    EngineSpec,
-    Generation,
-    GenerationRequest,
-    GenerationResult,
-    RolloutEngine,
-    Slice,
-)
+from rlvr.rollout.engine import RolloutEngine
+from rlvr.rollout.engine_spec import EngineSpec
+from rlvr.rollout.generation import Generation, GenerationRequest, GenerationResult, Slice
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals

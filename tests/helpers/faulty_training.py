@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from rlvr.rollout import pool
-from rlvr.rollout.engine import RolloutEngine, Sampling, Slice
+from rlvr.rollout.engine import RolloutEngine
+from rlvr.rollout.generation import Slice
+from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
 from rlvr.train import main
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from rlvr.config import Config
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.rollout.engine import Generation, Slice
 from rlvr.rollout.feed import PromptFeed
 from rlvr.rollout.flow_source import FlowSource
+from rlvr.rollout.generation import Generation, Slice
 from rlvr.rollout.growing import GrowingGroups
 from rlvr.rollout.stepping import Request
 from rlvr.rollout.streaming.flow import FlowWindow

@@ -8,7 +8,8 @@ from typing import Any
 from rlvr import cluster
 from rlvr.learner.actor import Learner
 from rlvr.learner.spec import LearnerSpec
-from rlvr.rollout.engine import EngineSpec, RolloutEngine
+from rlvr.rollout.engine import RolloutEngine
+from rlvr.rollout.engine_spec import EngineSpec
 
 
 class Rank(Learner):

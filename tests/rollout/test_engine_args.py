@@ -10,7 +10,7 @@ from rlvr.errors import ConfigError
 from rlvr.rollout.engine import RolloutEngine
 from rlvr.rollout.engine_args import OURS, SAMPLING, SKEWING, check_engine_args
 from rlvr.rollout.sampling import LEAST_TEMPERATURE
-from rlvr.validate import value_at
+from rlvr.validate.ranges import value_at
 
 KNOWN = ("model", "max_num_seqs", "max_num_batched_tokens", "block_size", "seed", "swap_space")
 

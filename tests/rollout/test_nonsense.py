@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.rollout.engine import Generation
+from rlvr.rollout.generation import Generation
 from rlvr.rollout.nonsense import nonsense
 from rlvr.types import Span
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr.rollout.engine import EngineSpec, _further_arguments, in_one_process, logprobs_mode, split_prompts
+from rlvr.rollout.engine_spec import (
+    EngineSpec,
+    further_arguments,
+    in_one_process,
+    logprobs_mode,
+    split_prompts,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_tensor_parallel_ranks_are_processes_of_the_engine(device, width, given,
         False,
         engine_args=given,
     )
-    assert _further_arguments(spec).get("distributed_executor_backend") == executor
+    assert further_arguments(spec).get("distributed_executor_backend") == executor
 
 
 def log_softmax(logits: np.ndarray, temperature: object) -> np.ndarray:
@@ -127,7 +133,7 @@ def test_both_runners_take_the_class(processor_class):
     from vllm.v1.sample.logits_processor import _load_custom_logitsprocs
     from vllm.v1.worker.gpu.sample.logits_processor.loader import _load_v2_logitsprocs_by_fqcns
 
-    from rlvr.rollout.engine import WHOLE_DISTRIBUTION
+    from rlvr.rollout.engine_spec import WHOLE_DISTRIBUTION
 
     assert processor_class in _load_custom_logitsprocs([WHOLE_DISTRIBUTION])
     assert _load_v2_logitsprocs_by_fqcns([WHOLE_DISTRIBUTION]) == [processor_class]

@@ -14,8 +14,9 @@ from rlvr.data.stream import EvalSet
 from rlvr.errors import ActorError
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout import pool as pool_module
-from rlvr.rollout.engine import Generation, GenerationRequest, GenerationResult, Sampling
+from rlvr.rollout.generation import Generation, GenerationRequest, GenerationResult
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.sampling import Sampling
 from rlvr.runtime.evaluation import evaluate
 from rlvr.seeding import derived_seed
 from rlvr.stats.accuracy import accuracy_ci95

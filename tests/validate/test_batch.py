@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.validate import batch_plan, validate
+from rlvr.validate import validate
+from rlvr.validate.batch import batch_plan
 from tests.helpers.validating import config, refusal
 
 

@@ -8,8 +8,9 @@ import re
 import pytest
 
 from rlvr.config import SourceConfig
-from rlvr.validate import AT_LEAST, CHOICES, POSITIVE, UNBOUNDED, validate, value_at
-from rlvr.validate.ranges import numbers_in
+from rlvr.validate import validate
+from rlvr.validate.ranges import numbers_in, value_at
+from rlvr.validate.values import AT_LEAST, CHOICES, POSITIVE, UNBOUNDED
 from tests.helpers.validating import config, refusal
 
 

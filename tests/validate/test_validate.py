@@ -7,7 +7,8 @@ import re
 import pytest
 
 from rlvr.errors import ConfigError
-from rlvr.validate import PLUG_INS, validate
+from rlvr.validate import validate
+from rlvr.validate.values import PLUG_INS
 from tests.helpers.validating import config, refusal
 
 
