@@ -46,9 +46,10 @@ def lead(run: ReportedRun) -> str:
     if s is None:
         unfinished = "This run has no summary.json: it has not finished, or it is an analysis alone."
         return unfinished if run.train else ""
+    took = f"{s['steps']} {'step' if s['steps'] == 1 else 'steps'} in {s['train_seconds'] / 60:.1f} min"
     return (
-        f"{s['recipe']} on {s['data']}, model {s['model']}, seed {s['seed']}: {s['steps']} steps in "
-        f"{s['train_seconds'] / 60:.1f} min, {s['tokens_generated']:,} tokens sampled."
+        f"{s['recipe']} on {s['data']}, model {s['model']}, seed {s['seed']}: {took}, "
+        f"{s['tokens_generated']:,} tokens sampled."
     )
 
 

@@ -21,6 +21,12 @@ FLAGS = (
 )  # fmt: skip
 PROBE = """<script>addEventListener("error", (event) => { window.failed = event.message; });</script>"""
 
+# In a page: the words of its figures that stick out of them.
+CUT_WORDS = """[...document.querySelectorAll(".plot svg text")].filter((text) => {
+    const own = text.getBoundingClientRect(), drawing = text.closest("svg").getBoundingClientRect();
+    return own.width > 0 && (own.left < drawing.left - 1 || own.right > drawing.right + 1);
+  }).map((text) => text.textContent)"""
+
 
 def browser() -> str:
     """The program; skips the test where there is none."""

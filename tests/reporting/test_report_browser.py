@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.report import ReportOptions, report
-from tests.helpers.browser import seen
+from tests.helpers.browser import CUT_WORDS, seen
 from tests.helpers.report_cases import write_analysis, write_cross, write_training
 
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
@@ -47,13 +47,14 @@ addEventListener("load", () => {
     scrollWidth: document.documentElement.scrollWidth,
     wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
       .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
+    cut: CUT,
     panel: [panel.left, panel.right], shown, spoken, slid,
     version, facts: arrived.closest(".side").innerText,
     pairs: before.length, changed: before[0] !== texts()[0],
     injected: document.querySelectorAll(".response img, .response script, #panel img").length,
   }), "*"), 100);
 });
-</script></body>"""
+</script></body>""".replace("CUT", CUT_WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,7 @@ def test_the_page_works_and_fits(page, tmp_path, width):
     found = seen(page, REPORT, width, tmp_path)
     assert found["failed"] is None
     assert found["wide"] == []
+    assert found["cut"] == []
     assert found["scrollWidth"] <= found["width"] <= width
     assert 0 <= found["panel"][0] < found["panel"][1] <= width
     assert "Base" in found["shown"]

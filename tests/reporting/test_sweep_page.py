@@ -12,7 +12,7 @@ import pytest
 
 from rlvr.reporting.figures.canvas import slug
 from rlvr.sweep_report import sweep_report
-from tests.helpers.browser import seen
+from tests.helpers.browser import CUT_WORDS, seen
 from tests.helpers.sweep_cases import make_run, make_sweep
 
 pytestmark = pytest.mark.slow
@@ -31,11 +31,12 @@ addEventListener("load", () => {
     scrollWidth: document.documentElement.scrollWidth,
     wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
       .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
+    cut: CUT,
     changed: before !== ground(),
     empty: [...document.querySelectorAll(".save .scroll")].filter((node) => !node.querySelector("td")).length,
   }), "*"), 200);
 });
-</script></body>"""
+</script></body>""".replace("CUT", CUT_WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,7 @@ def test_the_page_works_and_fits(page: Path, tmp_path: Path, width: int) -> None
     found = seen(page, REPORT, width, tmp_path)
     assert found["failed"] is None
     assert found["wide"] == []
+    assert found["cut"] == []
     assert found["scrollWidth"] <= found["width"] <= width
     assert found["changed"]
     assert found["empty"] == 0

@@ -78,7 +78,7 @@ class Figure:
         if self.steps:  # whole numbers
             from matplotlib.ticker import MaxNLocator
 
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
             axes.set_xlabel("step")
 
 
@@ -185,8 +185,7 @@ def as_svg(figure: Figure, png: Path | None = None) -> str:
     with plt.rc_context(_style()):
         canvas, axes = plt.subplots(figsize=(WIDTH, figure.height))
         figure.draw(axes)
-        if len(axes.get_legend_handles_labels()[0]) > 1:
-            axes.legend(ncols=figure.legend, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
+        _add_legend(axes, figure.legend)
         axes.margins(x=0.02)
         axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
@@ -195,6 +194,18 @@ def as_svg(figure: Figure, png: Path | None = None) -> str:
             canvas.savefig(png, dpi=PNG_DPI, metadata={"Software": None})
         plt.close(canvas)
     return text.getvalue()
+
+
+def _add_legend(axes: Axes, columns: int) -> None:
+    """A legend above the axes where there are several lines, in as many of the columns as the figure is wide for."""
+    if len(axes.get_legend_handles_labels()[0]) < 2:
+        return
+    canvas: Any = axes.figure
+    for fewer in range(columns, 0, -1):
+        made = axes.legend(ncols=fewer, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
+        canvas.draw_without_rendering()  # which places it
+        if made.get_window_extent().x1 <= canvas.bbox.x1:
+            return
 
 
 def inline_svg(svg: str, name: str) -> Markup:

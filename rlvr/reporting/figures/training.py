@@ -119,7 +119,8 @@ def _figure(panel: Panel, lines: Lines) -> Figure:
         for line in found
         for n in [len(line.rows)]
     ]
-    caption = f"{panel.about(len(metrics))} {max(map(len, lines.values()))} steps."
+    longest = max(map(len, lines.values()))
+    caption = f"{panel.about(len(metrics))} {longest} {'step' if longest == 1 else 'steps'}."
     three = len(labels) == 3 and panel.metrics[panel.main] in labels
     name, columns = f"train_{panel.name}", 3 if three else 2
     return Figure(name, panel.title, caption, table, styled, axes, steps=True, legend=columns)
