@@ -56,6 +56,12 @@ def test_a_resumed_control_goes_on_where_it_was():
     assert resumed.applied_to(loss).entropy_coef == whole.applied == 0.005
 
 
+def test_a_batch_without_loss_tokens_says_nothing():
+    control = EntropyControl.start(LossConfig(entropy_coef=0.01, entropy_target=0.5))
+    batch = batch_of_entropy(0.1)
+    assert control.after(replace(batch, in_loss=np.zeros(3, dtype=np.bool_))) == control
+
+
 def test_a_batch_without_entropies_is_refused():
     with pytest.raises(ValueError, match="entropy_target"):
         EntropyControl.start(LossConfig(entropy_target=0.5)).after(random_batch([1], [2]))

@@ -181,6 +181,13 @@ def test_a_late_plug_in_is_checked_too():
         update(batch, np.asarray([0]), LossConfig(), Scalar(), ranks=1, budget=WIDE)
 
 
+def test_an_update_needs_scores_and_token_advantages():
+    batch = near_policy(random_batch([2], [3]), Bigram())
+    for lacking in ({"token_advantage": None}, {"signals": replace(batch.signals, old_logp=None)}):
+        with pytest.raises(ValueError, match="scored and given token advantages"):
+            update(replace(batch, **lacking), np.asarray([0]), LossConfig(), Uniform(), ranks=1, budget=WIDE)
+
+
 # Scoring
 
 
