@@ -45,6 +45,8 @@ def test_without_a_target_the_weight_is_fixed_and_the_configuration_untouched():
     assert control.applied_to(loss) is loss
     assert control.logged == 0.01
     assert EntropyControl.start(LossConfig()).logged is None
+    led = EntropyControl.start(LossConfig(entropy_target=0.5)).after(batch_of_entropy(0.9))
+    assert led.logged == 0  # led to 0 for this step, which is to be seen
 
 
 def test_a_resumed_control_goes_on_where_it_was():

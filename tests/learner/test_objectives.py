@@ -23,6 +23,13 @@ BOUNDS = {"clip_low": 0.2, "clip_high": 0.3}
 @pytest.mark.parametrize(
     ("objective", "options", "ratio", "advantage", "loss", "slope", "held"),
     [
+        # Without an advantage no bound holds; a small one is as good as a large one.
+        ("clip", {}, 0.5, 0.0, 0.0, 0.0, (0, 0)),
+        ("clip", {}, 0.5, 0.5, -0.25, -0.25, (0, 0)),
+        ("dual_clip", {}, 4.0, 0.0, 0.0, 0.0, (0, 0)),
+        ("dual_clip", {}, 1.1, 2.0, -2.2, -2.2, (0, 0)),
+        ("dual_clip", {"ceiling": 1.1}, 1.2, 0.5, -0.6, -0.6, (0, 0)),
+        ("unbounded_positive", {}, 4.0, 0.5, -0.5, -0.5, (0, 0)),
         # max(min(rA, clip(r)A), cA): from r = 3 on the loss stays at -cA and the slope is 0.
         ("dual_clip", {}, 2.5, -2.0, 5.0, 5.0, (0, 0)),
         ("dual_clip", {}, 4.0, -2.0, 6.0, 0.0, (0, 1)),
@@ -51,6 +58,7 @@ BOUNDS = {"clip_low": 0.2, "clip_high": 0.3}
         ("dppo_tv", {}, 1.6, 2.0, 0.0, 0.0, (0, 1)),
         ("dppo_tv", {}, 1.6, -2.0, 1.6 * 2 * (math.log(1.6) - 1), 3.2, (0, 0)),
         ("dppo_tv", {}, 0.4, -2.0, 0.0, 0.0, (1, 0)),
+        ("dppo_tv", {}, 0.4, 0.5, -0.2 * (math.log(0.4) - 1), -0.2, (0, 0)),
         ("dppo_tv", {"threshold": 0.5, "max_ratio": 1.2}, 1.6, 2.0, -2.4 * (math.log(1.6) - 1), -2.4, (0, 0)),
         # KL of (0.368, 0.632) from (0.552, 0.448) is 0.0683, from (0.441, 0.559) 0.0113.
         ("dppo_kl", {}, 1.5, 2.0, 0.0, 0.0, (0, 1)),

@@ -17,6 +17,7 @@ from rlvr.learner.packing import (
     mini_batches,
     pack,
     plan_micro_batches,
+    sequence_weights,
     shard,
 )
 from rlvr.types import Batch, Group, Span, TokenSignals
@@ -244,6 +245,14 @@ def test_aggregation_weights_by_hand():
     assert weights("constant_length") == pytest.approx([1 / 20, 1 / 20, 0])
     with pytest.raises(ConfigError, match=r"loss\.aggregation=mean: use one of token_mean"):
         weights("mean")
+    for kind in ("token_mean", "sequence_mean", "constant_length"):
+        assert aggregation_weights(np.asarray([1]), np.asarray([True]), kind, 1).tolist() == [1]
+
+
+def test_sequences_outside_a_mini_batch_weigh_nothing():
+    batch = random_batch([1, 1, 1], [4, 3, 1])
+    found = sequence_weights(batch, np.asarray([2, 0]), "token_mean", 10)
+    assert found.tolist() == pytest.approx([0.2, 0, 0.2])
 
 
 @pytest.mark.parametrize("kind", ["token_mean", "sequence_mean", "constant_length"])
