@@ -73,6 +73,13 @@ def test_objective_by_hand(objective, options, ratio, advantage, loss, slope, he
     assert (terms.clip_low.item(), terms.clip_high.item()) == held
 
 
+def test_the_binary_kl_from_a_certain_token_is_a_number():
+    """pi_old = 1 and pi = 1/e: KL is 1, whatever 0 log 0 is."""
+    tokens = replace(one_token(1.0, -2.0), old_logp=torch.zeros(1, dtype=torch.float64))
+    terms = policy_loss(tokens, LossConfig(objective="dppo_kl"))
+    assert (terms.loss.item(), terms.clip_low.item()) == (0, 1)
+
+
 def test_geometric_mean_by_hand():
     # Ratios 2 and 0.5 under A = 1: 2 is held at 1.3, the mean is sqrt(1.3 x 0.5); only the second has a gradient.
     tokens = LossInput(
@@ -166,7 +173,9 @@ def test_luspo_is_gspo_over_a_constant_length():
         ("dual_clip", {"ceiling": 1.0}, "greater than 1"),
         ("unbounded_positive", {"ceiling": 0.5}, "unbounded_positive"),
         ("sapo", {"tau_positive": 0}, "greater than 0"),
+        ("sapo", {"tau_negative": 0}, "greater than 0"),
         ("dppo_tv", {"threshold": 0}, "dppo_tv"),
+        ("dppo_kl", {"max_ratio": 0.5}, "at least 1"),
         ("dual_clip", {"celing": 3}, "its options: ceiling"),
         ("clip", {"ceiling": 3}, "its options: none"),
         ("dual_clip", {"ceiling": "three"}, "must be a number"),
