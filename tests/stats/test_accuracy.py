@@ -20,6 +20,8 @@ from rlvr.stats.accuracy import (
     accuracy_ci95,
     avg_at_k,
     compare,
+    compare_correct,
+    correctness,
     length_stats,
     pass_at_k,
     t_interval,
@@ -228,6 +230,16 @@ def test_equal_models_do_not_differ_by_more_than_a_sample_or_two():
     assert compare(many, many).high < 0.01
 
 
+def test_the_least_spread_is_that_of_a_sample_of_the_most():
+    """Of rates 1/2 and 1, by 2 and 3 samples against 6 and 6."""
+    few = correctness([[True, False, None], [True, True, True]])
+    many = correctness([[True, False] * 3, [True] * 6])
+    for pair in ((few, many), (many, few)):
+        found = compare_correct(*pair, "both")
+        assert (found.difference, found.differing) == (0, 0)
+        assert found.high == pytest.approx(scipy.stats.t.ppf(0.975, 1) * math.sqrt(2 / 36 / 1 / 2))
+
+
 def test_a_test_needs_two_problems():
     with pytest.raises(ValueError, match="a test needs two"):
         compare(result([[1]]), result([[0]]))
@@ -288,8 +300,13 @@ def test_records_whose_fields_disagree_are_refused(wrong):
         result([[1, 0], [0, 0]], **wrong)
 
 
+def test_a_record_without_samples_is_refused():
+    with pytest.raises(ValueError, match="not empty"):
+        result(np.zeros((0, 3)))
+
+
 @pytest.mark.parametrize(
-    "correct", [np.zeros((0, 3), bool), np.zeros((3, 0), bool), np.zeros(3, bool), [[0.5]]]
+    "correct", [np.zeros((0, 3), bool), np.zeros((3, 0), bool), np.zeros(3, bool), [[0.5]], [[1, 0]]]
 )
 def test_correctness_of_another_shape_or_type_is_refused(correct):
     with pytest.raises(ValueError, match="expected bool"):
@@ -297,7 +314,9 @@ def test_correctness_of_another_shape_or_type_is_refused(correct):
 
 
 def test_scores_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match="one finite number per problem"):
-        t_interval([[1.0]])
+    for scores in ([[1.0]], [math.nan, 1.0], []):
+        with pytest.raises(ValueError, match="one finite number per problem"):
+            t_interval(scores)
     with pytest.raises(ValueError, match="at least two problems"):
         t_interval([1.0])
+    assert t_interval([0.0, 1.0]).high == pytest.approx(0.5 + 12.7062 / 2, rel=1e-5)
