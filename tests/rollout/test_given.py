@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from rlvr.config import Config
 from rlvr.data.generated import GENERATED
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import pack
 from rlvr.metrics import logprob_mismatch
 from rlvr.reward.verdict import Rules
 from rlvr.reward.verifiers import load_verifier
+from rlvr.rollout.collect import respond
 from rlvr.rollout.given import NOT_SAMPLED, build_answers, given_groups
 from rlvr.types import Group, Problem
 from tests.helpers.composing import compose
@@ -71,6 +74,14 @@ def test_answers_are_a_function_of_key_and_seed():
     assert len(set(texts(given()))) == 4
     assert texts(given()) != texts(given(key="4.0"))
     assert texts(given()) != texts(given(seed=2))
+
+
+def test_where_answers_are_given_nothing_is_sampled():
+    cfg = Config(recipe="test", seed=1)
+    cfg.rollout.answers, cfg.rollout.samples_per_prompt = f"{__name__}:write", 2
+    cfg.rollout.max_response_tokens = 20
+    found = respond([prompt("a"), prompt("b")], SimpleNamespace(tokenizer=Letters()), cfg, key="3.0")
+    assert [s.text for g in found for s in g.samples] == [s.text for g in given() for s in g.samples]
 
 
 def test_an_answer_that_does_not_fit_is_refused_by_name():
