@@ -23,9 +23,10 @@ def test_a_threshold_is_exceeded_by_its_share(scores, share):
 def test_scores_that_differ_by_rounding_are_not_split():
     assert threshold_for([1.0, 2.0, 3.0, 4.0], 0.25) == 3.5
     cluster = 0.3 * (1 + 1e-7 * np.arange(6))
-    scores = [0.9, 0.8, *cluster, 0.1, 0.05]
-    assert threshold_for(scores, 0.4) == pytest.approx((0.8 + cluster[-1]) / 2)
-    assert threshold_for(scores, 0.7) == pytest.approx((0.3 + 0.1) / 2)
+    scores = np.asarray([0.9, 0.8, *cluster, 0.1, 0.05])
+    for scale in (1e-6, 1.0, 1e6):
+        assert threshold_for(scale * scores, 0.4) == pytest.approx(scale * (0.8 + cluster[-1]) / 2)
+        assert threshold_for(scale * scores, 0.7) == pytest.approx(scale * (0.3 + 0.1) / 2)
 
 
 @pytest.mark.slow
