@@ -133,6 +133,21 @@ def test_each_target_is_searched_for_by_itself_and_the_nearest_try_wins():
     assert 0.2 < settled.share < 0.3
 
 
+def test_quantiles_that_run_away_from_the_target_are_bracketed():
+    """Values of 10 - 2 t: the quantile moves by -1.4 times what the threshold does, and would swing ever wider."""
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        values = (np.arange(1000) + 0.5) / 1000 * (10 - 2 * min(todo[0].threshold, 4.9))
+        return written_with(values, values < 99)
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=12)
+    assert found.share == pytest.approx(0.3, rel=TOLERANCE)
+    assert found.threshold == tried[-1] == pytest.approx(7 / 2.4, rel=0.02)
+    assert found.rounds == len(tried) - 1 <= 12
+
+
 def test_models_that_never_draw_differently_have_a_finite_threshold():
     """It goes into a JSON file."""
     tried = []
