@@ -16,7 +16,7 @@ def t_cdf(t: float, df: int) -> float:
     theta = math.atan2(abs(t), math.sqrt(df))
     cos2, term, total = math.cos(theta) ** 2, 1.0, 1.0
     # The finite series multiplies cos^2 by 2/3, 4/5 ... for odd df and by 1/2, 3/4 ... for even df.
-    for i in range(1, (df - 1) // 2 if df % 2 else df // 2):
+    for i in range(1, df // 2):
         term *= cos2 * (2 * i / (2 * i + 1) if df % 2 else (2 * i - 1) / (2 * i))
         total += term
     if df % 2:

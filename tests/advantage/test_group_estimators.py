@@ -46,6 +46,7 @@ def advantages(
         ("rloo", [1, 0, 0, 0], [1, -1 / 3, -1 / 3, -1 / 3]),
         ("rloo", [2, 4, 6], [-3, 0, 3]),
         ("rloo", [5], [5]),
+        ("none", [1, 0], [0, 0]),
     ],
 )
 def test_by_hand(estimator, rewards, expected):

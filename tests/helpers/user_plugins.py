@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from rlvr.advantage.token import TokenView
+from rlvr.learner.loss import LossInput, Objective
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,11 @@ class NoWeights:
     """Forgets `weights`."""
 
     requires: frozenset[str] = frozenset()
+
+
+def one_number(tokens: LossInput, ratio: torch.Tensor, clipped: torch.Tensor) -> torch.Tensor:
+    """A sum where one number for each token is expected."""
+    return (ratio * tokens.advantage).sum()
+
+
+summed_up = Objective(one_number)

@@ -60,6 +60,16 @@ def test_weights_by_hand(level, mode, floor, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", CORRECTIONS)
+def test_a_weight_on_a_bound_is_kept(mode):
+    """Where old policy and rollout engine agree, weights are 1 exactly."""
+    found = correction_weights(
+        torch.zeros(2), torch.tensor([0, 1]), settings("token", mode, cap=1.0, floor=1.0)
+    )
+    assert found is not None
+    assert found.tolist() == [1, 1]
+
+
 def dense(values: torch.Tensor, lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """[B, L] padded with noise, and the mask of its tokens: what peers compute on."""
     mask = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
@@ -248,9 +258,23 @@ def test_a_sequence_far_off_has_a_finite_statistic():
 
 
 def test_no_statistics_where_nothing_is_corrected_or_learned_from():
-    batch = scored([0.1, 0.2], [2], [False])
+    batch, cfg = scored([0.1, 0.2], [2], [True]), Config(recipe="x", loss=settings("token", "mask"))
+    assert correction_metrics(batch, cfg)
     assert correction_metrics(batch, Config(recipe="x")) == {}
-    assert correction_metrics(batch, Config(recipe="x", loss=settings("token", "mask"))) == {}
+    assert correction_metrics(replace(batch, signals=TokenSignals()), cfg) == {}
+    assert correction_metrics(replace(batch, in_loss=np.asarray([False])), cfg) == {}
+
+
+def test_statistics_leave_out_the_first_sequence_as_any_other_and_a_weight_on_a_bound_is_within():
+    """Of sequences of weights 8, 1 and 1, the first outside the loss."""
+    batch = scored([math.log(8), 0.0, 0.0], [1, 1, 1], [False, True, True])
+    found = correction_metrics(batch, Config(recipe="x", loss=settings("token", "mask", cap=1.0, floor=1.0)))
+    for level in LEVELS:
+        names = ("mean", "max", "above", "below", "ess")
+        assert [found[f"correction/{level}/{name}"] for name in names] == [1, 1, 0, 0, 1], level
+    one = scored([math.log(8), 0.0, math.log(4)], [1, 1, 1], [False, True, True])
+    found = correction_metrics(one, Config(recipe="x", loss=settings("token", "mask")))
+    assert [found[f"correction/{level}/mean"] for level in LEVELS] == pytest.approx([2.5] * 3)
 
 
 def test_the_loss_multiplies_by_the_weights():

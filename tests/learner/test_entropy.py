@@ -45,6 +45,8 @@ def test_without_a_target_the_weight_is_fixed_and_the_configuration_untouched():
     assert control.applied_to(loss) is loss
     assert control.logged == 0.01
     assert EntropyControl.start(LossConfig()).logged is None
+    led = EntropyControl.start(LossConfig(entropy_target=0.5)).after(batch_of_entropy(0.9))
+    assert led.logged == 0  # led to 0 for this step, which is to be seen
 
 
 def test_a_resumed_control_goes_on_where_it_was():
@@ -54,6 +56,12 @@ def test_a_resumed_control_goes_on_where_it_was():
     resumed = EntropyControl.start(loss).at(half.coefficient).after(batch_of_entropy(0.1))
     assert resumed == whole
     assert resumed.applied_to(loss).entropy_coef == whole.applied == 0.005
+
+
+def test_a_batch_without_loss_tokens_says_nothing():
+    control = EntropyControl.start(LossConfig(entropy_coef=0.01, entropy_target=0.5))
+    batch = batch_of_entropy(0.1)
+    assert control.after(replace(batch, in_loss=np.zeros(3, dtype=np.bool_))) == control
 
 
 def test_a_batch_without_entropies_is_refused():

@@ -71,6 +71,14 @@ def test_the_correction_for_what_sampled_the_tokens_counts():
     assert len(np.unique(np.round(found[:-5] / gradient_norms(batch, cfg)[:-5], 3))) > 3
 
 
-def test_a_batch_must_have_been_scored():
+def test_without_an_objective_no_token_has_a_say():
+    batch, cfg, _ = with_logits("clip", "token_mean", 1.0)
+    cfg.loss.objective = "none"
+    np.testing.assert_array_equal(gradient_norms(batch, cfg), np.zeros(batch.tokens))
+
+
+@pytest.mark.parametrize("lacking", [{"token_advantage": None}, {"signals": TokenSignals()}])
+def test_a_batch_must_have_been_scored(lacking):
+    batch, cfg, _ = with_logits("clip", "token_mean", 1.0)
     with pytest.raises(ValueError, match="scored and given token advantages"):
-        gradient_norms(replace(random_batch([2], [3]), token_advantage=None), Config(recipe="test"))
+        gradient_norms(replace(batch, **lacking), cfg)

@@ -69,11 +69,12 @@ def test_it_is_the_estimator_of_rewards_less_the_penalty(estimator):
     assert changed.advantage[2] == 0  # of the failed one
 
 
-def test_an_unscored_batch_is_refused():
+@pytest.mark.parametrize("lacking", ["old_logp", "base_logp"])
+def test_an_unscored_batch_is_refused(lacking):
     groups, batch = scored([[1.0, 0.0]], "grpo")
     with pytest.raises(ValueError, match="kl_in=reward"):
         penalised_advantage(
             groups,
-            replace(batch, signals=TokenSignals()),
+            replace(batch, signals=replace(batch.signals, **{lacking: None})),
             config("grpo", kl="k1", kl_coef=1.0, kl_in="reward"),
         )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.config import LossConfig
+from rlvr.errors import PluginError
 from rlvr.learner.loss import KL_ESTIMATORS, LossInput, policy_loss
 from tests.helpers.loss_cases import EVERY_LOSS, OBJECTIVES, gradient, one_token
 
@@ -53,6 +54,35 @@ def test_kl_penalty_pulls_towards_the_base(kind):
 def test_kl_old_is_the_k3_estimate_towards_the_current_policy():
     tokens = one_token(math.e, 1.0)  # log-ratio 1: KL(old || current) estimate e^1 - 1 - 1
     assert policy_loss(tokens, LossConfig()).kl_old.item() == pytest.approx(math.e - 2)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
+def test_what_is_logged_counts_every_loss_token_alike_where_told_to(kl_in, alike):
+    """Ratios 1.5 and 0.5, both held; weights of the loss 3 and 1. A penalty of the reward is logged, not lost twice."""
+    tokens = LossInput(
+        logp=torch.tensor([math.log(1.5) - 1, math.log(0.5) - 1], dtype=torch.float64, requires_grad=True),
+        old_logp=torch.full((2,), -1.0, dtype=torch.float64),
+        advantage=torch.tensor([1.0, -1.0], dtype=torch.float64),
+        loss_weight=torch.tensor([3.0, 1.0], dtype=torch.float64),
+        sequence=torch.tensor([0, 1]),
+        base_logp=torch.tensor([-2.0, -1.0], dtype=torch.float64),
+        metric_weight=torch.tensor([0.25, 0.5], dtype=torch.float64) if alike else None,
+    )
+    terms = policy_loss(tokens, LossConfig(clip_low=0.2, clip_high=0.3, kl="k2", kl_coef=0.1, kl_in=kl_in))
+    first, second = (0.25, 0.5) if alike else (3, 1)
+    penalties = (math.log(1.5) + 1) ** 2 / 2, math.log(0.5) ** 2 / 2
+    old = 0.5 - math.log(1.5), -0.5 - math.log(0.5)
+    assert (terms.clip_low.item(), terms.clip_high.item()) == (second, first)
+    assert terms.kl_base.item() == pytest.approx(first * penalties[0] + second * penalties[1])
+    assert terms.kl_old.item() == pytest.approx(first * old[0] + second * old[1])
+    charged = 0.1 * (3 * penalties[0] + penalties[1]) if kl_in == "loss" else 0.0
+    assert terms.loss.item() == pytest.approx(-3 * 1.3 + 0.8 + charged)
+
+
+def test_an_objective_of_ones_own_gives_one_number_for_each_token():
+    with pytest.raises(PluginError, match=r"loss\.objective=.*the shape \(\), expected \(1,\)"):
+        policy_loss(one_token(1.0, 1.0), LossConfig(objective="tests.helpers.user_plugins:summed_up"))
 
 
 # Clip-higher, rollout correction, extremes

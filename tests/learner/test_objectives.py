@@ -23,6 +23,13 @@ BOUNDS = {"clip_low": 0.2, "clip_high": 0.3}
 @pytest.mark.parametrize(
     ("objective", "options", "ratio", "advantage", "loss", "slope", "held"),
     [
+        # Without an advantage no bound holds; a small one is as good as a large one.
+        ("clip", {}, 0.5, 0.0, 0.0, 0.0, (0, 0)),
+        ("clip", {}, 0.5, 0.5, -0.25, -0.25, (0, 0)),
+        ("dual_clip", {}, 4.0, 0.0, 0.0, 0.0, (0, 0)),
+        ("dual_clip", {}, 1.1, 2.0, -2.2, -2.2, (0, 0)),
+        ("dual_clip", {"ceiling": 1.1}, 1.2, 0.5, -0.6, -0.6, (0, 0)),
+        ("unbounded_positive", {}, 4.0, 0.5, -0.5, -0.5, (0, 0)),
         # max(min(rA, clip(r)A), cA): from r = 3 on the loss stays at -cA and the slope is 0.
         ("dual_clip", {}, 2.5, -2.0, 5.0, 5.0, (0, 0)),
         ("dual_clip", {}, 4.0, -2.0, 6.0, 0.0, (0, 1)),
@@ -51,6 +58,7 @@ BOUNDS = {"clip_low": 0.2, "clip_high": 0.3}
         ("dppo_tv", {}, 1.6, 2.0, 0.0, 0.0, (0, 1)),
         ("dppo_tv", {}, 1.6, -2.0, 1.6 * 2 * (math.log(1.6) - 1), 3.2, (0, 0)),
         ("dppo_tv", {}, 0.4, -2.0, 0.0, 0.0, (1, 0)),
+        ("dppo_tv", {}, 0.4, 0.5, -0.2 * (math.log(0.4) - 1), -0.2, (0, 0)),
         ("dppo_tv", {"threshold": 0.5, "max_ratio": 1.2}, 1.6, 2.0, -2.4 * (math.log(1.6) - 1), -2.4, (0, 0)),
         # KL of (0.368, 0.632) from (0.552, 0.448) is 0.0683, from (0.441, 0.559) 0.0113.
         ("dppo_kl", {}, 1.5, 2.0, 0.0, 0.0, (0, 1)),
@@ -63,6 +71,13 @@ def test_objective_by_hand(objective, options, ratio, advantage, loss, slope, he
     assert terms.loss.item() == pytest.approx(loss, abs=1e-6)
     assert gradient(tokens, cfg).item() == pytest.approx(slope, abs=1e-6)
     assert (terms.clip_low.item(), terms.clip_high.item()) == held
+
+
+def test_the_binary_kl_from_a_certain_token_is_a_number():
+    """pi_old = 1 and pi = 1/e: KL is 1, whatever 0 log 0 is."""
+    tokens = replace(one_token(1.0, -2.0), old_logp=torch.zeros(1, dtype=torch.float64))
+    terms = policy_loss(tokens, LossConfig(objective="dppo_kl"))
+    assert (terms.loss.item(), terms.clip_low.item()) == (0, 1)
 
 
 def test_geometric_mean_by_hand():
@@ -158,7 +173,9 @@ def test_luspo_is_gspo_over_a_constant_length():
         ("dual_clip", {"ceiling": 1.0}, "greater than 1"),
         ("unbounded_positive", {"ceiling": 0.5}, "unbounded_positive"),
         ("sapo", {"tau_positive": 0}, "greater than 0"),
+        ("sapo", {"tau_negative": 0}, "greater than 0"),
         ("dppo_tv", {"threshold": 0}, "dppo_tv"),
+        ("dppo_kl", {"max_ratio": 0.5}, "at least 1"),
         ("dual_clip", {"celing": 3}, "its options: ceiling"),
         ("clip", {"ceiling": 3}, "its options: none"),
         ("dual_clip", {"ceiling": "three"}, "must be a number"),

@@ -47,6 +47,8 @@ def test_muon_gets_the_matrices_of_hidden_layers():
     others = {names[id(p)] for p in rest}
     assert {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"} <= others
     assert len(matrices) + len(rest) == len(names)
+    matrices[0].requires_grad_(False)
+    assert [id(p) for part in split_matrices(lm) for p in part] == [id(p) for p in [*matrices[1:], *rest]]
     tied = random_model("gpt2", vocab_size=80, n_embd=64, n_layer=1, n_head=4, n_positions=37)
     _, rest = split_matrices(tied)
     names = {id(p): name for name, p in tied.named_parameters()}

@@ -17,6 +17,7 @@ from rlvr.learner.packing import (
     mini_batches,
     pack,
     plan_micro_batches,
+    sequence_weights,
     shard,
 )
 from rlvr.types import Batch, Group, Span, TokenSignals
@@ -202,7 +203,7 @@ def test_every_rank_gets_as_many_micro_batches_and_every_row_is_counted_once(
     assert sorted(counted) == sorted(rows.tolist())
     for part in (part for plan in plans for part in plan):
         assert len(part.rows) * lengths[part.rows].max() <= budget
-        assert not part.padding or len(part.rows) == 1
+        assert not part.padding or lengths[part.rows].tolist() == [lengths[rows].min()]
 
 
 # Aggregation weights
@@ -244,6 +245,14 @@ def test_aggregation_weights_by_hand():
     assert weights("constant_length") == pytest.approx([1 / 20, 1 / 20, 0])
     with pytest.raises(ConfigError, match=r"loss\.aggregation=mean: use one of token_mean"):
         weights("mean")
+    for kind in ("token_mean", "sequence_mean", "constant_length"):
+        assert aggregation_weights(np.asarray([1]), np.asarray([True]), kind, 1).tolist() == [1]
+
+
+def test_sequences_outside_a_mini_batch_weigh_nothing():
+    batch = random_batch([1, 1, 1], [4, 3, 1])
+    found = sequence_weights(batch, np.asarray([2, 0]), "token_mean", 10)
+    assert found.tolist() == pytest.approx([0.2, 0, 0.2])
 
 
 @pytest.mark.parametrize("kind", ["token_mean", "sequence_mean", "constant_length"])

@@ -1,5 +1,7 @@
 """Learning-rate schedules by hand and as properties."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,5 +39,6 @@ def test_rises_then_never_rises_again_and_stays_positive(schedule, total, warmup
 
 
 def test_beyond_the_end_is_zero_not_negative():
-    for schedule in ("linear", "cosine"):
-        assert learning_rate(LearnerConfig(lr=1.0, schedule=schedule), 99, 10) == pytest.approx(0, abs=1e-12)
+    for schedule, warmup in itertools.product(("linear", "cosine"), (0, 9, 10)):
+        cfg = LearnerConfig(lr=1.0, schedule=schedule, warmup_updates=warmup)
+        assert learning_rate(cfg, 11, 10) == pytest.approx(0, abs=1e-12)

@@ -11,16 +11,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rlvr.advantage.group import ESTIMATORS, group_advantage
-from rlvr.advantage.token import DivergenceWeight, TokenView, Uniform, token_advantage
+from rlvr.advantage.token import (
+    DivergenceWeight,
+    LowProbabilityWeight,
+    TokenView,
+    Uniform,
+    token_advantage,
+)
 from rlvr.config import AdvantageConfig, Config, LossConfig, RewardConfig
 from rlvr.errors import PluginError
-from rlvr.learner.packing import pack
+from rlvr.learner.loss import LossTerms
+from rlvr.learner.packing import micro_batch, pack, plan_micro_batches
 from rlvr.learner.scoring import merge_scores, needed_signals, needs_base
+from rlvr.learner.update import SUMMED, TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.types import Group
+from rlvr.types import Floats, Group
 from tests.helpers.records import VOCABULARY, prompt, random_batch, sample
-from tests.helpers.updates import WIDE, Bigram, near_policy, update
+from tests.helpers.updates import CPU, WIDE, Bigram, near_policy, update
 
 
 @pytest.mark.slow
@@ -149,7 +157,7 @@ def test_a_late_plug_in_sees_its_own_tokens():
     seen: list[TokenView] = []
 
     class Spy:
-        requires = frozenset({"kl_old", "base_logp"})
+        requires = frozenset({"kl_old", "base_logp", "old_logp"})
 
         def weights(self, view: TokenView) -> torch.Tensor:
             seen.append(view)
@@ -166,7 +174,64 @@ def test_a_late_plug_in_sees_its_own_tokens():
     np.testing.assert_array_equal(view.advantage, batch.advantage[[1] * 5 + [2] * 2])
     np.testing.assert_array_equal(view.signals["base_logp"], batch.signals.base_logp[order])
     assert not view.signals["kl_old"].requires_grad
-    assert (view.signals["kl_old"] >= 0).all()
+    gap = Bigram()(micro_batch(batch, rows[::-1])).detach() - view.signals["old_logp"]
+    torch.testing.assert_close(view.signals["kl_old"], gap.exp() - 1 - gap)  # k3 of KL(old || current)
+
+
+def test_weights_of_the_batch_are_not_taken_twice():
+    batch, rows = near_policy(random_batch([2, 3], [3, 5]), Bigram()), np.arange(2)
+    early = update(batch, rows, LossConfig(), LowProbabilityWeight(5.0), ranks=1, budget=WIDE)
+    plain = update(batch, rows, LossConfig(), Uniform(), ranks=1, budget=WIDE)
+    assert early[0] == plain[0]
+    assert torch.equal(early[1], plain[1])
+
+
+def test_a_batch_without_a_base_and_a_forward_pass_with_entropies():
+    """The bonus's share of the loss is the mean entropy; what is logged weighs as it is told to."""
+    batch = near_policy(random_batch([2, 3], [3, 5]), Bigram())
+    batch = replace(batch, signals=replace(batch.signals, base_logp=None))
+    entropy = torch.arange(8, dtype=torch.float64)
+
+    def loss(coefficient: float, metric_weights: Floats | None = None) -> LossTerms:
+        context = UpdateContext(
+            LossConfig(entropy_coef=coefficient),
+            Uniform(),
+            np.full(2, 1 / 8, dtype=np.float32),
+            1,
+            CPU,
+            seed=0,
+            progress=0.0,
+            metric_weights=metric_weights,
+        )
+        plans = plan_micro_batches(batch, np.arange(2), ranks=1, rank=0, budget=WIDE)
+        (terms,) = accumulate(
+            batch, plans, lambda m: TokenOutputs(Bigram()(m), entropy), torch.Tensor.backward, context
+        )
+        return terms
+
+    plain, other = loss(0.0), loss(0.1, np.full(2, 3 / 8, dtype=np.float32))
+    assert (plain.loss - other.loss).item() == pytest.approx(0.1 * entropy.mean().item())
+    assert other.kl_old.item() == pytest.approx(3 * plain.kl_old.item())
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_totals_are_sums_over_micro_batches_and_the_largest_ratio(monkeypatch, ranks):
+    """The other rank has the same sums, and a ratio larger by a half; each micro-batch is on two ranks."""
+
+    def all_reduce(values: torch.Tensor, op: object = torch.distributed.ReduceOp.SUM) -> None:
+        if op == torch.distributed.ReduceOp.SUM:
+            values *= 2
+        else:
+            assert op == torch.distributed.ReduceOp.MAX
+            values += 0.5
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    terms = [
+        LossTerms(*torch.tensor([*values])) for values in ([1.0, 2, 3, 4, 5, 0.25], [6.0, 7, 8, 9, 10, 0.125])
+    ]
+    found = totals(terms, ranks, CPU, copies=2)
+    assert [found[name] for name in SUMMED] == [ranks * total / 2 for total in (7, 9, 11, 13, 15)]
+    assert found["ratio_max"] == (0.25 if ranks == 1 else 0.75)
 
 
 def test_a_late_plug_in_is_checked_too():
@@ -179,6 +244,13 @@ def test_a_late_plug_in_is_checked_too():
     batch = near_policy(random_batch([2], [3]), Bigram())
     with pytest.raises(PluginError, match=r"Scalar.*expected \(3,\)"):
         update(batch, np.asarray([0]), LossConfig(), Scalar(), ranks=1, budget=WIDE)
+
+
+def test_an_update_needs_scores_and_token_advantages():
+    batch = near_policy(random_batch([2], [3]), Bigram())
+    for lacking in ({"token_advantage": None}, {"signals": replace(batch.signals, old_logp=None)}):
+        with pytest.raises(ValueError, match="scored and given token advantages"):
+            update(replace(batch, **lacking), np.asarray([0]), LossConfig(), Uniform(), ranks=1, budget=WIDE)
 
 
 # Scoring

@@ -130,6 +130,11 @@ def test_groups_without_signal_are_replaced():
     assert len({key for key, _ in engines.calls}) == 2  # sample ids differ between rounds
 
 
+def test_no_more_are_drawn_than_are_likely_to_be_needed():
+    _batch, engines = run(lambda i: 2 if i else 0)  # one of four is missing: two, at an acceptance of 3/4
+    assert [c[1] for c in engines.calls] == [[0, 1, 2, 3], [4, 5]]
+
+
 def test_surplus_groups_are_cut_in_order_and_reported():
     batch, _ = run(lambda i: 2 if i >= 2 else 0)  # 2 of 4 kept, then 4 more drawn of which all are kept
     assert ids(batch.groups) == [2, 3, 4, 5]

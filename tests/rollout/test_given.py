@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from rlvr.config import Config
 from rlvr.data.generated import GENERATED
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import pack
 from rlvr.metrics import logprob_mismatch
 from rlvr.reward.verdict import Rules
 from rlvr.reward.verifiers import load_verifier
+from rlvr.rollout.collect import respond
 from rlvr.rollout.given import NOT_SAMPLED, build_answers, given_groups
-from rlvr.types import Group, Problem
+from rlvr.types import Group, Problem, Span
 from tests.helpers.composing import compose
 from tests.helpers.records import prompt
 
@@ -47,8 +50,8 @@ def test_answers_end_with_the_end_token():
         for sample in group.samples:
             assert sample.token_ids == (*map(ord, sample.text), 0)
             assert not sample.truncated
-            assert sample.weight_version == NOT_SAMPLED
-            assert len(sample.logprobs) == len(sample.token_ids)
+            assert sample.spans == (Span(NOT_SAMPLED, 0),)
+            assert sample.logprobs.tolist() == [0.0] * len(sample.token_ids)
     names = [s.id for g in groups for s in g.samples]
     assert names == ["3.0/a/0", "3.0/a/1", "3.0/b/0", "3.0/b/1"]
 
@@ -73,7 +76,17 @@ def test_answers_are_a_function_of_key_and_seed():
     assert texts(given()) != texts(given(seed=2))
 
 
+def test_where_answers_are_given_nothing_is_sampled():
+    cfg = Config(recipe="test", seed=1)
+    cfg.rollout.answers, cfg.rollout.samples_per_prompt = f"{__name__}:write", 2
+    cfg.rollout.max_response_tokens = 20
+    found = respond([prompt("a"), prompt("b")], SimpleNamespace(tokenizer=Letters()), cfg, key="3.0")
+    assert [s.text for g in found for s in g.samples] == [s.text for g in given() for s in g.samples]
+
+
 def test_an_answer_that_does_not_fit_is_refused_by_name():
+    longest = max(len(s.token_ids) for g in given() for s in g.samples)
+    assert given(room=longest)
     with pytest.raises(
         ConfigError, match=r"rollout\.max_response_tokens=3: the given answer to a has \d+ tokens"
     ):

@@ -23,7 +23,7 @@ def said(answer: Generation, **limits: object) -> str | None:
 
 
 def test_an_answer_that_can_be_trained_on() -> None:
-    assert said(GOOD) is None
+    assert said(GOOD) is said(GOOD, most_tokens=3) is None
     assert said(GOOD, vocabulary=None) is None
     assert said(replace(GOOD, logprobs=np.zeros(0, dtype=np.float32)), logprobs=False) is None
 
@@ -39,6 +39,8 @@ def test_an_answer_that_can_be_trained_on() -> None:
         ({"spans": ()}, "weight versions"),
         ({"spans": (Span(3, 1),)}, "from tokens [1] on"),
         ({"spans": (Span(4, 0), Span(3, 2))}, "weight versions [4, 3]"),
+        ({"spans": (Span(3, 0), Span(4, 0))}, "from tokens [0, 0] on"),
+        ({"spans": (Span(3, 0), Span(4, 2), Span(5, 1))}, "from tokens [0, 2, 1] on"),
         ({"spans": (Span(3, 0), Span(4, 4))}, "from tokens [0, 4] on"),
     ],
 )

@@ -10,7 +10,7 @@ from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
 from rlvr.rollout.collect import training_sampling, truncation_note
-from rlvr.rollout.stop import Ends, just_completed, stop_check, stop_tokens_problems
+from rlvr.rollout.stop import Ends, just_completed, stop_check, stop_problems, stop_tokens_problems
 from rlvr.validate import validate
 
 pieces = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", ""]), min_size=1, max_size=12)
@@ -35,6 +35,7 @@ def test_a_text_ends_a_response_where_vllm_ends_it(parts, stop):
 def test_a_half_written_character_is_not_counted_as_written():
     assert just_completed("a\ufffd", "aé", ["é"])
     assert not just_completed("aé", "aéb", ["é"])
+    assert just_completed("1", "10", ["10"])
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_a_half_written_character_is_not_counted_as_written():
         ("first 7+3=10 then 10-5=5", ["n 1", "=5"], 0, "first 7+3=10 then 1"),
         ("first 7+3=10 then 10-5=5", ["10"], 9, "first 7+3=10 then 10"),
         ("first 7+3=10 then 10-5=5", ["<|endoftext|>"], 0, "first 7+3=10 then 10-5=5<|endoftext|>"),
+        ("first 7+3=10 then 10-5=5", ["x", "=10 then 10-5"], 0, "first 7+3=10 then 10-5"),
         ("first 7+3=10 then 10-5=5", ["so"], 0, None),
     ],
 )
@@ -54,6 +56,15 @@ def test_a_response_ends_with_the_token_that_completes_a_text(text, stop, min_to
     assert stops is not None
     lengths = [n for n in range(1, len(ids) + 1) if stops(ids[:n])]
     assert (tokenizer.decode(ids[: lengths[0]]) if lengths else None) == ends_at
+
+
+def test_a_text_that_the_first_min_tokens_complete_ends_nothing():
+    tokenizer = load_tokenizer("builtin")
+    ids = tokenizer.encode("7+3=10")
+    for least, ends in ((len(ids) - 1, True), (len(ids), False)):
+        stops = stop_check(Ends(("10",), (), least), tokenizer)
+        assert stops is not None
+        assert stops(ids) == ends
 
 
 def test_without_texts_nothing_is_looked_for():
@@ -76,6 +87,7 @@ def test_training_ends_responses_as_configured_and_says_what_that_leaves_out():
         ({"min_tokens": 65}, r"rollout\.min_tokens=65: more than rollout\.max_response_tokens=64"),
         ({"min_tokens": -1}, r"rollout\.min_tokens=-1: must be at least 0"),
         ({"min_tokens": 4, "temperature": 0.8}, r"rollout\.min_tokens=4 with rollout\.temperature=0\.8"),
+        ({"min_tokens": 4, "top_p": 0.9}, r"rollout\.min_tokens=4 with .*top_p=0\.9"),
         ({"min_tokens": 4, "top_k": 5}, r"rollout\.min_tokens=4 with .*top_k=5"),
     ],
 )
@@ -85,6 +97,16 @@ def test_what_cannot_work_is_refused_by_name(keys, said):
         setattr(cfg.rollout, key, value)
     with pytest.raises(ConfigError, match=said):
         validate(cfg)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"stop": ["\n\n"]}, {"min_tokens": 64}, {"temperature": 0.8, "top_p": 0.9, "top_k": 5}]
+)
+def test_what_can_work_is_not_refused(keys):
+    cfg = Config(recipe="test")
+    for key, value in keys.items():
+        setattr(cfg.rollout, key, value)
+    assert stop_problems(cfg.rollout) == []
 
 
 def test_a_correction_needs_the_log_probs_of_what_was_sampled():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
@@ -21,7 +21,7 @@ from rlvr.runtime.buffer import GroupBuffer, Kept, kept, line_of, read_line, usa
 from rlvr.runtime.checkpoint import TrainingState
 from rlvr.types import Group, Prompt, Sample, Span
 from tests.helpers.disks import fill, small_disk
-from tests.helpers.records import prompt
+from tests.helpers.records import group, prompt
 
 STATE = TrainingState(5, 40, 0, 0.0, 0.0, {}, pending=(31, 38))
 LOGPROBS = st.floats(width=32, max_value=0.0, allow_nan=False)
@@ -72,7 +72,11 @@ def as_read(record: Kept) -> object:
     return [
         replace(record, samples=()),
         *(
-            (replace(s, logprobs=None, reward=repr(s.reward)), s.logprobs.tobytes(), s.logprobs.dtype)
+            (
+                replace(s, logprobs=None, reward=repr(s.reward), advantage=repr(s.advantage)),
+                s.logprobs.tobytes(),
+                s.logprobs.dtype,
+            )
             for s in record.samples
         ),
     ]
@@ -106,7 +110,22 @@ def record_of(place: int, versions: tuple[int, ...] = (5,), text: str = "x") -> 
     return Kept(place, "s", "p", (1, 2, 3), (one,))
 
 
+def test_a_graded_group_comes_back() -> None:
+    made = kept(3, group("a", [1.0, 0.0]), "s")
+    found = read_line(line_of(made))
+    assert found is not None
+    assert as_read(found) == as_read(made)
+    assert found.group(prompt("a")) == Group(prompt("a"), found.samples)
+
+
+def together(*versions: int) -> Kept:
+    """A group of one sample of each version."""
+    parts = [record_of(31, (version,)) for version in versions]
+    return replace(parts[0], samples=tuple(sample for part in parts for sample in part.samples))
+
+
 @settings(max_examples=50, deadline=None)
+@example(torn=10_000, damaged=set())  # all but the end of the line
 @given(torn=st.integers(1, 200), damaged=st.sets(st.integers(0, 9), max_size=4))
 def test_damage_costs_the_groups_that_it_hits(tmp_path_factory, torn: int, damaged: set[int]) -> None:
     said: list[str] = []
@@ -158,6 +177,9 @@ def test_a_checkpoint_takes_out_what_it_covers(tmp_path: Path) -> None:
         (record_of(31, (3, 5)), 1, False),  # one token is too old
         (record_of(31, (3, 5)), 2, True),
         (record_of(31, (5, 6)), 9, False),  # of weights that the run has gone back behind
+        (together(5, 4), 1, True),
+        (together(5, 4), 0, False),
+        (together(5, 6), 9, False),
         (replace(record_of(31), settings="other"), 1, False),
     ],
 )

@@ -112,6 +112,16 @@ def test_steps_that_are_not_there_are_refused(tmp_path: Path) -> None:
         Recorded(tmp_path / "run")
 
 
+def test_records_of_another_version_and_lost_samples_are_refused(tmp_path: Path) -> None:
+    recorded = record(tmp_path / "run", {1: BATCH}, settings())
+    (tmp_path / "run" / "samples" / "step_000001.jsonl").unlink()
+    with pytest.raises(DataError, match="samples of step 1 are gone"):
+        recorded.batch(1)
+    (tmp_path / "run" / BATCHES).write_text('{"step": 1, "mood": "good"}\n')
+    with pytest.raises(ConfigError, match="of another version of rlvr"):
+        Recorded(tmp_path / "run")
+
+
 def test_files_of_different_runs_are_refused(tmp_path: Path) -> None:
     recorded = record(tmp_path / "run", {1: BATCH}, settings())
     write_dump(tmp_path / "run" / "samples", "step_000001", BATCH.groups[::-1], compress=False)

@@ -7,11 +7,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 
 from benchmarks.coverage import POPULATIONS, SKEWED, simulate
 from rlvr.stats.accuracy import (
@@ -19,6 +20,8 @@ from rlvr.stats.accuracy import (
     accuracy_ci95,
     avg_at_k,
     compare,
+    compare_correct,
+    correctness,
     length_stats,
     pass_at_k,
     t_interval,
@@ -121,6 +124,28 @@ def test_wilson_is_the_textbook_interval_for_one_sample_a_problem():
     assert (none.low, none.high) == pytest.approx(proportion_confint(0, 30, alpha=alpha, method="wilson"))
 
 
+@settings(max_examples=25)
+@given(
+    st.tuples(st.integers(1, 6), st.integers(1, 7)).flatmap(
+        lambda shape: arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0, math.nan]))
+    )
+)
+def test_the_default_interval_is_wilsons_at_the_size_that_the_design_effect_leaves(correct):
+    """The effect is the variance between problems, half of one all right and half of one all wrong beside them, over
+    that of independent samples; at least 1, and at most the samples of a problem (statsmodels, weighted)."""
+    correct = correct[~np.isnan(correct).all(axis=1)]
+    assume(len(correct))
+    problems, samples = len(correct), (~np.isnan(correct)).sum(axis=1).mean()
+    shares = np.nanmean(correct, axis=1)
+    described = DescrStatsW([*shares, 1, 0], weights=[1] * problems + [0.5, 0.5], ddof=1)
+    effect = samples * described.var / (described.mean * (1 - described.mean))
+    size = problems * samples / np.clip(effect, 1, samples)
+    alpha = 2 * scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, max(problems - 1, 1)))
+    expected = proportion_confint(shares.mean() * size, size, alpha=alpha, method="wilson")
+    found = wilson_interval(correct)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-7)
+
+
 def test_the_t_interval_agrees_with_the_bootstrap_of_many_problems():
     scores = np.random.default_rng(3).random(400)
     found, drawn = t_interval(scores), scipy.stats.bootstrap((scores,), np.mean, method="percentile", rng=1)
@@ -175,6 +200,8 @@ def test_compare_is_the_paired_t_test_over_problems():
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
     assert found.difference == pytest.approx(np.mean(after) - np.mean(before))
     assert (found.problems, found.differing) == (4, 3)
+    both = scipy.stats.t.ppf(0.975, 3) + scipy.stats.t.ppf(0.8, 3)
+    assert found.detectable == pytest.approx(both * scipy.stats.sem(np.subtract(after, before)))
     mirrored = compare(second, first)
     assert mirrored.difference == pytest.approx(-found.difference)
     assert mirrored.p_value == pytest.approx(found.p_value)
@@ -201,6 +228,16 @@ def test_equal_models_do_not_differ_by_more_than_a_sample_or_two():
     assert found.high == pytest.approx(scipy.stats.t.ppf(0.975, 2) * math.sqrt(2 / 4 / 2 / 3))
     many = result([[1, 0, 1, 0]] * 100)
     assert compare(many, many).high < 0.01
+
+
+def test_the_least_spread_is_that_of_a_sample_of_the_most():
+    """Of rates 1/2 and 1, by 2 and 3 samples against 6 and 6."""
+    few = correctness([[True, False, None], [True, True, True]])
+    many = correctness([[True, False] * 3, [True] * 6])
+    for pair in ((few, many), (many, few)):
+        found = compare_correct(*pair, "both")
+        assert (found.difference, found.differing) == (0, 0)
+        assert found.high == pytest.approx(scipy.stats.t.ppf(0.975, 1) * math.sqrt(2 / 36 / 1 / 2))
 
 
 def test_a_test_needs_two_problems():
@@ -263,8 +300,13 @@ def test_records_whose_fields_disagree_are_refused(wrong):
         result([[1, 0], [0, 0]], **wrong)
 
 
+def test_a_record_without_samples_is_refused():
+    with pytest.raises(ValueError, match="not empty"):
+        result(np.zeros((0, 3)))
+
+
 @pytest.mark.parametrize(
-    "correct", [np.zeros((0, 3), bool), np.zeros((3, 0), bool), np.zeros(3, bool), [[0.5]]]
+    "correct", [np.zeros((0, 3), bool), np.zeros((3, 0), bool), np.zeros(3, bool), [[0.5]], [[1, 0]]]
 )
 def test_correctness_of_another_shape_or_type_is_refused(correct):
     with pytest.raises(ValueError, match="expected bool"):
@@ -272,7 +314,9 @@ def test_correctness_of_another_shape_or_type_is_refused(correct):
 
 
 def test_scores_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match="one finite number per problem"):
-        t_interval([[1.0]])
+    for scores in ([[1.0]], [math.nan, 1.0], []):
+        with pytest.raises(ValueError, match="one finite number per problem"):
+            t_interval(scores)
     with pytest.raises(ValueError, match="at least two problems"):
         t_interval([1.0])
+    assert t_interval([0.0, 1.0]).high == pytest.approx(0.5 + 12.7062 / 2, rel=1e-5)

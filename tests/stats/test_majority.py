@@ -68,6 +68,7 @@ def test_majority_of_one_is_the_accuracy():
     answers = [[str(x) for x in rng.integers(0, 4, 9)] for _ in range(5)]
     correct = np.array([[text == "0" for text in row] for row in answers])
     np.testing.assert_allclose(majority_at_k(answers, correct, 1), correct.mean(axis=1))
+    assert majority_at_k([["4", None]], [[True, False]], 1)[0] == 0.5  # silence is wrong
 
 
 def test_majority_of_many_samples_stays_a_probability():
@@ -85,3 +86,5 @@ def test_majority_refuses_what_does_not_fit():
             majority_at_k([["a", "a"]], correct, k)
     with pytest.raises(ValueError, match="1 rows of 2"):
         majority_at_k([["a"]], correct, 1)
+    with pytest.raises(ValueError, match="other than 0, 1 and nan"):
+        majority_at_k([["a", "a"]], [[0.5, 1.0]], 1)

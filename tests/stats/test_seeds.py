@@ -51,9 +51,11 @@ def test_interval_by_hand():
     found = seed_mean([0.4, 0.5, 0.6])  # sd 0.1, t 4.303
     assert (found.mean, found.seeds) == (pytest.approx(0.5), 3)
     assert found.high - found.mean == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
     assert seed_mean([0.4]).high == math.inf
-    with pytest.raises(ValueError, match="at least one"):
-        seed_mean([])
+    for values in ([], [[0.4, 0.5]]):
+        with pytest.raises(ValueError, match="at least one"):
+            seed_mean(values)
 
 
 def test_paired_difference_by_hand():
@@ -64,6 +66,7 @@ def test_paired_difference_by_hand():
     assert math.isnan(paired_difference([0.5], [0.4]).p_value)
     assert paired_difference([0.5, 0.5], [0.5, 0.5]).p_value == 1
     assert paired_difference([0.6, 0.7, 0.8], [0.5, 0.6, 0.7]).p_value == 0.25  # the sign test
+    assert paired_difference([0.5, 0.6, 0.7], [0.6, 0.7, 0.8]).p_value == 0.25
     with pytest.raises(ValueError, match="one pair per seed"):
         paired_difference([0.5], [0.4, 0.5])
 
@@ -113,6 +116,7 @@ def test_the_detectable_difference_does_not_depend_on_the_one_observed():
     one, other = paired_difference([0.1, 0.2, 0.4], [0, 0, 0]), paired_difference([5.1, 5.2, 5.4], [0, 0, 0])
     assert one.detectable == pytest.approx(other.detectable)
     assert detectable_difference(0.5, 1) is None
+    assert detectable_difference(0.5, 2) == pytest.approx((12.7062 + 1.3764) * 0.5 / math.sqrt(2), rel=1e-4)
     assert detectable_difference(0.0, 5) is None
 
 

@@ -68,7 +68,10 @@ def test_of_values_not_of_memory():
     """A transposed view and one row of many are what they show; a step below bf16's resolution is none."""
     tensor = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
     assert number(tensor.t()) == number(tensor.t().contiguous()) != number(tensor)
-    assert number(tensor[2]) == number(tensor[2].clone())
+    assert number(tensor[2]) == number(tensor[2].clone()) == number(torch.nn.Parameter(tensor[2]))
+    whole = torch.arange(16, dtype=torch.int8)
+    for offset in range(8):  # within a bucket, behind a parameter of any length
+        assert number(whole[offset : offset + 8]) == number(whole[offset : offset + 8].clone())
     weights = (
         1 + torch.arange(50) / 64
     )  # each a number of bf16, to which the next one within half a step is rounded

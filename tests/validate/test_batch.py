@@ -16,16 +16,18 @@ def test_batch_arithmetic_by_hand():
         rollout__samples_per_prompt=16,
         learner__updates_per_step=4,
         learner__workers=2,
-        learner__tokens_per_micro_batch=512,
+        learner__tokens_per_micro_batch=480,
         data__max_prompt_tokens=32,
         rollout__max_response_tokens=64,
         model__max_length=128,
     )
-    # 128 samples, 32 an update, 16 a rank; 512 // 96 = 5 sequences fit, so 4 micro-batches.
+    # 128 samples, 32 an update, 16 a rank; 480 // 96 = 5 sequences fit, so 4 micro-batches.
     assert str(batch_plan(cfg)) == (
         "each step: 8 prompts -> 128 samples -> 4 updates of 32 samples -> on 2 rank(s) at most "
         "4 micro-batch(es) an update"
     )
+    cfg.model.max_length = 64  # of which 7 fit
+    assert batch_plan(cfg).micro_batches == 3
 
 
 @given(

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from rlvr.validate import validate
 from tests.helpers.validating import config, refusal
 
 CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
@@ -34,6 +35,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
             "loss__rollout_correction_floor": 3.0,
         },
     ),
+    ("loss.rollout_correction: .*min_tokens", {"loss__rollout_correction": 2.0, "rollout__min_tokens": 1}),
     ("loss.rollout_correction: .*top_k", {"loss__rollout_correction": 2.0, "rollout__top_k": 50}),
     (
         "loss.rollout_correction: given answers",
@@ -44,6 +46,18 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
         },
     ),
 ]
+
+
+@pytest.mark.parametrize("mode", ["mask", "reject"])
+def test_a_band_of_any_width_is_a_correction(mode):
+    for floor in (0.0, 0.5, 2.0):
+        validate(
+            config(
+                loss__rollout_correction=2.0,
+                loss__rollout_correction_mode=mode,
+                loss__rollout_correction_floor=floor,
+            )
+        )
 
 
 @pytest.mark.parametrize(("said", "changes"), CONTRADICTIONS, ids=[c[0][:40] for c in CONTRADICTIONS])

@@ -20,12 +20,22 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
         "learner.share_prompts=true with learner.sequence_parallel=2",
         {"learner__share_prompts": True, "learner__workers": 2, "learner__sequence_parallel": 2},
     ),
+    (
+        "learner.share_prompts=true with learner.zero_stage=3: .*use zero_stage=2",
+        {"learner__share_prompts": True, "learner__zero_stage": 3},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("said", "changes"), CONTRADICTIONS, ids=[c[0][:40] for c in CONTRADICTIONS])
 def test_contradictions_name_their_key(said, changes):
     assert re.search(said, refusal(config(**changes)))
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_every_stage_of_zero_goes_with_what_it_can(stage: int):
+    validate(config(learner__zero_stage=stage, learner__offload_optimizer="cpu"))
+    validate(config(learner__zero_stage=stage, learner__share_prompts=stage < 3))
 
 
 @pytest.mark.parametrize(("warmup", "said"), [(0, False), (240, False), (241, True)])

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from rlvr.validate import validate
 from tests.helpers.validating import config, refusal
 
 ADVISED: dict[str, object] = {
@@ -25,6 +26,34 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
             "loss__kl_coef": 0.1,
             "loss__kl_in": "reward",
             "advantage__estimator": "reinforce_pp_global",
+        },
+    ),
+    (
+        "loss.kl_in=reward with advantage.estimator=reinforce_pp_baseline",
+        {
+            "loss__kl": "k1",
+            "loss__kl_coef": 0.1,
+            "loss__kl_in": "reward",
+            "advantage__estimator": "reinforce_pp_baseline",
+        },
+    ),
+    (
+        "loss.kl_in=reward with rollout.answers",
+        {
+            "loss__kl": "k1",
+            "loss__kl_coef": 0.1,
+            "loss__kl_in": "reward",
+            "loss__objective": "nll",
+            "rollout__answers": "step_by_step",
+        },
+    ),
+    (
+        "loss.distill with loss.entropy_coef or loss.entropy_target",
+        {
+            "loss__distill": "js",
+            "loss__distill_coef": 1.0,
+            "model__base_path": "teacher",
+            "loss__entropy_target": 0.5,
         },
     ),
     ("loss.distill=js with loss.distill_coef=0", {"loss__distill": "js"}),
@@ -61,3 +90,23 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
 @pytest.mark.parametrize(("said", "changes"), CONTRADICTIONS, ids=[c[0][:40] for c in CONTRADICTIONS])
 def test_contradictions_name_their_key(said, changes):
     assert re.search(said, refusal(config(**changes)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss__kl": "k1", "loss__kl_coef": 0.1, "loss__kl_in": "reward"},
+        {"loss__kl": "k3", "loss__kl_coef": 0.1, "advantage__estimator": "reinforce_pp_baseline"},
+        ADVISED,
+        ADVISED | {"advantage__estimator": "none"},
+        ADVISED | {"loss__entropy_coef": 0.1},
+        ADVISED | {"loss__distill_in": "loss", "loss__objective": "none"},
+        {"loss__entropy_coef": 0.1},
+        {"loss__objective": "gmpo"},
+        {"loss__ratio": "sequence"},
+        {"reward__length": "efficient", "reward__length_coef": 1.0},
+        {"reward__length": "kimi", "reward__length_coef": 2.0},
+    ],
+)
+def test_what_does_not_contradict_itself_is_accepted(changes):
+    validate(config(**changes))

@@ -1,13 +1,15 @@
 """Thresholds: as quantiles of scores, and as found by the pilot on mixed responses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.analysis.cross.calibrate import TOLERANCE, calibrate, settle, threshold_for
+from rlvr.analysis.cross.calibrate import SETTLING_ROUNDS, TOLERANCE, calibrate, settle, threshold_for
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, MixedDecoder
-from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE
+from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, SWITCHED
 from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model
 
 
@@ -21,9 +23,10 @@ def test_a_threshold_is_exceeded_by_its_share(scores, share):
 def test_scores_that_differ_by_rounding_are_not_split():
     assert threshold_for([1.0, 2.0, 3.0, 4.0], 0.25) == 3.5
     cluster = 0.3 * (1 + 1e-7 * np.arange(6))
-    scores = [0.9, 0.8, *cluster, 0.1, 0.05]
-    assert threshold_for(scores, 0.4) == pytest.approx((0.8 + cluster[-1]) / 2)
-    assert threshold_for(scores, 0.7) == pytest.approx((0.3 + 0.1) / 2)
+    scores = np.asarray([0.9, 0.8, *cluster, 0.1, 0.05])
+    for scale in (1e-6, 1.0, 1e6):
+        assert threshold_for(scale * scores, 0.4) == pytest.approx(scale * (0.8 + cluster[-1]) / 2)
+        assert threshold_for(scale * scores, 0.7) == pytest.approx(scale * (0.3 + 0.1) / 2)
 
 
 @pytest.mark.slow
@@ -89,6 +92,60 @@ def test_a_share_that_jumps_is_met_as_nearly_as_it_can_be():
 def written_with(values, differs):
     empty = np.zeros(0, dtype=np.int64)
     return [Mixed("p", 0, np.zeros(len(values), np.int64), empty, empty, values, False, differs)]
+
+
+def shifting(thresholds):
+    """Values that grow with the threshold t with which they were written: of 1000 even ones times 1 + min(t, 5)."""
+
+    def decode(todo):
+        thresholds.append([job.threshold for job in todo])
+        values = (np.arange(1000) + 0.5) / 1000
+        return [
+            response
+            for job in todo
+            for response in written_with(values * (1 + min(job.threshold, 5)), values < 2)
+        ]
+
+    return decode
+
+
+def test_each_target_is_searched_for_by_itself_and_the_nearest_try_wins():
+    """A share s is exceeded at t = (1 - s) / s; without a further round the first try stands."""
+    tried, targets = [], [0.3, 0.6]
+    found = calibrate(shifting(tried), jobs(1, 1, PURE_PRIMARY), targets, rounds=15)
+    for target, calibration in zip(targets, found, strict=True):
+        assert (calibration.target, calibration.tokens) == (target, 1000)
+        assert calibration.share == pytest.approx(target, rel=TOLERANCE)
+        assert calibration.threshold == pytest.approx((1 - target) / target, rel=0.1)
+    open_ = [len(thresholds) for thresholds in tried]
+    assert open_ == [1, *[2] * found[1].rounds, *[1] * (found[0].rounds - found[1].rounds)]
+    (first,) = calibrate(shifting([]), jobs(1, 1, PURE_PRIMARY), [0.3], rounds=0)
+    assert (first.threshold, first.rounds) == (tried[1][0], 1)
+    for budget in range(1, 8):  # shares rise to the target from below
+        (nearer,) = calibrate(shifting([]), jobs(1, 1, PURE_PRIMARY), [0.3], rounds=budget)
+        assert first.share < nearer.share < 0.3
+        first = nearer
+    settled, written = settle(
+        shifting([]), jobs(1, 1, PURE_PRIMARY), replace(found[0], threshold=4.2), SWITCHED
+    )
+    assert settled.share == np.mean(written[0].values > settled.threshold)
+    assert settled.rounds == found[0].rounds + SETTLING_ROUNDS + 1
+    assert 0.2 < settled.share < 0.3
+
+
+def test_quantiles_that_run_away_from_the_target_are_bracketed():
+    """Values of 10 - 2 t: the quantile moves by -1.4 times what the threshold does, and would swing ever wider."""
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        values = (np.arange(1000) + 0.5) / 1000 * (10 - 2 * min(todo[0].threshold, 4.9))
+        return written_with(values, values < 99)
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=12)
+    assert found.share == pytest.approx(0.3, rel=TOLERANCE)
+    assert found.threshold == tried[-1] == pytest.approx(7 / 2.4, rel=0.02)
+    assert found.rounds == len(tried) - 1 <= 12
 
 
 def test_models_that_never_draw_differently_have_a_finite_threshold():

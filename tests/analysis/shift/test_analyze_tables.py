@@ -161,6 +161,7 @@ def test_outcome(done):
         inside = [r for r in own if r["correct"] == (line["outcome"] == "correct")]
         assert int(line["tokens"]) == len(inside)
         assert near(line["mean_js"], mean(r["js"] for r in inside))
+        assert near(line["share_moved"], mean(r["js"] > 0.1 for r in inside))
 
 
 def test_classes(done):
@@ -210,11 +211,14 @@ def test_truncation(done):
     for line, own, _ in lines(tables, "truncation", rows):
         inside = [r for r in own if float(line["js_from"]) <= r["js"] < float(line["js_to"])]
         assert int(line["tokens"]) == len(inside)
+        assert near(line["mean_js"], mean(r["js"] for r in inside))
+        assert near(line["mean_js_top_p"], mean(r["js_top_p"] for r in inside))
         assert near(line["mean_difference"], mean(r["js_top_p"] - r["js"] for r in inside))
         assert near(line["mean_abs_difference"], mean(abs(r["js_top_p"] - r["js"]) for r in inside))
     for line, own, _ in lines(tables, "truncation_agreement", rows):
         edge = float(line["threshold"])
         pairs = [(r["js"] > edge, r["js_top_p"] > edge) for r in own]
+        assert int(line["tokens"]) == len(own)
         for name, pair in (
             ("both", (True, True)),
             ("only_exact", (True, False)),
@@ -267,7 +271,7 @@ def test_token_identities_and_context(done):
 
 
 def test_headline_figures_agree_with_the_tables(done):
-    out, tables, _ = done
+    out, tables, rows = done
     content = json.loads((out / "analysis.json").read_text())
     assert content["config"]["score"]["top_p"] == 0.7
     assert sum(p["tokens"] for p in content["token_files"]) == sum(h["tokens"] for h in content["headline"])
@@ -281,6 +285,22 @@ def test_headline_figures_agree_with_the_tables(done):
         figure = headline["figures"]["share_moved"]
         for name, key in (("value", "share_above"), ("low", "share_above_low"), ("high", "share_above_high")):
             assert math.isclose(figure[name], float(line[key]), rel_tol=1e-8, abs_tol=1e-12)
+        own = rows[headline["checkpoint"], headline["trajectory"]]
+        moved = [r for r in own if r["js"] > 0.1]
+        assert headline["tokens"] == len(own)
+        expected = {
+            "mean_js": mean(r["js"] for r in own),
+            "share_moved": mean(r["js"] > 0.1 for r in own),
+            "mean_js_top_p": mean(r["js_top_p"] for r in own),
+            "share_moved_top_p": mean(r["js_top_p"] > 0.1 for r in own),
+            "share_near_zero": mean(r["js"] <= 0.01 for r in own),
+            "moved_overlap_2": mean(r["overlap_2"] / 2 for r in moved),
+            "moved_policy_top_is_base_top": mean(r["top_policy_rank_base"] == 1 for r in moved),
+            "moved_policy_top_within_base_rank_3": mean(r["top_policy_rank_base"] <= 3 for r in moved),
+            "moved_policy_top_base_prob_below_0.01": mean(r["top_policy_prob_base"] < 0.01 for r in moved),
+        }
+        found = {name: figure["value"] for name, figure in headline["figures"].items()}
+        assert found == {name: pytest.approx(value, rel=1e-6) for name, value in expected.items()}
 
 
 def part(values, units, weights):
