@@ -1,4 +1,4 @@
-"""Look a training run over before it is started: `rlvr check recipe=grpo data=local data.train.path=rows.jsonl`.
+"""Look a training run over before it is started: `rlvr check recipe=grpo reward.verifier=my_verifier:grade`.
 
 Takes what `rlvr train` takes for a single run, and starts neither Ray nor an engine: the keys are checked together,
 the data is read; of each source three rows are graded, and one prompt is shown as the model will see it.

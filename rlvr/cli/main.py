@@ -112,7 +112,8 @@ def first_comment(text: str) -> str:
     """The first sentence of a recipe's comment, without instructions to Hydra."""
     lines = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
     said = " ".join(line for line in lines if not line.startswith("@package"))
-    return re.split(r"(?<=\.)\s(?=[A-Z])", said, maxsplit=1)[0]
+    # "Dr." ends no sentence.
+    return re.split(r"(?<=\.)(?<!\bDr\.)\s(?=[A-Z])", said, maxsplit=1)[0]
 
 
 if __name__ == "__main__":

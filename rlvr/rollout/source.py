@@ -49,7 +49,7 @@ class BatchSource(Protocol):
         ...
 
     def trained(self, step: int) -> None:
-        """Told after each update, when the engines hold the weights of that step."""
+        """Told after each push, when the engines hold the weights of that step."""
         ...
 
     def paused(self, what: str) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ import pytest
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help, module_docstring
 from rlvr.cli.keys import key_reference
-from rlvr.cli.main import main, overview
+from rlvr.cli.main import first_comment, main, overview
 from rlvr.cli.recipe_tree import option_groups, recipes_folder
 from rlvr.config import known_keys
 from rlvr.dotted import load_dotted
@@ -86,3 +86,9 @@ def test_a_command_that_does_not_exist_is_named_with_the_nearest(capsys):
         main(["evalute"])
     assert ended.value.code == 2
     assert "did you mean `rlvr evaluate`?" in capsys.readouterr().err
+
+
+def test_a_title_ends_no_sentence() -> None:
+    assert (
+        first_comment("# Dr. GRPO: two divisions less.\n# More of it.\n") == "Dr. GRPO: two divisions less."
+    )

@@ -113,6 +113,13 @@ def test_every_hint_names_a_key_that_exists():
         ("learning_rate", "learner.lr"),
         ("ppo_mini_batch_size", "updates in a step"),
         ("lerner.lr", "learner.lr"),
+        ("actor_rollout_ref.actor.optim.lr", "did you mean learner.lr?"),
+        ("actor_rollout_ref.rollout.val_kwargs.n", "did you mean eval.samples_per_prompt?"),
+        ("rollout.batch_size", "data.prompts_per_step (prompts,"),
+        ("train.batch_size", "learner.updates_per_step"),
+        ("algo.kl.estimator", "did you mean loss.kl?"),
+        ("max_off_policy_steps", "rollout.staleness (how many steps old"),
+        ("actor_rollout_ref.rollout.multi_turn.enable", "a response is one turn"),
     ],
 )
 def test_keys_of_other_frameworks_are_explained(key, hint):

@@ -6,10 +6,13 @@ import re
 import shlex
 from pathlib import Path
 
+import hydra
 import pytest
 
 from launch import slurm
 from launch.script import render
+from rlvr.cli.compose import register_schema
+from rlvr.cli.recipe_tree import recipes_folder
 from rlvr.validate import validate
 from tests.helpers.composing import composed
 from tests.helpers.pages import DOCS, PAGES, blocks, commands
@@ -26,6 +29,18 @@ def test_a_training_composes(command: str) -> None:
     cfg = composed(shlex.split(command)[3:])
     if "my_weights" not in command:
         validate(cfg)
+
+
+@pytest.mark.slow
+def test_the_recipe_of_ones_own_composes(tmp_path: Path) -> None:
+    [recipe] = blocks(DOCS / "quickstart.md", "yaml")
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(recipe)
+    register_schema()
+    with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
+        added = ["recipe=mine", f"hydra.searchpath=[file://{tmp_path}]"]
+        cfg = hydra.compose("train", overrides=added)
+    assert (cfg.recipe, cfg.rollout.samples_per_prompt, cfg.rollout.dynamic_sampling) == ("mine", 32, True)
 
 
 def test_there_are_trainings_to_test() -> None:

@@ -12,6 +12,7 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.cli import command_line
 from rlvr.cli.commands import COMMANDS
+from rlvr.cli.peer_keys import PEER_KEYS
 from rlvr.config import known_keys
 from tests.helpers.pages import PAGES, code_of, name_of
 from tests.helpers.paths import REPOSITORY
@@ -65,7 +66,9 @@ def test_keys_exist(page: Path) -> None:
     form = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})\.[a-z][\w.]*\w")
     named = [key for code in code_of(page) for key in form.findall(code)]
     unknown = [
-        key for key in named if key not in KEYS and not key.startswith(FREE) and not key.endswith(FILES)
+        key
+        for key in named
+        if key not in {*KEYS, *PEER_KEYS} and not key.startswith(FREE) and not key.endswith(FILES)
     ]
     assert unknown == []
 

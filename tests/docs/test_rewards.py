@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.grading import RESULTS, measured, pairs_by_class, table
 from rlvr.reward.example import Example
+from rlvr.reward.extract import POLICIES
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Rules
 from rlvr.reward.verifiers import VERIFIERS
@@ -24,6 +25,11 @@ PAGE = DOCS / "rewards.md"
 def test_it_names_every_verifier() -> None:
     rows = PAGE.read_text().partition("| name |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)`", rows, flags=re.MULTILINE) == list(VERIFIERS)
+
+
+def test_it_explains_every_policy() -> None:
+    rows = PAGE.read_text().partition("| policy |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", rows, flags=re.MULTILINE) == list(POLICIES)
 
 
 @pytest.mark.slow
