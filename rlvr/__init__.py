@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rlvr.surroundings import look_around
+from rlvr.cli.surroundings import look_around
 
 if TYPE_CHECKING:
     from rlvr import divergence

@@ -10,9 +10,9 @@ from importlib.metadata import version
 
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help
+from rlvr.cli.surroundings import look_around
 from rlvr.errors import ConfigError
 from rlvr.runtime.output import ending_output
-from rlvr.surroundings import look_around
 
 NOT_PLAIN = {
     "sweep": "+sweep",

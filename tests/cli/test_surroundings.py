@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.surroundings import shadows
+from rlvr.cli.surroundings import shadows
 from tests.helpers.paths import REPOSITORY
 
 
