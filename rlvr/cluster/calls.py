@@ -10,7 +10,7 @@ from rlvr.cluster import interrupts
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import in_words
 from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError
-from rlvr.timing import Stopwatch
+from rlvr.timing import Patience
 
 R = TypeVar("R")
 WITH_NODE = "the process behind it died with its node"
@@ -41,7 +41,7 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
     """
     import ray
 
-    waited = Stopwatch()
+    waited = Patience()
     pending = {ref: call for call in calls for ref in call.refs}
     results: dict[Ref[R], R] = {}
     while pending:
@@ -49,7 +49,7 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
         next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
         left = max(0.0, next_due.deadline_seconds - waited.seconds)
         done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
-        if not done:
+        if not done and waited.seconds >= next_due.deadline_seconds:
             raise _too_late(next_due, pending)
         for ref in done:
             what = pending.pop(ref).what

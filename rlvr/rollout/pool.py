@@ -107,9 +107,9 @@ class EnginePool:
         Raises:
             DeadlineError: they were not free within rollout.deadline_seconds.
         """
-        deadline = self.cfg.rollout.deadline_seconds
-        if not self._lock.acquire(timeout=deadline):
-            raise DeadlineError(f"{what}: the engines were not free within {deadline:g} s")
+        seconds = self.cfg.rollout.deadline_seconds
+        if not Deadline(seconds).allows(lambda left: self._lock.acquire(timeout=left)):
+            raise DeadlineError(f"{what}: the engines were not free within {seconds:g} s")
         try:
             yield
         finally:
@@ -195,7 +195,7 @@ class EnginePool:
                 if isinstance(answer, RlvrError) and type(answer) is not ActorError:
                     raise answer
                 found[calls[ref]] = answer
-            if not done:
+            if not done and not deadline.left:
                 late = DeadlineError(
                     f"{what}: not done within {self.cfg.rollout.deadline_seconds:g} s (rollout.deadline_seconds). The "
                     "process is stuck or too slow: look at its log"
