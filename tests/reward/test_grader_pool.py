@@ -15,6 +15,7 @@ import pytest
 from rlvr.errors import ActorError, ConfigError
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.timing import standstills
 
 OBEY = "tests.helpers.misbehaving_verifiers:obey"
 
@@ -286,6 +287,13 @@ def test_no_orphan_after_the_parent_is_killed(forked_child):
         parent.stdout.close()
         if child > 0:
             os.kill(child, signal.SIGKILL)
+
+
+def test_what_a_suspended_run_stood_still_is_no_time_of_a_sample(monkeypatch):
+    with pool_of(verifier=OBEY, deadline=1.0) as pool:
+        monkeypatch.setattr(standstills, "since", lambda moment: 3600.0)
+        verdict = pool.grade([GradeRequest("a", "sleep 2.5", "sleep 2.5")])["a"]
+    assert verdict.outcome == Outcome.CORRECT
 
 
 def test_a_template_whose_pool_ends_while_it_starts_goes_without_a_word():
