@@ -24,11 +24,12 @@ class Calls(Generic[R]):
     refs: Sequence[Ref[R]]
     deadline_seconds: float
     what: str
+    key: str = ""  # the setting that the deadline comes from
 
 
-def wait(refs: Sequence[Ref[R]], *, deadline_seconds: float, what: str) -> list[R]:
+def wait(refs: Sequence[Ref[R]], *, deadline_seconds: float, what: str, key: str = "") -> list[R]:
     """Results of the calls, in order; raises as `wait_together` does."""
-    return wait_together(Calls(refs, deadline_seconds, what))[0]
+    return wait_together(Calls(refs, deadline_seconds, what, key))[0]
 
 
 def wait_together(*calls: Calls[R]) -> list[list[R]]:
@@ -93,8 +94,8 @@ def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:
     stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
     return DeadlineError(
         f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
-        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
-        "deadline_seconds of that part of the configuration."
+        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log in Ray's folder, named at the "
+        f"start of the run, or raise {call.key or 'the deadline'}."
     )
 
 

@@ -96,6 +96,7 @@ class EnginePool:
             [h.ready.remote() for h in self.handles],
             deadline_seconds=rollout.start_deadline_seconds,
             what="start of the rollout engines",
+            key="rollout.start_deadline_seconds",
         )
 
     @contextmanager
@@ -128,7 +129,8 @@ class EnginePool:
         self._move([h.wake_up.remote([part]) for h in self.handles], f"engines waking up their {part}")
 
     def _move(self, refs: Sequence[Ref[None]], what: str) -> None:
-        wait(refs, deadline_seconds=self.cfg.rollout.start_deadline_seconds, what=what)
+        seconds = self.cfg.rollout.start_deadline_seconds
+        wait(refs, deadline_seconds=seconds, what=what, key="rollout.start_deadline_seconds")
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
