@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from rlvr.cli.surroundings import look_around
+
 if TYPE_CHECKING:
     from rlvr import divergence
     from rlvr.api import LoadedAnalysis, LoadedRun, RunResult, analyze, load_recipe, load_run, train
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 # where they are not (docs/tuning.md).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+if getattr(sys, "argv", [""])[:1] == [
+    "-m"
+]:  # what it holds while `python -m` imports the packages of a command
+    look_around()
 
 __version__ = "0.1.0"
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,26 @@ def lock_folder(folder: Path, key: str) -> IO[str]:
             f"{key.partition('=')[0]}."
         )
     return file
+
+
+def check_in_place(lock: IO[str], key: str) -> None:
+    """Refuse to go on writing to a folder that is no longer the one that was locked.
+
+    A lock alone that somebody has deleted changes nothing.
+
+    Raises:
+        RlvrError: the folder has been removed or moved, and another process may have made one of its name.
+    """
+    folder = os.path.dirname(lock.name)
+    try:
+        ours = os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name))
+    except FileNotFoundError:
+        ours = os.path.isdir(folder)
+    if not ours:
+        raise RlvrError(
+            f"{key}: {folder} has been removed or moved while it was written to. Put it back as it was, with its "
+            "checkpoints, and continue with run.resume=auto, or start again."
+        )
 
 
 @contextmanager

@@ -5,9 +5,70 @@ Only the grading pool looks at the clock itself: it compares times that two proc
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
+STANDSTILL_SECONDS = (
+    5.0  # a thread that looks every TICK_SECONDS and comes so late has not been allowed to run
+)
+TICK_SECONDS = 1.0
+
+
+class Standstills:
+    """When this process stood still: it was stopped by a signal, its job suspended, or its container paused.
+
+    What it waits for mostly stood still as well, so that no deadline counts such a time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._looked: float | None = None  # None: nobody looks regularly
+        self._found: list[tuple[float, float]] = []  # end, seconds
+
+    def watch(self) -> None:
+        """Look from now on, in a thread; once is enough."""
+        if self._looked is None:
+            self.look()
+            threading.Thread(target=self._look_on, name="standstills", daemon=True).start()
+
+    def _look_on(self) -> None:
+        while True:
+            time.sleep(TICK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Note a standstill that has just ended; at any time, for a waiting thread may run before the other."""
+        with self._lock:
+            now = self._clock()
+            gap = 0.0 if self._looked is None else now - self._looked
+            self._looked = now
+            if gap > STANDSTILL_SECONDS:
+                self._found.append((now, gap - TICK_SECONDS))
+        if gap > STANDSTILL_SECONDS:
+            log.warning(
+                "this process stood still for %.0f s (stopped or suspended); no deadline counts them", gap
+            )
+
+    def since(self, moment: float) -> float:
+        """Seconds of standstill after a moment of `time.monotonic`, of this process or of a child."""
+        if self._looked is None:
+            return 0.0
+        self.look()
+        with self._lock:
+            return sum(min(seconds, end - moment) for end, seconds in self._found if end > moment)
+
+    def forget(self) -> None:
+        """In a forked process nobody looks, and the lock may be held by a thread that it does not have."""
+        self._looked, self._lock, self._found = None, threading.Lock(), []
+
+
+standstills = Standstills()
+os.register_at_fork(after_in_child=standstills.forget)
 
 
 class Stopwatch:
@@ -22,12 +83,25 @@ class Stopwatch:
         return time.perf_counter() - self._began
 
 
-class PausedWatch:
-    """Runs from when it is made, but not in pauses."""
+class Patience(Stopwatch):
+    """Runs from when it is made, but not while this process stands still: what deadlines go by."""
 
     def __init__(self) -> None:
-        self._watch, self._paused = Stopwatch(), 0.0
-        self._pause: Stopwatch | None = None
+        super().__init__()
+        self._moment = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was made, without those of standstills."""
+        return max(0.0, super().seconds - standstills.since(self._moment))
+
+
+class PausedWatch:
+    """Runs from when it is made, but not in pauses and not while this process stands still."""
+
+    def __init__(self) -> None:
+        self._watch, self._paused = Patience(), 0.0
+        self._pause: Patience | None = None
 
     @property
     def seconds(self) -> float:
@@ -37,7 +111,7 @@ class PausedWatch:
 
     def pause(self) -> None:
         """Stand still; nothing happens in a pause."""
-        self._pause = self._pause or Stopwatch()
+        self._pause = self._pause or Patience()
 
     def resume(self) -> None:
         """Run on; nothing happens outside a pause."""
@@ -64,10 +138,10 @@ class PhaseClock(Stopwatch):
 
 
 class Deadline:
-    """So many seconds from when it is made."""
+    """So many seconds from when it is made, during which this process does not stand still."""
 
     def __init__(self, seconds: float) -> None:
-        self._watch, self._seconds = Stopwatch(), seconds
+        self._watch, self._seconds = Patience(), seconds
 
     @property
     def left(self) -> float:
@@ -77,3 +151,10 @@ class Deadline:
     @property
     def passed(self) -> bool:
         return self._watch.seconds > self._seconds
+
+    def allows(self, attempt: Callable[[float], bool]) -> bool:
+        """Whether the attempt, which is given a time to wait [s], succeeds before it passes."""
+        while not attempt(min(self.left, TICK_SECONDS)):
+            if not self.left:
+                return False
+        return True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from rlvr import timing
-from rlvr.timing import Deadline, PausedWatch, PhaseClock, Stopwatch
+from rlvr.timing import Deadline, PausedWatch, PhaseClock, Standstills, Stopwatch
 
 
 @pytest.fixture
@@ -61,3 +64,43 @@ def test_a_watch_stands_still_in_pauses(at):
         action()
         at[0] += seconds
     assert watch.seconds == 3.0
+
+
+def test_what_stood_still_counts_for_no_deadline() -> None:
+    now = [100.0]
+    found = Standstills(clock=lambda: now[0])
+    now[0] += 50.0
+    assert found.since(0.0) == 0.0  # nobody looks yet
+    found.look()
+    for _ in range(3):
+        now[0] += 1.0
+        found.look()
+    began = now[0] - 1.0
+    now[0] += 3600.0
+    assert found.since(began) == 3600.0 - timing.TICK_SECONDS
+    assert found.since(now[0]) == 0.0
+    now[0] += 2.0  # late, as on a busy machine
+    assert found.since(began) == 3600.0 - timing.TICK_SECONDS
+    found.forget()
+    assert found.since(began) == 0.0
+
+
+WAITS = """
+import os, signal, subprocess, sys, time
+from rlvr.timing import Deadline, standstills
+standstills.watch()
+time.sleep(1.5)
+deadline, began = Deadline(4.0), time.monotonic()
+subprocess.Popen(["/bin/sh", "-c", f"sleep 8; kill -CONT {os.getpid()}"])
+os.kill(os.getpid(), signal.SIGSTOP)
+assert time.monotonic() - began > 7.0
+assert not deadline.passed and deadline.left > 2.0, deadline.left
+assert not deadline.allows(lambda seconds: time.sleep(seconds)), "passes all the same"
+assert time.monotonic() - began < 16.0
+"""
+
+
+def test_a_process_that_was_stopped_has_its_time_to_wait_left() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "this process stood still for" in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import runpy
 import sys
@@ -11,6 +10,7 @@ from importlib.metadata import version
 
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help
+from rlvr.cli.surroundings import look_around
 from rlvr.errors import ConfigError
 from rlvr.runtime.output import ending_output
 
@@ -43,21 +43,13 @@ def main(arguments: list[str] | None = None) -> None:
             return
         sys.argv = [f"rlvr {name}", *rest]
         # As `python -m` does: verifiers and plug-ins of one's own may lie there.
-        sys.path.insert(0, _working_folder())
+        sys.path.insert(0, look_around())
         runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `rlvr {near[0]}`?" if near else "`rlvr` alone lists the commands."
         print(f"rlvr: there is no command {name!r}; {hint}", file=sys.stderr)
         sys.exit(2)
-
-
-def _working_folder() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        print("rlvr: the working folder has been deleted; cd to one that exists", file=sys.stderr)
-        sys.exit(1)
 
 
 def _print_completion(shell: str) -> None:

@@ -28,7 +28,7 @@ from rlvr.cluster.remote import guarded
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig
 from rlvr.errors import ConfigError, DeadlineError
-from rlvr.timing import Deadline
+from rlvr.timing import Deadline, standstills
 
 log = logging.getLogger(__name__)
 UNPLACED = Doing("its process starts")  # or Ray has no node for it yet
@@ -87,6 +87,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     import ray
 
+    standstills.watch()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if local:
         cpus = cfg.cpus or os.cpu_count() or 1

@@ -10,7 +10,7 @@ from rlvr.cluster import interrupts
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import in_words
 from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError
-from rlvr.timing import Stopwatch
+from rlvr.timing import Patience
 
 R = TypeVar("R")
 WITH_NODE = "the process behind it died with its node"
@@ -24,11 +24,12 @@ class Calls(Generic[R]):
     refs: Sequence[Ref[R]]
     deadline_seconds: float
     what: str
+    key: str = ""  # the setting that the deadline comes from
 
 
-def wait(refs: Sequence[Ref[R]], *, deadline_seconds: float, what: str) -> list[R]:
+def wait(refs: Sequence[Ref[R]], *, deadline_seconds: float, what: str, key: str = "") -> list[R]:
     """Results of the calls, in order; raises as `wait_together` does."""
-    return wait_together(Calls(refs, deadline_seconds, what))[0]
+    return wait_together(Calls(refs, deadline_seconds, what, key))[0]
 
 
 def wait_together(*calls: Calls[R]) -> list[list[R]]:
@@ -41,7 +42,7 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
     """
     import ray
 
-    waited = Stopwatch()
+    waited = Patience()
     pending = {ref: call for call in calls for ref in call.refs}
     results: dict[Ref[R], R] = {}
     while pending:
@@ -49,7 +50,7 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
         next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
         left = max(0.0, next_due.deadline_seconds - waited.seconds)
         done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
-        if not done:
+        if not done and waited.seconds >= next_due.deadline_seconds:
             raise _too_late(next_due, pending)
         for ref in done:
             what = pending.pop(ref).what
@@ -93,8 +94,8 @@ def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:
     stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
     return DeadlineError(
         f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
-        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log, or raise the "
-        "deadline_seconds of that part of the configuration."
+        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log in Ray's folder, named at the "
+        f"start of the run, or raise {call.key or 'the deadline'}."
     )
 
 

@@ -6,9 +6,12 @@ wants arguments, or holds a lock. So it is put into words where it is raised.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import pickle
+import shutil
+import tempfile
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +21,8 @@ from rlvr.errors import RemoteError, RemoteOSError, RlvrError
 
 MAX_LINES = 12
 MAX_LINE = 600  # characters
+SHARED_MEMORY = "/dev/shm"
+FULL_MB = 64  # a disk with less room may have been too full for what was refused
 
 
 def guarded(actor_class: type) -> type:
@@ -96,10 +101,26 @@ def _say(error: BaseException) -> str:
         text = _problems(error) or str(error)
     except Exception:  # a library's own __str__ may fail
         text = "(its text cannot be read)"
+    text += _full(error)
     lines = [line.rstrip()[:MAX_LINE] for line in text.splitlines() if line.strip()]
     if len(lines) > MAX_LINES:  # the subject comes first, the reason last
         lines = [*lines[: MAX_LINES // 3], "...", *lines[-(MAX_LINES - MAX_LINES // 3) :]]
     return f"{type(error).__name__}: " + "\n".join(lines)
+
+
+def _full(error: BaseException) -> str:
+    """Where a disk is full: the system does not say so of semaphores and shared memory, which are files as well."""
+    if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename is not None:
+        return ""
+    said = []
+    for place in dict.fromkeys((SHARED_MEMORY, tempfile.gettempdir(), os.path.expanduser("~"))):
+        try:
+            room = shutil.disk_usage(place)
+        except OSError:
+            continue
+        if room.free < FULL_MB * 2**20:
+            said.append(f"{place} has {room.free / 2**20:.0f} of {room.total / 2**20:.0f} MiB left")
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _problems(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.cluster.board import READY, Doing, report
 from rlvr.errors import DataError, DeadlineError
-from rlvr.timing import Stopwatch
+from rlvr.timing import Patience, Stopwatch
 
 LOOK_EVERY_SECONDS = 2.0
 TEXT = (".json", ".txt", ".model", ".tiktoken", ".jinja", ".py")
@@ -77,12 +77,12 @@ def bounded_by_progress(
 
     thread = threading.Thread(target=run, name=what, daemon=True)
     thread.start()
-    seen, since = progress(), Stopwatch()
+    seen, since = progress(), Patience()
     while thread.is_alive():
         thread.join(min(LOOK_EVERY_SECONDS, stall_seconds))
         now = progress()
         if now != seen:
-            seen, since = now, Stopwatch()
+            seen, since = now, Patience()
         elif thread.is_alive() and since.seconds >= stall_seconds:
             raise DeadlineError(
                 f"{what}: no new byte for {stall_seconds:g} s, {seen / 1e9:.2f} GB are there. Start again to go on "

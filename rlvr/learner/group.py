@@ -57,6 +57,7 @@ class LearnerGroup:
             [h.start.remote(master) for h in self.handles],
             deadline_seconds=cfg.learner.start_deadline_seconds,
             what="start of the learner",
+            key="learner.start_deadline_seconds",
         )
 
     def _ranks_on_turn(self) -> list[LearnerHandle]:
@@ -64,8 +65,12 @@ class LearnerGroup:
         self.turns.take(Turn.LEARN)
         return self.handles
 
-    def _call(self, refs: Sequence[Ref[R]], what: str, deadline: float | None = None) -> list[R]:
-        return wait(refs, deadline_seconds=deadline or self._deadline, what=what)
+    def _call(self, refs: Sequence[Ref[R]], what: str, of_sync: float | None = None) -> list[R]:
+        """Results of the calls; `of_sync` is how many of sync.deadline_seconds they may take."""
+        if of_sync is None:
+            return wait(refs, deadline_seconds=self._deadline, what=what, key="learner.deadline_seconds")
+        seconds = of_sync * self.cfg.sync.deadline_seconds
+        return wait(refs, deadline_seconds=seconds, what=what, key="sync.deadline_seconds")
 
     def ready(self) -> dict[str, str]:
         """Wait until every rank holds its models; returns the versions they run on."""
@@ -74,7 +79,7 @@ class LearnerGroup:
     def connect(self, engines: Sequence[TransferHandle]) -> None:
         """Open the weight-transfer channel from rank 0 to the engines."""
         refs = [h.connect_engines.remote(list(engines)) for h in self.handles]
-        self._call(refs, "connection of learner and engines", self.cfg.sync.deadline_seconds * 1.5)
+        self._call(refs, "connection of learner and engines", of_sync=1.5)
 
     def push(self, version: int) -> None:
         """Bring the engines to the learner's current weights, from now on called `version`."""
@@ -88,7 +93,7 @@ class LearnerGroup:
 
     def _send(self, version: int) -> None:
         refs = [h.push_weights.remote(version) for h in self.handles]
-        answers = self._call(refs, f"push of weight version {version}", self.cfg.sync.deadline_seconds * 3)
+        answers = self._call(refs, f"push of weight version {version}", of_sync=3)
         self.busy_seconds += max(seconds for _, seconds in answers)
         before, self.pushed, self.sent = self.sent, version, answers[0][0]
         if note := push_note(before, self.sent):

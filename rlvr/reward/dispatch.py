@@ -14,7 +14,7 @@ from rlvr.errors import ActorError, ConfigError, DeadlineError
 from rlvr.reward.grader import cut
 from rlvr.reward.process import WorkerProcess, WorkerSettings, WorkerTemplate, WorkItem
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.timing import Deadline
+from rlvr.timing import Deadline, standstills
 
 _CHUNK_SIZE = 16  # samples that are sent to a worker at once, at most
 _TICK_SECONDS = 0.02  # how often deadlines and memory are looked at
@@ -183,7 +183,8 @@ class _Run:
             running = worker.running()
             if running is None:
                 waiting = worker.assigned or not worker.ready
-                if waiting and now - worker.waiting_since > start_limit:
+                still = standstills.since(worker.waiting_since)
+                if waiting and now - worker.waiting_since - still > start_limit:
                     raise DeadlineError(self._crew.late())
             elif running.seconds > limit_seconds:
                 detail = f"no verdict within {limit_seconds:g} s"

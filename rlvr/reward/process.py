@@ -18,6 +18,7 @@ from rlvr.errors import ActorError, DeadlineError
 from rlvr.reward.example import Example
 from rlvr.reward.verdict import Rules
 from rlvr.reward.worker import HEADER, PROGRESS
+from rlvr.timing import standstills
 
 _REPLY_SECONDS = 30.0  # the template only forks and reaps; more than this means that it is gone
 
@@ -208,7 +209,9 @@ class WorkerProcess:
         # never older than its number: at worst the time reads too short, and no sample is ended too early.
         number = PROGRESS.unpack_from(self._progress)[1]
         started = PROGRESS.unpack_from(self._progress)[0]
-        return Running(number, time.monotonic() - started) if number in self.assigned else None
+        if number not in self.assigned:
+            return None
+        return Running(number, time.monotonic() - started - standstills.since(started))
 
     def resident_mb(self) -> float:
         try:

@@ -49,12 +49,18 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the pool decides
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
-    libc = ctypes.CDLL(None, use_errno=True)
     rules = [Rules(*fields) for fields in settings["rules"]]
     if any(is_math(one) or str(one.verifier).startswith(f"{grader.__name__}:") for one in rules):
         grader.warm_up()
     gc.collect()
     gc.freeze()  # keeps the shared pages shared in the forks
+    with suppress(BrokenPipeError, ConnectionResetError):  # the pool's process has gone meanwhile
+        _obey(control, rules, settings["memory_mb"])
+
+
+def _obey(control: socket.socket, rules: list[Rules], memory_mb: int) -> None:
+    """Fork and reap as the pool says, until it closes its end or is gone."""
+    libc = ctypes.CDLL(None, use_errno=True)
     pool_pid, template_pid = os.getppid(), os.getpid()
     control.settimeout(_ORPHAN_CHECK_SECONDS)
     control.send(b"ready")
@@ -75,7 +81,7 @@ def main() -> None:
                 if os.getppid() != template_pid:
                     os._exit(1)
                 requests, replies, progress = descriptors
-                _run_worker(requests, replies, progress, rules, settings["memory_mb"])
+                _run_worker(requests, replies, progress, rules, memory_mb)
             for descriptor in descriptors:
                 os.close(descriptor)
             control.send(str(pid).encode())

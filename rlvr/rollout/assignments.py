@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from rlvr.rollout.stepping import Request
-from rlvr.timing import PausedWatch, Stopwatch
+from rlvr.timing import Patience, PausedWatch
 
 
 class Assignments:
@@ -18,7 +18,7 @@ class Assignments:
         self._keys: dict[int, set[str]] = defaultdict(set)  # all that an engine has not finished
         self.clock = PausedWatch()  # stands still while nothing is asked of any engine
         self._news: dict[int, float] = {}  # time of that clock at an engine's last finished sample
-        self._named: dict[int, Stopwatch] = {}  # engine -> since it was last overdue
+        self._named: dict[int, Patience] = {}  # engine -> since it was last overdue
 
     def assign(self, engine: int, request: Request) -> None:
         """An engine is to take this request on."""
@@ -74,6 +74,6 @@ class Assignments:
         for engine in engines:
             held, quiet, named = self.held(engine), self.quiet_seconds(engine), self._named.get(engine)
             if held and quiet >= limit and not (named and named.seconds < limit):
-                self._named[engine] = Stopwatch()
+                self._named[engine] = Patience()
                 found.append((engine, quiet, held))
         return found

@@ -133,11 +133,11 @@ class FlowSource:
             return
         self._quiet.clear()
         self._pausing.set()
-        deadline = self._cfg.rollout.deadline_seconds
+        seconds = self._cfg.rollout.deadline_seconds
         try:
-            if self._thread.is_alive() and not self._quiet.wait(deadline):
+            if self._thread.is_alive() and not Deadline(seconds).allows(self._quiet.wait):
                 raise DeadlineError(
-                    f"{what}: generation did not pause within {deadline:g} s; {self._pending()}"
+                    f"{what}: generation did not pause within {seconds:g} s; {self._pending()}"
                 )
             yield
         finally:

@@ -13,7 +13,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.roster import Lives
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
-from rlvr.timing import Stopwatch
+from rlvr.timing import Patience
 
 SLICE_SECONDS = 0.25  # a push waits this long at most, and a new request for a free slot
 
@@ -60,7 +60,7 @@ class RayLanes:
     def __init__(self, engines: EnginePool, sampling: Sampling, stall_seconds: float) -> None:
         self._engines, self._sampling, self._stall = engines, sampling, stall_seconds
         self._own: dict[str, Sampling] = {}  # of requests that have one, by key
-        self._slices: dict[Ref[Slice], tuple[int, int, Stopwatch]] = {}  # engine, its life, since when
+        self._slices: dict[Ref[Slice], tuple[int, int, Patience]] = {}  # engine, its life, since when
 
     def up(self) -> Lives:
         return self._engines.roster.up()
@@ -82,7 +82,7 @@ class RayLanes:
             ref = self._engines.handles[engine].advance.remote(
                 list(requests), list(cancelled), self._sampling, SLICE_SECONDS
             )
-            self._slices[ref] = engine, life, Stopwatch()
+            self._slices[ref] = engine, life, Patience()
 
     def working(self) -> dict[int, float]:
         return {engine: watch.seconds for engine, _, watch in self._slices.values()}

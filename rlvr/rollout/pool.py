@@ -90,6 +90,7 @@ class EnginePool:
             [h.ready.remote() for h in self.handles],
             deadline_seconds=rollout.start_deadline_seconds,
             what="start of the rollout engines",
+            key="rollout.start_deadline_seconds",
         )
 
     @contextmanager
@@ -101,9 +102,9 @@ class EnginePool:
         Raises:
             DeadlineError: they were not free within rollout.deadline_seconds.
         """
-        deadline = self.cfg.rollout.deadline_seconds
-        if not self._lock.acquire(timeout=deadline):
-            raise DeadlineError(f"{what}: the engines were not free within {deadline:g} s")
+        seconds = self.cfg.rollout.deadline_seconds
+        if not Deadline(seconds).allows(lambda left: self._lock.acquire(timeout=left)):
+            raise DeadlineError(f"{what}: the engines were not free within {seconds:g} s")
         try:
             yield
         finally:
@@ -122,7 +123,8 @@ class EnginePool:
         self._move([h.wake_up.remote([part]) for h in self.handles], f"engines waking up their {part}")
 
     def _move(self, refs: Sequence[Ref[None]], what: str) -> None:
-        wait(refs, deadline_seconds=self.cfg.rollout.start_deadline_seconds, what=what)
+        seconds = self.cfg.rollout.start_deadline_seconds
+        wait(refs, deadline_seconds=seconds, what=what, key="rollout.start_deadline_seconds")
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, n: int, key: str) -> list[Group]:
         """Sample `n` responses to each prompt; the same `key`, prompts and weights give the same responses.
@@ -189,7 +191,7 @@ class EnginePool:
                 if isinstance(answer, RlvrError) and type(answer) is not ActorError:
                     raise answer
                 found[calls[ref]] = answer
-            if not done:
+            if not done and not deadline.left:
                 late = DeadlineError(
                     f"{what}: not done within {self.cfg.rollout.deadline_seconds:g} s (rollout.deadline_seconds). The "
                     "process is stuck or too slow: look at its log"

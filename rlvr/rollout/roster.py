@@ -11,7 +11,7 @@ from rlvr.cluster import died_with_node, is_placed, kill, outcomes, room
 from rlvr.cluster.handles import Ref
 from rlvr.errors import DeadlineError, RlvrError
 from rlvr.rollout.engine import EngineHandle
-from rlvr.timing import Stopwatch
+from rlvr.timing import Patience
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
@@ -26,7 +26,7 @@ class _Start:
     """An engine that starts again."""
 
     ready: Ref[dict[str, str]]
-    since: Stopwatch = field(default_factory=Stopwatch)
+    since: Patience = field(default_factory=Patience)
     unplaced: bool = False  # no node had room for it when it was last looked at
     cancelled: int = 0  # how often its process ended before it began
 
@@ -167,14 +167,14 @@ class Roster:
                     )
                     self.lose(engine, life, DeadlineError(why), again=False)
                 elif has:
-                    start.since = Stopwatch() if late else since
+                    start.since = Patience() if late else since
                     start.unplaced = True
                     self.say(
                         f"{name} has no process yet: the Ray cluster has {has}. It starts as soon as there is room "
                         f"for it; the run goes on with {len(self._up)} engine(s)"
                     )
             elif unplaced:  # its model is yet to be loaded
-                start.since, start.unplaced = Stopwatch(), False
+                start.since, start.unplaced = Patience(), False
             elif late:
                 why = f"{name} did not start again within {self._start_deadline:g} s (rollout.start_deadline_seconds)"
                 self.lose(engine, life, DeadlineError(why))

@@ -57,7 +57,9 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: it could not be written (a full disk, say); earlier checkpoints are untouched.
+        RlvrError: the run folder has been removed or moved.
     """
+    folder.check_ours()
     folder.finish_dumps()  # a run that goes on from here writes no earlier samples again
     final = folder.checkpoints / step_name(state.step)
     draft = folder.checkpoints / f".{final.name}.draft"

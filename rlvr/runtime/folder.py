@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError, RlvrError
-from rlvr.locks import lock_folder
+from rlvr.locks import check_in_place, lock_folder
 from rlvr.runtime.checkpoint_folders import checkpoints_in
 from rlvr.runtime.dumps import DumpWriter, dump_files, dump_name, write_dump
 from rlvr.runtime.files import path_of, place_aside, set_aside, write_atomically
@@ -110,6 +110,11 @@ class RunFolder:
         if self._lock is None:
             self._lock = lock_folder(self.path, f"run.name={self.path.name}")
 
+    def check_ours(self) -> None:
+        """Raise RlvrError where the folder has been removed or moved: there may be another run's by now."""
+        if self._lock is not None:
+            check_in_place(self._lock, f"run.name={self.path.name}")
+
     def release(self) -> None:
         """Let others write to the folder, this process included."""
         if self._lock is not None:
@@ -123,9 +128,11 @@ class RunFolder:
         Raises:
             RlvrError: a full disk, say; the checkpoints until now are intact.
         """
+        self.check_ours()
         try:
             yield
         except OSError as error:
+            self.check_ours()
             raise RlvrError(
                 f"run folder {self.path}: cannot be written ({error}). Its checkpoints are intact: free some space "
                 f"or mend the disk, then continue with run.name={self.path.name} run.resume=auto."

@@ -54,7 +54,7 @@ class EngineClient:
 
     def _wait(self, refs: Sequence[Ref[R]], phase: str) -> list[R]:
         what = f"weight transfer to the engines, phase '{phase}'"
-        return wait(refs, deadline_seconds=self._deadline, what=what)
+        return wait(refs, deadline_seconds=self._deadline, what=what, key="sync.deadline_seconds")
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         refs = []

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from rlvr.errors import ActorError, ConfigError
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.timing import standstills
 
 OBEY = "tests.helpers.misbehaving_verifiers:obey"
 
@@ -285,6 +287,28 @@ def test_no_orphan_after_the_parent_is_killed(forked_child):
         parent.stdout.close()
         if child > 0:
             os.kill(child, signal.SIGKILL)
+
+
+def test_what_a_suspended_run_stood_still_is_no_time_of_a_sample(monkeypatch):
+    with pool_of(verifier=OBEY, deadline=1.0) as pool:
+        monkeypatch.setattr(standstills, "since", lambda moment: 3600.0)
+        verdict = pool.grade([GradeRequest("a", "sleep 2.5", "sleep 2.5")])["a"]
+    assert verdict.outcome == Outcome.CORRECT
+
+
+def test_a_template_whose_pool_ends_while_it_starts_goes_without_a_word():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    settings = json.dumps({"rules": [["rlvr.reward.length:short", "last_box"]], "memory_mb": 400})
+    ours.close()
+    done = subprocess.run(
+        [sys.executable, "-m", "rlvr.reward.worker", str(theirs.fileno()), settings],
+        pass_fds=(theirs.fileno(),),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    theirs.close()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError, DeadlineError, RlvrError
 from rlvr.runtime.files import write_atomically
 from rlvr.runtime.folder import RunFolder
+from tests.helpers.checkpoints import save
 from tests.helpers.records import group
 
 
@@ -237,3 +238,26 @@ def test_samples_are_dumped_one_a_line(folder):
     assert rows[0]["logprobs"] == [-0.5, -0.5]
     assert rows[0]["advantage"] is None  # NaN is no JSON
     assert rows[2]["problem_id"] == "b"
+
+
+@pytest.mark.parametrize("another_run", [False, True])
+def test_a_folder_that_has_been_moved_away_is_written_to_no_more(
+    folder: RunFolder, cfg: Config, another_run: bool
+) -> None:
+    folder.append_metrics({"step": 1})
+    moved = folder.path.rename(folder.path.with_name("moved"))
+    if another_run:
+        RunFolder(folder.path.parent, "mine").create(cfg)
+    before = sorted(folder.path.rglob("*"))
+    for write in (lambda: folder.append_metrics({"step": 2}), lambda: save(folder, cfg, 2)):
+        with pytest.raises(RlvrError, match=r"run\.name=mine: .*/mine has been removed or moved") as caught:
+            write()
+        assert type(caught.value) is RlvrError
+    assert sorted(folder.path.rglob("*")) == before
+    assert RunFolder(moved.parent, "moved").read_metrics() == [{"step": 1}]
+
+
+def test_a_lock_that_somebody_has_deleted_is_no_reason_to_stop(folder: RunFolder) -> None:
+    (folder.path / ".lock").unlink()
+    folder.append_metrics({"step": 1})
+    assert folder.read_metrics() == [{"step": 1}]

@@ -158,7 +158,7 @@ def test_every_push_is_compared_with_the_one_before_whoever_asked_for_it(monkeyp
     group = object.__new__(LearnerGroup)
     group.cfg, group.handles, group.turns = Config(recipe="test"), [], Apart()
     group.sent, group.busy_seconds, group.say = None, 0.0, said.append
-    monkeypatch.setattr(group, "_call", lambda *_: [(next(answers), 1.0)])
+    monkeypatch.setattr(group, "_call", lambda *_, **__: [(next(answers), 1.0)])
     for version in (0, 0, 1):
         group.push(version)
     group.push_again()

@@ -1,0 +1,51 @@
+"""What the folder in which a command starts does to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli.surroundings import shadows
+from tests.helpers.paths import REPOSITORY
+
+
+def started_in(folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    """The help of a command, asked for in a folder after these shell commands."""
+    line = "; ".join([*before, f'exec "{sys.executable}" -m rlvr.train --help'])
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=folder,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_files_that_stand_in_for_modules_are_found(tmp_path: Path) -> None:
+    for name in ("random.py", "ray.py", "my_keywords.py", "torch.txt", "queue"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "types").mkdir()  # a folder alone is no package that comes before Python's own
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("")
+    assert shadows(str(tmp_path)) == ["numpy", "random.py", "ray.py"]
+    assert shadows(str(tmp_path / "gone")) == []
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_they_are_named_before_the_import_fails(tmp_path: Path, safe: bool) -> None:
+    (tmp_path / "random.py").write_text("from os import nothing_of_this_name\n")
+    done = started_in(tmp_path, *["export PYTHONSAFEPATH=1"] * safe)
+    if safe:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.stderr.startswith(f"rlvr: random.py in {tmp_path} may be imported in place of")
+
+
+def test_a_deleted_folder_is_said_in_one_line(tmp_path: Path) -> None:
+    (folder := tmp_path / "gone").mkdir()
+    done = started_in(folder, 'rmdir "$PWD"')
+    assert done.returncode == 1
+    assert done.stderr == "rlvr: the working folder has been deleted; cd to one that exists\n"
