@@ -1,8 +1,8 @@
-"""Read parquet files row by row, with numbers as their writer had them. Pure but for reading the file."""
+"""Read parquet and arrow files row by row, with numbers as their writer had them. Pure but for reading the file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 BATCH_ROWS = 1000
+INDEXED = b"ARROW1"  # how an arrow file begins that is no stream
 
 
 def parquet_values(file: Path) -> Iterator[dict[str, Any]]:
@@ -26,15 +27,41 @@ def parquet_values(file: Path) -> Iterator[dict[str, Any]]:
 
     try:
         table = pyarrow.parquet.ParquetFile(file)
-        names = table.schema_arrow.names
-        if len(set(names)) < len(names):
-            raise DataError(f"data file {file} has two columns of one name among {', '.join(names)}")
-        for batch in table.iter_batches(batch_size=BATCH_ROWS):
-            columns = [_values(file, batch, name) for name in names]
-            for values in zip(*columns, strict=True):
-                yield dict(zip(names, values, strict=True))
+        yield from _rows(file, table.schema_arrow.names, table.iter_batches(batch_size=BATCH_ROWS))
     except (pyarrow.ArrowException, OSError) as error:  # untrusted input: say which file it was
         raise DataError(f"data file {file} is not a readable parquet file: {error}") from error
+
+
+def arrow_values(file: Path) -> Iterator[dict[str, Any]]:
+    """The same of an arrow file, a stream as the `datasets` library saves it or a file with an index.
+
+    Raises:
+        DataError: as `parquet_values`.
+    """
+    import pyarrow
+
+    try:
+        with pyarrow.memory_map(str(file)) as source:
+            indexed = source.read(len(INDEXED)) == INDEXED
+            source.seek(0)
+            if indexed:
+                table = pyarrow.ipc.open_file(source)
+                batches = (table.get_batch(place) for place in range(table.num_record_batches))
+                yield from _rows(file, table.schema.names, batches)
+            else:
+                stream = pyarrow.ipc.open_stream(source)
+                yield from _rows(file, stream.schema.names, stream)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"data file {file} is not a readable arrow file: {error}") from error
+
+
+def _rows(file: Path, names: list[str], batches: Iterable[pyarrow.RecordBatch]) -> Iterator[dict[str, Any]]:
+    if len(set(names)) < len(names):
+        raise DataError(f"data file {file} has two columns of one name among {', '.join(names)}")
+    for batch in batches:
+        columns = [_values(file, batch, name) for name in names]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
 
 
 def _values(file: Path, batch: pyarrow.RecordBatch, name: str) -> list[Any]:
