@@ -49,6 +49,7 @@ from rlvr.validate.learner import learner_problems, warmup_notes
 from rlvr.validate.objective import objective_problems
 from rlvr.validate.ranges import out_of_range, value_at
 from rlvr.validate.sources import source_problems
+from rlvr.validate.tracking import tracking_problems
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.dtype": ("float32", "bfloat16"),
@@ -303,6 +304,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         + activation_problems(cfg)
         + answers_problems(cfg)
         + evaluation_problems(cfg)
+        + tracking_problems(cfg.tracking)
     )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(
