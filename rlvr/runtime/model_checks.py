@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from rlvr.config import Config
+from rlvr.data.prompts import chat_options_of, template_of
+from rlvr.data.sources import all_sources
+from rlvr.data.templates import build_template
 from rlvr.data.tokenizer import model_folder
+from rlvr.data.turns import end_of_turn
 from rlvr.errors import ConfigError
 from rlvr.types import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
@@ -65,3 +72,36 @@ def ids_beyond(tokenizer: Any, rows: int) -> str | None:
                 "the model, or extend the model (resize_token_embeddings)"
             )
     return None
+
+
+def warn_of_unheard_ends(cfg: Config, tokenizer: Tokenizer) -> None:
+    """Warn where a chat template ends a turn with a token that ends no response: they would all be cut."""
+    if not any(build_template(template_of(source, cfg.data)).chat for source in all_sources(cfg.data)):
+        return
+    found = end_of_turn(tokenizer, chat_options_of(cfg.data))
+    if found is None or found[0] in "".join(cfg.rollout.stop):
+        return
+    ends = {tokenizer.eos_token_id, *cfg.rollout.stop_token_ids, *_generation_ends(cfg)}
+    token, index = found
+    if index not in ends:
+        log.warning(
+            "model.path=%s: its chat template ends an answer with %r (%d), which ends no response here; the end tokens "
+            "are %s. A model that has learned the template would write on until it is cut: set "
+            "rollout.stop_token_ids=[%d], unless it was taught to end otherwise",
+            cfg.model.path,
+            token,
+            index,
+            sorted(end for end in ends if end is not None),
+            index,
+        )
+
+
+def _generation_ends(cfg: Config) -> list[int]:
+    """The end tokens that come with a model's settings of generation, which engines listen to as well."""
+    from transformers import GenerationConfig
+
+    try:
+        ends = GenerationConfig.from_pretrained(model_folder(cfg.model.path)).eos_token_id
+    except (OSError, ValueError):  # none, or of a form that the engines will speak of
+        return []
+    return list(ends) if isinstance(ends, list) else [ends] if ends is not None else []
