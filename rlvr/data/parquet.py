@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def parquet_values(file: Path) -> Iterator[dict[str, Any]]:
 
     try:
         table = pyarrow.parquet.ParquetFile(file)
-        yield from _rows(file, table.schema_arrow.names, table.iter_batches(batch_size=BATCH_ROWS))
+        yield from _rows(file, table.schema_arrow, table.iter_batches(batch_size=BATCH_ROWS))
     except (pyarrow.ArrowException, OSError) as error:  # untrusted input: say which file it was
         raise DataError(f"data file {file} is not a readable parquet file: {error}") from error
 
@@ -47,21 +48,44 @@ def arrow_values(file: Path) -> Iterator[dict[str, Any]]:
             if indexed:
                 table = pyarrow.ipc.open_file(source)
                 batches = (table.get_batch(place) for place in range(table.num_record_batches))
-                yield from _rows(file, table.schema.names, batches)
+                yield from _rows(file, table.schema, batches)
             else:
                 stream = pyarrow.ipc.open_stream(source)
-                yield from _rows(file, stream.schema.names, stream)
+                yield from _rows(file, stream.schema, stream)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"data file {file} is not a readable arrow file: {error}") from error
 
 
-def _rows(file: Path, names: list[str], batches: Iterable[pyarrow.RecordBatch]) -> Iterator[dict[str, Any]]:
+def _rows(
+    file: Path, schema: pyarrow.Schema, batches: Iterable[pyarrow.RecordBatch]
+) -> Iterator[dict[str, Any]]:
+    names = schema.names
     if len(set(names)) < len(names):
         raise DataError(f"data file {file} has two columns of one name among {', '.join(names)}")
+    labels = _labels(schema)
     for batch in batches:
-        columns = [_values(file, batch, name) for name in names]
+        columns = [labelled(_values(file, batch, name), labels.get(name)) for name in names]
         for values in zip(*columns, strict=True):
             yield dict(zip(names, values, strict=True))
+
+
+def _labels(schema: pyarrow.Schema) -> dict[str, list[str]]:
+    """The names of the classes of each column that holds their places, as the `datasets` library notes them."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {str(name): list(kind["names"]) for name, kind in features.items() if "names" in kind}
+    except (ValueError, KeyError, TypeError, AttributeError):  # somebody else's notes, or none
+        return {}
+
+
+def labelled(values: Iterable[Any], names: Sequence[str] | None) -> list[Any]:
+    """Places of classes as the classes' names: MMLU writes its answer B as 1."""
+    if names is None:
+        return list(values)
+    return [
+        names[value] if isinstance(value, int) and 0 <= value < len(names) else None if value == -1 else value
+        for value in values
+    ]
 
 
 def _values(file: Path, batch: pyarrow.RecordBatch, name: str) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from rlvr.data.catalog import CatalogEntry
 from rlvr.data.json_tables import refuse_tables
 from rlvr.data.local_files import SUFFIXES, local_files, suffix_of
-from rlvr.data.parquet import arrow_values, parquet_values
+from rlvr.data.parquet import arrow_values, labelled, parquet_values
 from rlvr.data.wrong_files import what_instead
 from rlvr.errors import DataError
 
@@ -53,9 +53,12 @@ def hub_rows(entry: CatalogEntry, split: str) -> Iterator[Row]:
             f"cannot load split {split!r} of {entry.hub_id!r} (configuration {entry.config!r}) from the hub: "
             f"{error}. Check the name of the split and the network, or download the files and set the path"
         ) from error
+    labels = {
+        name: kind.names for name, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)
+    }
     number = 0
     for batch in table.iter(batch_size=1000):
-        for values in zip(*batch.values(), strict=True):
+        for values in zip(*(labelled(batch[name], labels.get(name)) for name in batch), strict=True):
             number += 1
             yield Row(f"{entry.hub_id}[{split}]", split, number, dict(zip(batch, values, strict=True)))
 

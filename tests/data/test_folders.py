@@ -71,6 +71,36 @@ def test_a_data_set_that_was_saved_to_disk_is_read_as_it_stands(tmp_path):
     assert questions(tmp_path / "two", "train_sft") == [row["question"] for row in ROWS]
 
 
+def test_classes_are_read_by_their_names_and_not_by_their_places(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    kinds = {"question": datasets.Value("string"), "answer": datasets.ClassLabel(names=["A", "B", "C", "D"])}
+    rows = {"question": ["p", "q", "r"], "answer": [1, 0, 3]}  # as MMLU has it
+    saved = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    saved.save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "owner" / "mmlu").mkdir(parents=True)
+    saved.to_parquet(str(tmp_path / "owner" / "mmlu" / "train-00000-of-00001.parquet"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)  # where a folder stands in for the hub
+    for name, path in (("own", "saved"), ("own", "owner/mmlu"), ("owner/mmlu", None)):
+        loaded = load_problems(SourceConfig(name=name, path=path, split="train" if path is None else None))
+        assert [problem.answer for problem in loaded.problems] == ["B", "A", "D"]
+
+
+def test_whatever_the_hubs_library_raises_is_told_with_what_was_asked_of_it(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+
+    def scripted(*args, **kwargs):
+        raise RuntimeError("Dataset scripts are no longer supported, but found x.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", scripted)
+    with pytest.raises(
+        DataError, match=r"cannot load split 'train' of 'owner/x' .*scripts are no longer supported"
+    ):
+        load_problems(SourceConfig(name="owner/x"))
+
+
 def test_an_arrow_file_with_an_index_is_read_and_a_damaged_one_named(tmp_path):
     table = pyarrow.Table.from_pylist(ROWS)
     with pyarrow.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as file:
