@@ -29,7 +29,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
 from rlvr.cli.planned import SLURM_FILES
 from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.shorthand import quote_odd_values, several_sources
+from rlvr.cli.rewriting import rewritten
 from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--site", type=Path, help="YAML file with the slurm options of a cluster")
     known, rest = parser.parse_known_args(list(arguments))
     own = [a for a in rest if a.startswith(PREFIX)]
-    training = quote_odd_values(several_sources([a for a in rest if not a.startswith(PREFIX)]))
+    training = rewritten([a for a in rest if not a.startswith(PREFIX)])
     return Request(load_config(known.site, own), tuple(training), known.dry_run)
 
 

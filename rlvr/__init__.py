@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-if getattr(sys, "argv", [""])[:1] == [
-    "-m"
-]:  # what it holds while `python -m` imports the packages of a command
+# What it holds while `python -m` imports the packages of a command.
+if getattr(sys, "argv", [""])[:1] == ["-m"]:
     look_around()
 
 __version__ = "0.1.0"

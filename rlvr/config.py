@@ -48,7 +48,7 @@ class SourceConfig:
         MISSING  # arithmetic, instructions, gsm8k, ..., owner/name on the hub, or a label for a local file
     )
     path: str | None = (
-        None  # json, jsonl, jsonl.gz, parquet or csv file, or a folder; null: built in or from the hub
+        None  # json, jsonl, jsonl.gz, parquet, arrow or csv file, or a folder; null: built in or from the hub
     )
     subset: str | None = None  # configuration of a data set on the hub, such as main
     format: str | None = None  # plain | verl | trl | openrlhf; null: told from the first rows

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
-STANDSTILL_SECONDS = (
-    5.0  # a thread that looks every TICK_SECONDS and comes so late has not been allowed to run
-)
+# A thread that looks every TICK_SECONDS and comes so late has not been allowed to run.
+STANDSTILL_SECONDS = 5.0
 TICK_SECONDS = 1.0
 
 

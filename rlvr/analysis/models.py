@@ -48,10 +48,8 @@ class ModelFiles:
         """Its tokenizer; raises ConfigError where it cannot be loaded."""
         try:
             return load_tokenizer(self.folder, self.trust_remote_code)
-        except (ValueError, OSError, KeyError, TypeError) as error:  # whatever a user's folder holds
-            raise ConfigError(
-                f"{self.key}={self.path}: its tokenizer cannot be loaded ({error}); save the tokenizer into that folder"
-            ) from error
+        except DataError as error:
+            raise ConfigError(f"{self.key}={self.path}: {error}") from error
 
 
 def read_model(key: str, path: str, *, trust_remote_code: bool, checkpoint: bool = False) -> ModelFiles:

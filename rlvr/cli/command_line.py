@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ class CommandLine:
         return self.name.replace("_", "-")
 
 
+_PLACE = re.compile(r"([\w.]+)\[(\d+)\]")
+
+
 TRAINING = CommandLine(Config, "train", FREE, folder=recipes_folder())
 
 
@@ -84,6 +88,7 @@ def options_first(arguments: Sequence[str]) -> list[str]:
         options.append(argument)
         action = known.get(argument)
         name = argument.partition("=")[0]
+        _refuse_unclear(name, [option for option in known if option.startswith(name)])
         if argument[:2] not in known and not any(option.startswith(name) for option in known):
             raise ConfigError(
                 f"{name}: there is no such option; overrides are written without dashes, "
@@ -94,6 +99,23 @@ def options_first(arguments: Sequence[str]) -> list[str]:
         elif action is not None and action.nargs is None and left:
             options.append(left.pop(0))
     return [*options, *overrides]
+
+
+def _refuse_unclear(name: str, meant: Sequence[str]) -> None:
+    """Refuse an option that is short for several, and those that name another configuration than the program's.
+
+    Raises:
+        ConfigError: says what is written instead.
+    """
+    own = "put the keys into FOLDER/recipe/NAME.yaml and give --config-dir FOLDER recipe=NAME"
+    if name in meant:
+        meant = [name]
+    if len(meant) > 1:
+        raise ConfigError(
+            f"{name}: may stand for {', '.join(meant)}; write one of them out. For a file of keys, {own}"
+        )
+    if set(meant) & {"--config-name", "-cn", "--config-path", "-cp"}:
+        raise ConfigError(f"{name}: a program has one configuration, to which keys are added; {own}")
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -128,4 +150,7 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
-        raise ConfigError(f"{error}\nOverrides look like key=value or group=option.") from error
+        hint = ""
+        if places := [each for each in overrides if _PLACE.match(each)]:
+            hint = " A place in a list is written with a dot: " + _PLACE.sub(r"\1.\2", places[0])
+        raise ConfigError(f"{error}\nOverrides look like key=value or group=option.{hint}") from error

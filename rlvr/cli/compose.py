@@ -17,7 +17,8 @@ from rlvr.cli.command_line import TRAINING, CommandLine, parse_options, parse_ov
 from rlvr.cli.forms import as_typed, as_written
 from rlvr.cli.overrides import check_forms, check_keys
 from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.shorthand import check_placeholders, quote_odd_values, several_sources
+from rlvr.cli.rewriting import rewritten
+from rlvr.cli.shorthand import check_placeholders
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 
@@ -115,7 +116,7 @@ def load(arguments: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that does not fit, an option of the command line, or several values for one key.
     """
-    arguments = quote_odd_values(several_sources(arguments))
+    arguments = rewritten(arguments)
     if options := [argument for argument in arguments if argument.startswith("-")]:
         raise ConfigError(
             f"{options[0]}: an option of the command line; give overrides, key=value or group=option"

@@ -21,7 +21,8 @@ from rlvr.cli.forms import as_typed
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides import check_keys
 from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.shorthand import quote_odd_values, several_sources
+from rlvr.cli.rewriting import rewritten
+from rlvr.cli.shorthand import quote_odd_values
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.output import ending_output, lasting_output
@@ -62,7 +63,7 @@ def hydra_entry(
         register_schema()
         with readable_errors():
             check_text(sys.argv[1:])
-            sys.argv[1:] = options_first(quote_odd_values(several_sources(sys.argv[1:])))
+            sys.argv[1:] = options_first(rewritten(sys.argv[1:]))
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
                 from rlvr.cli.multirun import plan_sweep

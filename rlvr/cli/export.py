@@ -28,6 +28,7 @@ from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.runtime.checkpoint import list_checkpoints
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.manifest import damage
+from rlvr.runtime.planning.weights import folder_problem
 
 FORMS = (ShortForm("output=DIR", "where to"),)
 
@@ -107,14 +108,17 @@ def _of_checkpoint(folder: Path) -> Source:
 def _write(source: Source, draft: Path) -> None:
     cfg, chat_template = source.run.config.model, source.run.config.data.chat_template
     if source.exported is not None:
+        if found := folder_problem(source.exported):
+            raise ConfigError(f"{found}; or give a checkpoint of the run, step_<number>")
         shutil.copytree(source.exported, draft)
     else:
         from transformers.utils.logging import disable_progress_bar
 
         from rlvr.analysis.models import load_causal_lm  # torch
+        from rlvr.learner.causal_lm import save_lm
 
         disable_progress_bar()
-        load_causal_lm(str(source.checkpoint), cfg, "cpu").lm.save_pretrained(draft)
+        save_lm(load_causal_lm(str(source.checkpoint), cfg, "cpu").lm, draft)
     load_tokenizer(cfg.path, cfg.trust_remote_code, chat_template).save_pretrained(draft)
 
 
@@ -125,7 +129,11 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:
         ConfigError: not exactly one folder, or an option that does not exist.
     """
     expanded = expand(arguments, FORMS)
-    folders = [argument for argument in expanded.arguments if "=" not in argument or Path(argument).is_dir()]
+    folders = [
+        argument
+        for argument in expanded.arguments
+        if not argument.startswith("-") and ("=" not in argument or Path(argument).is_dir())
+    ]
     if unknown := [argument for argument in expanded.arguments if argument not in folders]:
         raise ConfigError(f"{unknown[0]}: there is no such option; the only one is output=DIR")
     if len(folders) != 1:

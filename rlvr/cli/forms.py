@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
@@ -50,17 +54,67 @@ def form_problem(override: Override, keys: Collection[str], groups: Mapping[str,
     return ""
 
 
-def plain_lists(schema: Any, prefix: str = "") -> dict[str, type]:
-    """The dotted keys that hold lists of texts or numbers, and which of the two."""
-    found: dict[str, type] = {}
+@functools.cache
+def typed_keys(schema: Any, prefix: str = "") -> dict[str, Any]:
+    """Every dotted key of a schema with its type; that of a section is its dataclass."""
+    found: dict[str, Any] = {}
     hints = get_type_hints(schema)
     for part in fields(schema):
-        kind, key = hints[part.name], f"{prefix}{part.name}"
+        kind: Any = hints[part.name]
+        found[f"{prefix}{part.name}"] = kind
         if is_dataclass(kind):
-            found |= plain_lists(kind, f"{key}.")
-        elif get_origin(kind) is list and get_args(kind)[0] in (str, int, float):
-            found[key] = get_args(kind)[0]
+            section: Any = kind
+            found |= typed_keys(section, f"{prefix}{part.name}.")
     return found
+
+
+def plain_lists(schema: Any) -> dict[str, type]:
+    """The dotted keys that hold lists of texts or numbers, and which of the two."""
+    lists = {key: get_args(kind)[0] for key, kind in typed_keys(schema).items() if get_origin(kind) is list}
+    return {key: kind for key, kind in lists.items() if kind in (str, int, float)}
+
+
+def shape_problem(override: Override, groups: Collection[str], schema: Any) -> str:
+    """What is wrong with a value whose shape its key cannot have; empty if nothing is."""
+    key, line = override.key_or_group, override.input_line
+    kinds = typed_keys(schema)
+    listed = re.fullmatch(r"(.+)\.\d+(?:\..+)?", key)
+    if override.is_add() and listed is not None and get_origin(kinds.get(listed[1])) is list:
+        return f"{line}: nothing can be added to a list; write it whole, {listed[1]}=[{{...}},{{...}}]"
+    if key not in kinds or key in groups or override.is_delete() or override.is_sweep_override():
+        return ""
+    kind, value = kinds[key], override.value()
+    if "${" in str(value):
+        return ""
+    # As it is typed, quotes included.
+    if NoneType in get_args(kind) and override.get_value_element_as_str().lower() == "none":
+        return f"{line}: would be the text {value!r}; for nothing write {key}=null, for the text {key}=\"'{value}'\""
+    if is_dataclass(kind) and not isinstance(value, dict):
+        return f"{line}: {key} is a section; set what is in it, such as {_examples(key, kind)}"
+    if get_origin(kind) is list and is_dataclass(record := get_args(kind)[0]):
+        return _records_problem(str(line), key, record, value)
+    return ""
+
+
+def _examples(key: str, section: Any) -> str:
+    names = [part.name for part in fields(section)]
+    usual = [name for name in ("name", "path") if name in names] or names[:2]
+    return " or ".join(f"{key}.{name}=VALUE" for name in usual)
+
+
+def _records_problem(line: str, key: str, record: Any, value: Any) -> str:
+    """What is wrong with the value of a key that takes a list of records."""
+    known = [part.name for part in fields(record)]
+    if value is None or not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return (
+            f"{line}: takes a list of records, such as '{key}=[{{name:gsm8k}},{{name:mine,path:rows.jsonl}}]'"
+        )
+    for name in (str(name) for entry in value for name in entry):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(known)}"
+            return f"{line}: there is no key {name!r} in an entry of {key}; {hint}"
+    return ""
 
 
 def list_problem(override: Override, lists: Mapping[str, type]) -> str:

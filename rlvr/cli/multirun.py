@@ -29,8 +29,8 @@ from rlvr.errors import ConfigError
 from rlvr.runtime.keys import SET_BY_SWEEP
 from rlvr.sweep.plan import Job, Sweep
 from rlvr.validate import validate
+from rlvr.validate.tracking import LONGEST_TAG
 
-TAG_LENGTH = 64  # wandb's limit
 quoted = partial(quoted_with, mark='"')  # a job's lines have double marks
 
 
@@ -148,7 +148,7 @@ def job_arguments(job: Job, folder: Path, cfg: Config) -> list[str]:
         f"run.name={quoted(job.name)}",
         "run.resume=auto",
         f"tracking.group={quoted(cfg.tracking.group or folder.name)}",
-        f"tracking.tags=[{','.join(quoted(tag[:TAG_LENGTH]) for tag in tags)}]",
+        f"tracking.tags=[{','.join(quoted(tag[:LONGEST_TAG]) for tag in tags)}]",
     ]
 
 

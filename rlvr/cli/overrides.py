@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 
 from rlvr.cli.command_line import TRAINING, CommandLine
-from rlvr.cli.forms import form_problem, group_values, list_problem, options_of, plain_lists
+from rlvr.cli.forms import form_problem, group_values, list_problem, options_of, plain_lists, shape_problem
 from rlvr.cli.peer_keys import peer_hint
 from rlvr.cli.recipe_tree import option_groups
 from rlvr.config import Config, known_keys
@@ -44,13 +44,28 @@ def check_keys(parsed: Sequence[Override], line: CommandLine) -> None:
         if key not in keys and key not in groups and not free:
             raise ConfigError(explain_key(key, line))
         _check_form(override, keys, groups, lists)
+        if problem := shape_problem(override, groups, line.schema):
+            raise ConfigError(problem)
         if key in groups:
             options = options_of(groups[key])
             for value in group_values(override):
                 if value not in options:
                     raise ConfigError(
                         f"{key}={value}: there is no such option; use one of {', '.join(options)}"
+                        + _of_ones_own(key, value)
                     )
+
+
+def _of_ones_own(group: str, value: str) -> str:
+    """How something of the user's own is named, where a value looks like one: a path, or a name on the hub."""
+    if "/" not in value and "." not in value:
+        return ""
+    ways = {
+        "model": f"model=local model.path={value}",
+        "data": f"data=local data.train.path={value}",
+        "recipe": "recipe=NAME --config-dir FOLDER, where FOLDER/recipe/NAME.yaml is the file",
+    }
+    return f"; for one of your own: {ways[group]}" if group in ways else ""
 
 
 def check_forms(parsed: Sequence[Override], line: CommandLine) -> None:

@@ -22,6 +22,7 @@ DAPO_PREFIX = (
 )
 DAPO_SUFFIX = '\n\nRemember to put your answer on its own line after "Answer:".'
 _MESSAGES = re.compile(r"\s*\[\s*\{")
+_PRINTED = re.compile(r"""\s*\[\s*\{\s*'(?:role|content)'\s*:""")
 _BOX_NAME = re.compile(r"\\(?:boxed|fbox|framebox)")
 
 
@@ -47,6 +48,8 @@ def verbatim(value: Any) -> str:
                 f"holds half a character ({half!r}, a lone surrogate), which is no text"
             ) from error
         return value
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value.normalize(), "f")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"is {_kind(value)}, expected text or a number")
     if value != value or value in (float("inf"), float("-inf")):
@@ -77,6 +80,10 @@ def _listed(value: Any) -> Any:
     """The list of messages that a text is the JSON of; any other value as it is."""
     if not isinstance(value, str) or not _MESSAGES.match(value):
         return value
+    if _PRINTED.match(value):  # of a data frame that was saved as csv
+        raise ValueError(
+            "is a list of messages as Python prints it, which is no JSON; write it with json.dumps"
+        )
     try:
         turns = json.loads(value)
     except (ValueError, RecursionError):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import ModelConfig
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.tokenizer import is_local, model_folder
+from rlvr.data.wrong_files import what_instead
 from rlvr.errors import ConfigError
 
 # Where configurations name the longest sequence; the smallest counts, as in vLLM.
@@ -32,20 +33,21 @@ def check_context(model: ModelConfig) -> None:
     Raises:
         ConfigError: names the number of positions and where the model says so, or a file that cannot be read.
     """
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     folder = model_folder(model.path)
-    _refuse_cut_files(model.path, Path(folder))
+    for key, path in (("model.path", model.path), ("model.base_path", model.base_path)):
+        if path is not None and is_local(path):
+            _refuse_cut_files(f"{key}={path}", Path(model_folder(path)))
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
-    except StrictDataclassError as error:  # loading the tokenizer would end in a traceback
+    except (ValueError, OSError, ImportError):  # whoever loads the model refuses it with the reason
+        return
+    except Exception as error:  # whatever a config.json holds; loading the tokenizer would end in a traceback
         raise ConfigError(
             f"model.path={model.path}: its config.json cannot be read ({' '.join(str(error).split())}); take the one "
             "that belongs to the model"
         ) from error
-    except (ValueError, OSError, ImportError):  # whoever loads the model refuses it with the reason
-        return
     if os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", ""):
         return
     key, positions = longest_context(config)
@@ -57,13 +59,14 @@ def check_context(model: ModelConfig) -> None:
         )
 
 
-def _refuse_cut_files(path: str, folder: Path) -> None:
+def _refuse_cut_files(key: str, folder: Path) -> None:
     """Transformers names no file where one is empty or cut short."""
     for name in TEXTS:
         file = folder / name
         if file.is_file() and not _is_whole(file):
+            instead = what_instead(file)
             raise ConfigError(
-                f"model.path={path}: {file} is empty, cut short or no JSON; copy or download it again"
+                f"{key}: {file} is " + (instead or "empty, cut short or no JSON; copy or download it again")
             )
 
 

@@ -49,7 +49,8 @@ def why_no_tokenizer(path: Path) -> str | None:
 def is_training_checkpoint(path: str | Path) -> bool:
     """Whether a folder is a checkpoint of a training run of ours rather than a Hugging Face model."""
     folder = Path(path)
-    return (folder / "state.json").is_file() and (folder / "deepspeed").is_dir()
+    either = ("state.json", "manifest.json")  # one of them may be lost
+    return any((folder / name).is_file() for name in either) and (folder / "deepspeed").is_dir()
 
 
 def _is_model(found: Listing) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.sources import LoadedSource, is_endless, load_problems
@@ -39,6 +40,18 @@ def load_source(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = Fal
     )
 
 
+def chat_options_of(cfg: DataConfig) -> dict[str, Any]:
+    """The arguments of `apply_chat_template` that the configuration sets.
+
+    Raises:
+        DataError: the file of another chat template cannot be read.
+    """
+    options = dict(cfg.chat_template_kwargs)
+    if (own := read_chat_template(cfg.chat_template)) is not None:
+        options["chat_template"] = own
+    return options
+
+
 def split_examples(
     source: SourceConfig, cfg: DataConfig, loaded: LoadedSource | None
 ) -> tuple[PromptForm, tuple[Problem, ...]]:
@@ -50,10 +63,7 @@ def split_examples(
         DataError: the examples cannot be read, or they leave no problem.
     """
     problems = () if loaded is None else loaded.problems
-    options = dict(cfg.chat_template_kwargs)
-    if (own := read_chat_template(cfg.chat_template)) is not None:
-        options["chat_template"] = own
-    form = PromptForm(template_of(source, cfg), system_of(source, cfg), chat_options=options)
+    form = PromptForm(template_of(source, cfg), system_of(source, cfg), chat_options=chat_options_of(cfg))
     asked = examples_of(source, cfg)
     if asked is None:
         return form, problems

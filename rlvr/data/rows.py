@@ -1,10 +1,11 @@
-"""Read the rows of a data set from the Hugging Face hub, or from local json, jsonl, parquet and csv files."""
+"""Read the rows of a data set from the Hugging Face hub, or from local json, jsonl, parquet, arrow and csv files."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.data.catalog import CatalogEntry
-from rlvr.data.parquet import parquet_values
+from rlvr.data.json_tables import refuse_tables
+from rlvr.data.local_files import SUFFIXES, local_files, suffix_of
+from rlvr.data.parquet import arrow_values, labelled, parquet_values
+from rlvr.data.wrong_files import what_instead
 from rlvr.errors import DataError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv")
-KINDS = ", ".join(SUFFIXES)
-# Files beside the rows of a data set: what the `datasets` library writes about them.
-ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 _TOO_DEEP = "is nested too deep to be read"
-SPLITS = ("train", "validation", "test")
+OTHER_COMMAS = ";\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,17 @@ def hub_rows(entry: CatalogEntry, split: str) -> Iterator[Row]:
         ) from error
     try:
         table = datasets.load_dataset(entry.hub_id, entry.config, split=split)
-    except (OSError, ValueError) as error:  # the hub is outside our control: say what was asked of it
+    except Exception as error:  # the hub is outside our control, as that library: say what was asked of it
         raise DataError(
             f"cannot load split {split!r} of {entry.hub_id!r} (configuration {entry.config!r}) from the hub: "
             f"{error}. Check the name of the split and the network, or download the files and set the path"
         ) from error
+    labels = {
+        name: kind.names for name, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)
+    }
     number = 0
     for batch in table.iter(batch_size=1000):
-        for values in zip(*batch.values(), strict=True):
+        for values in zip(*(labelled(batch[name], labels.get(name)) for name in batch), strict=True):
             number += 1
             yield Row(f"{entry.hub_id}[{split}]", split, number, dict(zip(batch, values, strict=True)))
 
@@ -63,55 +66,28 @@ def hub_rows(entry: CatalogEntry, split: str) -> Iterator[Row]:
 def local_rows(path: Path, split: str | None) -> Iterator[Row]:
     """Yield the rows of a file, or of a folder's files in the order of their names.
 
-    In a folder a split means the files whose names start with it. A file alone is the split that its name
-    starts with, else the training split, as for the `datasets` library. Raises DataError for a path that does
-    not exist or holds no data file, for a folder of several splits when none is named, for a file that is
-    another split than the one named, and for a file that cannot be read.
+    In a folder a split means the files that `is_of` it. A file alone is the split that its name tells, else the
+    training split, as for the `datasets` library. Raises DataError for a path that does not exist or holds no data
+    file, for a folder of several splits when none is named, for a file that is another split than the one named, and
+    for a file that cannot be read.
     """
     readers = {
         ".jsonl": _jsonl_rows,
         ".jsonl.gz": _packed_rows,
         ".json": _json_rows,
-        ".parquet": _parquet_rows,
+        ".parquet": _table_rows,
+        ".arrow": _table_rows,
         ".csv": _csv_rows,
     }
-    files = _local_files(path, split)
+    files = local_files(path, split)
     for file in files:
-        yield from readers[_suffix(file)](file)
-
-
-def _suffix(file: Path) -> str:
-    """The suffix by which a data file is read; empty where there is none."""
-    return next((suffix for suffix in SUFFIXES if file.name.lower().endswith(suffix)), "")
-
-
-def _local_files(path: Path, split: str | None) -> list[Path]:
-    if not path.exists():
-        raise DataError(f"data path {path} does not exist; expected a {KINDS} file or a folder of them")
-    if path.is_file():
-        if not _suffix(path):
-            raise DataError(f"data file {path} ends in {path.suffix!r}; expected {KINDS}")
-        own = next((name for name in SPLITS if path.name.startswith(name)), SPLITS[0])
-        if split is not None and split != own and not path.name.startswith(split):
-            raise DataError(
-                f"data file {path} is the split {own!r}, as files are named, not {split!r}; leave the source's split "
-                "out to read the whole file, or set its path to another one"
-            )
-        return [path]
-    files = sorted(
-        file for file in path.rglob("*") if _suffix(file) and file.name not in ABOUT and file.is_file()
-    )
-    if split is not None:
-        files = [file for file in files if file.name.startswith(split)]
-    splits = {name for name in SPLITS if any(file.name.startswith(name) for file in files)}
-    if len(splits) > 1:
-        raise DataError(
-            f"data folder {path} holds the splits {', '.join(sorted(splits))}; set the source's split"
-        )
-    if not files:
-        wanted = f" whose names start with {split!r}" if split else ""
-        raise DataError(f"data folder {path} holds no {KINDS} files{wanted}")
-    return files
+        try:
+            instead = what_instead(file)
+        except OSError as error:
+            raise DataError(f"data file {file} cannot be read: {error.strerror}") from error
+        if instead is not None:
+            raise DataError(f"data file {file} is {instead}")
+        yield from readers[suffix_of(file)](file)
 
 
 def _jsonl_rows(file: Path) -> Iterator[Row]:
@@ -143,6 +119,7 @@ def _json_rows(file: Path) -> Iterator[Row]:
     if repeated:
         raise DataError(f"data file {file} has an object with the key {repeated[0]!r} twice")
     if isinstance(content, dict):
+        refuse_tables(file, content)
         lists = [value for value in content.values() if isinstance(value, list)]
         content = lists[0] if len(content) == len(lists) == 1 else [content]
     if not isinstance(content, list):
@@ -179,7 +156,9 @@ def _rows_of_lines(file: Path, lines: Iterable[bytes]) -> Iterator[Row]:
         try:
             values, repeated = _parsed(line)
         except ValueError as error:  # untrusted input: covers bad JSON and bad UTF-8
-            yield Row(str(file), _part(file), number, None, f"is not JSON: {error}")
+            spread = line.strip() in (b"{", b"[") and file.name.lower().endswith(SUFFIXES[:2])
+            hint = "; a value over several lines belongs in a .json file" if spread else ""
+            yield Row(str(file), _part(file), number, None, f"is not JSON: {error}{hint}")
         except RecursionError:
             yield Row(str(file), _part(file), number, None, _TOO_DEEP)
         else:
@@ -193,25 +172,34 @@ def _row(file: Path, number: int, values: Any) -> Row:
     if isinstance(values, dict):
         return Row(str(file), _part(file), number, values)
     kind = type(values).__name__
-    return Row(str(file), _part(file), number, None, f"is a JSON {kind}, expected an object")
+    hint = "; a list of rows belongs in a .json file" if kind == "list" else ""
+    return Row(str(file), _part(file), number, None, f"is a JSON {kind}, expected an object{hint}")
 
 
 def _part(file: Path) -> str:
-    return file.name[: len(file.name) - len(_suffix(file))]
+    return file.name[: len(file.name) - len(suffix_of(file))]
 
 
-def _parquet_rows(file: Path) -> Iterator[Row]:
-    for number, values in enumerate(parquet_values(file), start=1):
+def _table_rows(file: Path) -> Iterator[Row]:
+    read = arrow_values if suffix_of(file) == ".arrow" else parquet_values
+    for number, values in enumerate(read(file), start=1):
         yield Row(str(file), file.stem, number, values)
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:
     start = 1  # line on which the row begins
+    csv.field_size_limit(sys.maxsize)  # the library's own is 128 kB, for all readers of the process
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             # Strict: a quote that never closes would else take all later rows into its field, without a word.
             table = csv.DictReader(lines, strict=True)
-            names = [name for name in table.fieldnames or () if name]
+            table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+            names = [name for name in table.fieldnames if name]
+            others = [mark for mark in OTHER_COMMAS if len(names) == 1 and mark in names[0]]
+            if others:
+                raise DataError(
+                    f"data file {file} separates its columns by {others[0]!r}: {names[0]!r}; write it with commas"
+                )
             if len(set(names)) < len(names):
                 raise DataError(f"data file {file} has two columns of one name: {', '.join(names)}")
             start = table.line_num + 1

@@ -17,7 +17,8 @@ from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
 from rlvr.data.cells import BadCellError, columns_of, read_cell
 from rlvr.data.formats import FORMATS, described, likely_format
 from rlvr.data.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
-from rlvr.data.rows import KINDS, Row, hub_rows, local_rows
+from rlvr.data.local_files import KINDS
+from rlvr.data.rows import Row, hub_rows, local_rows
 from rlvr.errors import DataError
 from rlvr.reward.example import find_column
 from rlvr.reward.verdict import Rules, options_text
@@ -77,6 +78,11 @@ def load_problems(
         rules = rules_of(cfg)
         return LoadedSource(cfg.name, tuple(replace(problem, rules=rules) for problem in made))
     known = _known(cfg)
+    if cfg.path is not None and not cfg.path.strip():  # which would be the working folder
+        raise DataError(
+            f"data source {cfg.name!r}: its path is empty (a variable that is not set?); name a file or a folder, or "
+            "leave the path out"
+        )
     if cfg.path is not None:
         rows = local_rows(Path(cfg.path).expanduser(), cfg.split)
     else:
@@ -85,7 +91,7 @@ def load_problems(
         rows = hub_rows(hub, cfg.split or (hub.eval_split if evaluation else hub.train_split))
     chosen, entry, rows = _format_of_rows(cfg, known, rows)
     loaded = replace(_collect(cfg, entry, rows, conversations), format=chosen)
-    _report(loaded, on_bad_row)
+    _report(loaded, on_bad_row, cfg.path or cfg.name)
     return loaded
 
 
@@ -192,6 +198,7 @@ def _collect(
     cfg: SourceConfig, entry: CatalogEntry, rows: Iterator[Row], conversations: bool = True
 ) -> LoadedSource:
     problems: dict[str, Problem] = {}
+    places: dict[str, str] = {}  # the file of each id
     bad: list[BadRow] = []
     repeated = 0
     for row in rows:
@@ -206,11 +213,13 @@ def _collect(
             continue
         first = problems.setdefault(problem.id, problem)
         if first is problem:
+            places[problem.id] = row.file
             continue
         if entry.repeats and first == problem:
             repeated += 1
         else:
-            reason = f"the id {problem.id!r} is already taken by an earlier row"
+            other = "" if places[problem.id] == row.file else f" of {places[problem.id]}"
+            reason = f"the id {problem.id!r} is already taken by an earlier row{other}"
             bad.append(BadRow(row.file, row.number, entry.id[0], reason))
     return LoadedSource(cfg.name, tuple(problems.values()), tuple(bad), repeated)
 
@@ -259,7 +268,7 @@ def turns(messages: tuple[Message, ...]) -> str:
     return " + ".join(message.role for message in messages)
 
 
-def _report(loaded: LoadedSource, on_bad_row: str) -> None:
+def _report(loaded: LoadedSource, on_bad_row: str, place: str) -> None:
     listed = "".join(f"\n  {row}" for row in loaded.bad_rows[:ROWS_LISTED])
     more = len(loaded.bad_rows) - ROWS_LISTED
     listed += f"\n  and {more} more" if more > 0 else ""
@@ -272,7 +281,8 @@ def _report(loaded: LoadedSource, on_bad_row: str) -> None:
         )
     if not loaded.problems:
         raise DataError(
-            f"data source {loaded.name!r} holds no problem ({len(loaded.bad_rows)} bad rows){listed}"
+            f"data source {loaded.name!r} holds no problem: {place} has {len(loaded.bad_rows)} bad rows and no other"
+            f"{listed}"
         )
     if loaded.bad_rows:
         log.warning("data source %s: skipped %d bad rows:%s", loaded.name, len(loaded.bad_rows), listed)

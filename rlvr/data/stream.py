@@ -22,7 +22,8 @@ from rlvr.data.order import epoch_order
 from rlvr.data.overlap import SharedQuestion, settle_overlap
 from rlvr.data.prompts import load_source, split_examples
 from rlvr.data.sources import BadRow, LoadedSource, is_endless, load_problems, rules_of
-from rlvr.data.templates import PromptForm, tokenize
+from rlvr.data.templates import PromptForm, build_template, tokenize
+from rlvr.data.turns import refuse_unread_options
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
 from rlvr.types import Problem, Prompt, Tokenizer
@@ -224,6 +225,8 @@ def _read(source: SourceConfig, cfg: DataConfig, tokenizer: Tokenizer, *, evalua
     endless = not evaluation and is_endless(source)
     loaded = None if endless else load_source(source, cfg, evaluation=evaluation)
     form, problems = split_examples(source, cfg, loaded)
+    if build_template(form.template).chat:
+        refuse_unread_options(tokenizer, form.chat_options, cfg.chat_template_kwargs)
     return _Read(loaded, form, *without_control_tokens(problems, form, tokenizer, cfg.on_bad_row))
 
 

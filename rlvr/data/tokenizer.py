@@ -74,7 +74,7 @@ def load_tokenizer(
     `chat_template` is the file of another chat template than its own (data.chat_template).
     A tokenizer without one pads with its end token; that is safe because padding stands on the right and is
     masked by length, never by token id. Raises DataError for a missing local path, one without a tokenizer,
-    and a tokenizer without an end token.
+    a tokenizer that cannot be loaded, and one without an end token.
     """
     from transformers import AutoTokenizer  # imports torch: keep it out of the data modules' import
 
@@ -82,7 +82,15 @@ def load_tokenizer(
     local = Path(folder)
     if local.is_dir() and (instead := why_no_tokenizer(local)) is not None:
         raise DataError(f"model {path}: {folder} is {instead}")
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (
+        Exception
+    ) as error:  # whatever a user's folder holds: the libraries raise of all kinds, bare ones too
+        said = " ".join(str(error).split())
+        raise DataError(
+            f"the tokenizer of {path!r} cannot be loaded ({type(error).__name__}: {said}); {_remedy(said, local)}"
+        ) from error
     if tokenizer.eos_token_id is None:
         raise DataError(
             f"the tokenizer of {path!r} has no end token, so no response could ever end; "
@@ -98,6 +106,15 @@ def load_tokenizer(
             tokenizer.eos_token,
         )
     return tokenizer
+
+
+def _remedy(said: str, folder: Path) -> str:
+    """What to do about a tokenizer that cannot be loaded, by what was said of it."""
+    if "trust_remote_code" in said:
+        return "set model.trust_remote_code=true if you trust the code that comes with it"
+    if folder.is_dir():
+        return "take the tokenizer's files that belong to the model and fit the installed transformers"
+    return "check the name and the network, or give a folder"
 
 
 def read_chat_template(path: str | None) -> str | None:

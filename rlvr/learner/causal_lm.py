@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config import ModelConfig
@@ -26,18 +28,11 @@ def read_config(key: str, folder: str, trust_remote_code: bool) -> PretrainedCon
     Raises:
         ConfigError: it cannot be read.
     """
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (
-        ValueError,
-        OSError,
-        KeyError,
-        TypeError,
-        StrictDataclassError,
-    ) as error:  # whatever a folder holds
+    except Exception as error:  # whatever a folder holds
         raise ConfigError(
             f"{key}: its configuration cannot be read ({' '.join(str(error).split())})"
         ) from error
@@ -138,6 +133,28 @@ def load_lm(key: str, folder: str, *, dtype: str, attention: str, trust_remote_c
     if missing := sorted(report["missing_keys"]):
         raise ConfigError(f"{key}: not a causal language model: its files lack {', '.join(missing[:3])}")
     return lm
+
+
+def save_lm(lm: Any, folder: Path, state_dict: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write a model in Hugging Face format, with the settings of generation that came with it as they are.
+
+    transformers writes none that it finds odd, a temperature without do_sample for instance, though it reads them.
+
+    Raises:
+        OSError: a full disk, say.
+    """
+    from transformers import GenerationConfig
+
+    kept = getattr(lm, "generation_config", None)
+    if kept is not None:
+        lm.generation_config = GenerationConfig()
+    try:
+        lm.save_pretrained(str(folder), state_dict=state_dict)
+    finally:
+        if kept is not None:
+            lm.generation_config = kept
+    if kept is not None:
+        (folder / "generation_config.json").write_text(kept.to_json_string(), encoding="utf-8")
 
 
 def in_checkpoint_format(lm: Any, name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:

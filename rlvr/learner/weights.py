@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from rlvr.config import Config
 from rlvr.learner.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
-from rlvr.learner.causal_lm import in_checkpoint_format
+from rlvr.learner.causal_lm import in_checkpoint_format, save_lm
 from rlvr.learner.deepspeed_api import gathered, whole_shape
 from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.gloo import ParamInfo
@@ -113,6 +113,6 @@ def _export(lm: Any, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
     tied = set(getattr(lm, "all_tied_weights_keys", None) or {})
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lm.save_pretrained(str(folder), state_dict={k: v for k, v in weights.items() if k not in tied})
+        save_lm(lm, folder, {k: v for k, v in weights.items() if k not in tied})
     except SafetensorError as error:  # how it reports what the system does
         raise OSError(f"{folder}: {error}") from error

@@ -15,6 +15,7 @@ from rlvr.runtime.checkpoint import (
     load_state,
     set_aside_later,
 )
+from rlvr.runtime.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.files import path_of
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
@@ -43,6 +44,12 @@ def find_start(
     start = load_state(checkpoint, cfg)
     _check_replay(cfg, folder, first=start.step + 1)
     notes = check_data(checkpoint, start.data, data_now, cfg)
+    if cfg.run.resume == "auto":
+        notes += [
+            f"WARNING {path} is the checkpoint of step {step} under another name, and the run goes on from step "
+            f"{start.step}; call it {step_name(step)} to go on from there"
+            for path, step in renamed_after(folder.checkpoints, start.step).items()
+        ]
     if start.step > cfg.steps or (start.step == cfg.steps and _finished(folder)):
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"

@@ -5,6 +5,7 @@ A copy that somebody made (step_000060.bak) is theirs: it is neither found nor e
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rlvr.runtime.manifest import NAME as MANIFEST
 
 NAME = re.compile(r"step_([0-9]+)")
 STATE = "state.json"
+ASIDE = "abandoned_"  # how what a run sets aside is called
 
 
 def step_name(step: int) -> str:
@@ -31,6 +33,20 @@ def checkpoints_in(folder: Path) -> dict[Path, int]:
     return {
         path: steps[path] for path in sorted(steps, key=lambda p: (steps[p], p.name)) if was_complete(path)
     }
+
+
+def renamed_after(folder: Path, step: int) -> dict[Path, int]:
+    """Checkpoints of later steps under names of somebody's own, with their steps; what a run set aside is none."""
+    found: dict[Path, int] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        if step_of(path) is None and not path.name.startswith(ASIDE) and (path / STATE).is_file():
+            try:
+                own = int(json.loads((path / STATE).read_text())["step"])
+            except (OSError, ValueError, TypeError, KeyError):  # no state of ours
+                continue
+            if own > step:
+                found[path] = own
+    return found
 
 
 def was_complete(path: Path) -> bool:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rlvr.config import Config
+from rlvr.data.prompts import chat_options_of, template_of
+from rlvr.data.sources import all_sources
+from rlvr.data.templates import build_template
 from rlvr.data.tokenizer import model_folder
+from rlvr.data.turns import end_of_turn, holds_the_date
 from rlvr.errors import ConfigError
 from rlvr.types import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
@@ -65,3 +73,49 @@ def ids_beyond(tokenizer: Any, rows: int) -> str | None:
                 "the model, or extend the model (resize_token_embeddings)"
             )
     return None
+
+
+def warn_of_chat_template(cfg: Config, tokenizer: Tokenizer) -> None:
+    """Warn where a chat template would cost a run its responses, or its resume on another day."""
+    if not any(build_template(template_of(source, cfg.data)).chat for source in all_sources(cfg.data)):
+        return
+    options = chat_options_of(cfg.data)
+    _warn_of_unheard_end(cfg, tokenizer, options)
+    if holds_the_date(tokenizer, options):
+        log.warning(
+            "model.path=%s: its chat template writes today's date into every prompt, so that on another day the prompts "
+            "are others and the run cannot go on. Give a fixed date, data.chat_template_kwargs={date_string:'26 Jul "
+            "2024'} where the template reads it, or a template without one by data.chat_template",
+            cfg.model.path,
+        )
+
+
+def _warn_of_unheard_end(cfg: Config, tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:
+    """Warn of an end of turn that ends no response: they would all be cut."""
+    found = end_of_turn(tokenizer, options)
+    if found is None or found[0] in "".join(cfg.rollout.stop):
+        return
+    ends = {tokenizer.eos_token_id, *cfg.rollout.stop_token_ids, *_generation_ends(cfg)}
+    token, index = found
+    if index not in ends:
+        log.warning(
+            "model.path=%s: its chat template ends an answer with %r (%d), which ends no response here; the end tokens "
+            "are %s. A model that has learned the template would write on until it is cut: set "
+            "rollout.stop_token_ids=[%d], unless it was taught to end otherwise",
+            cfg.model.path,
+            token,
+            index,
+            sorted(end for end in ends if end is not None),
+            index,
+        )
+
+
+def _generation_ends(cfg: Config) -> list[int]:
+    """The end tokens that come with a model's settings of generation, which engines listen to as well."""
+    from transformers import GenerationConfig
+
+    try:
+        ends = GenerationConfig.from_pretrained(model_folder(cfg.model.path)).eos_token_id
+    except (OSError, ValueError):  # none, or of a form that the engines will speak of
+        return []
+    return list(ends) if isinstance(ends, list) else [ends] if ends is not None else []

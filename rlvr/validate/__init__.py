@@ -32,6 +32,7 @@ from rlvr.validate.evaluation import evaluation_problems
 from rlvr.validate.grading import grading_problems
 from rlvr.validate.learner import learner_problems, warmup_notes
 from rlvr.validate.objective import objective_problems
+from rlvr.validate.tracking import tracking_problems
 from rlvr.validate.values import value_problems
 
 
@@ -139,6 +140,7 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         + activation_problems(cfg)
         + answers_problems(cfg)
         + evaluation_problems(cfg)
+        + tracking_problems(cfg.tracking)
     )
     if cfg.advantage.normalize and inside_update(plugin):
         found.append(

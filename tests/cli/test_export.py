@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,34 @@ def test_a_command_line_that_says_too_little_or_too_much(arguments, words):
     with pytest.raises(ConfigError, match=words):
         parse(arguments)
     assert parse(["a", "output=b"]) == (Path("a"), Path("b"))
+
+
+def test_an_exported_policy_that_was_cut_short_is_not_handed_on(tmp_path):
+    policy = write_training(tmp_path, "done") / "policy"
+    shutil.copytree(model_folder("builtin"), policy)
+    weights_file = policy / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-1])
+    with pytest.raises(
+        ConfigError, match=r"model\.safetensors has \d+ bytes, .*give a checkpoint of the run"
+    ):
+        export(policy.parent, tmp_path / "out")
+
+
+def test_settings_of_generation_that_transformers_would_not_write_do_not_cost_the_model(tmp_path):
+    base = Path(shutil.copytree(model_folder("builtin"), tmp_path / "base"))
+    settings = {
+        "temperature": 0.6,
+        "top_p": 0.9,
+        "eos_token_id": [1, 2],
+    }  # without do_sample, as many models have it
+    (base / "generation_config.json").write_text(json.dumps(settings))
+    target = export(run_with_checkpoint(tmp_path, model=str(base)), tmp_path / "out")
+    assert settings.items() <= json.loads((target / "generation_config.json").read_text()).items()
+    assert weights(target).keys() == weights(base).keys()
+
+
+def test_a_checkpoint_without_its_state_is_named_as_one(tmp_path):
+    checkpoint = run_with_checkpoint(tmp_path)
+    (checkpoint / "state.json").unlink()
+    with pytest.raises(CheckpointError, match=r"step_000004: cannot be read \(state\.json is missing\)"):
+        export(checkpoint, tmp_path / "out")

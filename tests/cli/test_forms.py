@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.cli.compose import check_overrides, register_schema
+from rlvr.cli.compose import check_overrides, load, register_schema
 from rlvr.cli.main import main
 from rlvr.cli.multirun import plan_sweep
 from rlvr.cli.shorthand import several_sources
@@ -61,6 +61,97 @@ def test_one_value_for_a_list_is_refused_with_the_list(argument, written):
         check_overrides([argument])
     assert written in str(caught.value)
     check_overrides([written.strip("'")])
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (
+            "data.train=rows.jsonl",
+            "is a section; set what is in it, such as data.train.name=VALUE or data.train.path",
+        ),
+        ("reward=math", "reward is a section; set what is in it, such as reward.workers=VALUE"),
+        ("data.eval=gsm8k", "takes a list of records, such as 'data.eval=[{name:gsm8k}"),
+        ("data.eval=[gsm8k]", "takes a list of records"),
+        ("data.eval={name:gsm8k}", "takes a list of records"),
+        ("data.eval=[{name:a,pth:b}]", "there is no key 'pth' in an entry of data.eval; did you mean path"),
+        ("+data.eval.1.name=a", "nothing can be added to a list; write it whole, data.eval=[{...},{...}]"),
+        ("data.system=None", "would be the text 'None'; for nothing write data.system=null"),
+        ("data.train.limit=none", "would be the text 'none'; for nothing write data.train.limit=null"),
+    ],
+)
+def test_a_value_whose_shape_a_key_cannot_have_is_told_what_to_write(argument, said):
+    with pytest.raises(ConfigError) as caught:
+        check_overrides([argument])
+    assert str(caught.value).startswith(f"{argument}: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "data.system='None'",
+        "data.eval=[]",
+        "data.eval=[{name:gsm8k}]",
+        "data.train={name:a,path:b}",
+        "data.eval.0.limit=3",
+    ],
+)
+def test_what_has_the_shape_of_its_key_passes(argument):
+    check_overrides([argument])
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("model=Qwen/Qwen2.5-0.5B", "for one of your own: model=local model.path=Qwen/Qwen2.5-0.5B"),
+        ("data=rows.jsonl", "for one of your own: data=local data.train.path=rows.jsonl"),
+        ("recipe=./mine.yaml", "for one of your own: recipe=NAME --config-dir FOLDER"),
+    ],
+)
+def test_a_path_in_place_of_an_option_is_told_its_key(argument, said):
+    with pytest.raises(ConfigError, match="there is no such option") as caught:
+        check_overrides([argument])
+    assert str(caught.value).endswith(said) or said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "mine.yaml"], "--config: may stand for --config-path, --config-name, --config-dir"),
+        (["--config-name=mine"], "--config-name: a program has one configuration"),
+        (["-cp", "here"], "-cp: a program has one configuration"),
+        (["data.eval[0].limit=3"], r"with a dot: data\.eval\.0\.limit=3"),
+    ],
+)
+def test_hydras_options_for_other_configurations_and_places_in_lists(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        check_overrides(arguments)
+
+
+@pytest.mark.parametrize(
+    ("argument", "key", "value"),
+    [
+        ("run.name=1e5", "run.name", "1e5"),
+        ("run.name=12e4567", "run.name", "12e4567"),  # the beginning of a commit's name
+        ("run.name=true", "run.name", "true"),
+        ("run.name=1.50", "run.name", "1.50"),
+        ("run.name=null", "run.name", None),
+        ("run.name=007", "run.name", "007"),
+        ("learner.lr=1e-5", "learner.lr", 1e-5),
+        ("rollout.engine_args={block_size:16}", "rollout.engine_args", {"block_size": 16}),
+        (
+            "data.chat_template_kwargs={enable_thinking:false}",
+            "data.chat_template_kwargs",
+            {"enable_thinking": False},
+        ),
+    ],
+)
+def test_texts_stay_as_they_are_typed_and_dictionaries_take_new_keys(argument, key, value):
+    found = load([argument])
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found == value
 
 
 def test_a_plus_before_an_option_that_is_there_is_to_be_left_out():

@@ -32,6 +32,8 @@ def write_parquet(path, **columns):
         ('question,answer\na,1\nq,"2\nr,3\ns,4\n', r"begins on line 3 is no csv \(unexpected end of data\)"),
         ('question,answer\n"a\nb",1\nq,"a" b\nr,3\n', "begins on line 4 is no csv"),
         ("question,answer,answer\na,1,2\n", "two columns of one name: question, answer, answer"),
+        ("question;answer\na;1\n", "separates its columns by ';': 'question;answer'; write it with commas"),
+        ("question\tanswer\na\t1\n", r"separates its columns by '\\t'"),
     ],
 )
 def test_a_csv_file_whose_quotes_or_columns_do_not_fit_is_refused_with_its_line(tmp_path, text, reason):
@@ -44,6 +46,46 @@ def test_a_csv_file_may_have_columns_without_a_name_and_quotes_in_fields(tmp_pat
     (tmp_path / "a.csv").write_text('question,answer,,\n"a ""b"",\nc",1,,\n')
     [problem] = load(tmp_path / "a.csv").problems
     assert (problem.question, problem.answer) == ('a "b",\nc', "1")
+
+
+def test_a_csv_file_may_have_long_fields_and_spaces_around_the_names_of_its_columns(tmp_path):
+    (tmp_path / "a.csv").write_text(f"question, answer,worked\na,1,{'x' * 200_000}\n")
+    assert answers(tmp_path / "a.csv") == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"question": ["a", "b"], "answer": ["1", "2"]}, "a table in one object"),
+        ({"question": {"0": "a", "1": "b"}, "answer": {"0": "1", "1": "2"}}, "a table in one object"),
+        (
+            {"q1": {"question": "a", "answer": "1"}, "q2": {"question": "b", "answer": "2"}},
+            "a table in one object",
+        ),
+        ({"columns": ["question", "answer"], "index": [0], "data": [["a", "1"]]}, "a table in one object"),
+        ({"train": [{"question": "a", "answer": "1"}], "test": [{"question": "b"}]}, "several lists of rows"),
+    ],
+)
+def test_a_json_object_that_holds_many_rows_is_not_read_as_one(tmp_path, content, said):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"a\.json holds {said} \({', '.join(content)}\)"):
+        load(tmp_path / "a.json")
+
+
+def test_one_row_in_a_json_object_stays_one(tmp_path):
+    row = {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}}
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    assert answers(tmp_path / "a.json") == ["1"]
+
+
+def test_json_of_several_lines_in_a_file_of_lines_is_told_where_it_belongs(tmp_path):
+    for text, said in (
+        ('{\n"question": "q",\n"answer": "1"\n}', "several lines"),
+        ("[{}]", "a list of rows"),
+    ):
+        (tmp_path / "a.jsonl").write_text(text)
+        with pytest.raises(DataError, match=rf"{said}.* belongs in a \.json file"):
+            load(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("depth", [101, 600, 5_000, 50_000])

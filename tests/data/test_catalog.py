@@ -1,18 +1,21 @@
 """Answers as the known data sets write them, read as text."""
 
+from decimal import Decimal
+
 import pytest
 
 from rlvr.data.catalog import after_hashes, as_text, joined_answers, last_boxed
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(" a ", "a"), (7, "7"), (27.0, "27"), (0.5, "0.5"), (-3, "-3"), ("", "")]
+    ("value", "text"),
+    [(" a ", "a"), (7, "7"), (27.0, "27"), (0.5, "0.5"), (-3, "-3"), ("", ""), (Decimal("1.50"), "1.5")],
 )
 def test_as_text(value, text):
     assert as_text(value) == text
 
 
-@pytest.mark.parametrize("value", [None, True, ["a"], {"a": 1}, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [None, True, ["a"], {"a": 1}, float("nan"), Decimal("nan")])
 def test_as_text_refuses_other_types(value):
     with pytest.raises(ValueError, match=r"missing|type|finite"):
         as_text(value)

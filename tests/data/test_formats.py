@@ -168,6 +168,13 @@ def test_records_and_messages_may_be_written_as_json(tmp_path):
     assert questions(tmp_path / "rows.jsonl") == ['[{"a": 1}] has how many keys?']
 
 
+def test_messages_as_python_prints_them_are_no_question(tmp_path):
+    row = {"prompt": str(VERL["prompt"]), "answer": "1"}  # of a data frame that was saved as csv
+    (tmp_path / "rows.jsonl").write_text(lines([row]))
+    with pytest.raises(DataError, match=r"column 'prompt': is a list of messages as Python prints it"):
+        load(tmp_path / "rows.jsonl")
+
+
 def test_a_format_that_does_not_exist_is_refused_with_the_key():
     cfg = Config(recipe="test")
     cfg.data.eval[0].format = "trlx"

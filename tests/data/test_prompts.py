@@ -165,6 +165,20 @@ def test_variables_and_another_chat_template_reach_the_prompt(tmp_path):
         prompts(cfg)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("enable_thinkin", "reads no variable of that name, so it would change nothing"),
+        ("add_generation_prompt", "the run itself sets this argument; leave it out"),
+    ],
+)
+def test_a_variable_that_a_chat_template_does_not_read_is_refused(tmp_path, name, said):
+    template = "{% if enable_thinking %}<think>{% endif %}" + CHAT
+    cfg = data(file(tmp_path / "a.jsonl", rows(1)), chat_template_kwargs={name: False})
+    with pytest.raises(DataError, match=rf"data\.chat_template_kwargs\.{name}: .*{said}"):
+        prompts(cfg, byte_tokenizer(chat_template=template))
+
+
 def test_each_source_has_its_own_template(tmp_path):
     first, second = (SourceConfig(name=n, path=file(tmp_path / f"{n}.jsonl", rows(1))) for n in "ab")
     second.template = "say {question}"

@@ -80,7 +80,7 @@ def test_a_folder_with_several_splits_asks_for_one(tmp_path):
     assert (
         load_problems(SourceConfig(name="x", path=str(tmp_path), split="test")).problems[0].question == "test"
     )
-    with pytest.raises(DataError, match="start with 'dev'"):
+    with pytest.raises(DataError, match="of the split 'dev'"):
         load_problems(SourceConfig(name="x", path=str(tmp_path), split="dev"))
 
 

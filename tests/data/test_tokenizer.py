@@ -1,11 +1,12 @@
 """Model paths and tokenizers, saved to disk and loaded as a run does."""
 
+import json
 import logging
 import shutil
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer, model_folder
 from rlvr.errors import DataError
@@ -88,3 +89,32 @@ def test_another_chat_template_goes_with_the_tokenizer(tmp_path):
     assert load_tokenizer(str(tmp_path / "saved")).apply_chat_template(turn, tokenize=False) == "7+3=?!"
     with pytest.raises(DataError, match=r"data\.chat_template=.*gone\.jinja: cannot be read"):
         load_tokenizer("builtin", chat_template=str(tmp_path / "gone.jinja"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        (
+            "tokenizer.json",
+            '{"model": {"type": "Nope"}}',
+            "cannot be loaded .*files that belong to the model",
+        ),
+        ("tokenizer_config.json", '{"extra_special_tokens": "x"}', "cannot be loaded .TypeError: .*list"),
+        ("config.json", '{"dtype": "float8_e9"}', "cannot be loaded .AttributeError"),
+    ],
+)
+def test_a_tokenizer_that_the_libraries_cannot_read_is_named_with_their_words(tmp_path, file, content, said):
+    shutil.copytree(BUILTIN_FOLDER, tmp_path / "model")
+    whole = json.loads((tmp_path / "model" / file).read_text())
+    (tmp_path / "model" / file).write_text(json.dumps(whole | json.loads(content)))
+    with pytest.raises(DataError, match=said):
+        load_tokenizer(str(tmp_path / "model"))
+
+
+def test_a_tokenizer_with_code_of_its_own_says_which_key_lets_it_run(monkeypatch):
+    def refused(*args, **kwargs):
+        raise ValueError("contains custom code ... Please pass the argument `trust_remote_code=True`")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", refused)
+    with pytest.raises(DataError, match=r"'builtin' cannot be loaded .*; set model\.trust_remote_code=true"):
+        load_tokenizer("builtin")

@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 
 from rlvr.cli.compose import check_overrides, register_schema
 from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.shorthand import quote_odd_values, several_sources
+from rlvr.cli.rewriting import rewritten
 from rlvr.config import Config
 
 
 def composed(arguments: Sequence[str]) -> Config:
     """What the arguments of `python -m rlvr.train` compose; of a sweep, its first job."""
     register_schema()
-    arguments = quote_odd_values(several_sources(arguments))
+    arguments = rewritten(arguments)
     check_overrides(arguments)
     overrides = [a for a in arguments if "=" in a]
     if "-m" in arguments:

@@ -140,6 +140,23 @@ def test_checkpoints_under_other_names_show_that_there_were_some(folder, cfg):
 # A finished run goes on
 
 
+def test_a_later_checkpoint_under_another_name_is_spoken_of(finished, cfg):
+    cfg.steps = 40
+    newest = finished.checkpoints / "step_000030"
+    newest.rename(finished.checkpoints / "global_step_30")
+    shutil.copytree(finished.checkpoints / "step_000020", finished.checkpoints / "step_000020.bak")
+    shutil.copytree(finished.checkpoints / "global_step_30", finished.checkpoints / "abandoned_step_000030")
+    checkpoint, _, [note] = find_start(cfg, finished, INPUTS)
+    assert checkpoint is not None
+    assert checkpoint.name == "step_000020"
+    assert (
+        "global_step_30 is the checkpoint of step 30 under another name, and the run goes on from step 20"
+        in note
+    )
+    (finished.checkpoints / "global_step_30").rename(newest)
+    assert find_start(cfg, finished, INPUTS)[2] == []
+
+
 def test_a_finished_run_is_done(finished, cfg):
     with pytest.raises(ConfigError, match="already has 30 steps; raise steps"):
         begin(cfg, finished)

@@ -9,10 +9,12 @@ from typing import Any
 
 from rlvr.config import ModelConfig
 from rlvr.data.tokenizer import model_folder
+from rlvr.data.wrong_files import what_instead
 from rlvr.errors import ConfigError
 
 LENGTH_BYTES = 8  # of a safetensors file, which say how long its header is
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+WHOLE, PART = "model.safetensors", "model-*-of-*.safetensors"
 AGAIN = "copy or download it again"
 
 
@@ -24,12 +26,17 @@ def check_weights(model: ModelConfig) -> None:
     """
     for setting, path in (("model.path", model.path), ("model.base_path", model.base_path)):
         folder = None if path is None else Path(model_folder(path))
-        if folder is not None and folder.is_dir():
-            for file in weight_files(folder):
-                if problem := weight_problem(file):
-                    raise ConfigError(f"{setting}={path}: {file} {problem}; {AGAIN}")
-            if problem := index_problem(folder):
-                raise ConfigError(f"{setting}={path}: {problem}; {AGAIN}")
+        if folder is not None and folder.is_dir() and (problem := folder_problem(folder)):
+            raise ConfigError(f"{setting}={path}: {problem}")
+
+
+def folder_problem(folder: Path) -> str:
+    """What is wrong with the weight files of a folder, and what to do; empty if nothing is."""
+    for file in weight_files(folder):
+        if problem := weight_problem(file):
+            return f"{file} {problem}; {AGAIN}"
+    problem = index_problem(folder)
+    return f"{problem}; {AGAIN}" if problem else ""
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -58,6 +65,8 @@ def read_header(file: Path) -> Mapping[str, Any]:
 def weight_problem(file: Path) -> str:
     """What is wrong with a safetensors file; empty if its header and its size agree."""
     try:
+        if (instead := what_instead(file)) is not None:
+            return f"is {instead}"
         read_header(file)
     except (ValueError, OSError) as error:
         return str(error)
@@ -76,4 +85,7 @@ def index_problem(folder: Path) -> str:
             return f"{file} is no index of weights ({error})"
         if missing := sorted(part for part in named if not (folder / str(part)).is_file()):
             return f"{missing[0]} is missing, one of {len(named)} files that {file} names"
+        return ""
+    if not (folder / WHOLE).is_file() and (parts := list(folder.glob(PART))):
+        return f"{folder} has weights in {len(parts)} files without their index, {INDEXES[0]}"
     return ""

@@ -11,9 +11,11 @@ import pytest
 
 from rlvr.config import Config, ModelConfig
 from rlvr.data.context import check_context
-from rlvr.data.tokenizer import BUILTIN_FOLDER
+from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
 from rlvr.errors import ConfigError
 from rlvr.learner.causal_lm import load_lm, read_config
+from rlvr.runtime.actors import open_engines
+from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.planning.weights import check_weights
 
@@ -73,6 +75,36 @@ def test_a_part_of_the_weights_that_is_missing(model):
     assert f"{parts[1]} is missing, one of 2 files that {model / INDEX} names" in refusal(model)
     (model / INDEX).write_text("{}")
     assert f"{model / INDEX} is no index of weights" in refusal(model)
+
+
+def test_a_pointer_in_place_of_the_weights_is_named(model):
+    (model / WEIGHTS).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 538090408\n"
+    )
+    assert (
+        f"{model / WEIGHTS} is a pointer of Git LFS in place of the file; fetch it: git lfs pull"
+        in refusal(model)
+    )
+    (model / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ConfigError, match=r"model\.path=.*tokenizer\.json is a pointer of Git LFS"):
+        check_context(ModelConfig(path=str(model)))
+    with pytest.raises(ConfigError, match=r"model\.base_path=.*tokenizer\.json is a pointer of Git LFS"):
+        check_context(ModelConfig(base_path=str(model)))
+
+
+def test_engines_are_not_started_on_damaged_weights(model, tmp_path):
+    os.truncate(model / WEIGHTS, 100)
+    cfg = Config(recipe="test", model=ModelConfig(path=str(model)))
+    with (
+        pytest.raises(ConfigError, match="before its header does"),
+        open_engines(cfg, RunFolder(tmp_path, "x"), load_tokenizer("builtin")),
+    ):
+        pass
+
+
+def test_weights_in_several_files_need_their_index(model):
+    (model / WEIGHTS).rename(model / "model-00001-of-00002.safetensors")
+    assert f"{model} has weights in 1 files without their index, {INDEX}" in refusal(model)
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_hidden_layers", None), ("hidden_size", "abc")])
