@@ -3,7 +3,8 @@
     python -m rlvr.train recipe=grpo model=local model.path=my/model data=local data.train.path=rows.jsonl \\
         "data.eval=[{name:held,path:held.jsonl}]" reward.verifier=own_row_verifier:covers reward.score=raw
 
-A row is {"question": "...", "answer": "", "keywords": ["tide", "harbour"]}; every column of it arrives in `example`.
+A row is {"question": "...", "answer": "-", "keywords": ["tide", "harbour"]}; every column of it arrives in `example`.
+Every row needs some answer, though this verifier reads none.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The policy as the learner sees it: hidden states of response tokens, and the log-probs of sampled tokens.
 
-Full-vocabulary tensors never leave this module: the head is applied a chunk of tokens at a time.
+The head is applied a chunk of tokens at a time, here and for `rlvr.learner.distill`; no tensor has all of a batch.
 Shapes: `t` response tokens, `H` hidden size, `V` vocabulary.
 """
 

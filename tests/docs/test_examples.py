@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from rlvr.advantage.token import build_plugin, token_advantage
+from rlvr.config import SourceConfig
+from rlvr.data.sources import load_problems
 from rlvr.errors import ConfigError
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome
@@ -46,6 +48,13 @@ def shown_commands(file: str) -> list[list[str]]:
 def test_the_table_names_every_example() -> None:
     named = set(re.findall(r"`examples/(\w+\.\w+)`", (EXAMPLES / "README.md").read_text()))
     assert named == {file.name for file in EXAMPLES.iterdir() if file.suffix in (".py", ".ipynb")}
+
+
+def test_the_row_of_the_row_verifier_is_read(tmp_path: Path) -> None:
+    [row] = re.findall(r"A row is (\{.*?\});", (EXAMPLES / "own_row_verifier.py").read_text())
+    (tmp_path / "rows.jsonl").write_text(row)
+    [problem] = load_problems(SourceConfig(name="mine", path=str(tmp_path / "rows.jsonl"))).problems
+    assert problem.columns["keywords"] == ["tide", "harbour"]
 
 
 def test_the_weighting_of_tokens() -> None:
