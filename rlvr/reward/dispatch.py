@@ -77,7 +77,7 @@ class Dispatcher:
         deadline = Deadline(self.start_timeout_seconds)
         while not all(worker.ready for worker in self.workers):
             events = self.selector.select(deadline.left)
-            if not events:
+            if not events and not deadline.left:
                 raise DeadlineError(self.late())
             for key, _ in events:
                 frames, closed = key.data.receive()
