@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from statsmodels.regression.linear_model import OLS
@@ -130,6 +130,7 @@ def test_wilson_is_the_textbook_interval_for_one_sample_a_problem():
         lambda shape: arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0, math.nan]))
     )
 )
+@example(np.tile([1.0, 0.0], (30, 4)))  # problems that are more alike than chance has them
 def test_the_default_interval_is_wilsons_at_the_size_that_the_design_effect_leaves(correct):
     """The effect is the variance between problems, half of one all right and half of one all wrong beside them, over
     that of independent samples; at least 1, and at most the samples of a problem (statsmodels, weighted)."""
