@@ -1,4 +1,4 @@
-"""What a chat template reads of `data.chat_template_kwargs`, and with which token it ends the assistant's turn."""
+"""What a chat template reads of `data.chat_template_kwargs`, whether it writes the date, and how it ends a turn."""
 
 from __future__ import annotations
 
@@ -38,6 +38,19 @@ def refuse_unread_options(tokenizer: Tokenizer, options: Mapping[str, Any], give
                 f"data.chat_template_kwargs.{name}: the chat template of {tokenizer.name_or_path!r} reads no variable "
                 "of that name, so it would change nothing; correct the name, or leave it out"
             )
+
+
+def holds_the_date(tokenizer: Tokenizer, options: Mapping[str, Any]) -> bool:
+    """Whether the template writes today's date into a prompt; as far as it takes a single question."""
+    asked = [Message("user", "What is 1 + 1?")]
+
+    def rendered(date: str) -> str:
+        return render_messages(asked, tokenizer, {**options, "strftime_now": lambda form: date})
+
+    try:
+        return rendered("1 Jan 2001") != rendered("2 Feb 2002")
+    except DataError:  # whether it can render the prompts of the run is found out there
+        return False
 
 
 def end_of_turn(tokenizer: Tokenizer, options: Mapping[str, Any]) -> tuple[str, int] | None:

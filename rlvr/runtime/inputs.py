@@ -20,7 +20,7 @@ from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import Outcome, Rules, options_text
 from rlvr.reward.verifiers import is_math
 from rlvr.rollout.stop import stop_tokens_problems
-from rlvr.runtime.model_checks import check_models, warn_of_unheard_ends
+from rlvr.runtime.model_checks import check_models, warn_of_chat_template
 from rlvr.types import Problem, Tokenizer
 
 TRIED = 64  # training prompts of a source among which a problem for each verifier is looked for
@@ -68,7 +68,7 @@ def read_inputs(cfg: Config) -> TrainingInputs:
             base_folder = model_folder(cfg.model.base_path or cfg.model.path)
             tokenizer = load_tokenizer(cfg.model.path, cfg.model.trust_remote_code, cfg.data.chat_template)
             vocabulary = check_models(cfg, tokenizer)
-        warn_of_unheard_ends(cfg, tokenizer)
+        warn_of_chat_template(cfg, tokenizer)
         if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
             raise ConfigError("\n".join(problems))
         eval_sets = build_eval_sets(cfg.data, tokenizer, **room)

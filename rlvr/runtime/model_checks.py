@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rlvr.config import Config
@@ -10,7 +11,7 @@ from rlvr.data.prompts import chat_options_of, template_of
 from rlvr.data.sources import all_sources
 from rlvr.data.templates import build_template
 from rlvr.data.tokenizer import model_folder
-from rlvr.data.turns import end_of_turn
+from rlvr.data.turns import end_of_turn, holds_the_date
 from rlvr.errors import ConfigError
 from rlvr.types import Tokenizer
 
@@ -74,11 +75,24 @@ def ids_beyond(tokenizer: Any, rows: int) -> str | None:
     return None
 
 
-def warn_of_unheard_ends(cfg: Config, tokenizer: Tokenizer) -> None:
-    """Warn where a chat template ends a turn with a token that ends no response: they would all be cut."""
+def warn_of_chat_template(cfg: Config, tokenizer: Tokenizer) -> None:
+    """Warn where a chat template would cost a run its responses, or its resume on another day."""
     if not any(build_template(template_of(source, cfg.data)).chat for source in all_sources(cfg.data)):
         return
-    found = end_of_turn(tokenizer, chat_options_of(cfg.data))
+    options = chat_options_of(cfg.data)
+    _warn_of_unheard_end(cfg, tokenizer, options)
+    if holds_the_date(tokenizer, options):
+        log.warning(
+            "model.path=%s: its chat template writes today's date into every prompt, so that on another day the "
+            "prompts are others and the run cannot go on. Give a fixed date where the template reads one, such as "
+            "data.chat_template_kwargs={date_string:'26 Jul 2024'}, or another template by data.chat_template",
+            cfg.model.path,
+        )
+
+
+def _warn_of_unheard_end(cfg: Config, tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:
+    """Warn of an end of turn that ends no response: they would all be cut."""
+    found = end_of_turn(tokenizer, options)
     if found is None or found[0] in "".join(cfg.rollout.stop):
         return
     ends = {tokenizer.eos_token_id, *cfg.rollout.stop_token_ids, *_generation_ends(cfg)}

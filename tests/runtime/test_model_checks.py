@@ -11,7 +11,7 @@ from rlvr.config import Config
 from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
 from rlvr.runtime.inputs import read_inputs
-from rlvr.runtime.model_checks import ids_beyond, warn_of_unheard_ends
+from rlvr.runtime.model_checks import ids_beyond, warn_of_chat_template
 from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 ROWS = 512
@@ -100,10 +100,10 @@ def test_a_chat_template_that_ends_answers_with_a_token_that_ends_nothing(caplog
     cfg = Config(recipe="test")
     for name, value in settings.items():
         setattr(cfg.rollout, name, value)
-    warn_of_unheard_ends(cfg, tokenizer)
+    warn_of_chat_template(cfg, tokenizer)
     assert not caplog.records  # a plain prompt has no turns
     cfg.data.template = "chat"
-    warn_of_unheard_ends(cfg, tokenizer)
+    warn_of_chat_template(cfg, tokenizer)
     said = "ends an answer with '<|im_end|>' (259), which ends no response here"
     assert (said in caplog.text) is warned
     assert ("set rollout.stop_token_ids=[259]" in caplog.text) is warned
@@ -113,5 +113,20 @@ def test_the_end_tokens_of_a_models_settings_of_generation_count(tmp_path, caplo
     cfg = run_with(folder_of(LlamaConfig(vocab_size=ROWS), tmp_path))
     cfg.data.template = "chat"
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [1, 259]}')
-    warn_of_unheard_ends(cfg, byte_tokenizer(special=("<|im_start|>", "<|im_end|>"), chat_template=CHATML))
+    warn_of_chat_template(cfg, byte_tokenizer(special=("<|im_start|>", "<|im_end|>"), chat_template=CHATML))
     assert not [record for record in caplog.records if record.name.startswith("rlvr")]
+
+
+def test_a_chat_template_that_writes_todays_date_is_warned_about_unless_the_date_is_given(caplog):
+    dated = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    tokenizer = byte_tokenizer(
+        chat_template=dated + "{{ date_string }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    )
+    cfg = Config(recipe="test")
+    cfg.data.template = "chat"
+    cfg.data.chat_template_kwargs = {"date_string": "26 Jul 2024"}
+    warn_of_chat_template(cfg, tokenizer)
+    assert not caplog.records
+    cfg.data.chat_template_kwargs = {}
+    warn_of_chat_template(cfg, tokenizer)
+    assert "writes today's date into every prompt" in caplog.text
