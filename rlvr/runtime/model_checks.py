@@ -83,9 +83,9 @@ def warn_of_chat_template(cfg: Config, tokenizer: Tokenizer) -> None:
     _warn_of_unheard_end(cfg, tokenizer, options)
     if holds_the_date(tokenizer, options):
         log.warning(
-            "model.path=%s: its chat template writes today's date into every prompt, so that on another day the prompts "
-            "are others and the run cannot go on. Give a fixed date, data.chat_template_kwargs={date_string:'26 Jul "
-            "2024'} where the template reads it, or a template without one by data.chat_template",
+            "model.path=%s: its chat template writes today's date into every prompt, so that on another day the "
+            "prompts are others and the run cannot go on. Give a fixed date where the template reads one, such as "
+            "data.chat_template_kwargs={date_string:'26 Jul 2024'}, or another template by data.chat_template",
             cfg.model.path,
         )
 
