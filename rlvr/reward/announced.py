@@ -30,11 +30,18 @@ _IN_JSON = re.compile(r'"(?:final_)?answer"\s*:\s*(?:"([^"\n]*)"|([^\s,}"]+))')
 _OPTION_IS = re.compile(
     r"(?i:\boption|\bchoice) \(?([A-J])\)? (?:is|must be) (?:the )?(?:correct|right|answer)"
 )
-_POLITE = re.compile(r"(?<=[0-9A-J)}$])\s*(?:です|である|입니다|이다|だ|となります)$")
+_MARKED = re.compile(r"(?:^|\n)####[ ]?(\$?-?[0-9][0-9,]*(?:\.[0-9]+)?%?)[ ]?(?=\n|$)")
+_IS_THE_ANSWER = re.compile(
+    r"(\$[^$\n]+\$|\\\([^\n]+?\\\)|(?<![0-9A-Za-z.,/$-])-?[0-9][0-9.,/]*|\(?\b[A-J]\b\)?) is (?:the|our|my) "
+    r"(?:final |correct |right )?(?:answer|result)(?=\s*(?:[.!,]|\n|$))"
+)
+_POLITE = re.compile(r"(?<=[0-9A-J)}$])\s*(?:选项|項|番|번|です|である|입니다|이다|だ|となります)$")
 # An announcement that begins a line or a sentence; "is" needs a value behind it, which a sentence may lack.
 _LATER_WORD = re.compile(
-    r"(?:^|\n|[.!?)] )[ #>*-]*(?i:(?:the |my )?(?:(?:(?:final|correct) )?answer[ ]?:(?=\s*[^\s])(?! ?see\b)|"
-    r"(?:final|correct) answer is:?[ \n]?(?=[$(\\+-]*[0-9]|\\\(|\(?[A-J]\)?(?:[.\s]|$))))"
+    r"(?:^|\n|[.!?)] )[ #>*-]*(?i:(?:(?:actually|wait|no|but|so|thus|hence|therefore|correction),? )?"
+    r"(?:the |my )?(?:(?:(?:final|correct) )?answer[ ]?:(?=\s*[^\s])(?! ?see\b)|"
+    r"(?:(?<=actually )|(?<=actually, )|(?<=actually the )|(?<=actually, the )|(?:final|correct) )"
+    r"answer is:?[ \n]?(?=[$(\\+-]*[0-9]|\\\(|\(?[A-J]\)?(?:[.\s]|$))))"
 )
 _REMARK = re.compile(
     r"(?<=\S) \([A-Za-z][A-Za-z ,'-]+\)$|(?<=[0-9$)}%]),? (?:as|which|so)\b[^0-9$\\]*$|"
@@ -78,6 +85,10 @@ def announced_answer(response: str) -> str | None:
         return last_line
     if option := _OPTION_IS.findall(tail):
         return str(option[-1])
+    if with_mark := _MARKED.findall(tail):
+        return str(with_mark[-1])
+    if said := _IS_THE_ANSWER.findall(tail):
+        return str(said[-1])
     if in_json := _IN_JSON.findall(tail):
         return "".join(in_json[-1])
     others = _OTHER_WORDS.findall(tail)

@@ -9,13 +9,17 @@ import re
 from fractions import Fraction
 
 from rlvr.reward.counted import changes_number, whole_number_of, without_counted
+from rlvr.reward.expanded import called_choice
 from rlvr.reward.letters import same_angle
 from rlvr.reward.markup import STYLE_WRAPPER, without_ends, without_lead, without_markup
 from rlvr.reward.named import split_list, value_of_equation
 from rlvr.reward.notation import ALL_REALS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
 from rlvr.reward.options import picked_choice, same_options
+from rlvr.reward.periods import as_recurring, without_period
 from rlvr.reward.quantities import same_quantity, units_differ, without_unit
-from rlvr.reward.spelled import number_in_words
+from rlvr.reward.remarks import without_remarks
+from rlvr.reward.separators import with_points
+from rlvr.reward.spelled import mixed_in_words, number_in_words
 
 MOST_LAYERS = 20  # of delimiters and styles around one another
 _MATH_DELIMITERS = (
@@ -28,24 +32,17 @@ _MATH_DELIMITERS = (
     ("`", "`"),
     ('"', '"'),
 )
-_REPEATING = re.compile(
-    r"(?<![0-9])([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\s*(?:\{([0-9]{1,100})\}|([0-9]))|"
-    r"\\dot\{?([0-9])\}?(?:([0-9]{0,98})\\dot\{?([0-9])\}?)?)"
-)
-_IN_PARENTHESES = re.compile(r"([+-]?)([0-9]{0,50})\.([0-9]{0,50})\(([0-9]{1,50})\)")
-_GOES_ON = re.compile(
-    r"(?<![0-9])([0-9]{0,50})\.([0-9]{0,50}?)([0-9]{1,6}?)(\3+)(?:\.\.\.|\\[lc]?dots(?![A-Za-z]))"
-)
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
 _DEGREE_SIGN = re.compile(
     r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z]))(?!\s*(?:\\(?:text|mathrm)\s*\{\s*)?[CF]\b)"
 )
 _CURRENCY = re.compile(
-    r"\s*(?:\\text\s*\{\s*)?(?<!per )\b(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|rmb|rupees?|pesos?|francs?|"
-    r"kr|kronor|kroner|rou?bles?)\b\s*\}?\s*$",
+    r"\s*(?:\\text\s*\{\s*)?(?<!per )(?<![A-Za-z])(?:dollars?|usd|euros?|eur|pounds?|cents?|yen|yuan|"
+    r"rmb|rupees?|pesos?|francs?|kr|kronor|kroner|rou?bles?)\b\s*\}?\s*$",
     re.I,
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?text\s*\{\s*(?:\\?%|percent)\s*\}|\bpercent|\bper cent)\s*$", re.I)
+_PERCENT_WORD = re.compile(r"(?<=[0-9}])\s*(?:\\text\s*\{\s*)?\b(?:pct|percentage(?: points?)?)\s*\}?$")
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
 _SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?: [0-9.]+)+")
 _RATIONAL = re.compile(
@@ -70,6 +67,12 @@ _NO_SOLUTION = frozenset(
         "none",
         "empty set",
         "the empty set",
+        "no solutions exist",
+        "no solution exists",
+        "there is no solution",
+        "there are no solutions",
+        "no real roots",
+        "no such values exist",
     }
 )
 _ASSENT = frozenset({"yes", "no", "true", "false"})
@@ -84,7 +87,7 @@ def clean(answer: str) -> str:
     """Strip delimiters, emphasis, spacing and closing punctuation; map unicode look-alikes to LaTeX."""
     if answer.isdigit() and answer.isascii():
         return answer  # as most are
-    text = _GOES_ON.sub(_recurring, without_markup(answer))
+    text = as_recurring(without_markup(answer))
     for _ in range(MOST_LAYERS):
         before = text
         text = without_ends(text)
@@ -100,34 +103,9 @@ def clean(answer: str) -> str:
         # The space keeps `60^\\circ,120^\\circ` two numbers.
         text = _DEGREES.sub("", _DEGREE_SIGN.sub(" ", text)).strip() or text
     text = whole_number_of(plain_numbers(_CURRENCY.sub("", text) or text))
-    text = _with_period(_REPEATING.sub(_repeating_decimal, text))
+    text = without_remarks(_PERCENT_WORD.sub(r"\\%", without_period(text)))
     counted = without_counted(text)
     return text if counted is None or number_value(counted) is None else counted
-
-
-def _repeating_decimal(match: re.Match[str]) -> str:
-    whole, fixed, *period_parts = match.groups()
-    return _fraction(whole, fixed, "".join(part for part in period_parts if part)) or match.group()
-
-
-def _recurring(match: re.Match[str]) -> str:
-    """`0.333...`; of `0.11...` one cannot tell what comes."""
-    whole, fixed, period, again = match.groups()
-    enough = len(again) >= 2 or len(period) > 1
-    return (_fraction(whole, fixed, period) if enough else None) or match.group()
-
-
-def _with_period(text: str) -> str:
-    """`0.1(6)` as a fraction; within a longer text the same would be a product."""
-    found = _IN_PARENTHESES.fullmatch(text)
-    return found[1] + (_fraction(found[2], found[3], found[4]) or "") if found else text
-
-
-def _fraction(whole: str, fixed: str, period: str) -> str | None:
-    if len(whole) + len(fixed) > 100:
-        return None
-    top = int(whole + fixed + period) - int(whole + fixed or "0")
-    return rf"\frac{{{top}}}{{{'9' * len(period)}{'0' * len(fixed)}}}"
 
 
 def split_percent(answer: str) -> tuple[str, bool]:
@@ -187,6 +165,16 @@ def _value_of_product(text: str) -> Fraction | None:
     return number_value(text) if found is None else int(found[1]) * Fraction(10) ** int(found[2])
 
 
+def estimate(answer: str) -> list[Fraction] | None:
+    r"""Both values of `\frac{70}{9} \approx 7.78`, none where one is not the other rounded; None for anything else."""
+    exact, sign, rounded = answer.partition(r"\approx")
+    whole, short = number_value(exact.strip()), number_value(rounded.strip()) if sign else None
+    if whole is None or short is None:
+        return None
+    place = Fraction(1, 10 ** len(rounded.strip(" $").partition(".")[2]))
+    return [whole, short] if short and abs(whole - short) < place else []
+
+
 def is_unevaluated(answer: str) -> bool:
     """Whether an answer still holds arithmetic, such as `3+4`, `2^{10}` or `6/2`."""
     return _ARITHMETIC.search(answer) is not None
@@ -211,13 +199,20 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         return gold_based == answer_based
     if gold_based is not None and answer.isalnum() and not answer.isdigit():
         return based_number(f"{answer}_{gold_based[1]}") == gold_based
-    if number_value(gold) is not None and (_SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer)):
-        return False  # `2 2` is not their product, `2\text{ dozen}` not 2
+    if number_value(gold) is not None:
+        for value in (called_choice(answer), mixed_in_words(answer)):
+            if value is not None:
+                return number_value(gold) == value
+        if _SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer):
+            return False  # `2 2` is not their product, `2\text{ dozen}` not 2
+        if (estimated := estimate(answer)) is not None:
+            return number_value(gold) in estimated
     measured = without_unit(gold) or gold, without_unit(answer) or answer
-    if measured != (gold, answer) and not units_differ(gold, answer):
-        values = [number_value(text) for text in measured]
-        if None not in values and values[0] == values[1]:
-            return True
+    if "," in answer and number_value(measured[0]) is not None:
+        measured = measured[0], with_points(measured[1], measured=measured[1] != answer) or measured[1]
+    values = [number_value(text) for text in measured]
+    if None not in values and values[0] == values[1] and not units_differ(gold, answer):
+        return True
     spelled = _same_in_words(gold, answer)
     if spelled is not None:
         return spelled
@@ -231,6 +226,8 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         return picked_choice(answer) == choice.group(1)
     if _NOTHING in (gold, answer):
         return True if _NO_SOLUTION & {_words(gold), _words(answer)} else None
+    if _words(gold) in _NO_SOLUTION and _words(answer) in _NO_SOLUTION:
+        return True
     if {_words(gold), _words(answer)} & ALL_REALS and "\\" in gold + answer:
         return None  # words for a set
     if _is_words(gold):

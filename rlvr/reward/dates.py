@@ -12,8 +12,9 @@ _YEAR = r"(?:,? ([0-9]{4}))?"
 _NUMERIC = re.compile(r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})")
 _MONTH_FIRST = re.compile(rf"{_MONTH} (?:the )?{_DAY}{_YEAR}", re.I)
 _DAY_FIRST = re.compile(rf"(?:the )?{_DAY} (?:of )?{_MONTH}{_YEAR}", re.I)
-_TIME = re.compile(r"([0-9]{1,2})(?::([0-9]{2}))? ?([ap])\.? ?m\.?", re.I)
+_TIME = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))? ?([ap])\.? ?m\.?", re.I)
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
+_NAMED = {"noon": "12:00 pm", "midnight": "12:00 am"}
 _ON_THE_CLOCK = re.compile(r"[0-9]{1,2}:0[0-9]")  # no ratio is written so
 
 
@@ -24,9 +25,15 @@ def same_date(gold: str, answer: str) -> bool | None:
         # A year that was not asked for does no harm.
         return dates[1] is not None and dates[0][1:] == dates[1][1:] and dates[0][0] in (None, dates[1][0])
     times = [_TIME.fullmatch(text) for text in (gold, answer)]
+    times = [
+        time or _TIME.fullmatch(_NAMED.get(text, ""))
+        for time, text in zip(times, (gold, answer), strict=True)
+    ]
     if times[0] is not None and times[1] is not None:
         return _clock(times[0]) == _clock(times[1])
-    plain = _CLOCK.fullmatch(answer)
+    plain = _CLOCK.fullmatch(answer if times[0] is not None else gold)
+    if times[0] is None and times[1] is not None and plain is not None:
+        times.reverse()
     if times[0] is not None and plain is not None:  # `15:00`, or `3:00` with the half of the day left out
         hour, minute, half = _clock(times[0])
         return int(plain[2]) == minute and int(plain[1]) in (hour, hour % 12 + 12 * (half == "p"))

@@ -12,6 +12,9 @@ _N = r"(\{\s*[0-9]{1,3}\s*\}|[0-9]{1,3})"
 _CHOSEN = re.compile(
     rf"(?<![0-9A-Za-z.}}])(?:\{{\s*\}})?\s*[_^]?\s*{_N}\s*([CP])\s*_?\s*{_N}(?![0-9A-Za-z._^!])"
 )
+_CALLED = re.compile(
+    r"(?:n?Cr?|C|(?:\\?text)?\{?comb\}?|\\?binom)\s*\(\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*\)"
+)
 _CHOSEN_FROM = re.compile(
     rf"(?<![0-9A-Za-z\\])([CPA])_{_N}\s*\^\s*{_N}|(?<![0-9A-Za-z\\])([CPA])\^{_N}\s*_\s*{_N}"
 )
@@ -41,6 +44,12 @@ def counted_out(text: str) -> str:
         ),
         text,
     )
+
+
+def called_choice(text: str) -> int | None:
+    """The number of combinations that `C(10, 5)` or `nCr(10, 5)` stands for, None for anything else."""
+    found = _CALLED.fullmatch(text)
+    return None if found is None else comb(int(found[1]), int(found[2]))
 
 
 def _signed(text: str, up: bool) -> str:

@@ -16,7 +16,7 @@ _TOKEN = re.compile(rf"{_BOX.pattern}|\\(?:[{{}}]|\\(?!boxed|fbox|framebox))|[{{
 _THINK_END = "</think>"
 _AFTER_BOX = re.compile(r"(?:[\s.!$*]|\\[\])])*")
 # `\boxed 12`: TeX would box the first digit only, but a model that writes so means all of it.
-_WITHOUT_BRACES = re.compile(r"\\boxed\s+([^\s{}$\\\[]+)")
+_WITHOUT_BRACES = re.compile(r"\\boxed(?:\s+|(?=[0-9]))([^\s{}$\\\[]+)")
 # Several boxes that say one answer: `\boxed{1} and \boxed{-2}`.
 _GAP = r"(?:[\s$]|\\(?:q?quad(?![A-Za-z])|[,;: ]))*"
 _BETWEEN_BOXES = re.compile(
@@ -126,10 +126,16 @@ def extract_answer(response: str, policy: Policy) -> Extraction:
         return Extraction(content) if content else Extraction(None, "the last box is empty")
     if not policy.unboxed_counts:
         return Extraction(None, "no complete box")
-    if unclosed < 0 and (bare := _WITHOUT_BRACES.findall(response)):
-        return Extraction(bare[-1].rstrip(".,;"))
+    if unclosed < 0 and (bare := bare_box(response)):
+        return Extraction(bare)
     announced = announced_answer(response)
     return Extraction(announced) if announced else Extraction(None, "no box and no announced answer")
+
+
+def bare_box(text: str) -> str | None:
+    r"""What the last `\\boxed 12` holds where no box has braces, else None."""
+    bare = _WITHOUT_BRACES.findall(text)
+    return bare[-1].rstrip(".,;") if bare else None
 
 
 def joined_boxes(text: str, boxes: list[Box]) -> str:

@@ -14,11 +14,11 @@ from rlvr.reward.answer import (
     integer_literal,
     is_plain,
     is_unevaluated,
-    number_value,
     split_percent,
 )
-from rlvr.reward.extract import extract_answer, find_boxes, joined_boxes, policy_named
-from rlvr.reward.letters import explicit_product, has_no_letters, told_apart
+from rlvr.reward.counted import has_cases
+from rlvr.reward.extract import bare_box, extract_answer, find_boxes, joined_boxes, policy_named
+from rlvr.reward.letters import explicit_product, has_no_letters, primes_differ, told_apart, with_argument_of
 from rlvr.reward.named import (
     assignments,
     indexed_values,
@@ -30,12 +30,14 @@ from rlvr.reward.named import (
 )
 from rlvr.reward.notation import for_algebra
 from rlvr.reward.numeric import numbers_apart, roots_equal, with_imaginary_unit
-from rlvr.reward.quantities import in_cents, units_differ
-from rlvr.reward.shapes import in_one_shape
+from rlvr.reward.quantities import units_differ
+from rlvr.reward.shapes import in_one_shape, is_plain_list
+from rlvr.reward.unions import union_of_intervals
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.reward.written import same_as_written
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "6"  # raise it with every change that can change a verdict
+RULES_VERSION = "7"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500
@@ -77,7 +79,7 @@ def grade_without_algebra(gold: str, response: str, *, policy: str) -> Verdict |
         return _verdict(Outcome.NO_ANSWER, None, gold_answer, watch, "the answer is nothing but markup")
     if rules.strict_format and integer_literal(gold_answer) is not None and is_unevaluated(answer):
         return _verdict(Outcome.WRONG, answer, gold_answer, watch, "arithmetic where a number is expected")
-    same = _same_money(_gold_content(gold), found.content, gold_answer, answer)
+    same = same_as_written(_gold_content(gold), found.content, gold_answer, answer)
     if same is None:
         same = decide_exactly(gold_answer, answer)
     if same is not None:
@@ -107,16 +109,9 @@ def gold_text(gold: str) -> str:
 @lru_cache(maxsize=1024)
 def _gold_content(gold: str) -> str:
     boxes = find_boxes(gold)
+    if not boxes and "\\boxed" in gold and (bare := bare_box(gold)):
+        return bare
     return joined_boxes(gold, boxes) if boxes else gold.rsplit("####", 1)[-1]
-
-
-def _same_money(gold: str, answer: str, clean_gold: str, clean_answer: str) -> bool | None:
-    """Compare dollars with cents, of which cleaning leaves the numbers only; None where it is not that."""
-    units = in_cents(gold, answer)
-    if units is None:
-        return None
-    mine, theirs = number_value(clean_gold), number_value(clean_answer)
-    return mine is not None and theirs is not None and mine * units[0] == theirs * units[1]
 
 
 def _verdict(
@@ -148,7 +143,12 @@ def read_gold(gold: str, response: str) -> Verdict:
 
 def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
-    gold, answer = told_apart(*in_one_shape(unknown_first(gold), unknown_first(answer)))
+    gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
+    gold, answer = told_apart(gold, with_argument_of(gold, answer))
+    if is_plain_list(gold) and union_of_intervals(answer) is not None:
+        return Outcome.WRONG, "an interval where values are expected"
+    if has_cases(answer) and not has_cases(gold) and "cases" not in gold:
+        return Outcome.WRONG, "several cases where one is expected"
     named = assignments(gold)
     if named is not None and len(named) > 1:
         return _compare_named(named, answer)
@@ -211,6 +211,8 @@ def _compare_values(gold: str, answer: str) -> tuple[Outcome, str]:
 # A group's samples share the gold answer and often the answer too.
 @lru_cache(maxsize=1024)
 def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
+    if primes_differ(gold, answer):
+        return Outcome.WRONG, "other primes than the gold answer's"
     gold_parsed, answer_parsed = _parse_gold(explicit_product(gold)), _parse(explicit_product(answer))
     if not answer_parsed:
         return Outcome.WRONG, "math-verify read nothing in the answer"

@@ -40,6 +40,8 @@ _NUMERIC = re.compile(
     r"exp|pm|mp|infty)(?![A-Za-z])"
 )
 _ANGLE = re.compile(r"(?:\\angle\s*)?([A-Z]{3})")
+_FUNCTION_OF = re.compile(r"([A-Za-z])\s*\(\s*([a-z])\s*\)\s*=")
+_PRIMED = re.compile(r"[A-Za-z]\s*(?:\^\s*\{?\s*)?'+")
 _WITH_VALUES = frozenset("ie")
 
 
@@ -73,6 +75,33 @@ def told_apart(gold: str, answer: str) -> tuple[str, str]:
 
 def _is_capital_beside_small(piece: str, seen: list[set[str]]) -> bool:
     return _GREEK.fullmatch(piece) is not None and any(piece.lower() in pieces for pieces in seen)
+
+
+def with_argument_of(gold: str, answer: str) -> str:
+    """The answer with the gold answer's letter where both define the same function: `f(n)=n+1` beside `f(x)=x+1`."""
+    golds, answers = _FUNCTION_OF.match(gold), _FUNCTION_OF.match(answer)
+    if golds is None or answers is None or golds[1] != answers[1] or golds[2] == answers[2]:
+        return answer
+    old, new = answers[2], golds[2]
+    if new in _PIECE.findall(answer) or new in _WITH_VALUES:
+        return answer
+    return _PIECE.sub(lambda found: new if found.group() == old else found.group(), answer)
+
+
+def primes_differ(gold: str, answer: str) -> bool:
+    """Whether one of two answers has a derivative or another primed letter that the other one has not.
+
+    What one of the two is the value of, as in `y' = 2x`, does not count.
+    """
+    if "'" not in gold and "'" not in answer:
+        return False
+    texts = (
+        (gold, answer)
+        if ("=" in gold) == ("=" in answer)
+        else (text.rpartition("=")[2] for text in (gold, answer))
+    )
+    first, second = (set(_PRIMED.findall(text)) for text in texts)
+    return first != second
 
 
 def explicit_product(text: str, *, of_unknowns: bool = False) -> str:

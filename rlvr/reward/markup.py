@@ -15,8 +15,10 @@ _UNICODE = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
     | dict.fromkeys("−–‐‑—﹣", "-")
     | {
-        "’": "'", "×": r"\times ", "·": r"\cdot ", "•": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
-        "°": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
+        "’": "'", "“": '"', "”": '"',
+        "×": r"\times ", "·": r"\cdot ", "•": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
+        "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "∶": ":", "°": r"^\circ ",
+        "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
         "√": r"\sqrt ", "∅": r"\emptyset ", "、": ",", "。": ".", "…": "...",
     }
     | {sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _VULGAR}
@@ -27,6 +29,7 @@ _UNICODE = str.maketrans(
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
 _LEVEL = str.maketrans(_RAISED + _LOWERED, 2 * "0123456789+-")
 _CUBE_ROOT = re.compile(r"∛\s*(?:\{([^{}]*)\}|\(([^()]*)\)|([0-9]+|[A-Za-z]))")
+_ROOT = re.compile(r"(?:√\s*|\\sqrt ?(?=[0-9]{2}))([0-9]+(?:\.[0-9]+)?)(?![0-9])")
 _SCRIPT = re.compile(f"[{_RAISED}]+|[{_LOWERED}]+")
 _SPACE = r"\\(?:[,;: ]|(?:thin|med|thick|en)space(?![A-Za-z]))"
 _THIN_THOUSANDS = re.compile(rf"(?<=[0-9]){_SPACE}\s*(?=[0-9]{{3}}(?![0-9]))")
@@ -37,7 +40,9 @@ _SPACING = re.compile(
 )
 _NAMES = {
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]", r"\varnothing": r"\emptyset",
-    r"\not=": r"\ne ", "+/-": r"\pm ", r"\checkmark": "", r"\blacksquare": "",
+    r"\varepsilon": r"\epsilon", r"\vartheta": r"\theta", r"\varphi": r"\phi", r"\varrho": r"\rho", r"\prime": "'",
+    r"\not=": r"\ne ", "+/-": r"\pm ", r"\checkmark": "", r"\blacksquare": "", r"\&": " and ", r"\colon": ":",
+    r"\begin{smallmatrix}": r"\begin{pmatrix}", r"\end{smallmatrix}": r"\end{pmatrix}",
 }  # fmt: skip
 _NAME = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?![A-Za-z])")
 _ACCENT = re.compile(r"\\(?:hat|vec)\s*(?:\{\s*([A-Za-z])\s*\}|\s([A-Za-z])(?![A-Za-z]))")
@@ -57,6 +62,11 @@ _ORDINAL = re.compile(
     )
 )
 _CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
+_WORD_INDEX = re.compile(rf"_\{{?\s*{WORDS}\s*\{{\s*([A-Za-z]{{2,12}})\s*\}}\s*\}}?(?!\}})")
+_EXTREME_INDEX = re.compile(r"_\{?\s*\\(max|min)(?![A-Za-z])\s*\}?")
+_BARE_SET = re.compile(r"\\mathbb\s*([A-Z])(?![A-Za-z])")
+_BARE_PI = re.compile(r"(\\[dt]?frac)\s*\\pi\s*(?=[0-9{])")
+_OF_SEVERAL = re.compile(r"\\(max|min|gcd|lcm)\s*\\\{([^{}\\]*)\\\}")
 _ROW_GAP = re.compile(r"\\\\\s*\[\s*[0-9.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
 _SYSTEM = re.compile(
     r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(.*)\\end\{\1\}\s*\.?",
@@ -64,7 +74,7 @@ _SYSTEM = re.compile(
 )
 _LEADING = (
     r"(?i:(?:so|thus|hence|therefore)\b,?(?: (?:the )?(?:final |correct )?answer(?: is|:)(?: ?:)?)?|"
-    r"(?:the |my )?(?:final |correct )?answer(?: is|:)(?: ?:)?|about|approximately|roughly)"
+    r"(?:the |my )?(?:final |correct )?(?:answer|option|choice)(?: is|:)(?: ?:)?|about|approximately|roughly)"
 )
 _LEAD = re.compile(
     rf"(?:{WORDS}\s*\{{\s*{_LEADING}\s*\}}\s*|{_LEADING}\s|"
@@ -75,13 +85,15 @@ _BRACED = re.compile(r"\{([^{}]*)\}")
 
 def without_markup(answer: str) -> str:
     """The answer in plain LaTeX: one space between words, nothing that only changes its looks."""
-    text = _CUBE_ROOT.sub(
-        lambda found: rf"\sqrt[3]{{{found[found.lastindex or 0]}}}", answer.translate(_UNICODE)
-    )
+    text = _ROOT.sub(r"\\sqrt{\1}", answer).translate(_UNICODE)
+    text = _CUBE_ROOT.sub(lambda found: rf"\sqrt[3]{{{found[found.lastindex or 0]}}}", text)
     text = _SCRIPT.sub(_script, text)
     text = _SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text)))
     text = _NAME.sub(lambda found: _NAMES[found.group()], _ROW_GAP.sub(r"\\\\ ", text))
-    text = _UNION.sub(r"\\cup ", text)
+    text = _BARE_SET.sub(r"\\mathbb{\1}", _UNION.sub(r"\\cup ", text))
+    text = _OF_SEVERAL.sub(r"\\\1(\2)", _BARE_PI.sub(r"\1{\\pi}", text))
+    if "_" in text:
+        text = _EXTREME_INDEX.sub(r"_{\1}", _WORD_INDEX.sub(r"_{\1}", text))
     text = _STYLED_VALUE.sub(lambda found: found[1] or found[2], _STYLED.sub(r"\1", _COLOURED.sub("", text)))
     if "\\hat" in text or "\\vec" in text:
         text = _ACCENT.sub(lambda found: found[1] or found[2], text)

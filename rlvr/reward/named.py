@@ -5,7 +5,8 @@ math-verify compares them as a set of values, so that it takes `3, 2` for `p=2, 
 
 import re
 
-_ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?)\s*=([^=<>]+)")
+_ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?'{0,3})\s*=([^=<>]+)")
+_DERIVATIVE = re.compile(r"\s*\\[dt]?frac\s*\{\s*d([a-zA-Z])\s*\}\s*\{\s*d[a-z]\s*\}\s*=")
 _UNKNOWN_LAST = re.compile(r"([^A-Za-z=<>!]+?)\s*=\s*([A-Za-z])")
 _NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?")
 _TOGETHER = re.compile(r"\s*\(([^()=]+)\)\s*=\s*\(([^=<>]+)\)\s*")
@@ -57,7 +58,8 @@ def indexed_values(text: str) -> str:
 
 
 def unknown_first(text: str) -> str:
-    """`3 = x` as `x = 3`; other text as it is."""
+    """`3 = x` as `x = 3`, a derivative that is set equal to something as `y'`; other text as it is."""
+    text = _DERIVATIVE.sub(r"\1' =", text)
     found = _UNKNOWN_LAST.fullmatch(text)
     return f"{found[2]} = {found[1]}" if found else text
 

@@ -10,7 +10,7 @@ from rlvr.reward.expanded import both_signs, counted_out
 from rlvr.reward.letters import has_no_letters
 from rlvr.reward.markup import WORDS
 from rlvr.reward.shapes import turned_inward
-from rlvr.reward.unions import union_of_intervals
+from rlvr.reward.unions import set_minus, union_of_intervals, without_points
 
 _CURRENCY_SIGN = (
     r"(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|"
@@ -44,9 +44,11 @@ _LOGARITHMS = (
 _SIGNED_POWER = re.compile(r"\^\s*([+-][0-9]+)")
 _POWER = re.compile(r"(?<=[0-9A-Za-z)}])\s*\*\*\s*(?=[0-9A-Za-z({+-])")
 _PLAIN_FUNCTION = re.compile(
-    r"(?<![A-Za-z\\])(?:(sin|cos|tan|cot|sec|csc|ln|log|sinh|cosh|tanh)|a(?:rc)?(sin|cos|tan))(?=\()|"
+    r"(?<![A-Za-z\\])(?:(sin|cos|tan|cot|sec|csc|ln|log|sinh|cosh|tanh)|a(?:rc)?(sin|cos|tan))(?=\(| [0-9A-Za-z\\])|"
     r"(?<![A-Za-z\\])(log)(?=_)"
 )
+_BASE_BEHIND = re.compile(r"(?<![A-Za-z\\])log([0-9]{1,2})(?=\()")
+_NEGATIVE_ROOT = re.compile(r"\\sqrt\s*\[\s*([3579])\s*\]\s*\{\s*-\s*([0-9A-Za-z.^]+)\s*\}")
 _TIMES_I = re.compile(r"(?<=[0-9)}])\s*\*\s*[iI](?![A-Za-z])")
 _FUNCTION = re.compile(r"(?:\\|(?<![A-Za-z\\]))(sqrt|exp|cbrt|abs)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _PLAIN_ROOT = re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[{0-9])")
@@ -54,7 +56,7 @@ _CALLS = {"sqrt": r"\sqrt{%s}", "exp": "e^{%s}", "cbrt": r"\sqrt[3]{%s}", "abs":
 _NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf|oo)(?![A-Za-z])")
 _NAMES = {"pi": r"\pi "} | dict.fromkeys(("infinity", "infty", "inf", "oo"), r"\infty ")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
-_ONE_IMAGINARY = re.compile(r"(?<![0-9.])1 ?(?=i(?![A-Za-z]))")
+_ONE_IMAGINARY = re.compile(r"(?<![0-9.c])1 ?(?=i(?![A-Za-z]))")
 _DECIMAL = re.compile(r"(?<![0-9.])([0-9]{0,50})\.([0-9]{1,50})(?![0-9.])")
 _POINTS = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,20}")
 _FRACTION_OF_PI = re.compile(r"(?<![0-9A-Za-z.^/)}])([0-9]{1,50})/([0-9]{1,50}) (?=\\pi(?![A-Za-z]))")
@@ -90,7 +92,7 @@ def for_algebra(text: str) -> str:
     a union of intervals.
     """
     text = _MEMBER.sub("", text)
-    text = turned_inward(union_of_intervals(text) or text)
+    text = turned_inward(without_points(text) or union_of_intervals(text) or set_minus(text))
     text = both_signs(counted_out(text)) if text.casefold() not in ALL_REALS else r"\mathbb{R}"
     if TRIGONOMETRY.search(text):  # elsewhere degrees count as they are
         text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
@@ -99,6 +101,7 @@ def for_algebra(text: str) -> str:
     text = _FRACTION_OF_PI.sub(r"\\frac{\1}{\2}", text)
     text = _MIXED.sub(_mixed, _SCIENTIFIC.sub(_power_of_ten, text))
     text = _PLAIN_FUNCTION.sub(_function, _POWER.sub("^", text))
+    text = _BASE_BEHIND.sub(r"\\log_{\1}", _NEGATIVE_ROOT.sub(r"(-\\sqrt[\1]{\2})", text))
     text = _SIGNED_POWER.sub(r"^{\1}", text)
     text = _FUNCTION.sub(lambda found: _CALLS[found[1]] % found[2], text)
     text = _TIMES_I.sub("i", _PLAIN_ROOT.sub(r"\\sqrt", text))

@@ -5,7 +5,9 @@ import re
 from rlvr.reward.markup import STYLE_WRAPPER
 
 _NAMED = re.compile(
-    r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]| [-–—] (?![A-J]$)))", re.I
+    r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]| [-–—] (?![A-J]$)|"
+    r" (?:because|since)\b| \(?-?[0-9]))",
+    re.I,
 )
 _ENCLOSED = re.compile(r"[\[<\"']([A-J])[\]>\"']")
 _ANOTHER = re.compile(

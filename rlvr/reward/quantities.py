@@ -20,10 +20,12 @@ _MEASURES: dict[str, dict[tuple[str, ...], int]] = {
         ("mi", "mile", "miles"): 63360,
     },
     "metric length": {
-        ("mm", "millimeter", "millimeters", "millimetre", "millimetres"): 1,
-        ("cm", "centimeter", "centimeters", "centimetre", "centimetres"): 10,
-        ("m", "meter", "meters", "metre", "metres"): 1000,
-        ("km", "kilometer", "kilometers", "kilometre", "kilometres"): 10**6,
+        ("nanometer", "nanometers", "nanometre", "nanometres"): 1,
+        ("mm", "millimeter", "millimeters", "millimetre", "millimetres"): 10**6,
+        ("cm", "centimeter", "centimeters", "centimetre", "centimetres"): 10**7,
+        ("decimeter", "decimeters", "decimetre", "decimetres"): 10**8,
+        ("m", "meter", "meters", "metre", "metres"): 10**9,
+        ("km", "kilometer", "kilometers", "kilometre", "kilometres"): 10**12,
     },
     "mass": {
         ("mg", "milligram", "milligrams"): 1,
@@ -52,10 +54,19 @@ _UNITS = {
     for name in names
 }
 _SYMBOL = re.compile(
-    "A|V|W|J|N|K|C|F|L|Hz|Pa|mol|eV|kW|kr|Rs|am|pm|mph|kph|"
+    "A|V|W|J|N|K|C|F|L|Hz|Pa|mol|eV|kW|kr|Rs|am|pm|mph|kph|kmp?h|"
     "kHz|MHz|GHz|kPa|kJ|kN|kV|MW|GW|mA|mV|keV|MeV|GeV|dB|kWh|Nm|k?ohms?|micro[mgsLFCAV]|deg[CF]"
 )
-_PER = {"mph": "mi/h", "kph": "km/h", "ohms": "ohm", "kohms": "kohm"}
+_PER = {
+    "mph": "mi/h",
+    "kph": "km/h",
+    "kmph": "km/h",
+    "kmh": "km/h",
+    "ohms": "ohm",
+    "kohms": "kohm",
+    "degC": "degrees C",
+    "degF": "degrees F",
+}
 _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
     r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
@@ -65,7 +76,21 @@ _WORDS_OF = re.compile(rf"{WORDS}\s*\{{([^{{}}]*)\}}")
 _AMOUNT = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+)[ ,]*(?:and )?")
 _CENTS = re.compile(r"(?:\bcents?\s*\}?|¢|\\(?:text)?cent)\s*$", re.I)
 _DOLLARS = re.compile(r"\\\$\s*[0-9.]|\bdollars?\b|\bUSD\b|^\s*(?:US)?\$[0-9.,]+\s*$", re.I)
+_CURRENCY = re.compile(
+    r"[€£¥₹₽₩₪]|\\(?:euro|pounds)(?![A-Za-z])|\b(?:euros?|EUR|GBP|yen|JPY|yuan|CNY|RMB|rupees?)\b", re.I
+)
+_SIGNS = {
+    name: sign
+    for sign, names in {
+        "€": ("euro", "euros", "eur"), "£": ("pounds", "gbp"), "₹": ("rupee", "rupees"),
+        "¥": ("yen", "jpy", "yuan", "cny", "rmb"),
+    }.items()
+    for name in names
+}  # fmt: skip
 _RATE = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20}) per ([A-Za-z]{1,20})")
+_AGE = re.compile(r"(?<=(?:utes|ours|days|eeks|nths|ears)) (?:old|of age|later)$")
+_SCALE = re.compile(r"\bdegrees? ([CF])(?:elsius|ahrenheit)?$")
+_RAISED = re.compile(r"(?<=[A-Za-z]) (squared|cubed)$")
 _RATIO = re.compile(r"[0-9]{1,30}(?:\s*(?::|to)\s*[0-9]{1,30}){1,8}")
 # Ways to write a unit -> one of them, in this order.
 _WRITTEN = (
@@ -85,13 +110,13 @@ _WRITTEN = (
 )
 _POWER = re.compile(r"\b(square|sq\.?|cubic|cu\.?) ([A-Za-z]+)$")
 _MEASURED = re.compile(
-    r"([+-]?[0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+(?: ?/ ?[A-Za-z]+)?(?: ?\^ ?\{?[23]\}?)?)"
+    r"([+-]?[0-9]{1,50}(?:,[0-9]{1,50}){0,20}(?:\.[0-9]{1,50})?) ?([A-Za-z]+(?: ?/ ?[A-Za-z]+)?(?: ?\^ ?\{?[23]\}?)?)"
 )
 
 
 def is_unit(name: str) -> bool:
     """Whether letters behind a number name what it measures."""
-    return name.lower() in _UNITS or _SYMBOL.fullmatch(name) is not None
+    return _spelled(name) in _UNITS or _SYMBOL.fullmatch(name) is not None
 
 
 def units_differ(gold: str, answer: str) -> bool:
@@ -126,6 +151,19 @@ def in_cents(gold: str, answer: str) -> tuple[int, int] | None:
     return None
 
 
+def currencies_differ(gold: str, answer: str) -> bool:
+    """Whether both uncleaned answers have a sign of a currency and not the same one (`\\$5` and `€5`)."""
+    found = [_currency(text) for text in (gold, answer)]
+    return None not in found and found[0] != found[1]
+
+
+def _currency(text: str) -> str | None:
+    sign = _CURRENCY.search(text)
+    if sign is not None:
+        return _SIGNS.get(sign.group().lstrip("\\").lower(), sign.group())
+    return "$" if _DOLLARS.search(text) else None
+
+
 def without_unit(text: str) -> str | None:
     """The number of one that is followed by a known unit and nothing else, else None."""
     found = _MEASURED.fullmatch(_plain(text))
@@ -138,7 +176,9 @@ def without_unit(text: str) -> str | None:
 @lru_cache(maxsize=1024)
 def _plain(text: str) -> str:
     """Without the wrappers of words, a rate as a quotient and square and cubic units as powers."""
-    words = _RATE.sub(r"\1/\2", " ".join(_WORDS_OF.sub(r" \1 ", text).split()))
+    words = _AGE.sub("", " ".join(_WORDS_OF.sub(r" \1 ", text).split()))
+    words = _SCALE.sub(r"deg\1", _RAISED.sub(lambda found: "^2" if found[1] == "squared" else "^3", words))
+    words = _RATE.sub(r"\1/\2", words)
     if "\\" in words or "^" in words:
         for written, name in _WRITTEN:
             words = written.sub(name, words)
@@ -155,9 +195,9 @@ def _amounts(text: str) -> list[tuple[str, str]]:
     """(number, unit) of every part where the text has nothing but amounts of known units."""
     plain, found, end = _plain(text), [], 0
     while (part := _AMOUNT.match(plain, end)) is not None:
-        if part[2].lower() not in _UNITS:
+        if _spelled(part[2]) not in _UNITS:
             return []
-        found.append((part[1], part[2].lower()))
+        found.append((part[1], _spelled(part[2])))
         end = part.end()
     return found if end == len(plain) else []
 
@@ -183,9 +223,14 @@ def _unit(text: str) -> tuple[str, str] | None:
     return ("/".join(known), match[3] or match[4] or "1") if len(known) == len(names) else None
 
 
+def _spelled(unit: str) -> str:
+    """As the table spells it; of single letters the case counts, `5M` is no length."""
+    return unit if len(unit) == 1 else unit.lower()
+
+
 def _name(unit: str) -> str | None:
     if unit in _PER:
         return _PER[unit]
-    if unit.lower() in _UNITS:
-        return _UNITS[unit.lower()][1]
+    if _spelled(unit) in _UNITS:
+        return _UNITS[_spelled(unit)][1]
     return unit if _SYMBOL.fullmatch(unit) else None

@@ -7,7 +7,14 @@ from rlvr.reward.named import split_list
 _COLUMN = re.compile(r"\\begin\{([pb]?matrix)\}([^&]*)\\end\{\1\}")
 _ANGLES = re.compile(r"\\langle(?![A-Za-z])(.*)\\rangle")
 _IN_PARENTHESES = re.compile(r"\((.*)\)")
+_NAMED_POINT = re.compile(
+    r"[A-Z]\s*=?\s*(\(.*\))|(\(.*\))\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?|\\\{\s*(\(.*\))\s*\\\}"
+)
+_ONE_TUPLE = re.compile(r"\\\{\s*(\([^()]*\))\s*\\\}")
+_ROWS = re.compile(r"^\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]$")
+_SEMICOLON = re.compile(r"(?<=[\[\]])([^\[\](),;]+);([^\[\](),;]+)(?=[\[\]])")
 _BARE = re.compile(r"[^=<>()\[\]{}|]*(?:\{[^=<>()\[\]|]*\}[^=<>()\[\]{}|]*)*")
+_NEITHER = re.compile(r"^[(\[{]|^\\\{|[<>=∣|]|\\(?:l|g|n|in|not|cup|cap|mathbb|infty)[a-z]*(?![A-Za-z])")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),]+),([^\[\](),]+)([\[\]])")
 _RESIDUE = re.compile(
     r"(?:[a-z]\s*\\equiv\s*)?([^=\\]+?)\s*(?:\\pmod\s*\{?\s*[0-9]+\s*\}?|\(\\?(?:bmod|mod) [0-9]+\))"
@@ -16,6 +23,17 @@ _RESIDUE = re.compile(
 
 def in_one_shape(gold: str, answer: str) -> tuple[str, str]:
     """Both as tuples where the gold answer is a vector or a tuple and the answer writes one in another way."""
+    gold, answer = (_SEMICOLON.sub(r"\1,\2", text) for text in (gold, answer))
+    if (alone := _ONE_TUPLE.fullmatch(gold)) and len(split_list(alone[1])) == 1:
+        gold = alone[1]
+    if gold.startswith("\\begin"):
+        answer = _ROWS.sub(_matrix, answer)
+    if (
+        gold.startswith(("(", "\\begin"))
+        and (point := _NAMED_POINT.fullmatch(answer))
+        and len(split_list(answer)) == 1
+    ):
+        answer = next(filter(None, point.groups()))
     golds, answers = _entries(gold), _entries(answer)
     if golds is None:
         residue = _RESIDUE.fullmatch(gold)
@@ -28,6 +46,16 @@ def in_one_shape(gold: str, answer: str) -> tuple[str, str]:
     return f"({', '.join(golds)})", f"({', '.join(answers)})"
 
 
+def _matrix(found: re.Match[str]) -> str:
+    rows = r" \\ ".join(row.replace(",", " & ") for row in re.findall(r"\[([^\[\]]*)\]", found[1]))
+    return rf"\begin{{pmatrix}}{rows}\end{{pmatrix}}"
+
+
+def is_plain_list(text: str) -> bool:
+    """Whether a text is several values in no brackets and no inequalities."""
+    return len(split_list(text)) > 1 and _NEITHER.search(text) is None
+
+
 def turned_inward(text: str) -> str:
     """The intervals `]0,1[` and `[0,1[`, whose brackets leave out an end, as `(0,1)` and `[0,1)`."""
     if not text.startswith("]") and not text.endswith("["):
@@ -37,6 +65,16 @@ def turned_inward(text: str) -> str:
     )
 
 
+def _is_closed(inside: str) -> bool:
+    """Whether brackets open before they close, unlike within the outermost ones of `(0,1) \\cup (1,2)`."""
+    depth = 0
+    for char in inside:
+        depth += (char in "([") - (char in ")]")
+        if depth < 0:
+            return False
+    return True
+
+
 def _entries(text: str) -> list[str] | None:
     if column := _COLUMN.fullmatch(text):
         rows = [row.strip() for row in column[2].split(r"\\")]
@@ -44,7 +82,7 @@ def _entries(text: str) -> list[str] | None:
     inside = _ANGLES.fullmatch(text)
     if inside is None and len(split_list(text)) == 1:
         inside = _IN_PARENTHESES.fullmatch(text)
-    if inside is None:
+    if inside is None or not _is_closed(inside[1]):
         return None
     entries = split_list(inside[1])
     return entries if len(entries) > 1 else None

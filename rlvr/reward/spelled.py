@@ -1,5 +1,6 @@
 """Numbers in English words, such as `twenty-one` and `two thirds`: pure text."""
 
+import re
 from fractions import Fraction
 
 _TO_NINETEEN = [
@@ -15,6 +16,10 @@ _PARTS = {"half": 2, "third": 3, "quarter": 4} | {
     name + "th": value
     for value, name in enumerate(["four", "fif", "six", "seven", "eigh", "nin", "ten"], start=4)
 }
+_AND_PART = re.compile(
+    r"([0-9]{1,30})\s*(?:\\text\s*\{\s*)?and\s*\}?\s*"
+    r"(?:a half|([0-9]{1,30})/([0-9]{1,30})|\\[dt]?frac\s*\{?([0-9]{1,30}?)\}?\s*\{?([0-9]{1,30})\}?)"
+)
 MOST_WORDS = 15
 
 
@@ -24,14 +29,31 @@ def number_in_words(text: str) -> Fraction | None:
     if not 0 < len(words) <= MOST_WORDS:
         return None
     if words[0] in ("minus", "negative"):
-        value = number_in_words(" ".join(words[1:]))
+        rest = " ".join(words[1:])
+        value = Fraction(rest) if rest.isascii() and rest.isdigit() else number_in_words(rest)
         return None if value is None or value < 0 else -value
+    if words[-3:] == ["and", "a", "half"]:
+        number = number_in_words(" ".join(words[:-3]))
+        return None if number is None or number.denominator > 1 else number + Fraction(1, 2)
+    if words == ["half"]:
+        return Fraction(1, 2)
+    if words[0] == "a" and len(words) > 1 and words[1] in _SCALES:
+        words[0] = "one"
     part = _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s"))
     if part is not None and len(words) > 1:
         top = _whole(["one" if word in ("a", "an") else word for word in words[:-1]])
         return None if top is None else Fraction(top, part)
-    whole = _whole(words)
-    return None if whole is None else Fraction(whole)
+    total = _whole(words)
+    return None if total is None else Fraction(total)
+
+
+def mixed_in_words(text: str) -> Fraction | None:
+    """The value of `2 and a half` or `2 and 1/2`, None for anything else."""
+    found = _AND_PART.fullmatch(text)
+    if found is None:
+        return None
+    top, bottom = (int(part) for part in (found[2] or found[4] or 1, found[3] or found[5] or 2))
+    return int(found[1]) + Fraction(top, bottom) if 0 < top < bottom else None
 
 
 def _whole(words: list[str]) -> int | None:

@@ -6,11 +6,25 @@ math-verify reads the last of several only, and neither `5 > x > 3` nor what def
 import re
 from dataclasses import dataclass
 
+from rlvr.reward.named import split_list
+
 _OR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*or\s*\}|\bor\b|\\lor\b|\\vee\b")
 _AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*and\s*\}|\band\b|\\land\b|\\wedge\b|,")
 _RELATION = re.compile(r"(<=|>=|<|>|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![A-Za-z]))")
 _UNKNOWN = re.compile(r"[A-Za-z]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_MINUS_SET = re.compile(r"(?<=[)\]}R])\s*(?:-|\\backslash)\s*(?=\\\{)")
+_ABSOLUTE = re.compile(
+    r"\s*\|\s*([A-Za-z])\s*\|\s*(<=|<|\\(?:leqslant|leq|le|lt)(?![A-Za-z]))\s*([0-9./]+|\\[dt]?frac[0-9{}]+)\s*"
+)
+_ALL_BUT = re.compile(
+    r"(?:\\text\s*\{\s*)?(?:all|every|any) (?:real numbers?|reals?)(?: [a-z])?,? "
+    r"(?:except|but|excluding|other than)(?: for)?\s*\}?\s*(?:[a-z]\s*=\s*)?(?P<points>.+)",
+    re.I,
+)
+_NOT_EQUAL = re.compile(r"\s*([A-Za-z])\s*(?:\\neq?(?![A-Za-z])|!=)\s*(.+)")
+_POINT = re.compile(r"[-+]?(?:[0-9.]+(?:/[0-9]+)?|\\[dt]?frac\{[0-9]+\}\{[0-9]+\})")
+_ANY_REAL = re.compile(r"\s*(?:[A-Za-z]\s*\\in\s*)?\\mathbb\s*\{?R\}?\s*")
 _SET = re.compile(
     r"\\\{\s*[A-Za-z]\s*(?:\\in\s*\\(?:mathbb\s*\{?R\}?|R)\s*)?(?:\\mid(?![A-Za-z])|\\?\||:)(.*)\\\}", re.S
 )
@@ -30,8 +44,53 @@ class _Interval:
         return f"{brackets[0]}{low},{high}{brackets[1]}"
 
 
+def without_points(text: str) -> str | None:
+    r"""`\mathbb{R}\setminus\{0,1\}` for `x \ne 0, x \ne 1` and for all reals but these; None for anything else.
+
+    Conditions that bound the unknown give the interval in the place of the reals.
+    """
+    if "\\" not in text and "!" not in text and "all " not in text.lower():
+        return None
+    if named := _ALL_BUT.fullmatch(text):
+        points = split_list(named["points"].rstrip("}"))
+        return _reals_without(points) if all(map(_POINT.fullmatch, points)) else None
+    bounds: list[str] = []
+    unknowns: set[str] = set()
+    points = []
+    for part in split_list(text):
+        found = _NOT_EQUAL.fullmatch(part)
+        if found is not None:
+            unknowns.add(found[1])
+            points.append(found[2])
+        elif points and not bounds and _POINT.fullmatch(part):
+            points.append(part)
+        else:
+            bounds.append(part)
+    if not points or len(unknowns) > 1 or not all(map(_POINT.fullmatch, points)):
+        return None
+    bounds = [bound for bound in bounds if not _ANY_REAL.fullmatch(bound)]
+    if not bounds:
+        return _reals_without(points)
+    interval = _both(",".join(bounds))
+    if interval is None or interval.unknown not in unknowns:
+        return None
+    return rf"{interval.text}\setminus\{{{','.join(points)}\}}"
+
+
+def _reals_without(points: list[str]) -> str:
+    return rf"\mathbb{{R}}\setminus\{{{','.join(points)}\}}"
+
+
+def set_minus(text: str) -> str:
+    r"""`\mathbb{R} - \{1\}` with the sign that is read; other text as it is."""
+    return _MINUS_SET.sub(r"\\setminus", text) if "\\{" in text else text
+
+
 def union_of_intervals(text: str) -> str | None:
     """The interval or union in LaTeX, or None where the text is anything else or one plain inequality."""
+    if absolute := _ABSOLUTE.fullmatch(text):
+        brackets = "[]" if "e" in absolute[2] or "=" in absolute[2] else "()"
+        return f"{brackets[0]}-{absolute[3]},{absolute[3]}{brackets[1]}"
     defined = _SET.fullmatch(text)
     condition = defined[1] if defined else text
     parts = _OR.split(condition)

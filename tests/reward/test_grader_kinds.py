@@ -9,9 +9,10 @@ import pytest
 from rlvr.reward.grader import grade, grade_without_algebra, read_gold
 from rlvr.reward.verdict import Outcome
 from rlvr.timing import Stopwatch
-from tests.helpers import grader_cases, grader_reports
+from tests.helpers import grader_cases, grader_findings, grader_reports
 from tests.helpers.paths import SHARED
 
+TABLES = (grader_cases, grader_reports, grader_findings)
 CASES = SHARED / "cases" / "trials.jsonl"
 
 ANNOUNCED = [
@@ -71,6 +72,17 @@ ANNOUNCED = [
     ("C", "Option C is correct."),
     ("C", "**(C)**"),
     ("1,2", "The answers are 1 and 2."),
+    ("34", "Final Answer: The largest $n$ is 34."),
+    ("42", "2+40=42\n#### 42\n and the reasoning above confirms this result is consistent."),
+    ("70000", "#### $70,000\nThis is his profit."),
+    ("5", "Thus 5 is the answer."),
+    ("C", "Hence (C) is the correct answer."),
+    ("2", "so $\\boxed2$."),
+    ("so the largest is $\\boxed 2$.", "\\boxed{2}"),
+    ("6", "\\boxed{5}\n\nActually, the correct answer is 6."),
+    ("6", "\\boxed{5}\n\nActually the answer is 6."),
+    ("C", "所以正确答案是C选项。"),
+    ("5", "答：5个"),
 ]
 NOT_ANNOUNCED = [
     ("5", "<think>\\boxed{5}</think>The answer is 4"),
@@ -83,6 +95,10 @@ NOT_ANNOUNCED = [
     ("5", "Transformation: 5"),
     ("C", "Option C is incorrect."),
     ("C", "The answer is D, since C is false."),
+    ("5", "Thus 5 is not the answer."),
+    ("3", "#### 3. Compute the sum\nI do not know."),
+    ("5", "\\boxed{5}\n\nActually the answer is 6."),
+    ("5", "Some say that 5 is the answer to everything."),
 ]
 BOXES = [
     ("1,-2", r"So \boxed{1} and \boxed{-2}", True), ("1,2,3", r"\boxed{1}, \boxed{2}, and \boxed{3}", True),
@@ -100,13 +116,13 @@ def pairs(*tables: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
     return [pair for table in tables for rows in table.values() for pair in rows]
 
 
-@pytest.mark.parametrize(("gold", "answer"), pairs(grader_cases.EQUAL, grader_reports.EQUAL))
+@pytest.mark.parametrize(("gold", "answer"), pairs(*(table.EQUAL for table in TABLES)))
 def test_equal_answers_are_correct(gold: str, answer: str) -> None:
     verdict = grade(gold, rf"\boxed{{{answer}}}", policy="last_box")
     assert verdict.outcome is Outcome.CORRECT, verdict
 
 
-@pytest.mark.parametrize(("gold", "answer"), pairs(grader_cases.DIFFERENT, grader_reports.DIFFERENT))
+@pytest.mark.parametrize(("gold", "answer"), pairs(*(table.DIFFERENT for table in TABLES)))
 def test_different_answers_are_wrong(gold: str, answer: str) -> None:
     verdict = grade(gold, rf"\boxed{{{answer}}}", policy="last_box")
     assert verdict.outcome is Outcome.WRONG, verdict
