@@ -50,7 +50,8 @@ class Standstills:
                 self._found.append((now, gap - TICK_SECONDS))
         if gap > STANDSTILL_SECONDS:
             log.warning(
-                "this process stood still for %.0f s (stopped or suspended); no deadline counts them", gap
+                "this process stood still for %.0f s (stopped, suspended or out of cores); no deadline counts them",
+                gap,
             )
 
     def since(self, moment: float) -> float:

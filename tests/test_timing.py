@@ -100,6 +100,7 @@ assert time.monotonic() - began < 16.0
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_has_its_time_to_wait_left() -> None:
     done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ def test_files_that_stand_in_for_modules_are_found(tmp_path: Path) -> None:
     assert shadows(str(tmp_path / "gone")) == []
 
 
-@pytest.mark.parametrize("safe", [False, True])
+@pytest.mark.parametrize("safe", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_they_are_named_before_the_import_fails(tmp_path: Path, safe: bool) -> None:
     (tmp_path / "random.py").write_text("from os import nothing_of_this_name\n")
     done = started_in(tmp_path, *["export PYTHONSAFEPATH=1"] * safe)

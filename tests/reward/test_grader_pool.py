@@ -289,6 +289,7 @@ def test_no_orphan_after_the_parent_is_killed(forked_child):
             os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_what_a_suspended_run_stood_still_is_no_time_of_a_sample(monkeypatch):
     with pool_of(verifier=OBEY, deadline=1.0) as pool:
         monkeypatch.setattr(standstills, "since", lambda moment: 3600.0)
@@ -296,6 +297,7 @@ def test_what_a_suspended_run_stood_still_is_no_time_of_a_sample(monkeypatch):
     assert verdict.outcome == Outcome.CORRECT
 
 
+@pytest.mark.slow
 def test_a_template_whose_pool_ends_while_it_starts_goes_without_a_word():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     settings = json.dumps({"rules": [["rlvr.reward.length:short", "last_box"]], "memory_mb": 400})
