@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.cluster.address import REMEDY, check_address
 from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post, reports
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
@@ -85,6 +86,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         # gloo otherwise looks up the host's name, which fails on machines that cannot resolve their own
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    else:  # each of Ray's own tries, 20 by default, takes 40 s where something else than Ray answers
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     import ray
 
     standstills.watch()
@@ -108,6 +111,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         options["address"] = cfg.address
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
+        if not local:
+            check_address(cfg.address)
         context: Any = ray.init(**options)
     except SystemExit as error:
         if error.code == signal.SIGTERM:  # the handler that Ray has set meanwhile, which says nothing
@@ -117,8 +122,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         if local:
             raise ConfigError(f"cluster.address=local: Ray cannot be started here ({error})") from error
         raise ConfigError(
-            f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). Start one with "
-            "`ray start --head`, give its host:port, or use cluster.address=local."
+            f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). {REMEDY}"
         ) from error
     # Ray installs a native SIGTERM handler that dies with a stack trace; ours closes the run.
     if threading.current_thread() is threading.main_thread():
