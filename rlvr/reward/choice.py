@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rlvr.reward.answer import clean
 from rlvr.reward.exact_text import normalize
 from rlvr.reward.example import Example, row_error
 from rlvr.reward.extract import extract_answer, policy_named
-from rlvr.reward.options import picked_choice
+from rlvr.reward.rules.answer import clean
+from rlvr.reward.rules.options import picked_choice
 from rlvr.reward.verdict import Outcome, Verdict
 
 _LETTERS = "ABCDEFGHIJ"

@@ -8,7 +8,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from rlvr.reward.answer import (
+from rlvr.reward.extract import bare_box, extract_answer, find_boxes, joined_boxes, policy_named
+from rlvr.reward.rules.answer import (
     clean,
     decide_exactly,
     integer_literal,
@@ -16,10 +17,15 @@ from rlvr.reward.answer import (
     is_unevaluated,
     split_percent,
 )
-from rlvr.reward.counted import has_cases
-from rlvr.reward.extract import bare_box, extract_answer, find_boxes, joined_boxes, policy_named
-from rlvr.reward.letters import explicit_product, has_no_letters, primes_differ, told_apart, with_argument_of
-from rlvr.reward.named import (
+from rlvr.reward.rules.counted import has_cases
+from rlvr.reward.rules.letters import (
+    explicit_product,
+    has_no_letters,
+    primes_differ,
+    told_apart,
+    with_argument_of,
+)
+from rlvr.reward.rules.named import (
     assignments,
     indexed_values,
     solved_for_another,
@@ -28,13 +34,13 @@ from rlvr.reward.named import (
     value_of_equation,
     without_parentheses,
 )
-from rlvr.reward.notation import for_algebra
-from rlvr.reward.numeric import numbers_apart, roots_equal, with_imaginary_unit
-from rlvr.reward.quantities import units_differ
-from rlvr.reward.shapes import in_one_shape, is_plain_list
-from rlvr.reward.unions import union_of_intervals
+from rlvr.reward.rules.notation import for_algebra
+from rlvr.reward.rules.numeric import numbers_apart, roots_equal, with_imaginary_unit
+from rlvr.reward.rules.quantities import units_differ
+from rlvr.reward.rules.shapes import in_one_shape, is_plain_list
+from rlvr.reward.rules.unions import union_of_intervals
+from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.reward.written import same_as_written
 from rlvr.timing import Stopwatch
 
 RULES_VERSION = "7"  # raise it with every change that can change a verdict

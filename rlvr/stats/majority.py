@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlvr.reward.answer import vote_key
+from rlvr.reward.rules.answer import vote_key
 from rlvr.stats.accuracy import Bools, Doubles, as_graded
 
 MOST_VOTERS = 1000  # beyond, binomial coefficients no longer fit a double

@@ -25,7 +25,7 @@ PURE = [
     "rlvr.data.stream",
     "rlvr.data.sources",
     "rlvr.data.templates",
-    "rlvr.reward.answer",
+    "rlvr.reward.rules.answer",
     "rlvr.reward.extract",
     "rlvr.reward.score",
     "rlvr.reward.shaping",

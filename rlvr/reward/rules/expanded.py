@@ -3,7 +3,7 @@ r"""What stands for several values or for a number that is counted, written out:
 import re
 from math import comb, perm
 
-from rlvr.reward.named import split_list
+from rlvr.reward.rules.named import split_list
 
 _SIGNS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 _ONE_UNKNOWN = re.compile(r"[a-z]\s*=\s*(?=[0-9\\])(?!.*[a-z]$)")  # what it equals is compared by itself

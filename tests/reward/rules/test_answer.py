@@ -5,9 +5,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
 
-from rlvr.reward.answer import clean, decide_exactly, integer_literal, split_percent
 from rlvr.reward.grader import grade
-from rlvr.reward.quantities import units_differ
+from rlvr.reward.rules.answer import clean, decide_exactly, integer_literal, split_percent
+from rlvr.reward.rules.quantities import units_differ
 
 
 def _spellings(value: int):

@@ -6,11 +6,11 @@ r"""Notations of one value that math-verify misreads, written as LaTeX that it r
 import re
 from fractions import Fraction
 
-from rlvr.reward.expanded import both_signs, counted_out
-from rlvr.reward.letters import has_no_letters
-from rlvr.reward.markup import WORDS
-from rlvr.reward.shapes import turned_inward
-from rlvr.reward.unions import set_minus, union_of_intervals, without_points
+from rlvr.reward.rules.expanded import both_signs, counted_out
+from rlvr.reward.rules.letters import has_no_letters
+from rlvr.reward.rules.markup import WORDS
+from rlvr.reward.rules.shapes import turned_inward
+from rlvr.reward.rules.unions import set_minus, union_of_intervals, without_points
 
 _CURRENCY_SIGN = (
     r"(?:[€£¥₹₽₩₪¢₺₫₴₱₦]|"

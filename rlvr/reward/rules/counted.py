@@ -3,8 +3,8 @@
 import re
 from fractions import Fraction
 
-from rlvr.reward.markup import WORDS
-from rlvr.reward.quantities import is_unit
+from rlvr.reward.rules.markup import WORDS
+from rlvr.reward.rules.quantities import is_unit
 
 _MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _MAGNITUDE = re.compile(

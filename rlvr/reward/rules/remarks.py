@@ -3,9 +3,9 @@ r"""Remarks around a value that leave it as it is, such as `7 (seven)` and `n^2 
 import re
 from fractions import Fraction
 
-from rlvr.reward.markup import WORDS
-from rlvr.reward.quantities import is_unit
-from rlvr.reward.spelled import number_in_words
+from rlvr.reward.rules.markup import WORDS
+from rlvr.reward.rules.quantities import is_unit
+from rlvr.reward.rules.spelled import number_in_words
 
 _IN_PARENTHESES = re.compile(
     rf"(.*[0-9}}]) ?(?:{WORDS}\s*\{{\s*)?\(([A-Za-z][A-Za-z -]{{0,60}})\)\s*(?(2)\}}?)"

@@ -2,7 +2,7 @@ r"""Vectors, intervals and residues in other notations than the gold answer's, s
 
 import re
 
-from rlvr.reward.named import split_list
+from rlvr.reward.rules.named import split_list
 
 _COLUMN = re.compile(r"\\begin\{([pb]?matrix)\}([^&]*)\\end\{\1\}")
 _ANGLES = re.compile(r"\\langle(?![A-Za-z])(.*)\\rangle")

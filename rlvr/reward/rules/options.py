@@ -2,7 +2,7 @@ r"""The options that a cleaned answer names, such as `(B)`, `Option B` or `A, C`
 
 import re
 
-from rlvr.reward.markup import STYLE_WRAPPER
+from rlvr.reward.rules.markup import STYLE_WRAPPER
 
 _NAMED = re.compile(
     r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]| [-–—] (?![A-J]$)|"

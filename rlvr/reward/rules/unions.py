@@ -6,7 +6,7 @@ math-verify reads the last of several only, and neither `5 > x > 3` nor what def
 import re
 from dataclasses import dataclass
 
-from rlvr.reward.named import split_list
+from rlvr.reward.rules.named import split_list
 
 _OR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*or\s*\}|\bor\b|\\lor\b|\\vee\b")
 _AND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*and\s*\}|\band\b|\\land\b|\\wedge\b|,")

@@ -8,8 +8,8 @@ from fractions import Fraction
 from functools import lru_cache
 from math import gcd
 
-from rlvr.reward.dates import same_date
-from rlvr.reward.markup import WORDS
+from rlvr.reward.rules.dates import same_date
+from rlvr.reward.rules.markup import WORDS
 
 # Measure -> names of a unit -> how many of the smallest one it is.
 _MEASURES: dict[str, dict[tuple[str, ...], int]] = {

@@ -5,7 +5,7 @@ It takes `R - r` for 0, and `4t` for 4 tons, the same as 4.
 
 import re
 
-from rlvr.reward.quantities import is_unit
+from rlvr.reward.rules.quantities import is_unit
 
 # Words and commands as wholes, then letters one by one.
 _PIECE = re.compile(

@@ -1,8 +1,8 @@
 """Answers as they were written: money and angles, of which cleaning leaves the numbers only."""
 
-from rlvr.reward.angles import same_angle_in_degrees
-from rlvr.reward.answer import number_value
-from rlvr.reward.quantities import currencies_differ, in_cents
+from rlvr.reward.rules.angles import same_angle_in_degrees
+from rlvr.reward.rules.answer import number_value
+from rlvr.reward.rules.quantities import currencies_differ, in_cents
 
 
 def same_as_written(gold: str, answer: str, clean_gold: str, clean_answer: str) -> bool | None:

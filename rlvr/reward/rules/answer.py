@@ -8,18 +8,18 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 import re
 from fractions import Fraction
 
-from rlvr.reward.counted import changes_number, whole_number_of, without_counted
-from rlvr.reward.expanded import called_choice
-from rlvr.reward.letters import same_angle
-from rlvr.reward.markup import STYLE_WRAPPER, without_ends, without_lead, without_markup
-from rlvr.reward.named import split_list, value_of_equation
-from rlvr.reward.notation import ALL_REALS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
-from rlvr.reward.options import picked_choice, same_options
-from rlvr.reward.periods import as_recurring, without_period
-from rlvr.reward.quantities import same_quantity, units_differ, without_unit
-from rlvr.reward.remarks import without_remarks
-from rlvr.reward.separators import with_points
-from rlvr.reward.spelled import mixed_in_words, number_in_words
+from rlvr.reward.rules.counted import changes_number, whole_number_of, without_counted
+from rlvr.reward.rules.expanded import called_choice
+from rlvr.reward.rules.letters import same_angle
+from rlvr.reward.rules.markup import STYLE_WRAPPER, without_ends, without_lead, without_markup
+from rlvr.reward.rules.named import split_list, value_of_equation
+from rlvr.reward.rules.notation import ALL_REALS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
+from rlvr.reward.rules.options import picked_choice, same_options
+from rlvr.reward.rules.periods import as_recurring, without_period
+from rlvr.reward.rules.quantities import same_quantity, units_differ, without_unit
+from rlvr.reward.rules.remarks import without_remarks
+from rlvr.reward.rules.separators import with_points
+from rlvr.reward.rules.spelled import mixed_in_words, number_in_words
 
 MOST_LAYERS = 20  # of delimiters and styles around one another
 _MATH_DELIMITERS = (
