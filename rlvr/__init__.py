@@ -12,8 +12,6 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rlvr.cli.surroundings import look_around
-
 if TYPE_CHECKING:
     from rlvr import divergence
     from rlvr.api import LoadedAnalysis, LoadedRun, RunResult, analyze, load_recipe, load_run, train
@@ -26,6 +24,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # What it holds while `python -m` imports the packages of a command.
 if getattr(sys, "argv", [""])[:1] == ["-m"]:
+    from rlvr.cli.surroundings import look_around
+
     look_around()
 
 __version__ = "0.1.0"
