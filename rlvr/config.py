@@ -6,7 +6,9 @@ Times are seconds, sizes are tokens unless the name says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 from omegaconf import MISSING
@@ -376,18 +378,25 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
-def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
-    """Every dotted key of the typed configuration."""
-    keys, types = [], get_type_hints(schema)
+@cache
+def typed_keys(schema: Any = Config, prefix: str = "") -> Mapping[str, Any]:
+    """Every dotted key of a schema with its type; that of a section is its dataclass."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(schema)
     for part in fields(schema):
         name = f"{prefix}{part.name}"
-        keys.append(name)
-        if is_dataclass(types[part.name]):
-            keys += known_keys(types[part.name], f"{name}.")
-    return keys
+        section: Any = hints[part.name]
+        found[name] = section
+        if is_dataclass(hints[part.name]):
+            found |= typed_keys(section, f"{name}.")
+    return found
+
+
+def known_keys(schema: Any = Config) -> list[str]:
+    """Every dotted key of the typed configuration."""
+    return list(typed_keys(schema))
 
 
 def leaf_keys() -> list[str]:
     """The keys of the training configuration that hold a value, a list or a free dictionary: all but the sections."""
-    keys = known_keys()
-    return [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
+    return [key for key, kind in typed_keys().items() if not is_dataclass(kind)]

@@ -28,17 +28,27 @@ class Standstills:
         self._clock, self._lock = clock, threading.Lock()
         self._looked: float | None = None  # None: nobody looks regularly
         self._found: list[tuple[float, float]] = []  # end, seconds
+        self._rests, self._thread = threading.Event(), threading.Thread(daemon=True)
 
     def watch(self) -> None:
         """Look from now on, in a thread; once is enough."""
-        if self._looked is None:
+        if not self._thread.is_alive():
+            self.forget()
             self.look()
-            threading.Thread(target=self._look_on, name="standstills", daemon=True).start()
+            self._rests = threading.Event()
+            self._thread = threading.Thread(target=self._look_on, name="standstills", daemon=True)
+            self._thread.start()
 
     def _look_on(self) -> None:
-        while True:
-            time.sleep(TICK_SECONDS)
+        while not self._rests.wait(TICK_SECONDS):
             self.look()
+
+    def rest(self) -> None:
+        """Look no more, as before `watch`: whoever has asked for a run may go on for long after it."""
+        self._rests.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.forget()
 
     def look(self) -> None:
         """Note a standstill that has just ended; at any time, for a waiting thread may run before the other."""
@@ -63,7 +73,7 @@ class Standstills:
             return sum(min(seconds, end - moment) for end, seconds in self._found if end > moment)
 
     def forget(self) -> None:
-        """In a forked process nobody looks, and the lock may be held by a thread that it does not have."""
+        """Start anew: in a forked process nobody looks, and the lock may be held by a thread that it does not have."""
         self._looked, self._lock, self._found = None, threading.Lock(), []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -98,6 +99,19 @@ assert not deadline.passed and deadline.left > 2.0, deadline.left
 assert not deadline.allows(lambda seconds: time.sleep(seconds)), "passes all the same"
 assert time.monotonic() - began < 16.0
 """
+
+
+def test_nobody_looks_after_a_run() -> None:
+    now, before = [100.0], threading.active_count()
+    looks = Standstills(clock=lambda: now[0])
+    for _ in range(2):  # one run after the other
+        looks.watch()
+        looks.watch()
+        assert threading.active_count() == before + 1
+        looks.rest()
+        assert threading.active_count() == before
+        now[0] += 50.0
+        assert looks.since(0.0) == 0.0
 
 
 @pytest.mark.slow

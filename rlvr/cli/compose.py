@@ -29,16 +29,16 @@ def check_overrides(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: unknown key or option, or a value of the wrong type.
     """
-    check_written(arguments)
+    parsed = check_written(arguments)
     if parse_options(arguments).config_dir is not None:
         return  # the user's own folder of recipes has options and keys that only Hydra knows
-    composed = compose(parse_overrides(arguments), TRAINING)
+    composed = compose(parsed, TRAINING)
     if not any("${hydra" in argument for argument in arguments):  # which stands for nothing before Hydra runs
         as_typed(composed)
 
 
-def check_written(arguments: Sequence[str]) -> None:
-    """Judge overrides of a training run by their keys, options and forms, for whoever composes them next.
+def check_written(arguments: Sequence[str]) -> list[Override]:
+    """Judge overrides of a training run by their keys, options and forms; returns them for whoever composes them.
 
     Raises:
         ConfigError: unknown key or option, or one written in a form that it does not take.
@@ -48,6 +48,7 @@ def check_written(arguments: Sequence[str]) -> None:
         check_keys(parsed, TRAINING)
     else:
         check_forms(parsed, TRAINING)
+    return parsed
 
 
 def compose(parsed: Sequence[Override], line: CommandLine) -> DictConfig:
@@ -125,14 +126,13 @@ def load(arguments: Sequence[str]) -> Config:
         raise ConfigError(
             "sweep= names several runs; load and train each of them, or use `rlvr train +sweep=NAME`"
         )
-    if swept := [o.input_line for o in parse_overrides(arguments) if o.is_sweep_override()]:
-        raise ConfigError(
-            f"{swept[0]}: several values name several runs; load and train each of them, write a list as "
-            "key=[a,b] and a text with commas as key='a,b'"
-        )
     with registry_kept():
         register_schema()
-        check_written(arguments)
+        if swept := [o.input_line for o in check_written(arguments) if o.is_sweep_override()]:
+            raise ConfigError(
+                f"{swept[0]}: several values name several runs; load and train each of them, write a list as "
+                "key=[a,b] and a text with commas as key='a,b'"
+            )
         with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):
             return typed(arguments)
 

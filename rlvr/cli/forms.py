@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from rlvr.config import typed_keys
 from rlvr.errors import ConfigError
 
 ADDED = "sweep"  # the group that no configuration has unless it is added
@@ -52,20 +52,6 @@ def form_problem(override: Override, keys: Collection[str], groups: Mapping[str,
         several = f" (-m {key}=A,B runs one after the other)" if isinstance(override.value(), list) else ""
         return f"{line}: takes one name{several}; use one of {', '.join(options_of(groups[key]))}"
     return ""
-
-
-@functools.cache
-def typed_keys(schema: Any, prefix: str = "") -> dict[str, Any]:
-    """Every dotted key of a schema with its type; that of a section is its dataclass."""
-    found: dict[str, Any] = {}
-    hints = get_type_hints(schema)
-    for part in fields(schema):
-        kind: Any = hints[part.name]
-        found[f"{prefix}{part.name}"] = kind
-        if is_dataclass(kind):
-            section: Any = kind
-            found |= typed_keys(section, f"{prefix}{part.name}.")
-    return found
 
 
 def plain_lists(schema: Any) -> dict[str, type]:

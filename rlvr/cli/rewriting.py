@@ -10,9 +10,8 @@ from typing import get_args, get_origin
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from rlvr.cli.forms import typed_keys
 from rlvr.cli.shorthand import quote_odd_values, quoted, several_sources
-from rlvr.config import Config
+from rlvr.config import Config, typed_keys
 
 _KEY_AND_VALUE = re.compile(r"([A-Za-z][\w.]*)=(.*)", re.DOTALL)
 

@@ -276,6 +276,7 @@ def shutdown() -> None:
     import ray
 
     close_board()
+    standstills.rest()
     if ray.is_initialized():
         ray.shutdown()
 

@@ -15,7 +15,7 @@ from rlvr.cluster.cards import check_wheel, local_cards
 from rlvr.cluster.gpus import engine_parts, learner_parts, shared_parts
 from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.cluster.turns import Turn, Turns
-from rlvr.config import Config, ModelConfig
+from rlvr.config import Config
 from rlvr.data.context import check_context
 from rlvr.data.hub import ModelFetcher
 from rlvr.data.sources import all_sources, rules_of
@@ -29,7 +29,7 @@ from rlvr.reward.pool import GraderPool, open_grader_pool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
-from rlvr.runtime.planning.weights import check_weights
+from rlvr.runtime.planning.weights import check_weights_of
 from rlvr.runtime.tracking import Tracker
 from rlvr.sync.sender import choose_backend, sends_changes
 from rlvr.types import Tokenizer
@@ -167,7 +167,7 @@ def open_engines(
 ) -> Iterator[tuple[EnginePool, GraderPool]]:
     """Engines and graders without a learner, for evaluation and analysis; ended again whatever happens."""
     check_context(cfg.model)
-    check_weights(ModelConfig(path=cfg.model.path))
+    check_weights_of("model.path", cfg.model.path)
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)

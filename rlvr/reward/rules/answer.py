@@ -199,14 +199,9 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         return gold_based == answer_based
     if gold_based is not None and answer.isalnum() and not answer.isdigit():
         return based_number(f"{answer}_{gold_based[1]}") == gold_based
-    if number_value(gold) is not None:
-        for value in (called_choice(answer), mixed_in_words(answer)):
-            if value is not None:
-                return number_value(gold) == value
-        if _SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer):
-            return False  # `2 2` is not their product, `2\text{ dozen}` not 2
-        if (estimated := estimate(answer)) is not None:
-            return number_value(gold) in estimated
+    gold_value = number_value(gold)
+    if gold_value is not None and (same := _number_against(gold_value, answer)) is not None:
+        return same
     measured = without_unit(gold) or gold, without_unit(answer) or answer
     if "," in answer and number_value(measured[0]) is not None:
         measured = measured[0], with_points(measured[1], measured=measured[1] != answer) or measured[1]
@@ -236,6 +231,17 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
             return True  # `Yes, it is`
         return _named_together(gold) == _named_together(answer)
     return None
+
+
+def _number_against(gold: Fraction, answer: str) -> bool | None:
+    """Compare a number with an answer that stands for one without being written as one; None for any other answer."""
+    for value in (called_choice(answer), mixed_in_words(answer)):
+        if value is not None:
+            return gold == value
+    if _SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer):
+        return False  # `2 2` is not their product, `2\text{ dozen}` not 2
+    estimated = estimate(answer)
+    return None if estimated is None else gold in estimated
 
 
 def _same_in_words(gold: str, answer: str) -> bool | None:

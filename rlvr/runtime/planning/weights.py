@@ -25,9 +25,15 @@ def check_weights(model: ModelConfig) -> None:
         ConfigError: names the file and what is wrong with it.
     """
     for setting, path in (("model.path", model.path), ("model.base_path", model.base_path)):
-        folder = None if path is None else Path(model_folder(path))
-        if folder is not None and folder.is_dir() and (problem := folder_problem(folder)):
-            raise ConfigError(f"{setting}={path}: {problem}")
+        if path is not None:
+            check_weights_of(setting, path)
+
+
+def check_weights_of(setting: str, path: str) -> None:
+    """The same of one model, which that setting names."""
+    folder = Path(model_folder(path))
+    if folder.is_dir() and (problem := folder_problem(folder)):
+        raise ConfigError(f"{setting}={path}: {problem}")
 
 
 def folder_problem(folder: Path) -> str:
