@@ -34,7 +34,14 @@ OPEN = (
 )
 
 
-@pytest.fixture(scope="module", params=RECIPES)
+# The one of the first command, one on many nodes and each way to train of its own; the others vary a key or two.
+QUICK = {"dapo_divweight", "dapo_divweight_7b_2nodes", "dapo_lora", "distill", "grpo", "sft"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in RECIPES],
+)
 def recipe(request: pytest.FixtureRequest) -> Config:
     """Composed once for all tests of a recipe, which are run one after the other."""
     made = compose(f"recipe={request.param}")
@@ -86,6 +93,7 @@ def test_every_group_file_composes(path):
     compose(f"{path.parent.name}={path.stem}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [p.stem for p in GROUP_FILES if p.parent.name == "advantage"])
 def test_every_advantage_validates_with_every_estimator(name):
     cfg = compose(f"advantage={name}")
