@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.prompts import open_stream
 from rlvr.config import Config
-from rlvr.data.tokenizer import load_tokenizer, model_folder
-from rlvr.learner.model import PolicyModel
+from rlvr.data.models.tokenizer import load_tokenizer, model_folder
+from rlvr.learner.model.policy import PolicyModel
 from rlvr.learner.packing import MicroBatch
 from rlvr.learner.scoring import score_micro_batch
 from rlvr.rollout.collect import training_sampling

@@ -31,9 +31,9 @@ from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
 from rlvr.analysis.cross.workers import DecodePool, DecodeWorker, WorkerSpec, open_decoders
-from rlvr.data.arithmetic import held_out, step_by_step, train_problem
-from rlvr.data.build_base import answer_loss
-from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.data.models.tokenizer import load_tokenizer, model_folder
+from rlvr.data.tasks.arithmetic import held_out, step_by_step, train_problem
+from rlvr.data.tasks.build_base import answer_loss
 from rlvr.divergence import dist_stats
 
 EPS = 0.02

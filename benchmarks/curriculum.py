@@ -24,9 +24,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.arithmetic import OPERAND_COUNTS, evaluate, is_held_out, sample_expression
 from rlvr.data.curriculum import SAMPLERS
-from rlvr.runtime.dumps import dump_files, open_dump
+from rlvr.data.tasks.arithmetic import OPERAND_COUNTS, evaluate, is_held_out, sample_expression
+from rlvr.runtime.disk.dumps import dump_files, open_dump
 
 PROMPTS, SAMPLES = 16, 8
 THIRDS = (

@@ -18,7 +18,7 @@ from benchmarks.about import about, load_average, write_result
 from benchmarks.allocated import peak_bytes
 from rlvr.divergence.transform import IDENTITY
 from rlvr.learner.distill import DIVERGENCES, LinearLogpDivergence
-from rlvr.learner.model import Head, LinearLogp
+from rlvr.learner.model.policy import Head, LinearLogp
 
 HIDDEN, VOCABULARY = 576, 49_152  # SmolLM2-135M
 LOGP = "log-prob"

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.about import about, load_average, write_result
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.config import Config
 from rlvr.runtime.batches import open_source
-from rlvr.runtime.checkpoint import TrainingState
+from rlvr.runtime.checkpoints.checkpoint import TrainingState
 from rlvr.runtime.readings import evaluate_last
 from rlvr.runtime.session import Session, open_session
 from rlvr.timing import Stopwatch

@@ -99,9 +99,9 @@ def worked_sums(model: str, count: int) -> list[tuple[tuple[int, ...], tuple[int
     """Prompts as training has them, and right answers, in tokens."""
     from benchmarks.prompts import open_stream
     from benchmarks.step import SMOLLM2
-    from rlvr.cli.compose import load
-    from rlvr.data.sums import worked_sum
-    from rlvr.data.tokenizer import load_tokenizer
+    from rlvr.cli.overrides.compose import load
+    from rlvr.data.models.tokenizer import load_tokenizer
+    from rlvr.data.tasks.sums import worked_sum
 
     cfg, rng = load(["recipe=dapo", *SMOLLM2, f"model.path={model}"]), random.Random(0)
     tokenizer = load_tokenizer(model)

@@ -26,9 +26,9 @@ from benchmarks.about import about, load_average, write_result
 from rlvr.advantage.token import build_plugin
 from rlvr.cluster.machine import free_port
 from rlvr.config import LossConfig, ModelConfig
-from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.model.policy import PolicyModel, load_policy
+from rlvr.learner.model.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.packing import plan_micro_batches, sequence_weights
-from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.update import UpdateContext, accumulate
 from rlvr.types import Batch, TokenSignals
 

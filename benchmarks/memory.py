@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.about import about, load_average, write_result
 from benchmarks.watching import watch_training
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.runtime.planning.cards import CARDS, STANDARD
 from rlvr.runtime.planning.ledger import ledgers
 from rlvr.runtime.planning.shape import model_shape

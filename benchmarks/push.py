@@ -21,7 +21,7 @@ import rlvr.rollout.pool
 from benchmarks.about import about, load_average, write_result
 from rlvr.advantage.group import group_advantage
 from rlvr.advantage.token import token_advantage
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.cluster import wait
 from rlvr.learner.actor import Learner
 from rlvr.learner.packing import pack

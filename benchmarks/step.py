@@ -78,7 +78,7 @@ def training_steps(work: Workload, recipe: str, folder: Path) -> list[dict[str, 
 def bare(work: Workload) -> dict[str, Any]:
     """The same work in this one process, and its parts against transformers."""
     from benchmarks.bare import BareLoop
-    from rlvr.cli.compose import load
+    from rlvr.cli.overrides.compose import load
 
     loop = BareLoop(load(["recipe=dapo_divweight", *work.overrides]))
     steps = [loop.step(step) for step in range(1, work.steps + work.warm_up + 1)]
@@ -103,8 +103,8 @@ def in_own_process(work: Workload) -> dict[str, Any]:
 def trl_seconds(work: Workload, python: Path) -> dict[str, Any]:
     """Seconds a step of TRL's GRPOTrainer on as many samples of the same prompts, in an environment of its own."""
     from benchmarks.prompts import open_stream
-    from rlvr.cli.compose import load
-    from rlvr.data.tokenizer import load_tokenizer
+    from rlvr.cli.overrides.compose import load
+    from rlvr.data.models.tokenizer import load_tokenizer
 
     cfg = load(["recipe=grpo_kl", *work.overrides])
     tokenizer = load_tokenizer(cfg.model.path)

@@ -26,7 +26,7 @@ from typing import Any
 
 import rlvr.rollout.pool
 from benchmarks.about import about, load_average, write_result
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.cluster import wait
 from rlvr.config import Config
 from rlvr.reward.example import Example
@@ -35,7 +35,7 @@ from rlvr.rollout.generation import GenerationRequest, GenerationResult, Slice
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
 from rlvr.runtime.batches import open_source
-from rlvr.runtime.checkpoint import TrainingState
+from rlvr.runtime.checkpoints.checkpoint import TrainingState
 from rlvr.runtime.session import Session, open_session
 from rlvr.timing import Stopwatch
 

@@ -3,7 +3,7 @@
     python docs/build_reference.py           writes both
     python docs/build_reference.py --check   writes nothing, and exits with 1 where one is stale
 
-A key's meaning is the comment beside it, or above it, in its schema (rlvr.cli.keys).
+A key's meaning is the comment beside it, or above it, in its schema (rlvr.cli.overrides.keys).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import get_type_hints
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.cli.keys import Key, key_reference
-from rlvr.cli.peer_keys import PEER_KEYS, UNITS, WITHOUT
+from rlvr.cli.overrides.keys import Key, key_reference
+from rlvr.cli.overrides.peer_keys import PEER_KEYS, UNITS, WITHOUT
 from rlvr.config import Config
 
 DOCS = Path(__file__).resolve().parent

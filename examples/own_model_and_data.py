@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
-from rlvr.data.build_base import answer_loss
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
+from rlvr.data.tasks.build_base import answer_loss
 
 DIGITS, HELD_OUT = "123456789", 100
 BATCH = 64  # answers in a step of the supervised training

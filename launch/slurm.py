@@ -24,16 +24,16 @@ import hydra
 
 from launch.config import PREFIX, SlurmConfig, load_config
 from launch.script import Work, render
-from rlvr.cli.compose import check_written, register_schema, typed
 from rlvr.cli.exits import readable_errors
-from rlvr.cli.multirun import job_arguments, plan_sweep, quoted, search_path
-from rlvr.cli.planned import SLURM_FILES
-from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.rewriting import rewritten
+from rlvr.cli.overrides.compose import check_written, register_schema, typed
+from rlvr.cli.overrides.multirun import job_arguments, plan_sweep, quoted, search_path
+from rlvr.cli.overrides.planned import SLURM_FILES
+from rlvr.cli.overrides.recipe_tree import recipes_folder
+from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.disk.folder import write_atomically
 from rlvr.runtime.inputs import check_without_engines, distinct_inputs
 from rlvr.sweep.plan import Sweep, changed_keys
 from rlvr.validate import validate

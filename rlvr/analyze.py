@@ -33,11 +33,11 @@ from rlvr.analysis.shift.summary import analysis_json, describe, write_tables
 from rlvr.analysis.store import IDENTITY, claim, write_text, writing
 from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
-from rlvr.cli.command_line import options_first
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
-from rlvr.data.identity import identity
+from rlvr.cli.overrides.command_line import options_first
+from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
 
 

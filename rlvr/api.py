@@ -29,7 +29,7 @@ from rlvr.analysis.run import LoadedRun, load_run
 from rlvr.config import Config
 
 if TYPE_CHECKING:
-    from rlvr.runtime.folder import Summary
+    from rlvr.runtime.disk.folder import Summary
 
 __all__ = ["LoadedAnalysis", "LoadedRun", "RunResult", "analyze", "load_recipe", "load_run", "train"]
 # For which a run has handlers of its own.
@@ -50,7 +50,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: there is no such recipe, key or option, or a value of the wrong type.
     """
-    from rlvr.cli.compose import load
+    from rlvr.cli.overrides.compose import load
     from rlvr.errors import ConfigError
 
     if isinstance(overrides, str):
@@ -67,7 +67,7 @@ def train(config: Config) -> RunResult:
         RlvrError: as the command: a ConfigError before anything is started, others on the way; checkpoints are intact.
     """
     with _left_as_it_was():
-        from rlvr.cli.compose import checked_types
+        from rlvr.cli.overrides.compose import checked_types
         from rlvr.train import train as run
 
         summary = run(checked_types(config))

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from rlvr.cli.command_line import CommandLine
 from rlvr.cli.entry import command_entry
+from rlvr.cli.overrides.command_line import CommandLine
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
 from rlvr.reward.verifiers import is_math
-from rlvr.runtime.dumps import open_dump
+from rlvr.runtime.disk.dumps import open_dump
 from rlvr.timing import Stopwatch
 
 READER = "rlvr.reward.grader:read_gold"

@@ -36,7 +36,7 @@ from rlvr.analysis.shift.parts import token_texts
 from rlvr.analysis.store import versions_of, writing
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
-from rlvr.data.identity import identity
+from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
 from rlvr.reporting.figures.canvas import render
 from rlvr.reporting.figures.cross import cross_figures

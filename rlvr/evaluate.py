@@ -43,17 +43,17 @@ from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.config import Config
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.sources import rules_of
 from rlvr.data.stream import build_eval_sets
-from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.actors import open_engines
+from rlvr.runtime.disk.folder import RunFolder, run_folder
+from rlvr.runtime.disk.names import file_name
 from rlvr.runtime.evaluation import EvalReport, sample_and_grade
 from rlvr.runtime.evaluation import report as report_of
-from rlvr.runtime.folder import RunFolder, run_folder
-from rlvr.runtime.names import file_name
 from rlvr.stats.accuracy import EvalResult, compare
 from rlvr.stats.student import interval_text, p_text
 from rlvr.types import Group, Prompt

@@ -9,8 +9,8 @@ both directions with random positions as the control, writes the report, and put
     <run>/findings/findings.md      the table, and findings.json with the same numbers
     <run>/report/report.html
 
-A control is the run's configuration with only what its recipe changes (rlvr.cli.controls). The controls are trained on
-the built-in tasks; the supervised one needs their worked answers.
+A control is the run's configuration with only what its recipe changes (rlvr.cli.overrides.controls). The controls
+are trained on the built-in tasks; the supervised one needs their worked answers.
 
 `python -m rlvr.findings study=smollm2_135m model.path=FOLDER output=runs/study minutes=110` does what
 recipes/study/smollm2_135m.yaml lists, or a file of one's own (study=FILE.yaml): trainings by recipe, seed and task,
@@ -45,18 +45,18 @@ from rlvr.analysis.store import write_text
 from rlvr.analysis.study.config import read_study
 from rlvr.analysis.study.plan import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Study
 from rlvr.analysis.study.records import Records, what_is_left
-from rlvr.cli.compose import load
-from rlvr.cli.controls import require_same, shared_settings
 from rlvr.cli.exits import readable_errors
-from rlvr.cli.forms import options_of
 from rlvr.cli.help import answer_help
-from rlvr.cli.recipe_tree import STUDIES, recipes_folder
-from rlvr.cli.shorthand import ShortForm, expand, override
+from rlvr.cli.overrides.compose import load
+from rlvr.cli.overrides.controls import require_same, shared_settings
+from rlvr.cli.overrides.forms import options_of
+from rlvr.cli.overrides.recipe_tree import STUDIES, recipes_folder
+from rlvr.cli.overrides.shorthand import ShortForm, expand, override
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import exclusive
 from rlvr.reporting.study.page import write_page
 from rlvr.reporting.study.shifts import findings_table, read_crossings, read_shift
-from rlvr.runtime.output import lasting_output
+from rlvr.runtime.tracking.output import lasting_output
 from rlvr.sweep.pieces import run_pieces
 from rlvr.sweep.plan import changed_keys
 from rlvr.timing import Stopwatch

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.exits import readable_errors
-from rlvr.cli.shorthand import ShortForm, expand
+from rlvr.cli.overrides.shorthand import ShortForm, expand
 from rlvr.config import Config
 from rlvr.runtime.planning.cards import CARDS, STANDARD, Card, chosen_card
 from rlvr.runtime.planning.shape import model_shape

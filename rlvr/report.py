@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
-from rlvr.cli.options import Option, folder, read_options, whole_number
+from rlvr.cli.overrides.options import Option, folder, read_options, whole_number
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
@@ -31,7 +31,7 @@ from rlvr.reporting.figures.training import training_figures
 from rlvr.reporting.pages import DrawnRun, run_page
 from rlvr.reporting.sources import ReportedRun, read_run
 from rlvr.reporting.tokens import TokenPages, read_scores, select
-from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.disk.folder import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training_csv
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
-from rlvr.cli.planned import planned_jobs
+from rlvr.cli.overrides.planned import planned_jobs
 from rlvr.errors import RlvrError
-from rlvr.runtime.folder import write_atomically
+from rlvr.runtime.disk.folder import write_atomically
 
 
 def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[Path]]:

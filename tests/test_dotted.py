@@ -48,7 +48,7 @@ def test_every_key_takes_the_same_syntax():
     assert build_plugin("rlvr.advantage.token.uniform:Uniform", {}) == build_plugin("uniform", {})
     assert callable(build_verifier("rlvr.reward.reference:math_verify_default"))
     cfg = Config(recipe="x")
-    cfg.loss.objective, cfg.rollout.answers = "nll", "rlvr.data.arithmetic:step_by_stepp"
+    cfg.loss.objective, cfg.rollout.answers = "nll", "rlvr.data.tasks.arithmetic:step_by_stepp"
     with pytest.raises(ConfigError, match=r"rollout\.answers=.*did you mean step_by_step"):
         validate(cfg)
 

@@ -13,7 +13,7 @@ from rlvr import findings
 from rlvr.analysis.study.config import StudyConfig
 from rlvr.analysis.study.plan import Piece, Study
 from rlvr.analysis.study.records import Record, Records
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.errors import ConfigError
 
 CFG = StudyConfig(

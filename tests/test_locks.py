@@ -15,11 +15,11 @@ from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analyze import analyze
 from rlvr.config import Config, ModelConfig, SourceConfig
 from rlvr.cross_sample import cross_sample
-from rlvr.data.tokenizer import BUILTIN_FOLDER
+from rlvr.data.models.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 from rlvr.evaluate import evaluate_model
 from rlvr.locks import lock_folder
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.disk.folder import RunFolder
 
 HOLDER = """
 import sys, time

@@ -20,7 +20,7 @@ from rlvr.metrics import (
     step_metrics,
 )
 from rlvr.reward.verdict import Outcome
-from rlvr.runtime.tracking import step_line
+from rlvr.runtime.tracking.tracker import step_line
 from rlvr.stats.concentration import effective_ratio, gini
 from rlvr.sync.gate import check_mismatch
 from rlvr.timing import PhaseClock

@@ -30,7 +30,7 @@ def random_model(size: Size, folder: Path) -> Path:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from rlvr.data.tokenizer import load_tokenizer
+    from rlvr.data.models.tokenizer import load_tokenizer
 
     if (folder / "config.json").exists():
         return folder

@@ -14,7 +14,7 @@ from typing import Any
 import rlvr.learner.group
 import rlvr.rollout.pool
 from benchmarks.gpu_suite.model import QWEN_1_5B, SMALL, random_model
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.cluster import wait
 from rlvr.learner.actor import Learner
 from rlvr.rollout.engine import RolloutEngine

@@ -24,10 +24,10 @@ from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.errors import DataError
-from rlvr.runtime.dumps import read_sample, read_verdict, sample_row, without_nan
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.disk.dumps import read_sample, read_verdict, sample_row, without_nan
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.names import file_name
 from rlvr.runtime.keys import NOT_OF_EVALUATION, without
-from rlvr.runtime.names import file_name
 from rlvr.stats.accuracy import EvalResult, LengthStats, accuracy_ci95, correctness, length_stats, pass_at_k
 from rlvr.stats.majority import majority_at_k
 from rlvr.types import Group, Prompt, Sample, Span, Tokenizer

@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.config import ModelConfig
-from rlvr.data.model_folders import is_training_checkpoint
-from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.data.models.model_folders import is_training_checkpoint
+from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError, DataError
-from rlvr.learner.causal_lm import load_lm, output_transform, read_config
-from rlvr.runtime.settings import read_settings
+from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
+from rlvr.runtime.disk.settings import read_settings
 
 PROBE_TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the probe's logits, relative to the largest

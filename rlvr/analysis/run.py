@@ -20,10 +20,10 @@ from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
-from rlvr.runtime import settings
-from rlvr.runtime.checkpoint_folders import STATE, checkpoints_in
-from rlvr.runtime.dumps import dump_files, dump_name, open_dump
-from rlvr.runtime.summary import SUMMARY, Change, Summary, finished_steps
+from rlvr.runtime.disk import settings
+from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in
+from rlvr.runtime.disk.dumps import dump_files, dump_name, open_dump
+from rlvr.runtime.disk.summary import SUMMARY, Change, Summary, finished_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,7 +112,7 @@ class LoadedRun:
 
         Numbers that a row does not have are null.
         """
-        from rlvr.runtime.folder import RunFolder
+        from rlvr.runtime.disk.folder import RunFolder
 
         rows = RunFolder(self.folder.parent, self.folder.name).read_metrics()
         return _table([row for row in rows if kind in (None, row.get("kind"))])

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.errors import ConfigError, DataError, RlvrError
-from rlvr.runtime.files import replacing, write_atomically
-from rlvr.runtime.resume import differences
+from rlvr.runtime.checkpoints.resume import differences
+from rlvr.runtime.disk.files import replacing, write_atomically
 
 IDENTITY = "models_known_by"  # key of a claim: what tells one model from another in it
 

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.shift.inputs import with_run
-from rlvr.cli.command_line import CommandLine, parse_overrides
-from rlvr.cli.compose import compose, registry_kept
 from rlvr.cli.entry import register_command
 from rlvr.cli.evaluate_arguments import SAMPLES, sets
-from rlvr.cli.forms import as_typed
-from rlvr.cli.overrides import check_keys
-from rlvr.cli.shorthand import ShortForm, expand, listed, path, quote_odd_values
+from rlvr.cli.overrides.command_line import CommandLine, parse_overrides
+from rlvr.cli.overrides.compose import compose, registry_kept
+from rlvr.cli.overrides.forms import as_typed
+from rlvr.cli.overrides.known import check_keys
+from rlvr.cli.overrides.shorthand import ShortForm, expand, listed, path, quote_odd_values
 from rlvr.errors import ConfigError
 
 FORMS = (

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.verifier_names import verifier_names
 from rlvr.config import Config
-from rlvr.data.formats import PLAIN
 from rlvr.data.prompts import template_of
+from rlvr.data.reading.formats import PLAIN
 from rlvr.data.stream import MixtureSource, PromptStream
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needed_signals

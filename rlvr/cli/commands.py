@@ -21,7 +21,7 @@ class Command:
     rest: str  # where everything else stands
     schema: str | None = None  # the dataclass of its keys, by dotted path
     keys: tuple[str, ...] = ()  # those used most
-    forms: str | None = None  # its short forms (rlvr.cli.shorthand.ShortForm), by dotted path
+    forms: str | None = None  # its short forms (rlvr.cli.overrides.shorthand.ShortForm), by dotted path
 
 
 COMMANDS: dict[str, Command] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rlvr.cli.commands import COMMANDS
-from rlvr.cli.forms import options_of
-from rlvr.cli.recipe_tree import recipes_folder
+from rlvr.cli.overrides.forms import options_of
+from rlvr.cli.overrides.recipe_tree import recipes_folder
 from rlvr.errors import ConfigError
 
 OTHERS = ("recipes", "completion", "version", "help")

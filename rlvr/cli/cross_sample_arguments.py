@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.cli.command_line import CommandLine
-from rlvr.cli.shorthand import ShortForm, expand, listed, quote_odd_values
+from rlvr.cli.overrides.command_line import CommandLine
+from rlvr.cli.overrides.shorthand import ShortForm, expand, listed, quote_odd_values
 
 FORMS = (
     ShortForm("data=A,B", "data sets by name, or a local file or folder as NAME:PATH", listed("data")),

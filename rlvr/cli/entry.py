@@ -14,18 +14,24 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rlvr.cli.command_line import CommandLine, check_text, options_first, parse_options, parse_overrides
-from rlvr.cli.compose import check_composed, check_overrides, compose, register_schema
 from rlvr.cli.exits import readable_errors
-from rlvr.cli.forms import as_typed
 from rlvr.cli.help import answer_help
-from rlvr.cli.overrides import check_keys
-from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.rewriting import rewritten
-from rlvr.cli.shorthand import quote_odd_values
+from rlvr.cli.overrides.command_line import (
+    CommandLine,
+    check_text,
+    options_first,
+    parse_options,
+    parse_overrides,
+)
+from rlvr.cli.overrides.compose import check_composed, check_overrides, compose, register_schema
+from rlvr.cli.overrides.forms import as_typed
+from rlvr.cli.overrides.known import check_keys
+from rlvr.cli.overrides.recipe_tree import recipes_folder
+from rlvr.cli.overrides.rewriting import rewritten
+from rlvr.cli.overrides.shorthand import quote_odd_values
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.runtime.output import ending_output, lasting_output
+from rlvr.runtime.tracking.output import ending_output, lasting_output
 
 if TYPE_CHECKING:
     from rlvr.sweep.plan import Sweep
@@ -51,7 +57,7 @@ def hydra_entry(
             if sweep is None:
                 run(typed)
             else:
-                from rlvr.cli.multirun import queue
+                from rlvr.cli.overrides.multirun import queue
 
                 queue(sweep, typed)
 
@@ -66,7 +72,7 @@ def hydra_entry(
             sys.argv[1:] = options_first(rewritten(sys.argv[1:]))
             check_overrides(sys.argv[1:])
             if sweep_module is not None:
-                from rlvr.cli.multirun import plan_sweep
+                from rlvr.cli.overrides.multirun import plan_sweep
 
                 sweep = plan_sweep(sys.argv[1:], sweep_module)
                 if sweep is not None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run import policy_of_run
-from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.shorthand import ShortForm, expand, override, quoted, same
+from rlvr.cli.overrides.recipe_tree import recipes_folder
+from rlvr.cli.overrides.shorthand import ShortForm, expand, override, quoted, same
 from rlvr.data.catalog import CATALOG
-from rlvr.data.generated import FINITE, GENERATED, HELD_OUT
+from rlvr.data.tasks.generated import FINITE, GENERATED, HELD_OUT
 from rlvr.errors import ConfigError
 
 NAMED_SETS = (

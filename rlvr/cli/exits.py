@@ -16,7 +16,7 @@ from rlvr.errors import (
     PausedError,
     RlvrError,
 )
-from rlvr.runtime.output import ending_output
+from rlvr.runtime.tracking.output import ending_output
 
 
 class readable_errors:

@@ -21,13 +21,13 @@ from rlvr.analysis.run import POLICY, LoadedRun, load_run
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.model_card import model_card
-from rlvr.cli.shorthand import ShortForm, expand
-from rlvr.data.model_folders import is_training_checkpoint
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.cli.overrides.shorthand import ShortForm, expand
+from rlvr.data.models.model_folders import is_training_checkpoint
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
-from rlvr.runtime.checkpoint import list_checkpoints
-from rlvr.runtime.folder import RunFolder
-from rlvr.runtime.manifest import damage
+from rlvr.runtime.checkpoints.checkpoint import list_checkpoints
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.manifest import damage
 from rlvr.runtime.planning.weights import folder_problem
 
 FORMS = (ShortForm("output=DIR", "where to"),)
@@ -115,7 +115,7 @@ def _write(source: Source, draft: Path) -> None:
         from transformers.utils.logging import disable_progress_bar
 
         from rlvr.analysis.models import load_causal_lm  # torch
-        from rlvr.learner.causal_lm import save_lm
+        from rlvr.learner.model.causal_lm import save_lm
 
         disable_progress_bar()
         save_lm(load_causal_lm(str(source.checkpoint), cfg, "cpu").lm, draft)

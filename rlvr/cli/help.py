@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rlvr.cli.commands import COMMANDS, Command
-from rlvr.cli.keys import key_reference
-from rlvr.cli.shorthand import ShortForm
+from rlvr.cli.overrides.keys import key_reference
+from rlvr.cli.overrides.shorthand import ShortForm
 from rlvr.dotted import load_dotted
 
 WIDEST = 120

@@ -12,7 +12,7 @@ from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help
 from rlvr.cli.surroundings import look_around
 from rlvr.errors import ConfigError
-from rlvr.runtime.output import ending_output
+from rlvr.runtime.tracking.output import ending_output
 
 NOT_PLAIN = {
     "sweep": "+sweep",
@@ -86,7 +86,7 @@ def overview() -> str:
 
 def recipes() -> str:
     """Every group of the recipe tree with its options; a recipe's first comment says what it is."""
-    from rlvr.cli.recipe_tree import recipes_folder
+    from rlvr.cli.overrides.recipe_tree import recipes_folder
 
     folder = recipes_folder()
     lines = [f"in {folder}"]

@@ -9,7 +9,7 @@ from typing import Any
 from rlvr.analysis.run import LoadedRun
 from rlvr.cli.verifier_names import verifier_names
 from rlvr.config import Config, SourceConfig
-from rlvr.data.tokenizer import is_local
+from rlvr.data.models.tokenizer import is_local
 
 LOADING = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -30,7 +30,7 @@ from rlvr.analysis.run import LoadedRun, require_verifiers
 from rlvr.analysis.run import read_run as read_training
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
-from rlvr.cli.options import Option, read_options
+from rlvr.cli.overrides.options import Option, read_options
 from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
 from rlvr.reporting.pages import view_page

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from rlvr.config import DataConfig, SourceConfig
+from rlvr.data.models.tokenizer import read_chat_template
+from rlvr.data.prompting.templates import PromptForm, Shown, build_template
 from rlvr.data.sources import LoadedSource, is_endless, load_problems
-from rlvr.data.templates import PromptForm, Shown, build_template
-from rlvr.data.tokenizer import read_chat_template
 from rlvr.errors import DataError
 from rlvr.types import Problem
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
-from rlvr.data.cells import BadCellError, columns_of, read_cell
-from rlvr.data.formats import FORMATS, described, likely_format
-from rlvr.data.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
-from rlvr.data.local_files import KINDS
-from rlvr.data.rows import Row, hub_rows, local_rows
+from rlvr.data.reading.cells import BadCellError, columns_of, read_cell
+from rlvr.data.reading.formats import FORMATS, described, likely_format
+from rlvr.data.reading.local_files import KINDS
+from rlvr.data.reading.rows import Row, hub_rows, local_rows
+from rlvr.data.tasks.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
 from rlvr.errors import DataError
 from rlvr.reward.example import find_column
 from rlvr.reward.verdict import Rules, options_text
@@ -55,7 +55,7 @@ class LoadedSource:
     bad_rows: tuple[BadRow, ...] = ()
     repeated: int = 0  # exact repetitions that the published file is known to contain
     format: str = (
-        ""  # of its rows, a name in `rlvr.data.formats`; empty for the known sets and the built-in ones
+        ""  # of its rows, a name in `rlvr.data.reading.formats`; empty for known sets and built-in tasks
     )
 
 

@@ -12,18 +12,18 @@ from itertools import chain
 from typing import Protocol
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.control_tokens import without_control_tokens
 from rlvr.data.eval_sets import drawn, label_of, relabelled
 from rlvr.data.fingerprint import Fingerprint, fingerprint
-from rlvr.data.generated import GENERATED
-from rlvr.data.lengths import LengthLimit, fitting_prompts
 from rlvr.data.mixture import place_in_mixture, whole_weights
 from rlvr.data.order import epoch_order
 from rlvr.data.overlap import SharedQuestion, settle_overlap
+from rlvr.data.prompting.control_tokens import without_control_tokens
+from rlvr.data.prompting.lengths import LengthLimit, fitting_prompts
+from rlvr.data.prompting.templates import PromptForm, build_template, tokenize
+from rlvr.data.prompting.turns import refuse_unread_options
 from rlvr.data.prompts import load_source, split_examples
 from rlvr.data.sources import BadRow, LoadedSource, is_endless, load_problems, rules_of
-from rlvr.data.templates import PromptForm, build_template, tokenize
-from rlvr.data.turns import refuse_unread_options
+from rlvr.data.tasks.generated import GENERATED
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
 from rlvr.types import Problem, Prompt, Tokenizer
@@ -48,7 +48,7 @@ class EvalSet:
     name: str
     prompts: tuple[Prompt, ...]
     left_out: LeftOut = LeftOut()
-    format: str = ""  # of its rows, see `rlvr.data.formats`
+    format: str = ""  # of its rows, see `rlvr.data.reading.formats`
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -118,7 +118,7 @@ class PromptStream:
     name: str
     source: PromptSource
     left_out: LeftOut = LeftOut()
-    format: str = ""  # of its rows, see `rlvr.data.formats`
+    format: str = ""  # of its rows, see `rlvr.data.reading.formats`
 
     @property
     def size(self) -> int | None:

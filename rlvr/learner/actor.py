@@ -16,13 +16,15 @@ from rlvr.cluster.board import READY, Counter, Doing, report
 from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
 from rlvr.learner import deepspeed_api
-from rlvr.learner.adapters import FrozenBase, add_adapters
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.diverged import check_norm, finite_logits
 from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.fp32_sum import Fp32GradientSum
-from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.model.adapters import FrozenBase, add_adapters
+from rlvr.learner.model.policy import PolicyModel, load_policy
+from rlvr.learner.model.tiling import tiled_modules
+from rlvr.learner.model.ulysses import Forward, SequenceShards, join_sequence_shards
 from rlvr.learner.optimizers import OPTIMIZERS, reset
 from rlvr.learner.packing import (
     MicroBatch,
@@ -36,8 +38,6 @@ from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.spec import LearnerSpec
 from rlvr.learner.teacher import advises
-from rlvr.learner.tiling import tiled_modules
-from rlvr.learner.ulysses import Forward, SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.learner.weights import PolicyWeights
 from rlvr.sync.client import TransferHandle

@@ -1,7 +1,7 @@
 """On-policy distillation: the exact divergence of the policy from a teacher, the base, as a loss. Pure torch.
 
 Shapes: `t` response tokens, `H` hidden size of a model, `V` vocabulary. Full-vocabulary tensors exist for a chunk of
-tokens at a time, as in `rlvr.learner.model`.
+tokens at a time, as in `rlvr.learner.model.policy`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlvr.divergence.linear import gemm
-from rlvr.learner.model import Head, HeadUse, PolicyModel, head_gradients, head_stats
+from rlvr.learner.model.policy import Head, HeadUse, PolicyModel, head_gradients, head_stats
 from rlvr.learner.packing import MicroBatch
 
 HALF = 0.6931471805599453  # log 2

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from rlvr.config import Config, LearnerConfig
-from rlvr.learner.model import PolicyModel
+from rlvr.learner.model.policy import PolicyModel
 
 EIGHT_BIT = "adamw_8bit"
 MUON = "muon"

@@ -15,7 +15,7 @@ from rlvr.advantage.token.contract import TokenPlugin
 from rlvr.config import LossConfig
 from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import OFF
-from rlvr.learner.model import Head, HeadUse, head_stats
+from rlvr.learner.model.policy import Head, HeadUse, head_stats
 from rlvr.learner.packing import MicroBatch
 from rlvr.learner.teacher import advises
 from rlvr.types import STEP_SIGNALS, Batch, Floats, Ints

@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError
 
 from rlvr.config import Config
-from rlvr.learner.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
-from rlvr.learner.causal_lm import in_checkpoint_format, save_lm
 from rlvr.learner.deepspeed_api import gathered, whole_shape
+from rlvr.learner.model.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
+from rlvr.learner.model.causal_lm import in_checkpoint_format, save_lm
 from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.gloo import ParamInfo
 

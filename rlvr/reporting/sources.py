@@ -13,7 +13,7 @@ from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.loaded import LoadedAnalysis, read_json, read_result
 from rlvr.analysis.tables import read_csv
 from rlvr.errors import ConfigError, DataError
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.disk.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

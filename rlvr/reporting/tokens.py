@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.errors import DataError
-from rlvr.runtime.dumps import known_number
+from rlvr.runtime.disk.dumps import known_number
 
 TOKEN_FIELDS = (
     "token", "js", "js_top_p", "entropy_base", "entropy_policy", "logp_base", "logp_policy", "rank_base",

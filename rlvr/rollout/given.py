@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rlvr.data.generated import worked_answer
+from rlvr.data.tasks.generated import worked_answer
 from rlvr.dotted import find_named, require_function
 from rlvr.errors import ConfigError
 from rlvr.types import Group, Problem, Prompt, Sample, Span, Tokenizer

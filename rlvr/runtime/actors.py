@@ -16,21 +16,21 @@ from rlvr.cluster.gpus import engine_parts, learner_parts, shared_parts
 from rlvr.cluster.machine import engine_gpus, run_gpus
 from rlvr.cluster.turns import Turn, Turns
 from rlvr.config import Config
-from rlvr.data.context import check_context
-from rlvr.data.hub import ModelFetcher
+from rlvr.data.models.context import check_context
+from rlvr.data.models.hub import ModelFetcher
+from rlvr.data.models.tokenizer import is_local, model_folder
 from rlvr.data.sources import all_sources, rules_of
-from rlvr.data.tokenizer import is_local, model_folder
 from rlvr.divergence.backends import backend_in_use
-from rlvr.learner.adapters import adapter_to_send
 from rlvr.learner.group import LearnerGroup
+from rlvr.learner.model.adapters import adapter_to_send
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
 from rlvr.reward.pool import GraderPool, open_grader_pool
 from rlvr.rollout.pool import EnginePool
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.planning.weights import check_weights_of
-from rlvr.runtime.tracking import Tracker
+from rlvr.runtime.tracking.tracker import Tracker
 from rlvr.sync.sender import choose_backend, sends_changes
 from rlvr.types import Tokenizer
 

@@ -18,13 +18,13 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import BatchSource, SyncSource
 from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
-from rlvr.runtime.buffer import READY_GROUPS, GroupBuffer, kept, usable
-from rlvr.runtime.checkpoint import TrainingState
-from rlvr.runtime.files import path_of
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.checkpoints.buffer import READY_GROUPS, GroupBuffer, kept, usable
+from rlvr.runtime.checkpoints.checkpoint import TrainingState
+from rlvr.runtime.checkpoints.replay import Recorded, ReplaySource
+from rlvr.runtime.disk.files import path_of
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.keys import FREE, RECORDED, REMEDIES, without
-from rlvr.runtime.replay import Recorded, ReplaySource
-from rlvr.runtime.settings import as_plain
 from rlvr.types import Group, Prompt, RolloutBatch
 
 

@@ -8,21 +8,21 @@ from pathlib import Path
 from rlvr.cluster.machine import idle_cores
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError
-from rlvr.runtime.checkpoint import (
+from rlvr.runtime.checkpoints.checkpoint import (
     TrainingState,
     changes_until,
     find_checkpoint,
     load_state,
     set_aside_later,
 )
-from rlvr.runtime.checkpoint_folders import renamed_after, step_name
-from rlvr.runtime.files import path_of
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.checkpoints.replay import Recorded
+from rlvr.runtime.checkpoints.resume import check_data
+from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
+from rlvr.runtime.disk.files import path_of
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.settings import UNREADABLE, read_settings
+from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
-from rlvr.runtime.replay import Recorded
-from rlvr.runtime.resume import check_data
-from rlvr.runtime.settings import UNREADABLE, read_settings
-from rlvr.runtime.summary import Change, finished_steps
 
 
 def find_start(

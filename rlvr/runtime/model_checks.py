@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlvr.config import Config
+from rlvr.data.models.tokenizer import model_folder
+from rlvr.data.prompting.templates import build_template
+from rlvr.data.prompting.turns import end_of_turn, holds_the_date
 from rlvr.data.prompts import chat_options_of, template_of
 from rlvr.data.sources import all_sources
-from rlvr.data.templates import build_template
-from rlvr.data.tokenizer import model_folder
-from rlvr.data.turns import end_of_turn, holds_the_date
 from rlvr.errors import ConfigError
 from rlvr.types import Tokenizer
 
@@ -24,10 +24,10 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
     Raises:
         ConfigError: a model that cannot be trained, ids beyond its head, or a base with another vocabulary.
     """
-    from rlvr.learner.causal_lm import check_supported, read_config  # torch
-    from rlvr.learner.shared_prompts import share_prompts_problems
-    from rlvr.learner.tiling import tiling_problems
-    from rlvr.learner.ulysses import sequence_parallel_problems
+    from rlvr.learner.model.causal_lm import check_supported, read_config  # torch
+    from rlvr.learner.model.shared_prompts import share_prompts_problems
+    from rlvr.learner.model.tiling import tiling_problems
+    from rlvr.learner.model.ulysses import sequence_parallel_problems
 
     rows: dict[str, int] = {}
     for setting, path in (("model.path", cfg.model.path), ("model.base_path", cfg.model.base_path)):

@@ -14,7 +14,7 @@ import psutil
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster.board import reports
 from rlvr.config import Config
-from rlvr.data.identity import identities
+from rlvr.data.models.identity import identities
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import EmptyBatchError, VerifierError
 from rlvr.learner.group import LearnerGroup
@@ -30,23 +30,23 @@ from rlvr.rollout.source import BatchSource
 from rlvr.runtime.actors import Actors, start_actors
 from rlvr.runtime.batches import open_source
 from rlvr.runtime.beginning import find_start, settle_cores, take_folder
-from rlvr.runtime.checkpoint import (
+from rlvr.runtime.checkpoints.checkpoint import (
     TrainingState,
     restore,
     save_checkpoint,
     step_name,
 )
+from rlvr.runtime.checkpoints.replay import formed
+from rlvr.runtime.disk.folder import Change, RunFolder, Summary, run_folder
 from rlvr.runtime.evaluation import EvalReport
-from rlvr.runtime.folder import Change, RunFolder, Summary, run_folder
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.mending import Mender, open_mender
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.preflight import preflight
 from rlvr.runtime.probe import probe
-from rlvr.runtime.replay import formed
-from rlvr.runtime.tracking import Tracker
-from rlvr.runtime.waiting import StartConsole
+from rlvr.runtime.tracking.tracker import Tracker
+from rlvr.runtime.tracking.waiting import StartConsole
 from rlvr.stats.student import interval_text
 from rlvr.sync.gate import comparison_note, largest_mismatch
 from rlvr.sync.sent import Sent

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from rlvr.config import Config
-from rlvr.data.tokenizer import BUILTIN, model_folder
+from rlvr.data.models.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
 from rlvr.runtime.planning.ledger import copies, host_states
 from rlvr.sweep.slots import Need, Room, devices_for
@@ -99,7 +99,7 @@ def memory_mb(cfg: Config, policy: int, base: int) -> int:
 
 
 def _logits_workspace() -> int:
-    from rlvr.learner.model import WORKSPACE_MB  # loads transformers
+    from rlvr.learner.model.policy import WORKSPACE_MB  # loads transformers
 
     return int(WORKSPACE_MB * 1e6)
 

@@ -2,7 +2,7 @@
 
 Each job runs in a process of its own, in `<hydra.sweep.dir>/<job name>`, so that a job which dies takes nothing with
 it; as many run side by side as cores, memory, GPUs and `cluster.jobs` allow. Repeating the command skips the finished
-jobs and continues the others from their checkpoints. `rlvr.cli.multirun` makes the jobs out of a command line.
+jobs and continues the others from their checkpoints. `rlvr.cli.overrides.multirun` makes the jobs of a command line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
-from rlvr.data.identity import known_model
+from rlvr.data.models.identity import known_model
 from rlvr.errors import RlvrError
-from rlvr.runtime.checkpoint_folders import checkpoints_in
+from rlvr.runtime.checkpoints.resume import of_today, recorded_changes
+from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
+from rlvr.runtime.disk.settings import UNREADABLE, as_plain, read_settings
+from rlvr.runtime.disk.summary import SUMMARY
 from rlvr.runtime.keys import FREE_OF_COMPARED
-from rlvr.runtime.resume import of_today, recorded_changes
-from rlvr.runtime.settings import UNREADABLE, as_plain, read_settings
-from rlvr.runtime.summary import SUMMARY
 from rlvr.sweep.jobs import Task, run_tasks
 from rlvr.sweep.needs import job_need, machine_room
 from rlvr.sweep.slots import Need, Room, first_wave

@@ -13,9 +13,9 @@ from rlvr.advantage.token.contract import has_penalty, inside_update
 from rlvr.config import Config
 from rlvr.dotted import is_dotted
 from rlvr.errors import ConfigError
-from rlvr.learner.activations import activation_problems
-from rlvr.learner.adapters import lora_problems
 from rlvr.learner.loss import build_objective
+from rlvr.learner.model.activations import activation_problems
+from rlvr.learner.model.adapters import lora_problems
 from rlvr.learner.objectives.contract import Objective
 from rlvr.learner.optimizers import optimizer_problems
 from rlvr.rollout.engine_args import misplaced

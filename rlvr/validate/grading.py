@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rlvr.config import Config
+from rlvr.data.prompting.templates import build_template
 from rlvr.data.prompts import template_of
 from rlvr.data.sources import rules_of
-from rlvr.data.templates import build_template
 from rlvr.reward.extract import POLICIES
 from rlvr.reward.verdict import Rules
 from rlvr.reward.verifiers import is_math

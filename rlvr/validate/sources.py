@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import fields
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.formats import FORMATS
-from rlvr.data.generated import FINITE, GENERATED_SETS
+from rlvr.data.prompting.templates import build_template
 from rlvr.data.prompts import examples_of, system_of, template_of
-from rlvr.data.templates import build_template
+from rlvr.data.reading.formats import FORMATS
+from rlvr.data.tasks.generated import FINITE, GENERATED_SETS
 from rlvr.errors import ConfigError
 
 OF_A_MIXTURE = ("name", "sources", "weight")  # what data.train says beside several sources

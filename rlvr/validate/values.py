@@ -9,10 +9,10 @@ from rlvr.advantage.group import build_estimator
 from rlvr.config import Config
 from rlvr.data.curriculum import SAMPLERS
 from rlvr.errors import ConfigError
-from rlvr.learner.activations import KEPT
 from rlvr.learner.correction import CORRECTIONS, LEVELS
 from rlvr.learner.distill import DIVERGENCES
 from rlvr.learner.loss import IN_LOSS, IN_REWARD, KL_ESTIMATORS, OFF, RATIOS, build_objective
+from rlvr.learner.model.activations import KEPT
 from rlvr.learner.optimizers import OPTIMIZERS
 from rlvr.learner.packing import AGGREGATIONS
 from rlvr.learner.teacher import IN_ADVANTAGE

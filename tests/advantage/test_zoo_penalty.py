@@ -151,7 +151,7 @@ def test_every_plug_in_goes_with_every_loss(name, loss):
 @pytest.mark.parametrize("name", sorted(set(PLUGINS) - {"uniform"}))
 def test_weights_that_the_loss_ignores_are_refused(name):
     cfg = config(name, objective="nll")
-    cfg.rollout.answers = "rlvr.data.arithmetic.step_by_step"
+    cfg.rollout.answers = "rlvr.data.tasks.arithmetic.step_by_step"
     with pytest.raises(ConfigError, match=f"advantage.token={name}: loss.objective=nll ignores advantages"):
         validate(cfg)
 

@@ -21,8 +21,8 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.evaluate import _write
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.evaluation import report
-from rlvr.runtime.folder import RunFolder
 from rlvr.types import Group, Problem, Prompt, Sample, Span
 
 PROMPTS = [

@@ -31,11 +31,11 @@ from rlvr.analysis.shift.responses import build_index, response_files
 from rlvr.analysis.sweep.compare import compare_conditions
 from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.config import Config
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import VerifierError
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.evaluation import report, sample_and_grade
-from rlvr.runtime.folder import RunFolder
 from rlvr.stats.accuracy import (
     EvalResult,
     accuracy_ci95,

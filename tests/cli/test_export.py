@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr.cli.export import export, parse
 from rlvr.config import Config, SourceConfig
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training

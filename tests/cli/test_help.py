@@ -8,9 +8,9 @@ import pytest
 
 from rlvr.cli.commands import COMMANDS
 from rlvr.cli.help import command_help, module_docstring
-from rlvr.cli.keys import key_reference
 from rlvr.cli.main import first_comment, main, overview
-from rlvr.cli.recipe_tree import option_groups, recipes_folder
+from rlvr.cli.overrides.keys import key_reference
+from rlvr.cli.overrides.recipe_tree import option_groups, recipes_folder
 from rlvr.config import known_keys
 from rlvr.dotted import load_dotted
 from tests.helpers.forked import run_module

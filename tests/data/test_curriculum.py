@@ -22,8 +22,8 @@ from rlvr.data.curriculum import (
     standing,
     visited,
 )
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.stream import EpochSource, MixtureSource, PromptStream, build_training_stream
-from rlvr.data.tokenizer import load_tokenizer
 from rlvr.errors import DataError
 from rlvr.types import Group, Successes
 from tests.helpers.records import group, prompt

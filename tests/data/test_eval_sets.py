@@ -6,8 +6,8 @@ import pytest
 
 from rlvr.config import Config, EvalConfig, SourceConfig
 from rlvr.data.eval_sets import drawn, due, eval_named, eval_of
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.stream import build_eval_sets
-from rlvr.data.tokenizer import load_tokenizer
 from rlvr.types import Problem
 
 PROBLEMS = [Problem(f"own/{i}", f"{i}?", "1", "own") for i in range(40)]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rlvr.cli.shorthand import several_sources
+from rlvr.cli.overrides.shorthand import several_sources
 from rlvr.config import Config, DataConfig, SourceConfig
-from rlvr.data.arithmetic import train_problem
 from rlvr.data.mixture import place_in_mixture, whole_weights
 from rlvr.data.stream import EpochSource, MixtureSource, PromptStream, build_training_stream
+from rlvr.data.tasks.arithmetic import train_problem
 from rlvr.errors import ConfigError, DataError
 from rlvr.types import Problem, Prompt
 from rlvr.validate import validate

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from rlvr.config import Config, DataConfig, SourceConfig
-from rlvr.data.arithmetic import train_problem
+from rlvr.data.prompting.templates import build_template, tokenize
 from rlvr.data.stream import build_eval_sets, build_training_stream
-from rlvr.data.templates import build_template, tokenize
+from rlvr.data.tasks.arithmetic import train_problem
 from rlvr.errors import ConfigError, DataError
 from rlvr.types import Problem
 from rlvr.validate import validate

@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from rlvr.config import SourceConfig
-from rlvr.data.arithmetic import is_held_out
 from rlvr.data.catalog import CATALOG, DAPO_PREFIX, DAPO_SUFFIX
 from rlvr.data.sources import load_problems
+from rlvr.data.tasks.arithmetic import is_held_out
 from rlvr.errors import DataError
 from tests.helpers.paths import SHARED_DATA
 

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.arithmetic import train_problem
 from rlvr.data.stream import EpochSource, PromptStream, build_eval_sets, build_training_stream
+from rlvr.data.tasks.arithmetic import train_problem
 from rlvr.errors import DataError
 from rlvr.types import Problem, Prompt
 from tests.helpers.paths import SHARED_DATA
@@ -198,9 +198,9 @@ def test_real_files_make_a_stream_and_sets(tokenizer):
 
 @pytest.mark.slow
 def test_the_data_modules_import_no_engine_and_no_torch():
-    modules = "sources, catalog, templates, stream, overlap, tokenizer"
+    modules = "sources, catalog, prompting.templates, stream, overlap, models.tokenizer"
     code = (
-        f"from rlvr.data import {modules}; import sys; "
+        f"import sys; {'; '.join(f'import rlvr.data.{name}' for name in modules.split(', '))}; "
         "print({'torch', 'transformers', 'ray', 'vllm', 'deepspeed', 'datasets'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -11,8 +11,8 @@ import pytest
 
 from launch import slurm
 from launch.script import render
-from rlvr.cli.compose import register_schema
-from rlvr.cli.recipe_tree import recipes_folder
+from rlvr.cli.overrides.compose import register_schema
+from rlvr.cli.overrides.recipe_tree import recipes_folder
 from rlvr.validate import validate
 from tests.helpers.composing import composed
 from tests.helpers.pages import DOCS, PAGES, blocks, commands

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 import rlvr.metrics
-import rlvr.runtime.tracking
+import rlvr.runtime.tracking.tracker
 import rlvr.sync.sent
 from rlvr.config import Config, LossConfig
 from rlvr.learner.correction import LEVELS, correction_metrics
 from rlvr.metrics import concentration_metrics, curriculum_metrics, source_metrics
 from rlvr.reward.verdict import Outcome
 from rlvr.runtime.evaluation import EvalReport
-from rlvr.runtime.tracking import evaluation_metrics
+from rlvr.runtime.tracking.tracker import evaluation_metrics
 from rlvr.sync.sent import Sent
 from rlvr.types import SIGNALS, STEP_SIGNALS
 from tests.helpers.pages import DOCS
@@ -58,7 +58,7 @@ def test_every_number_of_a_run_is_explained() -> None:
 
 def test_every_name_in_the_code_is_explained() -> None:
     page = names_on_the_page()
-    for module in (rlvr.metrics, rlvr.runtime.tracking, rlvr.sync.sent):
+    for module in (rlvr.metrics, rlvr.runtime.tracking.tracker, rlvr.sync.sent):
         tree = ast.parse(Path(str(module.__file__)).read_text())
         keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
         plain = {key.value for key in keys if isinstance(key, ast.Constant)} - {"step", "kind"}

@@ -10,9 +10,9 @@ import pytest
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.cross.config import CrossSampleConfig
-from rlvr.cli import command_line
 from rlvr.cli.commands import COMMANDS
-from rlvr.cli.peer_keys import PEER_KEYS
+from rlvr.cli.overrides import command_line
+from rlvr.cli.overrides.peer_keys import PEER_KEYS
 from rlvr.config import known_keys
 from tests.helpers.pages import PAGES, code_of, name_of
 from tests.helpers.paths import REPOSITORY

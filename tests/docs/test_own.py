@@ -14,10 +14,10 @@ from omegaconf import OmegaConf
 from rlvr.advantage.token import PLUGINS, build_plugin, token_advantage
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import CATALOG
-from rlvr.data.formats import FORMATS
 from rlvr.data.mixture import whole_weights
+from rlvr.data.prompting.templates import TEMPLATES, build_template, question_of
+from rlvr.data.reading.formats import FORMATS
 from rlvr.data.sources import load_problems
-from rlvr.data.templates import TEMPLATES, build_template, question_of
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.sandbox import kernel
 from rlvr.reward.verdict import GradeRequest

@@ -15,7 +15,7 @@ import pytest
 from rlvr import cluster
 from rlvr.cli.exits import exit_code
 from rlvr.config import Config
-from rlvr.data.tokenizer import load_tokenizer, model_folder
+from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError
 from rlvr.rollout.pool import EnginePool
 from tests.helpers.fragile import FAILURES, Fragile

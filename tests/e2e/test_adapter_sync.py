@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from rlvr import cluster
 from rlvr.config import Config, LoraConfig, SyncConfig
 from rlvr.errors import ActorError, MismatchError, RemoteError, WeightsError
-from rlvr.learner.adapters import (
+from rlvr.learner.model.adapters import (
     adapter_parameters,
     adapter_to_send,
     add_adapters,

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 
 from rlvr import cluster
 from rlvr.config import Config, SyncConfig
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import MismatchError, RemoteError, WeightsError
 from rlvr.rollout.engine_spec import logprobs_mode
 from rlvr.rollout.generation import Generation

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 from rlvr import cluster
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, SyncConfig
-from rlvr.data.templates import tokenize
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
+from rlvr.data.prompting.templates import tokenize
 from rlvr.errors import WeightsError
 from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup

@@ -11,10 +11,10 @@ import torch
 
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.learner import group as learner_group_module
 from rlvr.learner.loss import LossInput, policy_loss
-from rlvr.learner.model import load_policy
+from rlvr.learner.model.policy import load_policy
 from rlvr.learner.packing import aggregation_weights, micro_batch, mini_batches
 from rlvr.learner.schedule import learning_rate
 from rlvr.types import Batch

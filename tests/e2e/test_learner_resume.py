@@ -14,11 +14,11 @@ import torch
 from rlvr import cluster
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, LoraConfig
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError
 from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
-from rlvr.learner.model import load_policy
+from rlvr.learner.model.policy import load_policy
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
 from tests.helpers.shared_processes import SharedProcesses
 

@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM
 
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, LoraConfig, ModelConfig
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.learner import group as learner_group_module
-from rlvr.learner.adapters import add_adapters, merged, parts_of
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import LossInput, policy_loss
-from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.model.adapters import add_adapters, merged, parts_of
+from rlvr.learner.model.policy import PolicyModel, load_policy
 from rlvr.learner.packing import micro_batch, sequence_weights
 from rlvr.train import train
 from rlvr.types import Batch

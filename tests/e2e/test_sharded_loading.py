@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rlvr.cluster.machine import free_port
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from tests.helpers.models import tied_model
 from tests.helpers.processes import REPOSITORY
 

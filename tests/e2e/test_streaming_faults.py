@@ -22,8 +22,8 @@ import psutil
 import pytest
 
 from rlvr.errors import EXIT_LOST, EXIT_PAUSED
-from rlvr.runtime.buffer import READY_GROUPS, Kept, read_line, usable
-from rlvr.runtime.checkpoint import TrainingState, state_from
+from rlvr.runtime.checkpoints.buffer import READY_GROUPS, Kept, read_line, usable
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, state_from
 from tests.helpers.faulty_training import BROKEN_MODEL, FOLDER, NONSENSE
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.processes import SMALL, Training

@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlvr.data.instructions import instructions_of
+from rlvr.data.tasks.instructions import instructions_of
 from rlvr.reward.grader import grade
 from rlvr.reward.last_number import last_number
 from rlvr.types import Problem

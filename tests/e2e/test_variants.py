@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from tests.helpers.models import random_model, save
 from tests.helpers.processes import SMALL, rows, train
 

@@ -17,9 +17,9 @@ import torch
 
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.learner.actor import Learner
-from rlvr.learner.model import load_policy
+from rlvr.learner.model.policy import load_policy
 from rlvr.learner.packing import MicroPlan, mini_batches
 from rlvr.learner.update import UpdateContext, accumulate
 from rlvr.types import Batch

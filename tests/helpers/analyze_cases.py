@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from rlvr.analysis.config import AnalyzeConfig, ScoreConfig, TablesConfig
 from rlvr.config import ModelConfig
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from tests.helpers.models import random_model, save
 
 VOCABULARY = 47  # of the built-in tokenizer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, Fingerprint
-from rlvr.runtime.checkpoint import TrainingState, save_checkpoint
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.disk.folder import RunFolder
 
 SEEN = DataSeen(Fingerprint(12, "a", "b", "c"), {"held out": Fingerprint(3, "d", "e", "f")})
 STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125}, SEEN)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import OmegaConf
 
-from rlvr.cli.compose import check_overrides, register_schema
-from rlvr.cli.recipe_tree import recipes_folder
-from rlvr.cli.rewriting import rewritten
+from rlvr.cli.overrides.compose import check_overrides, register_schema
+from rlvr.cli.overrides.recipe_tree import recipes_folder
+from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.config import Config
 
 

@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlvr.analysis.cross.decoder import MixedSampling, ResponseJob
-from rlvr.data.arithmetic import held_out, step_by_step, train_problem
-from rlvr.data.build_base import answer_loss
-from rlvr.data.tokenizer import BUILTIN_FOLDER, load_tokenizer
+from rlvr.data.models.tokenizer import BUILTIN_FOLDER, load_tokenizer
+from rlvr.data.tasks.arithmetic import held_out, step_by_step, train_problem
+from rlvr.data.tasks.build_base import answer_loss
 from tests.helpers.models import random_model, save
 
 TOKENIZER = load_tokenizer("builtin")

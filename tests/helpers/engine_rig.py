@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from rlvr import cluster
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.learner.packing import pack
 from rlvr.rollout.engine import RolloutEngine
 from rlvr.rollout.engine_spec import EngineSpec

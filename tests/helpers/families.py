@@ -32,7 +32,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 
 REAL_VOCABULARY = 49_152  # SmolLM2's
 LONG = 4_200  # tokens; longer than vLLM's own token budget on CPU, 4096

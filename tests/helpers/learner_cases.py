@@ -7,7 +7,7 @@ from transformers import AutoConfig
 
 from rlvr.advantage.token import build_plugin
 from rlvr.config import ClusterConfig, Config
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec

@@ -18,7 +18,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 
 FAMILIES = {
     "gpt2": (GPT2Config, GPT2LMHeadModel),

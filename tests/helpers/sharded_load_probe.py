@@ -16,7 +16,7 @@ import torch
 
 from rlvr.learner.actor import Learner
 from rlvr.learner.deepspeed_api import join_ranks
-from rlvr.learner.model import load_policy
+from rlvr.learner.model.policy import load_policy
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
 from tests.helpers.update_probe import PLUGIN, settings

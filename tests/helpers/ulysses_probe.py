@@ -25,10 +25,10 @@ from rlvr.advantage.token import build_plugin
 from rlvr.cluster.machine import free_port
 from rlvr.config import LearnerConfig, LossConfig, ModelConfig
 from rlvr.learner.distill import with_teacher
-from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.model.policy import PolicyModel, load_policy
+from rlvr.learner.model.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.packing import micro_batch, plan_micro_batches, sequence_weights
 from rlvr.learner.scoring import STATISTIC, score_micro_batch
-from rlvr.learner.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
 from rlvr.types import Batch, TokenSignals
 from tests.helpers.learner_cases import random_batch

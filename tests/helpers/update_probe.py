@@ -18,10 +18,10 @@ import torch
 from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.cluster.machine import free_port
 from rlvr.config import Config
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import DivergedError
 from rlvr.learner.actor import Learner
-from rlvr.learner.model import load_policy
+from rlvr.learner.model.policy import load_policy
 from rlvr.learner.packing import MicroPlan, micro_batch, mini_batches
 from rlvr.learner.scoring import merge_scores, needed_signals
 from rlvr.learner.spec import LearnerSpec

@@ -10,9 +10,9 @@ import numpy as np
 from rlvr.analyze import analyze
 from rlvr.cli.analyze_arguments import load
 from rlvr.config import Config
-from rlvr.data.arithmetic import held_out, step_by_step
+from rlvr.data.tasks.arithmetic import held_out, step_by_step
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.types import Group, Prompt, Sample, Span
 from tests.helpers.cross_cases import TOKENIZER, save_policy
 

@@ -12,10 +12,10 @@ from benchmarks import distillation
 from benchmarks.allocated import peak_bytes
 from rlvr.config import LossConfig, ModelConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
-from rlvr.learner import model as learner_model
 from rlvr.learner.distill import DIVERGENCES, LinearLogpDivergence, with_teacher
 from rlvr.learner.loss import policy_loss
-from rlvr.learner.model import Head, LinearLogp, load_policy
+from rlvr.learner.model import policy as learner_model
+from rlvr.learner.model.policy import Head, LinearLogp, load_policy
 from rlvr.learner.packing import micro_batch
 from tests.helpers.models import tied_model
 from tests.helpers.records import random_batch, random_tokens

@@ -10,9 +10,9 @@ import torch
 
 from rlvr.config import LossConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
-from rlvr.learner import model as learner_model
 from rlvr.learner.entropy import EntropyControl
-from rlvr.learner.model import LinearLogp, LinearLogpEntropy
+from rlvr.learner.model import policy as learner_model
+from rlvr.learner.model.policy import LinearLogp, LinearLogpEntropy
 from rlvr.types import Batch
 from tests.helpers.records import random_batch
 

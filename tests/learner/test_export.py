@@ -9,8 +9,8 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM
 
 from rlvr.config import Config
-from rlvr.data.tokenizer import BUILTIN_FOLDER
-from rlvr.learner.model import load_policy
+from rlvr.data.models.tokenizer import BUILTIN_FOLDER
+from rlvr.learner.model.policy import load_policy
 from rlvr.learner.weights import PolicyWeights
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from rlvr.config import Config, LearnerConfig
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
-from rlvr.learner.model import PolicyModel, load_policy
+from rlvr.learner.model.policy import PolicyModel, load_policy
 from rlvr.learner.optimizers import OPTIMIZERS, reset, split_matrices
 from rlvr.validate import validate
 from tests.helpers.models import random_model

@@ -12,7 +12,7 @@ import torch
 from rlvr.advantage.group import group_advantage
 from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.config import Config
-from rlvr.data.templates import tokenize
+from rlvr.data.prompting.templates import tokenize
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest

@@ -10,11 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.advantage.group import ESTIMATORS
-from rlvr.cli.recipe_tree import option_groups, recipes_folder
+from rlvr.cli.overrides.recipe_tree import option_groups, recipes_folder
 from rlvr.config import Config, known_keys
+from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.planning.shape import ModelShape, model_shape
 from rlvr.runtime.planning.text import report
-from rlvr.runtime.settings import as_plain
 from rlvr.validate import validate
 from tests.helpers.composing import compose
 

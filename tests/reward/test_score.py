@@ -11,7 +11,7 @@ from rlvr.config import Config
 from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.runtime.dumps import sample_row
+from rlvr.runtime.disk.dumps import sample_row
 from rlvr.types import Group
 from tests.helpers.records import prompt, sample
 

@@ -16,7 +16,7 @@ from rlvr.data.stream import EpochSource, PromptStream
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout.collect import collect, has_signal, next_draw, training_sampling
 from rlvr.rollout.sampling import Sampling
-from rlvr.runtime.checkpoint import TrainingState, state_from
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, state_from
 from rlvr.types import Group, Prompt, RolloutBatch, Sample, Span, Successes
 from tests.helpers.records import group, prompt, sample
 

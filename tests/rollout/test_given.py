@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlvr.config import Config
-from rlvr.data.generated import GENERATED
+from rlvr.data.tasks.generated import GENERATED
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import pack
 from rlvr.metrics import logprob_mismatch

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlvr.config import Config
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
 from rlvr.rollout.collect import training_sampling, truncation_note
 from rlvr.rollout.stop import Ends, just_completed, stop_check, stop_problems, stop_tokens_problems

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.config import Config
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.disk.folder import RunFolder
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.beginning import find_start, take_folder
-from rlvr.runtime.buffer import READY_GROUPS
-from rlvr.runtime.folder import BATCHES, RunFolder
+from rlvr.runtime.checkpoints.buffer import READY_GROUPS
+from rlvr.runtime.disk.folder import BATCHES, RunFolder
 from tests.helpers.checkpoints import SEEN, save
 
 INPUTS = SimpleNamespace(seen=SEEN)

@@ -8,7 +8,7 @@ import pytest
 from transformers import Cohere2Config, Gemma2Config, LlamaConfig, PhiConfig, PretrainedConfig, T5Config
 
 from rlvr.config import Config
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
 from rlvr.runtime.inputs import read_inputs
 from rlvr.runtime.model_checks import ids_beyond, warn_of_chat_template

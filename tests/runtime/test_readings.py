@@ -18,11 +18,11 @@ from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
 from rlvr.rollout.flow_source import FlowSource
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.source import SyncSource
-from rlvr.runtime.checkpoint import TrainingState
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.checkpoints.checkpoint import TrainingState
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.readings import evaluate_again, evaluate_between, evaluate_last, evaluate_now
-from rlvr.runtime.tracking import Tracker
-from rlvr.runtime.waiting import StartConsole
+from rlvr.runtime.tracking.tracker import Tracker
+from rlvr.runtime.tracking.waiting import StartConsole
 from rlvr.seeding import derived_seed
 from rlvr.types import Group, Prompt
 from tests.helpers.memory_lanes import Graders, MemoryLanes, config, open_flow, wait_until

@@ -16,8 +16,8 @@ from rlvr.errors import EmptyBatchError, RlvrError, VerifierError
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.rollout.diagnose import diagnose, remedies
-from rlvr.runtime.checkpoint import TrainingState
-from rlvr.runtime.folder import RunFolder
+from rlvr.runtime.checkpoints.checkpoint import TrainingState
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.session import Session
 from rlvr.types import Group, RolloutBatch, Sample
 from tests.helpers.records import prompt, rollout_of, sample

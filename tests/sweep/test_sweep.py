@@ -12,9 +12,9 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from rlvr.cli.compose import check_overrides, register_schema
-from rlvr.cli.multirun import job_arguments, plan_sweep, queue
-from rlvr.cli.recipe_tree import recipes_folder
+from rlvr.cli.overrides.compose import check_overrides, register_schema
+from rlvr.cli.overrides.multirun import job_arguments, plan_sweep, queue
+from rlvr.cli.overrides.recipe_tree import recipes_folder
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.sweep.jobs import Task

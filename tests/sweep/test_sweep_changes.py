@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf, open_dict
 
 from rlvr.config import Config
-from rlvr.data.identity import identities
+from rlvr.data.models.identity import identities
 from rlvr.sweep.plan import changed_keys
 
 

@@ -16,10 +16,10 @@ from rlvr.reporting.sources import ReportedRun
 from rlvr.reporting.tables import summary_table
 from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.given import NOT_SAMPLED
-from rlvr.runtime.checkpoint import TrainingState, load_state, save_checkpoint
-from rlvr.runtime.folder import RunFolder, Summary
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, load_state, save_checkpoint
+from rlvr.runtime.disk.folder import RunFolder, Summary
 from rlvr.runtime.session import Session
-from rlvr.runtime.tracking import step_line
+from rlvr.runtime.tracking.tracker import step_line
 from rlvr.sync.gate import check_mismatch, comparison_note, largest_mismatch
 from rlvr.timing import PhaseClock, Stopwatch
 from rlvr.types import Batch, Group, StepStats, TokenSignals

@@ -21,7 +21,7 @@ from rlvr.analysis.evaluation import result_of, written_samples
 from rlvr.reward.failures import check_failures, graded_pairs
 from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
-from rlvr.runtime.dumps import decimals
+from rlvr.runtime.disk.dumps import decimals
 from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.stats.student import interval_text
 from rlvr.types import Group, Prompt, Sample

@@ -15,9 +15,9 @@ from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.slots import Prefills
 from rlvr.config import ClusterConfig
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
-from rlvr.learner.causal_lm import load_lm
+from rlvr.learner.model.causal_lm import load_lm
 from rlvr.rollout.stop import stop_check
 
 START_DEADLINE_SECONDS = 600.0  # both models loaded in every actor

@@ -10,7 +10,7 @@ from typing import Any
 
 from rlvr.analysis.store import reading, writing
 from rlvr.errors import ConfigError
-from rlvr.runtime.dumps import without_nan
+from rlvr.runtime.disk.dumps import without_nan
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.proportion import share
 

@@ -12,14 +12,14 @@ from rlvr.analysis.run import require_verifiers, without_training
 from rlvr.analysis.shift.inputs import SHARED_SECTIONS, ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config
-from rlvr.data.identity import identity
-from rlvr.data.model_folders import is_training_checkpoint
+from rlvr.data.models.identity import identity
+from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
 from rlvr.rollout.stop import Ends, ends_of
 from rlvr.runtime.actors import open_engines
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.evaluation import graded_responses
-from rlvr.runtime.folder import RunFolder
 from rlvr.validate import validate
 
 # Keys of `data` that change prompts besides the template; an analysis without them goes on as it was begun.

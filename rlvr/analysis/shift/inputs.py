@@ -13,7 +13,7 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import check_same_vocabulary, read_model
 from rlvr.analysis.run import POLICY, read_run
 from rlvr.errors import ConfigError
-from rlvr.runtime.dumps import dump_name
+from rlvr.runtime.disk.dumps import dump_name
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
 

@@ -26,7 +26,7 @@ from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
 from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.verdict import FAILURES
-from rlvr.runtime.dumps import dump_files, open_dump
+from rlvr.runtime.disk.dumps import dump_files, open_dump
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
 

@@ -26,7 +26,7 @@ from rlvr.analysis.shift.responses import IndexSummary
 from rlvr.analysis.shift.tally import Cells, TokenPart, poisson_weights
 from rlvr.analysis.store import reading, versions_of, write_text
 from rlvr.analysis.tables import FORMAT_VERSION, as_csv, table_of, where
-from rlvr.runtime.dumps import known_number
+from rlvr.runtime.disk.dumps import known_number
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.student import interval_text
 

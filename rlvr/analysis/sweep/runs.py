@@ -13,9 +13,9 @@ from typing import Any
 
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
-from rlvr.runtime.dumps import dump_files, open_dump
-from rlvr.runtime.resume import of_today
-from rlvr.runtime.settings import UNREADABLE, read_settings
+from rlvr.runtime.checkpoints.resume import of_today
+from rlvr.runtime.disk.dumps import dump_files, open_dump
+from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
 Graded = dict[str, list[bool]]  # problem id -> which of its samples were right

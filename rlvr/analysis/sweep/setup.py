@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.analysis.sweep.runs import FinishedRun, listed
-from rlvr.data.identity import known_model
+from rlvr.data.models.identity import known_model
 from rlvr.errors import DataError
 from rlvr.runtime.keys import FREE_OF_COMPARED, OF_ONE_RUN
 

@@ -14,7 +14,7 @@ from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.tables import class_table, outcome_table, switch_class_table
-from rlvr.runtime.dumps import without_nan
+from rlvr.runtime.disk.dumps import without_nan
 from rlvr.stats.student import interval_text
 
 HEADLINES = {  # a figure of analysis.json -> what a reader calls it, and how it is written

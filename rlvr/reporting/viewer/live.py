@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.store import reading
-from rlvr.runtime.dumps import dump_files, dump_name, open_dump, without_nan
-from rlvr.runtime.rows import new_rows
+from rlvr.runtime.disk.dumps import dump_files, dump_name, open_dump, without_nan
+from rlvr.runtime.disk.rows import new_rows
 
 SHOWN = 8  # responses of the newest step
 MOST_CHARACTERS = 4_000  # of a question or a response on the page

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rlvr.config import Config
 from rlvr.errors import RlvrError
-from rlvr.learner.tiling import loses_gradients
-from rlvr.learner.ulysses import heads_divide
+from rlvr.learner.model.tiling import loses_gradients
+from rlvr.learner.model.ulysses import heads_divide
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.ledger import ledgers, on_gpus
 from rlvr.runtime.planning.seconds import phases, step_seconds

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import psutil
 
 from rlvr.config import Config
-from rlvr.learner.activations import ATTENTION
-from rlvr.learner.model import WORKSPACE_MB
+from rlvr.learner.model.activations import ATTENTION
+from rlvr.learner.model.policy import WORKSPACE_MB
 from rlvr.learner.optimizers import EIGHT_BIT, MUON
 from rlvr.runtime.planning.cards import Card
 from rlvr.runtime.planning.shape import ModelShape, frozen_is_base, matrix_parameters, trained_parameters

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.learner.causal_lm import read_config
-from rlvr.learner.tiling import has_experts, tiling_problems
-from rlvr.learner.ulysses import sequence_parallel_problems
+from rlvr.learner.model.causal_lm import read_config
+from rlvr.learner.model.tiling import has_experts, tiling_problems
+from rlvr.learner.model.ulysses import sequence_parallel_problems
 from rlvr.runtime.planning.weights import read_header, weight_files
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
         ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache, its sequences
             cannot be shared among ranks, or its layers not be tiled.
     """
-    from rlvr.data.tokenizer import model_folder
+    from rlvr.data.models.tokenizer import model_folder
 
     folder = model_folder(cfg.model.path)
     key = f"model.path={cfg.model.path}"

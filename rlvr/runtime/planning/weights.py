@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import ModelConfig
-from rlvr.data.tokenizer import model_folder
-from rlvr.data.wrong_files import what_instead
+from rlvr.data.models.tokenizer import model_folder
+from rlvr.data.reading.wrong_files import what_instead
 from rlvr.errors import ConfigError
 
 LENGTH_BYTES = 8  # of a safetensors file, which say how long its header is

@@ -14,7 +14,7 @@ from transformers import (
 from rlvr.analysis.cross.config import CrossSampleConfig, check
 from rlvr.analysis.cross.inputs import read_inputs
 from rlvr.cross_sample import settings_of
-from rlvr.data.tokenizer import BUILTIN_FOLDER
+from rlvr.data.models.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError, DataError
 from tests.helpers.cross_cases import TOKENIZER, save_policy
 

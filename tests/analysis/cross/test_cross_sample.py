@@ -19,7 +19,7 @@ from rlvr.analysis.shift.classes import class_of
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import check_command
 from rlvr.cross_sample import cross_sample
-from rlvr.data.tokenizer import BUILTIN_FOLDER
+from rlvr.data.models.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
 from tests.helpers.cross_cases import SAMPLING, jobs, save_policy
 

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlvr.cli.analyze_arguments import check_arguments, expand_arguments
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
 from tests.helpers.analyze_cases import save_shifted
 from tests.helpers.paths import REPOSITORY

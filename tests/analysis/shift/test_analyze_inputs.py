@@ -21,7 +21,7 @@ from rlvr.analysis.config import AnalyzeConfig, ScoreConfig, SelectConfig
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.analyze import analyze
 from rlvr.config import Config, ModelConfig
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError, DataError, RlvrError
 from tests.helpers.analyze_cases import END, config, save_model, write_responses
 

@@ -15,7 +15,7 @@ from rlvr.analysis.shift.columns import TOKEN_COLUMNS
 from rlvr.analysis.shift.parts import sections
 from rlvr.analyze import analyze
 from rlvr.config import ModelConfig
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 from tests.helpers.analyze_cases import (
     END,
     VOCABULARY,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.analysis.shift.classes import CLASSES, class_of
-from rlvr.data.tokenizer import load_tokenizer
+from rlvr.data.models.tokenizer import load_tokenizer
 
 EXAMPLES = {
     "ending": ["<|endoftext|>", "<|im_end|>", "</s>", "<s>", "<pad>", "[SEP]", "<｜end▁of▁sentence｜>"],

@@ -8,8 +8,8 @@ import pytest
 
 from rlvr.analysis.study.config import StudyConfig, read_study
 from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Study
-from rlvr.cli.compose import load
-from rlvr.cli.recipe_tree import STUDIES, recipes_folder
+from rlvr.cli.overrides.compose import load
+from rlvr.cli.overrides.recipe_tree import STUDIES, recipes_folder
 from rlvr.errors import ConfigError
 from rlvr.validate import validate
 

@@ -15,8 +15,8 @@ from rlvr.analysis.sweep.runs import flatten, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable, setup_of
 from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import markdown
-from rlvr.cli.planned import planned_jobs
-from rlvr.data.identity import identity
+from rlvr.cli.overrides.planned import planned_jobs
+from rlvr.data.models.identity import identity
 from rlvr.errors import DataError
 from tests.helpers.sweep_cases import make_run, make_sweep
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rlvr.config import Config
-from rlvr.runtime.buffer import kept, line_of
-from rlvr.runtime.dumps import write_dump
+from rlvr.runtime.checkpoints.buffer import kept, line_of
+from rlvr.runtime.disk.dumps import write_dump
 from rlvr.runtime.planning.disk import BYTES_PER_TOKEN, disk
 from rlvr.runtime.planning.shape import ModelShape
 from rlvr.types import Group, Problem, Prompt, Sample, Span

@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlvr.config import Config
-from rlvr.data.tokenizer import model_folder
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
-from rlvr.learner.model import load_policy
+from rlvr.learner.model.policy import load_policy
 from rlvr.learner.optimizers import OPTIMIZERS
 from rlvr.runtime.planning.cards import CARDS
 from rlvr.runtime.planning.disk import disk
@@ -263,7 +263,7 @@ def test_engines_that_are_sent_adapters_have_room_for_them_and_none_for_whole_we
 @pytest.mark.slow
 def test_the_count_of_adapters_is_that_of_peft():
     from rlvr.config import LoraConfig
-    from rlvr.learner.adapters import adapter_parameters, add_adapters
+    from rlvr.learner.model.adapters import adapter_parameters, add_adapters
 
     cfg = Config(recipe="test")
     cfg.model.lora = LoraConfig(rank=3)

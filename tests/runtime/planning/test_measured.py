@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.memory import CASES, arguments
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.runtime.planning.cards import CARDS
 from rlvr.runtime.planning.ledger import ledgers
 from rlvr.runtime.planning.shape import ModelShape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.cli.compose import load
+from rlvr.cli.overrides.compose import load
 from rlvr.runtime.planning.sharing import computed_tokens
 
 # Two updates of 16 samples of 4 prompts, sequences of 100 + 50 tokens.

@@ -1,0 +1,1 @@
+"""Models before they are loaded: where they lie, what tells one from another, and their tokenizers."""

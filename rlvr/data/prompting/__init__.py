@@ -1,0 +1,1 @@
+"""How a question becomes the tokens that a model continues."""

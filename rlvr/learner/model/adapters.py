@@ -1,0 +1,172 @@
+"""LoRA (arXiv 2106.09685): low-rank adapters beside frozen weights, W + alpha / rank B A, made by the package peft.
+
+The frozen model with its adapters off is the base, without a second copy in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlvr.config import Config, LoraConfig, ModelConfig
+from rlvr.errors import ConfigError
+from rlvr.learner.model.causal_lm import read_config
+from rlvr.learner.model.policy import HeadUse, PolicyModel
+from rlvr.learner.packing import MicroBatch
+from rlvr.sync.adapter import Adapter, sends_adapter
+
+NAME = "default"  # peft's name of a model's only adapter
+INSIDE = ".base_layer."  # where peft puts the weight that it wraps
+FOLDER = "adapter"  # of an exported policy
+
+
+def lora_problems(model: ModelConfig) -> list[str]:
+    """What is wrong with model.lora before anything is loaded, one message each."""
+    lora, found = model.lora, []
+    if lora.rank and find_spec("peft") is None:
+        found.append(
+            f"model.lora.rank={lora.rank}: the package peft is not installed; pip install 'rlvr[lora]', or set it to 0"
+        )
+    if not lora.rank and lora.targets:
+        found.append(
+            "model.lora.targets with model.lora.rank=0: there are no adapters; set a rank such as 16"
+        )
+    return found
+
+
+def add_adapters(lm: nn.Module, cfg: LoraConfig, seed: int, key: str) -> None:
+    """Freeze the model and put adapters into it, in place; B is 0, so that the model is what it was.
+
+    Raises:
+        ConfigError: `cfg.targets` names no module of the model.
+    """
+    from peft import inject_adapter_in_model
+
+    torch.manual_seed(seed)  # A is random, and the same on all ranks
+    try:
+        inject_adapter_in_model(peft_config(cfg), lm)
+    except ValueError as error:
+        linear = {name.rpartition(".")[2] for name, m in lm.named_modules() if isinstance(m, nn.Linear)}
+        raise ConfigError(
+            f"model.lora.targets={list(cfg.targets)}: {key} has no such module; its linear ones are "
+            f"{', '.join(sorted(linear))}"
+        ) from error
+
+
+def peft_config(cfg: LoraConfig) -> Any:
+    """Ours as peft's; no targets: all linear modules but the head."""
+    from peft import LoraConfig as PeftConfig
+
+    alpha: Any = cfg.alpha  # any number will do, whatever its annotation says
+    return PeftConfig(
+        r=cfg.rank,
+        lora_alpha=alpha,
+        target_modules=list(cfg.targets) or "all-linear",
+        lora_dropout=0.0,  # log-probs would differ from those of the engines
+        task_type="CAUSAL_LM",
+    )
+
+
+def adapted_layers(lm: nn.Module) -> dict[str, Any]:
+    """The modules that have an adapter, by name."""
+    from peft.tuners.lora import LoraLayer
+
+    return {name: module for name, module in lm.named_modules() if isinstance(module, LoraLayer)}
+
+
+@contextmanager
+def adapters_off(lm: nn.Module) -> Iterator[None]:
+    """While inside, the model is the frozen one."""
+    layers = adapted_layers(lm).values()
+    for layer in layers:
+        layer._disable_adapters = True  # peft's own switch also stops gradients, for good
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+class FrozenBase:
+    """The base of a policy with adapters, as `score_micro_batch` calls a model: inside the policy's own forward."""
+
+    def __init__(self, policy: PolicyModel) -> None:
+        self.policy = policy
+
+    def __call__(self, micro: MicroBatch, use: HeadUse) -> Any:
+        with torch.no_grad(), adapters_off(self.policy.lm):
+            hidden = self.policy.hidden(micro)
+        return use(hidden, self.policy.head)
+
+
+def parts_of(lm: nn.Module) -> Iterator[tuple[str, list[nn.Parameter], float]]:
+    """Every parameter of the model without adapters: its name, it and, where it has one, A and B, and alpha / rank."""
+    adapters = {
+        f"{name}.weight": (layer.lora_A[NAME].weight, layer.lora_B[NAME].weight, layer.scaling[NAME])
+        for name, layer in adapted_layers(lm).items()
+    }
+    for name, parameter in lm.named_parameters():
+        if ".lora_" in name:
+            continue
+        name = name.replace(INSIDE, ".")
+        a, b, scaling = adapters.get(name, (None, None, 0.0))
+        yield name, [parameter] if a is None else [parameter, a, b], scaling
+
+
+def merged(parts: list[nn.Parameter], scaling: float) -> Tensor:
+    """W, or W + scaling B A, added up in fp32 and in W's dtype."""
+    weight = parts[0].detach()
+    if len(parts) == 1:
+        return weight
+    a, b = (part.detach().float() for part in parts[1:])
+    return (weight.float() + scaling * (b @ a)).to(weight.dtype)
+
+
+def adapter_parameters(lm: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """A and B of every adapter, as peft's files name them."""
+    for name, parameter in lm.named_parameters():
+        if ".lora_" in name:
+            yield f"base_model.model.{name.replace(f'.{NAME}.', '.')}", parameter
+
+
+def adapter_to_send(cfg: Config, folder: str) -> Adapter | None:
+    """What engines must know of the adapters that they will get; None where they get whole weights.
+
+    The modules are those that the learner's model has adapters on; nothing is loaded.
+
+    Raises:
+        ConfigError: as `add_adapters`.
+    """
+    if not sends_adapter(cfg):
+        return None
+    from transformers import AutoModelForCausalLM
+
+    key, lora = f"model.path={cfg.model.path}", cfg.model.lora
+    config = read_config(key, folder, cfg.model.trust_remote_code)
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        lm = AutoModelForCausalLM.from_config(config, trust_remote_code=cfg.model.trust_remote_code)
+        add_adapters(lm, lora, cfg.seed, key)
+    modules = {name.rpartition(".")[2] for name in adapted_layers(lm)}
+    return Adapter(lora.rank, lora.alpha, tuple(sorted(modules)))
+
+
+def save_adapter(cfg: LoraConfig, weights: dict[str, Tensor], base: str, folder: Path) -> None:
+    """Write an adapter as peft reads it, for `base`, a folder or a name on the hub.
+
+    Raises:
+        OSError: a full disk, say.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = peft_config(cfg)
+    config.base_model_name_or_path = base
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    save_file({k: v.contiguous() for k, v in weights.items()}, str(folder / "adapter_model.safetensors"))

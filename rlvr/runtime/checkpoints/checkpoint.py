@@ -1,0 +1,226 @@
+"""Checkpoints: written whole or not at all, the last k kept, and found again by `resume`.
+
+A checkpoint is a folder `step_000020` with `state.json` (the driver's state), `config.yaml`, `deepspeed/` (parameters,
+optimiser moments and RNG of every rank), `changes.jsonl` where settings were changed on the way, and `manifest.json`.
+It is built under a name that starts with a dot and renamed when complete, so every folder called step_<number> can
+be resumed from, unless its manifest says that it has been damaged since. On several nodes the run folder must lie on a
+shared file system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlvr.config import Config
+from rlvr.data.fingerprint import DataSeen, data_seen
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.runtime.checkpoints.resume import recorded_changes, refuse_changes
+from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in, step_name, step_of, was_complete
+from rlvr.runtime.disk.files import path_of, set_aside, write_atomically
+from rlvr.runtime.disk.folder import CHANGES, Change, RunFolder, read_changes
+from rlvr.runtime.disk.manifest import damage, write_manifest
+from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_yaml, read_settings
+from rlvr.types import Successes
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """The driver's part of a checkpoint."""
+
+    step: int  # steps done
+    data_position: int  # prompts drawn from the training stream
+    tokens_generated: int
+    max_logprob_mismatch: float
+    train_seconds: float
+    eval_before: dict[str, float]  # accuracy per set before training
+    data: DataSeen | None = None  # None: of a checkpoint written before there was this field
+    successes: Successes = field(default_factory=dict)  # what data.sampler goes by; empty for uniform
+    pending: tuple[int, ...] = ()  # prompts drawn before `data_position` whose groups are in no batch yet
+    compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
+    readings: tuple[int, ...] = ()  # steps after which evaluations were asked for that are not done yet
+
+
+def save_checkpoint(
+    folder: RunFolder,
+    state: TrainingState,
+    cfg: Config,
+    save_learner: Callable[[str], None],
+) -> Path:
+    """Write a checkpoint and drop those before it beyond run.keep_last.
+
+    Raises:
+        CheckpointError: it could not be written (a full disk, say); earlier checkpoints are untouched.
+        RlvrError: the run folder has been removed or moved.
+    """
+    folder.check_ours()
+    folder.finish_dumps()  # a run that goes on from here writes no earlier samples again
+    final = folder.checkpoints / step_name(state.step)
+    draft = folder.checkpoints / f".{final.name}.draft"
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        save_learner(str(draft.absolute()))  # its ranks may run in another folder
+        write_atomically(draft / CONFIG_FILE, as_yaml(cfg))
+        write_atomically(draft / STATE, json.dumps(asdict(state), indent=2))
+        if (folder.path / CHANGES).exists():
+            shutil.copyfile(folder.path / CHANGES, draft / CHANGES)
+        write_manifest(draft)
+        _sync_tree(draft)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(draft, final)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        raise CheckpointError(
+            f"checkpoint of step {state.step} at {final}: not written ({error}). Earlier checkpoints are "
+            "intact; free some space or set run.root elsewhere, then continue with run.resume=auto."
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    folder.covered(state.data_position, state.pending)
+    # Later ones may lie there where a run was resumed from an older checkpoint.
+    until_now = [p for p, step in checkpoints_in(folder.checkpoints).items() if step <= state.step]
+    for old in until_now[: -cfg.run.keep_last]:
+        _drop(old)
+    return final
+
+
+def _drop(path: Path) -> None:
+    """Delete a checkpoint; what a network file system still holds on to is no reason to end a run."""
+    doomed = path.with_name(f".{path.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    with suppress(OSError):
+        os.replace(path, doomed)  # at once no checkpoint any more, however long the rest takes
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def list_checkpoints(folder: RunFolder) -> list[Path]:
+    """Checkpoints that were complete once, oldest first."""
+    return [*checkpoints_in(folder.checkpoints)]
+
+
+def damaged(path: Path, why: str) -> CheckpointError:
+    """The error of a checkpoint that cannot be gone on from; names the newest intact one before it."""
+    own = step_of(path)  # None of a copy under a name of its own
+    siblings = checkpoints_in(path.parent).items()
+    earlier = [p for p, step in siblings if (own is None or step < own) and not _defect(p)]
+    if not earlier:
+        return CheckpointError(
+            f"checkpoint {path}: cannot be read ({why}). There is no intact one before it: put its files back, or "
+            "start again under another run.name."
+        )
+    return CheckpointError(
+        f"checkpoint {path}: cannot be read ({why}). The one before it is intact: go on from there with "
+        f"run.resume={earlier[-1]}, or remove the damaged folder and use run.resume=auto."
+    )
+
+
+def _defect(path: Path) -> str:
+    """What is known against a checkpoint before its weights are loaded; empty if nothing is."""
+    if found := damage(path):
+        return found
+    try:
+        _read(path)
+    except UNREADABLE as error:  # a damaged file
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _read(path: Path) -> tuple[dict[Any, Any], TrainingState, tuple[Change, ...]]:
+    """Configuration, state and changes; raises for whatever they are not."""
+    saved = read_settings(path)
+    content = json.loads((path / STATE).read_text())
+    if not isinstance(content, dict):
+        raise ValueError("state.json holds no state")
+    return saved, state_from(content), read_changes(path / CHANGES)
+
+
+def state_from(content: dict[str, Any]) -> TrainingState:
+    """The state of which `content` is `asdict`, as JSON gave it back; raises for what is none."""
+    if content.get("data") is not None:
+        content["data"] = data_seen(content["data"])
+    successes = content.get("successes", {})
+    content["successes"] = {name: (float(right), float(tried)) for name, (right, tried) in successes.items()}
+    content["pending"] = tuple(content.get("pending", ()))
+    content["readings"] = tuple(content.get("readings", ()))
+    return TrainingState(**content)
+
+
+def restore(path: Path, load_learner: Callable[[str], None]) -> None:
+    """Have the learner take up its part of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be loaded; names the intact checkpoint before it.
+    """
+    try:
+        load_learner(str(path.absolute()))
+    except CheckpointError as error:
+        raise damaged(path, str(error)) from error
+
+
+def set_aside_later(folder: RunFolder, step: int) -> None:
+    """Rename checkpoints after `step`: a run that goes on from an earlier one leaves their course.
+
+    Raises:
+        RlvrError: one cannot be renamed; none is lost.
+    """
+    with folder.writing():
+        for path, done in checkpoints_in(folder.checkpoints).items():
+            if done > step:
+                set_aside(path)
+
+
+def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
+    """The checkpoint that `run.resume` means, or None to start afresh.
+
+    Raises:
+        ConfigError: a named checkpoint does not exist or is not one.
+    """
+    if resume == "never":
+        return None
+    if resume == "auto":
+        found = list_checkpoints(folder)
+        return found[-1] if found else None
+    path = path_of(resume, "run.resume")
+    if not was_complete(path):
+        raise ConfigError(
+            f"run.resume={resume}: no checkpoint there (no state.json). Give a folder like "
+            "runs/<name>/checkpoints/step_000020, or auto, or never."
+        )
+    return path
+
+
+def load_state(path: Path, cfg: Config) -> TrainingState:
+    """The driver's state of a checkpoint, after checking that it is whole and the configuration still is the same.
+
+    Raises:
+        ConfigError: a key that matters has changed since the checkpoint.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    if found := _defect(path):
+        raise damaged(path, found)
+    saved, state, _ = _read(path)
+    refuse_changes(path, saved, cfg)
+    return state
+
+
+def changes_until(path: Path, cfg: Config) -> tuple[Change, ...]:
+    """The changes of settings on the way to a checkpoint, and those with which the run now goes on from it."""
+    saved, state, before = _read(path)
+    now = recorded_changes(saved, cfg)
+    return (*before, *(Change(state.step, key, old, new) for key, old, new in now))

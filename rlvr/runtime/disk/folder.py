@@ -1,0 +1,303 @@
+"""The folder of a run: configuration, metrics, samples, summary, and the `latest` link.
+
+<root>/<name>/config.yaml            the whole configuration
+              metrics.jsonl          one row a step, one row an evaluation
+              batches.jsonl          what the batch of each step was formed of, see rlvr.runtime.checkpoints.replay
+              samples/step_000001.jsonl   every response of a step (.jsonl.gz where they are many)
+              changes.jsonl          settings changed on the way: step, key, old, new
+              checkpoints/step_000020/    see rlvr.runtime.checkpoints.checkpoint
+              policy/                the final policy in Hugging Face format
+              summary.json           of a finished run only
+              ready_groups.jsonl     finished groups that no checkpoint covers yet, see rlvr.runtime.checkpoints.buffer
+              abandoned_*            what a run left that goes on, back to an earlier checkpoint, or begins again
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from rlvr.config import Config
+from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.locks import check_in_place, lock_folder
+from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
+from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_name, write_dump
+from rlvr.runtime.disk.files import path_of, place_aside, set_aside, write_atomically
+from rlvr.runtime.disk.names import LATEST, check_run_name
+from rlvr.runtime.disk.rows import damage_note, read_rows, split_rows
+from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
+from rlvr.runtime.disk.summary import SUMMARY, Change, Summary, finished_steps
+from rlvr.types import Group
+
+CHANGES = "changes.jsonl"
+BATCHES = "batches.jsonl"
+
+log = logging.getLogger(__name__)
+
+
+# The first and the last version of the weights in an evaluation that was made while they moved.
+FIRST, LAST = "version_first", "version_last"
+DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
+
+
+class RunFolder:
+    """Paths of one run and the writing of its small files."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.path = root / name
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.policy = self.path / "policy"
+        self.summary = self.path / SUMMARY
+        self.samples = self.path / "samples"
+        # Told of every checkpoint: where its data position is, and which prompts before it are pending.
+        self.covered: Callable[[int, Collection[int]], object] = lambda position, pending: None
+        self._dumps = DumpWriter(self.samples)
+        self._lock: IO[str] | None = None
+
+    def create(self, cfg: Config) -> None:
+        """Make the folder, write the configuration and point `<root>/latest` here; it is this process's from now on.
+
+        Raises:
+            ConfigError: the folder holds a run that this one would overwrite, or another run is writing to it.
+        """
+        resume = cfg.run.resume
+        named = None if resume in ("never", "auto") else path_of(resume, "run.resume").resolve()
+        ours = named is not None and named.is_relative_to(self.path.resolve())
+        if (held := self._held()) and not (resume == "auto" or ours):
+            raise ConfigError(
+                f"run.name={self.path.name}: {self.path} already holds a run ({', '.join(held)}). Choose another "
+                "run.name, or continue it with run.resume=auto."
+            )
+        try:
+            for folder in (self.path, self.checkpoints, self.samples):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.claim()
+            write_atomically(self.path / CONFIG_FILE, as_yaml(cfg))
+        except OSError as error:
+            raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
+        _link_latest(self.path)
+
+    def _held(self) -> list[str]:
+        """The names of what a run has left here."""
+        files = (self.summary, self.metrics_file, self.path / BATCHES)
+        held = [file.name for file in files if file.exists() and file.stat().st_size]
+        found = (self.policy.exists(), bool(self.dumped_steps()), bool(checkpoints_in(self.checkpoints)))
+        folders = (self.policy, self.samples, self.checkpoints)
+        return held + [path.name for path, there in zip(folders, found, strict=True) if there]
+
+    def dumped_steps(self) -> dict[Path, int]:
+        """The dumps of steps, and of evaluations after steps, with their steps."""
+        named = ((dump, DUMP_NAME.fullmatch(dump_name(dump))) for dump in dump_files(self.samples))
+        return {dump: int(found[1]) for dump, found in named if found}
+
+    def claim(self) -> None:
+        """Make the folder this process's to write to until it ends.
+
+        Raises:
+            ConfigError: another process is writing to it.
+            OSError: it cannot be made or written.
+        """
+        if self._lock is None:
+            self._lock = lock_folder(self.path, f"run.name={self.path.name}")
+
+    def check_ours(self) -> None:
+        """Raise RlvrError where the folder has been removed or moved: there may be another run's by now."""
+        if self._lock is not None:
+            check_in_place(self._lock, f"run.name={self.path.name}")
+
+    def release(self) -> None:
+        """Let others write to the folder, this process included."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say what to do where a file of a training run cannot be written.
+
+        Raises:
+            RlvrError: a full disk, say; the checkpoints until now are intact.
+        """
+        self.check_ours()
+        try:
+            yield
+        except OSError as error:
+            self.check_ours()
+            raise RlvrError(
+                f"run folder {self.path}: cannot be written ({error}). Its checkpoints are intact: free some space "
+                f"or mend the disk, then continue with run.name={self.path.name} run.resume=auto."
+            ) from error
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one row to metrics.jsonl; it survives the end of the process."""
+        self._append(self.metrics_file, row)
+
+    def append_batch(self, row: dict[str, Any]) -> None:
+        """The same to batches.jsonl."""
+        self._append(self.path / BATCHES, row)
+
+    def _append(self, path: Path, row: dict[str, Any]) -> None:
+        with self.writing(), path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All rows of metrics.jsonl, see `read_rows`."""
+        return read_rows(self.metrics_file)
+
+    def rewind(self, step: int) -> int:
+        """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped.
+
+        An evaluation with tokens of later weights goes as well: the checkpoint has it as under way.
+        """
+        dropped = {path: self._drop_rows(path, step) for path in (self.metrics_file, self.path / BATCHES)}
+        with self.writing():
+            for dump, of_step in self.dumped_steps().items():
+                if of_step > step:
+                    dump.unlink()
+        return dropped[self.metrics_file]
+
+    def _drop_rows(self, path: Path, step: int) -> int:
+        if not path.exists():
+            return 0
+        rows, damaged = split_rows(path)
+        kept = [row for row in rows if max(row["step"], _newest_weights(row)) <= step]
+        with self.writing():
+            if damaged:
+                aside = place_aside(path)
+                shutil.copyfile(path, aside)
+                log.warning("%s; the file as it was is %s", damage_note(path, damaged), aside)
+            write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+        return len(rows) - len(kept)
+
+    def begin_again(self) -> None:
+        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay."""
+        files = (self.path / CHANGES, self.path / BATCHES, self.metrics_file)
+        left = [path for path in files if path.exists() and path.stat().st_size]
+        if self.dumped_steps():
+            left.insert(0, self.samples)
+        if not left:
+            return
+        with self.writing():
+            aside = place_aside(self.path / "attempt")
+            aside.mkdir()
+            for path in left:
+                os.replace(path, aside / path.name)
+            self.samples.mkdir(exist_ok=True)
+        log.warning(
+            "%s: the run begins again at step 1, for an earlier attempt has left no checkpoint; what it has "
+            "written is in %s",
+            self.path,
+            aside,
+        )
+
+    def reopen(self, step: int) -> None:
+        """Put aside what a finished run has left: one that goes on after `step` is not finished.
+
+        The exported policy stays until it is replaced, unless the run goes back behind it.
+        """
+        if not self.summary.exists():
+            return
+        try:
+            goes_back, defect = finished_steps(self.summary) > step, None
+        except DataError as error:
+            goes_back, defect = True, error.__cause__
+        with self.writing():
+            moved = [set_aside(path) for path in (self.policy,) if goes_back and path.exists()]
+            moved.append(set_aside(self.summary))
+        if defect is not None:
+            log.warning(
+                "%s: damaged (%s); the run goes on from its checkpoint and writes it anew, kept: %s",
+                self.summary,
+                defect,
+                ", ".join(path.name for path in moved),
+            )
+
+    def write_changes(self, changes: Sequence[Change]) -> None:
+        """Replace the record of changed settings."""
+        path = self.path / CHANGES
+        with self.writing():
+            if changes:
+                write_atomically(path, "".join(json.dumps(asdict(change)) + "\n" for change in changes))
+            else:
+                path.unlink(missing_ok=True)
+
+    def dump_samples(self, name: str, groups: Sequence[Group]) -> None:
+        """Write every response of the groups to samples/<name>.jsonl.
+
+        Raises:
+            OSError: a full disk, say; what to do about it depends on who writes.
+        """
+        write_dump(self.samples, name, groups, compress=False)
+
+    def dump_later(self, name: str, groups: Sequence[Group]) -> None:
+        """The same beside the loop, compressed where they are many; what fails is raised by a later call."""
+        with self.writing():
+            self._dumps.write(name, groups)
+
+    def finish_dumps(self) -> None:
+        """Return once all samples are on disk."""
+        with self.writing():
+            self._dumps.flush()
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write summary.json."""
+        with self.writing():
+            write_atomically(self.summary, json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def _newest_weights(row: dict[str, Any]) -> float:
+    """The last version of the weights in a row of an evaluation during which they moved; 0 of another row."""
+    versions = (value for key, value in row.items() if key.endswith(f"/{LAST}"))
+    return max((value for value in versions if isinstance(value, int | float)), default=0)
+
+
+def read_changes(path: Path) -> tuple[Change, ...]:
+    """The record of changed settings, empty where there is none.
+
+    Raises:
+        OSError, ValueError, TypeError: it cannot be read, or is none.
+    """
+    if not path.exists():
+        return ()
+    return tuple(Change(**json.loads(line)) for line in path.read_text().splitlines())
+
+
+def run_folder(cfg: Config, prefix: str) -> RunFolder:
+    """The folder <run.root>/<run.name>; without a run.name one is made of `prefix`, date and time.
+
+    Raises:
+        ConfigError: no folder of runs can have one of that name.
+    """
+    root = path_of(cfg.run.root, "run.root")
+    name = cfg.run.name or f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
+    check_run_name(name, root)
+    return RunFolder(root, name)
+
+
+def _link_latest(folder: Path) -> None:
+    """Point <root>/latest at the folder; a run does not need the link, and goes on without it."""
+    link = folder.parent / LATEST
+    fresh = link.with_name(f".latest-{os.getpid()}")
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.name, target_is_directory=True)
+        os.replace(fresh, link)
+    except OSError as error:  # a folder of that name, or a file system without links
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        log.warning(
+            "%s: cannot be made the link to the newest run (%s); this one is %s",
+            link,
+            error.strerror or error,
+            folder,
+        )

@@ -1,0 +1,53 @@
+"""A model is known by its weight files, wherever they lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rlvr.config import ModelConfig
+from rlvr.data.models.identity import END_BYTES, identities, identity, known_model
+from rlvr.data.models.tokenizer import BUILTIN, BUILTIN_FOLDER
+from rlvr.errors import DataError
+
+
+def model(folder: Path, weights: bytes) -> str:
+    """What passes for a model as long as nobody loads it."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+def test_a_copy_is_the_same_model_and_other_weights_are_not(tmp_path):
+    one, other = model(tmp_path / "one", b"1234"), model(tmp_path / "other", b"1235")
+    before = identity(one)
+    assert identity(str(shutil.copytree(one, tmp_path / "copy"))) == before
+    assert identity(other) != before
+    assert identity(str(shutil.move(one, tmp_path / "moved"))) == before
+    assert identity("someone/model") == {"hub": "someone/model"}
+    with pytest.raises(DataError, match="does not exist"):
+        identity(one)
+
+
+def test_both_ends_of_a_large_file_count(tmp_path):
+    middle = bytes(3 * END_BYTES)
+    ids = [identity(model(tmp_path / a.hex(), a + middle + a)) for a in (b"1", b"2")]
+    assert ids[0] != ids[1]
+
+
+def test_the_models_of_a_run_by_the_keys_that_name_them(tmp_path):
+    assert identities(ModelConfig()) == {"model.path": identity(str(BUILTIN_FOLDER))}
+    two = ModelConfig(base_path=model(tmp_path / "one", b"1234"))
+    assert list(identities(two)) == ["model.path", "model.base_path"]
+
+
+def test_what_a_run_has_kept_comes_first(tmp_path):
+    kept = {"model.path": {"a": "1"}}
+    assert known_model(kept, "model.path", "/gone") == {"a": "1"}
+    assert known_model({}, "model.path", "/gone") is None
+    assert known_model({}, "model.path", BUILTIN) == identity(BUILTIN)
+    assert known_model(kept, "model.base_path", None) is None
+    assert known_model(kept, "data.train.path", BUILTIN) is None

@@ -1,0 +1,264 @@
+"""Layers computed again in backward, and feed-forward layers in tiles: the plain path's numbers for less memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    Qwen3MoeConfig,
+)
+
+from benchmarks.allocated import peak_bytes
+from rlvr.config import Config, LearnerConfig, LoraConfig
+from rlvr.errors import ConfigError
+from rlvr.learner.model.activations import checkpoint_layers
+from rlvr.learner.model.adapters import add_adapters
+from rlvr.learner.model.policy import PolicyModel, without_chance
+from rlvr.learner.model.tiling import InTiles, tile_feed_forward, tiled_modules, tiling_problems
+from rlvr.learner.packing import micro_batch
+from rlvr.runtime.planning.ledger import activations
+from rlvr.runtime.planning.shape import ModelShape
+from tests.helpers.families import FAMILIES, small_lm
+from tests.helpers.learner_cases import random_batch
+from tests.helpers.models import random_model
+
+DENSE = [name for name, family in FAMILIES.items() if "moe" not in name and name not in ("mixtral", "olmoe")]
+SAVINGS: dict[str, dict[str, Any]] = {
+    "every layer": {"checkpoint": True},
+    "every second layer": {"checkpoint": True, "checkpoint_every": 2},
+    "all but attention": {"checkpoint": True, "checkpoint_keep": "attention"},
+    "tiles": {"mlp_tile_tokens": 17},
+    "tiles, all but attention of every second layer": {
+        "checkpoint": True,
+        "checkpoint_every": 2,
+        "checkpoint_keep": "attention",
+        "mlp_tile_tokens": 64,
+    },
+}
+
+
+def saving(lm: Any, checkpoint: bool = False, **learner: Any) -> Any:
+    """A model of transformers that keeps less."""
+    cfg = LearnerConfig(**learner)
+    if checkpoint:
+        checkpoint_layers(lm, cfg, "model.path=mine")
+    if cfg.mlp_tile_tokens:
+        tile_feed_forward(lm, cfg.mlp_tile_tokens, "model.path=mine")
+    return lm
+
+
+def log_probs_and_gradients(lm: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Of one ragged micro-batch."""
+    without_chance(lm)
+    policy, batch = PolicyModel(lm.train(), temperature=0.8), random_batch(13, seed=1)
+    micro = micro_batch(batch, np.arange(batch.size))
+    upstream = torch.randn(len(micro.target), generator=torch.Generator().manual_seed(2))
+    logp = policy(micro)
+    (logp * upstream).sum().backward()
+    return logp.detach(), {n: p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None}
+
+
+def check_equal(lm: Any, plain: Any) -> None:
+    logp, gradients = log_probs_and_gradients(lm)
+    expected, wanted = log_probs_and_gradients(plain)
+    torch.testing.assert_close(logp, expected, atol=1e-5, rtol=0)
+    assert gradients.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert (gradients[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-8, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SAVINGS)
+@pytest.mark.parametrize("family", DENSE)
+def test_log_probs_and_gradients_are_those_of_the_plain_path(family, how):
+    keys = SAVINGS[how] | ({"checkpoint_keep": "nothing"} if FAMILIES[family].attention == "eager" else {})
+    check_equal(saving(small_lm(family), **keys), small_lm(family))
+
+
+def test_layers_of_another_make_are_tiled_too():
+    """One matrix class of its own, biases, and a tile that does not divide the tokens."""
+    keys = {"vocab_size": 80, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    lm = saving(random_model("gpt2", **keys), mlp_tile_tokens=5)
+    assert len(tiled_modules(lm)) == 2
+    check_equal(lm, random_model("gpt2", **keys))
+
+
+@pytest.mark.slow
+def test_adapters_in_tiled_layers_learn_the_same():
+    lms = [saving(small_lm("llama"), mlp_tile_tokens=17), small_lm("llama")]
+    for lm in lms:
+        add_adapters(lm, LoraConfig(rank=3), seed=1, key="model.path=mine")
+        with torch.no_grad():  # B is 0 at the start, and A then has no gradient
+            for parameter in (p for name, p in lm.named_parameters() if ".lora_B" in name):
+                parameter.normal_(generator=torch.Generator().manual_seed(4))
+    check_equal(*lms)
+    assert all(p.grad is None for name, p in lms[0].named_parameters() if ".lora_" not in name)
+
+
+def test_tiles_in_bf16_add_their_gradients_up_in_fp32():
+    """As far from the gradient in float64 as without tiles; added in bf16, 128 tiles would be much farther."""
+    torch.manual_seed(0)
+    exact = (
+        LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1))
+        .model.layers[0]
+        .mlp
+    )
+    generator = torch.Generator().manual_seed(1)
+    hidden, slope = torch.randn(2, 1, 512, 32, generator=generator).bfloat16()
+    errors = []
+    for tile in (512, 4):
+        mlp = type(exact)(LlamaConfig(hidden_size=32, intermediate_size=64)).bfloat16()
+        mlp.load_state_dict(exact.state_dict())
+        reference = type(exact)(LlamaConfig(hidden_size=32, intermediate_size=64)).double()
+        reference.load_state_dict(mlp.state_dict())
+        for module, forward, dtype in (
+            (mlp, InTiles(mlp, tile), torch.bfloat16),
+            (reference, reference, torch.float64),
+        ):
+            forward(hidden.to(dtype)).backward(slope.to(dtype))
+            assert module.up_proj.weight.grad.dtype == dtype
+        wanted = reference.up_proj.weight.grad
+        errors.append(((mlp.up_proj.weight.grad.double() - wanted).norm() / wanted.norm()).item())
+    assert errors[1] < 1.2 * errors[0]
+
+
+class Operations(TorchDispatchMode):
+    """Counts attention by what it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if "attention" in name:
+            self.counts["backward" if "backward" in name else "forward"] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "forward"),
+    [({}, 4), ({"checkpoint_keep": "attention"}, 2), ({"checkpoint_every": 2}, 3)],
+)
+def test_attention_that_is_kept_is_not_computed_again(keys, forward):
+    lm = saving(small_lm("llama"), checkpoint=True, **keys)
+    with Operations() as seen:
+        log_probs_and_gradients(lm)
+    assert seen.counts == {"forward": forward, "backward": 2}  # of two layers
+
+
+# Memory. Layers of one size; what the rest of the model takes is small beside them.
+
+SHAPE = ModelShape(0, 32, 64, 6, 2 * 6 * 64, 512)
+WIDE = {
+    "vocab_size": SHAPE.vocabulary,
+    "hidden_size": SHAPE.hidden,
+    "intermediate_size": SHAPE.intermediate,
+    "num_hidden_layers": SHAPE.layers,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+}
+
+
+def peak_of_training(tokens: int, **keys: Any) -> int:
+    """Bytes at the peak of forward and backward of so many tokens."""
+    lm = saving(random_model("llama", **WIDE), **keys).train()
+    ids = torch.zeros(1, tokens, dtype=torch.int64)
+    return peak_bytes(lambda: lm.model(input_ids=ids, use_cache=False).last_hidden_state.sum().backward())
+
+
+def planned(tokens: int, **keys: Any) -> float:
+    cfg = Config(recipe="test", learner=LearnerConfig(**{k: v for k, v in keys.items() if k != "checkpoint"}))
+    cfg.model.gradient_checkpointing = keys.get("checkpoint", False)
+    return 4 * activations(cfg, SHAPE, tokens)
+
+
+@pytest.mark.slow
+def test_what_is_saved_is_saved_and_the_plan_knows():
+    ways: list[dict[str, Any]] = [
+        {},
+        {"checkpoint": True, "checkpoint_every": 3},
+        {"mlp_tile_tokens": 128},
+        {"checkpoint": True},
+        {"checkpoint": True, "mlp_tile_tokens": 128},
+    ]
+    peaks = [peak_of_training(1024, **way) for way in ways]
+    assert peaks == sorted(peaks, reverse=True)
+    assert len(set(peaks)) == len(peaks)
+    kept = {"checkpoint": True, "checkpoint_keep": "attention"}
+    ways, peaks = [*ways, kept], [*peaks, peak_of_training(1024, **kept)]
+    for way, peak in zip(ways, peaks, strict=True):
+        assert planned(1024, **way) == pytest.approx(peak, rel=0.35), way
+
+
+@pytest.mark.slow
+def test_the_middle_of_tiled_layers_does_not_grow_with_the_length():
+    """What 1024 more tokens take: without tiles also the middle of the one layer that is computed again."""
+    grown = {
+        tile: peak_of_training(2048, checkpoint=True, mlp_tile_tokens=tile)
+        - peak_of_training(1024, checkpoint=True, mlp_tile_tokens=tile)
+        for tile in (0, 128)
+    }
+    middle = 4 * 1024 * SHAPE.intermediate  # one tensor of it
+    assert grown[0] - grown[128] > 3 * middle
+
+
+# What cannot be done is refused by name.
+
+
+@pytest.mark.slow
+def test_models_that_cannot_be_tiled_are_refused():
+    cfg = Config(recipe="test")
+    assert tiling_problems("model.path=x", Qwen3MoeConfig(), cfg) == []
+    cfg.learner.mlp_tile_tokens = 64
+    assert tiling_problems("model.path=x", LlamaConfig(), cfg) == []
+    for name in set(FAMILIES) - set(DENSE):
+        config = small_lm(name).config
+        [problem] = tiling_problems("model.path=x", config, cfg)
+        assert problem.startswith("learner.mlp_tile_tokens=64: model.path=x is a mixture of experts")
+        with pytest.raises(
+            ConfigError, match=r"learner\.mlp_tile_tokens=64: model\.path=x \(\w+\) does not have"
+        ):
+            tile_feed_forward(small_lm(name), 64, "model.path=x")
+    cfg.model.lora.rank, cfg.learner.zero_stage = 4, 3
+    [problem] = tiling_problems("model.path=x", LlamaConfig(), cfg)
+    assert "gradients of the first layer's adapters would be lost" in problem
+    cfg.model.gradient_checkpointing = True
+    assert tiling_problems("model.path=x", LlamaConfig(), cfg) == []
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=64, hidden_size=32, n_layer=1, n_head=4))
+    with pytest.raises(ConfigError, match="of the hidden states alone"):  # it wants the residual as well
+        tile_feed_forward(bloom, 64, "model.path=x")
+    opt = OPTForCausalLM(
+        OPTConfig(
+            vocab_size=32,
+            hidden_size=16,
+            ffn_dim=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            word_embed_proj_dim=16,
+        )
+    )
+    with pytest.raises(
+        ConfigError, match=r"\(OPTForCausalLM\) does not have a module named mlp or feed_forward"
+    ):
+        tile_feed_forward(opt, 64, "model.path=x")
+
+
+def test_layers_that_cannot_be_told_apart_are_refused():
+    plain = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        ConfigError, match=r"learner\.checkpoint_every=2.*model\.path=x does not have its layers"
+    ):
+        checkpoint_layers(plain, LearnerConfig(checkpoint_every=2), "model.path=x")

@@ -1,0 +1,227 @@
+"""Adapters against full fine-tuning by hand, the frozen model, and peft's own reading of what is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rlvr.config import Config, LoraConfig, ModelConfig
+from rlvr.errors import ConfigError
+from rlvr.learner.gradients import gradient_norms
+from rlvr.learner.loss import LossInput, policy_loss
+from rlvr.learner.model.adapters import (
+    FrozenBase,
+    adapter_parameters,
+    adapter_to_send,
+    add_adapters,
+    lora_problems,
+    merged,
+    parts_of,
+    save_adapter,
+)
+from rlvr.learner.model.policy import PolicyModel, load_policy
+from rlvr.learner.packing import MicroBatch, micro_batch, sequence_weights
+from rlvr.learner.scoring import score_micro_batch
+from rlvr.stats.concentration import top_share
+from rlvr.types import TokenSignals
+from tests.helpers.models import tied_model
+from tests.helpers.records import random_batch
+
+LORA = LoraConfig(rank=3, alpha=6.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tied_model(tmp_path_factory.mktemp("model"), "qwen2")
+
+
+def adapted(folder: str, lora: LoraConfig = LORA, *, moved: bool = True) -> PolicyModel:
+    """The model with adapters; `moved`: as after some training, B no longer 0."""
+    policy = load_policy(ModelConfig(path=folder), folder, 0.7)
+    add_adapters(policy.lm, lora, seed=1, key="model.path=test")
+    if moved:
+        generator = torch.Generator().manual_seed(2)
+        for name, parameter in adapter_parameters(policy.lm):
+            if "lora_B" in name:
+                parameter.data = torch.randn(parameter.shape, generator=generator) / 10
+    return policy
+
+
+@pytest.fixture
+def micro() -> MicroBatch:
+    return micro_batch(random_batch([3, 2, 4], [5, 7, 1]), np.arange(3))
+
+
+def full_model(policy: PolicyModel, folder: str) -> PolicyModel:
+    """The same policy with its adapters merged, all of its weights trained."""
+    whole = load_policy(ModelConfig(path=folder), folder, 0.7)
+    weights = {name: merged(parts, scaling) for name, parts, scaling in parts_of(policy.lm)}
+    assert weights.keys() == dict(whole.lm.named_parameters()).keys()
+    for name, parameter in whole.lm.named_parameters():
+        parameter.data = weights[name].clone()
+    return whole
+
+
+def test_gradients_are_those_of_full_fine_tuning_through_the_product(folder, micro):
+    """W + s B A: with G the gradient of W, A's is s B' G and B's is s G A'."""
+    policy = adapted(folder)
+    whole = full_model(policy, folder)
+    weight = torch.linspace(-1, 1, len(micro.target))
+    (policy(micro) * weight).sum().backward()
+    (whole(micro) * weight).sum().backward()
+    torch.testing.assert_close(policy(micro), whole(micro), rtol=0, atol=1e-5)
+    full = {name: p.grad for name, p in whole.lm.named_parameters()}
+    compared = 0
+    for name, parts, scaling in parts_of(policy.lm):
+        if len(parts) == 1:
+            assert not parts[0].requires_grad
+            assert parts[0].grad is None
+            continue
+        frozen, a, b = parts
+        assert frozen.grad is None
+        torch.testing.assert_close(a.grad, scaling * b.T @ full[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(b.grad, scaling * full[name] @ a.T, rtol=1e-3, atol=1e-5)
+        compared += 1
+        assert scaling == 2.0  # alpha / rank
+    assert compared == 7 * policy.lm.config.num_hidden_layers
+
+
+def test_with_adapters_off_it_is_the_frozen_model(folder, micro):
+    policy = adapted(folder)
+    base = load_policy(ModelConfig(path=folder), folder, 0.7)
+    signals = {"old_logp", "base_logp", "js_base", "kl_policy_base"}
+    with torch.no_grad():
+        found = score_micro_batch(signals, micro, 0.7, policy, FrozenBase(policy))
+        expected = score_micro_batch(signals, micro, 0.7, full_model(policy, folder), base)
+        on_again = score_micro_batch({"old_logp"}, micro, 0.7, policy, None)["old_logp"]
+    torch.testing.assert_close(found["base_logp"], expected["base_logp"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found["js_base"], expected["js_base"], rtol=1e-3, atol=1e-6)
+    assert found["js_base"].max() > 1e-5
+    torch.testing.assert_close(on_again, found["old_logp"], rtol=0, atol=1e-5)
+    with torch.no_grad():
+        hidden = FrozenBase(policy)(micro, lambda hidden, head: hidden)
+        torch.testing.assert_close(hidden, base.hidden(micro), rtol=0, atol=0)
+    assert all(p.requires_grad for _, p in adapter_parameters(policy.lm))
+
+
+def test_before_training_the_policy_is_its_base(folder, micro):
+    policy = adapted(folder, moved=False)
+    with torch.no_grad():
+        js = score_micro_batch({"js_base"}, micro, 0.7, policy, FrozenBase(policy))["js_base"]
+    assert js.abs().max() == 0
+    whole = load_policy(ModelConfig(path=folder), folder, 0.7)
+    for name, parts, scaling in parts_of(policy.lm):
+        torch.testing.assert_close(merged(parts, scaling), whole.lm.get_parameter(name).data, rtol=0, atol=0)
+
+
+def test_shares_of_the_gradient_are_those_at_the_logits_with_adapters_as_without(folder):
+    """The estimate of docs/metrics.md, token by token, against autograd: at the logits and at the adapters."""
+    policy, cfg = adapted(folder), Config(recipe="test")
+    batch = random_batch([3, 2, 4, 3], [5, 7, 6, 9], seed=3)
+    weights = np.random.default_rng(1).uniform(0.2, 3.0, batch.tokens).astype(np.float32)
+    micro = micro_batch(batch, np.arange(4))
+    logp = policy(micro)
+    batch = replace(
+        batch,
+        token_advantage=batch.advantage[batch.sequence_of_token] * weights,
+        signals=TokenSignals(old_logp=logp.detach().numpy()),
+    )
+    weight = torch.from_numpy(sequence_weights(batch, np.arange(4), cfg.loss.aggregation, 64))[micro.sequence]
+    tokens = LossInput(
+        logp=logp,
+        old_logp=logp.detach(),
+        advantage=torch.from_numpy(batch.token_advantage),
+        loss_weight=weight,
+        sequence=micro.sequence,
+    )
+    (of_logp,) = torch.autograd.grad(policy_loss(tokens, cfg.loss).loss, logp, retain_graph=True)
+    with torch.no_grad():
+        logits = policy.hidden(micro) @ policy.head.weight.T / policy.temperature
+    onehot = torch.nn.functional.one_hot(micro.target, logits.shape[-1])
+    at_logits = of_logp.abs() * (onehot - logits.softmax(-1)).norm(dim=-1)
+    adapters = [p for _, p in adapter_parameters(policy.lm)]
+    at_adapters = (
+        torch.stack(
+            [
+                torch.cat([g.flatten() for g in torch.autograd.grad(one, adapters, retain_graph=True)]).norm()
+                for one in logp
+            ]
+        )
+        * of_logp.abs()
+    )
+    found = gradient_norms(batch, cfg)
+    exact = at_logits.numpy()
+    assert (found <= exact * (1 + 1e-4)).all()
+    assert (exact <= np.sqrt(2) * found * (1 + 1e-4)).all()
+    # What the docs say of it: no gradient of parameters, but near in which tokens have much of it.
+    ranks = [np.argsort(np.argsort(norms)) for norms in (found, at_adapters.numpy())]
+    assert np.corrcoef(*ranks)[0, 1] > 0.8
+    for share in (0.05, 0.2):
+        assert abs(top_share(found, share) - top_share(at_adapters.numpy(), share)) < 0.15
+
+
+def test_what_is_written_is_read_by_peft_as_the_same_policy(folder, micro, tmp_path):
+    from peft import PeftModel
+
+    policy = adapted(folder)
+    weights = {name: p.detach() for name, p in adapter_parameters(policy.lm)}
+    save_adapter(LORA, weights, folder, Path(tmp_path))
+    theirs = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(folder), tmp_path
+    ).merge_and_unload()
+    ours = full_model(policy, folder).lm.state_dict()
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(value, ours[name], rtol=0, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(PolicyModel(theirs, 0.7)(micro), policy(micro), rtol=0, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_adapters(folder):
+    first, second = (dict(adapter_parameters(adapted(folder, moved=False).lm)) for _ in range(2))
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=0, atol=0)
+
+
+def test_targets_are_taken_by_name_and_unknown_ones_refused(folder):
+    names = [n for n, _ in adapter_parameters(adapted(folder, LoraConfig(rank=2, targets=["q_proj"])).lm)]
+    assert names
+    assert all(".q_proj." in name for name in names)
+    with pytest.raises(ConfigError, match=r"model\.lora\.targets=\['query'\].*down_proj"):
+        adapted(folder, LoraConfig(rank=2, targets=["query"]))
+
+
+def test_engines_are_told_of_the_modules_that_have_an_adapter(folder):
+    cfg = Config(recipe="test")
+    cfg.model.path, cfg.model.lora = folder, LORA
+    assert adapter_to_send(cfg, folder) is None  # engines get whole weights
+    cfg.sync.lora = "adapter"
+    every = adapter_to_send(cfg, folder)
+    assert every is not None
+    assert (every.rank, every.alpha) == (3, 6.0)
+    names = {name.split(".")[-3] for name, _ in adapter_parameters(adapted(folder).lm)}
+    assert (
+        set(every.modules)
+        == names
+        == {*("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")}
+    )
+    cfg.model.lora = LoraConfig(rank=2, targets=["layers.1.mlp.up_proj"])
+    only = adapter_to_send(cfg, folder)
+    assert only is not None
+    assert only.modules == ("up_proj",)
+    cfg.model.lora = LoraConfig(rank=2, targets=["query"])
+    with pytest.raises(ConfigError, match=r"model\.lora\.targets=\['query'\]"):
+        adapter_to_send(cfg, folder)
+
+
+def test_contradictions_and_a_missing_package_are_refused(monkeypatch):
+    assert lora_problems(ModelConfig()) == []
+    (said,) = lora_problems(ModelConfig(lora=LoraConfig(targets=["q_proj"])))
+    assert said.startswith("model.lora.targets with model.lora.rank=0")
+    monkeypatch.setattr("rlvr.learner.model.adapters.find_spec", lambda name: None)
+    (said,) = lora_problems(ModelConfig(lora=LoraConfig(rank=4)))
+    assert "pip install 'rlvr[lora]'" in said

@@ -1,0 +1,273 @@
+"""Log-probs of the chunked head against plain autograd, and of whole models against their own logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    FalconH1Config,
+    Gemma2Config,
+    Gemma3Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GraniteConfig,
+    LlamaConfig,
+    MixtralConfig,
+    PhiConfig,
+    PhimoeConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from rlvr.config import ModelConfig
+from rlvr.divergence.transform import IDENTITY, OutputTransform
+from rlvr.errors import ConfigError
+from rlvr.learner.model import policy as learner_model
+from rlvr.learner.model.causal_lm import output_transform
+from rlvr.learner.model.policy import LinearLogp, PolicyModel, load_policy
+from rlvr.learner.packing import micro_batch
+from rlvr.learner.scoring import score_micro_batch
+from tests.helpers.records import VOCABULARY, random_batch
+
+SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+}
+NO_HEAD_DIM = {k: v for k, v in SMALL.items() if k != "head_dim"}
+FAMILIES = {
+    "qwen2": Qwen2Config(**SMALL),
+    "qwen2-tied": Qwen2Config(**SMALL, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**SMALL),
+    "llama": LlamaConfig(**SMALL),
+    # What changes logits after the head, strong enough to be seen.
+    "gemma2": Gemma2Config(
+        **SMALL, initializer_range=0.3, final_logit_softcapping=3.0, attn_implementation="eager"
+    ),
+    "gemma3": Gemma3TextConfig(**SMALL, initializer_range=0.3, final_logit_softcapping=2.0),
+    "cohere": CohereConfig(**NO_HEAD_DIM, logit_scale=0.3),
+    "granite": GraniteConfig(**NO_HEAD_DIM, logits_scaling=0.25, embedding_multiplier=6.0),
+}
+
+
+def head_problem(tokens: int, hidden: int, vocab: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden states, head, sampled ids and the incoming gradient."""
+    generator = torch.Generator().manual_seed(tokens + vocab)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    ids = torch.randint(0, vocab, (tokens,), generator=generator)
+    return draw(tokens, hidden), draw(vocab, hidden), ids, draw(tokens)
+
+
+def plain(
+    hidden: Tensor,
+    weight: Tensor,
+    ids: Tensor,
+    upstream: Tensor,
+    temperature: float,
+    transform: OutputTransform = IDENTITY,
+) -> list[Tensor]:
+    """Log-probs and gradients by autograd through float64 logits."""
+    hidden, weight = hidden.double().requires_grad_(), weight.double().requires_grad_()
+    logits = hidden @ weight.T * transform.scale
+    if transform.cap is not None:
+        logits = transform.cap * torch.tanh(logits / transform.cap)
+    logp = torch.log_softmax(logits / temperature, dim=-1)
+    logp = logp[torch.arange(len(ids)), ids]
+    logp.backward(upstream.double())
+    return [logp.detach(), hidden.grad, weight.grad]
+
+
+def chunked(
+    hidden: Tensor,
+    weight: Tensor,
+    ids: Tensor,
+    upstream: Tensor,
+    temperature: float,
+    transform: OutputTransform = IDENTITY,
+) -> list[Tensor]:
+    """The same by the function under test."""
+    hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+    logp = LinearLogp.apply(hidden, weight, ids, temperature, "auto", transform)
+    logp.backward(upstream)
+    return [logp.detach(), hidden.grad, weight.grad]
+
+
+@pytest.mark.parametrize("workspace_mb", [0.004, 0.02, 1300])  # one, a few, and all rows at a time
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize(("tokens", "vocab"), [(1, 2), (37, 101), (64, 257)])
+def test_linear_logp_equals_float64_autograd(monkeypatch, workspace_mb, temperature, tokens, vocab):
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace_mb)
+    problem = head_problem(tokens, 16, vocab)
+    found, expected = chunked(*problem, temperature), plain(*problem, temperature)
+    for value, reference in zip(found, expected, strict=True):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value.double(), reference, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("workspace_mb", [0.01, 1300])
+@pytest.mark.parametrize(
+    "transform", [OutputTransform(cap=3.0), OutputTransform(scale=0.3), OutputTransform(scale=2.0, cap=5.0)]
+)
+def test_linear_logp_of_transformed_logits_equals_float64_autograd(monkeypatch, workspace_mb, transform):
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace_mb)
+    problem = head_problem(37, 16, 101)
+    expected = plain(*problem, 0.7, transform)
+    for value, reference in zip(chunked(*problem, 0.7, transform), expected, strict=True):
+        torch.testing.assert_close(value.double(), reference, rtol=2e-5, atol=2e-5)
+    for untransformed, reference in zip(plain(*problem, 0.7), expected, strict=True):
+        assert (untransformed - reference).abs().max() > 0.1, "the transform must be one that matters"
+
+
+def test_linear_logp_in_bf16_keeps_fp32_log_probs():
+    hidden, weight, ids, upstream = head_problem(40, 64, 200)
+    rounded = [(hidden / 8).bfloat16(), weight.bfloat16()]  # logits of the size that models produce
+    logp, grad_hidden, grad_weight = chunked(*rounded, ids, upstream, 1.0)
+    expected = plain(*rounded, ids, upstream, 1.0)
+    assert (logp.dtype, grad_hidden.dtype, grad_weight.dtype) == (
+        torch.float32,
+        torch.bfloat16,
+        torch.bfloat16,
+    )
+    torch.testing.assert_close(logp.double(), expected[0], rtol=0, atol=2e-2)
+    for value, reference in ((grad_hidden, expected[1]), (grad_weight, expected[2])):
+        error = (value.double() - reference).norm() / reference.norm()
+        assert error < 0.02
+
+
+def test_linear_logp_of_no_tokens():
+    hidden, weight, ids, upstream = head_problem(0, 8, 11)
+    logp, grad_hidden, grad_weight = chunked(hidden, weight, ids, upstream, 1.0)
+    assert logp.shape == (0,)
+    assert grad_hidden.shape == (0, 8)
+    assert not grad_weight.any()
+
+
+def small_model(family: str) -> torch.nn.Module:
+    """A random model of the family."""
+    torch.manual_seed(3)
+    return AutoModelForCausalLM.from_config(FAMILIES[family]).eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_policy_model_equals_the_models_own_logits(family):
+    lm, temperature = small_model(family), 0.8
+    batch = random_batch([3, 1, 5, 2], [4, 9, 1, 6], seed=4)
+    rows = np.asarray([2, 0, 3, 1])
+    micro = micro_batch(batch, rows)
+    found = PolicyModel(lm, temperature)(micro)
+    expected = []
+    for i in rows:  # one sequence at a time, so without any padding
+        ids = torch.from_numpy(batch.input_ids[i])
+        logits = lm(input_ids=ids[None]).logits[0].double() / temperature
+        logp = torch.log_softmax(logits[:-1], dim=-1)[torch.arange(len(ids) - 1), ids[1:]]
+        expected.append(logp[batch.prompt_lengths[i] - 1 :])
+    torch.testing.assert_close(found.double(), torch.cat(expected), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen2-tied", "gemma2", "gemma3", "cohere", "granite"])
+def test_policy_model_gradients_equal_the_models_own(family):
+    lm = small_model(family)
+    batch = random_batch([2, 4], [5, 3], seed=6)
+    micro = micro_batch(batch, np.arange(2))
+    weights = torch.linspace(-1, 1, batch.tokens)
+    (PolicyModel(lm, 1.0)(micro) * weights).sum().backward()
+    found = {name: p.grad.clone() for name, p in lm.named_parameters()}
+    lm.zero_grad()
+    logits = lm(input_ids=micro.input_ids).logits[micro.row, micro.column]
+    logp = torch.log_softmax(logits, dim=-1)[torch.arange(batch.tokens), micro.target]
+    (logp * weights).sum().backward()
+    for name, parameter in lm.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_backend_of_the_configuration_is_the_one_that_computes():
+    batch = random_batch([2, 4], [5, 3], seed=6)
+    policy, micro = (
+        PolicyModel(small_model("qwen2"), 1.0, "no such backend"),
+        micro_batch(batch, np.arange(2)),
+    )
+    with pytest.raises(ValueError, match="no such backend"):
+        policy(micro)
+    with pytest.raises(ValueError, match="no such backend"):
+        score_micro_batch({"old_logp"}, micro, 1.0, policy, None, policy.divergence_backend)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+        LlamaConfig(**SMALL, attention_dropout=0.5),
+        MixtralConfig(**SMALL, router_jitter_noise=0.5, num_local_experts=4),
+    ],
+)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_training_leaves_nothing_to_chance(tmp_path, config, attention):
+    """Dropout would move log-probs without an update, and the ratio of the policies with them."""
+    torch.manual_seed(3)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    policy = load_policy(ModelConfig(path="mine", attention=attention), str(tmp_path), 1.0)
+    batch = random_batch([3, 1, 5, 2], [4, 9, 1, 6], seed=4)
+    micro = micro_batch(batch, np.arange(4))
+    assert torch.equal(policy.train()(micro), policy.eval()(micro))
+
+
+# Loading
+
+
+def test_load_policy_reads_a_saved_model(tmp_path):
+    small_model("llama").save_pretrained(tmp_path)
+    policy = load_policy(ModelConfig(path="mine"), str(tmp_path), 0.5)
+    assert policy.temperature == 0.5
+    assert policy.head.weight.shape == (VOCABULARY, 32)
+    assert policy.head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (FalconH1Config(lm_head_multiplier=0.1), "lm_head_multiplier"),
+        (PhimoeConfig(lm_head_bias=True), "the output head of phimoe has a bias"),
+        (PhiConfig(architectures=["PhiForCausalLM"]), "the output head of PhiForCausalLM has a bias"),
+        (Gemma2Config(**SMALL), "attn_logit_softcapping.*model.attention=eager"),
+        (Gemma3Config(text_config=Gemma3TextConfig(**SMALL, attn_logit_softcapping=50.0)), "softcapping"),
+    ],
+)
+def test_load_policy_refuses_by_name_what_it_would_get_wrong(tmp_path, config, said):
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=rf"model\.path=mine.*{said}"):
+        load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
+
+
+def test_soft_capping_is_read_from_a_nested_text_configuration():
+    config = Gemma3Config(text_config=Gemma3TextConfig(**SMALL, final_logit_softcapping=30.0))
+    assert output_transform(config) == OutputTransform(cap=30.0)
+
+
+def test_load_policy_refuses_a_head_with_a_bias(tmp_path):
+    AutoModelForCausalLM.from_config(PhiConfig(**NO_HEAD_DIM)).save_pretrained(tmp_path)
+    PhiConfig(**NO_HEAD_DIM).save_pretrained(tmp_path)  # which does not name its class
+    with pytest.raises(ConfigError, match=r"model\.path=mine.*head has a bias"):
+        load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
+
+
+def test_load_policy_names_the_key_when_nothing_can_be_loaded(tmp_path):
+    FAMILIES["qwen2"].save_pretrained(tmp_path)  # a configuration without weights
+    with pytest.raises(ConfigError, match=r"model\.path=mine"):
+        load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
+
+
+def test_load_policy_names_the_key_when_there_is_no_model(tmp_path):
+    with pytest.raises(ConfigError, match=r"model\.path=mine"):
+        load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
