@@ -18,10 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rlvr.reward.exact_text import exact
 from rlvr.reward.example import Example
 from rlvr.reward.grader import GRADER_VERSION, gold_text, grade
-from rlvr.reward.reference import math_verify_default
+from rlvr.reward.verifiers.exact_text import exact
+from rlvr.reward.verifiers.reference import math_verify_default
 from tests.helpers import grader_cases, grader_findings, grader_reports
 
 RESULTS = Path(__file__).parent / "results"

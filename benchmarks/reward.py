@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.reward.grader import GRADER_VERSION, grade, warm_up
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest
+from rlvr.reward.workers.pool import GraderPool
 
 HANGS = [
     r"9^{9^{9^{9}}}",

@@ -21,9 +21,9 @@ from rlvr.cli.entry import command_entry
 from rlvr.cli.overrides.command_line import CommandLine
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
 from rlvr.reward.verifiers import is_math
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.runtime.disk.dumps import open_dump
 from rlvr.timing import Stopwatch
 

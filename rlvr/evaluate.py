@@ -47,7 +47,7 @@ from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.sources import rules_of
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.disk.folder import RunFolder, run_folder

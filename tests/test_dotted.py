@@ -46,7 +46,7 @@ def test_a_module_that_fails_at_its_import(tmp_path, monkeypatch):
 
 def test_every_key_takes_the_same_syntax():
     assert build_plugin("rlvr.advantage.token.uniform:Uniform", {}) == build_plugin("uniform", {})
-    assert callable(build_verifier("rlvr.reward.reference:math_verify_default"))
+    assert callable(build_verifier("rlvr.reward.verifiers.reference:math_verify_default"))
     cfg = Config(recipe="x")
     cfg.loss.objective, cfg.rollout.answers = "nll", "rlvr.data.tasks.arithmetic:step_by_stepp"
     with pytest.raises(ConfigError, match=r"rollout\.answers=.*did you mean step_by_step"):
@@ -55,7 +55,7 @@ def test_every_key_takes_the_same_syntax():
 
 def test_a_verifier_has_a_name_as_the_other_plug_ins_do():
     assert build_verifier("math_verify_default") is build_verifier(
-        "rlvr.reward.reference:math_verify_default"
+        "rlvr.reward.verifiers.reference:math_verify_default"
     )
     with pytest.raises(
         ConfigError,

@@ -17,9 +17,9 @@ from rlvr.data.reading.formats import PLAIN
 from rlvr.data.stream import MixtureSource, PromptStream
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needed_signals
-from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
 from rlvr.reward.verifiers import is_math
+from rlvr.reward.workers.pool import open_grader_pool
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.planning.fit import planned
 from rlvr.sweep.needs import job_need

@@ -37,7 +37,7 @@ from rlvr.reporting.pages import view_page
 from rlvr.reporting.sources import ReportedRun, read_run
 from rlvr.reporting.viewer.queue import Interventions
 from rlvr.reporting.viewer.server import Viewer
-from rlvr.reward.pool import open_grader_pool
+from rlvr.reward.workers.pool import open_grader_pool
 
 LAST_PORT = 65535
 FOLDER = "interventions"  # of the run: the lock, and responses on which the verifier failed

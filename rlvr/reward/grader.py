@@ -1,7 +1,7 @@
 """The one grader of training and evaluation: extract, decide the plain cases, ask math-verify for the rest.
 
 `grade` runs in the calling process and has no deadline of its own: a hostile answer can hold it for ever.
-Grade model output through `rlvr.reward.pool.GraderPool`, which kills the worker instead.
+Grade model output through `rlvr.reward.workers.pool.GraderPool`, which kills the worker instead.
 """
 
 from functools import lru_cache

@@ -8,8 +8,8 @@ from rlvr.config import Config
 from rlvr.data.curriculum import draw, learnt
 from rlvr.data.stream import PromptStream
 from rlvr.reward.failures import too_many_failed
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups, worth
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.given import build_answers, given_groups
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.sampling import Sampling

@@ -10,10 +10,10 @@ from rlvr.advantage.group import group_advantage
 from rlvr.config import Config
 from rlvr.errors import EmptyBatchError
 from rlvr.reward.failures import check_failures, excerpt, graded_pairs
-from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.score import RAW
 from rlvr.reward.verdict import Outcome
 from rlvr.reward.verifiers import MATH
+from rlvr.reward.workers.pool import OFFENDERS_FILE
 from rlvr.types import RolloutBatch, Sample
 
 REMEDIES = 3  # named, the most likely first

@@ -1,4 +1,4 @@
-"""Where the loop's batches come from: collected on the spot, or from a flow (`rlvr.rollout.flow_source`).
+"""Where the loop's batches come from: collected on the spot, or from a flow (`rlvr.rollout.flow.source`).
 
 Synchronous and asynchronous training differ only here.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from rlvr.rollout.readings import Question, Reading
+from rlvr.rollout.flow.readings import Question, Reading
 from rlvr.types import RolloutBatch
 
 Collect = Callable[[int, int], RolloutBatch]  # (step, data position) -> the step's groups

@@ -25,7 +25,7 @@ from rlvr.learner.group import LearnerGroup
 from rlvr.learner.model.adapters import adapter_to_send
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
-from rlvr.reward.pool import GraderPool, open_grader_pool
+from rlvr.reward.workers.pool import GraderPool, open_grader_pool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 from rlvr.config import Config
 from rlvr.data.stream import PromptStream
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.collect import collect, is_kept, training_sampling
-from rlvr.rollout.feed import PromptFeed
-from rlvr.rollout.flow_source import FlowSource
-from rlvr.rollout.growing import GrowingGroups
-from rlvr.rollout.lanes import RayLanes
+from rlvr.rollout.flow.feed import PromptFeed
+from rlvr.rollout.flow.growing import GrowingGroups
+from rlvr.rollout.flow.lanes import RayLanes
+from rlvr.rollout.flow.source import FlowSource
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import BatchSource, SyncSource
 from rlvr.rollout.streaming.flow import FlowWindow

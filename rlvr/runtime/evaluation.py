@@ -11,8 +11,8 @@ from rlvr.config import Config
 from rlvr.data.eval_sets import eval_named
 from rlvr.data.stream import EvalSet
 from rlvr.reward.failures import check_failures, graded_pairs
-from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
+from rlvr.reward.workers.pool import OFFENDERS_FILE, GraderPool
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stop import ends_of

@@ -16,9 +16,9 @@ from rlvr.data.reading.formats import PLAIN
 from rlvr.data.sources import all_sources, is_on_the_hub, rules_of
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.errors import ConfigError
-from rlvr.reward.pool import open_grader_pool
 from rlvr.reward.verdict import Outcome, Rules, options_text
 from rlvr.reward.verifiers import is_math
+from rlvr.reward.workers.pool import open_grader_pool
 from rlvr.rollout.stop import stop_tokens_problems
 from rlvr.runtime.model_checks import check_models, warn_of_chat_template
 from rlvr.types import Problem, Tokenizer

@@ -14,8 +14,8 @@ from rlvr.config import Config
 from rlvr.data.stream import PromptStream
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.packing import pack
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.collect import training_sampling
 from rlvr.rollout.pool import EnginePool
 from rlvr.sync.gate import check_mismatch

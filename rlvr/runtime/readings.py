@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rlvr.data.eval_sets import due, eval_named
 from rlvr.data.stream import EvalSet
-from rlvr.rollout.readings import Question, Reading
+from rlvr.rollout.flow.readings import Question, Reading
 from rlvr.runtime.checkpoints.checkpoint import TrainingState
 from rlvr.runtime.evaluation import (
     EvalReport,

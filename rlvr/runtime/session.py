@@ -22,7 +22,7 @@ from rlvr.learner.loss import IN_REWARD, build_objective
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.teacher import advises
 from rlvr.metrics import compared_tokens
-from rlvr.reward.pool import GraderPool
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.diagnose import diagnose, refuse_unusable, remedies, seen, why_nothing_is_learnt
 from rlvr.rollout.pool import EnginePool

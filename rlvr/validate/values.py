@@ -18,7 +18,7 @@ from rlvr.learner.packing import AGGREGATIONS
 from rlvr.learner.teacher import IN_ADVANTAGE
 from rlvr.reward.extract import POLICIES
 from rlvr.reward.length import LENGTH_REWARDS
-from rlvr.reward.pool import MIN_MEMORY_MB
+from rlvr.reward.workers.pool import MIN_MEMORY_MB
 from rlvr.rollout.given import build_answers
 from rlvr.sync.adapter import ADAPTER, MERGED
 from rlvr.types import SIGNALS, STEP_SIGNALS

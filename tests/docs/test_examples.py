@@ -18,8 +18,8 @@ from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.config import SourceConfig
 from rlvr.data.sources import load_problems
 from rlvr.errors import ConfigError
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.runtime.inputs import read_inputs
 from rlvr.types import Problem, TokenSignals
 from rlvr.validate import validate

@@ -18,9 +18,9 @@ from rlvr.data.mixture import whole_weights
 from rlvr.data.prompting.templates import TEMPLATES, build_template, question_of
 from rlvr.data.reading.formats import FORMATS
 from rlvr.data.sources import load_problems
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.sandbox import kernel
 from rlvr.reward.verdict import GradeRequest
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.types import SIGNALS, Problem
 from tests.helpers.batches import small_batch
 from tests.helpers.composing import composed

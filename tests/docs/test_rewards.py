@@ -11,9 +11,9 @@ import pytest
 from benchmarks.grading import RESULTS, measured, pairs_by_class, table
 from rlvr.reward.example import Example
 from rlvr.reward.extract import POLICIES
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Rules
 from rlvr.reward.verifiers import VERIFIERS
+from rlvr.reward.workers.pool import GraderPool
 from tests.helpers.pages import DOCS, blocks
 from tests.helpers.paths import REPOSITORY
 

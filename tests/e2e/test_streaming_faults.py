@@ -162,7 +162,7 @@ def lose_the_graders(run: Training, folder: Path) -> None:
     [template] = [
         child
         for child in psutil.Process(run.process.pid).children()
-        if "rlvr.reward.worker" in " ".join(child.cmdline())
+        if "rlvr.reward.workers.worker" in " ".join(child.cmdline())
     ]
     template.kill()
     run.wait_until_said("the graders are started again")

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr.data.tasks.instructions import instructions_of
 from rlvr.reward.grader import grade
-from rlvr.reward.last_number import last_number
+from rlvr.reward.verifiers.last_number import last_number
 from rlvr.types import Problem
 from tests.helpers.misbehaving_verifiers import HELD_BY
 from tests.helpers.processes import REPOSITORY, SMALL, Training, rows, train

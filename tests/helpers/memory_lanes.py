@@ -11,10 +11,10 @@ import numpy as np
 
 from rlvr.config import Config
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.rollout.feed import PromptFeed
-from rlvr.rollout.flow_source import FlowSource
+from rlvr.rollout.flow.feed import PromptFeed
+from rlvr.rollout.flow.growing import GrowingGroups
+from rlvr.rollout.flow.source import FlowSource
 from rlvr.rollout.generation import Generation, Slice
-from rlvr.rollout.growing import GrowingGroups
 from rlvr.rollout.stepping import Request
 from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler

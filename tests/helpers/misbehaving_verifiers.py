@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from rlvr.reward.example import Example
-from rlvr.reward.last_number import last_number
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.reward.verifiers.last_number import last_number
 
 HOARD = []
 HELD_BY = "RLVR_TEST_HELD_BY"  # names the metrics.jsonl of a run that must not get past step 4
@@ -37,7 +37,7 @@ def obey(gold: str, response: str) -> bool:
         if argument:
             open(argument, "w").close()
         template = os.getppid()
-        if b"rlvr.reward.worker" in Path(f"/proc/{template}/cmdline").read_bytes():
+        if b"rlvr.reward.workers.worker" in Path(f"/proc/{template}/cmdline").read_bytes():
             os.kill(template, signal.SIGKILL)
         time.sleep(600)
     elif command == "raise":

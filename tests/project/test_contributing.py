@@ -14,8 +14,8 @@ from rlvr.advantage.token import build_plugin, token_advantage
 from rlvr.config import Config
 from rlvr.data.prompting.templates import tokenize
 from rlvr.learner.loss import LossInput, policy_loss
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.types import Problem
 from rlvr.validate import validate
 from tests.helpers.batches import small_batch

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.verdict import GradeRequest, Outcome
+from rlvr.reward.workers.pool import GraderPool
 
 DEADLINE = 0.5
 

@@ -90,7 +90,12 @@ def test_disagreements_with_labels_and_a_second_grader(tmp_path):
         {"id": "e", "answer": "5", "response": r"\boxed{5}", "label": "perhaps"},
     ]
     write(tmp_path / "rows.jsonl", rows)
-    run(tmp_path, "file=rows.jsonl", "output=v.jsonl", "second=rlvr.reward.reference:math_verify_default")
+    run(
+        tmp_path,
+        "file=rows.jsonl",
+        "output=v.jsonl",
+        "second=rlvr.reward.verifiers.reference:math_verify_default",
+    )
     summary = json.loads((tmp_path / "v.summary.json").read_text())
     assert [(noted["id"], noted["other"]) for noted in summary["disagreements"]] == [
         ("b", "label: correct"),

@@ -137,7 +137,7 @@ def test_grading_works_off_the_main_thread():
 @pytest.mark.slow
 def test_importing_the_pool_loads_no_heavy_module():
     code = (
-        "import sys, rlvr.reward.pool, rlvr.reward.grader;"
+        "import sys, rlvr.reward.workers.pool, rlvr.reward.grader;"
         "print([m for m in ('torch','ray','vllm','deepspeed','sympy','numpy') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

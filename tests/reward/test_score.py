@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rlvr.config import Config
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.runtime.disk.dumps import sample_row
 from rlvr.types import Group
 from tests.helpers.records import prompt, sample

@@ -15,7 +15,7 @@ from rlvr.config import Config, SourceConfig
 from rlvr.data.stream import EvalSet
 from rlvr.errors import VerifierError
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.rollout.flow_source import FlowSource
+from rlvr.rollout.flow.source import FlowSource
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.source import SyncSource
 from rlvr.runtime.checkpoints.checkpoint import TrainingState

@@ -35,7 +35,7 @@ def test_unknown_plug_ins_are_refused_in_the_same_words(key):
         ("advantage.estimator", r"it is int, which cannot be called; expected a function \(groups, cfg\)"),
         ("rollout.answers", r"it is int, which cannot be called; expected a function \(problem, random\)"),
         ("loss.objective", r"it is int; expected rlvr\.learner\.objectives\.contract\.Objective"),
-        ("data.template", r"it is int; expected rlvr\.data\.templates\.Template"),
+        ("data.template", r"it is int; expected rlvr\.data\.prompting\.templates\.Template"),
     ],
 )
 def test_a_plug_in_of_another_kind_is_refused(key, said):

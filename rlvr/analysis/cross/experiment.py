@@ -19,8 +19,8 @@ from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool, DecodeWorker
 from rlvr.analysis.evaluation import result_of, written_samples
 from rlvr.reward.failures import check_failures, graded_pairs
-from rlvr.reward.pool import OFFENDERS_FILE, GraderPool
 from rlvr.reward.score import score_groups
+from rlvr.reward.workers.pool import OFFENDERS_FILE, GraderPool
 from rlvr.runtime.disk.dumps import decimals
 from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.stats.student import interval_text

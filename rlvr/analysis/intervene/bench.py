@@ -19,8 +19,8 @@ from rlvr.analysis.evaluation import written_samples
 from rlvr.analysis.intervene.records import Arm, Choice, Continuation, Intervention, check
 from rlvr.analysis.store import reading
 from rlvr.errors import ConfigError
-from rlvr.reward.pool import GraderPool
 from rlvr.reward.score import score_groups
+from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.stop import stop_check
 from rlvr.stats.proportion import difference
 from rlvr.timing import Stopwatch

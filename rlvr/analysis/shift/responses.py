@@ -24,8 +24,8 @@ from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
 from rlvr.analysis.store import write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
-from rlvr.reward.pool import OFFENDERS_FILE
 from rlvr.reward.verdict import FAILURES
+from rlvr.reward.workers.pool import OFFENDERS_FILE
 from rlvr.runtime.disk.dumps import dump_files, open_dump
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")

@@ -15,7 +15,7 @@ from rlvr.analysis.cross.inputs import read_inputs
 from rlvr.analysis.intervene.bench import Bench
 from rlvr.analysis.intervene.records import Choice, append, read_all
 from rlvr.errors import ConfigError
-from rlvr.reward.pool import GraderPool, open_grader_pool
+from rlvr.reward.workers.pool import GraderPool, open_grader_pool
 from tests.helpers.cross_cases import TOKENIZER, policy_model
 from tests.helpers.view_cases import analysed_run
 

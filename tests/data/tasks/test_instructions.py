@@ -30,8 +30,8 @@ from rlvr.data.tasks.instructions import (
     sentence,
     train_problem,
 )
-from rlvr.reward.instruction import instruction
 from rlvr.reward.verdict import Rules
+from rlvr.reward.verifiers.instruction import instruction
 from rlvr.types import Problem
 
 seeds = st.integers(min_value=0, max_value=2**32)

@@ -10,7 +10,7 @@ from rlvr.config import SourceConfig
 from rlvr.data.sources import load_problems
 from rlvr.data.tasks.generated import worked_answer
 from rlvr.data.tasks.sentences import SENTENCES, SENTENCES_HELD_OUT, SIZES, sentences
-from rlvr.reward.instruction import instruction
+from rlvr.reward.verifiers.instruction import instruction
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -13,7 +13,7 @@ from rlvr.data.sources import load_problems
 from rlvr.data.tasks.generated import worked_answer
 from rlvr.data.tasks.sums import SIZES, SUMS, SUMS_HELD_OUT, sums
 from rlvr.errors import ConfigError
-from rlvr.reward.last_number import last_number
+from rlvr.reward.verifiers.last_number import last_number
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -1,0 +1,1 @@
+"""Batches from engines that generate all the time (`rollout.staleness` > 0)."""
