@@ -1,6 +1,7 @@
 """One torch thread and reproducible examples for every test in this folder."""
 
 import gc
+import logging
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_finish() -> None:
+    # Pytest hangs its handlers on each logger that does not propagate, some sixty of torch's, six times a test.
+    for logger in logging.getLogger().manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.propagate = True
     gc.freeze()
     gc.enable()
 

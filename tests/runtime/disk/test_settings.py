@@ -35,6 +35,7 @@ def test_the_text_is_the_one_that_omegaconf_writes(recipe):
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=10)  # the oracle takes its time
 @given(TEXT)
 @example("1e5")
