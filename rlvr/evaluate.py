@@ -77,6 +77,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         tokenizer,
         context=cfg.model.max_length,
         max_response_tokens=cfg.rollout.max_response_tokens,
+        verifier=cfg.reward.verifier,
     )
     _open_folder(folder)
     claim_settings(folder, cfg)

@@ -36,13 +36,14 @@ class Trial:
     """A row's own answer, and a wrong one, as the run's verifier grades them."""
 
     problem_id: str
-    gold: str
+    gold: str  # empty where the row has none, which its verifier has no need of
     itself: Verdict
     wrong: Verdict
     rules: Rules = DEFAULT_RULES
 
     def __str__(self) -> str:
-        return f"{self.problem_id}: gold {self.gold!r:.60} itself {_word(self.itself)}, {WRONG} {_word(self.wrong)}"
+        own = f"gold {self.gold!r:.60} itself" if self.gold else "no gold answer; an empty response"
+        return f"{self.problem_id}: {own} {_word(self.itself)}, {WRONG} {_word(self.wrong)}"
 
 
 def check(cfg: Config) -> None:
@@ -110,7 +111,8 @@ def graded(cfg: Config, prompts: Sequence[Prompt]) -> list[Trial]:
     requests: list[GradeRequest] = []
     for prompt in prompts:
         answer = prompt.problem.answer
-        tried = {"boxed": rf"\boxed{{{answer}}}", "bare": answer, "wrong": rf"\boxed{{{WRONG}}}"}
+        boxed = rf"\boxed{{{answer}}}" if answer else ""
+        tried = {"boxed": boxed, "bare": answer, "wrong": rf"\boxed{{{WRONG}}}"}
         if is_math(prompt.problem.rules.over(Rules(cfg.reward.verifier))):
             del tried["bare"]
         requests += prompt.problem.grade_requests(
@@ -144,12 +146,12 @@ def refuse_misjudged(cfg: Config, trials: Sequence[Trial]) -> list[str]:
     odd = [
         (trial, f"row {trial.problem_id}: its own answer {trial.gold!r:.60} is graded {_word(trial.itself)}")
         for trial in trials
-        if not (trial.itself.correct or trial.itself.failed)
+        if trial.gold and not (trial.itself.correct or trial.itself.failed)
     ]
     odd += [
         (trial, f"row {trial.problem_id}: {WRONG} is graded correct, its answer is {trial.gold!r:.60}")
         for trial in trials
-        if trial.wrong.correct
+        if trial.gold and trial.wrong.correct
     ]
     ours = [is_math(trial.rules.over(Rules(cfg.reward.verifier))) for trial, _ in odd]
     found += [

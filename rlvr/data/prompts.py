@@ -30,13 +30,19 @@ def examples_of(source: SourceConfig, cfg: DataConfig) -> str | int | None:
     return (cfg.examples if source.examples is None else source.examples) or None
 
 
-def load_source(source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False) -> LoadedSource:
-    """The problems of a source as `load_problems` has it, by the policies and the template of the configuration."""
+def load_source(
+    source: SourceConfig, cfg: DataConfig, *, evaluation: bool = False, verifier: str | None = None
+) -> LoadedSource:
+    """The problems of a source as `load_problems` has it, by the policies and the template of the configuration.
+
+    `verifier` grades where a source names none.
+    """
     return load_problems(
         source,
         on_bad_row=cfg.on_bad_row,
         evaluation=evaluation,
         conversations=build_template(template_of(source, cfg)).conversations,
+        verifier=verifier,
     )
 
 
@@ -88,4 +94,9 @@ def _response(problem: Problem, answer_line: bool) -> str:
     written = problem.columns.get(RESPONSE)
     if isinstance(written, str) and written.strip():
         return written
+    if not problem.answer:
+        raise DataError(
+            f"problem {problem.id} is shown as an example, but has neither an answer nor a column {RESPONSE!r}; show "
+            "problems that have one of them, from a file of examples"
+        )
     return f"Answer: {problem.answer}" if answer_line else rf"\boxed{{{problem.answer}}}"

@@ -22,6 +22,7 @@ from rlvr.data.tasks.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT
 from rlvr.errors import DataError
 from rlvr.reward.example import find_column
 from rlvr.reward.verdict import Rules, options_text
+from rlvr.reward.verifiers import reads_row
 from rlvr.types import Message, Problem
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,12 @@ class LoadedSource:
 
 
 def load_problems(
-    cfg: SourceConfig, *, on_bad_row: str = "refuse", evaluation: bool = False, conversations: bool = True
+    cfg: SourceConfig,
+    *,
+    on_bad_row: str = "refuse",
+    evaluation: bool = False,
+    conversations: bool = True,
+    verifier: str | None = None,
 ) -> LoadedSource:
     """Load a data set: from `cfg.path` if that is set, else built in or from the hub by `cfg.name`.
 
@@ -68,7 +74,8 @@ def load_problems(
     Without `cfg.split` the hub's training split is read, or its test split when `evaluation` is set.
     With `on_bad_row="skip"` bad rows are logged, counted and returned; with "refuse" they raise DataError,
     as do an unknown name, a missing file and a source without any problem. Without `conversations`, questions of
-    more than one user message are bad rows.
+    more than one user message are bad rows. Rows without an answer are read where what grades them, `cfg.verifier` or
+    else `verifier`, reads the whole row.
     """
     if on_bad_row not in ("refuse", "skip"):
         raise DataError(f"data.on_bad_row is {on_bad_row!r}; expected 'refuse' or 'skip'")
@@ -89,7 +96,7 @@ def load_problems(
         hub = known or CatalogEntry(cfg.name)
         hub = hub if cfg.subset is None else replace(hub, config=cfg.subset)
         rows = hub_rows(hub, cfg.split or (hub.eval_split if evaluation else hub.train_split))
-    chosen, entry, rows = _format_of_rows(cfg, known, rows)
+    chosen, entry, rows = _format_of_rows(cfg, known, rows, verifier)
     loaded = replace(_collect(cfg, entry, rows, conversations), format=chosen)
     _report(loaded, on_bad_row, cfg.path or cfg.name)
     return loaded
@@ -143,17 +150,19 @@ def _with_columns(entry: CatalogEntry, cfg: SourceConfig) -> CatalogEntry:
 
 
 def _format_of_rows(
-    cfg: SourceConfig, known: CatalogEntry | None, rows: Iterator[Row]
+    cfg: SourceConfig, known: CatalogEntry | None, rows: Iterator[Row], verifier: str | None
 ) -> tuple[str, CatalogEntry, Iterator[Row]]:
     """How to read rows: the format's name, what it looks for, and all the rows.
 
     A known set on the hub is read as such. Otherwise the first row that can be read decides: a known name means a copy
-    of that set, unless only another format can read that row; then the first format that can. Where none of the first
-    rows can be read, the format whose columns they have says what is wrong with them.
+    of that set, unless only another format can read that row; then the first format that can, with its answers before
+    without them. Where none of the first rows can be read, the format whose columns they have says what is wrong.
     """
-    formats = {name: _with_columns(entry, cfg) for name, entry in FORMATS.items()}
-    if cfg.format is not None:
-        return cfg.format, formats[cfg.format], rows
+    formats = {
+        name: _with_columns(entry, cfg)
+        for name, entry in FORMATS.items()
+        if cfg.format is None or name == cfg.format
+    }
     if known is not None and cfg.path is None:
         return "", known, rows
     seen: list[Row] = []
@@ -161,7 +170,7 @@ def _format_of_rows(
         reason = "" if known is None else _unreadable(cfg, known, row)
         if known is not None and not reason:
             return "", known, chain(seen, rows)
-        fitting = next((name for name, entry in formats.items() if not _unreadable(cfg, entry, row)), None)
+        fitting = _first_that_reads(row, cfg, formats, verifier)
         if fitting is None:
             continue
         if known is not None:
@@ -172,11 +181,27 @@ def _format_of_rows(
                 row.number,
                 reason,
             )
-        return fitting, formats[fitting], chain(seen, rows)
+        return *fitting, chain(seen, rows)
     if known is not None:
         return "", known, chain(seen, rows)
     likely = likely_format([row.values for row in seen if row.values is not None], formats)
     return likely, formats[likely], chain(seen, rows)
+
+
+def _first_that_reads(
+    row: Row, cfg: SourceConfig, formats: dict[str, CatalogEntry], verifier: str | None
+) -> tuple[str, CatalogEntry] | None:
+    """The first format that can read a row; without its answer only where nothing asks for one."""
+    for name, entry in formats.items():
+        if not _unreadable(cfg, entry, row):
+            return name, entry
+    if cfg.answer is not None or not reads_row(cfg.verifier or verifier):
+        return None
+    for name, entry in formats.items():
+        without = replace(entry, answer=())
+        if not _unreadable(cfg, without, row):
+            return name, without
+    return None
 
 
 def _noting(rows: Iterator[Row], seen: list[Row]) -> Iterator[Row]:
@@ -228,7 +253,7 @@ def _problem(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> Problem:
     if row.values is None:
         raise BadCellError("", row.reason)
     question = read_cell(row.values, entry.question, entry.read_question)
-    answer = read_cell(row.values, entry.answer, entry.read_answer)
+    answer = read_cell(row.values, entry.answer, entry.read_answer) if entry.answer else ""
     if cfg.id is not None or any(find_column(row.values, column)[1] is not None for column in entry.id):
         name = read_cell(row.values, entry.id, as_text)
     else:

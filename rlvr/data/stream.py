@@ -22,7 +22,7 @@ from rlvr.data.prompting.lengths import LengthLimit, fitting_prompts
 from rlvr.data.prompting.templates import PromptForm, build_template, tokenize
 from rlvr.data.prompting.turns import refuse_unread_options
 from rlvr.data.prompts import load_source, split_examples
-from rlvr.data.sources import BadRow, LoadedSource, is_endless, load_problems, rules_of
+from rlvr.data.sources import BadRow, LoadedSource, is_endless, rules_of
 from rlvr.data.tasks.generated import GENERATED
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
@@ -174,18 +174,21 @@ def build_training_stream(
     context: int | None = None,
     max_response_tokens: int = 0,
     eval_sets: Sequence[EvalSet] | None = None,
+    verifier: str | None = None,
 ) -> PromptStream:
     """Build the stream of `data.train`, checked against the evaluation sets by `data.on_overlap`.
 
     `context` and `max_response_tokens` also hold prompts to the room that a response leaves. `eval_sets` are
-    those of `build_eval_sets`; without them they are loaded from the configuration for the overlap check.
+    those of `build_eval_sets`; without them they are loaded from the configuration for the overlap check. `verifier`
+    grades where a source names none.
     Raises DataError for bad rows, long prompts and overlap, each by its policy, and for an unusable seed.
     """
     if not 0 <= seed < 2**32:
         raise DataError(f"seed is {seed}; expected a number in [0, 2**32)")
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
-    read = [_read(source, cfg, tokenizer) for source in cfg.training]
-    kept, overlaps = _without_overlap([part.problems for part in read if part.loaded], cfg, eval_sets)
+    read = [_read(source, cfg, tokenizer, verifier) for source in cfg.training]
+    finite = [part.problems for part in read if part.loaded]
+    kept, overlaps = _without_overlap(finite, cfg, eval_sets, verifier)
     parts = []
     for source, part in zip(cfg.training, read, strict=True):
         if part.loaded is None:
@@ -221,9 +224,16 @@ class _Read:
     control_tokens: tuple[str, ...]  # ids of those that were left out
 
 
-def _read(source: SourceConfig, cfg: DataConfig, tokenizer: Tokenizer, *, evaluation: bool = False) -> _Read:
+def _read(
+    source: SourceConfig,
+    cfg: DataConfig,
+    tokenizer: Tokenizer,
+    verifier: str | None,
+    *,
+    evaluation: bool = False,
+) -> _Read:
     endless = not evaluation and is_endless(source)
-    loaded = None if endless else load_source(source, cfg, evaluation=evaluation)
+    loaded = None if endless else load_source(source, cfg, evaluation=evaluation, verifier=verifier)
     form, problems = split_examples(source, cfg, loaded)
     if build_template(form.template).chat:
         refuse_unread_options(tokenizer, form.chat_options, cfg.chat_template_kwargs)
@@ -231,13 +241,16 @@ def _read(source: SourceConfig, cfg: DataConfig, tokenizer: Tokenizer, *, evalua
 
 
 def _without_overlap(
-    read: Sequence[tuple[Problem, ...]], cfg: DataConfig, eval_sets: Sequence[EvalSet] | None
+    read: Sequence[tuple[Problem, ...]],
+    cfg: DataConfig,
+    eval_sets: Sequence[EvalSet] | None,
+    verifier: str | None,
 ) -> tuple[tuple[Problem, ...], tuple[SharedQuestion, ...]]:
     """The problems of all finite sources together, and what they share with the evaluation sets."""
     if not read:
         return (), ()
     problems = [problem for part in read for problem in part]
-    return settle_overlap(problems, _eval_problems(cfg, eval_sets), cfg.on_overlap)
+    return settle_overlap(problems, _eval_problems(cfg, eval_sets, verifier), cfg.on_overlap)
 
 
 def build_eval_sets(
@@ -246,8 +259,9 @@ def build_eval_sets(
     *,
     context: int | None = None,
     max_response_tokens: int = 0,
+    verifier: str | None = None,
 ) -> tuple[EvalSet, ...]:
-    """Build the evaluation sets of `data.eval`, each in its own order.
+    """Build the evaluation sets of `data.eval`, each in its own order; `verifier` grades where a set names none.
 
     Raises DataError for bad rows and long prompts, by their policies, and for two sets of the same name.
     """
@@ -260,7 +274,7 @@ def build_eval_sets(
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     sets = []
     for source in cfg.eval:
-        read = _read(source, cfg, tokenizer, evaluation=True)
+        read = _read(source, cfg, tokenizer, verifier, evaluation=True)
         problems = relabelled(drawn(read.problems, source), source)
         prompts = [tokenize(problem, read.form, tokenizer) for problem in problems]
         kept, long = fitting_prompts(prompts, limit, cfg.on_long_prompt)
@@ -276,10 +290,12 @@ def build_eval_sets(
     return tuple(sets)
 
 
-def _eval_problems(cfg: DataConfig, eval_sets: Sequence[EvalSet] | None) -> dict[str, tuple[Problem, ...]]:
+def _eval_problems(
+    cfg: DataConfig, eval_sets: Sequence[EvalSet] | None, verifier: str | None
+) -> dict[str, tuple[Problem, ...]]:
     if eval_sets is not None:
         return {chosen.name: tuple(prompt.problem for prompt in chosen.prompts) for chosen in eval_sets}
     return {
-        label_of(source): load_problems(source, on_bad_row=cfg.on_bad_row, evaluation=True).problems
+        label_of(source): load_source(source, cfg, evaluation=True, verifier=verifier).problems
         for source in cfg.eval
     }

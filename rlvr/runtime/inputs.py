@@ -62,6 +62,7 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         ConfigError: whatever is wrong with them; nothing has been started, and the user can mend it.
     """
     room = {"context": cfg.model.max_length, "max_response_tokens": cfg.rollout.max_response_tokens}
+    verifier = cfg.reward.verifier
     try:
         with uncollected():  # these import transformers
             check_context(cfg.model)
@@ -71,8 +72,10 @@ def read_inputs(cfg: Config) -> TrainingInputs:
         warn_of_chat_template(cfg, tokenizer)
         if problems := stop_tokens_problems(cfg.rollout, len(tokenizer)):
             raise ConfigError("\n".join(problems))
-        eval_sets = build_eval_sets(cfg.data, tokenizer, **room)
-        stream = build_training_stream(cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, **room)
+        eval_sets = build_eval_sets(cfg.data, tokenizer, verifier=verifier, **room)
+        stream = build_training_stream(
+            cfg.data, tokenizer, seed=cfg.seed, eval_sets=eval_sets, verifier=verifier, **room
+        )
         check_sampler(cfg, stream)
         prompts = [chosen.prompts[0] for chosen in eval_sets]
         for part in stream.parts:
@@ -108,7 +111,7 @@ def check_without_engines(cfg: Config) -> list[str]:
     for source in sources:
         if source.path is not None:
             try:
-                load_source(source, cfg.data)
+                load_source(source, cfg.data, verifier=cfg.reward.verifier)
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from error
     return [f"{what} is on the hub: it is read when the run starts" for what in remote]

@@ -145,6 +145,18 @@ def test_a_number_of_examples_is_taken_from_the_source_itself(tmp_path):
         prompts(cfg)
 
 
+def test_a_problem_without_an_answer_is_no_example(tmp_path):
+    row = {"instruction_id_list": ["punctuation:no_comma"]}
+    shown = row | {"question": "first", "response": "shown"}
+    path = file(tmp_path / "a.jsonl", [shown, row | {"question": "second"}, row | {"question": "third"}])
+    cfg, tokenizer = data(path, examples=1, template="plain"), byte_tokenizer()
+    [prompt] = build_training_stream(cfg, tokenizer, seed=0, verifier="instruction").take(0, 1)
+    assert tokenizer.decode(prompt.token_ids) == "first shown\n\nsecond"
+    cfg.train.examples = 2
+    with pytest.raises(DataError, match="a/2 is shown as an example, but has neither an answer nor a column"):
+        build_training_stream(cfg, tokenizer, seed=0, verifier="instruction")
+
+
 def test_the_endless_task_has_examples_too():
     cfg = data(None, examples=2, template="plain")
     cfg.train = SourceConfig(name="arithmetic")

@@ -48,6 +48,40 @@ def test_configured_columns_step_into_nested_records(tmp_path):
     assert load_problems(cfg).problems[0].id == "own/9"
 
 
+IFEVAL = [{"prompt": "p", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}]
+VERL = [{"prompt": [{"role": "user", "content": "p"}], "reward_model": {"ground_truth": "7"}}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "verifier", "answers"),
+    [
+        (IFEVAL, {"verifier": "instruction"}, None, [""]),
+        (IFEVAL, {}, "instruction", [""]),
+        (IFEVAL, {"verifier": "instruction", "format": "plain"}, None, [""]),
+        ([{"prompt": "p", "answer": None}], {}, "regex", [""]),
+        (VERL, {}, "instruction", ["7"]),  # an answer that is there is never left out
+    ],
+)
+def test_a_verifier_of_whole_rows_needs_no_answer(tmp_path, rows, keys, verifier, answers):
+    source = SourceConfig(name="own", path=write_jsonl(tmp_path / "x.jsonl", rows), **keys)
+    assert [p.answer for p in load_problems(source, verifier=verifier).problems] == answers
+
+
+@pytest.mark.parametrize(
+    ("keys", "verifier"),
+    [
+        ({}, None),
+        ({"verifier": "math"}, "instruction"),
+        ({"verifier": "last_number"}, None),
+        ({"answer": "solution"}, "instruction"),
+    ],
+)
+def test_any_other_verifier_needs_one_and_so_does_a_column_that_is_named(tmp_path, keys, verifier):
+    source = SourceConfig(name="own", path=write_jsonl(tmp_path / "x.jsonl", IFEVAL), **keys)
+    with pytest.raises(DataError, match=r"there is no column 'answer'|there is no column 'solution'"):
+        load_problems(source, verifier=verifier)
+
+
 def test_the_three_formats_hold_the_same_problems(tmp_path):
     rows = [{"id": str(i), "question": f'q "{i}",\nnext line é', "answer": str(i)} for i in range(5)]
     write_jsonl(tmp_path / "a.jsonl", rows)

@@ -132,7 +132,7 @@ def _prompts(
         template=cfg.template or training.data.template,
         max_prompt_tokens=cfg.max_prompt_tokens or training.data.max_prompt_tokens,
     )
-    sets = build_eval_sets(data, tokenizer)
+    sets = build_eval_sets(data, tokenizer, verifier=training.reward.verifier)
     prompts = tuple(prompt for chosen in sets for prompt in chosen.prompts)
     if len(prompts) < 2:
         raise ConfigError(

@@ -48,6 +48,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
         models.tokenizer,
         context=cfg.model.max_length,
         max_response_tokens=cfg.rollout.max_response_tokens,
+        verifier=training.reward.verifier,
     )
     prompts = [prompt for chosen in sets for prompt in chosen.prompts][: cfg.select.problems]
     n = cfg.eval.samples_per_prompt

@@ -75,13 +75,25 @@ def load_verifier(rules: Rules) -> LoadedVerifier:
     parameters = _parameters(verify)
     if "policy" in [p.name for p in parameters[2:]] and "policy" not in options:
         options["policy"] = rules.policy or "last_box"
-    first = parameters[0] if parameters else None
-    reads_row = first is not None and (
+    return LoadedVerifier(partial(verify, **options), rules, _takes_row(verify))
+
+
+def reads_row(name: str | None) -> bool:
+    """Whether the verifier of that name is given the whole row, so that a row needs no gold answer.
+
+    Raises:
+        ConfigError: as `build_verifier` does.
+    """
+    return name not in (None, MATH) and _takes_row(build_verifier(str(name), "verifier"))
+
+
+def _takes_row(verify: Verifier) -> bool:
+    first = next(iter(_parameters(verify)), None)
+    return first is not None and (
         first.name == "example"
         or first.annotation is Example
         or str(first.annotation).strip("'\"").rpartition(".")[2] == Example.__name__
     )
-    return LoadedVerifier(partial(verify, **options), rules, reads_row)
 
 
 def build_verifier(name: str, key: str = "reward.verifier") -> Verifier:
