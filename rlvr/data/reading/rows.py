@@ -188,7 +188,7 @@ def _table_rows(file: Path) -> Iterator[Row]:
 
 def _csv_rows(file: Path) -> Iterator[Row]:
     start = 1  # line on which the row begins
-    csv.field_size_limit(sys.maxsize)  # the library's own is 128 kB, for all readers of the process
+    usual = csv.field_size_limit(sys.maxsize)  # 128 kB, for all readers of the process
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             # Strict: a quote that never closes would else take all later rows into its field, without a word.
@@ -216,3 +216,5 @@ def _csv_rows(file: Path) -> Iterator[Row]:
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"data file {file} is not a readable UTF-8 csv file: {error}") from error
+    finally:
+        csv.field_size_limit(usual)

@@ -16,8 +16,12 @@ def path_of(text: str, key: str) -> Path:
     """The path that a setting names, `~` written out.
 
     Raises:
-        ConfigError: it begins with the home of a user whom this machine does not know.
+        ConfigError: it is empty, or begins with the home of a user whom this machine does not know.
     """
+    if not text.strip():
+        raise ConfigError(
+            f"{key} is empty (a variable that is not set?); name a folder, `.` for the working folder"
+        )
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

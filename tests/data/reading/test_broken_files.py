@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pyarrow
@@ -51,6 +52,7 @@ def test_a_csv_file_may_have_columns_without_a_name_and_quotes_in_fields(tmp_pat
 def test_a_csv_file_may_have_long_fields_and_spaces_around_the_names_of_its_columns(tmp_path):
     (tmp_path / "a.csv").write_text(f"question, answer,worked\na,1,{'x' * 200_000}\n")
     assert answers(tmp_path / "a.csv") == ["1"]
+    assert csv.field_size_limit() == 131072  # the library's own stays for other readers
 
 
 @pytest.mark.parametrize(

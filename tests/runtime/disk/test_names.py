@@ -63,6 +63,9 @@ def test_the_home_folder_is_written_out(cfg, tmp_path, monkeypatch):
     cfg.run.root = "~nobody-of-that-name/x"
     with pytest.raises(ConfigError, match=r"run\.root=~nobody-of-that-name/x: .*write the path out"):
         run_folder(cfg, "test")
+    cfg.run.root = " "
+    with pytest.raises(ConfigError, match=r"run\.root is empty \(a variable that is not set\?\)"):
+        run_folder(cfg, "x")
 
 
 @pytest.mark.parametrize(
