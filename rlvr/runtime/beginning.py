@@ -16,7 +16,7 @@ from rlvr.runtime.checkpoints.checkpoint import (
     set_aside_later,
 )
 from rlvr.runtime.checkpoints.replay import Recorded
-from rlvr.runtime.checkpoints.resume import check_data
+from rlvr.runtime.checkpoints.resume import Found, check_data
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
@@ -26,9 +26,11 @@ from rlvr.runtime.inputs import TrainingInputs
 
 
 def find_start(
-    cfg: Config, folder: RunFolder, inputs: TrainingInputs
+    cfg: Config, folder: RunFolder, inputs: TrainingInputs, models: dict[str, dict[str, str]]
 ) -> tuple[Path | None, TrainingState, list[str]]:
     """The checkpoint to resume from, if any, the state to begin with, and what there is to say about it.
+
+    `models` are the `rlvr.data.models.identity.identities` of the run.
 
     Raises:
         ConfigError: the run is finished, has lost its checkpoints, or cannot go on with this configuration or data.
@@ -40,8 +42,9 @@ def find_start(
         if cfg.run.resume == "auto":
             _refuse_lost_checkpoints(folder)
         _check_replay(cfg, folder, first=1)
-        return None, TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0), []
-    start = load_state(checkpoint, cfg)
+        fresh = TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0, models=models)
+        return None, fresh, []
+    start = load_state(checkpoint, cfg, Found(models, data_now))
     _check_replay(cfg, folder, first=start.step + 1)
     notes = check_data(checkpoint, start.data, data_now, cfg)
     if cfg.run.resume == "auto":
@@ -54,7 +57,7 @@ def find_start(
         raise ConfigError(
             f"steps={cfg.steps}: the checkpoint {checkpoint} already has {start.step} steps; raise steps"
         )
-    return checkpoint, replace(start, data=data_now), notes
+    return checkpoint, replace(start, data=data_now, models=models), notes
 
 
 def _finished(folder: RunFolder) -> bool:

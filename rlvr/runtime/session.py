@@ -241,7 +241,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         with console.waiting.phase("reading tokenizer and data"):
             inputs, models = read_inputs(cfg), identities(cfg.model)
             fits = planned(cfg, needed_signals(plugin, cfg.loss, cfg.tracking.signals))
-        checkpoint, start, notes = find_start(cfg, folder, inputs)
+        checkpoint, start, notes = find_start(cfg, folder, inputs, models)
         cfg, cores = settle_cores(cfg, checkpoint)
         stack.callback(folder.release)
         changes, goes_on = take_folder(cfg, folder, checkpoint, start.step)

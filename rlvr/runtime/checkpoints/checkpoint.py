@@ -21,7 +21,7 @@ from typing import Any
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.runtime.checkpoints.resume import recorded_changes, refuse_changes
+from rlvr.runtime.checkpoints.resume import Found, moved, recorded_changes, refuse_changes
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in, step_name, step_of, was_complete
 from rlvr.runtime.disk.files import path_of, set_aside, write_atomically
 from rlvr.runtime.disk.folder import CHANGES, Change, RunFolder, read_changes
@@ -45,6 +45,8 @@ class TrainingState:
     pending: tuple[int, ...] = ()  # prompts drawn before `data_position` whose groups are in no batch yet
     compared_steps: int | None = None  # steps at which the gate had log-probs to compare; None: not counted
     readings: tuple[int, ...] = ()  # steps after which evaluations were asked for that are not done yet
+    # `rlvr.data.models.identity` of what model.path and model.base_path name; empty: not known
+    models: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -205,8 +207,10 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
     return path
 
 
-def load_state(path: Path, cfg: Config) -> TrainingState:
+def load_state(path: Path, cfg: Config, now: Found | None = None) -> TrainingState:
     """The driver's state of a checkpoint, after checking that it is whole and the configuration still is the same.
+
+    `now` is what lies at the places that the configuration names: what has only moved may lie elsewhere.
 
     Raises:
         ConfigError: a key that matters has changed since the checkpoint.
@@ -215,7 +219,8 @@ def load_state(path: Path, cfg: Config) -> TrainingState:
     if found := _defect(path):
         raise damaged(path, found)
     saved, state, _ = _read(path)
-    refuse_changes(path, saved, cfg)
+    elsewhere = frozenset() if now is None else moved(cfg, Found(state.models, state.data), now)
+    refuse_changes(path, saved, cfg, elsewhere)
     return state
 
 

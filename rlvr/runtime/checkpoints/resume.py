@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,41 @@ from omegaconf import OmegaConf
 from rlvr.advantage.group import RENAMED
 from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config, SourceConfig
+from rlvr.data.eval_sets import label_of
 from rlvr.data.fingerprint import DataSeen, what_changed
 from rlvr.errors import ConfigError
 from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, general
 
 
-def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies at the places that a configuration names."""
+
+    models: Mapping[
+        str, Mapping[str, str]
+    ]  # the keys that name models, each with its `rlvr.data.models.identity`
+    data: DataSeen | None  # None: not known
+
+
+def moved(cfg: Config, before: Found, now: Found) -> frozenset[str]:
+    """The keys of places at which now lies what lay at another place when a checkpoint was written."""
+    keys = {key for key, model in now.models.items() if before.models.get(key) == model}
+    if before.data is None or now.data is None:
+        return frozenset(keys)
+    if not what_changed(before.data.training, now.data.training):
+        keys |= {"data.train.path", *(f"data.train.sources.{n}.path" for n in range(len(cfg.data.training)))}
+    for place, source in enumerate(cfg.data.eval):
+        old, new = (found.eval_sets.get(label_of(source)) for found in (before.data, now.data))
+        if old is not None and new is not None and not what_changed(old, new):
+            keys.add(f"data.eval.{place}.path")
+    return frozenset(keys)
+
+
+def refuse_changes(path: Path, saved: Any, cfg: Config, free: frozenset[str] = frozenset()) -> None:
     """Refuse a configuration with which a run may not go on from the checkpoint at `path`.
+
+    `free` are keys that may differ, such as those of what has only `moved`.
 
     Raises:
         ConfigError: a key that matters has changed since the checkpoint.
@@ -31,11 +60,11 @@ def refuse_changes(path: Path, saved: Any, cfg: Config) -> None:
     # What depends on the share of the run that is done would take another course with more steps.
     own_plugin = cfg.advantage.token not in PLUGINS  # may read the progress
     paced = own_plugin or cfg.advantage.options.get("alpha_end") is not None
-    free = (FREE_OF_COMPARED if paced else FREE) | REMEDIES | RECORDED
+    known = (FREE_OF_COMPARED if paced else FREE) | REMEDIES | RECORDED
     changed = [
         f"{key} was {old!r}, is {new!r}"
         for key, old, new in differences(of_today(saved), of_today(as_plain(cfg)))
-        if general(key) not in free
+        if general(key) not in known and key not in free
     ]
     if changed:
         raise ConfigError(

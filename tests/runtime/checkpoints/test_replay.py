@@ -136,7 +136,7 @@ def test_a_run_cannot_replay_itself(tmp_path: Path) -> None:
     run = tmp_path / "run"
     record(run, {1: BATCH}, settings())
     with pytest.raises(ConfigError, match="this run's own folder"):
-        find_start(settings(replay=str(run)), RunFolder(tmp_path, "run"), SimpleNamespace(seen=None))
+        find_start(settings(replay=str(run)), RunFolder(tmp_path, "run"), SimpleNamespace(seen=None), {})
 
 
 @pytest.mark.slow

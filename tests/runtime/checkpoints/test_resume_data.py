@@ -17,7 +17,7 @@ from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.runtime.beginning import find_start
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
-from rlvr.runtime.checkpoints.resume import check_data, differences, of_today, refuse_changes
+from rlvr.runtime.checkpoints.resume import Found, check_data, differences, moved, of_today, refuse_changes
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.inputs import read_inputs
@@ -102,6 +102,32 @@ def test_a_checkpoint_that_knows_no_columns_says_nothing_of_them(cfg):
         del one["columns"]
     write(Path(cfg.data.train.path), [{**ROWS[0], "tests": "1"}, *ROWS[1:]])
     assert check_data(CHECKPOINT, data_seen(old), seen(cfg), cfg) == []
+
+
+MODEL = {"model.path": {"model.safetensors": "100-abc"}}
+
+
+def test_data_and_a_model_that_have_only_moved_are_no_change(cfg, tmp_path):
+    saved, before = as_plain(cfg), Found(MODEL, seen(cfg))
+    for source in (cfg.data.train, cfg.data.eval[0]):
+        (tmp_path / "moved").mkdir(exist_ok=True)
+        source.path = str(Path(source.path).rename(tmp_path / "moved" / Path(source.path).name))
+    here = Found(MODEL, seen(cfg))
+    cfg.model.path = "elsewhere"
+    refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, before, here))
+    for other, key in (
+        (Found({"model.path": {"model.safetensors": "100-abd"}}, here.data), "model.path"),
+        (Found({}, here.data), "model.path"),
+        (Found(MODEL, None), "data.eval.0.path"),
+        (Found(MODEL, replace(here.data, eval_sets={})), "data.eval.0.path"),
+        (Found(MODEL, replace(here.data, training=here.data.eval_sets["held"])), "data.train.path"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{re.escape(key)} was .*, is .*"):
+            refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, before, other))
+    with pytest.raises(
+        ConfigError, match=r"model\.path was 'builtin', is 'elsewhere'"
+    ):  # an older checkpoint
+        refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, Found({}, here.data), here))
 
 
 OTHER = {"dict": {"a": 1}, "int": 3, "float": 0.25, "bool": False, "str": "other"}  # by what a key takes
@@ -208,5 +234,5 @@ def test_a_run_does_not_go_on_from_a_cut_checkpoint_nor_in_silence_from_the_one_
     assert "step_000002: cannot be read (deepspeed/mp_rank_00_model_states.pt has 1000 bytes" in str(error)
     assert f"run.resume={folder.checkpoints / 'step_000001'}" in str(error)
     cfg.run.resume = str(folder.checkpoints / "step_000001")
-    checkpoint, start, notes = find_start(cfg, folder, read_inputs(cfg))
+    checkpoint, start, notes = find_start(cfg, folder, read_inputs(cfg), {})
     assert (str(checkpoint), start.step, notes) == (cfg.run.resume, 1, [])
