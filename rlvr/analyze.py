@@ -16,7 +16,6 @@ All keys: rlvr/analysis/config.py. Interrupted? The same command goes on where i
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.command_line import options_first
+from rlvr.cli.shown_warnings import show_warnings
 from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
 
@@ -124,7 +124,7 @@ def _part_entry(folder: Path, path: Path) -> dict[str, Any]:
 def main() -> None:
     """Entry point."""
     answer_help("analyze")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    show_warnings()
     with readable_errors():
         arguments, run = expand_arguments(sys.argv[1:])
         sys.argv[1:] = options_first(arguments)

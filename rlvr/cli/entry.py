@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -29,6 +28,7 @@ from rlvr.cli.overrides.known import check_keys
 from rlvr.cli.overrides.recipe_tree import recipes_folder
 from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cli.overrides.shorthand import quote_odd_values
+from rlvr.cli.shown_warnings import show_warnings
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.tracking.output import ending_output, lasting_output
@@ -65,7 +65,7 @@ def hydra_entry(
     def main() -> None:
         nonlocal sweep
         answer_help(command)
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        show_warnings()
         register_schema()
         with readable_errors():
             check_text(sys.argv[1:])
