@@ -168,9 +168,7 @@ def read_run(path: str | Path) -> LoadedRun:
             "run=runs/latest, or name the models instead"
         )
     try:
-        cfg = OmegaConf.to_object(
-            OmegaConf.merge(OmegaConf.structured(Config), settings.read_settings(folder))
-        )
+        cfg = OmegaConf.to_object(OmegaConf.merge(settings.schema(), settings.read_settings(folder)))
     except UNREADABLE as error:  # a file that a user may have edited
         raise ConfigError(
             f"run={path}: its config.yaml cannot be read ({error}), so it is not the folder of a training run of this "

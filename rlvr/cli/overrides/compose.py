@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cli.overrides.shorthand import check_placeholders
 from rlvr.config import Config
 from rlvr.errors import ConfigError
+from rlvr.runtime.disk.settings import schema
 
 
 def check_overrides(arguments: Sequence[str]) -> None:
@@ -178,9 +178,3 @@ def register_schema() -> None:
     store = ConfigStore.instance()
     if "schema.yaml" not in store.repo:
         store.store(name="schema", node=schema())
-
-
-@functools.cache
-def schema() -> DictConfig:
-    """The typed configuration as OmegaConf reads it, once a process: a fifth of what composing one takes."""
-    return OmegaConf.structured(Config)

@@ -6,11 +6,13 @@ sweep, and reads the files as it reads its own.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from rlvr.config import Config
 
@@ -36,6 +38,15 @@ def _text(dumper: Any, text: str) -> Any:
 
 
 _Dumper.add_representer(str, _text)
+
+
+@functools.cache
+def schema() -> DictConfig:
+    """The typed configuration as OmegaConf reads it, to be merged into, not changed.
+
+    It is made once a process: that takes longer than to merge a run's settings into it.
+    """
+    return OmegaConf.structured(Config)
 
 
 def as_plain(cfg: Config) -> dict[str, Any]:

@@ -362,6 +362,7 @@ def test_a_response_ends_at_the_limit():
     assert {response.truncated for response in got} == {True, False}
 
 
+@pytest.mark.slow
 def test_no_job_is_no_response():
     assert decode([]) == []
 
