@@ -20,6 +20,7 @@ from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError, DataError
 from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
+from rlvr.learner.model.rotary import settle_rotary
 from rlvr.runtime.disk.settings import read_settings
 
 PROBE_TOKENS = 8
@@ -158,6 +159,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
         attention=cfg.attention,
         trust_remote_code=cfg.trust_remote_code,
     )
+    settle_rotary(lm, cfg.max_length)
     if state is not None:
         lm.load_state_dict(state)
     lm.to(device).eval().requires_grad_(False)

@@ -42,11 +42,17 @@ class Side:
     shifted: Tensor  # [R, V] logits over the temperature, minus `peak`
     prob: Tensor  # [R, V], or [R, 0] where no statistic needs it
     peak: Tensor  # [R, 1] the row maximum over the temperature, or the caller's log-normaliser
-    log_sum: Tensor  # [R, 1] log of the sum of exp(shifted)
+    log_sum: Tensor  # [R, 1] log of the sum of exp(shifted), as `prob` has it
+    mass: Tensor  # [R, 1] sum of `prob`; softmax adds its terms up one after the other, which rounds large vocabularies
+
+    @property
+    def log_total(self) -> Tensor:
+        """[R, 1] log of the sum of exp(shifted), right to the last digits."""
+        return self.log_sum + self.mass.log()
 
     @property
     def lse(self) -> Tensor:
-        return torch.where(self.peak == -math.inf, self.peak, self.peak + self.log_sum)[:, 0]
+        return torch.where(self.peak == -math.inf, self.peak, self.peak + self.log_total)[:, 0]
 
 
 class Scratch:
@@ -127,7 +133,7 @@ def _side(
     if request.has("lse_" + name):
         out.put("lse_" + name, side.lse)
     if request.has("logp_" + name) and rows.ids is not None:
-        out.put("logp_" + name, (side.shifted.gather(1, rows.ids.long()[:, None]) - side.log_sum)[:, 0])
+        out.put("logp_" + name, (side.shifted.gather(1, rows.ids.long()[:, None]) - side.log_total)[:, 0])
     if request.has("argmax_" + name):
         out.put("argmax_" + name, x.argmax(-1))
     if request.has("entropy_" + name):
@@ -140,8 +146,7 @@ def _entropy(side: Side, scratch: Scratch) -> Tensor:
     mean = terms.sum(-1)
     if not bool(torch.isfinite(mean).all()):  # 0 * -inf; a row that is -inf throughout stays NaN
         mean = terms.nan_to_num_(nan=0.0).sum(-1).masked_fill_(side.prob[:, 0].isnan(), math.nan)
-    total = side.prob.sum(-1)  # 1 but for the rounding of softmax, which shows in large vocabularies
-    return (side.log_sum[:, 0] + total.log() - mean / total).clamp_min_(0.0)
+    return (side.log_total[:, 0] - mean / side.mass[:, 0]).clamp_min_(0.0)
 
 
 def _normalise(
@@ -162,12 +167,15 @@ def _normalise(
     if lse is not None:
         if wants_prob:
             torch.exp(shifted, out=prob)
-        return Side(shifted, prob, peak, torch.zeros_like(peak))
+        mass = prob.sum(-1, keepdim=True) if wants_prob else torch.ones_like(peak)
+        return Side(shifted, prob, peak, torch.zeros_like(peak), mass)
     if not wants_prob:
-        return Side(shifted, prob, peak, torch.logsumexp(shifted, -1, keepdim=True))
+        log_sum = torch.logsumexp(shifted, -1, keepdim=True)
+        return Side(shifted, prob, peak, log_sum, torch.ones_like(log_sum))
     torch.softmax(shifted, -1, out=prob)
     # The largest entry of `shifted` is exactly 0, so its probability is 1 / sum of exp(shifted).
-    return Side(shifted, prob, peak, -prob.amax(-1, keepdim=True).log_())
+    log_sum = -prob.amax(-1, keepdim=True).log_()
+    return Side(shifted, prob, peak, log_sum, prob.sum(-1, keepdim=True))
 
 
 def _pair(p: Side, q: Side, delta: Tensor | None, request: Request, out: DistStats, scratch: Scratch) -> None:

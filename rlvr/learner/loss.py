@@ -54,7 +54,10 @@ def k2(log_ratio: Tensor) -> Tensor:
 
 
 def k3(log_ratio: Tensor) -> Tensor:
-    """Estimate KL(p || q) by q/p - 1 - log(q/p); unbiased and never negative (Schulman 2020)."""
+    """Estimate KL(p || q) by q/p - 1 - log(q/p); unbiased and never negative (Schulman 2020).
+
+    Its own gradient is, in expectation, that of KL(q || p).
+    """
     inverse = (-log_ratio).clamp(max=MAX_LOG_RATIO)
     return torch.expm1(inverse) - inverse
 

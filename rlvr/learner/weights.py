@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from rlvr.config import Config
 from rlvr.learner.deepspeed_api import gathered, whole_shape
-from rlvr.learner.model.adapters import FOLDER, adapter_parameters, merged, parts_of, save_adapter
+from rlvr.learner.model.adapters import FOLDER, Part, adapter_parameters, parts_of, save_adapter
 from rlvr.learner.model.causal_lm import in_checkpoint_format, save_lm
 from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.gloo import ParamInfo
@@ -41,11 +41,11 @@ class PolicyWeights:
 
     def named(self) -> Named:
         """Every whole parameter under its Hugging Face name, adapters merged into it."""
-        for name, parameters, scaling in self._parts():
-            with gathered(parameters, sharded=self._sharded):
-                tensor = merged(parameters, scaling)
+        for part in self._parts():
+            with gathered(part.parameters, sharded=self._sharded):
+                tensor = part.merged()
                 # What was gathered is freed on leaving; a sum with its adapters is a tensor of its own.
-                yield name, tensor.clone() if self._sharded and len(parameters) == 1 else tensor
+                yield part.name, tensor.clone() if self._sharded and len(part.parameters) == 1 else tensor
 
     def adapters(self) -> Named:
         """A and B of every adapter, under the names of peft's files."""
@@ -66,10 +66,10 @@ class PolicyWeights:
         if sends_adapter(self.cfg):
             return [self._info(name, whole_shape(p)) for name, p in adapter_parameters(self.lm)]
         return [
-            self._info(part, tuple(tensor.shape))
-            for name, (p, *_), _ in self._parts()
-            for part, tensor in in_checkpoint_format(
-                self.lm, name, torch.empty(whole_shape(p), device="meta")
+            self._info(name, tuple(tensor.shape))
+            for part in self._parts()
+            for name, tensor in in_checkpoint_format(
+                self.lm, part.name, torch.empty(whole_shape(part.parameters[0]), device="meta")
             )
         ]
 
@@ -88,12 +88,12 @@ class PolicyWeights:
         if writes and self._lora:
             save_adapter(self.cfg.model.lora, adapters, self.cfg.model.path, folder / FOLDER)
 
-    def _parts(self) -> Iterator[tuple[str, list[torch.nn.Parameter], float]]:
+    def _parts(self) -> Iterator[Part]:
         if self._lora:
             yield from parts_of(self.lm)
             return
         for name, parameter in self.lm.named_parameters():
-            yield name, [parameter], 0.0
+            yield Part(name, [parameter])
 
     def _info(self, name: str, shape: tuple[int, ...]) -> ParamInfo:
         return ParamInfo(name, self.cfg.model.dtype, shape)

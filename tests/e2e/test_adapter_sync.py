@@ -18,7 +18,6 @@ from rlvr.learner.model.adapters import (
     adapter_parameters,
     adapter_to_send,
     add_adapters,
-    merged,
     parts_of,
     save_adapter,
 )
@@ -70,8 +69,8 @@ class Adapted(Rig):
     def whole(self, policy: LlamaForCausalLM) -> LlamaForCausalLM:
         """The same with its adapter added to the weights, in float64."""
         lm = copy.deepcopy(self.model)
-        for name, parts, scaling in parts_of(policy):
-            lm.get_parameter(name).data = merged(parts, scaling).double()
+        for part in parts_of(policy):
+            lm.get_parameter(part.name).data = part.merged().double()
         return lm
 
     def agrees(self, lm: LlamaForCausalLM, version: int) -> None:

@@ -18,7 +18,7 @@ from rlvr.data.models.tokenizer import model_folder
 from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import LossInput, policy_loss
-from rlvr.learner.model.adapters import add_adapters, merged, parts_of
+from rlvr.learner.model.adapters import add_adapters, parts_of
 from rlvr.learner.model.policy import PolicyModel, load_policy
 from rlvr.learner.packing import micro_batch, sequence_weights
 from rlvr.train import train
@@ -79,7 +79,7 @@ def plain(cfg: Config, batches: list[Batch]) -> dict[str, torch.Tensor]:
         policy_loss(tokens, cfg.loss).loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, cfg.learner.max_grad_norm)
         optimizer.step()
-    return {name: merged(parts, scaling) for name, parts, scaling in parts_of(policy.lm)}
+    return {part.name: part.merged() for part in parts_of(policy.lm)}
 
 
 @pytest.mark.usefixtures("shared_ranks")

@@ -118,8 +118,23 @@ FAMILIES: Mapping[str, Family] = {
     "mistral": Family(
         MistralConfig, {"tie_word_embeddings": False, "sliding_window": 16}, prompt_tokens=(5, 40, LONG)
     ),
-    # One matrix for queries, keys and values, and one for gate and up; a window.
-    "phi3": Family(Phi3Config, {"tie_word_embeddings": False, "sliding_window": 12}, without=("head_dim",)),
+    # One matrix for queries, keys and values, and one for gate and up; a window; LongRoPE, beyond its short factors.
+    "phi3": Family(
+        Phi3Config,
+        {
+            "tie_word_embeddings": False,
+            "sliding_window": 12,
+            "original_max_position_embeddings": 4,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10_000.0,
+                "short_factor": [1.0] * 16,
+                "long_factor": [1.0 + i / 8 for i in range(16)],
+                "original_max_position_embeddings": 4,
+            },
+        },
+        without=("head_dim",),
+    ),
     # Scales everywhere: embeddings, residuals, attention, logits.
     "granite": Family(
         GraniteConfig,

@@ -38,6 +38,23 @@ def test_k1_and_k3_have_the_exact_kl_as_expectation(masses):
         assert mean == pytest.approx(exact, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("kind", "towards_base"), [("k1", True), ("k2", True), ("k3", False), ("k3 times the ratio", True)]
+)
+def test_the_gradients_of_kl_estimates_have_these_divergences_gradients_as_expectation(kind, towards_base):
+    """At the policy p that sampled: k3's is that of KL(base || p), the others' that of KL(p || base)."""
+    generator = torch.Generator().manual_seed(0)
+    logits, base = torch.randn(2, 7, generator=generator, dtype=torch.float64)
+    logits.requires_grad_(True)
+    p, q = logits.log_softmax(-1), base.log_softmax(-1)
+    estimate = KL_ESTIMATORS[kind[:2]](p - q)
+    if "ratio" in kind:  # TRL's use_bias_correction_kl (DeepSeek-V3.2, arXiv 2512.02556, section 3.1)
+        estimate = torch.exp(p - p.detach()) * estimate
+    (found,) = torch.autograd.grad((p.detach().exp() * estimate).sum(), logits, retain_graph=True)
+    exact = (p.exp() * (p - q)).sum() if towards_base else (q.exp() * (q - p)).sum()
+    torch.testing.assert_close(found, torch.autograd.grad(exact, logits)[0], rtol=0, atol=1e-12)
+
+
 def test_k2_is_half_the_square():
     np.testing.assert_allclose(KL_ESTIMATORS["k2"](torch.tensor([0.0, 1.0, -3.0])), [0, 0.5, 4.5])
 

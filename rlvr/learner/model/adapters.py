@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def add_adapters(lm: nn.Module, cfg: LoraConfig, seed: int, key: str) -> None:
     """Freeze the model and put adapters into it, in place; B is 0, so that the model is what it was.
 
     Raises:
-        ConfigError: `cfg.targets` names no module of the model.
+        ConfigError: `cfg.targets` names no module of the model, or one whose adapter would not be trained.
     """
     from peft import inject_adapter_in_model
 
@@ -57,6 +58,20 @@ def add_adapters(lm: nn.Module, cfg: LoraConfig, seed: int, key: str) -> None:
             f"model.lora.targets={list(cfg.targets)}: {key} has no such module; its linear ones are "
             f"{', '.join(sorted(linear))}"
         ) from error
+    if problem := _untrainable(lm):
+        raise ConfigError(f"model.lora.targets={list(cfg.targets)}: {key}: {problem}")
+
+
+def _untrainable(lm: Any) -> str | None:
+    """Which adapter would get no gradient, or could not be merged."""
+    for name, layer in adapted_layers(lm).items():
+        if layer is lm.get_output_embeddings():
+            # Log-probs are computed from the head's weight, a chunk of tokens at a time, and not by its module.
+            return f"{name} is the output head, whose adapter would not be trained; name other modules"
+        if NAME not in layer.lora_A:
+            kind = type(layer.get_base_layer()).__name__.lower()
+            return f"{name} is an {kind}, and only linear modules get adapters; name other modules"
+    return None
 
 
 def peft_config(cfg: LoraConfig) -> Any:
@@ -105,27 +120,37 @@ class FrozenBase:
         return use(hidden, self.policy.head)
 
 
-def parts_of(lm: nn.Module) -> Iterator[tuple[str, list[nn.Parameter], float]]:
-    """Every parameter of the model without adapters: its name, it and, where it has one, A and B, and alpha / rank."""
-    adapters = {
-        f"{name}.weight": (layer.lora_A[NAME].weight, layer.lora_B[NAME].weight, layer.scaling[NAME])
-        for name, layer in adapted_layers(lm).items()
-    }
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A parameter of the model without adapters, and what it is merged from."""
+
+    name: str
+    parameters: list[nn.Parameter]  # W, or W [out, in], A [rank, in] and B [out, rank]
+    scaling: float = 0.0  # alpha / rank
+    transposed: bool = False  # W is [in, out], as GPT-2 has it
+
+    def merged(self) -> Tensor:
+        """W, or W + scaling B A, added up in fp32 and in W's dtype."""
+        weight = self.parameters[0].detach()
+        if len(self.parameters) == 1:
+            return weight
+        a, b = (parameter.detach().float() for parameter in self.parameters[1:])
+        change = self.scaling * (b @ a)
+        return (weight.float() + (change.T if self.transposed else change)).to(weight.dtype)
+
+
+def parts_of(lm: nn.Module) -> Iterator[Part]:
+    """Every parameter of the model without adapters, with those of its adapter where it has one."""
+    layers = {f"{name}.weight": layer for name, layer in adapted_layers(lm).items()}
     for name, parameter in lm.named_parameters():
         if ".lora_" in name:
             continue
         name = name.replace(INSIDE, ".")
-        a, b, scaling = adapters.get(name, (None, None, 0.0))
-        yield name, [parameter] if a is None else [parameter, a, b], scaling
-
-
-def merged(parts: list[nn.Parameter], scaling: float) -> Tensor:
-    """W, or W + scaling B A, added up in fp32 and in W's dtype."""
-    weight = parts[0].detach()
-    if len(parts) == 1:
-        return weight
-    a, b = (part.detach().float() for part in parts[1:])
-    return (weight.float() + scaling * (b @ a)).to(weight.dtype)
+        if (layer := layers.get(name)) is None:
+            yield Part(name, [parameter])
+            continue
+        parameters = [parameter, layer.lora_A[NAME].weight, layer.lora_B[NAME].weight]
+        yield Part(name, parameters, layer.scaling[NAME], layer.fan_in_fan_out)
 
 
 def adapter_parameters(lm: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

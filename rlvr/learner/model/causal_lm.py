@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 from rlvr.config import ModelConfig
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError
+from rlvr.learner.model.rotary import check_rotary
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
 # Keys of configurations that change the logits after the head in ways that we do not know.
-UNKNOWN_TRANSFORMS = ("lm_head_multiplier", "output_multiplier")
+UNKNOWN_TRANSFORMS = (
+    "lm_head_multiplier",
+    "output_multiplier",
+    "logits_mup_width_multiplier",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
+)
 # Their output head has a bias, which the chunked head leaves out.
 HEAD_WITH_BIAS = ("PhiForCausalLM", "CTRLLMHeadModel", "GPTJForCausalLM", "CodeGenForCausalLM")
 ATTENTION = {"full_attention", "sliding_attention", "attention"}  # what configurations call such layers
@@ -92,6 +99,7 @@ def check_supported(key: str, config: PretrainedConfig, cfg: ModelConfig) -> Non
             f"{key}: its configuration sets attn_logit_softcapping, which model.attention=sdpa leaves out; set "
             "model.attention=eager"
         )
+    check_rotary(key, config, cfg.max_length)
     window = getattr(text, "sliding_window", None)
     if text.model_type == "cohere2" and window and cfg.max_length > window:
         raise ConfigError(

@@ -19,6 +19,7 @@ from rlvr.divergence.linear import gemm
 from rlvr.errors import ConfigError
 from rlvr.learner.model.activations import checkpoint_layers
 from rlvr.learner.model.causal_lm import check_supported, load_lm, output_transform, read_config
+from rlvr.learner.model.rotary import settle_rotary
 from rlvr.learner.model.sharded import restore_tables, sharded_loading
 from rlvr.learner.model.shared_prompts import shared_hidden
 from rlvr.learner.model.tiling import tile_feed_forward
@@ -283,6 +284,7 @@ def load_policy(
         )
     if zero3 is not None:
         restore_tables(lm)
+    settle_rotary(lm, cfg.max_length)
     if getattr(lm.get_output_embeddings(), "bias", None) is not None:
         raise ConfigError(f"{key}: its output head has a bias, which is not supported")
     without_chance(lm)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from rlvr.config import Config, LoraConfig, ModelConfig
 from rlvr.errors import ConfigError
@@ -20,8 +20,8 @@ from rlvr.learner.model.adapters import (
     adapter_to_send,
     add_adapters,
     lora_problems,
-    merged,
     parts_of,
+    peft_config,
     save_adapter,
 )
 from rlvr.learner.model.policy import PolicyModel, load_policy
@@ -60,7 +60,7 @@ def micro() -> MicroBatch:
 def full_model(policy: PolicyModel, folder: str) -> PolicyModel:
     """The same policy with its adapters merged, all of its weights trained."""
     whole = load_policy(ModelConfig(path=folder), folder, 0.7)
-    weights = {name: merged(parts, scaling) for name, parts, scaling in parts_of(policy.lm)}
+    weights = {part.name: part.merged() for part in parts_of(policy.lm)}
     assert weights.keys() == dict(whole.lm.named_parameters()).keys()
     for name, parameter in whole.lm.named_parameters():
         parameter.data = weights[name].clone()
@@ -77,17 +77,17 @@ def test_gradients_are_those_of_full_fine_tuning_through_the_product(folder, mic
     torch.testing.assert_close(policy(micro), whole(micro), rtol=0, atol=1e-5)
     full = {name: p.grad for name, p in whole.lm.named_parameters()}
     compared = 0
-    for name, parts, scaling in parts_of(policy.lm):
-        if len(parts) == 1:
-            assert not parts[0].requires_grad
-            assert parts[0].grad is None
-            continue
-        frozen, a, b = parts
+    for part in parts_of(policy.lm):
+        frozen, *adapter = part.parameters
         assert frozen.grad is None
-        torch.testing.assert_close(a.grad, scaling * b.T @ full[name], rtol=1e-3, atol=1e-5)
-        torch.testing.assert_close(b.grad, scaling * full[name] @ a.T, rtol=1e-3, atol=1e-5)
+        if not adapter:
+            assert not frozen.requires_grad
+            continue
+        a, b = adapter
+        torch.testing.assert_close(a.grad, part.scaling * b.T @ full[part.name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(b.grad, part.scaling * full[part.name] @ a.T, rtol=1e-3, atol=1e-5)
         compared += 1
-        assert scaling == 2.0  # alpha / rank
+        assert part.scaling == 2.0  # alpha / rank
     assert compared == 7 * policy.lm.config.num_hidden_layers
 
 
@@ -115,8 +115,8 @@ def test_before_training_the_policy_is_its_base(folder, micro):
         js = score_micro_batch({"js_base"}, micro, 0.7, policy, FrozenBase(policy))["js_base"]
     assert js.abs().max() == 0
     whole = load_policy(ModelConfig(path=folder), folder, 0.7)
-    for name, parts, scaling in parts_of(policy.lm):
-        torch.testing.assert_close(merged(parts, scaling), whole.lm.get_parameter(name).data, rtol=0, atol=0)
+    for part in parts_of(policy.lm):
+        torch.testing.assert_close(part.merged(), whole.lm.get_parameter(part.name).data, rtol=0, atol=0)
 
 
 def test_shares_of_the_gradient_are_those_at_the_logits_with_adapters_as_without(folder):
@@ -225,3 +225,33 @@ def test_contradictions_and_a_missing_package_are_refused(monkeypatch):
     monkeypatch.setattr("rlvr.learner.model.adapters.find_spec", lambda name: None)
     (said,) = lora_problems(ModelConfig(lora=LoraConfig(rank=4)))
     assert "pip install 'rlvr[lora]'" in said
+
+
+def test_adapters_on_layers_stored_the_other_way_about_are_merged_as_peft_does():
+    """GPT-2 keeps its weights as [in, out]; that of the attention's output is square: its shape says nothing."""
+    from peft import get_peft_model
+
+    config = GPT2Config(
+        n_layer=1, n_embd=8, n_head=2, n_positions=16, vocab_size=11, eos_token_id=1, bos_token_id=1
+    )
+    lm = AutoModelForCausalLM.from_config(config)
+    add_adapters(lm, LORA, seed=1, key="model.path=test")
+    for name, parameter in adapter_parameters(lm):
+        torch.nn.init.normal_(parameter, std=0.1 if "lora_B" in name else 1.0)
+    found = {part.name: part.merged() for part in parts_of(lm)}
+    theirs = get_peft_model(AutoModelForCausalLM.from_config(config), peft_config(LORA))
+    theirs.base_model.model.load_state_dict(lm.state_dict())
+    for name, value in theirs.merge_and_unload().named_parameters():
+        torch.testing.assert_close(found.pop(name), value.data, rtol=0, atol=1e-6)
+    assert not found
+
+
+@pytest.mark.parametrize(("target", "kind"), [("lm_head", "output head"), ("embed_tokens", "embedding")])
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_adapters_that_would_not_be_trained_are_refused(tmp_path, family, target, kind):
+    """The head's weight is used a chunk at a time, without its module, and an embedding's adapter is no product B A."""
+    lm = AutoModelForCausalLM.from_pretrained(tied_model(tmp_path, family))
+    with pytest.raises(
+        ConfigError, match=rf"model\.lora\.targets=\['{target}', 'q_proj'\].*{target}.*{kind}"
+    ):
+        add_adapters(lm, LoraConfig(rank=2, targets=[target, "q_proj"]), seed=1, key="model.path=test")

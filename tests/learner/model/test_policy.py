@@ -21,6 +21,7 @@ from transformers import (
     PhimoeConfig,
     Qwen2Config,
     Qwen3Config,
+    RecurrentGemmaConfig,
 )
 
 from rlvr.config import ModelConfig
@@ -238,6 +239,7 @@ def test_load_policy_reads_a_saved_model(tmp_path):
     ("config", "said"),
     [
         (FalconH1Config(lm_head_multiplier=0.1), "lm_head_multiplier"),
+        (RecurrentGemmaConfig(), "logits_soft_cap"),
         (PhimoeConfig(lm_head_bias=True), "the output head of phimoe has a bias"),
         (PhiConfig(architectures=["PhiForCausalLM"]), "the output head of PhiForCausalLM has a bias"),
         (Gemma2Config(**SMALL), "attn_logit_softcapping.*model.attention=eager"),
