@@ -150,6 +150,14 @@ def test_a_draw_is_the_stream_without_what_is_passed_over(
     assert current is None
 
 
+def test_ids_that_end_as_those_of_an_epoch_stay_apart() -> None:
+    names = ("q", "q#1", "q#2", "q#1#2")
+    source = PromptStream("test", EpochSource(tuple(map(prompt, names)), seed=1, shuffle=False))
+    drawn = source.take(0, 3 * len(names))
+    assert [problem_id(p) for p in drawn] == [*names] * 3
+    assert len({p.id for p in drawn}) == len(drawn)
+
+
 @pytest.mark.parametrize("floor", [0.1, 0.5])
 def test_the_floor_is_the_share_of_visits_that_take_place(floor: float) -> None:
     drawn = draw(stream(50), 0, 400, config(floor=floor), known_of([SOLVED, HOPELESS] * 25))
