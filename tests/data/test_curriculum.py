@@ -57,6 +57,8 @@ def known_of(found: list[tuple[float, float] | None]) -> Successes:
         (0, 16, 16, Standing.HOPELESS),
         (1, 16, 16, Standing.OPEN),
         (0.25, 16, 16, Standing.HOPELESS),
+        (0.5, 16, 16, Standing.OPEN),  # half of one is not fewer
+        (15.5, 16, 16, Standing.OPEN),
         (3, 4, 4, Standing.OPEN),
         (31, 32, 4, Standing.SOLVED),  # for small groups an eighth of a wrong answer
     ],
