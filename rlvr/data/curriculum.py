@@ -12,14 +12,13 @@ draw is a function of what was generated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from rlvr.config import Config
-from rlvr.data.stream import PromptStream
+from rlvr.data.stream import EPOCH, PromptStream
 from rlvr.errors import DataError
 from rlvr.reward.score import worth
 from rlvr.seeding import derived_seed
@@ -29,7 +28,6 @@ UNIFORM, PRIORITIZED = SAMPLERS = ("uniform", "prioritized")
 MEMORY = 0.5  # of what was known of a problem counts on at its next visit: the policy has moved
 # Answers of a group: where fewer of one kind are to be expected, a group will hardly have both.
 EXPECTED = 0.5
-VISIT = re.compile(r"#\d+$")  # by which later epochs tell their prompts from those of the first
 DRAWS = 2**31  # values of derived_seed
 
 
@@ -115,7 +113,7 @@ def after(known: Successes, groups: Iterable[Group], score: str = "binary") -> S
 
 def problem_id(prompt: Prompt) -> str:
     """The problem's own id, the same in every epoch."""
-    return VISIT.sub("", prompt.id)
+    return EPOCH.sub("", prompt.id)
 
 
 def count_standings(known: Successes, samples: int) -> Mapping[Standing, int]:

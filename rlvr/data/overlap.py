@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 POLICIES = ("warn", "refuse", "drop")
 PAIRS_LISTED = 5
 
-# Spacing and sizing commands that differ between copies of a problem without changing it.
-_LAYOUT = re.compile(r"\\(?:left|right|displaystyle|limits|qquad|quad|[,;:! ])(?![a-zA-Z])")
+# Spacing and sizing commands that differ between copies of a problem without changing it. A line break comes first:
+# the backslash at its end begins no command.
+_LAYOUT = re.compile(r"(\\\\)|\\(?:left|right|displaystyle|limits|qquad|quad)(?![a-zA-Z])|\\[,;:!\s]")
 _FRACTION = re.compile(r"\\[dt]frac(?![a-zA-Z])")
 _IGNORED = re.compile(r"[\s$~]+")
 
@@ -38,7 +39,7 @@ def normalise(question: str) -> str:
     digit, letter or operator.
     """
     text = unicodedata.normalize("NFKC", question).casefold()
-    text = _FRACTION.sub(r"\\frac", _LAYOUT.sub("", text))
+    text = _FRACTION.sub(r"\\frac", _LAYOUT.sub(r"\1", text))
     return _IGNORED.sub("", text)
 
 

@@ -6,6 +6,7 @@ would have seen. Another order of the same prompts is another `PromptSource`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -28,6 +29,7 @@ from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
 from rlvr.types import Problem, Prompt, Tokenizer
 
+EPOCH = re.compile(r"#\d+$")  # at the end of a prompt's id, see `EpochSource`
 ENDLESS_PROBED = 64  # prompts that tell an endless stream's seed and version
 
 
@@ -70,7 +72,7 @@ class EpochSource:
     """A finite data set, walked through again and again; every epoch has its own order when shuffled.
 
     From the second epoch on a prompt's id carries the epoch, counted from 0, as `<id>#<epoch>`: prompt ids
-    are unique within a run.
+    are unique within a run. A problem whose own id ends so has it in the first epoch, too.
     """
 
     prompts: tuple[Prompt, ...]
@@ -84,7 +86,7 @@ class EpochSource:
     def at(self, position: int) -> Prompt:
         epoch, place = divmod(position, self.size)
         prompt = self.prompts[epoch_order(self.seed, epoch, self.size)[place] if self.shuffle else place]
-        if epoch == 0:
+        if epoch == 0 and not EPOCH.search(prompt.id):
             return prompt
         return replace(prompt, problem=replace(prompt.problem, id=f"{prompt.id}#{epoch}"))
 

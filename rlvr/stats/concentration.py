@@ -36,7 +36,7 @@ def top_share(values: NDArray[Any], share: float) -> float:
     sizes, total = _sizes(values)
     if not total:
         return math.nan
-    first = len(sizes) - math.ceil(round(share * len(sizes), 9))  # 0.05 * 20 is a hair above 1
+    first = len(sizes) - math.ceil(round(share * len(sizes), 9))  # 0.07 * 100 is a hair above 7
     return float(np.partition(sizes, first)[first:].sum() / total)
 
 

@@ -41,6 +41,7 @@ def advantages(
         ("grpo", [1, 0, 0, 0], [1.7320508, -0.5773503, -0.5773503, -0.5773503]),  # mean 1/4, std sqrt(3)/4
         ("grpo", [1, 0], [1, -1]),
         ("grpo", [2, 4, 6], [-1.2247449, 0, 1.2247449]),
+        ("grpo", [0, 2e-6], [-0.5, 0.5]),  # std 1e-6, as is the epsilon
         ("dr_grpo", [1, 0, 0, 0], [0.75, -0.25, -0.25, -0.25]),
         ("dr_grpo", [2, 4, 6], [-2, 0, 2]),
         ("rloo", [1, 0, 0, 0], [1, -1 / 3, -1 / 3, -1 / 3]),
@@ -63,7 +64,7 @@ def test_grpo_with_the_deviation_of_the_peers():
 def test_grpo_is_torch_std_with_its_correction(rewards, ddof):
     values = torch.tensor(rewards, dtype=torch.float64)
     expected = (values - values.mean()) / (values.std(correction=ddof) + 1e-6)
-    assert advantages("grpo", rewards, ddof=ddof)[0] == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-4)
+    assert advantages("grpo", rewards, ddof=ddof)[0] == pytest.approx(expected.tolist(), rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -115,11 +115,20 @@ def test_options_out_of_range_are_refused_by_name():
     ):
         with pytest.raises(ConfigError, match=rf"advantage\.options\.{key}="):
             build_plugin("divergence", options)
+        with pytest.raises(ConfigError, match=rf"advantage\.options\.{key}="):
+            build_plugin("random", options)
+    for scale in (0, 2):  # the bounds themselves are allowed
+        assert build_plugin("divergence", {"scale": scale}).scale == scale
     with pytest.raises(ConfigError, match=r"advantage\.options\.signal=kl_old.*shuffles"):
         build_plugin("random", {"signal": "kl_old"})
 
 
 # The random control
+
+
+def test_the_random_control_has_the_options_and_defaults_of_what_it_controls():
+    control, weighting = ([(f.name, f.default) for f in fields(c)] for c in (RandomWeight, DivergenceWeight))
+    assert control == weighting
 
 
 @given(
@@ -163,7 +172,7 @@ def test_weights_multiply_the_group_advantage():
 
 
 def test_a_plug_in_on_kl_old_leaves_plain_advantages_until_the_update():
-    batch = random_batch([2, 2], [3, 1])
+    batch = replace(random_batch([2, 2], [3, 1]), token_advantage=None)
     found = apply(batch, DivergenceWeight(signal="kl_old"))
     np.testing.assert_array_equal(found.token_advantage, batch.advantage[batch.sequence_of_token])
     assert found.token_weight is None
@@ -208,6 +217,14 @@ def test_weights_carry_no_gradient_and_do_not_touch_the_signals():
     found = apply(batch, Faulty(weights * 1.5))
     np.testing.assert_array_equal(found.token_weight, [3, 3, 3, 3])
     np.testing.assert_array_equal(batch.signals.js_base, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float64])
+def test_weights_of_another_type_do_not_change_that_of_the_advantages(dtype):
+    batch = random_batch([2], [3])
+    found = apply(batch, Faulty(torch.tensor([1, 0, 1]).to(dtype)))
+    assert found.token_weight.dtype == found.token_advantage.dtype == np.float32
+    np.testing.assert_array_equal(found.token_advantage, batch.advantage[[0] * 3] * np.float32([1, 0, 1]))
 
 
 class InPlace:

@@ -185,6 +185,8 @@ def test_tokens_outside_the_loss_do_not_change_the_choice(name):
         ("low_probability", {"alpha": math.inf}, "alpha=inf"),
         ("clip_cov", {"low": 5.0, "high": 1.0}, r"low=5.0: must be below advantage.options.high=1.0"),
         ("clip_cov", {"share": 2.0}, "share=2.0"),
+        ("clip_cov", {"low": 1.0, "high": 1.0}, r"low=1.0: must be below"),
+        ("kl_cov", {"share": 0.0}, "share=0.0"),
         ("kl_cov", {"coefficient": 0.0}, "coefficient=0.0: must be greater than 0"),
         ("kl_cov", {"coefficient": -1.0}, "coefficient=-1.0"),
         ("kl_cov", {"k": 0.2}, "Options of kl_cov: share, coefficient"),

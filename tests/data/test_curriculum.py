@@ -57,6 +57,8 @@ def known_of(found: list[tuple[float, float] | None]) -> Successes:
         (0, 16, 16, Standing.HOPELESS),
         (1, 16, 16, Standing.OPEN),
         (0.25, 16, 16, Standing.HOPELESS),
+        (0.5, 16, 16, Standing.OPEN),  # half of one is not fewer
+        (15.5, 16, 16, Standing.OPEN),
         (3, 4, 4, Standing.OPEN),
         (31, 32, 4, Standing.SOLVED),  # for small groups an eighth of a wrong answer
     ],
@@ -148,6 +150,14 @@ def test_a_draw_is_the_stream_without_what_is_passed_over(
         else:  # passed over: only what is known to be solved or hopeless
             assert standing(*known[problem_id(one)], cfg.rollout.samples_per_prompt) is not Standing.OPEN
     assert current is None
+
+
+def test_ids_that_end_as_those_of_an_epoch_stay_apart() -> None:
+    names = ("q", "q#1", "q#2", "q#1#2")
+    source = PromptStream("test", EpochSource(tuple(map(prompt, names)), seed=1, shuffle=False))
+    drawn = source.take(0, 3 * len(names))
+    assert [problem_id(p) for p in drawn] == [*names] * 3
+    assert len({p.id for p in drawn}) == len(drawn)
 
 
 @pytest.mark.parametrize("floor", [0.1, 0.5])

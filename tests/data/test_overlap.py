@@ -19,6 +19,9 @@ def problems(source, *questions):
         ("Find  $x$.\n", "find x."),
         (r"$\left( \dfrac{1}{2} \right)$", r"(\frac{1}{2})"),
         (r"1,\!000\quad a", "1,000a"),
+        (r"\int f\,dx = 5\ m", r"\int f dx = 5 m"),
+        ("x\\\ny", "xy"),
+        (r"a \\ b", r"a\\b"),
         ("\uff11 + 1", "1+1"),  # full-width one
         (r"\displaystyle \tfrac12", r"\frac 12"),
     ],
@@ -33,6 +36,7 @@ def test_copies_are_recognised(one, other):
         ("2+1", "2-1"),
         ("x^2", "x_2"),
         (r"x \leftarrow y", "x arrow y"),
+        (r"a \\, b", r"a \ b"),
         ("Find 10", "Find 100"),
         ("a<b", "a>b"),
     ],

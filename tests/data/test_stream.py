@@ -89,6 +89,16 @@ def test_prompt_ids_carry_the_epoch_from_the_second_on():
 def test_negative_positions_are_refused():
     with pytest.raises(ValueError, match="position=-1"):
         stream_of(2).take(-1, 1)
+    with pytest.raises(ValueError, match="count=-1"):
+        stream_of(2).take(0, -1)
+
+
+def test_seeds_are_those_of_the_generator(tokenizer):
+    for seed in (0, 2**32 - 1):
+        assert build_training_stream(DataConfig(), tokenizer, seed=seed).take(0, 1)
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match=f"seed is {seed}"):
+            build_training_stream(DataConfig(), tokenizer, seed=seed)
 
 
 def test_arithmetic_position_is_the_problem_index(tokenizer):

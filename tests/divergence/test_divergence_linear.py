@@ -164,6 +164,22 @@ def test_mask_spares_the_gemm_and_gives_zero() -> None:
     assert all(value[~mask].eq(0).all() for _, value in got.items())
 
 
+@pytest.mark.parametrize("backend", ["oracle", "torch"])
+@pytest.mark.parametrize("mode", ["fp32", "delta"])
+def test_a_shared_head_without_ids_is_the_oracle_on_its_logits_under_a_mask(backend: str, mode: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    hidden_p, hidden_q = torch.randn(2, 9, 16, generator=generator)
+    weight, mask = torch.randn(23, 16, generator=generator), torch.arange(9) % 3 != 1
+    want = ("js", "kl_pq", "kl_qp", "entropy_p", "lse_p", "rank_p_in_q")
+    got = linear_dist_stats(
+        hidden_p, weight, hidden_q, want=want, mask=mask, logits=mode, temperature=0.8, backend=backend
+    )
+    logits_p, logits_q = hidden_p.double() @ weight.double().t(), hidden_q.double() @ weight.double().t()
+    expected = dist_stats(logits_p, logits_q, want=want, temperature=0.8, backend="oracle")
+    for name, values in expected.items():
+        torch.testing.assert_close(getattr(got, name), values * mask, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_do_not_flow() -> None:
     hidden_p, weight, hidden_q, _ = states(4, 20)
     got = linear_dist_stats(hidden_p.requires_grad_(), weight.requires_grad_(), hidden_q)

@@ -50,3 +50,10 @@ def test_closed_forms() -> None:
     assert got.kl_pq.item() == math.inf
     assert (got.entropy_p.item(), got.entropy_q.item()) == (pytest.approx(math.log(2)), 0.0)
     assert (got.argmax_p.item(), got.rank_p_in_q.item(), got.rank_q_in_p.item()) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("backend", ["oracle", "torch"])
+def test_a_barred_token_makes_kl_infinite_though_its_probability_underflows(backend: str) -> None:
+    x, y = torch.tensor([[0.0, -2000.0]]), torch.tensor([[0.0, -math.inf]])
+    got = dist_stats(x, y, want=("js", "kl_pq", "kl_qp"), backend=backend)
+    assert (got.kl_pq.item(), got.kl_qp.item(), got.js.item()) == (math.inf, 0.0, 0.0)

@@ -25,6 +25,7 @@ def test_by_hand():
     assert [top_share(values, share) for share in (0.01, 0.25, 0.3, 0.5, 1.0)] == pytest.approx(
         [0.4, 0.4, 0.7, 0.7, 1.0]
     )
+    assert top_share(np.ones(100), 0.07) == pytest.approx(0.07)
 
 
 @given(NUMBERS)

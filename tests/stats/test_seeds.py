@@ -97,6 +97,12 @@ def test_equal_differences_have_the_interval_of_the_sign_test():
     assert (few.p_value, few.low, few.high) == (0.25, -math.inf, math.inf)
     many = paired_difference(np.arange(6) + 0.5, np.arange(6))
     assert (many.p_value, many.low, many.high) == (2**-5, 0.5, 0.5)
+    for seeds in range(2, 9):
+        found = paired_difference(np.arange(seeds) + 0.5, np.arange(seeds))
+        expected = scipy.stats.binomtest(seeds, seeds).pvalue
+        assert found.p_value == pytest.approx(expected)
+        assert (found.low == found.high == 0.5) == (expected <= 0.05)
+        assert math.isinf(found.low) == math.isinf(found.high) == (expected > 0.05)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])

@@ -24,7 +24,21 @@ def test_adapters_are_sent_alone_where_that_is_asked_for():
     assert sends_adapter(config())
     assert not sends_adapter(config(sync__lora="merged"))
     assert not sends_adapter(config(rank=0))
+    assert sends_adapter(config(rank=1))
     validate(config())
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        config(RANKS[-1]),
+        config(cluster__colocate=True, cluster__sleep_level=1),
+        config(cluster__sleep_level=2),  # engines that share no device do not sleep
+        config(sync__backend="gloo"),
+    ],
+)
+def test_what_goes_with_them_is_not_refused(cfg: Config):
+    assert adapter_problems(cfg) == []
 
 
 def test_they_travel_through_host_memory_whatever_the_devices():

@@ -51,6 +51,15 @@ def test_equal_to_integers_of_any_size(shape, dtype, seed, chunk):
     assert number(tensor) == in_python(tensor)
 
 
+@pytest.mark.parametrize("word", [2**31 - 1, -(2**31)])
+def test_sums_beyond_64_bits_go_on_from_the_other_end_on_every_device(word):
+    n = 2**17 + 5  # the odd numbers below 2 n add up to n^2
+    expected = (n + word * n * n + 2**63) % 2**64 - 2**63
+    tensor = torch.full((n,), word, dtype=torch.int32)
+    assert number(tensor) == expected
+    assert int(module._weighted_on_gpu(tensor) + n) == expected
+
+
 @given(st.data(), st.sampled_from(DTYPES[:3]), st.integers(0, 999))
 def test_one_bit_or_two_words_exchanged_change_it(data, dtype, seed):
     tensor = torch.randn(23, generator=torch.Generator().manual_seed(seed)).to(dtype)

@@ -277,6 +277,7 @@ class Evolution:
 def _quantile(cumulative: Doubles, percent: float) -> Doubles:
     """[B] upper edges of the bins in which the cumulative counts [B, n] reach the share; nan where all are 0."""
     total = cumulative[:, -1:]
-    place = (cumulative < total * (percent / 100.0)).sum(axis=1)
+    wanted = np.round(total * (percent / 100.0), 6)  # 99.9 % of 1000 is a hair above 999
+    place = (cumulative < wanted).sum(axis=1)
     values = np.append(FINE, np.nan)[np.minimum(place, len(FINE))]
     return np.where(total[:, 0] == 0, np.nan, values)

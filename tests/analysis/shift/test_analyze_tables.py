@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.binned import Evolution
 from rlvr.analysis.shift.classes import class_of
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.shift.summary import write_tables
@@ -351,6 +352,20 @@ def test_values_on_an_edge_fall_on_the_documented_side(values):
     for value, place in zip(values, at_most_bins(EDGES[:-1], np.asarray(values)), strict=True):
         assert place == len(EDGES) - 1 or value <= EDGES[place]
         assert place == 0 or value > EDGES[place - 1]
+
+
+def test_percentiles_of_a_thousand_tokens_are_those_of_their_ranks():
+    values = np.random.default_rng(3).permutation(np.geomspace(1e-5, 0.6, 1000))
+    evolution = Evolution(TablesConfig())
+    columns = {"js": values, "js_top_p": values}
+    evolution.add(
+        TokenPart("policy", "policy", columns, np.zeros(1000, dtype=np.int64), np.full((1, 3), 2.0))
+    )
+    found = {row[1]: row[2:] for row in evolution.rows() if row[0] == "js"}
+    for percent in (50.0, 75.0, 90.0, 95.0, 99.0, 99.9):
+        exact = np.sort(values)[round(10 * percent) - 1]
+        for value in found[f"p{percent:g}"]:  # all replicates are the tokens themselves
+            assert exact <= value < exact * 1.007
 
 
 def test_one_problem_gives_no_interval():
