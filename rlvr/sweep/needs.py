@@ -19,6 +19,7 @@ import psutil
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
+from rlvr.learner.model.policy import WORKSPACE_MB
 from rlvr.runtime.planning.ledger import copies, host_states
 from rlvr.sweep.slots import Need, Room, devices_for
 
@@ -91,17 +92,11 @@ def memory_mb(cfg: Config, policy: int, base: int) -> int:
         total = psutil.virtual_memory().total
         cache_mb = cfg.rollout.kv_cache_mb
         cache = int(cfg.rollout.memory_utilization * total) if cache_mb is None else cache_mb << 20
-        workspace = 0 if policy == 0 else _logits_workspace()
+        workspace = 0 if policy == 0 else int(WORKSPACE_MB * 1e6)
     own = RUN_MB + engines * ENGINE_MB + workers * LEARNER_MB + cfg.reward.workers * GRADER_MB
     return own + (
         (engines * (engine + cache) + workers * (learner + workspace) + int(copies(cfg, policy))) >> 20
     )
-
-
-def _logits_workspace() -> int:
-    from rlvr.learner.model.policy import WORKSPACE_MB  # loads transformers
-
-    return int(WORKSPACE_MB * 1e6)
 
 
 def parameters(path: str) -> int | None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rlvr.config import Config
 from rlvr.data.stream import EpochSource, PromptStream
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.rollout.collect import collect, has_signal, next_draw, training_sampling
+from rlvr.rollout.collect import collect, has_signal, training_sampling
 from rlvr.rollout.sampling import Sampling
+from rlvr.rollout.streaming.rounds import next_draw
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, state_from
 from rlvr.types import Group, Prompt, RolloutBatch, Sample, Span, Successes
 from tests.helpers.records import group, prompt, sample
