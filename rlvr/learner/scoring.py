@@ -59,7 +59,7 @@ def token_statistics(
     temperature: float,
     policy: tuple[Tensor, Head],
     base: tuple[Tensor, Head] | None,
-    backend: str = "auto",
+    backend: str,
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head) of both models."""
     want = [STATISTIC[name] for name in sorted(signals)]
