@@ -68,15 +68,15 @@ def token_statistics(
 
 
 # A forward pass: hands hidden states [t, H] and head to its second argument while the head is whole.
-Forward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
+HeadForward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
 
 
 def score_micro_batch(
     signals: Collection[str],
     micro: MicroBatch,
     temperature: float,
-    policy: Forward,
-    base: Forward | None,
+    policy: HeadForward,
+    base: HeadForward | None,
     backend: str = "auto",
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch; the base runs inside the policy's forward, so that both heads are whole."""
