@@ -22,7 +22,7 @@ from rlvr.data.prompting.lengths import LengthLimit, fitting_prompts
 from rlvr.data.prompting.templates import PromptForm, build_template, tokenize
 from rlvr.data.prompting.turns import refuse_unread_options
 from rlvr.data.prompts import load_source, split_examples
-from rlvr.data.sources import BadRow, LoadedSource, is_endless, load_problems, rules_of
+from rlvr.data.sources import BadRow, LoadedSource, is_endless, rules_of
 from rlvr.data.tasks.generated import GENERATED
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules
@@ -171,14 +171,13 @@ def build_training_stream(
     tokenizer: Tokenizer,
     *,
     seed: int,
+    eval_sets: Sequence[EvalSet],
     context: int | None = None,
     max_response_tokens: int = 0,
-    eval_sets: Sequence[EvalSet] | None = None,
 ) -> PromptStream:
     """Build the stream of `data.train`, checked against the evaluation sets by `data.on_overlap`.
 
-    `context` and `max_response_tokens` also hold prompts to the room that a response leaves. `eval_sets` are
-    those of `build_eval_sets`; without them they are loaded from the configuration for the overlap check.
+    `context` and `max_response_tokens` also hold prompts to the room that a response leaves.
     Raises DataError for bad rows, long prompts and overlap, each by its policy, and for an unusable seed.
     """
     if not 0 <= seed < 2**32:
@@ -231,13 +230,14 @@ def _read(source: SourceConfig, cfg: DataConfig, tokenizer: Tokenizer, *, evalua
 
 
 def _without_overlap(
-    read: Sequence[tuple[Problem, ...]], cfg: DataConfig, eval_sets: Sequence[EvalSet] | None
+    read: Sequence[tuple[Problem, ...]], cfg: DataConfig, eval_sets: Sequence[EvalSet]
 ) -> tuple[tuple[Problem, ...], tuple[SharedQuestion, ...]]:
     """The problems of all finite sources together, and what they share with the evaluation sets."""
     if not read:
         return (), ()
     problems = [problem for part in read for problem in part]
-    return settle_overlap(problems, _eval_problems(cfg, eval_sets), cfg.on_overlap)
+    held_out = {chosen.name: tuple(prompt.problem for prompt in chosen.prompts) for chosen in eval_sets}
+    return settle_overlap(problems, held_out, cfg.on_overlap)
 
 
 def build_eval_sets(
@@ -274,12 +274,3 @@ def build_eval_sets(
             )
         )
     return tuple(sets)
-
-
-def _eval_problems(cfg: DataConfig, eval_sets: Sequence[EvalSet] | None) -> dict[str, tuple[Problem, ...]]:
-    if eval_sets is not None:
-        return {chosen.name: tuple(prompt.problem for prompt in chosen.prompts) for chosen in eval_sets}
-    return {
-        label_of(source): load_problems(source, on_bad_row=cfg.on_bad_row, evaluation=True).problems
-        for source in cfg.eval
-    }

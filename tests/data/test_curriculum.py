@@ -202,19 +202,19 @@ def test_fewer_groups_are_wasted_and_no_kind_of_problem_is_given_up() -> None:
 
 def test_a_source_without_an_end_is_refused_by_name() -> None:
     cfg, tokenizer = config(), load_tokenizer("builtin")
-    endless = build_training_stream(cfg.data, tokenizer, seed=1)
+    endless = build_training_stream(cfg.data, tokenizer, seed=1, eval_sets=())
     with pytest.raises(
         DataError, match=r"data\.sampler=prioritized with arithmetic: an endless source.*limit"
     ):
         check_sampler(cfg, endless)
     check_sampler(config(UNIFORM), endless)
     cfg.data.train.limit = 20
-    check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1))
+    check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1, eval_sets=()))
 
     both = [SourceConfig(name="arithmetic", weight=3.0), SourceConfig(name="arithmetic_heldout", limit=20)]
     cfg.data.train = SourceConfig(name="mixture", sources=both)
     with pytest.raises(DataError, match="prioritized with arithmetic: an endless"):
-        check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1))
+        check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1, eval_sets=()))
 
 
 def test_the_parts_of_a_mixture_are_passed_over_by_themselves() -> None:

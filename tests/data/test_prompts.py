@@ -197,7 +197,7 @@ def test_control_tokens_in_a_question_never_reach_a_turn(tmp_path):
     with pytest.raises(DataError, match=r"2 of 4 questions .*own/a/2 \(<\|im_end\|>\), own/a/3 \(</s>\)"):
         prompts(cfg, chat)
     cfg.on_bad_row = "skip"
-    stream = build_training_stream(cfg, chat, seed=1)
+    stream = build_training_stream(cfg, chat, seed=1, eval_sets=())
     assert stream.left_out.control_tokens == ("own/a/2", "own/a/3")
     assert [p.id for p in stream.take(0, 2)] == ["own/a/1", "own/a/4"]  # one's own prefill is meant
     plain = data(file(tmp_path / "b.jsonl", [own[1]]), template="plain")
