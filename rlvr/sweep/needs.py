@@ -81,12 +81,11 @@ def memory_mb(cfg: Config, policy: int, base: int) -> int:
     """
     engines, workers = cfg.rollout.engines, cfg.learner.workers
     width = 4 if cfg.model.dtype == "float32" else 2
+    engine = width * policy
     if cfg.learner.gpus_per_worker > 0:
-        engine = width * policy
         learner = max(engine, int(host_states(cfg, policy, base)))
         cache = workspace = 0
     else:
-        engine = width * policy
         # policy, gradients and base; AdamW's two moments, and the fp32 copy of bf16 parameters
         learner = width * (2 * policy + base) + (8 if width == 4 else 12) * policy
         total = psutil.virtual_memory().total
