@@ -17,7 +17,7 @@ cannot overlap. Problem ``i`` of seed ``s`` is a pure function of both: a resume
 import hashlib
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.types import Problem
@@ -83,14 +83,6 @@ def sample_problem(rng: random.Random, problem_id: str, held_out: bool = False) 
 def train_problem(seed: int, index: int) -> Problem:
     """Return training problem ``index`` of stream ``seed``, never a held-out expression."""
     return sample_problem(random.Random(f"train/{seed}/{index}"), f"{SOURCE}/train/{seed}/{index}")
-
-
-def train_problems(seed: int, start: int = 0) -> Iterator[Problem]:
-    """Yield the endless stream of training problems of a seed, from problem ``start`` on."""
-    index = start
-    while True:
-        yield train_problem(seed, index)
-        index += 1
 
 
 def held_out(n: int = 200) -> list[Problem]:
