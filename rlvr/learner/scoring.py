@@ -77,7 +77,7 @@ def score_micro_batch(
     temperature: float,
     policy: HeadForward,
     base: HeadForward | None,
-    backend: str = "auto",
+    backend: str,
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch; the base runs inside the policy's forward, so that both heads are whole."""
 

@@ -26,7 +26,7 @@ def soft_overlong_punishment(lengths: npt.ArrayLike, max_length: int, cache_leng
 
 
 def counts_as_correct(
-    correct: npt.ArrayLike, truncated: npt.ArrayLike, *, truncated_can_be_correct: bool = False
+    correct: npt.ArrayLike, truncated: npt.ArrayLike, *, truncated_can_be_correct: bool
 ) -> Bools:
     """Which samples count as correct: a truncated one never does unless `truncated_can_be_correct`.
 
