@@ -1,12 +1,13 @@
-"""How an attempt of a job ended, and whether the job is to go on in another one. Pure."""
+"""How an attempt of a job ended, and whether the job is to go on in another one."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.errors import EXIT_LOST, EXIT_PAUSED
+from rlvr.runtime.disk.checkpoint_folders import checkpoints_in, step_of
+from rlvr.runtime.disk.summary import SUMMARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,21 @@ class Outcome:
 
 def newest_step(run_folder: Path) -> int:
     """The step of the newest complete checkpoint, 0 without one."""
-    found = [p for p in run_folder.glob("checkpoints/step_*") if (p / "state.json").exists()]
-    return max((int(p.name.removeprefix("step_")) for p in found), default=0)
+    return max(checkpoints_in(run_folder / "checkpoints").values(), default=0)
 
 
 def summary_time(run_folder: Path) -> float | None:
     """When the run's summary was written; None if it has none, and so is not finished."""
     try:
-        return (run_folder / "summary.json").stat().st_mtime
+        return (run_folder / SUMMARY).stat().st_mtime
     except FileNotFoundError:
         return None
 
 
 def first_step(run_folder: Path, resume: str | None) -> int:
     """The step after which an attempt begins: that of the checkpoint which `run.resume` names, or of the newest."""
-    named = re.fullmatch(r"step_(\d+)", Path(resume or "").name)
-    return newest_step(run_folder) if named is None else int(named[1])
+    named = step_of(Path(resume or ""))
+    return newest_step(run_folder) if named is None else named
 
 
 def verdict(

@@ -33,7 +33,7 @@ from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
-from rlvr.runtime.disk.folder import write_atomically
+from rlvr.runtime.disk.files import write_atomically
 from rlvr.runtime.inputs import check_without_engines, distinct_inputs
 from rlvr.sweep.plan import Sweep, changed_keys
 from rlvr.validate import validate

@@ -22,14 +22,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.run import LoadedRun, load_run
 from rlvr.config import Config
-
-if TYPE_CHECKING:
-    from rlvr.runtime.disk.folder import Summary
+from rlvr.errors import ConfigError
+from rlvr.runtime.disk.summary import Summary
 
 __all__ = ["LoadedAnalysis", "LoadedRun", "RunResult", "analyze", "load_recipe", "load_run", "train"]
 # For which a run has handlers of its own.
@@ -51,7 +49,6 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Config:
         ConfigError: there is no such recipe, key or option, or a value of the wrong type.
     """
     from rlvr.cli.overrides.compose import load
-    from rlvr.errors import ConfigError
 
     if isinstance(overrides, str):
         raise ConfigError(

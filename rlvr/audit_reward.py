@@ -246,7 +246,7 @@ def _print_findings(summary: dict[str, Any], tally: AuditTally, config: AuditCon
     if tally.bad_rows:
         print(f"{len(tally.bad_rows)} bad rows, counted as failed:")
         for bad in tally.bad_rows[: config.show]:
-            print(f"  line {bad['line']}: {bad['reason']}")
+            print(f"  line {bad.line}: {bad.reason}")
     if config.output:
         print(f"verdicts: {config.output}")
 

@@ -160,7 +160,7 @@ def _refuse_others(pieces: Sequence[Piece], to_analyse: Container[Path]) -> None
             )
 
 
-def findings_of_run(run: Path, minutes: float | None = None) -> None:
+def findings_of_run(run: Path, minutes: float | None) -> None:
     """Train the controls of a run, analyse all, cross-sample, and write report and table.
 
     Raises:

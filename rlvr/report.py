@@ -31,7 +31,7 @@ from rlvr.reporting.figures.training import training_figures
 from rlvr.reporting.pages import DrawnRun, run_page
 from rlvr.reporting.sources import ReportedRun, read_run
 from rlvr.reporting.tokens import TokenPages, read_scores, select
-from rlvr.runtime.disk.folder import write_atomically
+from rlvr.runtime.disk.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

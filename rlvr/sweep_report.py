@@ -27,7 +27,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.planned import planned_jobs
 from rlvr.errors import RlvrError
-from rlvr.runtime.disk.folder import write_atomically
+from rlvr.runtime.disk.files import write_atomically
 
 
 def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[Path]]:

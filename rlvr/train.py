@@ -17,7 +17,7 @@ from rlvr.learner.shaping import shaped_advantage
 from rlvr.metrics import step_metrics
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.diagnostics import diagnostics
-from rlvr.runtime.disk.folder import Summary
+from rlvr.runtime.disk.summary import Summary
 from rlvr.runtime.readings import evaluate_again, evaluate_between, evaluate_last, evaluate_now
 from rlvr.runtime.session import Session, open_session
 from rlvr.seeding import derived_seed

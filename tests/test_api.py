@@ -17,7 +17,8 @@ import rlvr
 from rlvr.api import SIGNALS
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError
-from rlvr.runtime.disk.folder import Change, RunFolder
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.summary import Change
 from tests.helpers.processes import SMALL, rows
 from tests.helpers.records import group
 from tests.helpers.report_cases import TRAJECTORIES, write_analysis, write_training

@@ -20,6 +20,7 @@ from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.config import Config, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
+from rlvr.reward.verdict import Rules
 from rlvr.runtime.disk import settings
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in
 from rlvr.runtime.disk.dumps import dump_files, dump_name, open_dump
@@ -27,8 +28,6 @@ from rlvr.runtime.disk.summary import SUMMARY, Change, Summary, finished_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from rlvr.reward.verdict import Rules
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets and how its answers are judged: these sections without the keys

@@ -92,7 +92,7 @@ def described_data(inputs: TrainingInputs) -> str:
         size_said = "made as they are needed, without end" if size is None else f"{size} problems"
         read = [f"rows as {form} writes them"] if form not in ("", PLAIN) else []
         lines.append(", ".join([f"{name}: {size_said}", *read, *said]))
-    return "\n               ".join(lines)
+    return NEXT_LINE.join(lines)
 
 
 def _shares(stream: PromptStream) -> list[str]:

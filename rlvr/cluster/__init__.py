@@ -77,38 +77,13 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         ConfigError: nothing answers at `cfg.address`, or Ray does not start here.
         KeyboardInterrupt: SIGTERM meanwhile.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's own 15 leaves actors a thirtieth of a core beside any busy process of usual priority.
-    os.environ.setdefault("RAY_worker_niceness", "0")
     local = cfg.address == "local"
-    if local:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        # gloo otherwise looks up the host's name, which fails on machines that cannot resolve their own
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    else:  # each of Ray's own tries, 20 by default, takes 40 s where something else than Ray answers
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+    _set_environment(local=local)
     import ray
 
     standstills.watch()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if local:
-        cpus = cfg.cpus or os.cpu_count() or 1
-        # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
-        options |= {
-            "address": "local",
-            "num_cpus": max(cpus, actors),
-            "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
-        }
-        folder, reason = local_ray_folder(os.environ)
-        if folder is not None:
-            log.warning(reason)
-            options["_temp_dir"] = folder
-        if moved := replace_unsuitable(os.environ):  # for Ray to hand it on to the actors
-            log.warning(moved)
-    else:
-        options["address"] = cfg.address
+    options |= _local_options(cfg, actors) if local else {"address": cfg.address}
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         if not local:
@@ -136,6 +111,38 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         gpus=resources.get("GPU", 0.0),
         nodes=len(ray.nodes()),
     )
+
+
+def _set_environment(*, local: bool) -> None:
+    """Set what Ray and gloo read where they are loaded; what is set already stays."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's own 15 leaves actors a thirtieth of a core beside any busy process of usual priority.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if local:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # gloo otherwise looks up the host's name, which fails on machines that cannot resolve their own
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    else:  # each of Ray's own tries, 20 by default, takes 40 s where something else than Ray answers
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+
+
+def _local_options(cfg: ClusterConfig, actors: int) -> dict[str, Any]:
+    """Arguments of `ray.init` for a cluster of this machine alone."""
+    options: dict[str, Any] = {
+        "address": "local",
+        # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
+        "num_cpus": max(cfg.cpus or os.cpu_count() or 1, actors),
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    folder, reason = local_ray_folder(os.environ)
+    if folder is not None:
+        log.warning(reason)
+        options["_temp_dir"] = folder
+    if moved := replace_unsuitable(os.environ):  # for Ray to hand it on to the actors
+        log.warning(moved)
+    return options
 
 
 def wait_for_nodes(address: str, names: Sequence[str], *, deadline_seconds: float) -> None:

@@ -46,17 +46,18 @@ def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
     return max(1, cores // max(1, busy_together))
 
 
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # of /proc/cpuinfo, on x86 and on aarch64
+CPU_FILE = "/proc/cpuinfo"
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # in it, on x86 and on aarch64
 
 
-def cpu_flags(file: str = "/proc/cpuinfo") -> frozenset[str]:
+def cpu_flags(file: str = CPU_FILE) -> frozenset[str]:
     """What the first core of this machine can do, in the kernel's names; empty where it does not say."""
     return frozenset(_first_core(("flags", "Features"), file).split())
 
 
-def cpu_name(file: str = "/proc/cpuinfo") -> str:
+def cpu_name() -> str:
     """What the kernel calls the processor; "unknown processor" where it does not say."""
-    return _first_core(("model name",), file) or "unknown processor"
+    return _first_core(("model name",), CPU_FILE) or "unknown processor"
 
 
 def _first_core(keys: tuple[str, ...], file: str) -> str:

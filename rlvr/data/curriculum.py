@@ -92,7 +92,7 @@ def learnt(known: Successes, groups: Iterable[Group], cfg: Config) -> Successes:
     return known if cfg.data.sampler == UNIFORM else after(known, groups, cfg.reward.score)
 
 
-def after(known: Successes, groups: Iterable[Group], score: str = "binary") -> Successes:
+def after(known: Successes, groups: Iterable[Group], score: str) -> Successes:
     """What is known once these graded groups have been seen: (right, tried) of each problem, older visits for less.
 
     With partial credit (reward.score=raw) an answer counts for its credit; groups that differ in it are open, others

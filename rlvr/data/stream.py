@@ -173,16 +173,15 @@ def build_training_stream(
     tokenizer: Tokenizer,
     *,
     seed: int,
+    eval_sets: Sequence[EvalSet],
     context: int | None = None,
     max_response_tokens: int = 0,
-    eval_sets: Sequence[EvalSet] | None = None,
     verifier: str | None = None,
 ) -> PromptStream:
     """Build the stream of `data.train`, checked against the evaluation sets by `data.on_overlap`.
 
-    `context` and `max_response_tokens` also hold prompts to the room that a response leaves. `eval_sets` are
-    those of `build_eval_sets`; without them they are loaded from the configuration for the overlap check. `verifier`
-    grades where a source names none.
+    `context` and `max_response_tokens` also hold prompts to the room that a response leaves. `verifier` grades where a
+    source names none.
     Raises DataError for bad rows, long prompts and overlap, each by its policy, and for an unusable seed.
     """
     if not 0 <= seed < 2**32:
@@ -190,7 +189,7 @@ def build_training_stream(
     limit = LengthLimit(cfg.max_prompt_tokens, context, max_response_tokens)
     read = [_read(source, cfg, tokenizer, verifier) for source in cfg.training]
     finite = [part.problems for part in read if part.loaded]
-    kept, overlaps = _without_overlap(finite, cfg, eval_sets, verifier)
+    kept, overlaps = _without_overlap(finite, cfg, eval_sets)
     parts = []
     for source, part in zip(cfg.training, read, strict=True):
         if part.loaded is None:
@@ -243,16 +242,14 @@ def _read(
 
 
 def _without_overlap(
-    read: Sequence[tuple[Problem, ...]],
-    cfg: DataConfig,
-    eval_sets: Sequence[EvalSet] | None,
-    verifier: str | None,
+    read: Sequence[tuple[Problem, ...]], cfg: DataConfig, eval_sets: Sequence[EvalSet]
 ) -> tuple[tuple[Problem, ...], tuple[SharedQuestion, ...]]:
     """The problems of all finite sources together, and what they share with the evaluation sets."""
     if not read:
         return (), ()
     problems = [problem for part in read for problem in part]
-    return settle_overlap(problems, _eval_problems(cfg, eval_sets, verifier), cfg.on_overlap)
+    held_out = {chosen.name: tuple(prompt.problem for prompt in chosen.prompts) for chosen in eval_sets}
+    return settle_overlap(problems, held_out, cfg.on_overlap)
 
 
 def build_eval_sets(
@@ -290,14 +287,3 @@ def build_eval_sets(
             )
         )
     return tuple(sets)
-
-
-def _eval_problems(
-    cfg: DataConfig, eval_sets: Sequence[EvalSet] | None, verifier: str | None
-) -> dict[str, tuple[Problem, ...]]:
-    if eval_sets is not None:
-        return {chosen.name: tuple(prompt.problem for prompt in chosen.prompts) for chosen in eval_sets}
-    return {
-        label_of(source): load_source(source, cfg, evaluation=True, verifier=verifier).problems
-        for source in cfg.eval
-    }

@@ -6,25 +6,26 @@ Every rank is called with the same arguments and derives its own share of the wo
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from rlvr.cluster import node_address
-from rlvr.cluster.board import READY, Counter, Doing, report
+from rlvr.cluster.board import READY, Counter, report
 from rlvr.cluster.cards import Card, check_wheel
 from rlvr.cluster.machine import free_port
 from rlvr.learner import deepspeed_api
-from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself, deepspeed_config
+from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself
 from rlvr.learner.distill import with_teacher
 from rlvr.learner.diverged import check_norm, finite_logits
 from rlvr.learner.entropy import EntropyControl
 from rlvr.learner.fp32_sum import Fp32GradientSum
-from rlvr.learner.model.adapters import FrozenBase, add_adapters
-from rlvr.learner.model.policy import PolicyModel, load_policy
-from rlvr.learner.model.tiling import tiled_modules
-from rlvr.learner.model.ulysses import Forward, SequenceShards, join_sequence_shards
+from rlvr.learner.loading import engine_config, load_base, load_trained
+from rlvr.learner.model.adapters import FrozenBase
+from rlvr.learner.model.policy import PolicyModel
+from rlvr.learner.model.ulysses import SequenceShards, join_sequence_shards
 from rlvr.learner.optimizers import OPTIMIZERS, reset
 from rlvr.learner.packing import (
     MicroBatch,
@@ -38,7 +39,7 @@ from rlvr.learner.schedule import learning_rate
 from rlvr.learner.scoring import needs_base, score_micro_batch
 from rlvr.learner.spec import LearnerSpec
 from rlvr.learner.teacher import advises
-from rlvr.learner.update import TokenOutputs, UpdateContext, accumulate, totals
+from rlvr.learner.update import Forward, TokenOutputs, UpdateContext, accumulate, over_updates, totals
 from rlvr.learner.weights import PolicyWeights
 from rlvr.sync.client import TransferHandle
 from rlvr.sync.sender import Sender
@@ -81,16 +82,13 @@ class Learner:
             self.rank, self.world, learner.sequence_parallel, learner.deadline_seconds
         )
         torch.manual_seed(self.cfg.seed)
-        report(Doing("loads the policy"))
-        policy = self._load(self.spec.model_folder, training=True)
-        if self.lora:
-            add_adapters(
-                policy.lm, self.cfg.model.lora, self.cfg.seed, key=f"model.path={self.cfg.model.path}"
-            )
+        policy = load_trained(self.spec, self._shards)
         optimizer = OPTIMIZERS[learner.optimizer](policy, learner)
         if clips_itself(learner, self.cfg.model.dtype):
             optimizer.register_step_pre_hook(self._clip)
-        self.engine = deepspeed_api.DeepSpeedEngine(policy, self._deepspeed_config(training=True), optimizer)
+        self.engine = deepspeed_api.DeepSpeedEngine(
+            policy, engine_config(self.spec, training=True), optimizer
+        )
         self.policy: PolicyModel = self.engine.module
         self.weights = PolicyWeights(self.cfg, self.policy.lm)
         if accumulates_itself(learner, self.cfg.model.dtype):
@@ -98,54 +96,15 @@ class Learner:
         self.device = self.engine.device
         # DeepSpeed may have taken an empty step while it started, which would count in Adam's bias correction.
         self.reset_optimizer()
-        self.base = self._load_base() if needs_base(self.spec.signals) else None
+        self.base: PolicyModel | FrozenBase | None = None
+        if needs_base(self.spec.signals):
+            self.base = load_base(self.spec, self._shards, self.policy, self.device)
         for model in (self.policy, self.base) if learner.shards_parameters else ():
             if isinstance(model, PolicyModel):
                 # The head is used by the wrapper's forward rather than by its own module.
                 deepspeed_api.register_external(model, model.head.weight)
         report(READY)
         return {"deepspeed": version, "torch": torch.__version__}
-
-    def _deepspeed_config(self, *, training: bool) -> dict[str, object]:
-        return deepspeed_config(
-            self.cfg.learner, self.cfg.model.dtype, training=training, device=self.spec.device
-        )
-
-    def _load(self, folder: str, *, training: bool) -> PolicyModel:
-        sharded = self.cfg.learner.shards_parameters
-        zero3 = self._deepspeed_config(training=training) if sharded else None
-        setting = "path" if training else "base_path"
-        key = f"model.{setting}={getattr(self.cfg.model, setting) or self.cfg.model.path}"
-        policy = load_policy(
-            self.cfg.model,
-            folder,
-            self.cfg.rollout.temperature,
-            learner=self.cfg.learner,
-            zero3=zero3,
-            key=key,
-        )
-        for module in tiled_modules(policy.lm) if sharded else ():
-            deepspeed_api.gather_at_once(module)  # ranks may have different numbers of tiles
-        self._shards.attend(policy.lm, key)
-        return policy
-
-    @property
-    def lora(self) -> bool:
-        """Whether adapters are trained rather than all weights."""
-        return self.cfg.model.lora.rank > 0
-
-    def _load_base(self) -> PolicyModel | FrozenBase:
-        if self.lora and self.spec.base_folder == self.spec.model_folder:
-            return FrozenBase(self.policy)
-        report(Doing("loads the base"))
-        base = self._load(self.spec.base_folder, training=False)
-        base.requires_grad_(False).eval()
-        if self.cfg.learner.shards_parameters:
-            sharded: PolicyModel = deepspeed_api.DeepSpeedEngine(
-                base, self._deepspeed_config(training=False)
-            ).module
-            return sharded
-        return base.to(self.device)
 
     # Scoring
 
@@ -195,19 +154,7 @@ class Learner:
             reports.append(self._update(batch, rows, seed, progress, lr_scale))
             count.add()
         report(READY)
-        mean = {
-            name: float(np.mean([getattr(r, name) for r in reports]))
-            for name in ("loss", "grad_norm", "clip_low", "clip_high", "kl_old", "kl_base")
-        }
-        stats = StepStats(
-            **mean,
-            learning_rate=reports[-1].learning_rate,
-            ratio_max=max(r.ratio_max for r in reports),
-            updates=len(reports),
-            micro_batches=sum(r.micro_batches for r in reports),
-            entropy_coef=self._entropy.logged,
-        )
-        return stats, watch.seconds
+        return replace(over_updates(reports), entropy_coef=self._entropy.logged), watch.seconds
 
     def _update(self, batch: Batch, rows: Ints, seed: int, progress: float, lr_scale: float) -> StepStats:
         """One optimiser update on the sequences `rows` of the batch."""
@@ -330,7 +277,7 @@ class Learner:
         state = {"update": self.update, "torch_rng": torch.get_rng_state()}
         if self._entropy.target is not None:
             state["entropy_coef"] = self._entropy.coefficient
-        self.engine.save(folder, state, without_frozen=self.lora)  # which model.path has
+        self.engine.save(folder, state, without_frozen=self.spec.lora)  # which model.path has
 
     def load(self, folder: str) -> None:
         """Restore what `save` wrote.
@@ -338,7 +285,7 @@ class Learner:
         Raises:
             CheckpointError: the folder lacks a loadable checkpoint for this world size and ZeRO stage.
         """
-        state = self.engine.load(folder, without_frozen=self.lora)
+        state = self.engine.load(folder, without_frozen=self.spec.lora)
         if self._sender is not None:
             self._sender.forget()
         self.update = state["update"]

@@ -59,7 +59,7 @@ def token_statistics(
     temperature: float,
     policy: tuple[Tensor, Head],
     base: tuple[Tensor, Head] | None,
-    backend: str = "auto",
+    backend: str,
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch, in nats, from (hidden states [t, H], head) of both models."""
     want = [STATISTIC[name] for name in sorted(signals)]
@@ -68,16 +68,16 @@ def token_statistics(
 
 
 # A forward pass: hands hidden states [t, H] and head to its second argument while the head is whole.
-Forward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
+HeadForward = Callable[[MicroBatch, HeadUse], dict[str, Tensor]]
 
 
 def score_micro_batch(
     signals: Collection[str],
     micro: MicroBatch,
     temperature: float,
-    policy: Forward,
-    base: Forward | None,
-    backend: str = "auto",
+    policy: HeadForward,
+    base: HeadForward | None,
+    backend: str,
 ) -> dict[str, Tensor]:
     """The signals [t] of one micro-batch; the base runs inside the policy's forward, so that both heads are whole."""
 

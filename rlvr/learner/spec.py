@@ -28,6 +28,11 @@ class LearnerSpec:
         """Ranks of the learner."""
         return self.cfg.learner.workers
 
+    @property
+    def lora(self) -> bool:
+        """Whether adapters are trained rather than all weights."""
+        return self.cfg.model.lora.rank > 0
+
 
 class LearnerHandle(Protocol):
     """A `Learner` in its actor."""

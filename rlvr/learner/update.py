@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from rlvr.advantage.token.contract import DeclaredSignals, TokenPlugin, TokenVie
 from rlvr.config import LossConfig
 from rlvr.learner.loss import LossInput, LossTerms, k3, old_policy_penalty, policy_loss
 from rlvr.learner.packing import MicroBatch, MicroPlan, micro_batch
-from rlvr.types import Batch, Floats
+from rlvr.types import Batch, Floats, StepStats
 
 SUMMED = ("loss", "clip_low", "clip_high", "kl_old", "kl_base")
 
@@ -25,6 +26,9 @@ class TokenOutputs:
     logp: Tensor
     entropy: Tensor | None = None
     divergence: Tensor | None = None
+
+
+Forward = Callable[[MicroBatch], Tensor | TokenOutputs]  # log-probs alone, or more where the loss reads more
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +49,15 @@ class UpdateContext:
 def accumulate(
     batch: Batch,
     plans: Sequence[MicroPlan],
-    forward: Callable[[MicroBatch], Tensor | TokenOutputs],
+    forward: Forward,
     backward: Callable[[Tensor], object],
     context: UpdateContext,
 ) -> list[LossTerms]:
-    """Run forward and backward over this rank's micro-batches; gradients add up where `backward` puts them.
-
-    `forward` gives log-probs alone, or more where the loss reads more.
-    """
+    """Run forward and backward over this rank's micro-batches; gradients add up where `backward` puts them."""
     terms = []
     for plan in plans:
         micro = micro_batch(batch, plan.rows).to(context.device)
-        outputs = forward(micro)
-        if not isinstance(outputs, TokenOutputs):
-            outputs = TokenOutputs(outputs)
-        tokens = loss_input(batch, micro, outputs, context)
+        tokens = loss_input(batch, micro, outputs_of(forward, micro), context)
         part = policy_loss(tokens, context.loss)
         if batch.token_penalty is not None:
             coefficient = torch.from_numpy(batch.token_penalty)[micro.token.cpu()].to(context.device)
@@ -70,6 +68,12 @@ def accumulate(
         if not plan.padding:
             terms.append(part)
     return terms
+
+
+def outputs_of(forward: Forward, micro: MicroBatch) -> TokenOutputs:
+    """What a forward pass gives for the tokens of a micro-batch, log-probs alone among it."""
+    found = forward(micro)
+    return found if isinstance(found, TokenOutputs) else TokenOutputs(found)
 
 
 def loss_input(batch: Batch, micro: MicroBatch, outputs: TokenOutputs, context: UpdateContext) -> LossInput:
@@ -143,3 +147,15 @@ def totals(terms: Sequence[LossTerms], ranks: int, device: torch.device, copies:
         torch.distributed.all_reduce(sums)
         torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
     return dict(zip(SUMMED, (sums / copies).tolist(), strict=True)) | {"ratio_max": float(largest)}
+
+
+def over_updates(reports: Sequence[StepStats]) -> StepStats:
+    """The numbers of several updates, at least one, as those of one step."""
+    mean = {name: float(np.mean([getattr(r, name) for r in reports])) for name in ("grad_norm", *SUMMED)}
+    return StepStats(
+        **mean,
+        learning_rate=reports[-1].learning_rate,
+        ratio_max=max(r.ratio_max for r in reports),
+        updates=sum(r.updates for r in reports),
+        micro_batches=sum(r.micro_batches for r in reports),
+    )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 # Lower edges of the levels of exact JS [nats]; level 0 is everything below the first one.
 LEVEL_EDGES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
-LEVELS = len(LEVEL_EDGES) + 1
 MIN_TEXT_CONTRAST = 4.5  # WCAG 2.2, success criterion 1.4.3 (AA), text of normal size
 
 
@@ -45,11 +44,6 @@ RAMP = (
     Role("#9d3f02", "#ffa47a"),
 )
 SERIES = ("policy", "base", "third", "fourth", "fifth", "sixth")
-
-
-def level_of(js: float) -> int:
-    """The level 0 .. LEVELS - 1 of a divergence in nats; a value on an edge belongs to the level above."""
-    return sum(js >= edge for edge in LEVEL_EDGES)
 
 
 def text_on(background: str) -> str:

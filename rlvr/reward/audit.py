@@ -125,6 +125,15 @@ class Noted:
     other: str = ""  # the second grader's verdict or the label, in a disagreement
 
 
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that could not be graded."""
+
+    line: int
+    id: Any  # as in `AuditRow`
+    reason: str
+
+
 @dataclass
 class AuditTally:
     """What an audit counts while it goes; only the lists of findings grow with the file."""
@@ -134,7 +143,7 @@ class AuditTally:
     counts: Counter[str] = field(default_factory=Counter)
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)  # (verdict, second grader's verdict)
     label_confusion: Counter[tuple[str, str]] = field(default_factory=Counter)  # (verdict, label)
-    bad_rows: list[dict[str, Any]] = field(default_factory=list)
+    bad_rows: list[BadLine] = field(default_factory=list)
     failed: list[Noted] = field(default_factory=list)
     slowest: list[Noted] = field(default_factory=list)
     disagreements: list[Noted] = field(default_factory=list)
@@ -149,7 +158,7 @@ class AuditTally:
             self.unread.append(_noted(row, reading))
         self.counts[str(verdict.outcome)] += 1
         if row.problem:
-            self.bad_rows.append({"line": row.line, "id": row.id, "reason": row.problem})
+            self.bad_rows.append(BadLine(row.line, row.id, row.problem))
             return
         if verdict.failed:
             self.failed.append(_noted(row, verdict))
@@ -175,7 +184,7 @@ class AuditTally:
             "graded": graded,
             "accuracy": correct / graded if graded else None,
             "bad_row_count": len(self.bad_rows),
-            "bad_rows": self.bad_rows,
+            "bad_rows": [asdict(bad) for bad in self.bad_rows],
             "failed_or_timed_out": [asdict(noted) for noted in self.failed],
             "unread_golds": [asdict(noted) for noted in self.unread],
             "slowest": [asdict(noted) for noted in self.slowest],

@@ -10,11 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
+from rlvr.reward.shaping import Bools, Doubles
 
 
-def kimi(lengths: Floats, correct: Booleans, coefficient: float, span: float) -> Floats:
+def kimi(lengths: Doubles, correct: Bools, coefficient: float, span: float) -> Doubles:
     """coefficient x lambda where right, coefficient x min(0, lambda) where wrong, lambda = 1/2 - (len - min) / (max -
     min) over the group; 0 where all are equally long (Kimi k1.5, arXiv 2501.12599, section 2.3.3)."""
     width = np.ptp(lengths)
@@ -24,7 +23,7 @@ def kimi(lengths: Floats, correct: Booleans, coefficient: float, span: float) ->
     return coefficient * np.where(correct, share, np.minimum(0.0, share))
 
 
-def efficient(lengths: Floats, correct: Booleans, coefficient: float, span: float) -> Floats:
+def efficient(lengths: Doubles, correct: Bools, coefficient: float, span: float) -> Doubles:
     """-coefficient sigmoid((len - mean) / std) of what being right earns, for right responses, mean and deviation over
     the group's right ones; wrong ones pay nothing (Arora and Zanette, arXiv 2502.04463, section 4).
 
@@ -40,7 +39,7 @@ def efficient(lengths: Floats, correct: Booleans, coefficient: float, span: floa
 
 
 # (lengths [n], right [n], reward.length_coef, reward.correct - reward.incorrect) -> what is added to the reward [n]
-LENGTH_REWARDS: dict[str, Callable[[Floats, Booleans, float, float], Floats]] = {
+LENGTH_REWARDS: dict[str, Callable[[Doubles, Bools, float, float], Doubles]] = {
     "kimi": kimi,
     "efficient": efficient,
 }
@@ -48,8 +47,8 @@ OFF = "off"
 
 
 def length_reward(
-    kind: str, lengths: npt.ArrayLike, correct: Booleans, known: Booleans, coefficient: float, span: float
-) -> Floats:
+    kind: str, lengths: npt.ArrayLike, correct: Bools, known: Bools, coefficient: float, span: float
+) -> Doubles:
     """[n] what reward.length=`kind` adds to the rewards of one group.
 
     Samples that are not `known`, because the verifier failed, get 0 and count in no statistic.

@@ -6,11 +6,11 @@ Arrays are numpy; the index along them is the sample. Lengths are in tokens of t
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
-def soft_overlong_punishment(lengths: npt.ArrayLike, max_length: int, cache_length: int) -> Floats:
+def soft_overlong_punishment(lengths: npt.ArrayLike, max_length: int, cache_length: int) -> Doubles:
     """DAPO's length penalty, to be added to the correctness reward (arXiv 2503.14476, eq. 13).
 
     `lengths` [samples] in tokens. With L_max = `max_length` and L_cache = `cache_length`: 0 up to
@@ -26,8 +26,8 @@ def soft_overlong_punishment(lengths: npt.ArrayLike, max_length: int, cache_leng
 
 
 def counts_as_correct(
-    correct: npt.ArrayLike, truncated: npt.ArrayLike, *, truncated_can_be_correct: bool = False
-) -> Booleans:
+    correct: npt.ArrayLike, truncated: npt.ArrayLike, *, truncated_can_be_correct: bool
+) -> Bools:
     """Which samples count as correct: a truncated one never does unless `truncated_can_be_correct`.
 
     `correct` and `truncated` [samples] are booleans; truncated: generation stopped at the length limit.
@@ -42,7 +42,7 @@ def counts_as_correct(
     return correct_array.copy() if truncated_can_be_correct else correct_array & ~truncated_array
 
 
-def overlong_filter(truncated: npt.ArrayLike) -> Booleans:
+def overlong_filter(truncated: npt.ArrayLike) -> Bools:
     """DAPO's overlong filtering (arXiv 2503.14476, section 3.4): True where a sample stays in the loss.
 
     A truncated sample keeps its place in the batch and in its group's baseline; only its loss is masked.

@@ -19,7 +19,7 @@ from rlvr.timing import PhaseClock
 from rlvr.types import Group, Prompt, RolloutBatch, Successes
 
 
-def has_signal(group: Group, score: str = "binary") -> bool:
+def has_signal(group: Group, score: str) -> bool:
     """Whether the group's graded samples differ in what the verifier's word is worth, as reward.score has it; if all
     are equal every advantage is 0 (DAPO's condition 0 < correct < n, arXiv 2503.14476, eq. 11). Punishments for
     length do not count."""

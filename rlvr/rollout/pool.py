@@ -47,24 +47,7 @@ class EnginePool:
         self.busy_seconds = 0.0  # generating, as the slowest engine of each call saw it
         rollout = cfg.rollout
         backend, _ = choose_backend(cfg, device)
-        spec = EngineSpec(
-            model=model_folder,
-            dtype=cfg.model.dtype,
-            max_length=cfg.model.max_length,
-            tensor_parallel=rollout.tensor_parallel,
-            device=device,
-            memory_utilization=rollout.memory_utilization,
-            kv_cache_mb=rollout.kv_cache_mb,
-            max_concurrent=rollout.max_concurrent,
-            enforce_eager=rollout.enforce_eager,
-            transfer_backend=BACKENDS[backend],
-            logprobs_mode=logprobs_mode(rollout.temperature, rollout.top_p, rollout.top_k),
-            trust_remote_code=cfg.model.trust_remote_code,
-            can_sleep=cfg.cluster.colocate,
-            on_update=rollout.on_update if rollout.staleness else "wait",
-            adapter=adapter,
-            engine_args=dict(rollout.engine_args),
-        )
+        spec = _engine_spec(cfg, model_folder, device, BACKENDS[backend], adapter)
         busy = rollout.engines + (cfg.learner.workers if rollout.staleness else 0)
         threads = threads_per_actor(cfg.cluster, busy_together=busy)
 
@@ -242,6 +225,30 @@ def samples_of(
     return tuple(
         Sample(name, tuple(own), g.logprobs, text, g.truncated, g.spans)
         for name, own, text, g in zip(ids, tokens, texts, generations, strict=True)
+    )
+
+
+def _engine_spec(
+    cfg: Config, model_folder: str, device: str, transfer: str, adapter: Adapter | None
+) -> EngineSpec:
+    rollout = cfg.rollout
+    return EngineSpec(
+        model=model_folder,
+        dtype=cfg.model.dtype,
+        max_length=cfg.model.max_length,
+        tensor_parallel=rollout.tensor_parallel,
+        device=device,
+        memory_utilization=rollout.memory_utilization,
+        kv_cache_mb=rollout.kv_cache_mb,
+        max_concurrent=rollout.max_concurrent,
+        enforce_eager=rollout.enforce_eager,
+        transfer_backend=transfer,
+        logprobs_mode=logprobs_mode(rollout.temperature, rollout.top_p, rollout.top_k),
+        trust_remote_code=cfg.model.trust_remote_code,
+        can_sleep=cfg.cluster.colocate,
+        on_update=rollout.on_update if rollout.staleness else "wait",
+        adapter=adapter,
+        engine_args=dict(rollout.engine_args),
     )
 
 

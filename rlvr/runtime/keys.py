@@ -82,6 +82,8 @@ RECORDED = KeySet(
 OF_ONE_RUN = KeySet(("seed", "run.", "tracking.", "cluster.jobs"))
 # The jobs of a sweep: what the sweep sets.
 SET_BY_SWEEP = KeySet(("run.name", "run.resume"))
+# A replay and the run that it replays: what each has of its own.
+OF_A_REPLAY = KeySet(("run.", "tracking.", "cluster.", "rollout.replay"))
 # Going on with an evaluation: where, how fast and how long, but not what is sampled and how it is graded.
 NOT_OF_EVALUATION = KeySet(
     (

@@ -23,9 +23,7 @@ class Mender:
     be the learner's, or has ended the run.
     """
 
-    def __init__(
-        self, engines: EnginePool, learner: LearnerGroup, compare: Callable[[], object] = lambda: None
-    ) -> None:
+    def __init__(self, engines: EnginePool, learner: LearnerGroup, compare: Callable[[], object]) -> None:
         self.engines, self.learner, self.compare = engines, learner, compare
         self.pausing: Callable[[str], AbstractContextManager[None]] = lambda what: nullcontext()
         self._stall = engines.cfg.rollout.stall_seconds

@@ -30,14 +30,11 @@ from rlvr.rollout.source import BatchSource
 from rlvr.runtime.actors import Actors, start_actors
 from rlvr.runtime.batches import open_source
 from rlvr.runtime.beginning import find_start, settle_cores, take_folder
-from rlvr.runtime.checkpoints.checkpoint import (
-    TrainingState,
-    restore,
-    save_checkpoint,
-    step_name,
-)
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, restore, save_checkpoint
 from rlvr.runtime.checkpoints.replay import formed
-from rlvr.runtime.disk.folder import Change, RunFolder, Summary, run_folder
+from rlvr.runtime.disk.checkpoint_folders import step_name
+from rlvr.runtime.disk.folder import RunFolder, run_folder
+from rlvr.runtime.disk.summary import Change, Summary
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.mending import Mender, open_mender

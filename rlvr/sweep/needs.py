@@ -19,6 +19,7 @@ import psutil
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
+from rlvr.learner.model.policy import WORKSPACE_MB
 from rlvr.runtime.planning.ledger import copies, host_states
 from rlvr.sweep.slots import Need, Room, devices_for
 
@@ -80,28 +81,21 @@ def memory_mb(cfg: Config, policy: int, base: int) -> int:
     """
     engines, workers = cfg.rollout.engines, cfg.learner.workers
     width = 4 if cfg.model.dtype == "float32" else 2
+    engine = width * policy
     if cfg.learner.gpus_per_worker > 0:
-        engine = width * policy
         learner = max(engine, int(host_states(cfg, policy, base)))
         cache = workspace = 0
     else:
-        engine = width * policy
         # policy, gradients and base; AdamW's two moments, and the fp32 copy of bf16 parameters
         learner = width * (2 * policy + base) + (8 if width == 4 else 12) * policy
         total = psutil.virtual_memory().total
         cache_mb = cfg.rollout.kv_cache_mb
         cache = int(cfg.rollout.memory_utilization * total) if cache_mb is None else cache_mb << 20
-        workspace = 0 if policy == 0 else _logits_workspace()
+        workspace = 0 if policy == 0 else int(WORKSPACE_MB * 1e6)
     own = RUN_MB + engines * ENGINE_MB + workers * LEARNER_MB + cfg.reward.workers * GRADER_MB
     return own + (
         (engines * (engine + cache) + workers * (learner + workspace) + int(copies(cfg, policy))) >> 20
     )
-
-
-def _logits_workspace() -> int:
-    from rlvr.learner.model.policy import WORKSPACE_MB  # loads transformers
-
-    return int(WORKSPACE_MB * 1e6)
 
 
 def parameters(path: str) -> int | None:

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,6 @@ def run_pieces(
     minutes: float | None = None,
     *,
     keep_checkpoints: bool = True,
-    say: Callable[[str], None] = print,
 ) -> bool:
     """Do what is not finished, for so many minutes at most; returns whether all is.
 
@@ -49,7 +48,7 @@ def run_pieces(
             continue
         if end is not None and end.passed:
             break
-        say(f"\n== piece {place} of {len(pieces)}, {piece.name}")
+        print(f"\n== piece {place} of {len(pieces)}, {piece.name}")
         watch, before = Stopwatch(), records.of(piece)
         if before is None or before.finished:  # finished, and its results are gone: done anew
             before = Record(piece.arguments)
@@ -69,7 +68,7 @@ def run_pieces(
         else:
             left = f"left no {piece.marker}" if code == 0 else f"ended with exit code {code}"
             raise RlvrError(f"{piece.name} {left}; mend what it says above and start this command again")
-    say(f"\n{what_is_left(pieces, records)}")
+    print(f"\n{what_is_left(pieces, records)}")
     return all(records.finished(piece) for piece in pieces)
 
 

@@ -84,7 +84,7 @@ class Sweep:
     def add(self, job: Job, cfg: Config, arguments: Sequence[str]) -> None:
         """Put a job of this configuration and command line in the queue, unless it is finished."""
         folder = self.folder / job.name
-        finished = (folder / "summary.json").exists()
+        finished = (folder / SUMMARY).exists()
         if changed := changed_keys(folder, cfg, finished=finished):
             self.failed[job.name] = (
                 f"its folder holds {'a finished' if finished else 'an unfinished'} run of another configuration "
@@ -128,7 +128,7 @@ class Sweep:
         said = ""
         if not problem:
             try:
-                said = outcome(json.loads((task.folder / "summary.json").read_text()))
+                said = outcome(json.loads((task.folder / SUMMARY).read_text()))
             except OSError as error:
                 problem = f"exit code 0, but it left no summary ({error})"
         if problem:

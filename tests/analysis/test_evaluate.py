@@ -13,12 +13,13 @@ from omegaconf import OmegaConf
 from rlvr.analysis.evaluation import read_evaluation
 from rlvr.analysis.run import read_run, require_verifiers
 from rlvr.analysis.shift.inputs import with_run
+from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.overrides.command_line import TRAINING, parse_overrides
 from rlvr.cli.overrides.compose import compose, register_schema
 from rlvr.config import Config, SourceConfig
 from rlvr.data.eval_sets import eval_named
 from rlvr.errors import ConfigError
-from rlvr.evaluate import evaluate_model, expand_arguments
+from rlvr.evaluate import evaluate_model
 
 
 def parsed(arguments):

@@ -69,12 +69,14 @@ def test_standing_by_hand(right: float, tried: float, samples: int, expected: St
 
 
 def test_what_is_known_by_hand() -> None:
-    known = after({}, [group("a", [1, 0, 1, 1]), group("b", [0, 0, float("nan"), 0])])
+    known = after({}, [group("a", [1, 0, 1, 1]), group("b", [0, 0, float("nan"), 0])], "binary")
     assert known == {"a": (3.0, 4.0), "b": (0.0, 3.0)}
     again = replace(group("a", [1, 1, 1, 1]), prompt=prompt("a#7"))
-    assert after(known, [again]) == {"a": (0.5 * 3 + 4, 0.5 * 4 + 4), "b": (0.0, 3.0)}
+    assert after(known, [again], "binary") == {"a": (0.5 * 3 + 4, 0.5 * 4 + 4), "b": (0.0, 3.0)}
     assert known["a"] == (3.0, 4.0)  # a new record, none changed
-    assert after(known, [group("b", [float("nan")] * 2)]) == known  # a verifier that fails tells nothing
+    assert (
+        after(known, [group("b", [float("nan")] * 2)], "binary") == known
+    )  # a verifier that fails tells nothing
     assert count_standings(known, 4) == {Standing.OPEN: 1, Standing.SOLVED: 0, Standing.HOPELESS: 1}
 
 
@@ -96,7 +98,7 @@ def test_with_partial_credit_a_problem_is_open_as_long_as_groups_differ_in_it() 
         Standing.SOLVED,
         Standing.HOPELESS,
     ]
-    assert after({}, groups)["a"] == (3.0, 3.0)
+    assert after({}, groups, "binary")["a"] == (3.0, 3.0)
 
 
 @pytest.mark.slow
@@ -104,8 +106,9 @@ def test_with_partial_credit_a_problem_is_open_as_long_as_groups_differ_in_it() 
 def test_the_order_of_a_batch_does_not_matter(rewards: list[list[bool]], order: random.Random) -> None:
     groups = [group(f"p{i}", [float(right) for right in row]) for i, row in enumerate(rewards)]
     shuffled = order.sample(groups, len(groups))
-    once, twice = after({}, groups), after(after({}, groups), groups)
-    assert after({}, shuffled) == once
+    once = after({}, groups, "binary")
+    twice = after(once, groups, "binary")
+    assert after({}, shuffled, "binary") == once
     for name, (right, tried) in twice.items():
         assert 0 <= right <= tried
         assert right / tried == pytest.approx(once[name][0] / once[name][1])
@@ -196,7 +199,7 @@ def steps(sampler: str, *, every: int = 60, size: int = 100) -> tuple[float, set
         groups = [replace(group("x", learner.answer(problem_id(p))), prompt=p) for p in found.prompts]
         accepted += sum(len({s.correct for s in g.samples}) > 1 for g in groups)
         drawn += len(groups)
-        known = after(known, groups) if sampler == PRIORITIZED else {}
+        known = after(known, groups, "binary") if sampler == PRIORITIZED else {}
         late |= {int(problem_id(p)[1:]) for p in found.prompts} if step >= 2 * every // 3 else set()
     return accepted / drawn, late
 
@@ -212,19 +215,19 @@ def test_fewer_groups_are_wasted_and_no_kind_of_problem_is_given_up() -> None:
 
 def test_a_source_without_an_end_is_refused_by_name() -> None:
     cfg, tokenizer = config(), load_tokenizer("builtin")
-    endless = build_training_stream(cfg.data, tokenizer, seed=1)
+    endless = build_training_stream(cfg.data, tokenizer, seed=1, eval_sets=())
     with pytest.raises(
         DataError, match=r"data\.sampler=prioritized with arithmetic: an endless source.*limit"
     ):
         check_sampler(cfg, endless)
     check_sampler(config(UNIFORM), endless)
     cfg.data.train.limit = 20
-    check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1))
+    check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1, eval_sets=()))
 
     both = [SourceConfig(name="arithmetic", weight=3.0), SourceConfig(name="arithmetic_heldout", limit=20)]
     cfg.data.train = SourceConfig(name="mixture", sources=both)
     with pytest.raises(DataError, match="prioritized with arithmetic: an endless"):
-        check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1))
+        check_sampler(cfg, build_training_stream(cfg.data, tokenizer, seed=1, eval_sets=()))
 
 
 def test_the_parts_of_a_mixture_are_passed_over_by_themselves() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rlvr.cli.overrides.shorthand import several_sources
 from rlvr.config import Config, DataConfig, SourceConfig
 from rlvr.data.mixture import place_in_mixture, whole_weights
-from rlvr.data.stream import EpochSource, MixtureSource, PromptStream, build_training_stream
+from rlvr.data.stream import EpochSource, MixtureSource, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tasks.arithmetic import train_problem
 from rlvr.errors import ConfigError, DataError
 from rlvr.types import Problem, Prompt
@@ -106,7 +106,8 @@ def mixture(*sources, **data):
 
 
 def build(cfg, seed=3):
-    return build_training_stream(cfg, byte_tokenizer(), seed=seed)
+    tokenizer = byte_tokenizer()
+    return build_training_stream(cfg, tokenizer, seed=seed, eval_sets=build_eval_sets(cfg, tokenizer))
 
 
 def test_endless_and_finite_sources_mix(tmp_path):

@@ -150,11 +150,11 @@ def test_a_problem_without_an_answer_is_no_example(tmp_path):
     shown = row | {"question": "first", "response": "shown"}
     path = file(tmp_path / "a.jsonl", [shown, row | {"question": "second"}, row | {"question": "third"}])
     cfg, tokenizer = data(path, examples=1, template="plain"), byte_tokenizer()
-    [prompt] = build_training_stream(cfg, tokenizer, seed=0, verifier="instruction").take(0, 1)
+    [prompt] = build_training_stream(cfg, tokenizer, seed=0, eval_sets=(), verifier="instruction").take(0, 1)
     assert tokenizer.decode(prompt.token_ids) == "first shown\n\nsecond"
     cfg.train.examples = 2
     with pytest.raises(DataError, match="a/2 is shown as an example, but has neither an answer nor a column"):
-        build_training_stream(cfg, tokenizer, seed=0, verifier="instruction")
+        build_training_stream(cfg, tokenizer, seed=0, eval_sets=(), verifier="instruction")
 
 
 def test_the_endless_task_has_examples_too():
@@ -209,7 +209,7 @@ def test_control_tokens_in_a_question_never_reach_a_turn(tmp_path):
     with pytest.raises(DataError, match=r"2 of 4 questions .*own/a/2 \(<\|im_end\|>\), own/a/3 \(</s>\)"):
         prompts(cfg, chat)
     cfg.on_bad_row = "skip"
-    stream = build_training_stream(cfg, chat, seed=1)
+    stream = build_training_stream(cfg, chat, seed=1, eval_sets=())
     assert stream.left_out.control_tokens == ("own/a/2", "own/a/3")
     assert [p.id for p in stream.take(0, 2)] == ["own/a/1", "own/a/4"]  # one's own prefill is meant
     plain = data(file(tmp_path / "b.jsonl", [own[1]]), template="plain")

@@ -95,21 +95,21 @@ def test_negative_positions_are_refused():
 
 def test_seeds_are_those_of_the_generator(tokenizer):
     for seed in (0, 2**32 - 1):
-        assert build_training_stream(DataConfig(), tokenizer, seed=seed).take(0, 1)
+        assert build_training_stream(DataConfig(), tokenizer, seed=seed, eval_sets=()).take(0, 1)
     for seed in (-1, 2**32):
         with pytest.raises(ValueError, match=f"seed is {seed}"):
-            build_training_stream(DataConfig(), tokenizer, seed=seed)
+            build_training_stream(DataConfig(), tokenizer, seed=seed, eval_sets=())
 
 
 def test_arithmetic_position_is_the_problem_index(tokenizer):
-    stream = build_training_stream(DataConfig(), tokenizer, seed=3)
+    stream = build_training_stream(DataConfig(), tokenizer, seed=3, eval_sets=())
     assert stream.size is None
     assert [p.problem for p in stream.take(40, 3)] == [train_problem(3, i) for i in (40, 41, 42)]
 
 
 def test_arithmetic_with_a_limit_is_a_finite_set(tokenizer):
     cfg = DataConfig(train=SourceConfig(name="arithmetic", limit=4))
-    assert build_training_stream(cfg, tokenizer, seed=3).size == 4
+    assert build_training_stream(cfg, tokenizer, seed=3, eval_sets=()).size == 4
 
 
 def test_long_prompts_are_refused_by_id_with_the_remedy(tokenizer, tmp_path):
@@ -117,19 +117,22 @@ def test_long_prompts_are_refused_by_id_with_the_remedy(tokenizer, tmp_path):
     with pytest.raises(
         ValueError, match=r"2 of 3 prompts.*own/a/2 \(40 tokens\).*data.max_prompt_tokens is 32"
     ):
-        build_training_stream(cfg, tokenizer, seed=0)
+        build_training_stream(cfg, tokenizer, seed=0, eval_sets=())
     cfg.max_prompt_tokens = 100
     with pytest.raises(
         ValueError, match=r"1 of 3 .*own/a/3.*max_length 100 .*max_response_tokens 58 leaves 42"
     ):
-        build_training_stream(cfg, tokenizer, seed=0, context=100, max_response_tokens=58)
-    assert build_training_stream(cfg, tokenizer, seed=0, context=100, max_response_tokens=50).size == 3
+        build_training_stream(cfg, tokenizer, seed=0, eval_sets=(), context=100, max_response_tokens=58)
+    assert (
+        build_training_stream(cfg, tokenizer, seed=0, eval_sets=(), context=100, max_response_tokens=50).size
+        == 3
+    )
 
 
 def test_long_prompts_can_be_skipped_and_are_counted(tokenizer, tmp_path):
     train = source(tmp_path / "a.jsonl", ["short", "x" * 40])
     cfg = DataConfig(train=train, eval=[train], on_long_prompt="skip", on_overlap="warn")
-    stream = build_training_stream(cfg, tokenizer, seed=0)
+    stream = build_training_stream(cfg, tokenizer, seed=0, eval_sets=())
     assert (stream.size, stream.left_out.long_prompts) == (1, ("own/a/2",))
     (chosen,) = build_eval_sets(cfg, tokenizer)
     assert (ids(chosen.prompts), chosen.left_out.long_prompts) == (["own/a/1"], ("own/a/2",))
@@ -143,17 +146,18 @@ def test_long_prompts_can_be_skipped_and_are_counted(tokenizer, tmp_path):
 
 def test_arithmetic_prompts_that_cannot_fit_fail_at_construction(tokenizer):
     with pytest.raises(DataError, match=r"max_length 64 .* leaves 0"):
-        build_training_stream(DataConfig(), tokenizer, seed=0, context=64, max_response_tokens=64)
+        build_training_stream(
+            DataConfig(), tokenizer, seed=0, eval_sets=(), context=64, max_response_tokens=64
+        )
 
 
-@pytest.mark.parametrize("given_sets", [True, False])
-def test_overlap_with_the_evaluation_sets(tokenizer, tmp_path, given_sets):
+def test_overlap_with_the_evaluation_sets(tokenizer, tmp_path):
     cfg = DataConfig(
         train=source(tmp_path / "a.jsonl", ["1+1=?", "2+2=?"]),
         eval=[source(tmp_path / "b.jsonl", ["$2 + 2$ = ?"], name="held_out")],
         on_overlap="drop",
     )
-    sets = build_eval_sets(cfg, tokenizer) if given_sets else None
+    sets = build_eval_sets(cfg, tokenizer)
     stream = build_training_stream(cfg, tokenizer, seed=0, eval_sets=sets)
     assert ids(stream.take(0, 1)) == ["own/a/1"]
     assert [(pair.train_id, pair.eval_id) for pair in stream.left_out.overlaps] == [
@@ -168,7 +172,9 @@ def test_bad_rows_are_reported_with_the_stream(tokenizer, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "q", "answer": "1"}\n{\n')
     cfg = DataConfig(train=SourceConfig(name="own", path=str(path)), eval=[], on_bad_row="skip")
-    assert [row.row for row in build_training_stream(cfg, tokenizer, seed=0).left_out.bad_rows] == [2]
+    assert [
+        row.row for row in build_training_stream(cfg, tokenizer, seed=0, eval_sets=()).left_out.bad_rows
+    ] == [2]
 
 
 def test_evaluation_sets_need_distinct_names(tokenizer):
@@ -184,7 +190,7 @@ def test_the_default_evaluation_set(tokenizer):
 
 def test_unusable_seeds_are_refused(tokenizer):
     with pytest.raises(DataError, match="seed is -1"):
-        build_training_stream(DataConfig(), tokenizer, seed=-1)
+        build_training_stream(DataConfig(), tokenizer, seed=-1, eval_sets=())
 
 
 @pytest.mark.slow

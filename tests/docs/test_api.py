@@ -15,7 +15,7 @@ import torch
 import rlvr
 from rlvr.config import Config
 from rlvr.divergence import WANTS
-from rlvr.runtime.disk.folder import Summary
+from rlvr.runtime.disk.summary import Summary
 from rlvr.validate import validate
 from tests.helpers.pages import DOCS, blocks, code_of
 from tests.helpers.report_cases import write_analysis, write_training

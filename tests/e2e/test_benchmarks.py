@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import REPOSITORY
+from tests.helpers.paths import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 

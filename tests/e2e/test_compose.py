@@ -23,7 +23,8 @@ import pytest
 import yaml
 
 from rlvr.cluster.machine import free_port
-from tests.helpers.processes import MARK, REPOSITORY, SMALL, marked
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.processes import MARK, SMALL, marked
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import pytest
 from rlvr.cluster.machine import free_port
 from rlvr.data.models.tokenizer import model_folder
 from tests.helpers.models import tied_model
-from tests.helpers.processes import REPOSITORY
+from tests.helpers.paths import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 

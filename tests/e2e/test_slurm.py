@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers.processes import MARK, REPOSITORY, SMALL, marked, rows
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.processes import MARK, SMALL, marked, rows
 from tests.helpers.require import skip_or_fail
 from tests.helpers.slurm_cluster import missing, slurm, slurm_cluster
 

@@ -22,7 +22,8 @@ from rlvr.reward.grader import grade
 from rlvr.reward.verifiers.last_number import last_number
 from rlvr.types import Problem
 from tests.helpers.misbehaving_verifiers import HELD_BY
-from tests.helpers.processes import REPOSITORY, SMALL, Training, rows, train
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.processes import SMALL, Training, rows, train
 
 pytestmark = pytest.mark.e2e
 # Of a start, each with a line of its own.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import REPOSITORY, SMALL
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.processes import SMALL
 
 pytestmark = pytest.mark.e2e
 

@@ -18,7 +18,8 @@ from rlvr.analysis.shift.summary import analysis_json, write_tables
 from rlvr.analysis.store import write_parquet, write_text
 from rlvr.analysis.tables import schema
 from rlvr.config import Config
-from rlvr.runtime.disk.folder import RunFolder, Summary
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.summary import Summary
 from rlvr.stats.accuracy import EvalResult
 
 # Texts that would break a page that trusted them.

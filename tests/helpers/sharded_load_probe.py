@@ -14,9 +14,10 @@ os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 import torch
 
-from rlvr.learner.actor import Learner
 from rlvr.learner.deepspeed_api import join_ranks
+from rlvr.learner.loading import load_trained
 from rlvr.learner.model.policy import load_policy
+from rlvr.learner.model.ulysses import SequenceShards
 from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
 from tests.helpers.update_probe import PLUGIN, settings
@@ -28,11 +29,10 @@ def probe(rank: int, port: int, folder: str, dtype: str) -> dict[str, object]:
     cfg = settings(3, dtype, 0.0)
     cfg.learner.workers = 2
     spec = LearnerSpec(cfg, folder, folder, needed_signals(PLUGIN, cfg.loss), PLUGIN, device="cpu")
-    learner = Learner(spec, rank)
     join_ranks(cfg.learner, "cpu", rank, cfg.learner.workers, ("127.0.0.1", port))
     plain = load_policy(cfg.model, folder, 1.0).lm
     whole = {name: p.detach() for name, p in plain.named_parameters()}
-    lm = learner._load(folder, training=True).lm
+    lm = load_trained(spec, SequenceShards()).lm
     sharded, buffers = dict(lm.named_parameters()), dict(lm.named_buffers())
     held = sum(p.numel() + p.ds_tensor.numel() for p in sharded.values())
     different = [

@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.config import Config
-from rlvr.runtime.disk.folder import RunFolder, Summary
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.summary import Summary
 
 PROBLEMS, SAMPLES, STEPS = 10, 2, 10
 MARKS = ("mean", "p50", "p90", "p95", "p99")

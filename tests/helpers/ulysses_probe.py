@@ -53,7 +53,7 @@ def scores(shards: SequenceShards, batch: Batch, policy: PolicyModel, base: Poli
     """Every signal [T], with NaN where a token belongs to the other rank."""
     micro = shards.own(micro_batch(batch, np.arange(batch.size)))
     with torch.no_grad():
-        found = score_micro_batch(sorted(STATISTIC), micro, 1.0, policy, base)
+        found = score_micro_batch(sorted(STATISTIC), micro, 1.0, policy, base, "auto")
     whole = {name: torch.full((batch.tokens,), float("nan")) for name in found}
     for name, values in found.items():
         whole[name][micro.token] = values

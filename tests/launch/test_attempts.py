@@ -85,9 +85,10 @@ def test_a_run_that_goes_back_to_a_checkpoint_begins_there(tmp_path, resume, att
     assert first_step(tmp_path, named) == attempt_begins_at
 
 
-def test_only_complete_checkpoints_count(tmp_path):
+def test_only_complete_checkpoints_of_the_run_count(tmp_path):
     assert newest_step(tmp_path) == 0
-    for name, complete in (("step_000004", True), ("step_000008", False), (".step_000009.draft", True)):
+    own = (("step_000004", True), ("step_000008", False), (".step_000009.draft", True))
+    for name, complete in (*own, ("step_000012.bak", True), ("step_best", True)):  # copies that somebody made
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         if complete:
             (tmp_path / "checkpoints" / name / "state.json").touch()

@@ -38,11 +38,16 @@ def test_impossible_lengths_are_refused(longest, cache):
 
 def test_truncated_responses_count_only_where_configured():
     correct, truncated = [True, True, False, False], [False, True, False, True]
-    assert counts_as_correct(correct, truncated).tolist() == [True, False, False, False]
+    assert counts_as_correct(correct, truncated, truncated_can_be_correct=False).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
     allowed = counts_as_correct(correct, truncated, truncated_can_be_correct=True)
     assert allowed.tolist() == correct
     with pytest.raises(ValueError, match="shape"):
-        counts_as_correct([True], [True, False])
+        counts_as_correct([True], [True, False], truncated_can_be_correct=False)
 
 
 def test_overlong_filter_keeps_finished_samples():

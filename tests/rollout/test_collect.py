@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rlvr.config import Config
 from rlvr.data.stream import EpochSource, PromptStream
 from rlvr.reward.verdict import GradeRequest, Outcome, Verdict
-from rlvr.rollout.collect import collect, has_signal, next_draw, training_sampling
+from rlvr.rollout.collect import collect, has_signal, training_sampling
 from rlvr.rollout.sampling import Sampling
+from rlvr.rollout.streaming.rounds import next_draw
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, state_from
 from rlvr.types import Group, Prompt, RolloutBatch, Sample, Span, Successes
 from tests.helpers.records import group, prompt, sample
@@ -187,7 +188,7 @@ def test_every_prompt_drawn_is_accounted_for(pattern, rounds, position):
     assert drawn == list(range(position, batch.data_position))
     assert sorted(ids(batch.groups) + ids(batch.dropped)) == drawn
     assert len(batch.groups) + batch.short_of == 4
-    assert all(has_signal(g) for g in batch.groups)
+    assert all(has_signal(g, "binary") for g in batch.groups)
     assert all(len(call) <= 4 for _, call in engines.calls)
     assert batch.rounds <= rounds
     assert batch.short_of == 0 or batch.rounds == rounds
@@ -211,13 +212,13 @@ def test_next_draw_by_hand(missing, kept, drawn, most, expected):
 
 
 def test_signal_is_a_difference_in_correctness_not_in_reward():
-    assert has_signal(group("a", [1.0, 0.0]))
-    assert not has_signal(group("a", [1.0, 0.5]))  # both right, one punished for its length
-    assert not has_signal(group("a", [0.0, 0.0]))
-    assert not has_signal(group("a", [1.0]))
-    assert not has_signal(group("a", [1.0, float("nan")]))
-    assert not has_signal(group("a", [float("nan")] * 2))
-    assert has_signal(group("a", [1.0, float("nan"), 0.0]))
+    assert has_signal(group("a", [1.0, 0.0]), "binary")
+    assert not has_signal(group("a", [1.0, 0.5]), "binary")  # both right, one punished for its length
+    assert not has_signal(group("a", [0.0, 0.0]), "binary")
+    assert not has_signal(group("a", [1.0]), "binary")
+    assert not has_signal(group("a", [1.0, float("nan")]), "binary")
+    assert not has_signal(group("a", [float("nan")] * 2), "binary")
+    assert has_signal(group("a", [1.0, float("nan"), 0.0]), "binary")
 
 
 def test_with_raw_rewards_signal_is_a_difference_in_score():
@@ -227,7 +228,7 @@ def test_with_raw_rewards_signal_is_a_difference_in_score():
         return Group(prompt("a"), tuple(samples))
 
     assert has_signal(scored(0.25, 0.5), "raw")
-    assert not has_signal(scored(0.25, 0.5))  # none is right
+    assert not has_signal(scored(0.25, 0.5), "binary")  # none is right
     assert not has_signal(scored(0.5, 0.5), "raw")
     assert not has_signal(group("a", [1.0, 0.5]), "raw")  # both right, one punished for its length
 

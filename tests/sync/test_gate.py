@@ -17,7 +17,8 @@ from rlvr.reporting.tables import summary_table
 from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.given import NOT_SAMPLED
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, load_state, save_checkpoint
-from rlvr.runtime.disk.folder import RunFolder, Summary
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.summary import Summary
 from rlvr.runtime.session import Session
 from rlvr.runtime.tracking.tracker import step_line
 from rlvr.sync.gate import check_mismatch, comparison_note, largest_mismatch

@@ -7,7 +7,7 @@ from rlvr.types import Floats
 EPSILON = 1e-6  # a group of equal rewards gets 0, not 0 / 0
 
 
-def grpo(rewards: Floats, ddof: int = 0) -> Floats:
+def grpo(rewards: Floats, ddof: int) -> Floats:
     """[n] -> [n]: A_i = (r_i - mean r) / (std r + 1e-6), std r = sqrt(sum_j (r_j - mean r)^2 / (n - ddof)).
 
     The paper leaves `ddof` open. 0, the population's, is ours; TRL, verl and OpenRLHF (group_norm) take torch.std,

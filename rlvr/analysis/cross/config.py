@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from rlvr.analysis.cross.records import EFFECTIVE, SWITCHED
+from rlvr.analysis.cross.records import DIRECTIONS, EFFECTIVE, SWITCHED
 from rlvr.analysis.cross.rules import RULES
 from rlvr.errors import ConfigError
 from rlvr.validate.ranges import not_among, out_of_range
 
-DIRECTIONS = ("forward", "reverse", "both")
+BOTH = "both"  # directions
 AT_LEAST = {"limit": 2, "pilot_rounds": 0, "gpus_per_actor": 0}
 AT_LEAST_ONE = (
     "samples", "max_tokens", "max_prompt_tokens", "pilot_problems", "pilot_samples", "batch", "actors", "threads",
@@ -33,7 +33,7 @@ class CrossSampleConfig:
     limit: int | None = None  # use only the first so many problems of each set
     template: str | None = None  # prompt template; null: that of the run
     max_prompt_tokens: int | None = None  # longer prompts are refused; null: as in the run
-    direction: str = "both"  # forward (policy switches into base) | reverse (base into policy) | both
+    direction: str = BOTH  # forward (policy switches into base) | reverse (base into policy) | both
     # switch rules: js | random | entropy | entropy_other | kl | kl_other | dlogp_lowered | dlogp_raised |
     # dlogp_changed | dlogp_favoured | earliest; all: every one of them
     rules: list[str] = field(default_factory=lambda: ["js", "random", "entropy", "earliest"])
@@ -72,7 +72,7 @@ def check(cfg: CrossSampleConfig) -> None:
 
     Raises ConfigError with every problem found, one a line.
     """
-    choices = {"direction": DIRECTIONS, "dtype": DTYPES, "budget_of": (SWITCHED, EFFECTIVE)}
+    choices = {"direction": (*DIRECTIONS, BOTH), "dtype": DTYPES, "budget_of": (SWITCHED, EFFECTIVE)}
     found = out_of_range(
         cfg, choices, AT_LEAST | dict.fromkeys(AT_LEAST_ONE, 1), shares=("top_p", "js_top_p")
     )

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from rlvr.analysis.cross.calibrate import calibrate, settle
-from rlvr.analysis.cross.config import CrossSampleConfig, chosen_rules
+from rlvr.analysis.cross.config import BOTH, CrossSampleConfig, chosen_rules
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, ResponseJob
 from rlvr.analysis.cross.inputs import CrossInputs
-from rlvr.analysis.cross.records import EFFECTIVE, Calibration, Part, PartKey
+from rlvr.analysis.cross.records import DIRECTIONS, EFFECTIVE, Calibration, Part, PartKey
 from rlvr.analysis.cross.rules import RULES, WITHOUT_MODELS
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.cross.workers import DecodePool, DecodeWorker
@@ -26,7 +26,8 @@ from rlvr.stats.accuracy import accuracy_ci95
 from rlvr.stats.student import interval_text
 from rlvr.types import Group, Prompt, Sample
 
-ENDPOINTS = {"base": "forward", "policy": "reverse"}  # endpoint -> the direction whose primary it is
+# Endpoint -> the direction whose primary it is.
+ENDPOINTS = {primary: direction for direction, (primary, _) in DIRECTIONS.items()}
 
 
 def planned(cfg: CrossSampleConfig) -> list[PartKey]:
@@ -34,7 +35,7 @@ def planned(cfg: CrossSampleConfig) -> list[PartKey]:
 
     The JS rule comes first in each direction: the controls match the share that it achieved.
     """
-    directions = ("forward", "reverse") if cfg.direction == "both" else (cfg.direction,)
+    directions = tuple(DIRECTIONS) if cfg.direction == BOTH else (cfg.direction,)
     if cfg.thresholds:
         levels: list[tuple[float | None, float | None]] = [(None, eps) for eps in cfg.thresholds]
     else:

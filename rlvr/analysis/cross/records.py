@@ -15,6 +15,8 @@ from rlvr.analysis.tables import columns_of
 from rlvr.stats.accuracy import EvalResult, accuracy_ci95, avg_at_k, compare
 from rlvr.stats.student import holm
 
+# Direction -> the primary model, and the one that intervenes.
+DIRECTIONS = {"forward": ("base", "policy"), "reverse": ("policy", "base")}
 TESTS = ("p_primary", "p_intervening", "p_js")
 DIGITS = 10  # significant ones of the numbers in budgets.csv
 # What a budget counts, as a share of all tokens: every token that the intervening model samples, or only those at
@@ -192,7 +194,7 @@ def budget_rows(parts: Sequence[Part]) -> list[BudgetRow]:
     rows = []
     for part in parts:
         if part.direction != "endpoint":
-            primary, other = ("base", "policy") if part.direction == "forward" else ("policy", "base")
+            primary, other = DIRECTIONS[part.direction]
             js = None if part.rule == "js" else js_parts.get((part.direction, part.level))
             rows.append(budget_row(part, ends[primary], ends[other], js))
     tests = [(k, name) for k, row in enumerate(rows) for name in TESTS if getattr(row, name) is not None]

@@ -13,6 +13,7 @@ import torch
 from rlvr import cluster
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
+from rlvr.analysis.cross.records import DIRECTIONS
 from rlvr.analysis.cross.slots import Prefills
 from rlvr.config import ClusterConfig
 from rlvr.data.models.tokenizer import load_tokenizer
@@ -37,13 +38,14 @@ class WorkerSpec:
 
 
 class DecodeWorker:
-    """Both models in one process; forward writes with the base as primary, reverse with the policy."""
+    """Both models in one process."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
         how = spec.dtype, spec.trust_remote_code, spec.device
-        self._models = load_decoder("base", spec.base, *how), load_decoder("policy", spec.policy, *how)
-        self._prefills = Prefills(), Prefills()  # the prompts are those of every rule
+        folders = {"base": spec.base, "policy": spec.policy}
+        self._models = {name: load_decoder(name, folder, *how) for name, folder in folders.items()}
+        self._prefills = {name: Prefills() for name in folders}  # the prompts are those of every rule
         self._stops = stop_check(spec.sampling.ends, load_tokenizer(spec.policy, spec.trust_remote_code))
 
     def ready(self) -> None:
@@ -51,7 +53,7 @@ class DecodeWorker:
 
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
-        primary, intervening = (0, 1) if direction == "forward" else (1, 0)
+        primary, intervening = DIRECTIONS[direction]
         decoder = MixedDecoder(
             self._models[primary],
             self._models[intervening],

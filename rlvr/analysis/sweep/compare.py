@@ -17,8 +17,8 @@ import numpy as np
 from rlvr.analysis.sweep.runs import FinishedRun, Graded
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import Bools, Doubles, Estimate, correctness, t_interval, wilson_interval
-from rlvr.stats.seeds import LEVEL, PairedDifference, SeedMean, paired_difference, seed_mean
-from rlvr.stats.student import holm
+from rlvr.stats.seeds import PairedDifference, SeedMean, paired_difference, seed_mean
+from rlvr.stats.student import LEVEL, holm
 
 LEAST_SEEDS = 3  # fewer give no idea of the spread over seeds, so nothing is ranked
 BASELINES = ("recipe-dapo", "recipe-dapo_advantage-uniform")  # tried in this order where none is named

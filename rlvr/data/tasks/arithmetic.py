@@ -17,7 +17,7 @@ cannot overlap. Problem ``i`` of seed ``s`` is a pure function of both: a resume
 import hashlib
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.types import Problem
@@ -85,14 +85,6 @@ def train_problem(seed: int, index: int) -> Problem:
     return sample_problem(random.Random(f"train/{seed}/{index}"), f"{SOURCE}/train/{seed}/{index}")
 
 
-def train_problems(seed: int, start: int = 0) -> Iterator[Problem]:
-    """Yield the endless stream of training problems of a seed, from problem ``start`` on."""
-    index = start
-    while True:
-        yield train_problem(seed, index)
-        index += 1
-
-
 def held_out(n: int = 200) -> list[Problem]:
     """Return the first ``n`` problems of the fixed held-out set; their expressions are distinct."""
     rng = random.Random("held out")
@@ -115,7 +107,7 @@ def expression_of(problem: Problem) -> str:
 
 def quick_answer(problem: Problem, rng: random.Random, right: float) -> str:
     """Write a boxed guess without any work, right with probability ``right``, else off by up to six."""
-    guess = int(problem.answer) if rng.random() < right else _off_by(int(problem.answer), 6, rng)
+    guess = int(problem.answer) if rng.random() < right else _off(int(problem.answer), rng)
     return rf"so \boxed{{{guess}}}"
 
 
@@ -136,7 +128,7 @@ def step_by_step(
         steps.append(f"{value}{term}={result}")
         value = result
         if position + 1 < len(rest) and rng.random() < stop_early:
-            value = _off_by(int(problem.answer), 6, rng)
+            value = _off(int(problem.answer), rng)
             break
     ending = str(value) if rng.random() < no_box else rf"\boxed{{{value}}}"
     return "first " + " then ".join(steps) + f" so {ending}"
@@ -160,6 +152,6 @@ def boxed_answer(response: str) -> str | None:
     return boxes[-1] if boxes else None
 
 
-def _off_by(value: int, most: int, rng: random.Random) -> int:
-    """Return a non-negative integer that differs from ``value`` by at most ``most`` and at least one."""
-    return rng.choice([other for other in range(max(0, value - most), value + most + 1) if other != value])
+def _off(value: int, rng: random.Random) -> int:
+    """Return a non-negative integer that differs from ``value`` by at least one and at most six."""
+    return rng.choice([other for other in range(max(0, value - 6), value + 7) if other != value])

@@ -22,12 +22,11 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.model.causal_lm import other_layers
 from rlvr.learner.packing import MicroBatch, sequence_shard
-from rlvr.learner.update import TokenOutputs
+from rlvr.learner.update import Forward, TokenOutputs, outputs_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-Forward = Callable[[MicroBatch], Tensor | TokenOutputs]
 BY_LENGTH = ("dynamic", "longrope")  # rotary embeddings that depend on the longest position that a rank sees
 
 
@@ -88,9 +87,7 @@ class SequenceShards:
 
         def run(micro: MicroBatch) -> TokenOutputs:
             own, index = sequence_shard(micro, self.rank, self.ranks)
-            outputs, count = forward(own), len(micro.token)
-            if not isinstance(outputs, TokenOutputs):
-                outputs = TokenOutputs(outputs)
+            outputs, count = outputs_of(forward, own), len(micro.token)
 
             def all_of(part: Tensor) -> Tensor:
                 gathered: Tensor = _Gathered.apply(part, index, count, self.group)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlvr.analysis.cross.records import EFFECTIVE_LEVEL, EFFECTIVE_TOLERANCE
+from rlvr.analysis.cross.records import DIRECTIONS, EFFECTIVE_LEVEL, EFFECTIVE_TOLERANCE
 from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.tables import where
 from rlvr.reporting.figures.canvas import BAND_ALPHA, HEIGHT, SMALL, THIN, Figure, Line, described
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MANY = 4  # rules, above which a figure is higher and its bands are fainter
-DIRECTIONS = {"forward": ("base", "policy", "recover"), "reverse": ("policy", "base", "destroy")}
+WHAT = {"forward": "recover", "reverse": "destroy"}  # of a direction, in its caption
 BAND = ("ci_low", "ci_high")
 
 
@@ -37,7 +37,7 @@ def cross_figures(cross: Cross) -> Iterator[Figure]:
 
 
 def _figure(cross: Cross, direction: str, rows: pa.Table, key: str, share: str) -> Figure:
-    primary, intervening, what = DIRECTIONS[direction]
+    primary, intervening = DIRECTIONS[direction]
     ends = cross.content["endpoints"]
     run = set(rows["rule"].to_pylist())
     rules = [rule for rule in RULES if rule in run]
@@ -67,7 +67,7 @@ def _figure(cross: Cross, direction: str, rows: pa.Table, key: str, share: str) 
         "direction": direction.capitalize(),
         "primary": primary,
         "intervening": intervening,
-        "what": what,
+        "what": WHAT[direction],
         "tolerance": f"{EFFECTIVE_TOLERANCE:.0%}".replace("%", " %"),
     }
     return described(

@@ -17,7 +17,7 @@ from rlvr.reporting.figures.canvas import as_svg
 from rlvr.reporting.study import comparisons, sections
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.study.raw import without_paths, write_raw
-from rlvr.runtime.disk.folder import write_atomically
+from rlvr.runtime.disk.files import write_atomically
 
 LIMIT = 10_000_000  # bytes of page, figures and tables together
 RESERVE = 100_000  # of them, for what the page says after the tables are written

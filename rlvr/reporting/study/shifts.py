@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr.analysis.loaded import LoadedAnalysis, read_json
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.reporting.sources import read_cross
 from rlvr.stats.student import interval_text, p_text
@@ -51,17 +51,18 @@ class Crossing:
 
 def read_shift(folder: Path, name: str | None = None) -> Shift:
     """The shift of a finished and analysed run, called as its recipe unless a name is given."""
-    summary = json.loads((folder / "summary.json").read_text())
-    analysis = json.loads((folder / "analysis" / "analysis.json").read_text())
-    [own] = [h for h in analysis["headline"] if h["checkpoint"] == "policy" and h["trajectory"] == "policy"]
-    figures = {key: Interval(**interval) for key, interval in own["figures"].items()}
+    summary, analysis = read_json(folder / "summary.json"), LoadedAnalysis(folder / "analysis")
+
+    def figure(key: str) -> Interval:
+        return Interval(*(analysis.figure(key, "policy") or (None, None, None)))
+
     return Shift(
         name=name or summary["recipe"],
         accuracy=summary["eval_accuracy_after"],
-        near_zero=figures["share_near_zero"],
-        moved=figures["share_moved"],
-        moved_within_rank_3=figures["moved_policy_top_within_base_rank_3"],
-        moved_new=figures["moved_policy_top_base_prob_below_0.01"],
+        near_zero=figure("share_near_zero"),
+        moved=figure("share_moved"),
+        moved_within_rank_3=figure("moved_policy_top_within_base_rank_3"),
+        moved_new=figure("moved_policy_top_base_prob_below_0.01"),
     )
 
 

@@ -7,7 +7,7 @@ _POINTS_AND_COMMA = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{3}){1,20}),([0-9]{1,
 _INDIAN = re.compile(r"[+-]?[0-9]{1,2}(?:,[0-9]{2}){1,20},[0-9]{3}(?:\.[0-9]{1,50})?")
 
 
-def with_points(answer: str, *, measured: bool = False) -> str | None:
+def with_points(answer: str, *, measured: bool) -> str | None:
     """A number with a point where it has a decimal comma (`2,75`, `1.234,56`) or Indian thousands (`12,34,567`).
 
     None where it has neither, or is as well two values as `1,2` is: then there have to be braces around the comma, or

@@ -133,7 +133,7 @@ def _refuse_options(rules: Rules, verify: Verifier, taken: set[str]) -> dict[str
     return options
 
 
-def as_verdict(value: Any, gold: str, correct_from: float | None = None) -> Verdict:
+def as_verdict(value: Any, gold: str, correct_from: float | None) -> Verdict:
     """Read a verifier's result: a Verdict (or its look-alike), a bool, or a score in [0, 1].
 
     A score of at least `correct_from` is correct; None: 0.5, or what a Verdict with a score says itself. A score

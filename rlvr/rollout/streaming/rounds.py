@@ -1,4 +1,7 @@
-"""The window of a synchronous run: rounds of dynamic sampling, whose groups start once they are sure to be drawn."""
+"""Rounds of dynamic sampling: how many prompts to draw next, and the window in which a synchronous run is simulated.
+
+A run asks for the number alone (`rlvr.rollout.collect`). In the window groups start once they are sure to be drawn.
+"""
 
 from __future__ import annotations
 

@@ -24,9 +24,10 @@ from rlvr.errors import CheckpointError, ConfigError
 from rlvr.runtime.checkpoints.resume import Found, moved, recorded_changes, refuse_changes
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in, step_name, step_of, was_complete
 from rlvr.runtime.disk.files import path_of, set_aside, write_atomically
-from rlvr.runtime.disk.folder import CHANGES, Change, RunFolder, read_changes
+from rlvr.runtime.disk.folder import CHANGES, RunFolder, read_changes
 from rlvr.runtime.disk.manifest import damage, write_manifest
 from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_yaml, read_settings
+from rlvr.runtime.disk.summary import Change
 from rlvr.types import Successes
 
 

@@ -23,6 +23,7 @@ from rlvr.runtime.disk.dumps import dump_files, open_dump, read_sample, read_ver
 from rlvr.runtime.disk.folder import BATCHES
 from rlvr.runtime.disk.rows import read_rows
 from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_plain, read_settings
+from rlvr.runtime.keys import OF_A_REPLAY
 from rlvr.types import Group, Problem, Prompt, RolloutBatch, Sample, Span, Successes
 
 SHOWN = 5  # settings that differ, in a message
@@ -110,11 +111,10 @@ class Recorded:
 
     def changes(self, cfg: Config) -> list[str]:
         """Settings in which a run with this configuration differs from the recorded one."""
-        own = ("run.", "tracking.", "rollout.replay", "cluster.")
         return [
             f"{key} was {old!r}, is {new!r}"
             for key, old, new in differences(of_today(self.settings), of_today(as_plain(cfg)))
-            if not key.startswith(own)
+            if key not in OF_A_REPLAY
         ]
 
     def batch(self, step: int) -> RolloutBatch:

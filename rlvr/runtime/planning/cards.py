@@ -54,7 +54,7 @@ CARDS = {
 STANDARD = "h100"
 
 
-def chosen_card(name: str = STANDARD, rates: Path | None = None) -> Card:
+def chosen_card(name: str, rates: Path | None = None) -> Card:
     """A card of the table, with the rates of a YAML file in place of its own where the file names them.
 
     Raises:

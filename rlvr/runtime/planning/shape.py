@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlvr.config import Config
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
 from rlvr.learner.model.causal_lm import read_config
 from rlvr.learner.model.tiling import has_experts, tiling_problems
@@ -83,8 +84,6 @@ def model_shape(cfg: Config, *, stored: bool = False) -> ModelShape:
         ConfigError: its configuration cannot be read, from a folder, the hub or the hub's cache, its sequences
             cannot be shared among ranks, or its layers not be tiled.
     """
-    from rlvr.data.models.tokenizer import model_folder
-
     folder = model_folder(cfg.model.path)
     key = f"model.path={cfg.model.path}"
     config = read_config(key, folder, cfg.model.trust_remote_code)

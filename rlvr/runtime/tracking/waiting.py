@@ -45,7 +45,7 @@ class Waiting:
     """
 
     def __init__(
-        self, say: Callable[[str], None], reports: Reports = dict, clock: Callable[[], float] = monotonic
+        self, say: Callable[[str], None], reports: Reports, clock: Callable[[], float] = monotonic
     ) -> None:
         self._say, self._reports, self._clock = say, reports, clock
         self._lock = threading.RLock()

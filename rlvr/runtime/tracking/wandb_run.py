@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rlvr.config import Config, TrackingConfig
-from rlvr.runtime.disk.folder import RunFolder, write_atomically
+from rlvr.runtime.disk.files import write_atomically
+from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.settings import as_plain
 
 SERVER_SECONDS = 20  # for the server to answer when a run begins; wandb's own limit is 90

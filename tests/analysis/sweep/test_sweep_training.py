@@ -20,7 +20,7 @@ from rlvr.analysis.sweep.tables import (
 )
 from rlvr.analysis.sweep.text import curves_csv, training_csv
 from rlvr.analysis.sweep.training import Point, curve, first_step_at, trained
-from rlvr.stats.seeds import t_quantile
+from rlvr.stats.student import t_quantile
 from tests.helpers.sweep_cases import make_run
 
 

@@ -13,7 +13,8 @@ from rlvr.cli.overrides.controls import require_same, shared_settings
 from rlvr.cli.overrides.shorthand import override
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.runtime.disk.folder import Change, RunFolder
+from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.summary import Change
 from rlvr.validate import validate
 from tests.helpers.composing import compose
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rlvr.config import Config, SourceConfig
 from rlvr.data.sources import is_endless, load_problems, rules_of
+from rlvr.data.tasks.arithmetic import is_held_out
 from rlvr.data.tasks.generated import GENERATED, GENERATED_SETS, worked_answer
 from rlvr.data.tasks.instructions import (
     ADJECTIVES,
@@ -25,7 +26,6 @@ from rlvr.data.tasks.instructions import (
     careful_answer,
     held_out,
     instructions_of,
-    is_held_out,
     mixed_answer,
     sentence,
     train_problem,

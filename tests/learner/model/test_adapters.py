@@ -96,9 +96,9 @@ def test_with_adapters_off_it_is_the_frozen_model(folder, micro):
     base = load_policy(ModelConfig(path=folder), folder, 0.7)
     signals = {"old_logp", "base_logp", "js_base", "kl_policy_base"}
     with torch.no_grad():
-        found = score_micro_batch(signals, micro, 0.7, policy, FrozenBase(policy))
-        expected = score_micro_batch(signals, micro, 0.7, full_model(policy, folder), base)
-        on_again = score_micro_batch({"old_logp"}, micro, 0.7, policy, None)["old_logp"]
+        found = score_micro_batch(signals, micro, 0.7, policy, FrozenBase(policy), "auto")
+        expected = score_micro_batch(signals, micro, 0.7, full_model(policy, folder), base, "auto")
+        on_again = score_micro_batch({"old_logp"}, micro, 0.7, policy, None, "auto")["old_logp"]
     torch.testing.assert_close(found["base_logp"], expected["base_logp"], rtol=0, atol=1e-5)
     torch.testing.assert_close(found["js_base"], expected["js_base"], rtol=1e-3, atol=1e-6)
     assert found["js_base"].max() > 1e-5
@@ -112,7 +112,7 @@ def test_with_adapters_off_it_is_the_frozen_model(folder, micro):
 def test_before_training_the_policy_is_its_base(folder, micro):
     policy = adapted(folder, moved=False)
     with torch.no_grad():
-        js = score_micro_batch({"js_base"}, micro, 0.7, policy, FrozenBase(policy))["js_base"]
+        js = score_micro_batch({"js_base"}, micro, 0.7, policy, FrozenBase(policy), "auto")["js_base"]
     assert js.abs().max() == 0
     whole = load_policy(ModelConfig(path=folder), folder, 0.7)
     for part in parts_of(policy.lm):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RlvrError
-from rlvr.rollout.engine import Generation, Slice
 from rlvr.rollout.flow import lanes as module
 from rlvr.rollout.flow.lanes import RayLanes
+from rlvr.rollout.generation import Generation, Slice
 from rlvr.rollout.nonsense import nonsense
 from rlvr.rollout.roster import Lives
 from rlvr.rollout.sampling import Sampling

@@ -17,10 +17,11 @@ from rlvr.runtime.checkpoints.checkpoint import (
     list_checkpoints,
     load_state,
     set_aside_later,
-    step_name,
 )
-from rlvr.runtime.disk.folder import Change, read_changes
+from rlvr.runtime.disk.checkpoint_folders import step_name
+from rlvr.runtime.disk.folder import read_changes
 from rlvr.runtime.disk.manifest import NAME as MANIFEST
+from rlvr.runtime.disk.summary import Change
 from tests.helpers.checkpoints import STATE, learner, names, save
 
 

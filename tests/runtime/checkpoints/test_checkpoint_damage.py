@@ -14,8 +14,8 @@ from rlvr.runtime.checkpoints.checkpoint import (
     load_state,
     restore,
 )
-from rlvr.runtime.disk.folder import Change
 from rlvr.runtime.disk.manifest import WHOLE_BYTES
+from rlvr.runtime.disk.summary import Change
 from tests.helpers.checkpoints import STATE, learner, save
 
 
