@@ -9,10 +9,10 @@ import pytest
 from rlvr.reward.grader import grade, grade_without_algebra, read_gold
 from rlvr.reward.verdict import Outcome
 from rlvr.timing import Stopwatch
-from tests.helpers import grader_cases, grader_findings, grader_reports
+from tests.helpers import grader_cases, grader_findings, grader_reports, grader_trials
 from tests.helpers.paths import SHARED
 
-TABLES = (grader_cases, grader_reports, grader_findings)
+TABLES = (grader_cases, grader_reports, grader_findings, grader_trials)
 CASES = SHARED / "cases" / "trials.jsonl"
 
 ANNOUNCED = [
