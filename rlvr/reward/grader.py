@@ -170,7 +170,7 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     if is_plain_list(gold) and union_of_intervals(answer) is not None:
         return Outcome.WRONG, "an interval where values are expected"
     if repeats_differ(gold, answer) or set_beside_tuple(gold, answer):
-        return Outcome.WRONG, "a list with other values, or as often, or of another kind"
+        return Outcome.WRONG, "other values, or not as often, or a set beside a tuple"
     if has_cases(answer) and not has_cases(gold) and "cases" not in gold:
         return Outcome.WRONG, "several cases where one is expected"
     named = assignments(gold)

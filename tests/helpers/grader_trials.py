@@ -28,6 +28,7 @@ EQUAL = {
     ],
     "areas and rates in other units": [
         (r"0.5\text{ m}^2", r"5000\text{ cm}^2"), ("20 mL", "20 cm^3"), ("1 m/s", "3.6 km/h"), ("3 L", "3000 mL"),
+        ("£5", "5 pounds"),
     ],
     "formulas of chemistry": [("H2O", r"\text{H}_2\text{O}"), ("CO2", "CO₂")],
     "yes and no with reasons": [("Yes", "Yes, it is possible"), ("No", "No, there is none")],

@@ -35,7 +35,7 @@ def derivatives_differ(gold: Any, answer: Any) -> bool:
 
 
 def is_list_against_scalar(gold_parsed: list[Any], answer_parsed: list[Any], answer: str) -> bool:
-    """Whether an answer is a list where one value is expected: math-verify makes {3} of `3,3` and calls it equal to 3."""
+    """Whether an answer lists values where one is expected: math-verify makes {3} of `3,3` and calls it equal to 3."""
     from sympy import Equality, FiniteSet, Set, Tuple
 
     values = [value.rhs if isinstance(value, Equality) else value for value in gold_parsed]

@@ -29,12 +29,12 @@ def same_as_written(gold: str, answer: str, clean_gold: str, clean_answer: str) 
 
 
 def _of_other_kinds(gold: str, answer: str) -> bool:
-    """Whether one is money or an angle in degrees and the other has a unit, or one in pounds and the other in others."""
-    for one, other in ((gold, answer), (answer, gold)):
-        if currency_of(one) and unit_of(other) is not None and currency_of(other) is None:
-            return True
-        if is_in_degrees(one):
-            unit = unit_of(other)
-            return unit is not None and not unit.startswith("degrees")
+    """Whether one is money or an angle in degrees and the other has a unit, or only one of the two is in pounds."""
     in_pounds = "pound" in gold or "pound" in answer
+    for one, other in ((gold, answer), (answer, gold)):
+        unit = unit_of(other)
+        if unit is None or unit.startswith("degrees"):
+            continue
+        if is_in_degrees(one) or (currency_of(one) and not currency_of(other) and "pound" not in other):
+            return True
     return in_pounds and not same_quantity(gold, answer) and units_differ(gold, answer)
