@@ -22,7 +22,7 @@ from rlvr.reward.example import Example
 from rlvr.reward.grader import GRADER_VERSION, gold_text, grade
 from rlvr.reward.verifiers.exact_text import exact
 from rlvr.reward.verifiers.reference import math_verify_default
-from tests.helpers import grader_cases, grader_findings, grader_reports
+from tests.helpers import grader_cases, grader_findings, grader_reports, grader_trials
 
 RESULTS = Path(__file__).parent / "results"
 Pair = tuple[str, str, bool]  # gold answer, response, whether they are equal
@@ -48,7 +48,7 @@ GRADERS: dict[str, Callable[[str, str], bool]] = {
 def pairs_by_class() -> dict[str, list[Pair]]:
     """The pairs of the tests."""
     classes: dict[str, list[Pair]] = {}
-    for cases in (grader_cases, grader_reports, grader_findings):
+    for cases in (grader_cases, grader_reports, grader_findings, grader_trials):
         for known, equal in ((cases.EQUAL, True), (cases.DIFFERENT, False)):
             for name, pairs in known.items():
                 classes.setdefault(name, []).extend(

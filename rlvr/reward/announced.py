@@ -20,9 +20,10 @@ _OTHERS = (
     r"(?i:\banswer (?:equals|(?:should|must|would|will|has to|seems to|turns out to) be|"
     r"to (?:the|this) [a-z]{4,12} is)\b)",
     r"(?i:\b(?:final )?(?:solution|result|value)s?[ ]?(?::| is\b:?| are\b:?))",
-    r"(?i:\b(?:antwort|lösung|ergebnis|respuesta|réponse|resposta|risposta|solución|resultado|jawaban|svar|antwoord|"
-    r"odpowiedź|odpověď|cevap|răspuns|válasz|vastaus|đáp án|ответ|відповідь|الجواب|الإجابة|उत्तर|คำตอบ)"
-    r"(?: (?:finale?|correcta?|correcte|corretta))?[ ]?(?:[:：=]|(?:ist|lautet|es|est|é|è|adalah|är|jest|là)\b:?))",
+    r"(?i:\b(?:antwort|lösung|ergebnis|respuesta|réponse|resposta|risposta|solución|resultado|jawaban|svar(?:et)?|antwoord|"
+    r"odpowiedź|odpověď|cevap|răspuns|válasz|vastaus|đáp án|απάντηση|תשובה|ответ|відповідь|الجواب|الإجابة|उत्तर|คำตอบ)"
+    r"(?: (?:finale?|correcta?|correcte|corretta|akhir))?[ ]?"
+    r"(?:[:：=]|(?:ist|lautet|es|est|é|è|adalah|är|jest|là|is|είναι|היא)\b:?))",
     r"(?:答案|答え|解答|正解|정답|답)[ ]?(?:[:：]|[是为為は은][:：]?)|(?:^|\n)答[:：]|选[:：]?(?=[ ]?\(?[A-J])",
 )
 _OTHER_WORDS = re.compile(rf"(?:{'|'.join(_OTHERS)})[ ]?{_VALUE}")

@@ -4,6 +4,7 @@
 Grade model output through `rlvr.reward.workers.pool.GraderPool`, which kills the worker instead.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -35,15 +36,24 @@ from rlvr.reward.rules.named import (
     without_parentheses,
 )
 from rlvr.reward.rules.notation import for_algebra
-from rlvr.reward.rules.numeric import numbers_apart, roots_equal, with_imaginary_unit
+from rlvr.reward.rules.numeric import (
+    derivatives_differ,
+    is_list_against_scalar,
+    numbers_apart,
+    roots_equal,
+    with_imaginary_unit,
+)
+from rlvr.reward.rules.parameters import with_parameter_of
+from rlvr.reward.rules.pieces import pieces
 from rlvr.reward.rules.quantities import units_differ
+from rlvr.reward.rules.repeats import repeats_differ, set_beside_tuple
 from rlvr.reward.rules.shapes import in_one_shape, is_plain_list
 from rlvr.reward.rules.unions import union_of_intervals
 from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "7"  # raise it with every change that can change a verdict
+RULES_VERSION = "8"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 MAX_RECORDED_CHARS = 500
@@ -60,7 +70,8 @@ def grade(gold: str, response: str, *, policy: str) -> Verdict:
     if decided is not None:
         return decided
     gold_answer = gold_text(gold)
-    answer = clean(extract_answer(response, policy_named(policy)).content or "")
+    content = extract_answer(response, policy_named(policy)).content or ""
+    answer = with_parameter_of(_gold_content(gold), content, gold_answer, clean(content))
     outcome, detail = _compare(gold_answer, answer)
     return _verdict(outcome, answer, gold_answer, watch, detail)
 
@@ -151,8 +162,15 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
     gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
     gold, answer = told_apart(gold, with_argument_of(gold, answer))
+    golds, answers = pieces(gold), pieces(answer)
+    if golds is not None and answers is not None:
+        if golds.keys() != answers.keys():
+            return Outcome.WRONG, "other conditions than the gold answer's"
+        return _all_equal((value, answers[condition]) for condition, value in golds.items())
     if is_plain_list(gold) and union_of_intervals(answer) is not None:
         return Outcome.WRONG, "an interval where values are expected"
+    if repeats_differ(gold, answer) or set_beside_tuple(gold, answer):
+        return Outcome.WRONG, "other values, or not as often, or a set beside a tuple"
     if has_cases(answer) and not has_cases(gold) and "cases" not in gold:
         return Outcome.WRONG, "several cases where one is expected"
     named = assignments(gold)
@@ -203,7 +221,11 @@ def _compare_named(gold: dict[str, str], answer: str) -> tuple[Outcome, str]:
         named = dict(zip(gold, values, strict=True))
     if named.keys() != gold.keys():
         return Outcome.WRONG, "other names than the gold answer's"
-    verdicts = [_compare_values(value, named[name]) for name, value in gold.items()]
+    return _all_equal((value, named[name]) for name, value in gold.items())
+
+
+def _all_equal(pairs: Iterable[tuple[str, str]]) -> tuple[Outcome, str]:
+    verdicts = (_compare_values(gold, answer) for gold, answer in pairs)
     return next((verdict for verdict in verdicts if verdict[0] is not Outcome.CORRECT), (Outcome.CORRECT, ""))
 
 
@@ -222,7 +244,7 @@ def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
     gold_parsed, answer_parsed = _parse_gold(explicit_product(gold)), _parse(explicit_product(answer))
     if not answer_parsed:
         return Outcome.WRONG, "math-verify read nothing in the answer"
-    if _is_list_against_scalar(gold_parsed, answer_parsed, answer):
+    if is_list_against_scalar(gold_parsed, answer_parsed, answer):
         return Outcome.WRONG, "several values where one is expected"
     raised = ""
     for gold_value in gold_parsed:
@@ -248,7 +270,7 @@ def _values_equal(gold: Any, answer: Any) -> bool:
     # Deadlines belong to the pool: math-verify's own use SIGALRM, which fails off the main thread.
     limits = {"timeout_seconds": None, "raise_on_error": True}
     if verify(gold, answer, **limits):
-        return not numbers_apart(gold, answer)
+        return not numbers_apart(gold, answer) and not derivatives_differ(gold, answer)
     # math-verify lets an interval answer an inequality, but not the other way round.
     if isinstance(gold, Set) and not isinstance(gold, FiniteSet) and isinstance(answer, Relational | And):
         return bool(verify(answer, gold, **limits))
@@ -277,13 +299,3 @@ def _latex_parser() -> tuple[Any, Any]:
     # Its one warning says that deadlines are ours; in a worker it would be printed once per process.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     return parse, (LatexExtractionConfig(boxed_match_priority=0),)
-
-
-def _is_list_against_scalar(gold_parsed: list[Any], answer_parsed: list[Any], answer: str) -> bool:
-    """math-verify collapses `3,3` to the set {3} and calls it equal to 3."""
-    from sympy import Equality, FiniteSet, Set, Tuple
-
-    values = [value.rhs if isinstance(value, Equality) else value for value in gold_parsed]
-    gold_is_collection = any(isinstance(value, (Set, Tuple)) for value in values)
-    answer_is_list = any(isinstance(value, FiniteSet) for value in answer_parsed)
-    return answer_is_list and not gold_is_collection and "," in answer

@@ -9,10 +9,10 @@ import pytest
 from rlvr.reward.grader import grade, grade_without_algebra, read_gold
 from rlvr.reward.verdict import Outcome
 from rlvr.timing import Stopwatch
-from tests.helpers import grader_cases, grader_findings, grader_reports
+from tests.helpers import grader_cases, grader_findings, grader_reports, grader_trials
 from tests.helpers.paths import SHARED
 
-TABLES = (grader_cases, grader_reports, grader_findings)
+TABLES = (grader_cases, grader_reports, grader_findings, grader_trials)
 CASES = SHARED / "cases" / "trials.jsonl"
 
 ANNOUNCED = [
@@ -83,6 +83,11 @@ ANNOUNCED = [
     ("6", "\\boxed{5}\n\nActually the answer is 6."),
     ("C", "所以正确答案是C选项。"),
     ("5", "答：5个"),
+    ("5", "Het antwoord is 5."),
+    ("5", "Svaret är 5."),
+    ("5", "Jawaban akhir: 5"),
+    ("5", "Απάντηση: 5"),
+    ("5", "תשובה: 5"),
 ]
 NOT_ANNOUNCED = [
     ("5", "<think>\\boxed{5}</think>The answer is 4"),
@@ -91,6 +96,9 @@ NOT_ANNOUNCED = [
     ("5", "The answer might be 5."),
     ("5", "答案是4，不是5。"),
     ("5", "Die Antwort ist nicht 5."),
+    ("5", "Het antwoord is niet 5."),
+    ("5", "La respuesta es 4, no 5."),
+    ("5", "答案是A或5"),
     ("5", '{"answer": "4"}'),
     ("5", "Transformation: 5"),
     ("C", "Option C is incorrect."),

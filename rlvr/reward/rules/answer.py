@@ -8,18 +8,24 @@ stricter: math-verify reads the word "no" as the product n*o and would accept "o
 import re
 from fractions import Fraction
 
+from rlvr.reward.rules.conversions import same_conversion
 from rlvr.reward.rules.counted import changes_number, whole_number_of, without_counted
 from rlvr.reward.rules.expanded import called_choice
+from rlvr.reward.rules.formulas import same_formula
 from rlvr.reward.rules.letters import same_angle
 from rlvr.reward.rules.markup import STYLE_WRAPPER, without_ends, without_lead, without_markup
 from rlvr.reward.rules.named import split_list, value_of_equation
-from rlvr.reward.rules.notation import ALL_REALS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
+from rlvr.reward.rules.notation import NAMED_SETS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
 from rlvr.reward.rules.options import picked_choice, same_options
+from rlvr.reward.rules.parameters import same_residue
 from rlvr.reward.rules.periods import as_recurring, without_period
+from rlvr.reward.rules.phrases import ASSENT, NO_SOLUTION, SAME_WORDS, TAKEN_BACK
 from rlvr.reward.rules.quantities import same_quantity, units_differ, without_unit
 from rlvr.reward.rules.remarks import without_remarks
 from rlvr.reward.rules.separators import with_points
 from rlvr.reward.rules.spelled import mixed_in_words, number_in_words
+from rlvr.reward.rules.tongues import number_in_tongues
+from rlvr.reward.rules.unions import same_chain
 
 MOST_LAYERS = 20  # of delimiters and styles around one another
 _MATH_DELIMITERS = (
@@ -31,6 +37,10 @@ _MATH_DELIMITERS = (
     ("*", "*"),
     ("`", "`"),
     ('"', '"'),
+    ("__", "__"),
+    ("_", "_"),
+    ("「", "」"),
+    ("【", "】"),
 )
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?text\s*\{\s*degrees?\s*\}|\bdegrees?)\s*$")
 _DEGREE_SIGN = re.compile(
@@ -58,27 +68,6 @@ _MATH_WORDS = frozenset(
 )
 _LETTERS_IN_ORDER = re.compile("[IVX]{2,}|[HT]{2,}")  # Roman numbers, tosses of a coin
 _NOTHING = r"\emptyset"
-_NO_SOLUTION = frozenset(
-    {
-        "no solution",
-        "no solutions",
-        "no real solution",
-        "no real solutions",
-        "none",
-        "empty set",
-        "the empty set",
-        "no solutions exist",
-        "no solution exists",
-        "there is no solution",
-        "there are no solutions",
-        "no real roots",
-        "no such values exist",
-    }
-)
-_ASSENT = frozenset({"yes", "no", "true", "false"})
-_SAME_WORDS = {
-    "dne": "does not exist", "no solutions": "no solution", "no real solutions": "no real solution",
-}  # fmt: skip
 _ARTICLE = re.compile(r"(?:an?|the) (?=[a-z]{3})")
 _ARITHMETIC = re.compile(r"[*/^!+=]|\\(?:times|cdot|div|[dtc]?frac|sqrt|binom)|[0-9)}]\s*-")
 
@@ -190,7 +179,8 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     gold_integer, answer_integer = integer_literal(gold), integer_literal(answer)
     if gold_integer is not None and answer_integer is not None:
         return gold_integer == answer_integer
-    for same in (same_quantity(gold, answer), same_angle(gold, answer)):
+    for compare in (same_quantity, same_conversion, same_residue, same_angle, same_chain):
+        same = compare(gold, answer)
         if same is not None:
             return same
     gold_based = based_number(gold)
@@ -199,6 +189,9 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
         return gold_based == answer_based
     if gold_based is not None and answer.isalnum() and not answer.isdigit():
         return based_number(f"{answer}_{gold_based[1]}") == gold_based
+    formulas = same_formula(gold, answer) if gold_based is None else None
+    if formulas is not None:
+        return formulas
     gold_value = number_value(gold)
     if gold_value is not None and (same := _number_against(gold_value, answer)) is not None:
         return same
@@ -220,15 +213,15 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     if choice is not None:
         return picked_choice(answer) == choice.group(1)
     if _NOTHING in (gold, answer):
-        return True if _NO_SOLUTION & {_words(gold), _words(answer)} else None
-    if _words(gold) in _NO_SOLUTION and _words(answer) in _NO_SOLUTION:
+        return True if NO_SOLUTION & {_words(gold), _words(answer)} else None
+    if _words(gold) in NO_SOLUTION and _words(answer) in NO_SOLUTION:
         return True
-    if {_words(gold), _words(answer)} & ALL_REALS and "\\" in gold + answer:
+    if {_words(gold), _words(answer)} & NAMED_SETS.keys() and "\\" in gold + answer:
         return None  # words for a set
     if _is_words(gold):
         said = _words(gold)
-        if said in _ASSENT and _words(answer).startswith(f"{said}, "):
-            return True  # `Yes, it is`
+        if said in ASSENT and _words(answer).startswith(f"{said}, "):
+            return TAKEN_BACK.search(_words(answer), len(said)) is None  # `Yes, it is`
         return _named_together(gold) == _named_together(answer)
     return None
 
@@ -248,8 +241,13 @@ def _same_in_words(gold: str, answer: str) -> bool | None:
     """Compare a number with one in words, such as `twelve`; None where there are not both."""
     if gold[:1].isalpha() == answer[:1].isalpha():
         return None
-    values = [number_in_words(text) if text[:1].isalpha() else number_value(text) for text in (gold, answer)]
+    values = [_said(text) if text[:1].isalpha() else number_value(text) for text in (gold, answer)]
     return None if None in values else values[0] == values[1]
+
+
+def _said(words: str) -> Fraction | None:
+    number = number_in_words(words)
+    return number_in_tongues(words) if number is None else number
 
 
 def is_plain(gold: str) -> bool:
@@ -278,4 +276,4 @@ def _named_together(text: str) -> list[str]:
 def _words(text: str) -> str:
     plain = STYLE_WRAPPER.sub(r"\1", text).replace("~", " ")
     words = _ARTICLE.sub("", " ".join(plain.casefold().split()).rstrip("."), count=1)
-    return _SAME_WORDS.get(words, words)
+    return SAME_WORDS.get(words, words)

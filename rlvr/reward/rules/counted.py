@@ -46,7 +46,7 @@ _PARTS = re.compile(r"\b(?:and|or|otherwise|else|max|min)\b|[,;]")
 _LAST_CASE = re.compile(r"\b(?:otherwise|else|max|min)\b")
 _DIGIT = re.compile("[0-9]")
 _REASON = re.compile(r"\b(?:since|because|as|where|round(?:ed)?|approx(?:imately)?|about|to)\b|\\approx")
-_CASES = re.compile(r"\b(?:otherwise|else)\b")
+_CASES = re.compile(r"\b(?:otherwise|else)\b|\b(?:if|when)\b.{1,200}\b(?:if|when)\b", re.S)
 _COUNTABLE = re.compile(
     r"\b(?:months?|depths?|lengths?|widths?|baths?|paths?|cloths?|moths?|mouths?|teeth)\b", re.I
 )

@@ -10,6 +10,10 @@ _MONTH = rf"({'|'.join(name[:3] + f'(?:{name[3:]})?' for name in _MONTHS)}|sept)
 _DAY = r"([0-9]{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?:,? ([0-9]{4}))?"
 _NUMERIC = re.compile(r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})")
+_IN_NUMBERS = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
+_PART_OF_DAY = re.compile(
+    r"([0-9]{1,2}(?::[0-9]{2})?)(?: o'clock)? in the (?:(morning)|afternoon|evening)", re.I
+)
 _MONTH_FIRST = re.compile(rf"{_MONTH} (?:the )?{_DAY}{_YEAR}", re.I)
 _DAY_FIRST = re.compile(rf"(?:the )?{_DAY} (?:of )?{_MONTH}{_YEAR}", re.I)
 _TIME = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))? ?([ap])\.? ?m\.?", re.I)
@@ -24,6 +28,10 @@ def same_date(gold: str, answer: str) -> bool | None:
     if dates[0] is not None:
         # A year that was not asked for does no harm.
         return dates[1] is not None and dates[0][1:] == dates[1][1:] and dates[0][0] in (None, dates[1][0])
+    gold, answer = (
+        _PART_OF_DAY.sub(lambda found: f"{found[1]} {'a' if found[2] else 'p'}m", text)
+        for text in (gold, answer)
+    )
     times = [_TIME.fullmatch(text) for text in (gold, answer)]
     times = [
         time or _TIME.fullmatch(_NAMED.get(text, ""))
@@ -46,6 +54,12 @@ def _date(text: str) -> tuple[int | None, int, int] | None:
     """(year, month, day), the year None where there is none."""
     if found := _NUMERIC.fullmatch(text):
         return int(found[1]), int(found[3]), int(found[4])
+    if found := _IN_NUMBERS.fullmatch(text):
+        first, second = int(found[1]), int(found[2])
+        # Month and day have another order in America; above 12 there is one reading only.
+        if first == second or (first <= 12 < second) or (second <= 12 < first):
+            return int(found[3]), min(first, second), max(first, second)
+        return None
     if found := _MONTH_FIRST.fullmatch(text):
         month, day, year = found.groups()
     elif found := _DAY_FIRST.fullmatch(text):

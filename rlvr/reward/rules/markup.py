@@ -19,7 +19,9 @@ _UNICODE = str.maketrans(
         "×": r"\times ", "·": r"\cdot ", "•": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
         "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "∶": ":", "°": r"^\circ ",
         "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
-        "√": r"\sqrt ", "∅": r"\emptyset ", "、": ",", "。": ".", "…": "...",
+        "√": r"\sqrt ", "、": ",", "。": ".", "…": "...",
+        "∅": r"\emptyset ", "Ø": r"\emptyset ", "≡": r"\equiv ", "→": r"\to ",
+        "∑": r"\sum ", "∏": r"\prod ", "¬": r"\neg ", "∧": r"\wedge ", "∨": r"\vee ", "Θ": r"\Theta ",
     }
     | {sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _VULGAR}
     | dict.fromkeys("\u00a0\u2007\u2009\u202f~", " ")
@@ -36,7 +38,7 @@ _THIN_THOUSANDS = re.compile(rf"(?<=[0-9]){_SPACE}\s*(?=[0-9]{{3}}(?![0-9]))")
 _NEGATIVE_SPACE = re.compile(r"(?<!\\)\\!\s*")
 _SPACING = re.compile(
     rf"(?<!\\)(?:{_SPACE}|\\(?:quad|qquad|left|right|middle|[bB]igg?[lrm]?|(?:display|text|script)style|"
-    r"[lL]arge|LARGE|[hH]uge|small|bfseries|bf|rm|it)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\})"
+    r"[lL]arge|LARGE|[hH]uge|small|bfseries|bf|rm|it)(?![A-Za-z])|\\(?:[hv]space\*?|[hv]?phantom)\{[^{}]*\})"
 )
 _NAMES = {
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]", r"\varnothing": r"\emptyset",
@@ -80,24 +82,70 @@ _LEAD = re.compile(
     rf"(?:{WORDS}\s*\{{\s*{_LEADING}\s*\}}\s*|{_LEADING}\s|"
     r"\\(?:approx|simeq|therefore|[Rr]ightarrow|implies)(?![A-Za-z])\s*)"
 )
+_STRUCK = re.compile(r"~~(?![\s~])([^~]{1,200})~~")
+_TAG = re.compile(r"</?(?:b|i|em|strong|u|p|span|div|code|math|mn|center|big|small)>|<br ?/?>")
+_RAISED_TAG = re.compile(r"<(sup|sub)>([^<>]{1,50})</\1>")
+_ENTITIES = {
+    "nbsp": " ", "ensp": " ", "thinsp": " ", "lt": "<", "gt": ">", "le": r"\le ", "ge": r"\ge ", "ne": r"\ne ",
+    "amp": r"\&", "minus": "-", "times": r"\times ", "middot": r"\cdot ", "pi": r"\pi ", "radic": r"\sqrt ",
+    "deg": r"^\circ ", "frac12": r"\frac{1}{2}", "infin": r"\infty ",
+}  # fmt: skip
+_ENTITY = re.compile(rf"&({'|'.join(_ENTITIES)});")
+_BINOMIAL = re.compile(r"\\[dt]?binom\s*(?:\{([^{}]{1,50})\}|([0-9a-z]))\s*(?:\{([^{}]{1,50})\}|([0-9a-z]))")
+_OPERATOR = re.compile(r"\\(?:operatorname|mathop)\*?\s*\{\s*(?:\\(?:rm|mathrm)\s*)?([A-Za-z]+)\s*\}")
+_FUNCTIONS = {
+    "tg": "tan", "ctg": "cot", "cotg": "cot", "arctg": "arctan", "arcctg": "arccot", "cosec": "csc",
+    "sh": "sinh", "ch": "cosh",
+    "th": "tanh",
+}  # fmt: skip
+_FUNCTION = re.compile(rf"\\({'|'.join(_FUNCTIONS)})(?![A-Za-z])")
+_OPERATORS = re.compile(
+    r"a(?:rc)?(?:sin|cos|tan|cot)|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|max|min|sinh|cosh|tanh"
+)
 _BRACED = re.compile(r"\{([^{}]*)\}")
 
 
 def without_markup(answer: str) -> str:
     """The answer in plain LaTeX: one space between words, nothing that only changes its looks."""
-    text = _ROOT.sub(r"\\sqrt{\1}", answer).translate(_UNICODE)
+    text = _ROOT.sub(r"\\sqrt{\1}", _without_html(answer)).translate(_UNICODE)
     text = _CUBE_ROOT.sub(lambda found: rf"\sqrt[3]{{{found[found.lastindex or 0]}}}", text)
     text = _SCRIPT.sub(_script, text)
     text = _SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text)))
     text = _NAME.sub(lambda found: _NAMES[found.group()], _ROW_GAP.sub(r"\\\\ ", text))
     text = _BARE_SET.sub(r"\\mathbb{\1}", _UNION.sub(r"\\cup ", text))
     text = _OF_SEVERAL.sub(r"\\\1(\2)", _BARE_PI.sub(r"\1{\\pi}", text))
+    if "\\" in text:
+        text = _OPERATOR.sub(_operator, text)
+        text = _FUNCTION.sub(lambda found: f"\\{_FUNCTIONS[found[1]]} ", text)
+        text = _BINOMIAL.sub(_binomial, text)
     if "_" in text:
         text = _EXTREME_INDEX.sub(r"_{\1}", _WORD_INDEX.sub(r"_{\1}", text))
     text = _STYLED_VALUE.sub(lambda found: found[1] or found[2], _STYLED.sub(r"\1", _COLOURED.sub("", text)))
     if "\\hat" in text or "\\vec" in text:
         text = _ACCENT.sub(lambda found: found[1] or found[2], text)
     return system_as_list(" ".join(_CHOOSE.sub(r"\\binom{\1}{\2}", text).split()))
+
+
+def _operator(found: re.Match[str]) -> str:
+    name = _FUNCTIONS.get(found[1], found[1])
+    return f"\\{name} " if _OPERATORS.fullmatch(name) else found.group()
+
+
+def _binomial(found: re.Match[str]) -> str:
+    return rf"\binom{{{found[1] or found[2]}}}{{{found[3] or found[4]}}}"
+
+
+def _without_html(text: str) -> str:
+    """Marks of a web page or of Markdown as LaTeX; what is struck out as `\\cancel{}`, which is no value."""
+    if "~~" in text:
+        text = _STRUCK.sub(r"\\cancel{\1}", text)
+    if "<" in text and ">" in text:
+        text = _TAG.sub("", _RAISED_TAG.sub(_script_of_tag, text))
+    return _ENTITY.sub(lambda found: _ENTITIES[found[1]], text) if "&" in text else text
+
+
+def _script_of_tag(found: re.Match[str]) -> str:
+    return f"{'^' if found[1] == 'sup' else '_'}{{{found[2]}}}"
 
 
 def without_ends(text: str) -> str:
@@ -120,7 +168,11 @@ def system_as_list(text: str) -> str:
     found = _SYSTEM.fullmatch(text)
     rows = [row.replace("&", "").strip(" ,") for row in found[2].split(r"\\")] if found else []
     equations = [row for row in rows if row]
-    return ", ".join(equations) if equations and all(row.count("=") == 1 for row in equations) else text
+    aligned = found is not None and all(
+        "&" not in row or "&=" in row.replace(" ", "") for row in found[2].split(r"\\")
+    )
+    is_system = aligned and equations and all(row.count("=") == 1 for row in equations)
+    return ", ".join(equations) if is_system else text
 
 
 def _script(found: re.Match[str]) -> str:

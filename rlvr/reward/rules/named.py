@@ -5,10 +5,11 @@ math-verify compares them as a set of values, so that it takes `3, 2` for `p=2, 
 
 import re
 
-_ASSIGNMENT = re.compile(r"\s*(\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?'{0,3})\s*=([^=<>]+)")
+_INDEX = r"(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]+))?"
+_ASSIGNMENT = re.compile(rf"\s*(\\?[A-Za-z][A-Za-z0-9]*{_INDEX}'{{0,3}})\s*:?=([^=<>]+)")
 _DERIVATIVE = re.compile(r"\s*\\[dt]?frac\s*\{\s*d([a-zA-Z])\s*\}\s*\{\s*d[a-z]\s*\}\s*=")
 _UNKNOWN_LAST = re.compile(r"([^A-Za-z=<>!]+?)\s*=\s*([A-Za-z])")
-_NAME = re.compile(r"\\?[A-Za-z][A-Za-z0-9]*(?:_\{?[A-Za-z0-9]+\}?)?")
+_NAME = re.compile(rf"\\?[A-Za-z][A-Za-z0-9]*{_INDEX}")
 _TOGETHER = re.compile(r"\s*\(([^()=]+)\)\s*=\s*\(([^=<>]+)\)\s*")
 _COMMAND = re.compile(r"\\(?:[dtc]?frac|sqrt|cdot|times|left|right)(?![A-Za-z])")
 _COMPUTES = re.compile(r"[0-9+\-*/^]|\\[dtc]?frac|\\sqrt")

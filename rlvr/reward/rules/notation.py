@@ -9,6 +9,7 @@ from fractions import Fraction
 from rlvr.reward.rules.expanded import both_signs, counted_out
 from rlvr.reward.rules.letters import has_no_letters
 from rlvr.reward.rules.markup import WORDS
+from rlvr.reward.rules.products import polar_form, with_products
 from rlvr.reward.rules.shapes import turned_inward
 from rlvr.reward.rules.unions import set_minus, union_of_intervals, without_points
 
@@ -34,7 +35,7 @@ _SCIENTIFIC = re.compile(
     r"\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*(?:\{\s*([+-]?[0-9]{1,4})\s*\}|([+-]?[0-9]{1,4})(?![0-9])))"
 )
 _DEGREES = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?)\s*\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?")
-TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc|(?<![a-z])cis)(?![a-z])")
 _MEMBER = re.compile(r"^[A-Za-z]\s*\\in\s*(?=[\[(\]]|\\\{|\\mathbb)")
 _DECIMAL_POWER = re.compile(r"\^\s*([0-9]{0,50}\.[0-9]{1,50})(?![0-9.])")
 _LOGARITHMS = (
@@ -44,7 +45,7 @@ _LOGARITHMS = (
 _SIGNED_POWER = re.compile(r"\^\s*([+-][0-9]+)")
 _POWER = re.compile(r"(?<=[0-9A-Za-z)}])\s*\*\*\s*(?=[0-9A-Za-z({+-])")
 _PLAIN_FUNCTION = re.compile(
-    r"(?<![A-Za-z\\])(?:(sin|cos|tan|cot|sec|csc|ln|log|sinh|cosh|tanh)|a(?:rc)?(sin|cos|tan))(?=\(| [0-9A-Za-z\\])|"
+    r"(?<![A-Za-z\\])(?:(sin|cos|tan|cot|sec|csc|ln|log|sinh|cosh|tanh)|a(?:rc)?(sin|cos|tan))(?=\(|\|| [0-9A-Za-z\\])|"
     r"(?<![A-Za-z\\])(log)(?=_)"
 )
 _BASE_BEHIND = re.compile(r"(?<![A-Za-z\\])log([0-9]{1,2})(?=\()")
@@ -63,14 +64,21 @@ _FRACTION_OF_PI = re.compile(r"(?<![0-9A-Za-z.^/)}])([0-9]{1,50})/([0-9]{1,50}) 
 _IN_BASE = re.compile(
     rf"([+-]?[0-9A-Za-z]+)\s*(?:{WORDS}\s*\{{)?\s*\(?(?:in )?base\s*\}}?\s*([0-9]{{1,2}}|[a-z]+)\s*\)?\s*\}}?"
 )
-ALL_REALS = frozenset(
-    {"all real numbers", "all reals", "any real number", "every real number", "real numbers"}
-)
+NAMED_SETS = {
+    f"{lead}{name}": rf"\mathbb{{{letter}}}"
+    for name, letter in (
+        ("real numbers", "R"), ("reals", "R"), ("integers", "Z"), ("rational numbers", "Q"), ("natural numbers", "N"),
+        ("complex numbers", "C"),
+    )
+    for lead in ("all ", "the set of all ", "set of all ", "the ", "")
+    if lead or name == "real numbers"
+} | dict.fromkeys(("any real number", "every real number"), r"\mathbb{R}")  # fmt: skip
+_POSITIVE_REALS = re.compile(r"\\mathbb\s*\{?R\}?\s*(?:\^\s*\{?\s*\+\s*\}?|_\s*\{\s*>\s*0\s*\})")
 _BASE_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {name: base for base, name in enumerate(_BASE_NAMES, start=2)} | {"sixteen": 16}
 _BASED = re.compile(
     r"([+-]?)\s*(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9A-Za-z]+)(?:\.([0-9A-Za-z]+))?\s*\)?\s*\}?\s*_\s*"
-    r"(?:\{\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9]{1,2}|[a-z]+)\s*\)?\s*\}*"
+    r"(?:\{\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*(?:base\s+)?([0-9]{1,2}|[a-z]+)\s*\)?\s*\}*"
 )
 
 
@@ -93,7 +101,10 @@ def for_algebra(text: str) -> str:
     """
     text = _MEMBER.sub("", text)
     text = turned_inward(without_points(text) or union_of_intervals(text) or set_minus(text))
-    text = both_signs(counted_out(text)) if text.casefold() not in ALL_REALS else r"\mathbb{R}"
+    text = polar_form(with_products(text))
+    text = NAMED_SETS.get(text.casefold()) or both_signs(counted_out(text))
+    if _POSITIVE_REALS.fullmatch(text):
+        return r"(0,\infty)"
     if TRIGONOMETRY.search(text):  # elsewhere degrees count as they are
         text = _DEGREES.sub(r"(\\frac{\1 \\pi}{180})", text)
     for logarithm, plain in _LOGARITHMS:

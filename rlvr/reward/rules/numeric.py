@@ -25,6 +25,25 @@ def numbers_apart(gold: Any, answer: Any) -> bool:
     return _apart(gold, answer)
 
 
+def derivatives_differ(gold: Any, answer: Any) -> bool:
+    """Whether one has a derivative of a letter that the other one lacks: worked out, each such derivative is 0."""
+    from sympy import Basic, Derivative
+
+    if not (isinstance(gold, Basic) and isinstance(answer, Basic)):
+        return False
+    return bool(gold.atoms(Derivative) != answer.atoms(Derivative))
+
+
+def is_list_against_scalar(gold_parsed: list[Any], answer_parsed: list[Any], answer: str) -> bool:
+    """Whether an answer lists values where one is expected: math-verify makes {3} of `3,3` and calls it equal to 3."""
+    from sympy import Equality, FiniteSet, Set, Tuple
+
+    values = [value.rhs if isinstance(value, Equality) else value for value in gold_parsed]
+    gold_is_collection = any(isinstance(value, (Set, Tuple)) for value in values)
+    answer_is_list = any(isinstance(value, FiniteSet) for value in answer_parsed)
+    return answer_is_list and not gold_is_collection and "," in answer
+
+
 def roots_equal(gold: Any, answer: Any) -> bool:
     """Whether two expressions with roots agree for positive unknowns, as sqrt(1/n) and 1/sqrt(n) do."""
     from sympy import Abs, Expr, Pow, Symbol, simplify

@@ -9,6 +9,7 @@ _NAMED = re.compile(
     r" (?:because|since)\b| \(?-?[0-9]))",
     re.I,
 )
+_COUNTER = re.compile(r"^(?:选项|选|選項)\s*|\s*(?:项|項|选项)$|(?<=[A-J]) :$")
 _ENCLOSED = re.compile(r"[\[<\"']([A-J])[\]>\"']")
 _ANOTHER = re.compile(
     r"(?:[\s.,;:/&()\[\]]|\b(?:and|or)\b)*\(?([A-J]|(?<=\()[a-j])(?=\s*(?:$|[).:,;/&\]]|(?:and|or)\b))"
@@ -19,7 +20,7 @@ _RUN = re.compile("[A-J]{2,10}")
 
 def picked_choice(answer: str) -> str | None:
     """The option that a cleaned answer names, None where it names none or, like `A, B` or `(A)(B)`, several."""
-    answer = STYLE_WRAPPER.sub(r"\1", answer)
+    answer = _COUNTER.sub("", STYLE_WRAPPER.sub(r"\1", answer))
     enclosed = _ENCLOSED.fullmatch(answer)
     if enclosed is not None:
         return enclosed[1]

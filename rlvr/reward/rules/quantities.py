@@ -43,11 +43,11 @@ _MEASURES: dict[str, dict[tuple[str, ...], int]] = {
     "calendar": {("month", "months"): 1, ("year", "years"): 12},
     "volume": {
         ("ml", "milliliter", "milliliters"): 1,
-        ("l", "liter", "liters", "litre", "litres"): 1000,
+        ("l", "L", "liter", "liters", "litre", "litres"): 1000,
     },
 }
 # Name -> (measure, first name, how many of the smallest).
-_UNITS = {
+UNITS = {
     name: (measure, names[0], factor)
     for measure, units in _MEASURES.items()
     for names, factor in units.items()
@@ -57,7 +57,7 @@ _SYMBOL = re.compile(
     "A|V|W|J|N|K|C|F|L|Hz|Pa|mol|eV|kW|kr|Rs|am|pm|mph|kph|kmp?h|"
     "kHz|MHz|GHz|kPa|kJ|kN|kV|MW|GW|mA|mV|keV|MeV|GeV|dB|kWh|Nm|k?ohms?|micro[mgsLFCAV]|deg[CF]"
 )
-_PER = {
+PER = {
     "mph": "mi/h",
     "kph": "km/h",
     "kmph": "km/h",
@@ -116,7 +116,7 @@ _MEASURED = re.compile(
 
 def is_unit(name: str) -> bool:
     """Whether letters behind a number name what it measures."""
-    return _spelled(name) in _UNITS or _SYMBOL.fullmatch(name) is not None
+    return spelled(name) in UNITS or _SYMBOL.fullmatch(name) is not None
 
 
 def units_differ(gold: str, answer: str) -> bool:
@@ -125,12 +125,18 @@ def units_differ(gold: str, answer: str) -> bool:
     return None not in units and units[0] != units[1]
 
 
+def unit_of(text: str) -> str | None:
+    """The first name of the unit that an answer ends in, None where it has none that is known."""
+    found = _unit(text)
+    return None if found is None else found[0]
+
+
 def same_quantity(gold: str, answer: str) -> bool | None:
     """Compare `5 feet 6 inches` and the like, dates and times of day; None where the gold answer is none of them."""
-    dated = same_date(_plain(gold), _plain(answer))
+    dated = same_date(without_words(gold), without_words(answer))
     if dated is not None:
         return dated
-    ratios = [_RATIO.fullmatch(_plain(text)) for text in (gold, answer)]
+    ratios = [_RATIO.fullmatch(without_words(text)) for text in (gold, answer)]
     if ratios[0] is not None and ratios[1] is not None:
         return _reduced(ratios[0]) == _reduced(ratios[1])
     amounts = [_amounts(text) for text in (gold, answer)]
@@ -153,11 +159,12 @@ def in_cents(gold: str, answer: str) -> tuple[int, int] | None:
 
 def currencies_differ(gold: str, answer: str) -> bool:
     """Whether both uncleaned answers have a sign of a currency and not the same one (`\\$5` and `€5`)."""
-    found = [_currency(text) for text in (gold, answer)]
+    found = [currency_of(text) for text in (gold, answer)]
     return None not in found and found[0] != found[1]
 
 
-def _currency(text: str) -> str | None:
+def currency_of(text: str) -> str | None:
+    """The sign of the currency that an uncleaned answer is in, None where it has none."""
     sign = _CURRENCY.search(text)
     if sign is not None:
         return _SIGNS.get(sign.group().lstrip("\\").lower(), sign.group())
@@ -166,7 +173,7 @@ def _currency(text: str) -> str | None:
 
 def without_unit(text: str) -> str | None:
     """The number of one that is followed by a known unit and nothing else, else None."""
-    found = _MEASURED.fullmatch(_plain(text))
+    found = _MEASURED.fullmatch(without_words(text))
     if found is None:
         return None
     return found[1] if _unit(text) is not None or found[2].startswith("unit") else None
@@ -174,7 +181,7 @@ def without_unit(text: str) -> str | None:
 
 # Several rules ask the same of a pair, and a group's samples share the gold answer.
 @lru_cache(maxsize=1024)
-def _plain(text: str) -> str:
+def without_words(text: str) -> str:
     """Without the wrappers of words, a rate as a quotient and square and cubic units as powers."""
     words = _AGE.sub("", " ".join(_WORDS_OF.sub(r" \1 ", text).split()))
     words = _SCALE.sub(r"deg\1", _RAISED.sub(lambda found: "^2" if found[1] == "squared" else "^3", words))
@@ -193,28 +200,28 @@ def _reduced(ratio: re.Match[str]) -> list[int]:
 
 def _amounts(text: str) -> list[tuple[str, str]]:
     """(number, unit) of every part where the text has nothing but amounts of known units."""
-    plain, found, end = _plain(text), [], 0
+    plain, found, end = without_words(text), [], 0
     while (part := _AMOUNT.match(plain, end)) is not None:
-        if _spelled(part[2]) not in _UNITS:
+        if spelled(part[2]) not in UNITS:
             return []
-        found.append((part[1], _spelled(part[2])))
+        found.append((part[1], spelled(part[2])))
         end = part.end()
     return found if end == len(plain) else []
 
 
 def _total(amounts: list[tuple[str, str]]) -> tuple[str, Fraction] | None:
     """(measure, in its smallest unit)."""
-    measures = {_UNITS[unit][0] for _, unit in amounts}
+    measures = {UNITS[unit][0] for _, unit in amounts}
     if len(measures) != 1:
         return None
-    return measures.pop(), sum((Fraction(number) * _UNITS[unit][2] for number, unit in amounts), Fraction())
+    return measures.pop(), sum((Fraction(number) * UNITS[unit][2] for number, unit in amounts), Fraction())
 
 
 @lru_cache(maxsize=1024)
 def _unit(text: str) -> tuple[str, str] | None:
     if temperature := _TEMPERATURE.search(text):
         return f"degrees {temperature[1]}", "1"
-    plain = _plain(text)
+    plain = without_words(text)
     match = _UNIT.search(plain)
     if match is None or plain[: match.start() + 1].rstrip()[-1:].isalpha():
         return None  # a word before the unit
@@ -223,14 +230,14 @@ def _unit(text: str) -> tuple[str, str] | None:
     return ("/".join(known), match[3] or match[4] or "1") if len(known) == len(names) else None
 
 
-def _spelled(unit: str) -> str:
+def spelled(unit: str) -> str:
     """As the table spells it; of single letters the case counts, `5M` is no length."""
     return unit if len(unit) == 1 else unit.lower()
 
 
 def _name(unit: str) -> str | None:
-    if unit in _PER:
-        return _PER[unit]
-    if _spelled(unit) in _UNITS:
-        return _UNITS[_spelled(unit)][1]
+    if unit in PER:
+        return PER[unit]
+    if spelled(unit) in UNITS:
+        return UNITS[spelled(unit)][1]
     return unit if _SYMBOL.fullmatch(unit) else None

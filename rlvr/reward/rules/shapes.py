@@ -12,7 +12,13 @@ _NAMED_POINT = re.compile(
 )
 _ONE_TUPLE = re.compile(r"\\\{\s*(\([^()]*\))\s*\\\}")
 _ROWS = re.compile(r"^\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]$")
-_SEMICOLON = re.compile(r"(?<=[\[\]])([^\[\](),;]+);([^\[\](),;]+)(?=[\[\]])")
+_SEMICOLON = re.compile(r"(?<=[\[\](])([^\[\](),;]+);([^\[\](),;]+)(?=[\[\])])")
+_CALCULATOR = re.compile(r"\[\s*([^\[\](){};]+(?:;[^\[\](){};]+)+)\]")  # `[1 2; 3 4]`
+_POINTED = re.compile(r"<\s*([^<>=]+(?:,[^<>=]+)+)>")
+_ROW_TURNED = re.compile(r"\[([^\[\];]+)\]\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
+_ALONG = re.compile(
+    r"([+-]?)\s*([0-9./]*|\\[dt]?frac\{[0-9]+\}\{[0-9]+\}|\\sqrt\{[0-9]+\})\s*([ijk])(?![A-Za-z])\s*"
+)
 _BARE = re.compile(r"[^=<>()\[\]{}|]*(?:\{[^=<>()\[\]|]*\}[^=<>()\[\]{}|]*)*")
 _NEITHER = re.compile(r"^[(\[{]|^\\\{|[<>=∣|]|\\(?:l|g|n|in|not|cup|cap|mathbb|infty)[a-z]*(?![A-Za-z])")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),]+),([^\[\](),]+)([\[\]])")
@@ -27,7 +33,10 @@ def in_one_shape(gold: str, answer: str) -> tuple[str, str]:
     if (alone := _ONE_TUPLE.fullmatch(gold)) and len(split_list(alone[1])) == 1:
         gold = alone[1]
     if gold.startswith("\\begin"):
-        answer = _ROWS.sub(_matrix, answer)
+        answer = _ROWS.sub(_matrix, _CALCULATOR.sub(_calculator_matrix, answer))
+        answer = _ROW_TURNED.sub(r"(\1)", answer)
+    if gold.startswith(("(", "\\begin", "\\langle")):
+        answer = _along_axes(answer, gold) or _POINTED.sub(r"(\1)", answer)
     if (
         gold.startswith(("(", "\\begin"))
         and (point := _NAMED_POINT.fullmatch(answer))
@@ -49,6 +58,25 @@ def in_one_shape(gold: str, answer: str) -> tuple[str, str]:
 def _matrix(found: re.Match[str]) -> str:
     rows = r" \\ ".join(row.replace(",", " & ") for row in re.findall(r"\[([^\[\]]*)\]", found[1]))
     return rf"\begin{{pmatrix}}{rows}\end{{pmatrix}}"
+
+
+def _calculator_matrix(found: re.Match[str]) -> str:
+    rows = [" & ".join(row.replace(",", " ").split()) for row in found[1].split(";")]
+    return r"\begin{pmatrix}" + r" \\ ".join(rows) + r"\end{pmatrix}"
+
+
+def _along_axes(text: str, gold: str) -> str | None:
+    """`2i-j+5k` as `(2,-1,5)` beside a vector of as many entries; None for anything else."""
+    golds = _entries(gold)
+    if golds is None or len(golds) not in (2, 3) or "i" not in text or "j" not in text:
+        return None
+    parts, end = {}, 0
+    while (found := _ALONG.match(text, end)) and found[3] not in parts and (found[1] or not end):
+        parts[found[3]] = ("-" if found[1] == "-" else "") + (found[2] or "1")
+        end = found.end()
+    if end < len(text) or len(parts) < 2 or (len(golds) == 2 and "k" in parts):
+        return None
+    return f"({', '.join(parts.get(axis, '0') for axis in 'ijk'[: len(golds)])})"
 
 
 def is_plain_list(text: str) -> bool:

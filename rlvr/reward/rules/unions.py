@@ -81,6 +81,24 @@ def _reals_without(points: list[str]) -> str:
     return rf"\mathbb{{R}}\setminus\{{{','.join(points)}\}}"
 
 
+def same_chain(gold: str, answer: str) -> bool | None:
+    """True where one of two chains of inequalities is the other read backwards, `x<y<z` and `z>y>x`; else None."""
+    chains = [[part.replace(" ", "") for part in _RELATION.split(text)] for text in (gold, answer)]
+    if len(chains[0]) < 5 or len(chains[0]) != len(chains[1]):
+        return None
+    first, second = (_upward(chain) for chain in chains)
+    return True if first is not None and first == second else None
+
+
+def _upward(chain: list[str]) -> list[str] | None:
+    less = ["l" in sign or "<" in sign for sign in chain[1::2]]
+    if len(set(less)) > 1:
+        return None
+    signs = ["<=" if "e" in sign or "=" in sign else "<" for sign in chain[1::2]]
+    parts = [part for pair in zip(chain[::2], [*signs, ""], strict=True) for part in pair][:-1]
+    return parts if less[0] else parts[::-1]
+
+
 def set_minus(text: str) -> str:
     r"""`\mathbb{R} - \{1\}` with the sign that is read; other text as it is."""
     return _MINUS_SET.sub(r"\\setminus", text) if "\\{" in text else text

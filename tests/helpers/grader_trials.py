@@ -1,0 +1,113 @@
+"""Pairs of a gold answer and a boxed one from trials of kinds that no report had named, as in `grader_cases`."""
+
+from __future__ import annotations
+
+EQUAL = {
+    "products side by side": [
+        ("6", "2(3)"), ("6", "(2)(3)"), ("24", "4(3)(2)"), ("60", r"\binom{5}{2}\binom42"), ("2", r"4(\frac12)"),
+        (r"\log_2(8)", "3"), ("1000", "10^2(10)"), ("2.5", r"2\frac12"),
+    ],
+    "double factorials and remainders": [("105", "7!!"), ("1", r"7\bmod 3")],
+    "functions in pieces": [
+        (
+            r"f(x)=\begin{cases}x&x\ge0\\-x&x<0\end{cases}",
+            r"f(x)=\begin{cases}-x,&\text{if }x<0\\x,&\text{if }x\geq0\end{cases}",
+        ),
+        (
+            r"\begin{cases}1&n\text{ even}\\0&n\text{ odd}\end{cases}",
+            r"\begin{cases}0,&\text{if }n\text{ is odd}\\1,&\text{if }n\text{ is even}\end{cases}",
+        ),
+        (r"\begin{cases}x&=1\\y&=2\end{cases}", "x=1,y=2"),
+    ],
+    "values more than once": [("1,2,2", "2,1,2"), ("3,3", "3 and 3"), ("111,111", "111111.0"), ("1,2", r"\{2,1\}")],
+    "sums with an index": [(r"\sum_{k=1}^{3}k", "6"), (r"a_{10}=5", "5")],
+    "degrees and minutes": [
+        (r"30^\circ15'", r"30.25^\circ"), (r"30.5^\circ", r"30^{\circ}30^{\prime}"),
+        (r"22^\circ30'", r"\frac{\pi}{8}"),
+        (r"30^\circ 15' 36''", r"30.26^\circ"), (r"120^\circ", r"120\text{ deg}"),
+    ],
+    "areas and rates in other units": [
+        (r"0.5\text{ m}^2", r"5000\text{ cm}^2"), ("20 mL", "20 cm^3"), ("1 m/s", "3.6 km/h"), ("3 L", "3000 mL"),
+        ("£5", "5 pounds"),
+    ],
+    "formulas of chemistry": [("H2O", r"\text{H}_2\text{O}"), ("CO2", "CO₂")],
+    "yes and no with reasons": [("Yes", "Yes, it is possible"), ("No", "No, there is none")],
+    "marks of pages": [
+        ("12", "<b>12</b>"), ("x^2", "x<sup>2</sup>"), ("x<3", "x&lt;3"), ("12", "__12__"),
+        ("B", "【B】"), ("12", "「12」"),
+    ],
+    "whole-number parameters": [
+        (r"x=\frac{\pi}{4}+k\pi, k\in\mathbb{Z}", r"\frac\pi4+n\pi\ (n\in\mathbb{Z})"),
+        ("(n,n)", r"(k,k), k\in\mathbb{N}"),
+    ],
+    "residues": [(r"x\equiv3\pmod7", r"x\equiv 10\pmod{7}"), ("x ≡ 3 (mod 7)", r"x\equiv3\mod 7")],
+    "numbers in other tongues": [
+        ("3", "drei"), ("12", "douze"), ("5", "cinco"), ("8", "восемь"), ("321", "三百二十一"), ("0", "zero"),
+    ],
+    "vectors along axes": [
+        ("(2,-1,5)", r"2\hat{i}-\hat{j}+5\hat{k}"), (r"\langle 2,-1,5\rangle", "<2,-1,5>"), ("(1,2)", "(1;2)"),
+        (r"\begin{pmatrix}1\\2\\3\end{pmatrix}", "[1;2;3]"), (r"\begin{pmatrix}1\\2\\3\end{pmatrix}", "[1,2,3]^T"),
+    ],
+    "sets by name": [(r"\mathbb{Z}", r"\text{all integers}"), (r"(0,\infty)", r"\mathbb{R}^+"), (r"\emptyset", "Ø")],
+    "functions by other names": [
+        (r"\tg 2", r"\tan 2"), (r"\operatorname{arctan}2", r"\arctan2"), (r"2^{1/3}", r"\sqrt[3]2"),
+        (r"\ln|x|+C", "ln|x|+C"), (r"2\operatorname{cis}60^\circ", r"1+\sqrt3 i"),
+    ],
+    "chains of inequalities": [("x<y<z", "z>y>x"), (r"a\le b<c", r"c>b\geq a")],
+    "days": [("Monday", "Mon"), ("March 14, 2015", "03/14/2015"), ("9:05 AM", "9:05 in the morning")],
+}  # fmt: skip
+
+DIFFERENT = {
+    "products side by side": [
+        ("5", "2(3)"), ("6", "(2)(3)+1"), ("16", r"\binom{5}{2}\binom42"), ("11", r"5\binom{4}{2}"),
+    ],
+    "double factorials and remainders": [("105", "7!"), ("105", "5!!"), ("1", r"8\bmod 3")],
+    "functions in pieces": [
+        (
+            r"\begin{cases}1&n\text{ even}\\0&n\text{ odd}\end{cases}",
+            r"\begin{cases}1&n\text{ odd}\\0&n\text{ even}\end{cases}",
+        ),
+        (r"\begin{cases}x&x\ge0\\-x&x<0\end{cases}", r"\begin{cases}x&x>0\\-x&x<0\end{cases}"),
+        ("n", r"n\text{ if }n\text{ is even, }n+1\text{ if }n\text{ is odd}"),
+    ],
+    "values more than once": [("1,2,2", "1,2"), ("3,3", "3"), ("1,1,2", "1,2,2"), ("1,2,2", "1,2,2,2")],
+    "sets beside tuples": [("(1,2)", r"\{1,2\}"), (r"\{1,2\}", "(1,2)"), ("(-1,1)", r"\{-1,1\}")],
+    "sums with an index": [
+        (r"\sum_{k=1}^n k", r"\sum_{k=1}^n k^2"), (r"\frac{dy}{dx}", r"\frac{dx}{dy}"), ("0", r"\frac{dy}{dx}"),
+    ],
+    "degrees and minutes": [
+        (r"30^\circ15'", r"15^\circ30'"), (r"30^\circ", "30'"), (r"30^\circ15'", r"30^\circ"),
+        (r"30^\circ15'", "30.15"),
+        (r"30^\circ", r"30\text{ rad}"), (r"30^\circ", "30 meters"),
+    ],
+    "areas and rates in other units": [
+        ("0.5 m^2", "50 cm^2"), ("20 mL", "20 m^3"), ("1 m/s", "36 km/h"), ("2 kg", "2 pounds"), (r"\$5", "5 kg"),
+    ],
+    "formulas of chemistry": [("H2O", "HO2"), ("H_2O", "H_2O_2"), ("CO_2", "Co_2")],
+    "yes and no with reasons": [
+        ("Yes", "Yes, no"), ("No", "No, wait, yes"), ("Yes", "Yes, if n is even; no otherwise"),
+        ("Yes", "Yes, sometimes"),
+    ],
+    "marks of pages": [
+        ("12", "~~12~~"), ("12", "<del>12</del>"), ("x^2", "x<sub>2</sub>"), ("x<3", "x&gt;3"),
+        ("12", "<b>12</b> or <b>13</b>"),
+    ],
+    "whole-number parameters": [
+        (r"x=k\pi,k\in\mathbb{Z}", r"x=2n\pi,n\in\mathbb{Z}"), (r"a+k\pi,k\in\mathbb{Z}", r"b+k\pi,k\in\mathbb{Z}"),
+    ],
+    "residues": [(r"x\equiv3\pmod7", r"x\equiv4\pmod7"), (r"x\equiv3\pmod7", r"y\equiv3\pmod7")],
+    "numbers in other tongues": [
+        ("3", "vier"), ("3", "drei oder vier"), ("15", "五十"), ("120", "一百零二"), ("1", "once"),
+    ],
+    "vectors along axes": [
+        ("(1,2,3)", "i+3j+2k"), ("(1,2,3)", "i+2j"), (r"\langle 1,2\rangle", "<2,1>"), ("(1,2)", "(2;1)"),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", "[2;1]"),
+    ],
+    "sets by name": [(r"\mathbb{Z}", r"\text{all natural numbers}"), (r"[0,\infty)", r"\mathbb{R}^+")],
+    "functions by other names": [
+        (r"\tan 2", r"\ctg 2"), (r"\sinh x", r"\ch x"),
+        (r"2\operatorname{cis}60^\circ", r"2\operatorname{cis}30^\circ"),
+    ],
+    "chains of inequalities": [("x<y<z", "z>x>y"), ("x<y<z", r"z\ge y\ge x")],
+    "days": [("Monday", "Tue"), ("March 4, 2015", "04/03/2015"), ("9 AM", "9 in the evening")],
+}  # fmt: skip
