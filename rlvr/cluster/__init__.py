@@ -25,6 +25,7 @@ from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.gpus import Part, check_fit
 from rlvr.cluster.handles import Ref
+from rlvr.cluster.limits import usable_cores
 from rlvr.cluster.remote import guarded
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig
@@ -93,7 +94,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     standstills.watch()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if local:
-        cpus = cfg.cpus or os.cpu_count() or 1
+        cpus = cfg.cpus or usable_cores()
         # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
         options |= {
             "address": "local",
