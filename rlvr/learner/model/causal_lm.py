@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +155,9 @@ def save_lm(lm: Any, folder: Path, state_dict: Mapping[str, torch.Tensor] | None
     finally:
         if kept is not None:
             lm.generation_config = kept
+    for file in folder.glob("*.safetensors"):
+        with suppress(OSError):  # a file system without permissions
+            shutil.copymode(folder / "config.json", file)  # safetensors lets nobody but their owner read them
     if kept is not None:
         (folder / "generation_config.json").write_text(kept.to_json_string(), encoding="utf-8")
 
