@@ -61,7 +61,9 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
 def main() -> None:
     """Entry point."""
     answer_help("sweep-report")
-    parser = argparse.ArgumentParser(prog="python -m rlvr.sweep_report", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rlvr.sweep_report", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("folder", type=Path, help="folder of a sweep, such as runs/paper_table")
     parser.add_argument("--baseline", help="the condition to compare with, such as recipe-dapo")
     arguments = parser.parse_args()

@@ -37,6 +37,12 @@ class readable_errors:
             interrupts.settle()
             print("\nstopped by the user", file=sys.stderr)
             sys.exit(EXIT_INTERRUPTED)
+        # Whatever looks at a path may meet another user's folder, and no caller can do more about it.
+        if isinstance(error, PermissionError) and error.filename is not None:
+            error = RlvrError(
+                f"{error.filename}: this user (uid {os.geteuid()}) may not use it ({error.strerror}); ask its owner to "
+                "let you, or name another place"
+            )
         if isinstance(error, RlvrError) and not os.environ.get("RLVR_TRACEBACK"):
             notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
             print(f"\n{type(error).__name__}: {error}{notes}", file=sys.stderr)

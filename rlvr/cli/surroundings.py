@@ -1,4 +1,4 @@
-"""The folder in which a command starts: Python looks for modules there first, so what lies in it can break a start.
+"""How and where a command starts: Python looks for modules in that folder first, so what lies in it can break a start.
 
 Loaded before anything else of rlvr, and therefore uses nothing that a file there could stand in for.
 """
@@ -34,8 +34,17 @@ def look_around() -> str:
     """Say what stands in the way of a command in the folder where it starts; returns that folder.
 
     Raises:
-        SystemExit: the folder has been deleted, with which torch would end the process.
+        SystemExit: the folder has been deleted, with which torch would end the process, or Python leaves out asserts.
     """
+    if (
+        sys.flags.optimize
+    ):  # Hydra reads no list of settings then, and an assert in somebody's verifier always holds
+        print(
+            "rlvr: Python leaves out assertions here, which verifiers and Hydra need: start it without -O, or unset "
+            "PYTHONOPTIMIZE",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     try:
         folder = os.getcwd()
     except FileNotFoundError:

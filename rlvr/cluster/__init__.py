@@ -25,10 +25,11 @@ from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.gpus import Part, check_fit
 from rlvr.cluster.handles import Ref
-from rlvr.cluster.remote import guarded
+from rlvr.cluster.limits import usable_cores
+from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig
-from rlvr.errors import ConfigError, DeadlineError
+from rlvr.errors import ConfigError, DeadlineError, RlvrError
 from rlvr.timing import Deadline, standstills
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
 
     Raises:
         ConfigError: nothing answers at `cfg.address`, or Ray does not start here.
+        DeadlineError: Ray's own processes did not come up.
         KeyboardInterrupt: SIGTERM meanwhile.
     """
     local = cfg.address == "local"
@@ -99,6 +101,11 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         raise ConfigError(
             f"cluster.address={cfg.address}: no Ray cluster can be reached there ({error}). {REMEDY}"
         ) from error
+    except Exception as error:
+        # Where its own processes are not up after 30 s, or cannot be forked, Ray raises whatever comes.
+        if not local or isinstance(error, RlvrError):
+            raise
+        raise _not_up(error, options.get("_temp_dir")) from error
     # Ray installs a native SIGTERM handler that dies with a stack trace; ours closes the run.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_terminate)
@@ -132,7 +139,7 @@ def _local_options(cfg: ClusterConfig, actors: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         "address": "local",
         # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
-        "num_cpus": max(cfg.cpus or os.cpu_count() or 1, actors),
+        "num_cpus": max(cfg.cpus or usable_cores(), actors),
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
     }
@@ -143,6 +150,15 @@ def _local_options(cfg: ClusterConfig, actors: int) -> dict[str, Any]:
     if moved := replace_unsuitable(os.environ):  # for Ray to hand it on to the actors
         log.warning(moved)
     return options
+
+
+def _not_up(error: Exception, folder: str | None) -> DeadlineError:
+    where = folder or "its folder (/tmp/ray unless RAY_TMPDIR or TMPDIR names another)"
+    return DeadlineError(
+        f"cluster.address=local: Ray did not come up here ({in_words(error).rstrip('.')}). Most often the machine is "
+        "too busy, or allows too few processes or open files (ulimit -u, ulimit -n): try again when there is room. "
+        f"Ray's own words are in session_latest/logs of {where}."
+    )
 
 
 def wait_for_nodes(address: str, names: Sequence[str], *, deadline_seconds: float) -> None:

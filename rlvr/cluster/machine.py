@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 import psutil
 
+from rlvr.cluster.limits import usable_cores
 from rlvr.config import ClusterConfig, Config
 
 
@@ -33,7 +33,7 @@ def idle_cores() -> tuple[int, int]:
     OpenMP threads that outnumber idle cores wait for each other: measured on two cores with other work going
     on, a training step with two threads took five to ten times as long as with one.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     busy = psutil.cpu_percent(interval=0.5) / 100 * (psutil.cpu_count() or cores)
     return max(1, round(cores - busy)), cores
 
@@ -42,7 +42,7 @@ def threads_per_actor(cfg: ClusterConfig, *, busy_together: int) -> int:
     """OpenMP threads for each of `busy_together` actors that share the cores of one node."""
     if cfg.threads_per_actor is not None:
         return cfg.threads_per_actor
-    cores = cfg.cpus or len(os.sched_getaffinity(0))
+    cores = cfg.cpus or usable_cores()
     return max(1, cores // max(1, busy_together))
 
 

@@ -119,7 +119,8 @@ def take_folder(
         folder.begin_again()
     folder.write_changes(changes)
     set_aside_later(folder, step)
-    return changes, not folder.rewind(step) and checkpoint is not None
+    last = checkpoint is not None and step == cfg.steps  # ended after it: its evaluation is made again
+    return changes, not folder.rewind(step, evaluates=last) and checkpoint is not None
 
 
 def _check_replay(cfg: Config, folder: RunFolder, *, first: int) -> None:

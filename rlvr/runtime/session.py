@@ -33,6 +33,7 @@ from rlvr.runtime.beginning import find_start, settle_cores, take_folder
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, restore, save_checkpoint
 from rlvr.runtime.checkpoints.replay import formed
 from rlvr.runtime.disk.checkpoint_folders import step_name
+from rlvr.runtime.disk.files import replacing_folder
 from rlvr.runtime.disk.folder import RunFolder, run_folder
 from rlvr.runtime.disk.summary import Change, Summary
 from rlvr.runtime.evaluation import EvalReport
@@ -176,9 +177,10 @@ class Session:
         """Export the policy, write summary.json and say where everything lies."""
         train_seconds = self.start.train_seconds + self.loop.seconds
         if self.cfg.run.export:
-            with self.folder.writing():
-                self.learner.export(str(self.folder.policy.absolute()))
-                self.engines.tokenizer.save_pretrained(str(self.folder.policy))
+            # An earlier policy, of a run that has gone on since, is never half of the new one.
+            with self.folder.writing(), replacing_folder(self.folder.policy) as draft:
+                self.learner.export(str(draft.absolute()))
+                self.engines.tokenizer.save_pretrained(str(draft))
         self.folder.finish_dumps()
         first = reports[0]
         summary = Summary(

@@ -14,8 +14,7 @@ import json
 import os
 from pathlib import Path
 
-import psutil
-
+from rlvr.cluster.limits import usable_cores, usable_memory
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import BUILTIN, model_folder
 from rlvr.errors import DataError
@@ -32,9 +31,9 @@ KEPT_FREE = 0.1  # share of the machine's memory: Ray ends processes where 95 % 
 
 def machine_room(jobs: int | None, *, gpus: bool) -> Room:
     """What this process may use of the machine now; GPUs are looked for only where a job asks for some."""
-    memory = psutil.virtual_memory()
+    memory = usable_memory()
     return Room(
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
         memory_mb=max(0, int(memory.available - KEPT_FREE * memory.total) >> 20),
         gpus=visible_gpus() if gpus else (),
         jobs=jobs,
@@ -88,7 +87,7 @@ def memory_mb(cfg: Config, policy: int, base: int) -> int:
     else:
         # policy, gradients and base; AdamW's two moments, and the fp32 copy of bf16 parameters
         learner = width * (2 * policy + base) + (8 if width == 4 else 12) * policy
-        total = psutil.virtual_memory().total
+        total = usable_memory().total
         cache_mb = cfg.rollout.kv_cache_mb
         cache = int(cfg.rollout.memory_utilization * total) if cache_mb is None else cache_mb << 20
         workspace = 0 if policy == 0 else int(WORKSPACE_MB * 1e6)

@@ -44,6 +44,14 @@ def test_they_are_named_before_the_import_fails(tmp_path: Path, safe: bool) -> N
         assert done.stderr.startswith(f"rlvr: random.py in {tmp_path} may be imported in place of")
 
 
+@pytest.mark.parametrize("level", ["1", "2"])
+def test_nothing_starts_where_python_leaves_out_assertions(tmp_path: Path, level: str) -> None:
+    done = started_in(tmp_path, f"export PYTHONOPTIMIZE={level}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("rlvr: Python leaves out assertions here")
+    assert "unset PYTHONOPTIMIZE" in done.stderr
+
+
 def test_a_deleted_folder_is_said_in_one_line(tmp_path: Path) -> None:
     (folder := tmp_path / "gone").mkdir()
     done = started_in(folder, 'rmdir "$PWD"')

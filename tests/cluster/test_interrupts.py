@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rlvr.cli.exits import readable_errors
+from rlvr.cli.exits import exit_code, readable_errors
 from rlvr.cluster import interrupts, start
 from rlvr.config import ClusterConfig
-from rlvr.errors import ConfigError
+from rlvr.errors import EXIT_LOST, ConfigError, DeadlineError
 
 
 class Swallowing:
@@ -98,6 +98,28 @@ def test_a_ray_that_does_not_start_here_is_not_looked_for_elsewhere(monkeypatch:
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     with pytest.raises(ConfigError, match=r"cluster.address=local: Ray cannot be started here \(no room\)$"):
         start(ClusterConfig(), actors=1)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        Exception("The node timed out during startup."),
+        BlockingIOError(11, "Resource temporarily unavailable"),
+    ],
+)
+def test_a_ray_that_does_not_come_up_is_one_sentence_and_worth_another_attempt(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def init(**options: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(
+        DeadlineError, match=r"Ray did not come up here \(.*(during startup|unavailable).*ulimit -u"
+    ) as caught:
+        start(ClusterConfig(), actors=1)
+    assert exit_code(caught.value) == EXIT_LOST
 
 
 def test_a_terminal_that_is_closed_interrupts_unless_nohup_has_it_ignored() -> None:

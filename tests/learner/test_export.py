@@ -28,3 +28,5 @@ def test_a_training_is_not_lost_to_settings_of_generation_that_transformers_read
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert again.state_dict().keys() == lm.state_dict().keys()
     assert lm.generation_config.temperature == 0.6
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "out").iterdir()}
+    assert len(set(modes.values())) == 1, modes  # whoever may read the one may read the others

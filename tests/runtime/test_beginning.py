@@ -185,6 +185,17 @@ def test_a_finished_run_goes_on_and_keeps_its_policy(finished, cfg, caplog):
     assert not caplog.text
 
 
+@pytest.mark.parametrize(("steps", "on_record"), [(30, [0]), (40, [0, 30])])
+def test_a_run_that_was_killed_after_its_last_evaluation_records_that_once(finished, cfg, steps, on_record):
+    finished.append_metrics({"step": 30, "kind": "eval"})
+    finished.summary.unlink()
+    cfg.steps = steps
+    begin(cfg, finished)
+    rows = finished.read_metrics()
+    assert [row["step"] for row in rows if row["kind"] == "eval"] == on_record
+    assert sum(row["kind"] == "train" for row in rows) == 21
+
+
 def test_a_run_to_replay_is_found_in_the_home_folder(folder, cfg, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.path.parent))
     cfg.rollout.replay = "~/mine"

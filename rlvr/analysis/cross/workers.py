@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import Mixed, MixedDecoder, MixedSampling, ResponseJob
 from rlvr.analysis.cross.records import DIRECTIONS
 from rlvr.analysis.cross.slots import Prefills
+from rlvr.cluster.limits import usable_cores
 from rlvr.config import ClusterConfig
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError
@@ -115,7 +115,7 @@ def _spawn(spec: WorkerSpec, started: cluster.Cluster, cfg: CrossSampleConfig) -
             f"actors={count}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
             f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
         )
-    each = cfg.threads or max(1, len(os.sched_getaffinity(0)) * started.nodes // count)
+    each = cfg.threads or max(1, usable_cores() * started.nodes // count)
     return [
         cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec) for i in range(count)
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,8 +163,16 @@ def save_lm(lm: Any, folder: Path, state_dict: Mapping[str, torch.Tensor] | None
     finally:
         if kept is not None:
             lm.generation_config = kept
+    share_weights(folder / "config.json")
     if kept is not None:
         (folder / "generation_config.json").write_text(kept.to_json_string(), encoding="utf-8")
+
+
+def share_weights(beside: Path) -> None:
+    """Let whoever may read a file read the weights beside it: safetensors writes them for their owner alone."""
+    for file in beside.parent.glob("*.safetensors"):
+        with suppress(OSError):  # a file system without permissions
+            shutil.copymode(beside, file)
 
 
 def in_checkpoint_format(lm: Any, name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:

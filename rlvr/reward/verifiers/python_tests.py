@@ -198,7 +198,8 @@ def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
                 written = list(_lines(cell.script(program, _text(given))))
                 limits = replace(limits, seconds=cell.time.left)
             wanted = list(_lines(_text(expected)))
-            assert written == wanted, f"on {_text(given)[:60]!r} it writes {' / '.join(written)[:60]!r}"
+            if written != wanted:
+                raise AssertionError(f"on {_text(given)[:60]!r} it writes {' / '.join(written)[:60]!r}")
         return
     with _warden().program(limits) as cell:
         own = defined(program)
@@ -208,7 +209,8 @@ def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
             for arguments, expected in suite.pairs:
                 found = _as_in_json(function(*arguments))
                 wrapped = isinstance(expected, list) and len(expected) == 1 and found == expected[0]
-                assert found == expected or wrapped, f"of {_shown(arguments)} it makes {_shown(found)}"
+                if not (wrapped or found == expected):
+                    raise AssertionError(f"of {_shown(arguments)} it makes {_shown(found)}")
         for test in suite.asserts:
             _run_asserts(test, cell, names, suite.function)
 
@@ -232,7 +234,7 @@ def _run_asserts(test: str, cell: warden.Cell, names: list[str], entry_point: st
         scope[entry_point] = _function(cell, names, entry_point)
     scope |= {"__name__": "tests", "__builtins__": builtins}
     try:
-        exec(compile(test, "<tests>", "exec"), scope)
+        exec(compile(test, "<tests>", "exec", optimize=0), scope)  # an assert is one, also under python -O
         if callable(check := scope.get("check")) and not isinstance(check, warden.Remote):
             check(_function(cell, names, entry_point))
     except TypeError as error:

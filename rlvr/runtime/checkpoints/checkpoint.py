@@ -23,7 +23,7 @@ from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.runtime.checkpoints.resume import Found, moved, recorded_changes, refuse_changes
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in, step_name, step_of, was_complete
-from rlvr.runtime.disk.files import path_of, set_aside, write_atomically
+from rlvr.runtime.disk.files import path_of, replacing_folder, set_aside, write_atomically
 from rlvr.runtime.disk.folder import CHANGES, RunFolder, read_changes
 from rlvr.runtime.disk.manifest import damage, write_manifest
 from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_yaml, read_settings
@@ -65,26 +65,19 @@ def save_checkpoint(
     folder.check_ours()
     folder.finish_dumps()  # a run that goes on from here writes no earlier samples again
     final = folder.checkpoints / step_name(state.step)
-    draft = folder.checkpoints / f".{final.name}.draft"
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        save_learner(str(draft.absolute()))  # its ranks may run in another folder
-        write_atomically(draft / CONFIG_FILE, as_yaml(cfg))
-        write_atomically(draft / STATE, json.dumps(asdict(state), indent=2))
-        if (folder.path / CHANGES).exists():
-            shutil.copyfile(folder.path / CHANGES, draft / CHANGES)
-        write_manifest(draft)
-        _sync_tree(draft)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(draft, final)
+        with replacing_folder(final) as draft:
+            save_learner(str(draft.absolute()))  # its ranks may run in another folder
+            write_atomically(draft / CONFIG_FILE, as_yaml(cfg))
+            write_atomically(draft / STATE, json.dumps(asdict(state), indent=2))
+            if (folder.path / CHANGES).exists():
+                shutil.copyfile(folder.path / CHANGES, draft / CHANGES)
+            write_manifest(draft)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise CheckpointError(
             f"checkpoint of step {state.step} at {final}: not written ({error}). Earlier checkpoints are "
             "intact; free some space or set run.root elsewhere, then continue with run.resume=auto."
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     folder.covered(state.data_position, state.pending)
     # Later ones may lie there where a run was resumed from an older checkpoint.
     until_now = [p for p, step in checkpoints_in(folder.checkpoints).items() if step <= state.step]
@@ -100,16 +93,6 @@ def _drop(path: Path) -> None:
     with suppress(OSError):
         os.replace(path, doomed)  # at once no checkpoint any more, however long the rest takes
     shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def list_checkpoints(folder: RunFolder) -> list[Path]:

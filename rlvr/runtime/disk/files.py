@@ -1,9 +1,10 @@
-"""Small files that are whole or as they were, and what is put aside rather than deleted."""
+"""Files and folders that are whole or as they were, and what is put aside rather than deleted."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,39 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `path` when all is on disk; where something fails it is gone.
+
+    What was there stays until then. A kill between the two renames leaves it as `.<name>.old`.
+    """
+    draft, old = path.with_name(f".{path.name}.draft"), path.with_name(f".{path.name}.old")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        yield draft
+        _sync_tree(draft)
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(draft, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if old.exists() and not path.exists():  # Ctrl-C between the two
+            os.replace(old, path)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def write_atomically(path: Path, text: str) -> None:

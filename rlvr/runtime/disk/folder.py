@@ -154,23 +154,28 @@ class RunFolder:
         """All rows of metrics.jsonl, see `read_rows`."""
         return read_rows(self.metrics_file)
 
-    def rewind(self, step: int) -> int:
+    def rewind(self, step: int, *, evaluates: bool = False) -> int:
         """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped.
 
-        An evaluation with tokens of later weights goes as well: the checkpoint has it as under way.
+        An evaluation with tokens of later weights goes as well: the checkpoint has it as under way. So does that
+        after `step` itself where the run `evaluates` there again.
         """
-        dropped = {path: self._drop_rows(path, step) for path in (self.metrics_file, self.path / BATCHES)}
+        dropped = {
+            path: self._drop_rows(path, step, evaluates) for path in (self.metrics_file, self.path / BATCHES)
+        }
         with self.writing():
             for dump, of_step in self.dumped_steps().items():
                 if of_step > step:
                     dump.unlink()
         return dropped[self.metrics_file]
 
-    def _drop_rows(self, path: Path, step: int) -> int:
+    def _drop_rows(self, path: Path, step: int, evaluates: bool) -> int:
         if not path.exists():
             return 0
         rows, damaged = split_rows(path)
         kept = [row for row in rows if max(row["step"], _newest_weights(row)) <= step]
+        if evaluates:
+            kept = [row for row in kept if row["step"] < step or row.get("kind") != "eval"]
         with self.writing():
             if damaged:
                 aside = place_aside(path)

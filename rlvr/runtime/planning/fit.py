@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-import psutil
-
+from rlvr.cluster.limits import Memory, usable_memory
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needs_base
@@ -49,7 +48,7 @@ def planned(cfg: Config, signals: frozenset[str]) -> str:
     card = local_card() if on_gpus(cfg) and cfg.cluster.address == "local" else None
     line = short(cfg, shape, card, base=base)
     found = ledgers(cfg, shape, card or CARDS[STANDARD], base=base)
-    problem = misfit(cfg, found, None if card is None else card.memory, psutil.virtual_memory().total)
+    problem = misfit(cfg, found, None if card is None else card.memory, usable_memory())
     if not problem:
         return line
     if cfg.cluster.on_misfit == "refuse":
@@ -60,8 +59,8 @@ def planned(cfg: Config, signals: frozenset[str]) -> str:
     return f"{line}\nWARNING {problem} (cluster.on_misfit=warn)"
 
 
-def misfit(cfg: Config, found: list[Ledger], device: float | None, host: float) -> str:
-    """What does not fit a GPU of `device` bytes (None: unknown), on CPU the machine's `host` bytes; "" if all does."""
+def misfit(cfg: Config, found: list[Ledger], device: float | None, host: Memory) -> str:
+    """What does not fit a GPU of `device` bytes (None: unknown), on CPU the memory of the host; "" if all does."""
     if on_gpus(cfg):
         largest = max(found, key=lambda ledger: ledger.total)
         if device is not None and largest.total > device:
@@ -70,6 +69,9 @@ def misfit(cfg: Config, found: list[Ledger], device: float | None, host: float) 
     learner, engine = found
     total = cfg.learner.workers * learner.total + cfg.rollout.engines * engine.total
     total -= (cfg.learner.workers - 1) * dict(learner.parts).get(COPY, 0.0)  # only rank 0 has one
-    if cfg.cluster.address == "local" and total > host:
-        return f"engines and learner: estimated to need {gb(total)} together, and this machine has {gb(host)}"
+    if cfg.cluster.address == "local" and total > host.total:
+        has = f"this machine has {gb(host.total)}"
+        if host.limited:
+            has = f"of this machine's {gb(host.machine)} a control group allows {gb(host.total)} (container or job)"
+        return f"engines and learner: estimated to need {gb(total)} together, and {has}"
     return ""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import psutil
-
+from rlvr.cluster.limits import usable_memory
 from rlvr.config import Config
 from rlvr.learner.model.activations import ATTENTION
 from rlvr.learner.model.policy import WORKSPACE_MB
@@ -200,7 +199,7 @@ def engine_ledger(cfg: Config, shape: ModelShape, card: Card) -> Ledger:
         cache = float(cfg.rollout.kv_cache_mb << 20)
     else:
         taken = weights + LIBRARIES if gpus else weights + ENGINE_PROCESS
-        memory = card.memory if gpus else psutil.virtual_memory().total
+        memory = card.memory if gpus else usable_memory().total
         cache = max(0.0, cfg.rollout.memory_utilization * memory - taken)
     sampled = cfg.rollout.max_concurrent * shape.vocabulary * 4.0
     parts = [("weights", weights), ("KV cache", cache), ("logits of a round (estimate)", 2 * sampled)]

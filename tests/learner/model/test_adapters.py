@@ -171,6 +171,7 @@ def test_what_is_written_is_read_by_peft_as_the_same_policy(folder, micro, tmp_p
     policy = adapted(folder)
     weights = {name: p.detach() for name, p in adapter_parameters(policy.lm)}
     save_adapter(LORA, weights, folder, Path(tmp_path))
+    assert len({path.stat().st_mode for path in Path(tmp_path).glob("adapter_*")}) == 1  # readable as one
     theirs = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(folder), tmp_path
     ).merge_and_unload()

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -394,6 +396,22 @@ def test_all_inputs_of_a_suite_share_one_time():
     assert outcome(suite, program, seconds=30.0)[0] == "correct"
     found, detail = outcome(suite, program, seconds=1.0)
     assert (found, detail) == ("wrong", "OutOfTime: the program took longer than it may")
+
+
+@pytest.mark.slow  # imports all of it in another process
+def test_a_wrong_program_is_wrong_also_where_python_leaves_out_assertions():
+    tests = [
+        THREE,
+        {"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"},
+        {"inputs": ["1"], "outputs": ["3"]},
+    ]
+    script = (
+        "from rlvr.reward.verifiers.python_tests import verify\n"
+        f"for tests in {[t if isinstance(t, str) else json.dumps(t) for t in tests]!r}:\n"
+        "    print(verify(tests, '```python\\ndef add(a, b):\\n    return 4\\nprint(4)\\n```').outcome.value)"
+    )
+    ran = subprocess.run([sys.executable, "-O", "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["wrong"] * 3
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rlvr.cluster.limits import Memory
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.plan import own_options
@@ -145,10 +146,10 @@ def test_a_run_that_cannot_fit_is_refused_with_a_way_on(monkeypatch: pytest.Monk
 
 def test_a_gpu_that_is_too_small_is_named():
     cfg = on_gpus(0, 4)
-    found = ledgers(cfg, SEVEN, H100, base=True)
-    assert "learner rank (4): estimated to need" in misfit(cfg, found, H100.memory, 1e12)
-    assert misfit(cfg, found, None, 1e12) == ""  # a cluster whose GPUs are not known here
-    assert misfit(cfg, found, 1e12, 0) == ""
+    found, roomy = ledgers(cfg, SEVEN, H100, base=True), Memory(10**12, 10**12, 10**12)
+    assert "learner rank (4): estimated to need" in misfit(cfg, found, H100.memory, roomy)
+    assert misfit(cfg, found, None, roomy) == ""  # a cluster whose GPUs are not known here
+    assert misfit(cfg, found, 1e12, Memory(0, 0, 0)) == ""
 
 
 def test_a_gpu_is_looked_up_by_its_maker_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

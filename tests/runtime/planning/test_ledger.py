@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from rlvr.cluster.limits import Memory
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
@@ -147,8 +148,16 @@ def test_ranks_without_a_copy_are_not_counted_with_one():
     cfg.sync.sparse, cfg.learner.workers = "auto", 3
     learner, engine = found = ledgers(cfg, SEVEN, H100, base=True)
     total = 3 * learner.total + engine.total - 2 * 4 * SEVEN.parameters
-    assert not misfit(cfg, found, None, total)
-    assert misfit(cfg, found, None, 0.999 * total)
+    size = int(total)
+    assert not misfit(cfg, found, None, Memory(size + 1, size, size + 1))
+    assert "this machine has" in misfit(cfg, found, None, Memory(size - 9, size, size - 9))
+
+
+def test_a_run_must_fit_what_a_control_group_allows_of_the_machine():
+    cfg = Config(recipe="test")
+    found = ledgers(cfg, SEVEN, H100, base=True)
+    refused = misfit(cfg, found, None, Memory(total=4 * 10**9, available=0, machine=10**15))
+    assert "together, and of this machine's 1000000.00 GB a control group allows 4.00 GB" in refused
 
 
 def test_what_does_not_fit_and_what_comes_too_late_is_said():

@@ -1,0 +1,29 @@
+"""How a command ends where something is not allowed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from rlvr.cli.exits import readable_errors
+
+
+def test_a_folder_of_another_user_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, readable_errors():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/theirs/run/config.yaml")
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"\nRlvrError: /theirs/run/config.yaml: this user (uid {os.geteuid()}) may not use it"
+    )
+    assert "Traceback" not in said
+
+
+def test_what_is_refused_without_a_path_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PermissionError), readable_errors():
+        raise PermissionError(errno.EPERM, "no more processes")
+    monkeypatch.setenv("RLVR_TRACEBACK", "1")
+    with pytest.raises(PermissionError), readable_errors():
+        raise PermissionError(errno.EACCES, "", "/theirs")

@@ -1,0 +1,101 @@
+"""Limits of control groups, as the kernel shows them in both versions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rlvr.cluster.limits import usable_cores, usable_memory
+
+GIB = 1 << 30
+CORES = len(os.sched_getaffinity(0))
+
+
+def tree(folder: Path, lines: str, files: dict[str, str]) -> dict[str, Path]:
+    """/sys/fs/cgroup and /proc/self/cgroup of a process in some container."""
+    for name, text in files.items():
+        path = folder / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "own").write_text(lines)
+    return {"root": folder / "cgroup", "own": folder / "own"}
+
+
+V1 = "9:name=systemd:/\n4:memory:/docker/abc\n1:cpu,cpuacct:/docker/abc\n0::/\n"
+PAGES = "cache 5\ninactive_file 1\ntotal_inactive_file 268435456\n"
+LIMITED = {
+    "version 2, own namespace": (
+        "0::/\n",
+        {
+            "memory.max": f"{2 * GIB}\n",
+            "memory.current": f"{GIB}\n",
+            "memory.stat": "anon 7\ninactive_file 268435456\n",
+        },
+    ),
+    "version 2, the limit further up": (
+        "0::/job_1/step_0\n",
+        {
+            "job_1/step_0/memory.max": "max\n",
+            "job_1/memory.max": f"{2 * GIB}\n",
+            "job_1/memory.current": f"{GIB}\n",
+            "job_1/memory.stat": "inactive_file 268435456\n",
+        },
+    ),
+    "version 1, the host's path where the container's is mounted": (
+        V1,
+        {
+            "memory/memory.limit_in_bytes": f"{2 * GIB}\n",
+            "memory/memory.usage_in_bytes": f"{GIB}\n",
+            "memory/memory.stat": PAGES,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LIMITED)
+def test_memory_is_what_the_control_group_allows_and_pages_of_files_can_go(tmp_path: Path, case: str):
+    found = usable_memory(**tree(tmp_path, *LIMITED[case]))
+    assert found.limited
+    assert found.total == 2 * GIB
+    assert found.available == min(GIB + 268435456, psutil.virtual_memory().available)
+
+
+@pytest.mark.parametrize(
+    ("lines", "files"),
+    [
+        ("0::/\n", {"memory.max": "max\n", "cpu.max": "max 100000\n"}),
+        (
+            V1,
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "cpu/cpu.cfs_quota_us": "-1\n",
+                "cpu/cpu.cfs_period_us": "100000\n",
+            },
+        ),
+        ("0::/../other\n", {"../other/memory.max": "1\n", "../other/cpu.max": "1 100000\n"}),
+        ("", {}),
+    ],
+)
+def test_without_a_limit_the_machine_counts(tmp_path: Path, lines: str, files: dict[str, str]):
+    paths = tree(tmp_path, lines, files)
+    found = usable_memory(**paths)
+    assert not found.limited
+    assert found.total == found.machine == psutil.virtual_memory().total
+    assert usable_cores(**paths) == CORES
+
+
+def test_a_quota_of_cpu_time_counts_as_the_cores_that_it_comes_to(tmp_path: Path):
+    assert usable_cores(**tree(tmp_path / "v2", "0::/\n", {"cpu.max": "50000 100000\n"})) == 1
+    one = {"cpu/cpu.cfs_quota_us": "90000\n", "cpu/cpu.cfs_period_us": "100000\n"}
+    assert usable_cores(**tree(tmp_path / "v1", V1, one)) == 1
+    wide = tree(tmp_path / "wide", "0::/\n", {"cpu.max": f"{(CORES + 1) * 100000} 100000\n"})
+    assert usable_cores(**wide) == CORES
+
+
+def test_a_system_without_control_groups_has_its_own_memory_and_cores(tmp_path: Path):
+    nowhere = {"root": tmp_path / "no", "own": tmp_path / "such"}
+    assert not usable_memory(**nowhere).limited
+    assert usable_cores(**nowhere) == CORES
