@@ -36,6 +36,7 @@ def pytest_collection_finish() -> None:
         if isinstance(logger, logging.Logger):
             logger.propagate = True
     gc.freeze()
+    gc.set_threshold(100_000, 20, 20)  # configurations are made of many small objects
     gc.enable()
 
 

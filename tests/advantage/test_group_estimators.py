@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr.advantage.group import ESTIMATORS, group_advantage
@@ -20,6 +20,7 @@ from tests.helpers.records import group
 WITHIN_GROUP = ["grpo", "dr_grpo", "rloo"]
 WITH_BASELINE = sorted(ESTIMATORS.keys() - {"reinforce"})  # or without any advantage at all
 OVER_THE_BATCH = ["reinforce_pp_global", "reinforce_pp_baseline", "reinforce_pp_samples"]
+EACH = settings(max_examples=20)  # where every estimator is tried on examples of its own
 NAN = float("nan")
 REWARDS = st.lists(st.floats(-4, 4, width=16), min_size=2, max_size=12)
 
@@ -136,6 +137,7 @@ def test_reinforce_pp_has_mean_zero_and_variance_one(estimator, groups):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
+@EACH
 @given(groups=st.lists(st.tuples(REWARDS, st.lists(st.integers(0, 12), max_size=4)), min_size=1, max_size=4))
 def test_failed_samples_count_in_no_baseline_and_no_deviation(estimator, groups):
     """The others get exactly what they would have got without them; a failed sample gets 0."""
@@ -176,12 +178,14 @@ def test_failed_by_hand(estimator, expected):
 
 
 @pytest.mark.parametrize("estimator", WITH_BASELINE)
+@EACH
 @given(reward=st.floats(-20, 20), size=st.integers(2, 40))
 def test_equal_rewards_give_exactly_zero(estimator, reward, size):
     assert not np.any(advantages(estimator, [reward] * size))
 
 
 @pytest.mark.parametrize("estimator", WITH_BASELINE)
+@EACH
 @given(rewards=REWARDS, shift=st.integers(-8, 8))
 def test_a_constant_added_to_all_rewards_changes_nothing(estimator, rewards, shift):
     # Half-precision rewards plus a small integer are exact in fp32.
@@ -192,6 +196,7 @@ def test_a_constant_added_to_all_rewards_changes_nothing(estimator, rewards, shi
 
 
 @pytest.mark.parametrize("estimator", WITH_BASELINE)
+@EACH
 @given(rewards=REWARDS)
 def test_advantages_of_a_group_sum_to_zero_and_keep_the_order(estimator, rewards):
     found = np.asarray(advantages(estimator, rewards)[0])
