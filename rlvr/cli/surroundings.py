@@ -36,9 +36,8 @@ def look_around() -> str:
     Raises:
         SystemExit: the folder has been deleted, with which torch would end the process, or Python leaves out asserts.
     """
-    if (
-        sys.flags.optimize
-    ):  # Hydra reads no list of settings then, and an assert in somebody's verifier always holds
+    # Hydra reads no list of settings then, and an assert in somebody's verifier always holds.
+    if sys.flags.optimize:
         print(
             "rlvr: Python leaves out assertions here, which verifiers and Hydra need: start it without -O, or unset "
             "PYTHONOPTIMIZE",

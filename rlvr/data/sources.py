@@ -55,9 +55,8 @@ class LoadedSource:
     problems: tuple[Problem, ...]
     bad_rows: tuple[BadRow, ...] = ()
     repeated: int = 0  # exact repetitions that the published file is known to contain
-    format: str = (
-        ""  # of its rows, a name in `rlvr.data.reading.formats`; empty for known sets and built-in tasks
-    )
+    # Of its rows, a name in `rlvr.data.reading.formats`; empty for known sets and built-in tasks.
+    format: str = ""
 
 
 def load_problems(

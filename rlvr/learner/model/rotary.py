@@ -11,14 +11,11 @@ from rlvr.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-DYNAMIC, LONG_ROPE = (
-    "dynamic",
-    "longrope",
-)  # what transformers computes anew from the longest position of each batch
+# What transformers computes anew from the longest position of each batch.
+DYNAMIC, LONG_ROPE = "dynamic", "longrope"
 LONG_FACTORS = "longrope, its long factors"
-OWN_LONG_ROPE = (
-    "phimoe"  # of transformers: it scales by the long factors' magnitude and turns by the short ones
-)
+# In transformers it scales by the long factors' magnitude and turns by the short ones.
+OWN_LONG_ROPE = "phimoe"
 
 
 def check_rotary(key: str, config: PretrainedConfig, max_length: int) -> None:

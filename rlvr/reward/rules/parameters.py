@@ -1,4 +1,4 @@
-r"""Whole-number parameters and residues, such as `n\\pi, n \\in \\mathbb{Z}` and `x \\equiv 3 \\pmod 7`: pure text."""
+r"""Whole-number parameters and residues, such as `n\pi, n \in \mathbb{Z}` and `x \equiv 3 \pmod 7`: pure text."""
 
 import re
 

@@ -25,7 +25,6 @@ TAKEN_BACK = re.compile(
 )
 SAME_WORDS = {
     "dne": "does not exist", "infinitely many solutions": "infinitely many",
-
     "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday", "thurs": "thursday",
     "fri": "friday", "sat": "saturday", "sun": "sunday",
     "no solutions": "no solution", "no real solutions": "no real solution",
