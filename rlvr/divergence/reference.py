@@ -42,13 +42,9 @@ class Side:
     shifted: Tensor  # [R, V] logits over the temperature, minus `peak`
     prob: Tensor  # [R, V], or [R, 0] where no statistic needs it
     peak: Tensor  # [R, 1] the row maximum over the temperature, or the caller's log-normaliser
-    log_sum: Tensor  # [R, 1] log of the sum of exp(shifted), as `prob` has it
+    log_sum: Tensor  # [R, 1] log of the sum of exp(shifted), as `prob` has it; 0 for the caller's
+    log_total: Tensor  # [R, 1] the same, right to the last digits
     mass: Tensor  # [R, 1] sum of `prob`; softmax adds its terms up one after the other, which rounds large vocabularies
-
-    @property
-    def log_total(self) -> Tensor:
-        """[R, 1] log of the sum of exp(shifted), right to the last digits."""
-        return self.log_sum + self.mass.log()
 
     @property
     def lse(self) -> Tensor:
@@ -146,7 +142,7 @@ def _entropy(side: Side, scratch: Scratch) -> Tensor:
     mean = terms.sum(-1)
     if not bool(torch.isfinite(mean).all()):  # 0 * -inf; a row that is -inf throughout stays NaN
         mean = terms.nan_to_num_(nan=0.0).sum(-1).masked_fill_(side.prob[:, 0].isnan(), math.nan)
-    return (side.log_total[:, 0] - mean / side.mass[:, 0]).clamp_min_(0.0)
+    return (side.log_sum[:, 0] + side.mass[:, 0].log() - mean / side.mass[:, 0]).clamp_min_(0.0)
 
 
 def _normalise(
@@ -167,15 +163,16 @@ def _normalise(
     if lse is not None:
         if wants_prob:
             torch.exp(shifted, out=prob)
-        mass = prob.sum(-1, keepdim=True) if wants_prob else torch.ones_like(peak)
-        return Side(shifted, prob, peak, torch.zeros_like(peak), mass)
+        zero = torch.zeros_like(peak)
+        return Side(shifted, prob, peak, zero, zero, prob.sum(-1, keepdim=True))
     if not wants_prob:
         log_sum = torch.logsumexp(shifted, -1, keepdim=True)
-        return Side(shifted, prob, peak, log_sum, torch.ones_like(log_sum))
+        return Side(shifted, prob, peak, log_sum, log_sum, prob.sum(-1, keepdim=True))
     torch.softmax(shifted, -1, out=prob)
     # The largest entry of `shifted` is exactly 0, so its probability is 1 / sum of exp(shifted).
     log_sum = -prob.amax(-1, keepdim=True).log_()
-    return Side(shifted, prob, peak, log_sum, prob.sum(-1, keepdim=True))
+    mass = prob.sum(-1, keepdim=True)
+    return Side(shifted, prob, peak, log_sum, log_sum + mass.log(), mass)
 
 
 def _pair(p: Side, q: Side, delta: Tensor | None, request: Request, out: DistStats, scratch: Scratch) -> None:

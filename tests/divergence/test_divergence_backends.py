@@ -102,8 +102,12 @@ def test_given_normalisers_are_used(backend: str) -> None:
     lse_p, lse_q = torch.logsumexp(x / 0.7, -1), torch.logsumexp(y / 0.7, -1)
     check(x, y, ids, backend, temperature=0.7, lse_p=lse_p, lse_q=lse_q)
     check(x, y, ids, backend, temperature=0.7, lse_q=lse_q)
-    moved = dist_stats(x, want=("logp_p", "lse_p"), ids=ids, lse_p=lse_p + 1.0, backend=backend)
-    assert torch.allclose(moved.lse_p, lse_p + 1.0)
+    for beside in ((), ("entropy_p",)):  # what else is wanted changes neither
+        want = ("logp_p", "lse_p", *beside)
+        moved = dist_stats(x, want=want, ids=ids, lse_p=lse_p + 1.0, backend=backend)
+        assert torch.allclose(moved.lse_p, lse_p + 1.0)
+        expected = x.gather(1, ids.long()[:, None])[:, 0] - lse_p - 1.0
+        assert torch.allclose(moved.logp_p.float(), expected, atol=1e-5)
 
 
 def test_identical_rows_give_exactly_zero(backend: str) -> None:
