@@ -74,7 +74,6 @@ class Session:
     resumed_from: str | None
     changes: tuple[Change, ...]  # of settings, since the start of the run
     versions: dict[str, str]
-    models: dict[str, dict[str, str]]  # see `identities`
     setup_seconds: float
     loop: Stopwatch  # runs from when the loop could begin
     diagnosed: bool = False  # whether the reason why a step teaches nothing has been told at length
@@ -210,7 +209,7 @@ class Session:
             folder=str(self.folder.path),
             mismatch_compared_steps=state.compared_steps,
             changes=self.changes,
-            models=self.models,
+            models=state.models,
         )
         self.folder.write_summary(summary)
         if note := comparison_note(state.compared_steps, state.step):
@@ -280,7 +279,6 @@ def open_session(cfg: Config) -> Iterator[Session]:
             resumed_from=None if checkpoint is None else str(checkpoint),
             changes=changes,
             versions=actors.versions,
-            models=models,
             setup_seconds=time.time() - psutil.Process().create_time(),
             loop=Stopwatch(),
         )
