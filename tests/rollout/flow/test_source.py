@@ -13,8 +13,8 @@ from rlvr.errors import ActorError, DeadlineError
 from rlvr.rollout.flow.feed import PromptFeed
 from rlvr.rollout.flow.growing import GrowingGroups
 from rlvr.rollout.flow.source import FlowSource
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.rollout.streaming.window import FlowWindow
 from tests.helpers.memory_lanes import (
     SAMPLES,
     STEPS,
