@@ -1,4 +1,4 @@
-"""Where a run begins: after which checkpoint, and on how many cores."""
+"""Where a run begins: after which checkpoint, from which other runs, and on how many cores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,25 @@ from rlvr.runtime.checkpoints.resume import Found, check_data
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.names import behind_latest
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
+
+
+def settle_latest(cfg: Config) -> Config:
+    """The configuration with the own name of the newest run wherever a key names it as `latest`.
+
+    A run makes itself the newest one before it reads the others, and its record must go on naming them.
+    """
+    model, run, replay = cfg.model, cfg.run, cfg.rollout.replay
+    base = None if model.base_path is None else behind_latest(model.base_path)
+    return replace(
+        cfg,
+        model=replace(model, path=behind_latest(model.path), base_path=base),
+        rollout=replace(cfg.rollout, replay=None if replay is None else behind_latest(replay)),
+        run=replace(run, resume=behind_latest(run.resume)),
+    )
 
 
 def find_start(
