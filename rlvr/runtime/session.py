@@ -233,8 +233,8 @@ def open_session(cfg: Config) -> Iterator[Session]:
     """
     pause = listen_for_pause()
     plan, plugin = validate(cfg)
-    cfg = settle_latest(cfg)
     folder = run_folder(cfg, cfg.recipe)
+    cfg = settle_latest(cfg, folder)
     with ExitStack() as stack:
         console = stack.enter_context(StartConsole(cfg.tracking.console, reports))
         with console.waiting.phase("reading tokenizer and data"):
