@@ -24,11 +24,11 @@ from rlvr.cli.model_card import model_card
 from rlvr.cli.overrides.shorthand import ShortForm, expand
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
+from rlvr.data.models.weight_files import folder_problem
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.runtime.checkpoints.checkpoint import list_checkpoints
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.manifest import damage
-from rlvr.runtime.planning.weights import folder_problem
 
 FORMS = (ShortForm("output=DIR", "where to"),)
 

@@ -1,4 +1,4 @@
-"""Where a run begins: after which checkpoint, and on how many cores."""
+"""Where a run begins: after which checkpoint, from which other runs, and on how many cores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,38 @@ from rlvr.runtime.checkpoints.resume import Found, check_data
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.settings import UNREADABLE, read_settings
+from rlvr.runtime.disk.names import behind_latest
+from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
+
+
+def settle_latest(cfg: Config, folder: RunFolder) -> Config:
+    """The configuration with the own name of the newest run wherever a key names it as `latest`.
+
+    A run makes itself the newest one before it reads the others, and its record must go on naming them.
+
+    Raises:
+        ConfigError: a model, or a run to replay, is named so where this run is the newest one already.
+    """
+
+    def of_another(path: str, key: str) -> str:
+        found = behind_latest(path)
+        if found != path and Path(found).resolve().is_relative_to(folder.path.resolve()):
+            raise ConfigError(
+                f"{key}={path}: the newest run is this one by now; give the run that is meant by its own name, as "
+                f"{folder.path / CONFIG_FILE} has it"
+            )
+        return found
+
+    model, replay = cfg.model, cfg.rollout.replay
+    base = None if model.base_path is None else of_another(model.base_path, "model.base_path")
+    return replace(
+        cfg,
+        model=replace(model, path=of_another(model.path, "model.path"), base_path=base),
+        rollout=replace(cfg.rollout, replay=None if replay is None else of_another(replay, "rollout.replay")),
+        run=replace(cfg.run, resume=behind_latest(cfg.run.resume)),
+    )
 
 
 def find_start(
