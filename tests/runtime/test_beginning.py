@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from rlvr.errors import ConfigError
 from rlvr.runtime.beginning import find_start, settle_latest, take_folder
 from rlvr.runtime.checkpoints.buffer import READY_GROUPS
 from rlvr.runtime.disk.folder import BATCHES, RunFolder
+from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
 from tests.helpers.checkpoints import SEEN, save
 
 INPUTS = SimpleNamespace(seen=SEEN)
@@ -219,18 +221,28 @@ def test_latest_is_the_newest_run_until_this_one_begins(folder, cfg):
     assert cfg.model.path == f"{root}/latest/policy"
 
 
-def test_a_run_that_goes_on_is_told_that_it_is_the_newest_one_itself(folder, cfg):
-    latest = folder.path.parent / "latest"
+def test_a_run_that_goes_on_means_what_was_the_newest_when_it_began(folder, cfg):
+    root = folder.path.parent
+    latest = root / "latest"
     cfg.run.resume = f"{latest}/checkpoints/step_000020"
     assert settle_latest(cfg, folder).run.resume == f"{folder.path}/checkpoints/step_000020"
-    cfg.rollout.replay = str(latest)
+    written = replace(cfg, model=replace(cfg.model, path=f"{root}/before/policy"))
+    (folder.path / CONFIG_FILE).write_text(as_yaml(written))
+    cfg.model.path = f"{latest}/policy"
+    assert settle_latest(cfg, folder).model.path == f"{root}/before/policy"
+    latest.unlink()
+    latest.symlink_to("a third run")
+    assert settle_latest(cfg, folder).model.path == f"{root}/before/policy"
+    cfg.model.path = f"{latest}/checkpoints/step_000020"  # other than the record's, whichever run that is of
+    assert settle_latest(cfg, folder).model.path == f"{root}/a third run/checkpoints/step_000020"
+
+
+@pytest.mark.parametrize("record", ["", "model: 3", "rollout:\n  replay: null"])
+def test_where_the_record_does_not_say_what_was_meant_the_newest_run_is_this_one(folder, cfg, record):
+    (folder.path / CONFIG_FILE).write_text(record)
+    cfg.rollout.replay = str(folder.path.parent / "latest")
     with pytest.raises(
-        ConfigError, match=r"^rollout\.replay=.*this one by now; give the run that is meant by its"
-    ):
-        settle_latest(cfg, folder)
-    cfg.model.base_path = f"{latest}/policy"
-    with pytest.raises(
-        ConfigError, match=r"^model\.base_path=.*/latest/policy: .* as .*/mine/config\.yaml has it"
+        ConfigError, match=r"^rollout\.replay=.*this one by now; give the run that is meant by its name$"
     ):
         settle_latest(cfg, folder)
 

@@ -36,6 +36,12 @@ def behind_latest(path: str) -> str:
     return str(found)
 
 
+def differ_in_run(one: str, other: str) -> bool:
+    """Whether two paths differ in one part alone, as those of two runs under one root do."""
+    parts = Path(one).parts, Path(other).parts
+    return len(parts[0]) == len(parts[1]) and sum(a != b for a, b in zip(*parts, strict=True)) == 1
+
+
 def check_run_name(name: str, root: Path) -> None:
     """Refuse a run.name that no folder of runs can have a folder of.
 
