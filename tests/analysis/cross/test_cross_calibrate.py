@@ -148,6 +148,18 @@ def test_quantiles_that_run_away_from_the_target_are_bracketed():
     assert found.rounds == len(tried) - 1 <= 12
 
 
+def test_a_later_try_that_falls_farther_below_the_target_does_not_win():
+    shares = iter([0.5, 0.4, 0.05])  # of the primary alone, of the first try, of the second
+
+    def decode(todo):
+        threshold = todo[0].threshold if np.isfinite(todo[0].threshold) else 0.0
+        values = threshold + next(shares) - (np.arange(1000) + 0.5) / 1000
+        return written_with(values, values < 99)
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=1)
+    assert (found.share, found.rounds) == (0.4, 2)
+
+
 def test_models_that_never_draw_differently_have_a_finite_threshold():
     """It goes into a JSON file."""
     tried = []
