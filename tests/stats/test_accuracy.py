@@ -72,7 +72,7 @@ def test_pass_at_k_is_stable_for_many_samples(n, c):
 
 
 def test_the_interval_of_a_difference_is_the_cluster_robust_one():
-    """Mean and interval of the difference from a model that is always wrong are those of a regression on a constant with errors clustered by problem (statsmodels)."""
+    """From one that is always wrong: that of a regression on a constant, errors clustered by problem (statsmodels)."""
     rng = np.random.default_rng(0)
     correct = rng.random((12, 5)) < rng.random((12, 1))
     estimate = compare_correct(np.zeros_like(correct), correct, "two models")
