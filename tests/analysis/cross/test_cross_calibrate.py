@@ -29,6 +29,24 @@ def test_scores_that_differ_by_rounding_are_not_split():
         assert threshold_for(scale * scores, 0.7) == pytest.approx(scale * (0.3 + 0.1) / 2)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.98])
+def test_values_closer_than_rounding_throughout_are_still_cut_at_their_share(share):
+    """As the values of a hundred thousand tokens are: neighbours differ by 2e-5 of themselves."""
+    values = 0.5 + np.arange(20_000) * 1e-5
+    assert np.mean(values > threshold_for(values, share)) == pytest.approx(share, abs=5e-4)
+    earliest = -(np.arange(200) + np.random.default_rng(0).random((1000, 1))).ravel()
+    assert np.mean(earliest > threshold_for(earliest, share)) == pytest.approx(share, abs=5e-4)
+
+
+def test_equal_values_among_others_that_are_close_are_not_split():
+    single = 0.5 + np.arange(5000) * 2e-5
+    values = np.concatenate([single, single * (1 + 1e-7)])
+    for place in (1001, 1003, 5001):
+        above = int((values > threshold_for(values, place / 10_000)).sum())
+        assert above % 2 == 0
+        assert abs(above - place) <= 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "direction"),
