@@ -49,7 +49,7 @@ def threshold_for(values: ArrayLike, share: float) -> float:
 
 
 def _beside(ordered: NDArray[np.float64], place: int) -> NDArray[np.int64]:
-    """Places in falling values: this one, and those before, among and behind the values that are one with its neighbours."""
+    """Places in falling values: this one, and all around the values that are one with its neighbours."""
     higher, lower = ordered[max(place - 1, 0)], ordered[min(place, len(ordered) - 1)]
     rising = -ordered
     start = np.searchsorted(rising, -(higher + SAME_VALUE * abs(higher)), side="left")
