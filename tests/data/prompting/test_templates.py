@@ -53,12 +53,18 @@ def test_qwen_math_is_the_published_prompt():
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 3
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("template", [*TEMPLATES, "Q: {question}", "chat:Q: {question}"])
 def test_there_is_exactly_one_bos_where_the_tokenizer_adds_one(template):
     tokenizer = byte_tokenizer(post="<s> $A", special=("<|im_start|>", "<|im_end|>"), chat_template=CHAT)
     ids = tokenize(problem(), template, tokenizer).token_ids
     expected = 0 if template == "qwen_math" else 1  # ChatML has none
     assert ids.count(tokenizer.bos_token_id) == expected
+
+
+@pytest.mark.parametrize("template", ["chat", "dapo", "chat:Q: {question}"])
+def test_a_chat_template_without_a_bos_gets_none(template):
+    tokenizer = byte_tokenizer(post="<s> $A", chat_template=CHAT.removeprefix("{{ bos_token }}"))
+    assert tokenizer.bos_token_id not in tokenize(problem(), template, tokenizer).token_ids
 
 
 def test_what_the_tokenizer_lacks_is_said():
