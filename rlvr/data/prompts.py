@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,11 @@ from rlvr.data.sources import LoadedSource, is_endless, load_problems
 from rlvr.errors import DataError
 from rlvr.types import Problem
 
+log = logging.getLogger(__name__)
+
 RESPONSE = "response"  # column of what an example answers
+# Columns that other frameworks make a part of the prompt.
+NOT_SHOWN = ("tools", "images", "image", "videos", "video", "audios", "audio", "chat_template_kwargs")
 
 
 def template_of(source: SourceConfig, cfg: DataConfig) -> str:
@@ -37,13 +43,31 @@ def load_source(
 
     `verifier` grades where a source names none.
     """
-    return load_problems(
+    template = template_of(source, cfg)
+    loaded = load_problems(
         source,
         on_bad_row=cfg.on_bad_row,
         evaluation=evaluation,
-        conversations=build_template(template_of(source, cfg)).conversations,
+        conversations=build_template(template).conversations,
         verifier=verifier,
     )
+    _warn_of_unshown(loaded, template)
+    return loaded
+
+
+def _warn_of_unshown(loaded: LoadedSource, template: str) -> None:
+    """Warn of columns that are parts of a prompt elsewhere, and are not read here."""
+    for column in NOT_SHOWN:
+        count = sum(bool(problem.columns.get(column)) for problem in loaded.problems)
+        if count and not re.search(rf"\b{column}\b", template):
+            log.warning(
+                "data source %s: %d of %d rows have something in their column %r, which no prompt shows: prompts are "
+                "text, made of the question, the system message and data.chat_template_kwargs",
+                loaded.name,
+                count,
+                len(loaded.problems),
+                column,
+            )
 
 
 def chat_options_of(cfg: DataConfig) -> dict[str, Any]:
