@@ -175,6 +175,8 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least sync.mismatch_warn={warned:g}"
         )
+    if cfg.run.name is not None and not cfg.run.name.strip():
+        found.append("run.name is empty (a variable that is not set?); give a name, or leave it out (null)")
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
     return found + device_problems(cfg)

@@ -100,6 +100,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ),
     ("sync.mismatch_stop=0.001: must be at least sync.mismatch_warn=0.01", {"sync__mismatch_stop": 0.001}),
     ("run.resume=auto: needs run.name", {"run__resume": "auto"}),
+    ("run.name is empty .a variable that is not set", {"run__resume": "auto", "run__name": ""}),
     ("rollout.gpus_per_engine=1 and learner.gpus_per_worker=0", {"rollout__gpus_per_engine": 1.0}),
     ("rollout.gpus_per_engine=0 and learner.gpus_per_worker=1", {"learner__gpus_per_worker": 1.0}),
     ("engine_args.seed: seed sets this argument", {"rollout__engine_args": {"seed": 1}}),
