@@ -8,6 +8,7 @@ import pytest
 from rlvr.analysis.evaluation import (
     FILE_NAME,
     counts_up_to,
+    differing_settings,
     evaluation_as_json,
     read_evaluation,
     summarise,
@@ -55,6 +56,18 @@ def test_what_is_written_is_read(tmp_path):
             for field in ("correct", "lengths", "truncated"):
                 np.testing.assert_array_equal(getattr(other, field), getattr(one, field))
             assert compare(one, other).p_value == 1.0
+
+
+def test_an_earlier_evaluation_with_other_settings_is_said_to_have_them(tmp_path):
+    earlier = {"seed": 1, "eval": {"temperature": 1.0}, "content": {"a": {"answers": "12"}}}
+    (tmp_path / FILE_NAME).write_text(evaluation_as_json("m", earlier, [result("a")]))
+    now = {"seed": 2, "eval": {"temperature": 0.6}, "content": {"a": {"answers": "34"}}, "of_later": 1}
+    for path in (tmp_path, tmp_path / FILE_NAME):
+        assert differing_settings(path, earlier | {"seed": 2}) == []
+        assert differing_settings(path, now) == [
+            "content.a.answers '12' -> '34'",
+            "eval.temperature 1.0 -> 0.6",
+        ]
 
 
 def test_a_length_that_does_not_exist_is_null():
