@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 RESPONSE = "response"  # column of what an example answers
 # Columns that other frameworks make a part of the prompt.
-NOT_SHOWN = ("tools", "images", "image", "videos", "video", "audios", "audio", "chat_template_kwargs")
+NOT_SHOWN = (
+    *("tools", "images", "image", "videos", "video", "audios", "audio"),
+    *("system", "system_prompt", "chat_template_kwargs"),
+)
 
 
 def template_of(source: SourceConfig, cfg: DataConfig) -> str:
@@ -62,7 +65,8 @@ def _warn_of_unshown(loaded: LoadedSource, template: str) -> None:
         if count and not re.search(rf"\b{column}\b", template):
             log.warning(
                 "data source %s: %d of %d rows have something in their column %r, which no prompt shows: prompts are "
-                "text, made of the question, the system message and data.chat_template_kwargs",
+                "text, made of the question (which may be a list of messages, or a template with {columns}), data.system "
+                "and data.chat_template_kwargs",
                 loaded.name,
                 count,
                 len(loaded.problems),

@@ -124,6 +124,8 @@ def test_a_system_message_stands_before_conversations_that_bring_none(tmp_path):
         ("tools", [{"function": {"name": "f"}}], "chat", True),
         ("chat_template_kwargs", {"enable_thinking": False}, "chat", True),
         ("tools", [{"function": {"name": "f"}}], "chat:{question} {tools}", False),
+        ("system_prompt", "Be brief.", "chat", True),
+        ("system", "Be brief.", "chat:{system} {question}", False),
         ("images", [], "plain", False),
         ("image_count", 2, "plain", False),
     ],
