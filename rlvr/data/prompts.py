@@ -65,8 +65,8 @@ def _warn_of_unshown(loaded: LoadedSource, template: str) -> None:
         if count and not re.search(rf"\b{column}\b", template):
             log.warning(
                 "data source %s: %d of %d rows have something in their column %r, which no prompt shows: prompts are "
-                "text, made of the question (which may be a list of messages, or a template with {columns}), data.system "
-                "and data.chat_template_kwargs",
+                "text, made of the question (which may be a list of messages, or a template with {columns}), "
+                "data.system and data.chat_template_kwargs",
                 loaded.name,
                 count,
                 len(loaded.problems),
