@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.evaluation import (
+    CONTENT,
     FILE_NAME,
     SetSummary,
     claim_settings,
@@ -176,7 +177,7 @@ def _settings(cfg: Config, sets: Sequence[EvalSet]) -> dict[str, Any]:
         "verifier": cfg.reward.verifier,
         "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,
         "eval": asdict(cfg.eval),
-        "content": {chosen.name: asdict(chosen.fingerprint) for chosen in sets},
+        CONTENT: {chosen.name: asdict(chosen.fingerprint) for chosen in sets},
     }
 
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
+from rlvr.data.fingerprint import Fingerprint, what_changed
 from rlvr.data.models.identity import identity
 from rlvr.data.stream import EvalSet
 from rlvr.errors import DataError
@@ -38,6 +39,7 @@ from rlvr.types import Group, Prompt, Sample, Span, Tokenizer
 NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 PROBLEMS_PER_PART = 32  # sampled together and written together
 FILE_NAME = "evaluation.json"
+CONTENT = "content"  # key of its settings: the fingerprint of each set
 
 Respond = Callable[[Sequence[Prompt]], tuple[Group, ...]]  # prompts -> graded groups
 
@@ -171,15 +173,22 @@ def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[E
 
 
 def differing_settings(path: Path, now: Mapping[str, Any]) -> list[str]:
-    """The settings in which an earlier evaluation differs from these, as far as it has them; of one read before.
+    """The settings, and the data, in which an earlier evaluation differs from these, as far as it has them.
 
-    Its seed is none of them: it changes which responses were drawn, and nothing about them.
+    Its seed is none of them: it changes which responses were drawn, and nothing about them. The file has been read
+    before, by `read_evaluation`.
     """
     earlier = json.loads((path / FILE_NAME if path.is_dir() else path).read_text()).get("settings", {})
-    return [
+    seen = earlier.get(CONTENT, {})
+    data = [
+        f"the data of {name}: {why}"
+        for name, content in now.get(CONTENT, {}).items()
+        if name in seen and (why := what_changed(Fingerprint(**seen[name]), Fingerprint(**content)))
+    ]
+    return data + [
         f"{key} {old!r} -> {new!r}"
         for key, old, new in differences(earlier, json.loads(json.dumps(now)))
-        if key.split(".")[0] in earlier and key != "seed"
+        if (first := key.split(".")[0]) in earlier and first not in ("seed", CONTENT)
     ]
 
 

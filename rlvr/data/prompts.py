@@ -55,6 +55,7 @@ def load_source(
         verifier=verifier,
     )
     _warn_of_unshown(loaded, template)
+    _warn_of_given_answers(loaded)
     return loaded
 
 
@@ -72,6 +73,26 @@ def _warn_of_unshown(loaded: LoadedSource, template: str) -> None:
                 len(loaded.problems),
                 column,
             )
+
+
+def _warn_of_given_answers(loaded: LoadedSource) -> None:
+    """Warn of conversations that end in their answer, from which a response would only go on."""
+    given = [
+        problem.id
+        for problem in loaded.problems
+        if problem.messages
+        and problem.messages[-1].role == "assistant"
+        and re.search(rf"(?<!\w){re.escape(problem.answer)}(?!\w)", problem.messages[-1].content)
+    ]
+    if given:
+        log.warning(
+            "data source %s: %d of %d conversations, such as %s, end in a turn of the assistant that holds their gold "
+            "answer, and responses go on from there: leave that turn out, unless it is a beginning that is meant",
+            loaded.name,
+            len(given),
+            len(loaded.problems),
+            given[0],
+        )
 
 
 def chat_options_of(cfg: DataConfig) -> dict[str, Any]:

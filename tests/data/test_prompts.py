@@ -142,6 +142,20 @@ def test_columns_that_are_parts_of_a_prompt_elsewhere_are_warned_of(
     assert (said in caplog.text) == warned
 
 
+@pytest.mark.parametrize(
+    ("last", "warned"),
+    [("So it is 12.", True), ("12", True), ("<think>\n", False), ("Step 1", False), ("It is 120", False)],
+)
+def test_conversations_that_end_in_their_answer_are_warned_of(tmp_path, caplog, last, warned):
+    path = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "7+5?"}, {"role": "assistant", "content": last}]
+    rows = [{"messages": turns, "answer": "12"}, {"messages": turns[:1], "answer": "12"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    load_source(SourceConfig(name="own", path=str(path), question="messages"), DataConfig(template="chat"))
+    said = "1 of 2 conversations, such as own/rows/1, end in a turn of the assistant that holds their gold"
+    assert (said in caplog.text) is warned
+
+
 def test_examples_of_a_file_come_before_every_question(tmp_path):
     shown = [
         {"question": "1+1", "answer": "2", "response": "one more than one: 2"},
