@@ -24,11 +24,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rlvr.analysis.evaluation import (
+    CONTENT,
     FILE_NAME,
     SetSummary,
     claim_settings,
+    differing_settings,
     evaluation_as_json,
     groups_in_parts,
     read_evaluation,
@@ -45,7 +48,7 @@ from rlvr.cli.help import answer_help
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.sources import rules_of
-from rlvr.data.stream import build_eval_sets
+from rlvr.data.stream import EvalSet, build_eval_sets
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
@@ -80,7 +83,7 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         verifier=cfg.reward.verifier,
     )
     _open_folder(folder)
-    claim_settings(folder, cfg)
+    claim_settings(folder, cfg, eval_sets)
     with open_engines(cfg, folder, tokenizer) as (engines, graders):
         reports = tuple(
             report_of(
@@ -95,10 +98,13 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
             for chosen in eval_sets
         )
     results = tuple(result_of(part.name, part.groups) for part in reports)
-    _write(folder, cfg, reports, results)
+    settings = _settings(cfg, eval_sets)
+    _write(folder, cfg.model.path, settings, reports, results)
     for report, result in zip(reports, results, strict=True):
         print(describe(summarise(result), report.outcomes))
     print_comparison(before, results)
+    if earlier and (changed := differing_settings(earlier, settings)):
+        print(f"NOTE the earlier evaluation had other settings: {'; '.join(changed)}")
     print(f"figures and responses in {folder.path}")
     return results
 
@@ -160,15 +166,9 @@ def _open_folder(folder: RunFolder) -> None:
         )
 
 
-def _write(
-    folder: RunFolder, cfg: Config, reports: Sequence[EvalReport], results: Sequence[EvalResult]
-) -> None:
-    for part in reports:
-        name = f"eval_{file_name(part.name)}"
-        with writing(folder.samples / name):
-            folder.dump_samples(name, part.groups)
-    write_responses(folder, [(part.name, part.groups) for part in reports])
-    settings = {
+def _settings(cfg: Config, sets: Sequence[EvalSet]) -> dict[str, Any]:
+    """What an evaluation says of how it was made."""
+    return {
         "seed": cfg.seed,
         "template": cfg.data.template,
         "max_length": cfg.model.max_length,
@@ -177,8 +177,23 @@ def _write(
         "verifier": cfg.reward.verifier,
         "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,
         "eval": asdict(cfg.eval),
+        CONTENT: {chosen.name: asdict(chosen.fingerprint) for chosen in sets},
     }
-    write_text(folder.path / FILE_NAME, evaluation_as_json(cfg.model.path, settings, results))
+
+
+def _write(
+    folder: RunFolder,
+    model: str,
+    settings: dict[str, Any],
+    reports: Sequence[EvalReport],
+    results: Sequence[EvalResult],
+) -> None:
+    for part in reports:
+        name = f"eval_{file_name(part.name)}"
+        with writing(folder.samples / name):
+            folder.dump_samples(name, part.groups)
+    write_responses(folder, [(part.name, part.groups) for part in reports])
+    write_text(folder.path / FILE_NAME, evaluation_as_json(model, settings, results))
 
 
 def main() -> None:

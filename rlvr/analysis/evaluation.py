@@ -23,7 +23,11 @@ import pyarrow as pa
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
+from rlvr.data.fingerprint import Fingerprint, what_changed
+from rlvr.data.models.identity import identity
+from rlvr.data.stream import EvalSet
 from rlvr.errors import DataError
+from rlvr.runtime.checkpoints.resume import differences
 from rlvr.runtime.disk.dumps import read_sample, read_verdict, sample_row, without_nan
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.names import file_name
@@ -35,18 +39,27 @@ from rlvr.types import Group, Prompt, Sample, Span, Tokenizer
 NOT_KEPT = np.zeros(0, dtype=np.float32)  # log-probs
 PROBLEMS_PER_PART = 32  # sampled together and written together
 FILE_NAME = "evaluation.json"
+CONTENT = "content"  # key of its settings: the fingerprint of each set
 
 Respond = Callable[[Sequence[Prompt]], tuple[Group, ...]]  # prompts -> graded groups
 
 
-def claim_settings(folder: RunFolder, cfg: Config) -> None:
+def claim_settings(folder: RunFolder, cfg: Config, sets: Sequence[EvalSet]) -> None:
     """Write down what the responses depend on, or check it against what an interrupted evaluation wrote.
 
     Raises:
-        ConfigError: the folder holds parts of an evaluation with other settings.
+        ConfigError: the folder holds parts of an evaluation with other settings, of another model or on other data.
     """
-    now = without(asdict(cfg), NOT_OF_EVALUATION)
+    now = without(asdict(cfg), NOT_OF_EVALUATION) | content_of(cfg, sets)
     claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
+
+
+def content_of(cfg: Config, sets: Sequence[EvalSet]) -> dict[str, Any]:
+    """What lies at the places that a configuration names, to be told from what lies there later."""
+    return {
+        "content of model.path": identity(cfg.model.path),
+        "content of data.eval": {chosen.name: asdict(chosen.fingerprint) for chosen in sets},
+    }
 
 
 def groups_in_parts(
@@ -157,6 +170,26 @@ def evaluation_as_json(model: str, settings: dict[str, Any], results: Sequence[E
     ]
     content = {"model": model, "settings": settings, "sets": sets}
     return json.dumps(content, allow_nan=False) + "\n"
+
+
+def differing_settings(path: Path, now: Mapping[str, Any]) -> list[str]:
+    """The settings, and the data, in which an earlier evaluation differs from these, as far as it has them.
+
+    Its seed is none of them: it changes which responses were drawn, and nothing about them. The file has been read
+    before, by `read_evaluation`.
+    """
+    earlier = json.loads((path / FILE_NAME if path.is_dir() else path).read_text()).get("settings", {})
+    seen = earlier.get(CONTENT, {})
+    data = [
+        f"the data of {name}: {why}"
+        for name, content in now.get(CONTENT, {}).items()
+        if name in seen and (why := what_changed(Fingerprint(**seen[name]), Fingerprint(**content)))
+    ]
+    return data + [
+        f"{key} {old!r} -> {new!r}"
+        for key, old, new in differences(earlier, json.loads(json.dumps(now)))
+        if (first := key.split(".")[0]) in earlier and first not in ("seed", CONTENT)
+    ]
 
 
 def read_evaluation(path: Path) -> dict[str, EvalResult]:

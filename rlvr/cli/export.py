@@ -22,6 +22,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.model_card import model_card
 from rlvr.cli.overrides.shorthand import ShortForm, expand
+from rlvr.data.models.end_tokens import add_end_tokens
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.models.weight_files import folder_problem
@@ -106,7 +107,8 @@ def _of_checkpoint(folder: Path) -> Source:
 
 
 def _write(source: Source, draft: Path) -> None:
-    cfg, chat_template = source.run.config.model, source.run.config.data.chat_template
+    settings = source.run.config
+    cfg = settings.model
     if source.exported is not None:
         if found := folder_problem(source.exported):
             raise ConfigError(f"{found}; or give a checkpoint of the run, step_<number>")
@@ -119,7 +121,9 @@ def _write(source: Source, draft: Path) -> None:
 
         disable_progress_bar()
         save_lm(load_causal_lm(str(source.checkpoint), cfg, "cpu").lm, draft)
-    load_tokenizer(cfg.path, cfg.trust_remote_code, chat_template).save_pretrained(draft)
+    tokenizer = load_tokenizer(cfg.path, cfg.trust_remote_code, settings.data.chat_template)
+    tokenizer.save_pretrained(draft)
+    add_end_tokens(draft, [tokenizer.eos_token_id, *settings.rollout.stop_token_ids])
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:

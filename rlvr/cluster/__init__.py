@@ -154,10 +154,15 @@ def _local_options(cfg: ClusterConfig, actors: int) -> dict[str, Any]:
 
 def _not_up(error: Exception, folder: str | None) -> DeadlineError:
     where = folder or "its folder (/tmp/ray unless RAY_TMPDIR or TMPDIR names another)"
+    what = f"cluster.address=local: Ray did not come up here ({in_words(error).rstrip('.')})"
+    if isinstance(error, OSError) and error.filename is not None:
+        return DeadlineError(
+            f"{what}. It keeps sockets and logs in {where}, which cannot be written: free some space there, or set "
+            "RAY_TMPDIR to a folder that can."
+        )
     return DeadlineError(
-        f"cluster.address=local: Ray did not come up here ({in_words(error).rstrip('.')}). Most often the machine is "
-        "too busy, or allows too few processes or open files (ulimit -u, ulimit -n): try again when there is room. "
-        f"Ray's own words are in session_latest/logs of {where}."
+        f"{what}. Most often the machine is too busy, or allows too few processes or open files (ulimit -u, ulimit "
+        f"-n): try again when there is room. Ray's own words are in session_latest/logs of {where}."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,14 @@ from rlvr.data.sources import LoadedSource, is_endless, load_problems
 from rlvr.errors import DataError
 from rlvr.types import Problem
 
+log = logging.getLogger(__name__)
+
 RESPONSE = "response"  # column of what an example answers
+# Columns that other frameworks make a part of the prompt.
+NOT_SHOWN = (
+    *("tools", "images", "image", "videos", "video", "audios", "audio"),
+    *("system", "system_prompt", "chat_template_kwargs"),
+)
 
 
 def template_of(source: SourceConfig, cfg: DataConfig) -> str:
@@ -37,13 +46,53 @@ def load_source(
 
     `verifier` grades where a source names none.
     """
-    return load_problems(
+    template = template_of(source, cfg)
+    loaded = load_problems(
         source,
         on_bad_row=cfg.on_bad_row,
         evaluation=evaluation,
-        conversations=build_template(template_of(source, cfg)).conversations,
+        conversations=build_template(template).conversations,
         verifier=verifier,
     )
+    _warn_of_unshown(loaded, template)
+    _warn_of_given_answers(loaded)
+    return loaded
+
+
+def _warn_of_unshown(loaded: LoadedSource, template: str) -> None:
+    """Warn of columns that are parts of a prompt elsewhere, and are not read here."""
+    for column in NOT_SHOWN:
+        count = sum(bool(problem.columns.get(column)) for problem in loaded.problems)
+        if count and not re.search(rf"\b{column}\b", template):
+            log.warning(
+                "data source %s: %d of %d rows have something in their column %r, which no prompt shows: prompts are "
+                "text, made of the question (which may be a list of messages, or a template with {columns}), "
+                "data.system and data.chat_template_kwargs",
+                loaded.name,
+                count,
+                len(loaded.problems),
+                column,
+            )
+
+
+def _warn_of_given_answers(loaded: LoadedSource) -> None:
+    """Warn of conversations that end in their answer, from which a response would only go on."""
+    given = [
+        problem.id
+        for problem in loaded.problems
+        if problem.messages
+        and problem.messages[-1].role == "assistant"
+        and re.search(rf"(?<!\w){re.escape(problem.answer)}(?!\w)", problem.messages[-1].content)
+    ]
+    if given:
+        log.warning(
+            "data source %s: %d of %d conversations, such as %s, end in a turn of the assistant that holds their gold "
+            "answer, and responses go on from there: leave that turn out, unless it is a beginning that is meant",
+            loaded.name,
+            len(given),
+            len(loaded.problems),
+            given[0],
+        )
 
 
 def chat_options_of(cfg: DataConfig) -> dict[str, Any]:

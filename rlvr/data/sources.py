@@ -78,6 +78,10 @@ def load_problems(
     """
     if on_bad_row not in ("refuse", "skip"):
         raise DataError(f"data.on_bad_row is {on_bad_row!r}; expected 'refuse' or 'skip'")
+    if cfg.format is not None and cfg.format not in FORMATS:
+        raise DataError(
+            f"data source {cfg.name!r}: format is {cfg.format!r}; expected {', '.join(FORMATS)}, or null"
+        )
     if cfg.limit is not None and cfg.limit < 1:
         raise DataError(f"data source {cfg.name!r}: limit is {cfg.limit}; expected at least 1, or null")
     if cfg.path is None and (made := _made_here(cfg)) is not None:

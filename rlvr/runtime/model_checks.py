@@ -9,7 +9,7 @@ from typing import Any
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.data.prompting.templates import build_template
-from rlvr.data.prompting.turns import end_of_turn, holds_the_date
+from rlvr.data.prompting.turns import end_of_turn, holds_the_date, never_opened
 from rlvr.data.prompts import chat_options_of, template_of
 from rlvr.data.sources import all_sources
 from rlvr.errors import ConfigError
@@ -81,6 +81,14 @@ def warn_of_chat_template(cfg: Config, tokenizer: Tokenizer) -> None:
         return
     options = chat_options_of(cfg.data)
     _warn_of_unheard_end(cfg, tokenizer, options)
+    if opening := never_opened(tokenizer, options):
+        log.warning(
+            "model.path=%s: its chat template writes %r before an answer, but not at the end of a prompt, so that "
+            "every response would have to begin with it. Name a template that opens the answer where "
+            "add_generation_prompt is set, by data.chat_template",
+            cfg.model.path,
+            opening,
+        )
     if holds_the_date(tokenizer, options):
         log.warning(
             "model.path=%s: its chat template writes today's date into every prompt, so that on another day the "

@@ -29,7 +29,7 @@ from rlvr.validate.batch import BatchPlan, batch_plan
 from rlvr.validate.correction import correction_problems
 from rlvr.validate.devices import device_problems
 from rlvr.validate.evaluation import evaluation_problems
-from rlvr.validate.grading import grading_problems
+from rlvr.validate.grading import grading_problems, reward_notes, reward_problems
 from rlvr.validate.learner import learner_problems, warmup_notes
 from rlvr.validate.objective import objective_problems
 from rlvr.validate.tracking import tracking_problems
@@ -55,7 +55,7 @@ def validate(cfg: Config) -> tuple[BatchPlan, TokenPlugin]:
     problems = _ratios(cfg) + _lengths(cfg) + _contradictions(cfg, plugin)
     if problems:
         raise ConfigError("\n".join(problems))
-    for note in (*backslash_notes(cfg), *warmup_notes(cfg)):
+    for note in (*backslash_notes(cfg), *warmup_notes(cfg), *reward_notes(cfg)):
         logging.getLogger(__name__).warning("%s", note)
     return batch_plan(cfg), plugin
 
@@ -131,6 +131,7 @@ def _lengths(cfg: Config) -> list[str]:
 def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
     found = (
         grading_problems(cfg)
+        + reward_problems(cfg)
         + correction_problems(cfg)
         + objective_problems(cfg)
         + lora_problems(cfg.model)
@@ -174,6 +175,8 @@ def _contradictions(cfg: Config, plugin: TokenPlugin) -> list[str]:
         found.append(
             f"sync.mismatch_stop={cfg.sync.mismatch_stop:g}: must be at least sync.mismatch_warn={warned:g}"
         )
+    if cfg.run.name is not None and not cfg.run.name.strip():
+        found.append("run.name is empty (a variable that is not set?); give a name, or leave it out (null)")
     if cfg.run.resume == "auto" and cfg.run.name is None:
         found.append("run.resume=auto: needs run.name, to know whose checkpoint to look for")
     return found + device_problems(cfg)

@@ -1,4 +1,4 @@
-"""What is wrong with how the sources of a run are graded, as far as no verifier has to be loaded for it. Pure."""
+"""What is wrong with how answers are graded and rewarded, as far as no verifier has to be loaded for it. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from rlvr.config import Config
 from rlvr.data.prompting.templates import build_template
 from rlvr.data.prompts import template_of
 from rlvr.data.sources import rules_of
+from rlvr.dotted import is_dotted
+from rlvr.learner.loss import build_objective
 from rlvr.reward.extract import POLICIES
 from rlvr.reward.verdict import Rules
 from rlvr.reward.verifiers import is_math
@@ -41,3 +43,29 @@ def grading_problems(cfg: Config) -> list[str]:
             f"{where}.policy={readers}"
         )
     return found
+
+
+def reward_problems(cfg: Config) -> list[str]:
+    """Rewards that are the same for every answer, so that no group has anything to learn from."""
+    reward, estimator = cfg.reward, cfg.advantage.estimator
+    others = reward.overlong != "off" or reward.length != "off" or cfg.loss.kl_in == "reward"
+    # Without a baseline even a constant teaches: to make likelier whatever was sampled.
+    centred = estimator not in ("reinforce", "none") and cfg.rollout.samples_per_prompt > 1
+    if reward.correct != reward.incorrect or others or not centred or is_dotted(estimator):
+        return []
+    if not build_objective(cfg.loss.objective, cfg.loss.options).reads_advantages:
+        return []
+    return [
+        f"reward.correct={reward.correct:g} with reward.incorrect={reward.incorrect:g}: every answer earns the same, "
+        "so that all advantages are 0 and nothing is learned; give a right answer more"
+    ]
+
+
+def reward_notes(cfg: Config) -> list[str]:
+    """What may be meant, but mostly is a slip: a wrong answer that earns more than a right one."""
+    if cfg.reward.correct >= cfg.reward.incorrect:
+        return []
+    return [
+        f"reward.correct={cfg.reward.correct:g} is less than reward.incorrect={cfg.reward.incorrect:g}: the run learns "
+        "to answer wrongly; swap them, unless that is meant"
+    ]

@@ -1,19 +1,24 @@
 """The file of an evaluation: what is written is what is read."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from rlvr.analysis.evaluation import (
+    CONTENT,
     FILE_NAME,
     counts_up_to,
+    differing_settings,
     evaluation_as_json,
     read_evaluation,
     summarise,
 )
+from rlvr.data.fingerprint import fingerprint
 from rlvr.errors import DataError
 from rlvr.stats.accuracy import EvalResult, accuracy_ci95, compare, pass_at_k
+from rlvr.types import Problem, Prompt
 
 
 def result(name, problems=5, n=6, seed=0):
@@ -55,6 +60,21 @@ def test_what_is_written_is_read(tmp_path):
             for field in ("correct", "lengths", "truncated"):
                 np.testing.assert_array_equal(getattr(other, field), getattr(one, field))
             assert compare(one, other).p_value == 1.0
+
+
+def test_an_earlier_evaluation_with_other_settings_is_said_to_have_them(tmp_path):
+    prompts = [Prompt(Problem(f"a/{n}", "1+1=?", "2", "a"), (1, 2)) for n in range(2)]
+    regraded = [replace(p, problem=replace(p.problem, answer="3")) for p in prompts]
+    before, after = (asdict(fingerprint(seen, 2)) for seen in (prompts, regraded))
+    earlier = {"seed": 1, "eval": {"temperature": 1.0}, CONTENT: {"a": before, "b": before}}
+    (tmp_path / FILE_NAME).write_text(evaluation_as_json("m", earlier, [result("a")]))
+    now = {"seed": 2, "eval": {"temperature": 0.6}, CONTENT: {"a": after, "c": after}, "of_later": 1}
+    for path in (tmp_path, tmp_path / FILE_NAME):
+        assert differing_settings(path, earlier | {"seed": 2}) == []
+        assert differing_settings(path, now) == [
+            "the data of a: changed: its gold answers",
+            "eval.temperature 1.0 -> 0.6",
+        ]
 
 
 def test_a_length_that_does_not_exist_is_null():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from rlvr.analysis.evaluation import (
     write_responses,
 )
 from rlvr.config import Config
+from rlvr.data.stream import EvalSet
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.evaluate import _write
 from rlvr.reward.verdict import Outcome, Verdict
@@ -58,7 +60,7 @@ def answer(prompts: Sequence[Prompt]) -> tuple[Group, ...]:
 def folder(tmp_path: Path) -> RunFolder:
     made = RunFolder(tmp_path, "evaluation")
     made.path.mkdir()
-    claim_settings(made, Config(recipe="test"))
+    claim_settings(made, Config(recipe="test"), [])
     return made
 
 
@@ -85,10 +87,29 @@ def test_only_missing_parts_are_sampled_again(folder: RunFolder) -> None:
 
 def test_other_settings_are_refused_by_name(folder: RunFolder) -> None:
     cfg = Config(recipe="other name", steps=7)
-    claim_settings(folder, cfg)  # neither changes what is sampled
+    claim_settings(folder, cfg, [])  # neither changes what is sampled
     cfg.eval.temperature = 0.5
     with pytest.raises(ConfigError, match=r"eval\.temperature was 1\.0, is 0\.5"):
-        claim_settings(folder, cfg)
+        claim_settings(folder, cfg, [])
+
+
+def test_other_data_and_another_model_at_the_same_places_are_refused(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "qwen2"}')
+    (model / "model.safetensors").write_bytes(b"weights")
+    cfg = Config(recipe="test")
+    cfg.model.path = str(model)
+    folder = RunFolder(tmp_path, "evaluation")
+    folder.path.mkdir()
+    claim_settings(folder, cfg, [EvalSet("mine", tuple(PROMPTS))])
+    claim_settings(folder, cfg, [EvalSet("mine", tuple(PROMPTS))])
+    first = replace(PROMPTS[0], problem=replace(PROMPTS[0].problem, answer="2"))
+    with pytest.raises(ConfigError, match=r"content of data\.eval\.mine\.answers was "):
+        claim_settings(folder, cfg, [EvalSet("mine", (first, *PROMPTS[1:]))])
+    (model / "model.safetensors").write_bytes(b"further weights")
+    with pytest.raises(ConfigError, match=r"content of model\.path\.model\.safetensors was "):
+        claim_settings(folder, cfg, [EvalSet("mine", tuple(PROMPTS))])
 
 
 def test_a_damaged_part_is_named(folder: RunFolder) -> None:
@@ -119,7 +140,7 @@ def test_an_evaluation_of_a_set_from_the_hub_is_written_down(folder):
     groups = groups_in_parts(folder, "owner/set", PROMPTS, answer)
     reports, results = [report("owner/set", groups)], [result_of("owner/set", groups)]
     folder.samples.mkdir()
-    _write(folder, cfg, reports, results)
+    _write(folder, cfg.model.path, {"seed": 1}, reports, results)
     assert (folder.samples / "eval_owner%2Fset.jsonl").read_text().count("\n") == 2 * len(PROMPTS)
     found = read_evaluation(folder.path)
     assert list(found) == ["owner/set"]
@@ -134,4 +155,4 @@ def test_an_evaluation_that_cannot_be_written_says_so(folder):
     groups = groups_in_parts(folder, "set", PROMPTS[:2], answer)
     (folder.path / "samples").write_text("in the way")
     with pytest.raises(RlvrError, match=r"samples/eval_set cannot be written .*Finished parts are kept"):
-        _write(folder, Config(recipe="test"), [report("set", groups)], [result_of("set", groups)])
+        _write(folder, "m", {}, [report("set", groups)], [result_of("set", groups)])

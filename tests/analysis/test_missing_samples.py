@@ -202,7 +202,7 @@ def test_a_part_of_an_evaluation_reads_back_what_is_missing(tmp_path: Path):
     folder = RunFolder(tmp_path, "evaluation")
     folder.path.mkdir()
     cfg = Config(recipe="test")
-    claim_settings(folder, cfg)
+    claim_settings(folder, cfg, [])
     groups = evaluated(Outcome.CORRECT, Outcome.FAILED)
     prompts = [g.prompt for g in groups]
     groups_in_parts(folder, "mine", prompts, lambda _: groups)
@@ -212,7 +212,7 @@ def test_a_part_of_an_evaluation_reads_back_what_is_missing(tmp_path: Path):
     assert report("mine", again).outcomes == {"correct": 3, "failed": 3}
     assert report("mine", again).accuracy == 1.0
     cfg.reward.max_failed = 0.9  # the remedy named, so it cannot make another evaluation
-    claim_settings(folder, cfg)
+    claim_settings(folder, cfg, [])
 
 
 # Cross-sampling

@@ -189,6 +189,14 @@ def test_settings_of_generation_that_transformers_would_not_write_do_not_cost_th
     assert weights(target).keys() == weights(base).keys()
 
 
+def test_a_policy_ends_where_its_responses_ended_in_the_run(tmp_path):
+    base = Path(shutil.copytree(model_folder("builtin"), tmp_path / "base"))
+    (base / "generation_config.json").write_text('{"eos_token_id": 3}')  # where the tokenizer ends with 1
+    target = export(run_with_checkpoint(tmp_path, model=str(base)), tmp_path / "out")
+    loaded = AutoModelForCausalLM.from_pretrained(target)
+    assert loaded.generation_config.eos_token_id == [3, 1]
+
+
 def test_a_checkpoint_without_its_state_is_named_as_one(tmp_path):
     checkpoint = run_with_checkpoint(tmp_path)
     (checkpoint / "state.json").unlink()

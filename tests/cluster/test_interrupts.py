@@ -101,23 +101,28 @@ def test_a_ray_that_does_not_start_here_is_not_looked_for_elsewhere(monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "raised",
+    ("raised", "said"),
     [
-        Exception("The node timed out during startup."),
-        BlockingIOError(11, "Resource temporarily unavailable"),
+        (
+            Exception("The node timed out during startup."),
+            r"during startup\)\. Most often the machine is.*ulimit -u",
+        ),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "unavailable.*ulimit -u"),
+        (
+            PermissionError(13, "Permission denied", "/scratch/ray"),
+            r"/scratch/ray'\)\. It keeps sockets and logs in .*set RAY_TMPDIR to a folder that can",
+        ),
     ],
 )
 def test_a_ray_that_does_not_come_up_is_one_sentence_and_worth_another_attempt(
-    monkeypatch: pytest.MonkeyPatch, raised: Exception
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
 ) -> None:
     def init(**options: Any) -> None:
         raise raised
 
     monkeypatch.setattr("os.environ", dict(os.environ))
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
-    with pytest.raises(
-        DeadlineError, match=r"Ray did not come up here \(.*(during startup|unavailable).*ulimit -u"
-    ) as caught:
+    with pytest.raises(DeadlineError, match=rf"Ray did not come up here \(.*{said}") as caught:
         start(ClusterConfig(), actors=1)
     assert exit_code(caught.value) == EXIT_LOST
 

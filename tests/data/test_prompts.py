@@ -8,6 +8,7 @@ import pytest
 
 from rlvr.config import Config, DataConfig, SourceConfig
 from rlvr.data.prompting.templates import build_template, tokenize
+from rlvr.data.prompts import load_source
 from rlvr.data.stream import build_eval_sets, build_training_stream
 from rlvr.data.tasks.arithmetic import train_problem
 from rlvr.errors import ConfigError, DataError
@@ -114,6 +115,45 @@ def test_a_system_message_stands_before_conversations_that_bring_none(tmp_path):
     }
     cfg.train.system = ""  # a source may go without
     assert prompts(cfg)["own/a/1"] == "<user>q0<go>"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "template", "warned"),
+    [
+        ("images", [{"path": "a.png"}], "plain", True),
+        ("tools", [{"function": {"name": "f"}}], "chat", True),
+        ("chat_template_kwargs", {"enable_thinking": False}, "chat", True),
+        ("tools", [{"function": {"name": "f"}}], "chat:{question} {tools}", False),
+        ("system_prompt", "Be brief.", "chat", True),
+        ("system", "Be brief.", "chat:{system} {question}", False),
+        ("images", [], "plain", False),
+        ("image_count", 2, "plain", False),
+    ],
+)
+def test_columns_that_are_parts_of_a_prompt_elsewhere_are_warned_of(
+    tmp_path, caplog, column, value, template, warned
+):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"question": "1+1?", "answer": "2", column: value}, {"question": "2+1?", "answer": "3"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cfg = DataConfig(template=template)
+    load_source(SourceConfig(name="own", path=str(path)), cfg)
+    said = f"data source own: 1 of 2 rows have something in their column {column!r}, which no prompt shows"
+    assert (said in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("last", "warned"),
+    [("So it is 12.", True), ("12", True), ("<think>\n", False), ("Step 1", False), ("It is 120", False)],
+)
+def test_conversations_that_end_in_their_answer_are_warned_of(tmp_path, caplog, last, warned):
+    path = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "7+5?"}, {"role": "assistant", "content": last}]
+    rows = [{"messages": turns, "answer": "12"}, {"messages": turns[:1], "answer": "12"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    load_source(SourceConfig(name="own", path=str(path), question="messages"), DataConfig(template="chat"))
+    said = "1 of 2 conversations, such as own/rows/1, end in a turn of the assistant that holds their gold"
+    assert (said in caplog.text) is warned
 
 
 def test_examples_of_a_file_come_before_every_question(tmp_path):

@@ -137,7 +137,7 @@ def test_long_prompts_can_be_skipped_and_are_counted(tokenizer, tmp_path):
     (chosen,) = build_eval_sets(cfg, tokenizer)
     assert (ids(chosen.prompts), chosen.left_out.long_prompts) == (["own/a/1"], ("own/a/2",))
     cfg.max_prompt_tokens = 2
-    with pytest.raises(DataError, match="2 of 2 prompts are too long"):
+    with pytest.raises(DataError, match=r"2 of 2 prompts are too long: .* is 2; raise it$"):
         build_eval_sets(cfg, tokenizer)
     cfg.on_long_prompt = "cut"
     with pytest.raises(DataError, match="on_long_prompt is 'cut'"):

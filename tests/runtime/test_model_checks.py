@@ -109,6 +109,31 @@ def test_a_chat_template_that_ends_answers_with_a_token_that_ends_nothing(caplog
     assert ("set rollout.stop_token_ids=[259]" in caplog.text) is warned
 
 
+@pytest.mark.parametrize(
+    ("template", "missing"),
+    [
+        (CHATML, ""),
+        (CHATML.partition("{% if add_generation_prompt")[0], "<|im_start|>assistant"),
+        (  # as Mistral has it: what ends the question opens the answer
+            "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}"
+            "</s>{% endif %}{% endfor %}",
+            "",
+        ),
+        (
+            "{% if messages | length > 1 %}{{ raise_exception('one') }}{% endif %}{{ messages[0].content }}",
+            "",
+        ),
+    ],
+)
+def test_a_chat_template_that_never_opens_an_answer_is_warned_about(caplog, template, missing):
+    cfg = Config(recipe="test")
+    cfg.data.template = "chat"
+    warn_of_chat_template(cfg, byte_tokenizer(special=("<|im_start|>", "<|im_end|>"), chat_template=template))
+    said = f"writes {missing!r} before an answer, but not at the end of a prompt"
+    assert (said in caplog.text) is bool(missing)
+    assert ("before an answer" in caplog.text) is bool(missing)
+
+
 def test_the_end_tokens_of_a_models_settings_of_generation_count(tmp_path, caplog):
     cfg = run_with(folder_of(LlamaConfig(vocab_size=ROWS), tmp_path))
     cfg.data.template = "chat"

@@ -68,6 +68,11 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ),
     ("reward.overlong_cache=65", {"reward__overlong": "soft", "reward__overlong_cache": 65}),
     ("reward.overlong_cache=0", {"reward__overlong": "soft", "reward__overlong_cache": 0}),
+    ("reward.correct=0 with reward.incorrect=0: every answer earns the same", {"reward__correct": 0.0}),
+    (
+        "reward.correct=1 with reward.incorrect=1",
+        {"reward__incorrect": 1.0, "reward__score": "raw", "advantage__estimator": "rloo"},
+    ),
     ("learner.checkpoint_every=2 with model.gradient_checkpointing=false", {"learner__checkpoint_every": 2}),
     (
         "learner.checkpoint_keep=attention with model.attention=eager",
@@ -95,6 +100,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object]]] = [
     ),
     ("sync.mismatch_stop=0.001: must be at least sync.mismatch_warn=0.01", {"sync__mismatch_stop": 0.001}),
     ("run.resume=auto: needs run.name", {"run__resume": "auto"}),
+    ("run.name is empty .a variable that is not set", {"run__resume": "auto", "run__name": ""}),
     ("rollout.gpus_per_engine=1 and learner.gpus_per_worker=0", {"rollout__gpus_per_engine": 1.0}),
     ("rollout.gpus_per_engine=0 and learner.gpus_per_worker=1", {"learner__gpus_per_worker": 1.0}),
     ("engine_args.seed: seed sets this argument", {"rollout__engine_args": {"seed": 1}}),
@@ -127,6 +133,9 @@ def test_contradictions_name_their_key(said, changes):
         {"run__resume": "auto", "run__name": "mine"},
         {"run__resume": "runs/other/checkpoints/step_000020"},
         {"reward__overlong": "off", "reward__overlong_cache": 999},
+        {"reward__correct": 0.0, "reward__overlong": "soft", "reward__overlong_cache": 16},
+        {"reward__incorrect": 1.0, "reward__length": "kimi", "reward__length_coef": 0.5},
+        {"reward__incorrect": 1.0, "advantage__estimator": "reinforce"},
         {"loss__rollout_correction": 2.0},
         {"loss__rollout_correction": 2.0, "loss__rollout_correction_mode": "mask"},
         {
@@ -154,3 +163,11 @@ def test_contradictions_name_their_key(said, changes):
 )
 def test_what_can_work_is_let_through(changes):
     validate(config(**changes))
+
+
+@pytest.mark.parametrize(("wrong", "warned"), [(2.0, True), (-1.0, False)])
+def test_a_wrong_answer_that_earns_more_is_warned_of(caplog, wrong, warned):
+    validate(config(reward__incorrect=wrong))
+    assert (
+        "reward.correct=1 is less than reward.incorrect=2: the run learns to answer" in caplog.text
+    ) == warned

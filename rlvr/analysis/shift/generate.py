@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from rlvr.analysis.run import require_verifiers, without_training
 from rlvr.analysis.shift.inputs import SHARED_SECTIONS, ModelsToCompare
 from rlvr.analysis.store import IDENTITY, claim
 from rlvr.config import Config
+from rlvr.data.fingerprint import fingerprint
 from rlvr.data.models.identity import identity
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.stream import build_eval_sets
@@ -20,6 +22,7 @@ from rlvr.rollout.stop import Ends, ends_of
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.evaluation import graded_responses
+from rlvr.types import Prompt
 from rlvr.validate import validate
 
 # Keys of `data` that change prompts besides the template; an analysis without them goes on as it was begun.
@@ -57,7 +60,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
         folder / "samples" / f"{trajectory}-{k // size:05d}.jsonl": prompts[k : k + size]
         for k in range(0, len(prompts), size)
     }
-    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size), f"output={folder}")
+    claim(folder / "samples" / f"{trajectory}.json", _settings(cfg, model, size, prompts), f"output={folder}")
     missing = [file for file in chunks if not file.exists()]
     if missing:
         require_verifiers(cfg.reward, [prompt.problem.rules for prompt in prompts])
@@ -89,7 +92,7 @@ def _as_training(cfg: AnalyzeConfig, model: str) -> Config:
     return without_training(Config(recipe="analyze", seed=cfg.seed, **sections))
 
 
-def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
+def _settings(cfg: AnalyzeConfig, model: str, size: int, prompts: Sequence[Prompt]) -> dict[str, object]:
     """What decides which responses are sampled and how they are graded."""
     rollout, reward = cfg.rollout, cfg.reward
     return {
@@ -97,6 +100,7 @@ def _settings(cfg: AnalyzeConfig, model: str, size: int) -> dict[str, object]:
         "model": identity(model),
         "dtype": cfg.model.dtype,
         "data.eval": [asdict(source) for source in cfg.data.eval],
+        "problems": asdict(fingerprint(prompts, len(prompts))),
         "data.template": cfg.data.template,
         **{f"data.{key}": value for key in PROMPT_KEYS if (value := getattr(cfg.data, key))},
         "select.problems": cfg.select.problems,

@@ -90,6 +90,8 @@ def in_our_words() -> Iterator[None]:
             raise ConfigError(str(error).strip()) from error
         if "Cannot merge DictConfig with ListConfig" in str(cause):
             hint = "\nIn a file several training sources are listed below data.train.sources"
+        if "dict is not a subclass of" in str(cause):
+            hint = "\nThe list has no such place yet: write it whole, KEY=[{...},{...}]"
         # The two often begin with the same line.
         said = dict.fromkeys(str(each).splitlines()[0] for each in (error, cause))
         raise ConfigError("\n".join(said) + hint) from error

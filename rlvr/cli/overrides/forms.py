@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -64,9 +63,8 @@ def shape_problem(override: Override, groups: Collection[str], schema: Any) -> s
     """What is wrong with a value whose shape its key cannot have; empty if nothing is."""
     key, line = override.key_or_group, override.input_line
     kinds = typed_keys(schema)
-    listed = re.fullmatch(r"(.+)\.\d+(?:\..+)?", key)
-    if override.is_add() and listed is not None and get_origin(kinds.get(listed[1])) is list:
-        return f"{line}: nothing can be added to a list; write it whole, {listed[1]}=[{{...}},{{...}}]"
+    if problem := _place_problem(override, kinds):
+        return problem
     if key not in kinds or key in groups or override.is_delete() or override.is_sweep_override():
         return ""
     kind, value = kinds[key], override.value()
@@ -77,9 +75,31 @@ def shape_problem(override: Override, groups: Collection[str], schema: Any) -> s
         return f"{line}: would be the text {value!r}; for nothing write {key}=null, for the text {key}=\"'{value}'\""
     if is_dataclass(kind) and not isinstance(value, dict):
         return f"{line}: {key} is a section; set what is in it, such as {_examples(key, kind)}"
-    if get_origin(kind) is list and is_dataclass(record := get_args(kind)[0]):
-        return _records_problem(str(line), key, record, value)
+    if _of_records(kind):
+        return _records_problem(str(line), key, get_args(kind)[0], value)
     return ""
+
+
+def _place_problem(override: Override, kinds: Mapping[str, Any]) -> str:
+    """What is wrong with a key that names a place in a list of records; empty if nothing is, or it names none."""
+    key, line = override.key_or_group, override.input_line
+    listed = next((name for name in kinds if key.startswith(f"{name}.") and _of_records(kinds[name])), None)
+    if listed is None:
+        return ""
+    whole = f"write it whole, {listed}=[{{...}},{{...}}]"
+    place = key.removeprefix(f"{listed}.").split(".")[0]
+    if not place.isdecimal():
+        return (
+            f"{line}: {place} is no place in the list {listed}; they are counted from 0: {listed}.0.KEY=VALUE"
+        )
+    if override.is_add():
+        return f"{line}: nothing can be added to a list; {whole}"
+    return f"{line}: nothing can be taken out of a list; {whole}" if override.is_delete() else ""
+
+
+def _of_records(kind: Any) -> bool:
+    """Whether a key takes a list of records."""
+    return get_origin(kind) is list and is_dataclass(get_args(kind)[0])
 
 
 def _examples(key: str, section: Any) -> str:

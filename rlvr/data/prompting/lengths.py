@@ -28,12 +28,14 @@ class LengthLimit:
             return self.max_prompt_tokens
         return min(self.max_prompt_tokens, self.context - self.max_response_tokens)
 
-    def remedy(self) -> str:
+    def remedy(self, some_fit: bool) -> str:
+        """What to do; skipping helps where some fit."""
+        skipping = ", or set data.on_long_prompt=skip" if some_fit else ""
         if self.tokens == self.max_prompt_tokens:
-            return f"data.max_prompt_tokens is {self.tokens}; raise it, or set data.on_long_prompt=skip"
+            return f"data.max_prompt_tokens is {self.tokens}; raise it{skipping}"
         return (
             f"model.max_length {self.context} less rollout.max_response_tokens {self.max_response_tokens} "
-            f"leaves {self.tokens}; change one of them, or set data.on_long_prompt=skip"
+            f"leaves {self.tokens}; change one of them{skipping}"
         )
 
 
@@ -53,6 +55,6 @@ def fitting_prompts(
     more = ", ..." if len(long) > IDS_LISTED else ""
     message = f"{len(long)} of {len(prompts)} prompts are too long: {listed}{more}"
     if on_long_prompt == "refuse" or len(long) == len(prompts):
-        raise DataError(f"{message}. {limit.remedy()}")
+        raise DataError(f"{message}. {limit.remedy(len(long) < len(prompts))}")
     log.warning("%s. They are left out", message)
     return tuple(p for p in prompts if len(p.token_ids) <= limit.tokens), tuple(p.id for p in long)

@@ -25,6 +25,8 @@ from rlvr.errors import DataError
 from rlvr.types import Message, Problem, Prompt, Tokenizer
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
+ROLES = ("system", "developer", "user", "assistant", "tool")
+OTHER_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant"}  # as ShareGPT and others write them
 MOST_LOST = 0.1  # share of a prompt's characters; Unicode normalisation may merge a few
 
 
@@ -56,6 +58,7 @@ def render_messages(
             "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math, or name a file with "
             "data.chat_template"
         )
+    _refuse_odd_roles(messages, str((options or {}).get("chat_template") or tokenizer.chat_template))
     last = messages[-1]
     goes_on = last.role == "assistant"
     turns = [{"role": message.role, "content": message.content} for message in messages]
@@ -83,6 +86,22 @@ def render_messages(
             f"{where} leaves out the {lost[0]} message; use a template that renders it, or drop the message"
         )
     return text
+
+
+def _refuse_odd_roles(messages: Sequence[Message], template: str) -> None:
+    """Refuse a role that is a usual one in another spelling: a template that writes any role would write it as it is.
+
+    Raises:
+        DataError: names the usual one.
+    """
+    for place, message in enumerate(messages, start=1):
+        said = message.role.strip().lower()
+        usual = OTHER_ROLES.get(said, said)
+        if message.role != usual and usual in ROLES and message.role not in template:
+            raise DataError(
+                f"message {place} has the role {message.role!r}, which the chat template does not name; write "
+                f"{usual!r}"
+            )
 
 
 def _qwen_math(question: str, tokenizer: Tokenizer) -> str:

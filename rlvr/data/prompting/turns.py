@@ -19,6 +19,7 @@ SET_BY_THE_RUN = (
 )
 ANSWER = "The answer is 2"
 FIXED_DATE = "{{% macro strftime_now(form) %}}{date}{{% endmacro %}}"  # stands before the template's own text
+ASKED = (Message("user", "What is 1 + 1?"), Message("assistant", ANSWER), Message("user", "And 1 + 2?"))
 
 
 def refuse_unread_options(tokenizer: Tokenizer, options: Mapping[str, Any], given: Iterable[str]) -> None:
@@ -62,9 +63,8 @@ def end_of_turn(tokenizer: Tokenizer, options: Mapping[str, Any]) -> tuple[str, 
 
     None where it ends otherwise, and where it takes no second question: then this is not known.
     """
-    asked = [Message("user", "What is 1 + 1?"), Message("assistant", ANSWER), Message("user", "And 1 + 2?")]
     try:
-        rest = render_messages(asked, tokenizer, options).partition(ANSWER)[2].lstrip()
+        rest = render_messages(ASKED, tokenizer, options).partition(ANSWER)[2].lstrip()
     except DataError:  # whether it can render the prompts of the run is found out there
         return None
     special = {
@@ -75,3 +75,20 @@ def end_of_turn(tokenizer: Tokenizer, options: Mapping[str, Any]) -> tuple[str, 
         return None
     token = max(ends, key=len)
     return token, special[token]
+
+
+def never_opened(tokenizer: Tokenizer, options: Mapping[str, Any]) -> str:
+    """What the template writes between a question and its answer, but not at the end of a prompt.
+
+    Empty where there is nothing, where the template reads `add_generation_prompt` and so writes it when it is asked to,
+    and where it takes no second question.
+    """
+    if "add_generation_prompt" in str(options.get("chat_template") or tokenizer.chat_template):
+        return ""
+    try:
+        text = render_messages(ASKED, tokenizer, options)
+    except DataError:  # whether it can render the prompts of the run is found out there
+        return ""
+    before_answer = text.partition(ASKED[0].content)[2].partition(ANSWER)[0].rstrip()
+    end = text.rpartition(ASKED[2].content)[2].rstrip()
+    return before_answer.removeprefix(end).strip() if before_answer.startswith(end) else ""

@@ -40,11 +40,11 @@ def described(formats: dict[str, CatalogEntry]) -> str:
 
 
 def likely_format(rows: Sequence[Mapping[str, Any]], formats: dict[str, CatalogEntry]) -> str:
-    """The first format whose columns one of these rows has, whatever is in them; the plain one without any."""
+    """The first format whose columns one of these rows has, whatever is in them; the first of all without any."""
     for values in rows:
         for name, entry in formats.items():
             if all(
                 any(names_column(values, one) for one in wanted) for wanted in (entry.question, entry.answer)
             ):
                 return name
-    return PLAIN
+    return next(iter(formats))

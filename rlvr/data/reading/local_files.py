@@ -12,8 +12,14 @@ KINDS = ", ".join(SUFFIXES)
 # Files beside the rows of a data set: what the `datasets` library writes about them.
 ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 CACHED = ("cache-", "indices-")  # what that library leaves of its own work beside a saved data set
-SPLITS = ("train", "validation", "test")
-HELD_OUT = ("valid", "val", "dev", "eval", "evaluation")  # names of held-out splits, too, as whole words
+# Each split by its own name and by those that people give it in the names of files and folders.
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+# Rows as well, but none that are read: a folder with such a file is not read whole.
+NOT_READ = re.compile(r"\.(?:(?:jsonl?|csv|parquet|arrow)\.(?:gz|zst|bz2|xz|zip)|tsv|ndjson)$", re.IGNORECASE)
 
 
 def suffix_of(file: Path) -> str:
@@ -23,23 +29,20 @@ def suffix_of(file: Path) -> str:
 
 def is_of(split: str, file: Path) -> bool:
     """Whether a file, by its path within a data set, is of a split: test.csv, x-test-0-of-2.arrow, test/0.json."""
-    return _stem(file).startswith(split) or _is_whole_word(split, file)
+    name = file.name[: len(file.name) - len(suffix_of(file))]
+    last = re.search(rf"[-_.]{re.escape(split)}(?:-\d+-of-\d+)?$", name)
+    return name.startswith(split) or last is not None or split in file.parts[:-1]
 
 
-def splits_of(file: Path) -> list[str]:
-    """The usual names of splits that a file, by its path within a data set, is of."""
-    usual = [name for name in SPLITS if is_of(name, file)]
-    return usual or [name for name in HELD_OUT if _is_whole_word(name, file)]
-
-
-def _stem(file: Path) -> str:
-    return file.name[: len(file.name) - len(suffix_of(file))]
-
-
-def _is_whole_word(split: str, file: Path) -> bool:
-    """Whether a split is the first or last word of a file's name, or a folder that it lies in."""
-    word = rf"^{re.escape(split)}(?=[-_.]|$)|[-_.]{re.escape(split)}(?:-\d+-of-\d+)?$"
-    return split in file.parts[:-1] or re.search(word, _stem(file)) is not None
+def split_of(file: Path) -> str | None:
+    """The split that a file, by its path within a data set, is of by a usual name of it; None where none is told."""
+    name = file.name[: len(file.name) - len(suffix_of(file))]
+    for split, words in SPLITS.items():
+        one = "|".join(words)
+        found = re.match(rf"(?:{one})(?![a-z])", name) or re.search(rf"[-_.](?:{one})(?:-\d+-of-\d+)?$", name)
+        if found is not None or not {*words}.isdisjoint(file.parts[:-1]):
+            return split
+    return None
 
 
 def _hint(path: Path) -> str:
@@ -64,9 +67,11 @@ def local_files(path: Path, split: str | None) -> list[Path]:
         )
     if path.is_file():
         if not suffix_of(path):
-            raise DataError(f"data file {path} ends in {path.suffix!r}; expected {KINDS}")
+            raise DataError(
+                f"data file {path} ends in {path.suffix!r}; expected {KINDS}{_remedy_of_name(path)}"
+            )
         alone = Path(path.name)
-        own = next(iter(splits_of(alone)), SPLITS[0])
+        own = next((name for name in SPLITS if is_of(name, alone)), split_of(alone) or "train")
         if split is not None and split != own and not is_of(split, alone):
             raise DataError(
                 f"data file {path} is the split {own!r}, as files are named, not {split!r}; leave the source's split "
@@ -76,19 +81,35 @@ def local_files(path: Path, split: str | None) -> list[Path]:
     return _in_folder(path, split)
 
 
+def _remedy_of_name(path: Path) -> str:
+    """What to do with rows in a file of a kind that is not read; empty where it is not known to hold rows."""
+    if NOT_READ.search(path.name) is None:
+        return ""
+    ways = {".tsv": "write it with commas, as .csv", ".ndjson": "rename it to .jsonl"}
+    return f"; {ways.get(path.suffix.lower(), 'unpack it')}"
+
+
 def _in_folder(path: Path, split: str | None) -> list[Path]:
-    found = sorted(file.relative_to(path) for file in path.rglob("*") if suffix_of(file) and file.is_file())
+    inside = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
     # Hidden ones are copies of editors, notebooks and systems, and what the hub's programs note of a download.
+    seen = [file for file in inside if not any(part.startswith(".") for part in file.parts)]
     files = [
         file
-        for file in found
-        if not any(part.startswith(".") for part in file.parts)
+        for file in seen
+        if suffix_of(file)
         and file.name not in ABOUT
         and not (file.suffix == ".arrow" and file.name.startswith(CACHED))
     ]
+    left_out = [file for file in seen if NOT_READ.search(file.name) and not suffix_of(file)]
     if split is not None:
-        files = [file for file in files if is_of(split, file)]
-    splits = {name for file in files for name in splits_of(file)}
+        files, left_out = _of_split(split, files), _of_split(split, left_out)
+    if left_out:
+        raise DataError(
+            f"data folder {path} holds {left_out[0]}, which is not read; expected {KINDS}"
+            f"{_remedy_of_name(left_out[0])}, or take it out of the folder"
+        )
+    splits = {name for name in SPLITS if any(is_of(name, file) for file in files)}
+    splits |= {name for file in files if (name := split_of(file)) is not None}
     if len(splits) > 1 and split is None:
         raise DataError(
             f"data folder {path} holds the splits {', '.join(sorted(splits))}; set the source's split"
@@ -97,3 +118,14 @@ def _in_folder(path: Path, split: str | None) -> list[Path]:
         wanted = f" of the split {split!r}, by the names of files and folders" if split else ""
         raise DataError(f"data folder {path} holds no {KINDS} files{wanted}")
     return [path / file for file in files]
+
+
+def _of_split(split: str, files: list[Path]) -> list[Path]:
+    """The files that bear the name of a split; where none does, those with another usual name of it."""
+    named = [file for file in files if is_of(split, _without_packing(file))]
+    return named or [file for file in files if split_of(_without_packing(file)) == split]
+
+
+def _without_packing(file: Path) -> Path:
+    """The path of a file that is not read as if it were, so that its name can tell its split."""
+    return file if suffix_of(file) else file.with_name(NOT_READ.sub(".jsonl", file.name))

@@ -25,6 +25,7 @@ from rlvr.sync.adapter import Adapter, sends_adapter
 NAME = "default"  # peft's name of a model's only adapter
 INSIDE = ".base_layer."  # where peft puts the weight that it wraps
 FOLDER = "adapter"  # of an exported policy
+ALL_LINEAR = "all-linear"  # what peft calls all linear modules but the head, in the place of a list
 
 
 def lora_problems(model: ModelConfig) -> list[str]:
@@ -37,6 +38,10 @@ def lora_problems(model: ModelConfig) -> list[str]:
     if not lora.rank and lora.targets:
         found.append(
             "model.lora.targets with model.lora.rank=0: there are no adapters; set a rank such as 16"
+        )
+    if ALL_LINEAR in lora.targets:
+        found.append(
+            f"model.lora.targets={list(lora.targets)}: leave it empty, which is all linear modules but the head"
         )
     return found
 
@@ -82,7 +87,7 @@ def peft_config(cfg: LoraConfig) -> Any:
     return PeftConfig(
         r=cfg.rank,
         lora_alpha=alpha,
-        target_modules=list(cfg.targets) or "all-linear",
+        target_modules=list(cfg.targets) or ALL_LINEAR,
         lora_dropout=0.0,  # log-probs would differ from those of the engines
         task_type="CAUSAL_LM",
     )

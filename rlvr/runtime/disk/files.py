@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.errors import ConfigError
+from rlvr.runtime.disk.names import check_no_variable
 
 
 def path_of(text: str, key: str) -> Path:
     """The path that a setting names, `~` written out.
 
     Raises:
-        ConfigError: it is empty, or begins with the home of a user whom this machine does not know.
+        ConfigError: it is empty, a new folder called by a variable of the shell, or begins with the home of a user
+            whom this machine does not know.
     """
     if not text.strip():
         raise ConfigError(
             f"{key} is empty (a variable that is not set?); name a folder, `.` for the working folder"
         )
+    check_no_variable(text, key, Path(text))
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

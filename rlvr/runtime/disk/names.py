@@ -42,6 +42,19 @@ def differ_in_run(one: str, other: str) -> bool:
     return len(parts[0]) == len(parts[1]) and sum(a != b for a, b in zip(*parts, strict=True)) == 1
 
 
+def check_no_variable(text: str, key: str, path: Path) -> None:
+    """Refuse a setting with a variable of the shell where `path` is no folder yet: it would be made by that name.
+
+    Raises:
+        ConfigError: names the variable.
+    """
+    if (found := re.search(r"\$\{?(\w+)\}?", text)) and not path.exists():
+        raise ConfigError(
+            f"{key}={text}: {found[0]} stands for itself where no shell reads it; write ${{oc.env:{found[1]}}}, or the "
+            "value"
+        )
+
+
 def check_run_name(name: str, root: Path) -> None:
     """Refuse a run.name that no folder of runs can have a folder of.
 
@@ -59,6 +72,7 @@ def check_run_name(name: str, root: Path) -> None:
             f"run.name={name[:40]!r}... ({len(name)} characters): too long for the name of a folder, or with a "
             f"character that none has; give at most {MOST_BYTES} bytes."
         )
+    check_no_variable(name, "run.name", root / name)
     if LATEST in parts:
         above = parts[: parts.index(LATEST)]
         link = root.joinpath(*above, LATEST)

@@ -76,6 +76,8 @@ def test_one_value_for_a_list_is_refused_with_the_list(argument, written):
         ("data.eval={name:gsm8k}", "takes a list of records"),
         ("data.eval=[{name:a,pth:b}]", "there is no key 'pth' in an entry of data.eval; did you mean path"),
         ("+data.eval.1.name=a", "nothing can be added to a list; write it whole, data.eval=[{...},{...}]"),
+        ("~data.eval.0", "nothing can be taken out of a list; write it whole, data.eval=[{...},{...}]"),
+        ("data.eval.held.limit=3", "held is no place in the list data.eval; they are counted from 0"),
         ("data.system=None", "would be the text 'None'; for nothing write data.system=null"),
         ("data.train.limit=none", "would be the text 'none'; for nothing write data.train.limit=null"),
     ],
@@ -121,6 +123,7 @@ def test_a_path_in_place_of_an_option_is_told_its_key(argument, said):
         (["--config", "mine.yaml"], "--config: may stand for --config-path, --config-name, --config-dir"),
         (["--config-name=mine"], "--config-name: a program has one configuration"),
         (["-cp", "here"], "-cp: a program has one configuration"),
+        (["data.eval.1.limit=3"], r"The list has no such place yet: write it whole"),
         (["data.eval[0].limit=3"], r"with a dot: data\.eval\.0\.limit=3"),
     ],
 )

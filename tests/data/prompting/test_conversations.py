@@ -117,6 +117,8 @@ def test_rows_of_other_frameworks_load_under_ones_own_label(tmp_path):
         (["text"], "no message with 'role'"),
         ([{"role": "user", "content": None}], "is missing"),
         ([{"role": "user", "content": [{"type": "image"}]}], "no text"),
+        ([USER, {**ASSISTANT, "tool_calls": [{"function": {"name": "f"}}]}], "message 2 with 'tool_calls'"),
+        ([USER, {**ASSISTANT, "reasoning_content": "It is easy."}], "message 2 with 'reasoning_content'"),
         ([], "is empty"),
         ([{"role": "user", "content": " "}], "is empty"),
     ],
@@ -125,6 +127,25 @@ def test_lists_that_are_no_conversation(tmp_path, prompt, reason):
     path = write(tmp_path / "rows.jsonl", [{"prompt": prompt, "answer": "2"}])
     with pytest.raises(DataError, match=rf"row 1, column 'prompt': .*{reason}"):
         load_problems(SourceConfig(name="own", path=path))
+
+
+def test_what_a_message_could_have_but_has_not_is_no_reason_to_refuse_it(tmp_path):
+    messages = [
+        SYSTEM,
+        {**USER, "tool_calls": None, "reasoning_content": "", "name": "Ann"},
+    ]  # as parquet fills up
+    path = write(tmp_path / "rows.jsonl", [{"prompt": messages, "answer": "2"}])
+    [problem] = load_problems(SourceConfig(name="own", path=path)).problems
+    assert problem.messages == (Message("system", SYSTEM["content"]), Message("user", USER["content"]))
+
+
+@pytest.mark.parametrize(("role", "usual"), [("User", "user"), ("human", "user"), ("gpt ", "assistant")])
+def test_a_role_in_another_spelling_is_refused_unless_the_template_knows_it(role, usual):
+    messages = [Message("system", "Be brief."), Message(role, "1+1?"), Message("user", "Well?")]
+    with pytest.raises(DataError, match=rf"message 2 has the role '{role}'.*write '{usual}'"):
+        render_messages(messages, byte_tokenizer(chat_template=CHATML))
+    knows = byte_tokenizer(chat_template=f"{{# {role} #}}{CHATML}")
+    assert f"<|im_start|>{role}\n1+1?" in render_messages(messages, knows)
 
 
 HALF = '{"question": "what is \\ud835 plus 2?", "answer": "4"}'

@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from rlvr.config import SourceConfig
+from rlvr.data.reading.local_files import split_of
 from rlvr.data.sources import load_problems
 from rlvr.errors import DataError
 
@@ -61,29 +62,52 @@ def test_splits_are_told_by_folders_and_by_the_ends_of_names_too(tmp_path, names
 
 
 @pytest.mark.parametrize(
-    ("name", "split"),
+    ("held_out", "split"),
     [
-        ("val.jsonl", "val"),
-        ("dev/0.jsonl", "dev"),
-        ("math_valid.jsonl", "valid"),
-        ("eval-00000-of-00001.parquet", "eval"),
+        ("val.jsonl", "validation"),
+        ("dev.jsonl", "validation"),
+        ("data/gsm8k-valid-00000-of-00002.jsonl", "validation"),
+        ("eval.jsonl", "test"),
+        ("evaluation/part-0.jsonl", "test"),
     ],
 )
-def test_held_out_rows_under_a_short_name_are_not_read_beside_those_to_train_on(tmp_path, name, split):
+def test_other_usual_names_of_the_splits_keep_held_out_rows_out_of_the_training(tmp_path, held_out, split):
     write(tmp_path / "train.jsonl")
-    write(tmp_path / name, [{"id": "t", "question": "9+9=?", "answer": "18"}])
-    both = ", ".join(sorted((split, "train")))
-    with pytest.raises(DataError, match=f"holds the splits {both}; set the source's split"):
+    write(tmp_path / held_out, [{"id": "h", "question": "9+9=?", "answer": "18"}])
+    with pytest.raises(DataError, match=f"holds the splits {', '.join(sorted([split, 'train']))}; set"):
         questions(tmp_path)
-    assert questions(tmp_path, "train") == ["0+1=?", "1+1=?", "2+1=?"]
-    assert questions(tmp_path, split) == questions(tmp_path / name) == ["9+9=?"]
+    assert questions(tmp_path, split) == questions(tmp_path / held_out) == ["9+9=?"]
+    assert questions(tmp_path, "train") == [row["question"] for row in ROWS]
 
 
-def test_a_name_that_only_begins_like_a_held_out_split_is_that_of_a_part(tmp_path):
+@pytest.mark.parametrize("name", ["values.jsonl", "device.jsonl", "evaluations.jsonl", "trainer_logs.jsonl"])
+def test_a_word_that_only_begins_like_a_split_is_none(tmp_path, name):
+    write(tmp_path / name)
+    write(tmp_path / "test.jsonl", [{"id": "t", "question": "9+9=?", "answer": "18"}])
+    assert split_of(Path(name)) is None
+    assert questions(tmp_path, "test") == ["9+9=?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("train-2.jsonl.zst", "unpack it"),
+        ("train-2.json.gz", "unpack it"),
+        ("train-2.tsv", "write it with commas"),
+        ("train-2.ndjson", r"rename it to \.jsonl"),
+    ],
+)
+def test_a_folder_is_not_read_without_its_rows_in_files_of_other_kinds(tmp_path, name, remedy):
     write(tmp_path / "train.jsonl")
-    for name in ("values", "developed", "devices_new", "evaluated"):
-        write(tmp_path / f"{name}.jsonl", [{"id": name, "question": name, "answer": "1"}])
-    assert len(questions(tmp_path)) == 7
+    write(tmp_path / "test.jsonl")
+    (tmp_path / name).write_bytes(b"")
+    for path, split, said in (
+        (tmp_path, "train", rf"holds {name}, which is not read"),
+        (tmp_path / name, None, "ends in"),
+    ):
+        with pytest.raises(DataError, match=f"{said}.*{remedy}"):
+            questions(path, split)
+    assert len(questions(tmp_path, "test")) == len(ROWS)  # none of whose rows are in that file
 
 
 def test_a_data_set_that_was_saved_to_disk_is_read_as_it_stands(tmp_path):
@@ -186,11 +210,20 @@ def test_a_path_that_is_none_says_what_to_give(tmp_path, monkeypatch, path, said
         (b"<!DOCTYPE html>\n<html></html>", "a web page"),
         ('{"question":"q","answer":"1"}\n'.encode("utf-16"), "text in UTF-16; write it in UTF-8"),
         (b"PK\x03\x04...", "a zip archive"),
+        (b"\x1f\x8b\x08\x00", "packed by gzip"),
+        (b"(\xb5/\xfd\x04", "packed by zstd"),
+        (b"\xfd7zXZ\x00", "packed by xz"),
     ],
 )
 def test_a_file_that_is_something_else_is_named(tmp_path, name, first, said):
     (tmp_path / name).write_bytes(first)
     with pytest.raises(DataError, match=rf"{name} is {said}"):
+        questions(tmp_path)
+
+
+def test_a_table_with_the_suffix_of_text_is_named(tmp_path):
+    write(tmp_path / "a.parquet").rename(tmp_path / "a.jsonl")
+    with pytest.raises(DataError, match=r"a\.jsonl is a parquet file; give it the suffix \.parquet"):
         questions(tmp_path)
 
 

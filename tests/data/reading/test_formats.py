@@ -116,6 +116,22 @@ def test_columns_with_other_names_may_be_named_in_any_format(tmp_path):
     assert problem.columns["data_source"] == "a"
 
 
+@pytest.mark.parametrize(
+    ("form", "column"),
+    [("verl", "reward_model.ground_truth"), ("openrlhf", "label"), ("trl", "solution"), ("plain", "answer")],
+)
+def test_rows_without_the_columns_of_the_format_that_is_named_say_what_it_looks_for(tmp_path, form, column):
+    (tmp_path / "rows.jsonl").write_text(lines([{"prompt": "1+1=?", "gold": "2"}]))
+    with pytest.raises(DataError, match=rf"row 1, column '{column}': there is no column '{column}'"):
+        load(tmp_path / "rows.jsonl", format=form)
+
+
+def test_a_format_that_does_not_exist_is_refused(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(lines(ROWS))
+    with pytest.raises(DataError, match="format is 'sharegpt'; expected plain, verl, trl, openrlhf, or null"):
+        load(tmp_path / "rows.jsonl", format="sharegpt")
+
+
 def test_the_first_row_decides_and_a_named_format_is_held_to(tmp_path):
     (tmp_path / "rows.jsonl").write_text(lines([VERL, ROWS[0]]))
     with pytest.raises(DataError, match=r"row 2.*prompt"):

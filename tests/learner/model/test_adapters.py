@@ -223,6 +223,8 @@ def test_contradictions_and_a_missing_package_are_refused(monkeypatch):
     assert lora_problems(ModelConfig()) == []
     (said,) = lora_problems(ModelConfig(lora=LoraConfig(targets=["q_proj"])))
     assert said.startswith("model.lora.targets with model.lora.rank=0")
+    (said,) = lora_problems(ModelConfig(lora=LoraConfig(rank=4, targets=["all-linear"])))
+    assert said.startswith("model.lora.targets=['all-linear']: leave it empty")
     monkeypatch.setattr("rlvr.learner.model.adapters.find_spec", lambda name: None)
     (said,) = lora_problems(ModelConfig(lora=LoraConfig(rank=4)))
     assert "pip install 'rlvr[lora]'" in said

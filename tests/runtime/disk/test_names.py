@@ -63,6 +63,14 @@ def test_the_home_folder_is_written_out(cfg, tmp_path, monkeypatch):
     cfg.run.root = "~nobody-of-that-name/x"
     with pytest.raises(ConfigError, match=r"run\.root=~nobody-of-that-name/x: .*write the path out"):
         run_folder(cfg, "test")
+    for text in ("$HOME/x", "${HOME}/x"):
+        cfg.run.root = text
+        with pytest.raises(ConfigError, match=r"^run\.root=.*HOME.* stands for itself"):
+            run_folder(cfg, "test")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "$HOME" / "x").mkdir(parents=True)  # as somebody has called a folder after all
+    cfg.run.root = "$HOME/x"
+    assert run_folder(cfg, "test").path.parent.is_dir()
     cfg.run.root = " "
     with pytest.raises(ConfigError, match=r"run\.root is empty \(a variable that is not set\?\)"):
         run_folder(cfg, "x")
@@ -79,6 +87,7 @@ def test_the_home_folder_is_written_out(cfg, tmp_path, monkeypatch):
         ("x" * 300, r"\(300 characters\): too long"),
         ("é" * 200, r"\(200 characters\): too long"),
         ("a\0b", "a character that none has"),
+        ("of-$USER", r"\$USER stands for itself where no shell reads it; write \$\{oc\.env:USER\}"),
         ("latest", "is the link to the newest one"),
         ("latest/mine", "is the link to the newest one"),
     ],

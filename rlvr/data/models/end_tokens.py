@@ -1,0 +1,30 @@
+"""The end tokens of an exported policy: what ended its responses in the run has to end them elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+SETTINGS = "generation_config.json"
+KEY = "eos_token_id"
+
+
+def add_end_tokens(folder: Path, ends: Iterable[int | None]) -> None:
+    """Add those of `ends` to a model's settings of generation that are not among its end tokens there.
+
+    Engines also end at the tokenizer's end token and at rollout.stop_token_ids; transformers goes by that file alone,
+    and a policy that has learned to end with another token would write on.
+
+    Raises:
+        OSError: a full disk, say.
+    """
+    file = folder / SETTINGS
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    there = settings.get(KEY)
+    known = there if isinstance(there, list) else [] if there is None else [there]
+    together = list(dict.fromkeys([*known, *(end for end in ends if end is not None)]))
+    if together == known:
+        return
+    settings[KEY] = together if len(together) > 1 else together[0]
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

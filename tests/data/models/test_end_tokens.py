@@ -1,0 +1,39 @@
+"""What ended responses in a run ends them where the policy is used."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from transformers import GenerationConfig
+
+from rlvr.data.models.end_tokens import add_end_tokens
+
+
+@pytest.mark.parametrize(
+    ("there", "ends", "expected"),
+    [
+        (7, [7], 7),
+        (7, [9], [7, 9]),  # a tokenizer that ends otherwise than the base it was made for
+        ([7, 8], [8, 9, 9], [7, 8, 9]),
+        (None, [9], 9),
+    ],
+)
+def test_end_tokens_are_added_to_those_of_the_model(tmp_path, there, ends, expected):
+    file = tmp_path / "generation_config.json"
+    file.write_text(json.dumps({"eos_token_id": there, "temperature": 0.6}))
+    add_end_tokens(tmp_path, ends)
+    assert json.loads(file.read_text()) == {"eos_token_id": expected, "temperature": 0.6}
+    assert GenerationConfig.from_pretrained(tmp_path).eos_token_id == expected
+
+
+def test_a_file_that_has_them_all_stays_as_it_is(tmp_path):
+    file = tmp_path / "generation_config.json"
+    file.write_text('{"eos_token_id":  [7, 8]}')
+    add_end_tokens(tmp_path, [8, 7])
+    assert file.read_text() == '{"eos_token_id":  [7, 8]}'
+
+
+def test_a_model_without_settings_gets_some(tmp_path):
+    add_end_tokens(tmp_path, [3, 4])
+    assert json.loads((tmp_path / "generation_config.json").read_text()) == {"eos_token_id": [3, 4]}
