@@ -81,6 +81,7 @@ def _warn_of_given_answers(loaded: LoadedSource) -> None:
         problem.id
         for problem in loaded.problems
         if problem.messages
+        and problem.answer
         and problem.messages[-1].role == "assistant"
         and re.search(rf"(?<!\w){re.escape(problem.answer)}(?!\w)", problem.messages[-1].content)
     ]
