@@ -10,7 +10,7 @@ import pytest
 from rlvr.analysis.cross.records import Calibration, budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.cross_sample import _draw
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from tests.helpers.cross_parts import BASE, JS, POLICY
 from tests.helpers.report_cases import write_cross
 
@@ -81,3 +81,27 @@ def test_a_damaged_part_is_named(tmp_path):
     file.write_text(file.read_text()[:40])
     with pytest.raises(RlvrError, match=rf"{file}.*damaged.*delete it"):
         store.read(PART.name)
+
+
+def rows_of(part):
+    """Responses as many and as long as the figures of the part say."""
+    named = zip(part.graded.problem_ids, part.graded.lengths.tolist(), strict=True)
+    return [{"problem_id": name, "response_ids": [7] * n} for name, lengths in named for n in lengths]
+
+
+def test_a_part_without_its_responses_counts_as_unfinished(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(PART, rows_of(PART))
+    assert store.read_samples(store.read(PART.name)) == rows_of(PART)
+    store.samples_file(PART.name).unlink()
+    assert store.read(PART.name) is None
+
+
+@pytest.mark.parametrize("damage", [lambda lines: lines[:-1], lambda lines: lines[::-1], lambda lines: []])
+def test_responses_that_are_not_those_of_the_figures_are_refused(tmp_path, damage):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(PART, rows_of(PART))
+    file = store.samples_file(PART.name)
+    file.write_text("".join(damage(file.read_text().splitlines(keepends=True))))
+    with pytest.raises(DataError, match=rf"{file.name}: damaged .*not the 48 of its figures.*delete it"):
+        store.read_samples(PART)
