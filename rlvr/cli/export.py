@@ -124,7 +124,7 @@ def _write(source: Source, draft: Path) -> None:
             found = f"{source.exported} has no weights, such as {WHOLE}; copy them there again"
         if found:
             raise ConfigError(f"{found}; or give a checkpoint of the run, step_<number>")
-        shutil.copytree(source.exported, draft)
+        _copy(source.exported, draft)
     else:
         from transformers.utils.logging import disable_progress_bar
 
@@ -134,6 +134,13 @@ def _write(source: Source, draft: Path) -> None:
         disable_progress_bar()
         save_lm(load_causal_lm(str(source.checkpoint), cfg, "cpu").lm, draft)
     load_tokenizer(cfg.path, cfg.trust_remote_code, chat_template).save_pretrained(draft)
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        shutil.copytree(folder, target)
+    except shutil.Error as error:  # a list of what failed at every file
+        raise OSError(error.args[0][0][2]) from error
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:

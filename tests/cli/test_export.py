@@ -15,10 +15,11 @@ from rlvr.analysis.models import load_causal_lm
 from rlvr.cli.export import export, parse
 from rlvr.config import Config, SourceConfig
 from rlvr.data.models.tokenizer import model_folder
-from rlvr.errors import CheckpointError, ConfigError
+from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.locks import exclusive
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
+from tests.helpers.disks import small_disk
 from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training
@@ -150,6 +151,19 @@ def test_an_output_that_holds_something_is_left_alone(tmp_path):
     with pytest.raises(ConfigError, match="exists already"):
         export(checkpoint, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["policy", "checkpoint"])
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_nothing(tmp_path, source):
+    named = run_with_checkpoint(tmp_path)
+    if source == "policy":
+        named = export(named, write_training(tmp_path, "done") / "policy").parent
+    with small_disk(tmp_path / "small", "1m") as disk:
+        with pytest.raises(RlvrError, match=r"output=.*out: cannot be written .*No space left") as caught:
+            export(named, disk / "out")
+        assert str(caught.value).count("No space left") == 1
+        assert list(disk.iterdir()) == []
 
 
 @pytest.mark.slow
