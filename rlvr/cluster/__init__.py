@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.cluster import ray_processes
 from rlvr.cluster.address import REMEDY, check_address
 from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post, reports
 from rlvr.cluster.calls import Calls as Calls
@@ -109,6 +110,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     # Ray installs a native SIGTERM handler that dies with a stack trace; ours closes the run.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_terminate)
+    if local:
+        ray_processes.watch()
     open_board()
     resources = ray.cluster_resources()
     return Cluster(
@@ -298,6 +301,7 @@ def shutdown() -> None:
     """Leave the cluster; a local one ends with all its processes."""
     import ray
 
+    ray_processes.forget()
     close_board()
     standstills.rest()
     if ray.is_initialized():
