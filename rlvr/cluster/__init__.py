@@ -26,7 +26,7 @@ from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.gpus import Part, check_fit
 from rlvr.cluster.handles import Ref
-from rlvr.cluster.limits import usable_cores
+from rlvr.cluster.limits import check_processes, usable_cores
 from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig
@@ -76,11 +76,13 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     authentication (which would write a token file into the home folder); a joined cluster keeps its own.
 
     Raises:
-        ConfigError: nothing answers at `cfg.address`, or Ray does not start here.
+        ConfigError: nothing answers at `cfg.address`, or Ray does not start here, or is allowed too few processes.
         DeadlineError: Ray's own processes did not come up.
         KeyboardInterrupt: SIGTERM meanwhile.
     """
     local = cfg.address == "local"
+    if local:
+        check_processes(actors)
     _set_environment(local=local)
     import ray
 

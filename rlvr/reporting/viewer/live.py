@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.store import reading
+from rlvr.errors import DataError
 from rlvr.runtime.disk.dumps import dump_files, dump_lines, dump_name, without_nan
 from rlvr.runtime.disk.rows import new_rows
 
@@ -40,12 +40,14 @@ def _newest(samples: Path) -> dict[str, Any] | None:
     files = dump_files(samples, "step_*") if samples.is_dir() else []
     if not files:
         return None
-    with reading(files[-1]):
+    try:
         rows = [json.loads(line) for line in islice(dump_lines(files[-1]), SHOWN)]
-    return {
-        "dump": dump_name(files[-1]),
-        "rows": [{name: _short(row.get(name)) for name in FIELDS} for row in rows],
-    }
+        shown = [{name: _short(row.get(name)) for name in FIELDS} for row in rows]
+    except (ValueError, AttributeError) as error:  # somebody may have touched it
+        raise DataError(
+            f"{files[-1]}: no dump of responses ({error}); put it back, or move it away"
+        ) from error
+    return {"dump": dump_name(files[-1]), "rows": shown}
 
 
 def _short(value: Any) -> Any:
