@@ -54,7 +54,10 @@ class Store:
             own = {field: content[field] for field in OWN_FIELDS}
             calibration = None if own["calibration"] is None else Calibration(**own["calibration"])
             graded = result_from_json(content["name"], content)
-            return Part(**own | {"calibration": calibration}, graded=graded)
+            part = Part(**own | {"calibration": calibration}, graded=graded)
+            if part.name != name:
+                raise ValueError(f"the part {part.name}")
+        return part
 
     def samples_file(self, name: str) -> Path:
         """Where the responses of a part are."""

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,18 @@ def test_a_damaged_part_is_named(tmp_path):
     file.write_text(file.read_text()[:40])
     with pytest.raises(RlvrError, match=rf"{file}.*damaged.*delete it"):
         store.read(PART.name)
+
+
+def test_a_part_under_the_name_of_another_is_named(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(BASE, [])
+    store.write_part(POLICY, [])
+    shutil.copyfile(tmp_path / "parts" / f"{BASE.name}.json", tmp_path / "parts" / f"{POLICY.name}.json")
+    assert store.read(BASE.name) is not None
+    with pytest.raises(
+        DataError, match=r"endpoint-policy\.json: damaged .*the part endpoint-base.*delete it"
+    ):
+        store.read(POLICY.name)
 
 
 def rows_of(part):
