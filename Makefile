@@ -68,7 +68,7 @@ help:  ## these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .venv-gpu build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-gpu build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: docs
 docs: $(STAMP)  ## the pages as a site in site/, offline; a dead link or a page that the code has left behind ends it

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.about import write_result
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.records import Submit, Window
 from rlvr.rollout.streaming.rounds import RoundsWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
 from rlvr.rollout.streaming.simulator import SimulatedRun, Simulation, World
+from rlvr.rollout.streaming.window import FlowWindow
 
 SAMPLES = 16  # in a group
 LIMIT = 8192  # tokens of a response

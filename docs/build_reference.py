@@ -97,10 +97,10 @@ def peer_page() -> str:
         "",
         MADE_BY,
         "",
-        "What TRL, verl, OpenRLHF, SkyRL and prime-rl call a key, by its last part (or the last two), today or in "
-        "earlier versions, and what comes closest here. The same table is behind the hint that you get when you type "
-        "one of their keys. Close is not equal: see [Coming from TRL, verl, OpenRLHF, prime-rl](coming_from.md) "
-        "for what counts differently.",
+        "What TRL, verl, OpenRLHF, SkyRL and prime-rl (a few times AReaL and slime) call a key, by its last part (or "
+        "the last two), today or in earlier versions, and what comes closest here. The same table is behind the hint "
+        "that you get when you type one of their keys. Close is not equal: see "
+        "[Coming from TRL, verl, OpenRLHF, prime-rl](coming_from.md) for what counts differently.",
         "",
         "| here | there | note |",
         "| --- | --- | --- |",

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from rlvr.cli.entry import command_entry
 from rlvr.cli.overrides.command_line import CommandLine
+from rlvr.config import RewardConfig
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
@@ -36,7 +37,7 @@ class AuditConfig:
 
     file: str | None = None  # jsonl or jsonl.gz; must be given
     output: str | None = None  # jsonl of verdicts, one per row; a summary goes beside it
-    policy: str = "last_box"  # last_box | last_box_or_unboxed | strict | whole
+    policy: str = RewardConfig.policy  # last_box | last_box_or_unboxed | strict | whole
     verifier: str | None = None  # a verifier's name or package.module:function, instead of our grader
     verifier_options: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
     correct_from: float | None = None  # least score that counts as correct

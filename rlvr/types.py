@@ -128,7 +128,8 @@ class Sample:
     """One response: written by the rollout, then by the reward stage (verdict, reward), then by the
     group estimator (advantage)."""
 
-    id: str  # "<step>.<round>/<prompt id>/<index in group>", unique within a run
+    # "<step>.<round>/<prompt id>/<index in group>", of a flow "<place in the stream>/..."; unique within a run
+    id: str
     token_ids: tuple[int, ...]  # sampled tokens, the end token included where there is one
     logprobs: Floats  # [len(token_ids)] at rollout.temperature, by the engine, not truncated
     text: str

@@ -1,1 +1,1 @@
-"""Statistics, tables and figures of finished runs and evaluations."""
+"""The study of finished runs: token tables, cross-sampling, interventions, sweeps. Figures: `rlvr.reporting`."""

@@ -25,11 +25,11 @@ from rlvr.cli.model_card import model_card
 from rlvr.cli.overrides.shorthand import ShortForm, expand
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
+from rlvr.data.models.weight_files import WHOLE, folder_problem, weight_files
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.locks import lock_folder
 from rlvr.runtime.checkpoints.checkpoint import defect, list_checkpoints
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.planning.weights import WHOLE, folder_problem, weight_files
 
 FORMS = (ShortForm("output=DIR", "where to"),)
 

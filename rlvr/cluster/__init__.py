@@ -24,9 +24,9 @@ from rlvr.cluster.calls import died_with_node as died_with_node
 from rlvr.cluster.calls import outcomes as outcomes
 from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
-from rlvr.cluster.gpus import Part, check_fit
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.limits import check_processes, usable_cores
+from rlvr.cluster.placement import Part, check_fit
 from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig

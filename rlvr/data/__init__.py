@@ -1,1 +1,1 @@
-"""Problems to train and evaluate on: the built-in arithmetic task and mathematics data sets."""
+"""Problems to train and evaluate on, built in, from the hub or from files, and the stream of prompts made of them."""

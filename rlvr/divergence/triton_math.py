@@ -18,7 +18,6 @@ import triton.language as tl
 LN2 = tl.constexpr(0.6931471805599453)
 LOG2E = tl.constexpr(1.4426950408889634)
 FLOOR = tl.constexpr(-1e30)  # below every finite logit that matters; keeps -inf - -inf out of the maxima
-HUGE = tl.constexpr(1e30)
 MAX_JS = tl.constexpr(0.6931471228599548)
 NO_INDEX = tl.constexpr(2147483647)
 # Below d = 0.7 series take over, in s = (d / ln 2)^2, of z = d^2 / 4 = Z s:

@@ -1,1 +1,1 @@
-"""Verifiable rewards: one grader for training and evaluation, killable workers, overlong shaping."""
+"""Verifiable rewards: verifiers in workers that can be killed, and rewards from verdicts and lengths."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from rlvr.reward.shaping import Bools, Doubles
+from rlvr.reward.overlong import Bools, Doubles
 
 
 def kimi(lengths: Doubles, correct: Bools, coefficient: float, span: float) -> Doubles:

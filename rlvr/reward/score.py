@@ -9,7 +9,7 @@ import numpy as np
 
 from rlvr.config import RewardConfig
 from rlvr.reward.length import length_reward
-from rlvr.reward.shaping import counts_as_correct, overlong_filter, soft_overlong_punishment
+from rlvr.reward.overlong import counts_as_correct, overlong_filter, soft_overlong_punishment
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.reward.workers.pool import GraderPool
 from rlvr.types import Group, Sample

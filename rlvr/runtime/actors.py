@@ -12,13 +12,14 @@ from rlvr import cluster
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster import Bundle
 from rlvr.cluster.cards import check_wheel, local_cards
-from rlvr.cluster.gpus import engine_parts, learner_parts, shared_parts
 from rlvr.cluster.machine import engine_gpus, run_gpus
+from rlvr.cluster.placement import engine_parts, learner_parts, shared_parts
 from rlvr.cluster.turns import Turn, Turns
 from rlvr.config import Config
 from rlvr.data.models.context import check_context
 from rlvr.data.models.hub import ModelFetcher
 from rlvr.data.models.tokenizer import is_local, model_folder
+from rlvr.data.models.weight_files import check_weights_of
 from rlvr.data.sources import all_sources, rules_of
 from rlvr.divergence.backends import backend_in_use
 from rlvr.learner.group import LearnerGroup
@@ -29,7 +30,6 @@ from rlvr.reward.workers.pool import GraderPool, open_grader_pool
 from rlvr.rollout.pool import EnginePool
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
-from rlvr.runtime.planning.weights import check_weights_of
 from rlvr.runtime.tracking.tracker import Tracker
 from rlvr.sync.sender import choose_backend, sends_changes
 from rlvr.types import Tokenizer

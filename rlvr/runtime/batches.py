@@ -16,8 +16,8 @@ from rlvr.rollout.flow.lanes import RayLanes
 from rlvr.rollout.flow.source import FlowSource
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import BatchSource, SyncSource
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.rollout.streaming.window import FlowWindow
 from rlvr.runtime.checkpoints.buffer import READY_GROUPS, GroupBuffer, kept, usable
 from rlvr.runtime.checkpoints.checkpoint import TrainingState
 from rlvr.runtime.checkpoints.replay import Recorded, ReplaySource

@@ -1,4 +1,4 @@
-"""Where a run begins: after which checkpoint, and on how many cores."""
+"""Where a run begins: after which checkpoint, from which other runs, and on how many cores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,52 @@ from rlvr.runtime.checkpoints.resume import Found, check_data
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.names import behind_latest, differ_in_run
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
+
+
+def settle_latest(cfg: Config, folder: RunFolder) -> Config:
+    """The configuration with the own name of the newest run wherever a key names it as `latest`.
+
+    A run makes itself the newest one before it reads the others, and its record must go on naming them. One that goes
+    on, as a requeued job does with the command of its beginning, means the run that was the newest one then.
+
+    Raises:
+        ConfigError: a model, or a run to replay, is this run itself, and its record does not say which one was meant.
+    """
+
+    def settled(section: str, name: str, path: str) -> str:
+        found = behind_latest(path)
+        if found == path:
+            return path
+        recorded = _recorded(folder, section, name)
+        if recorded is not None and differ_in_run(recorded, found):
+            return recorded
+        if Path(found).resolve().is_relative_to(folder.path.resolve()):
+            raise ConfigError(
+                f"{section}.{name}={path}: the newest run is this one by now; give the run that is meant by its name"
+            )
+        return found
+
+    model, base, replay = cfg.model, cfg.model.base_path, cfg.rollout.replay
+    base = None if base is None else settled("model", "base_path", base)
+    replay = None if replay is None else settled("rollout", "replay", replay)
+    return replace(
+        cfg,
+        model=replace(model, path=settled("model", "path", model.path), base_path=base),
+        rollout=replace(cfg.rollout, replay=replay),
+        run=replace(cfg.run, resume=behind_latest(cfg.run.resume)),
+    )
+
+
+def _recorded(folder: RunFolder, section: str, name: str) -> str | None:
+    """What the config.yaml of a run that goes on has under a key; None where there is none that can be read."""
+    try:
+        return str(read_settings(folder.path)[section][name] or "") or None
+    except UNREADABLE:
+        return None
 
 
 def find_start(

@@ -29,7 +29,7 @@ from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.source import BatchSource
 from rlvr.runtime.actors import Actors, start_actors
 from rlvr.runtime.batches import open_source
-from rlvr.runtime.beginning import find_start, settle_cores, take_folder
+from rlvr.runtime.beginning import find_start, settle_cores, settle_latest, take_folder
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, restore, save_checkpoint
 from rlvr.runtime.checkpoints.replay import formed
 from rlvr.runtime.disk.checkpoint_folders import step_name
@@ -234,6 +234,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
     pause = listen_for_pause()
     plan, plugin = validate(cfg)
     folder = run_folder(cfg, cfg.recipe)
+    cfg = settle_latest(cfg, folder)
     with ExitStack() as stack:
         console = stack.enter_context(StartConsole(cfg.tracking.console, reports))
         with console.waiting.phase("reading tokenizer and data"):

@@ -1,1 +1,1 @@
-"""Statistics of verdicts: intervals, paired comparisons, majority votes."""
+"""Intervals and tests over problems and seeds, majority votes, and how unequally weights lie on tokens."""

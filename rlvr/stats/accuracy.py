@@ -118,24 +118,6 @@ def pass_at_k(correct: ArrayLike) -> Doubles:
     return np.where(drawn < n, 1.0 - np.cumprod(ratios, axis=1), np.nan)
 
 
-def t_interval(of_problems: ArrayLike) -> Estimate:
-    """Return the mean of per-problem values ([P]) with its cluster-robust interval: t with P - 1 degrees of freedom.
-
-    The standard error is that of the mean of P clusters of equal size. Fits values of any range, such as
-    differences; for accuracies near 0 or 1 prefer `wilson_interval`. Raises ValueError for fewer than two
-    problems.
-    """
-    values = _per_problem(of_problems)
-    if len(values) < 2:
-        raise ValueError("a cluster-robust standard error needs at least two problems")
-    return _by_t(float(values.mean()), math.sqrt(values.var(ddof=1) / len(values)), len(values) - 1)
-
-
-def _by_t(mean: float, error: float, df: int) -> Estimate:
-    half = t_quantile(0.975, df) * error
-    return Estimate(mean, mean - half, mean + half)
-
-
 def wilson_interval(correct: ArrayLike) -> Estimate:
     """Return the accuracy of [P, n] samples with Wilson's interval at the effective sample size, by t with P - 1.
 
@@ -207,12 +189,12 @@ def compare_correct(first: Bools | Doubles, second: Bools | Doubles, names: str)
     least = 2 / max(int(count.max()) for count in counts) ** 2
     squares = max(float(((differences - differences.mean()) ** 2).sum()), least)
     error = math.sqrt(squares / (problems - 1) / problems)
-    estimate = _by_t(float(differences.mean()), error, problems - 1)
+    mean, half = float(differences.mean()), t_quantile(0.975, problems - 1) * error
     return Comparison(
-        difference=estimate.mean,
-        low=estimate.low,
-        high=estimate.high,
-        p_value=two_sided(estimate.mean / error, problems - 1),
+        difference=mean,
+        low=mean - half,
+        high=mean + half,
+        p_value=two_sided(mean / error, problems - 1),
         problems=problems,
         differing=int(np.count_nonzero(differences)),
         detectable=detectable_by(error, problems - 1),
@@ -274,12 +256,3 @@ def rates(graded: Bools | Doubles) -> Doubles:
     """Return each problem's share of right answers ([P]) among its graded samples ([P, n])."""
     shares: Doubles = np.nanmean(graded, axis=1)
     return shares
-
-
-def _per_problem(of_problems: ArrayLike) -> Doubles:
-    values = np.asarray(of_problems, dtype=np.float64)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(
-            f"values of problems are {values.shape}; expected one finite number per problem, [P]"
-        )
-    return values

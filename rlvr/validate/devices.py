@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from rlvr.cluster.gpus import share_problems, turn_problems
 from rlvr.cluster.machine import cpu_flags, emulates
+from rlvr.cluster.placement import share_problems, turn_problems
 from rlvr.config import Config
 from rlvr.divergence.backends import backend_in_use
 from rlvr.rollout.engine_spec import split_prompts

@@ -132,7 +132,13 @@ def test_an_evaluation_of_a_set_from_the_hub_is_written_down(folder):
     folder.samples.mkdir()
     _write(folder, cfg, reports, results)
     assert (folder.samples / "eval_owner%2Fset.jsonl").read_text().count("\n") == 2 * len(PROMPTS)
-    assert list(read_evaluation(folder.path)) == ["owner/set"]
+    found = read_evaluation(folder.path)
+    assert list(found) == ["owner/set"]
+    read, count = found["owner/set"], len(PROMPTS)
+    assert read.correct.tolist() == [[True, i % 2 == 0] for i in range(count)]
+    assert read.truncated.tolist() == [[False, i % 2 == 1] for i in range(count)]
+    assert read.lengths.tolist() == [[2, 2]] * count
+    assert read.answers == (("1", "1"),) * count
 
 
 def test_an_evaluation_that_cannot_be_written_says_so(folder):

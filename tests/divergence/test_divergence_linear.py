@@ -59,9 +59,10 @@ def test_fp32_modes_match_the_oracle(backend: str, mode: str, temperature: float
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_transformed_logits_match_the_oracle(backend: str) -> None:
+@pytest.mark.parametrize("cap", [2.0, None])
+def test_transformed_logits_match_the_oracle(backend: str, cap: float | None) -> None:
     hidden_p, weight, hidden_q, ids = states(9, 301)
-    transforms = OutputTransform(cap=2.0), OutputTransform(scale=0.5)
+    transforms = OutputTransform(scale=1.5, cap=cap), OutputTransform(scale=0.5)
     got = linear_dist_stats(
         hidden_p,
         weight,
@@ -73,7 +74,8 @@ def test_transformed_logits_match_the_oracle(backend: str) -> None:
         **ALL,
     )
     logits_p, logits_q = (hidden.double() @ weight.double().t() for hidden in (hidden_p, hidden_q))
-    expected = dist_stats(2.0 * torch.tanh(logits_p / 2.0), logits_q * 0.5, ids, backend="oracle", **ALL)
+    logits_p = 1.5 * logits_p if cap is None else cap * torch.tanh(1.5 * logits_p / cap)
+    expected = dist_stats(logits_p, logits_q * 0.5, ids, backend="oracle", **ALL)
     for name in ("js", "kl_pq", "kl_qp", "entropy_p", "logp_p", "logp_q", "lse_p"):
         torch.testing.assert_close(getattr(got, name), getattr(expected, name), rtol=3e-4, atol=2e-6)
 

@@ -8,7 +8,7 @@ import mpmath
 import pytest
 import torch
 
-from rlvr.divergence import dist_stats
+from rlvr.divergence import WANTS, dist_stats
 
 
 def exact(x: list[float], y: list[float]) -> dict[str, mpmath.mpf]:
@@ -53,7 +53,30 @@ def test_closed_forms() -> None:
 
 
 @pytest.mark.parametrize("backend", ["oracle", "torch"])
+def test_the_largest_js_does_not_exceed_ln_2_though_its_nearest_fp32_number_does(backend: str) -> None:
+    x = torch.tensor([[0.0, -math.inf]])
+    js = dist_stats(x, x.flip(1), backend=backend).js.item()
+    assert math.log(2) - 1e-7 < js <= math.log(2)
+
+
+@pytest.mark.parametrize("backend", ["oracle", "torch"])
 def test_a_barred_token_makes_kl_infinite_though_its_probability_underflows(backend: str) -> None:
     x, y = torch.tensor([[0.0, -2000.0]]), torch.tensor([[0.0, -math.inf]])
     got = dist_stats(x, y, want=("js", "kl_pq", "kl_qp"), backend=backend)
     assert (got.kl_pq.item(), got.kl_qp.item(), got.js.item()) == (math.inf, 0.0, 0.0)
+
+
+def test_a_given_normaliser_is_taken_as_it_is() -> None:
+    x, ids = torch.tensor([[1.0, 2.0, 4.0]], dtype=torch.float64), torch.tensor([1])
+    lse = torch.tensor([3.0], dtype=torch.float64)  # that of the logits over the temperature is another
+    want = ("logp_p", "lse_p")
+    got = dist_stats(x, None, ids, want=want, temperature=0.5, lse_p=lse, backend="oracle")
+    assert (got.logp_p.item(), got.lse_p.item()) == (2.0 / 0.5 - 3.0, 3.0)
+
+
+def test_ids_and_ranks_are_whole_numbers_and_all_else_is_fp32() -> None:
+    x = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    got = dist_stats(x, x.flip(1), torch.tensor([0, 3]), want=WANTS, top_p=0.9, backend="oracle")
+    whole = {name for name, value in got.items() if value.dtype == torch.int64}
+    assert whole == {"argmax_p", "argmax_q", "rank_p_in_q", "rank_q_in_p"}
+    assert {value.dtype for name, value in got.items() if name not in whole} == {torch.float32}

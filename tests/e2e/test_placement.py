@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from rlvr import cluster
-from rlvr.cluster.gpus import Part
+from rlvr.cluster.placement import Part
 from rlvr.errors import ConfigError, DeadlineError
 
 pytestmark = pytest.mark.e2e

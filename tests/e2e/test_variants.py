@@ -64,7 +64,7 @@ def test_two_engines_two_ranks_zero3_one_batch_ahead_and_the_same_batches_again(
         "loss.rollout_correction=2.0",
         TWO_READINGS,
         "eval.every=0",
-        f"rollout.replay={tmp_path / 'wide'}",
+        f"rollout.replay={tmp_path / 'latest'}",  # which is that run until this one begins
         f"run.root={tmp_path}",
         "run.name=again",
     )

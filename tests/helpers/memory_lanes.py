@@ -16,8 +16,8 @@ from rlvr.rollout.flow.growing import GrowingGroups
 from rlvr.rollout.flow.source import FlowSource
 from rlvr.rollout.generation import Generation, Slice
 from rlvr.rollout.stepping import Request
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.rollout.streaming.window import FlowWindow
 from rlvr.types import Prompt, Span
 from tests.helpers.records import prompt
 

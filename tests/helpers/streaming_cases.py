@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.rounds import RoundsWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
 from rlvr.rollout.streaming.simulator import SimulatedRun, Simulation, World
+from rlvr.rollout.streaming.window import FlowWindow
 
 
 @dataclass(frozen=True)

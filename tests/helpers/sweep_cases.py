@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
+from rlvr.analysis.sweep.runs import FinishedRun, Metrics
 from rlvr.config import Config
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.summary import Summary
@@ -108,6 +110,35 @@ def summary(run: RunFolder, condition: str, seed: int, steps: int, right: dict[s
         resumed_from=None,
         versions={"rlvr": "0.1.0", "torch": "2.13.0"},
         folder=str(run.path),
+    )
+
+
+def run_record(
+    condition: str,
+    seed: int = 1,
+    *,
+    steps: int = 1,
+    train: Metrics | None = None,
+    **sets: dict[str, list[bool]],
+) -> FinishedRun:
+    """A run that was evaluated on these sets, by problem the samples that were right; without files."""
+    accuracy = {name: float(np.mean([np.mean(row) for row in rows.values()])) for name, rows in sets.items()}
+    return FinishedRun(
+        name=f"{condition}_seed-{seed}",
+        condition=condition,
+        seed=seed,
+        steps=steps,
+        accuracy=accuracy,
+        correct=sets,
+        train=train or {},
+        evals={},
+        settings={},
+        models={},
+        versions={},
+        train_seconds=1.0,
+        setup_seconds=1.0,
+        tokens=1,
+        resumed=False,
     )
 
 

@@ -28,7 +28,7 @@ PURE = [
     "rlvr.reward.rules.answer",
     "rlvr.reward.extract",
     "rlvr.reward.score",
-    "rlvr.reward.shaping",
+    "rlvr.reward.overlong",
     "rlvr.advantage.group",
     "rlvr.advantage.token",
     "rlvr.divergence",

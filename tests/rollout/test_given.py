@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rlvr.config import Config
+from rlvr.config import Config, RewardConfig
 from rlvr.data.tasks.generated import GENERATED
 from rlvr.errors import ConfigError
 from rlvr.learner.packing import pack
@@ -59,7 +59,7 @@ def test_answers_end_with_the_end_token():
 def test_the_supervised_control_has_right_answers_for_every_built_in_task():
     write_answer = build_answers(str(compose("recipe=sft").rollout.answers))
     for name, task in GENERATED.items():
-        verify = load_verifier(Rules(task.verifier))
+        verify = load_verifier(Rules(task.verifier, RewardConfig.policy))
         for index in range(10):
             problem = task.train(1, index)
             answer = write_answer(problem, random.Random(index))

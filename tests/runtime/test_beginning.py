@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ import pytest
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.runtime.beginning import find_start, take_folder
+from rlvr.runtime.beginning import find_start, settle_latest, take_folder
 from rlvr.runtime.checkpoints.buffer import READY_GROUPS
 from rlvr.runtime.disk.folder import BATCHES, RunFolder
+from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
 from tests.helpers.checkpoints import SEEN, save
 
 INPUTS = SimpleNamespace(seen=SEEN)
@@ -201,3 +203,63 @@ def test_a_run_to_replay_is_found_in_the_home_folder(folder, cfg, monkeypatch):
     cfg.rollout.replay = "~/mine"
     with pytest.raises(ConfigError, match="this run's own folder"):
         find_start(cfg, folder, INPUTS, {})
+
+
+def test_latest_is_the_newest_run_until_this_one_begins(folder, cfg):
+    root = folder.path.parent
+    (root / "before").mkdir()
+    (root / "latest").unlink()
+    (root / "latest").symlink_to("before")
+    cfg.model.path, cfg.model.base_path = f"{root}/latest/policy", f"{root}/latest/policy/"
+    cfg.rollout.replay, cfg.run.resume = f"{root}/latest", f"{root}/latest/checkpoints/step_000020"
+    settled = settle_latest(cfg, folder)
+    folder.create(cfg)
+    assert (root / "latest").resolve() == folder.path.resolve()
+    assert settled.model.path == settled.model.base_path == f"{root}/before/policy"
+    assert settled.rollout.replay == f"{root}/before"
+    assert settled.run.resume == f"{root}/before/checkpoints/step_000020"
+    assert cfg.model.path == f"{root}/latest/policy"
+
+
+def test_a_run_that_goes_on_means_what_was_the_newest_when_it_began(folder, cfg):
+    root = folder.path.parent
+    latest = root / "latest"
+    cfg.run.resume = f"{latest}/checkpoints/step_000020"
+    assert settle_latest(cfg, folder).run.resume == f"{folder.path}/checkpoints/step_000020"
+    written = replace(cfg, model=replace(cfg.model, path=f"{root}/before/policy"))
+    (folder.path / CONFIG_FILE).write_text(as_yaml(written))
+    cfg.model.path = f"{latest}/policy"
+    assert settle_latest(cfg, folder).model.path == f"{root}/before/policy"
+    latest.unlink()
+    latest.symlink_to("a third run")
+    assert settle_latest(cfg, folder).model.path == f"{root}/before/policy"
+    cfg.model.path = f"{latest}/checkpoints/step_000020"  # other than the record's, whichever run that is of
+    assert settle_latest(cfg, folder).model.path == f"{root}/a third run/checkpoints/step_000020"
+
+
+@pytest.mark.parametrize("record", ["", "model: 3", "rollout:\n  replay: null"])
+def test_where_the_record_does_not_say_what_was_meant_the_newest_run_is_this_one(folder, cfg, record):
+    (folder.path / CONFIG_FILE).write_text(record)
+    cfg.rollout.replay = str(folder.path.parent / "latest")
+    with pytest.raises(
+        ConfigError, match=r"^rollout\.replay=.*this one by now; give the run that is meant by its name$"
+    ):
+        settle_latest(cfg, folder)
+
+
+def test_what_only_looks_like_the_link_stays_as_it_is_written(folder, cfg, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "home" / "first").mkdir(parents=True)
+    (tmp_path / "home" / "latest").symlink_to("first")
+    (tmp_path / "other" / "latest" / "policy").mkdir(parents=True)
+    for path, expected in (
+        ("~/home/latest/policy", f"{tmp_path}/home/first/policy"),
+        (f"{tmp_path}/other/latest/policy", f"{tmp_path}/other/latest/policy"),  # a folder of that name
+        ("latest/model", "latest/model"),  # a name on the hub
+        ("some//folder/", "some//folder/"),
+        ("builtin", "builtin"),
+    ):
+        cfg.model.path = path
+        assert settle_latest(cfg, folder).model.path == expected
+    assert settle_latest(cfg, folder).run == cfg.run
+    assert settle_latest(cfg, folder).model.base_path is None

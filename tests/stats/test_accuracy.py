@@ -24,7 +24,6 @@ from rlvr.stats.accuracy import (
     correctness,
     length_stats,
     pass_at_k,
-    t_interval,
     wilson_interval,
 )
 
@@ -72,11 +71,11 @@ def test_pass_at_k_is_stable_for_many_samples(n, c):
 # ---- intervals
 
 
-def test_t_interval_is_the_cluster_robust_one():
-    """Mean and interval are those of a regression on a constant with errors clustered by problem (statsmodels)."""
+def test_the_interval_of_a_difference_is_the_cluster_robust_one():
+    """From one that is always wrong: that of a regression on a constant, errors clustered by problem (statsmodels)."""
     rng = np.random.default_rng(0)
     correct = rng.random((12, 5)) < rng.random((12, 1))
-    estimate = t_interval(correct.mean(axis=1))
+    estimate = compare_correct(np.zeros_like(correct), correct, "two models")
     clusters = np.repeat(np.arange(12), 5)
     fitted = OLS(correct.ravel().astype(float), np.ones(60)).fit(
         cov_type="cluster",
@@ -85,9 +84,9 @@ def test_t_interval_is_the_cluster_robust_one():
     )
     # statsmodels leaves out the factor P / (P - 1) here; its t has P - 1 degrees of freedom.
     half = float(fitted.bse[0]) * math.sqrt(12 / 11) * scipy.stats.t.ppf(0.975, 11)
-    assert estimate.mean == pytest.approx(float(fitted.params[0]))
-    assert estimate.high - estimate.mean == pytest.approx(half)
-    assert estimate.mean - estimate.low == pytest.approx(half)
+    assert estimate.difference == pytest.approx(float(fitted.params[0]))
+    assert estimate.high - estimate.difference == pytest.approx(half)
+    assert estimate.difference - estimate.low == pytest.approx(half)
 
 
 def test_clustering_widens_the_interval_of_samples_that_agree():
@@ -147,11 +146,13 @@ def test_the_default_interval_is_wilsons_at_the_size_that_the_design_effect_leav
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-7)
 
 
-def test_the_t_interval_agrees_with_the_bootstrap_of_many_problems():
-    scores = np.random.default_rng(3).random(400)
-    found, drawn = t_interval(scores), scipy.stats.bootstrap((scores,), np.mean, method="percentile", rng=1)
-    assert found.mean == pytest.approx(scores.mean())
-    assert (found.low, found.high) == pytest.approx(tuple(drawn.confidence_interval), abs=2e-3)
+def test_the_interval_of_a_difference_agrees_with_the_bootstrap_of_many_problems():
+    rng = np.random.default_rng(3)
+    correct = rng.random((400, 8)) < rng.random((400, 1))
+    found = compare_correct(np.zeros_like(correct), correct, "two models")
+    rates = (correct.mean(axis=1),)
+    drawn = scipy.stats.bootstrap(rates, np.mean, method="percentile", rng=1).confidence_interval
+    assert (found.low, found.high) == pytest.approx(tuple(drawn), abs=2e-3)
 
 
 def coverage(population: str, problems: int, samples: int, replicates: int = 2000) -> float:
@@ -312,12 +313,3 @@ def test_a_record_without_samples_is_refused():
 def test_correctness_of_another_shape_or_type_is_refused(correct):
     with pytest.raises(ValueError, match="expected bool"):
         accuracy_ci95(correct)
-
-
-def test_scores_of_another_shape_are_refused():
-    for scores in ([[1.0]], [math.nan, 1.0], []):
-        with pytest.raises(ValueError, match="one finite number per problem"):
-            t_interval(scores)
-    with pytest.raises(ValueError, match="at least two problems"):
-        t_interval([1.0])
-    assert t_interval([0.0, 1.0]).high == pytest.approx(0.5 + 12.7062 / 2, rel=1e-5)

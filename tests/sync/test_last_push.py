@@ -51,6 +51,16 @@ def same(a: Tensors, b: Tensors) -> bool:
     )
 
 
+def test_a_parameter_that_lies_transposed_in_memory_is_held_as_it_reads() -> None:
+    first = torch.arange(35.0).reshape(5, 7).t()
+    second = first.clone().index_put_((torch.tensor(3), torch.tensor(1)), torch.tensor(-1.0))
+    push = LastPush([ParamInfo("w", "float32", (7, 5))])
+    for now in (first, second):
+        change = push.take(iter([("w", now)]))
+    assert change.share == 1 / 35
+    assert torch.equal(dict(push.tensors())["w"], second)
+
+
 @settings(max_examples=20)
 @given(
     st.sampled_from(["float32", "bfloat16"]),

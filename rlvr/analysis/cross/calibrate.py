@@ -28,18 +28,33 @@ def threshold_for(values: ArrayLike, share: float) -> float:
 
     It lies midway between two values that differ by more than rounding does. Responses with the same prefix,
     such as all samples of a problem at their first token, have the same value but for rounding: a threshold
-    between those would be a matter of chance.
+    between those would be a matter of chance. Where many values lie closer than that, one behind the other, it lies in
+    the widest gap among those that are one with the values beside the wanted place.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))[::-1]
-    higher, lower = ordered[:-1], ordered[1:]
-    apart = higher - lower > SAME_VALUE * np.maximum(np.abs(higher), np.abs(lower))
-    borders = np.concatenate([[0], 1 + np.flatnonzero(apart), [len(ordered)]])  # how many values are above
-    above = int(borders[np.argmin(np.abs(borders - share * len(ordered)))])
+    wanted = share * len(ordered)
+    places = _beside(ordered, min(round(wanted), len(ordered)))  # how many values may be above
+    ends = np.concatenate([[np.inf], ordered, [-np.inf]])
+    higher, lower = ends[places], ends[places + 1]
+    gaps = higher - lower
+    largest = np.maximum(np.abs(higher), np.abs(lower))
+    apart = np.isinf(gaps) | (gaps > SAME_VALUE * largest)
+    chosen = places[apart] if apart.any() else places[gaps == gaps.max()]
+    above = int(chosen[np.argmin(np.abs(chosen - wanted))])
     if above == 0:
         return float(np.nextafter(ordered[0], np.inf))
     if above == len(ordered):
         return float(np.nextafter(ordered[-1], -np.inf))
     return float((ordered[above - 1] + ordered[above]) / 2)
+
+
+def _beside(ordered: NDArray[np.float64], place: int) -> NDArray[np.int64]:
+    """Places in falling values: this one, and all around the values that are one with its neighbours."""
+    higher, lower = ordered[max(place - 1, 0)], ordered[min(place, len(ordered) - 1)]
+    rising = -ordered
+    start = np.searchsorted(rising, -(higher + SAME_VALUE * abs(higher)), side="left")
+    stop = np.searchsorted(rising, -(lower - SAME_VALUE * abs(lower)), side="right")
+    return np.arange(start, stop + 1)
 
 
 @dataclass(slots=True)

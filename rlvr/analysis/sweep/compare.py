@@ -12,11 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from rlvr.analysis.sweep.runs import FinishedRun, Graded
 from rlvr.errors import DataError
-from rlvr.stats.accuracy import Bools, Doubles, Estimate, correctness, t_interval, wilson_interval
+from rlvr.stats.accuracy import Bools, Doubles, Estimate, compare_correct, correctness, wilson_interval
 from rlvr.stats.seeds import PairedDifference, SeedMean, paired_difference, seed_mean
 from rlvr.stats.student import LEVEL, holm
 
@@ -126,11 +124,13 @@ def as_array(graded: Graded) -> Bools | Doubles:
 def _problem_gain(
     runs: Sequence[FinishedRun], baseline: Sequence[FinishedRun], evaluation: str
 ) -> Estimate | None:
-    """The mean over problems of each problem's difference, with its t-interval; no resampling."""
+    """The mean over problems of each problem's difference, with the interval of `rlvr.stats.accuracy.compare`."""
     first, second = pooled(runs, evaluation), pooled(baseline, evaluation)
     if first is None or second is None or first.keys() != second.keys() or len(first) < 2:
         return None
-    return t_interval([float(np.mean(first[p]) - np.mean(second[p])) for p in first])
+    in_order = {problem: second[problem] for problem in first}
+    found = compare_correct(as_array(in_order), as_array(first), "the runs and those of the baseline")
+    return Estimate(found.difference, found.low, found.high)
 
 
 def ranking(rows: Sequence[ConditionResult], evaluation: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# The last part of a key as TRL, verl, OpenRLHF, SkyRL or prime-rl write it, or the last two where one says too little
-# -> ours (a test sees to it that they exist).
+# The last part of a key as TRL, verl, OpenRLHF, SkyRL or prime-rl write it (and a few of AReaL's and slime's), or the
+# last two where one says too little -> ours (a test sees to it that they exist).
 PEER_KEYS = {
     "n": "rollout.samples_per_prompt",
     "num_generations": "rollout.samples_per_prompt",
@@ -97,6 +97,7 @@ PEER_KEYS = {
     "ppo_epochs": "learner.updates_per_step",
     "max_epochs": "learner.updates_per_step",
     "steps_per_generation": "learner.updates_per_step",
+    "ppo_micro_batch_size": "learner.tokens_per_micro_batch",
     "ppo_micro_batch_size_per_gpu": "learner.tokens_per_micro_batch",
     "ppo_max_token_len_per_gpu": "learner.tokens_per_micro_batch",
     "micro_train_batch_size": "learner.tokens_per_micro_batch",
@@ -147,8 +148,15 @@ PEER_KEYS = {
     "clip_ratio_c": "loss.options",
     "dual_clip": "loss.options",
     "delta": "loss.options",
+    "sapo_temperature_pos": "loss.options",
+    "sapo_temperature_neg": "loss.options",
+    "tau_pos": "loss.options",
+    "tau_neg": "loss.options",
+    "dppo_mask_low": "loss.options",
+    "dppo_mask_high": "loss.options",
     "entropy_coeff": "loss.entropy_coef",
     "entropy_loss_coef": "loss.entropy_coef",
+    "entropy_coef_delta": "loss.entropy_step",
     "use_kl_in_reward": "loss.kl_in",
     "vllm_importance_sampling_cap": "loss.rollout_correction",
     "vllm_importance_sampling_correction": "loss.rollout_correction",
@@ -172,6 +180,13 @@ PEER_KEYS = {
     "norm_adv_by_std_in_grpo": "advantage.estimator",
     "grpo_norm_by_std": "advantage.estimator",
     "no_std_norm": "advantage.estimator",
+    "top_entropy_quantile": "advantage.options",
+    "clip_cov_ratio": "advantage.options",
+    "clip_cov_lb": "advantage.options",
+    "clip_cov_ub": "advantage.options",
+    "kl_cov_ratio": "advantage.options",
+    "kl_cov_frac": "advantage.options",
+    "ppo_kl_coef": "advantage.options",
     "dynamic_filtering": "rollout.dynamic_sampling",
     "dynamic_filtering_enable": "rollout.dynamic_sampling",
     "zero_variance_filter": "rollout.dynamic_sampling",
@@ -235,11 +250,13 @@ PEER_KEYS = {
     "default_local_dir": "run.root",
     "output_dir": "run.root",
     "save_path": "run.root",
+    "ckpt.path": "run.root",
     "experiment_name": "run.name",
     "run_name": "run.name",
     "resume_from_checkpoint": "run.resume",
     "resume_mode": "run.resume",
     "resume_path": "run.resume",
+    "resume_from_path": "run.resume",
     "load_enable": "run.resume",
     "save_total_limit": "run.keep_last",
     "max_actor_ckpt_to_keep": "run.keep_last",
@@ -251,12 +268,14 @@ PEER_KEYS = {
     "use_wandb": "tracking.wandb",
     "trainer.logger": "tracking.wandb",
 }
-UNITS = {  # where ours counts something else than theirs
+UNITS = {  # where ours counts something else than theirs, or says only with another key what theirs says
     "learner.updates_per_step": "updates in a step: samples of a step divided by the samples of a mini-batch",
     "learner.tokens_per_micro_batch": "padded tokens of one forward pass, not sequences",
     "data.prompts_per_step": "prompts, each with rollout.samples_per_prompt samples",
     "learner.warmup_updates": "optimiser updates, not a share of them",
     "rollout.staleness": "how many steps old a token may be",
+    "advantage.options": "with advantage=high_entropy, clip_cov or kl_cov",
+    "loss.options": "of dual_clip its ceiling, of sapo tau_positive and tau_negative, of dppo_tv its threshold",
     "loss.rollout_correction_mode": "truncate, mask or reject; at which level is loss.rollout_correction_level",
     "steps": "training steps, each of data.prompts_per_step prompts",
 }
@@ -279,6 +298,7 @@ WITHOUT = {
     "param_offload": "parameters stay where they are, save in turns (cluster.colocate); see learner.offload_optimizer",
     "bypass_mode": "the ratio is always to the learner's own log-probs; see loss.rollout_correction",
     "sync_ref_model": "the base is never updated (model.base_path)",
+    "use_bias_correction_kl": "the KL penalty is not weighted by the ratio (loss.kl)",
     **dict.fromkeys(
         ("min_p", "repetition_penalty"), "responses are sampled by rollout.temperature, top_p and top_k alone"
     ),

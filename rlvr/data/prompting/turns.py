@@ -18,6 +18,7 @@ SET_BY_THE_RUN = (
     "chat_template",
 )
 ANSWER = "The answer is 2"
+FIXED_DATE = "{{% macro strftime_now(form) %}}{date}{{% endmacro %}}"  # stands before the template's own text
 
 
 def refuse_unread_options(tokenizer: Tokenizer, options: Mapping[str, Any], given: Iterable[str]) -> None:
@@ -43,9 +44,12 @@ def refuse_unread_options(tokenizer: Tokenizer, options: Mapping[str, Any], give
 def holds_the_date(tokenizer: Tokenizer, options: Mapping[str, Any]) -> bool:
     """Whether the template writes today's date into a prompt; as far as it takes a single question."""
     asked = [Message("user", "What is 1 + 1?")]
+    template = options.get("chat_template") or tokenizer.chat_template or ""
+    text = template.get("default", "") if isinstance(template, dict) else str(template)
 
     def rendered(date: str) -> str:
-        return render_messages(asked, tokenizer, {**options, "strftime_now": lambda form: date})
+        fixed = FIXED_DATE.format(date=date) + text
+        return render_messages(asked, tokenizer, {**options, "chat_template": fixed})
 
     try:
         return rendered("1 Jan 2001") != rendered("2 Feb 2002")

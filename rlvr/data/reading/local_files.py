@@ -13,6 +13,7 @@ KINDS = ", ".join(SUFFIXES)
 ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 CACHED = ("cache-", "indices-")  # what that library leaves of its own work beside a saved data set
 SPLITS = ("train", "validation", "test")
+HELD_OUT = ("valid", "val", "dev", "eval", "evaluation")  # names of held-out splits, too, as whole words
 
 
 def suffix_of(file: Path) -> str:
@@ -22,9 +23,23 @@ def suffix_of(file: Path) -> str:
 
 def is_of(split: str, file: Path) -> bool:
     """Whether a file, by its path within a data set, is of a split: test.csv, x-test-0-of-2.arrow, test/0.json."""
-    name = file.name[: len(file.name) - len(suffix_of(file))]
-    last = re.search(rf"[-_.]{re.escape(split)}(?:-\d+-of-\d+)?$", name)
-    return name.startswith(split) or last is not None or split in file.parts[:-1]
+    return _stem(file).startswith(split) or _is_whole_word(split, file)
+
+
+def splits_of(file: Path) -> list[str]:
+    """The usual names of splits that a file, by its path within a data set, is of."""
+    usual = [name for name in SPLITS if is_of(name, file)]
+    return usual or [name for name in HELD_OUT if _is_whole_word(name, file)]
+
+
+def _stem(file: Path) -> str:
+    return file.name[: len(file.name) - len(suffix_of(file))]
+
+
+def _is_whole_word(split: str, file: Path) -> bool:
+    """Whether a split is the first or last word of a file's name, or a folder that it lies in."""
+    word = rf"^{re.escape(split)}(?=[-_.]|$)|[-_.]{re.escape(split)}(?:-\d+-of-\d+)?$"
+    return split in file.parts[:-1] or re.search(word, _stem(file)) is not None
 
 
 def _hint(path: Path) -> str:
@@ -51,7 +66,7 @@ def local_files(path: Path, split: str | None) -> list[Path]:
         if not suffix_of(path):
             raise DataError(f"data file {path} ends in {path.suffix!r}; expected {KINDS}")
         alone = Path(path.name)
-        own = next((name for name in SPLITS if is_of(name, alone)), SPLITS[0])
+        own = next(iter(splits_of(alone)), SPLITS[0])
         if split is not None and split != own and not is_of(split, alone):
             raise DataError(
                 f"data file {path} is the split {own!r}, as files are named, not {split!r}; leave the source's split "
@@ -73,7 +88,7 @@ def _in_folder(path: Path, split: str | None) -> list[Path]:
     ]
     if split is not None:
         files = [file for file in files if is_of(split, file)]
-    splits = {name for name in SPLITS if any(is_of(name, file) for file in files)}
+    splits = {name for file in files for name in splits_of(file)}
     if len(splits) > 1 and split is None:
         raise DataError(
             f"data folder {path} holds the splits {', '.join(sorted(splits))}; set the source's split"

@@ -61,20 +61,20 @@ class LoadedVerifier:
 
 
 def load_verifier(rules: Rules) -> LoadedVerifier:
-    """Import what grades by these rules.
+    """Import what grades by these rules, which name a policy: those of a source over the pool's own.
 
     Raises:
         ConfigError: unknown name, no function (example, response) or (gold, response), or options that it lacks.
     """
     if is_math(rules):
         _refuse_options(rules, grade, taken={"policy"})
-        return LoadedVerifier(partial(grade, policy=rules.policy or "last_box"), rules, False)
+        return LoadedVerifier(partial(grade, policy=str(rules.policy)), rules, False)
     name = str(rules.verifier)
     verify = build_verifier(name, "verifier")
     options = _refuse_options(rules, verify, taken=set())
     parameters = _parameters(verify)
     if "policy" in [p.name for p in parameters[2:]] and "policy" not in options:
-        options["policy"] = rules.policy or "last_box"
+        options["policy"] = str(rules.policy)
     return LoadedVerifier(partial(verify, **options), rules, _takes_row(verify))
 
 

@@ -50,7 +50,7 @@ class GraderPool:
         workers: int,
         deadline_seconds: float,
         memory_mb: int,
-        policy: str = "last_box",
+        policy: str = RewardConfig.policy,
         verifier: str | None = None,
         correct_from: float | None = None,
         options: str = "",

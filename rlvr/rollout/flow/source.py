@@ -279,7 +279,7 @@ class FlowSource:
             skipped=skipped,
             successes=self._feed.known,
             prompts_drawn=len(every),
-            prompts_kept=len(groups),
+            prompts_kept=sum(is_kept(group, self._cfg) for group in every),
             rounds=release.rounds,
             short_of=release.short_of,
             generated_tokens=sum(len(s.token_ids) for g in every for s in g.samples),

@@ -25,6 +25,23 @@ def file_name(name: str) -> str:
     return f"{safe[: SET_BYTES // 6]}%{blake2b(os.fsencode(name), digest_size=12).hexdigest()}"
 
 
+def behind_latest(path: str) -> str:
+    """The path with the run's own name in place of a link `latest` to it: the next run moves the link to itself."""
+    if LATEST not in (parts := Path(path).parts):
+        return path
+    found = Path()
+    for part in Path(os.path.expanduser(path)).parts if parts[0].startswith("~") else parts:
+        link = found / part
+        found = found / os.readlink(link) if part == LATEST and link.is_symlink() else link
+    return str(found)
+
+
+def differ_in_run(one: str, other: str) -> bool:
+    """Whether two paths differ in one part alone, as those of two runs under one root do."""
+    parts = Path(one).parts, Path(other).parts
+    return len(parts[0]) == len(parts[1]) and sum(a != b for a, b in zip(*parts, strict=True)) == 1
+
+
 def check_run_name(name: str, root: Path) -> None:
     """Refuse a run.name that no folder of runs can have a folder of.
 

@@ -1,1 +1,1 @@
-"""What a run will take, from its configuration alone: memory by process, seconds by phase, and what would help."""
+"""What a run will take, from configurations alone (its own, its model's): memory, seconds, and what would help."""

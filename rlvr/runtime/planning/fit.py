@@ -7,13 +7,13 @@ import subprocess
 
 from rlvr.cluster.limits import Memory, usable_memory
 from rlvr.config import Config
+from rlvr.data.models.weight_files import check_weights
 from rlvr.errors import ConfigError
 from rlvr.learner.scoring import needs_base
 from rlvr.runtime.planning.cards import CARDS, STANDARD, Card
 from rlvr.runtime.planning.ledger import COPY, Ledger, ledgers, on_gpus
 from rlvr.runtime.planning.shape import model_shape
 from rlvr.runtime.planning.text import gb, short
-from rlvr.runtime.planning.weights import check_weights
 
 ASK_SECONDS = 20.0
 

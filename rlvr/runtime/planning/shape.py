@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import model_folder
+from rlvr.data.models.weight_files import read_header, weight_files
 from rlvr.errors import ConfigError
 from rlvr.learner.model.causal_lm import read_config
 from rlvr.learner.model.tiling import has_experts, tiling_problems
 from rlvr.learner.model.ulysses import sequence_parallel_problems
-from rlvr.runtime.planning.weights import read_header, weight_files
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

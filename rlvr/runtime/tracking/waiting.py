@@ -103,9 +103,9 @@ class Waiting:
 
 
 class StartConsole:
-    """Shows what is waited for until `close`: rows with bars on a terminal, lines elsewhere.
+    """Shows what is waited for, once entered, until `close`: rows with bars on a terminal, lines elsewhere.
 
-    As a context it keeps the run going where standard output is closed.
+    The run goes on where standard output is closed.
     """
 
     def __init__(self, mode: str, reports: Reports) -> None:
@@ -117,11 +117,11 @@ class StartConsole:
         self._bars = Bars(self.console) if self.live else None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="what the start waits for", daemon=True)
-        if not self._quiet:
-            self._thread.start()
 
     def __enter__(self) -> StartConsole:
         self._output.__enter__()
+        if not self._quiet:
+            self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -29,6 +29,24 @@ def test_scores_that_differ_by_rounding_are_not_split():
         assert threshold_for(scale * scores, 0.7) == pytest.approx(scale * (0.3 + 0.1) / 2)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.98])
+def test_values_closer_than_rounding_throughout_are_still_cut_at_their_share(share):
+    """As the values of a hundred thousand tokens are: neighbours differ by 2e-5 of themselves."""
+    values = 0.5 + np.arange(20_000) * 1e-5
+    assert np.mean(values > threshold_for(values, share)) == pytest.approx(share, abs=5e-4)
+    earliest = -(np.arange(200) + np.random.default_rng(0).random((1000, 1))).ravel()
+    assert np.mean(earliest > threshold_for(earliest, share)) == pytest.approx(share, abs=5e-4)
+
+
+def test_equal_values_among_others_that_are_close_are_not_split():
+    single = 0.5 + np.arange(5000) * 2e-5
+    values = np.concatenate([single, single * (1 + 1e-7)])
+    for place in (1001, 1003, 5001):
+        above = int((values > threshold_for(values, place / 10_000)).sum())
+        assert above % 2 == 0
+        assert abs(above - place) <= 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "direction"),
@@ -146,6 +164,18 @@ def test_quantiles_that_run_away_from_the_target_are_bracketed():
     assert found.share == pytest.approx(0.3, rel=TOLERANCE)
     assert found.threshold == tried[-1] == pytest.approx(7 / 2.4, rel=0.02)
     assert found.rounds == len(tried) - 1 <= 12
+
+
+def test_a_later_try_that_falls_farther_below_the_target_does_not_win():
+    shares = iter([0.5, 0.4, 0.05])  # of the primary alone, of the first try, of the second
+
+    def decode(todo):
+        threshold = todo[0].threshold if np.isfinite(todo[0].threshold) else 0.0
+        values = threshold + next(shares) - (np.arange(1000) + 0.5) / 1000
+        return written_with(values, values < 99)
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=1)
+    assert (found.share, found.rounds) == (0.4, 2)
 
 
 def test_models_that_never_draw_differently_have_a_finite_threshold():

@@ -75,6 +75,11 @@ def test_the_token_is_where_the_cumulative_distribution_passes(logits, number, t
     assert p[: token + 1].sum() >= u - 1e-12
 
 
+def test_a_token_is_drawn_though_its_probability_is_lost_beside_1_in_fp32():
+    logits, uniform = torch.tensor([[0.0, -20.0]]), torch.tensor([1 - 1e-9], dtype=torch.float64)
+    assert sample_tokens(logits, uniform, 1.0, 1.0).tolist() == [1]  # the first has 1 - 2.06e-9
+
+
 def test_frequencies_follow_the_softmax():
     logits = torch.tensor([[1.0, -0.5, 0.3, 2.0]]).expand(20000, 4)
     keys = [sample_key(0, "p", k) for k in range(20000)]

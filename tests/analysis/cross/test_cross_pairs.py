@@ -10,11 +10,11 @@ from scipy import stats
 
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.experiment import Experiment, planned, unmet
-from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, rules_page
+from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, rule_table, rules_page
 from rlvr.analysis.cross.records import DIGITS, EFFECTIVE, PartKey, budget_rows
 from rlvr.analysis.tables import records_as_csv
-from rlvr.stats.student import RESOLUTION
-from tests.helpers.cross_parts import BASE, POLICY, PROBLEMS, SAMPLES, part
+from rlvr.stats.student import RESOLUTION, interval_text, p_text
+from tests.helpers.cross_parts import BASE, JS, POLICY, PROBLEMS, SAMPLES, part
 
 
 def effective(direction, rule, chance, budget, changed=24):
@@ -111,6 +111,45 @@ def test_pairs_say_whether_both_met_their_budget():
     ]
     (row,) = pair_rows(switched)
     assert row.met == ""
+    assert (row.first_share, row.second_share) == (0.05, 0.05)
+
+
+def test_every_rule_stands_beside_random_positions_with_its_own_sign():
+    """Random positions are the second of one pair and the first of another."""
+    given = part("forward", "js", 1, eps=0.2, threshold=0.2, switches=30)
+    parts = [*PARTS, given, JS]
+    pairs = pair_rows(parts)
+    table = rule_table(budget_rows(parts), pairs)
+    columns = ("direction", "rule", "asked", "less random", "p (Holm)", "detectable")
+    found = [tuple(row[table.header.index(name)] for name in columns) for row in table.rows]
+    random = {part.level: part for part in PARTS if part.rule == "random"}
+
+    def less_random(own):
+        rates = (p.graded.correct.mean(axis=1) for p in (own, random[own.level]))
+        expected = stats.ttest_rel(*rates)
+        low, high = expected.confidence_interval(0.95)
+        shown = interval_text(
+            own.graded.correct.mean() - random[own.level].graded.correct.mean(), low, high, "+.3f"
+        )
+        [pair] = [p for p in pairs if p.level == own.level and {p.first, p.second} == {own.rule, "random"}]
+        return shown, p_text(pair.p_holm), f"{pair.detectable:.3f}"
+
+    none = ("-", "-", "-")
+    assert found == [
+        ("forward", "js", "5.00%", *none),
+        ("forward", "js", "-", *none),
+        ("forward", "js", "2.00%", *less_random(PARTS[2])),
+        ("forward", "kl", "2.00%", *less_random(PARTS[6])),
+        ("forward", "random", "2.00%", *none),
+        ("forward", "js", "5.00%", *less_random(PARTS[3])),
+        ("forward", "random", "5.00%", *none),
+        ("reverse", "js", "2.00%", *none),
+    ]
+    changed = [row[table.header.index("changed")] for row in table.rows]
+    assert (changed[0], changed[3]) == (
+        "2.00%",
+        "2.17% (missed)",
+    )  # a budget of switches does not ask for changes
 
 
 def test_what_was_missed_is_said():

@@ -2,8 +2,11 @@
 
 import csv
 import io
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from rlvr.analysis.cross.records import BUDGET_COLUMNS, DIGITS, budget_rows
 from rlvr.analysis.tables import records_as_csv
@@ -52,6 +55,21 @@ def test_controls_are_compared_with_the_js_rule_of_their_level():
     assert control.threshold == pytest.approx(0.05)  # the probability of a switch
     elsewhere = part("forward", "random", 1, budget=0.1, target=0.1, threshold=0.9)
     assert budget_rows([BASE, POLICY, JS, elsewhere])[1].p_js is None
+
+
+def test_all_tests_of_the_file_are_corrected_together():
+    rows = budget_rows([BASE, POLICY, JS, RANDOM, REVERSE])
+    names = ("p_primary", "p_intervening", "p_js")
+    made = [(row, name) for row in rows for name in names if getattr(row, name) is not None]
+    assert len(made) == 3 * 3 - 2  # the JS rule is not compared with itself
+    expected = multipletests([getattr(row, name) for row, name in made], method="holm")[1]
+    assert [getattr(row, f"{name}_holm") for row, name in made] == pytest.approx(list(expected))
+    assert [row.p_js_holm is None for row in rows] == [True, False, True]
+
+
+def test_the_share_of_cut_off_responses():
+    cut = replace(JS.graded, truncated=np.arange(48).reshape(12, 4) % 16 == 0)
+    assert budget_rows([BASE, POLICY, replace(JS, graded=cut)])[0].truncated_share == 3 / 48
 
 
 def test_the_file_has_a_cell_for_every_column():

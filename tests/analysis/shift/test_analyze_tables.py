@@ -14,6 +14,7 @@ from rlvr.analysis.config import TablesConfig
 from rlvr.analysis.shift.binned import Evolution
 from rlvr.analysis.shift.classes import class_of
 from rlvr.analysis.shift.columns import TABLES
+from rlvr.analysis.shift.identities import Identities
 from rlvr.analysis.shift.summary import write_tables
 from rlvr.analysis.shift.tally import BinSums, TokenPart, at_most_bins, from_bins, poisson_weights, ratio
 from rlvr.analyze import analyze
@@ -263,6 +264,7 @@ def test_token_identities_and_context(done):
                 for g in ([value(r) for r in rs] for rs in by_token.values())
             )
             total = ((everything - everything.mean()) ** 2).sum()
+            assert (int(line["tokens"]), int(line["identities"])) == (len(own), len(by_token))
             assert near(line["variance"], everything.var())
             if total > 0:
                 n, k = len(own), len(by_token)
@@ -366,6 +368,17 @@ def test_percentiles_of_a_thousand_tokens_are_those_of_their_ranks():
         exact = np.sort(values)[round(10 * percent) - 1]
         for value in found[f"p{percent:g}"]:  # all replicates are the tokens themselves
             assert exact <= value < exact * 1.007
+
+
+def test_the_most_shifted_of_the_frequent_tokens_are_listed():
+    found = Identities(TablesConfig(min_count=2, shown_tokens=2))
+    ids, js = np.asarray([7, 7, 3, 3, 5, 5, 9]), np.asarray([0.1, 0.2, 0.5, 0.3, 0.2, 0.2, 0.6])
+    for chosen in ([0, 2, 4], [1, 3, 5, 6]):  # the vocabulary grows
+        columns = {"token_id": ids[chosen], "js": js[chosen]}
+        units = np.zeros(len(chosen), dtype=np.int64)
+        found.add(TokenPart("policy", "policy", columns, units, np.ones((1, 3))))
+    assert found.shown().tolist() == [3, 5]
+    assert found.largest[[3, 5, 7, 9]].tolist() == [0.5, 0.2, 0.2, 0.6]
 
 
 def test_one_problem_gives_no_interval():

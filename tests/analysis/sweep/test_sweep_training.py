@@ -21,7 +21,7 @@ from rlvr.analysis.sweep.tables import (
 from rlvr.analysis.sweep.text import curves_csv, training_csv
 from rlvr.analysis.sweep.training import Point, curve, first_step_at, trained
 from rlvr.stats.student import t_quantile
-from tests.helpers.sweep_cases import make_run
+from tests.helpers.sweep_cases import make_run, run_record
 
 
 def test_a_band_is_the_t_interval_over_seeds(tmp_path: Path) -> None:
@@ -67,6 +67,14 @@ def test_the_end_of_training_is_the_last_fifth(tmp_path: Path) -> None:
     assert found["js_base/mean"].mean == pytest.approx((0.095 + 0.19) / 2)  # steps 9 and 10
     assert found["js_base/p99"].mean == pytest.approx(5 * (0.095 + 0.19) / 2)
     assert (found["js_base/mean"].seeds, found["token_weight/p50"].seeds) == (2, 3)
+
+
+@pytest.mark.parametrize(("steps", "first"), [(1, 1), (3, 3), (10, 9), (11, 9), (12, 10)])
+def test_the_last_fifth_is_rounded_up(steps: int, first: int) -> None:
+    train = {step: {"entropy/mean": float(step**2)} for step in range(1, steps + 1)}
+    found = trained([run_record("x", steps=steps, train=train)], "x").ending["entropy/mean"]
+    counted = [step**2 for step in range(first, steps + 1)]
+    assert found.mean == pytest.approx(sum(counted) / len(counted))
 
 
 @pytest.mark.slow

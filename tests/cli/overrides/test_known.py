@@ -120,6 +120,9 @@ def test_every_hint_names_a_key_that_exists():
         ("algo.kl.estimator", "did you mean loss.kl?"),
         ("max_off_policy_steps", "rollout.staleness (how many steps old"),
         ("actor_rollout_ref.rollout.multi_turn.enable", "a response is one turn"),
+        ("top_entropy_quantile", "advantage.options (with advantage=high_entropy"),
+        ("actor_rollout_ref.actor.tau_pos", "tau_positive"),
+        ("trainer.resume_from_path", "did you mean run.resume?"),
     ],
 )
 def test_keys_of_other_frameworks_are_explained(key, hint):

@@ -56,6 +56,7 @@ def test_conversations_pass_whole(tmp_path, messages, template):
         assert message["content"] in text  # the prefill with its last newline
     goes_on = messages[-1]["role"] == "assistant"
     assert text.endswith("<think>\n") if goes_on else "assistant" in text[-12:]
+    assert text.count("<think>") == goes_on
     if template == CHATML:  # what transformers itself makes of the list
         expected = tokenizer.apply_chat_template(
             messages, add_generation_prompt=not goes_on, continue_final_message=goes_on, return_dict=False

@@ -4,9 +4,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from rlvr.data.prompting.templates import TEMPLATES, render, tokenize
+from rlvr.data.prompting.templates import TEMPLATES, PromptForm, Shown, prompt_text, render, tokenize
 from rlvr.errors import ConfigError, DataError
-from rlvr.types import Problem
+from rlvr.types import Message, Problem
 from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 QUESTION = "What is $1+1$?"
@@ -53,12 +53,39 @@ def test_qwen_math_is_the_published_prompt():
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 3
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("template", [*TEMPLATES, "Q: {question}", "chat:Q: {question}"])
 def test_there_is_exactly_one_bos_where_the_tokenizer_adds_one(template):
     tokenizer = byte_tokenizer(post="<s> $A", special=("<|im_start|>", "<|im_end|>"), chat_template=CHAT)
     ids = tokenize(problem(), template, tokenizer).token_ids
     expected = 0 if template == "qwen_math" else 1  # ChatML has none
     assert ids.count(tokenizer.bos_token_id) == expected
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_question_alone_is_what_the_template_makes_of_it(template):
+    tokenizer = byte_tokenizer(special=("<|im_start|>", "<|im_end|>"), chat_template=CHAT)
+    text = tokenizer.decode(tokenize(problem(), template, tokenizer).token_ids)
+    assert text == render(template, QUESTION, tokenizer)
+
+
+def test_examples_stand_before_the_question_as_text_or_as_turns():
+    examples = (Shown(problem("1+2="), "3"), Shown(problem("2+2=\n"), "4"))
+    text = prompt_text(problem("3+3="), PromptForm("plain", examples=examples), byte_tokenizer())
+    assert text == "1+2= 3\n\n2+2=\n4\n\n3+3="
+    turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    talk = Problem("p/2", "user: a ...", "d", "p", turns)
+    form = PromptForm("dapo", examples=(Shown(talk, "d"), *examples[:1]))
+    asked, shown = (render("dapo_plain", question, byte_tokenizer()) for question in ("3+3=", "1+2="))
+    text = prompt_text(problem("3+3="), form, byte_tokenizer(chat_template=CHAT))
+    assert text == (
+        f"<s><user>a<assistant>b<user>c<assistant>d<user>{shown}<assistant>3<user>{asked}<assistant>"
+    )
+
+
+@pytest.mark.parametrize("template", ["chat", "dapo", "chat:Q: {question}"])
+def test_a_chat_template_without_a_bos_gets_none(template):
+    tokenizer = byte_tokenizer(post="<s> $A", chat_template=CHAT.removeprefix("{{ bos_token }}"))
+    assert tokenizer.bos_token_id not in tokenize(problem(), template, tokenizer).token_ids
 
 
 def test_what_the_tokenizer_lacks_is_said():

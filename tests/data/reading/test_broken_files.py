@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from rlvr.config import SourceConfig
+from rlvr.data.reading.parquet import labelled
 from rlvr.data.sources import LoadedSource, load_problems
 from rlvr.errors import DataError
 
@@ -148,16 +149,29 @@ def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path):
         load(tmp_path / "a.parquet")
 
 
-@pytest.mark.parametrize("kind", [pyarrow.float16(), pyarrow.float32(), pyarrow.float64()])
-def test_short_numbers_of_parquet_are_what_was_written(tmp_path, kind):
-    numbers = pyarrow.array([0.1, 27.0, None, -2.5], kind)
+@pytest.mark.parametrize(
+    ("kind", "digits"),
+    [(pyarrow.float16(), 1.234), (pyarrow.float32(), 1234.567), (pyarrow.float64(), 1234.567890123)],
+)
+def test_short_numbers_of_parquet_are_what_was_written(tmp_path, kind, digits):
+    numbers = pyarrow.array([0.1, 27.0, None, digits], kind)
     path = write_parquet(tmp_path / "a.parquet", question=list("abcd"), answer=numbers)
-    assert answers(path) == ["0.1", "27", "-2.5"]
-    record = pyarrow.StructArray.from_arrays(
-        [numbers, pyarrow.array([[0.1]] * 4, pyarrow.list_(kind))], ["a", "b"]
-    )
+    assert answers(path) == ["0.1", "27", str(digits)]
+    beside = [
+        pyarrow.array([[0.1]] * 4, pyarrow.list_(kind)),
+        pyarrow.array([7] * 4),
+        pyarrow.array(list("wxyz")),
+    ]
+    record = pyarrow.StructArray.from_arrays([numbers, *beside], ["a", "b", "c", "d"])
     path = write_parquet(tmp_path / "b.parquet", prompt=list("abcd"), answer=list("1234"), record=record)
-    assert load(path).problems[0].columns["record"] == {"a": 0.1, "b": [0.1]}
+    records = [problem.columns["record"] for problem in load(path).problems]
+    assert [one["a"] for one in records] == [0.1, 27.0, None, digits]
+    assert records[0] == {"a": 0.1, "b": [0.1], "c": 7, "d": "w"}
+
+
+def test_a_class_that_is_missing_has_no_name_and_what_is_no_place_of_one_stays():
+    assert labelled([1, 0, -1, 2, "B", None], ["A", "B"]) == ["B", "A", None, 2, "B", None]
+    assert labelled([1, -1], None) == [1, -1]
 
 
 def test_large_numbers_are_the_shortest_decimals_that_mean_them(tmp_path):

@@ -60,6 +60,32 @@ def test_splits_are_told_by_folders_and_by_the_ends_of_names_too(tmp_path, names
         questions(tmp_path, "dev")
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("val.jsonl", "val"),
+        ("dev/0.jsonl", "dev"),
+        ("math_valid.jsonl", "valid"),
+        ("eval-00000-of-00001.parquet", "eval"),
+    ],
+)
+def test_held_out_rows_under_a_short_name_are_not_read_beside_those_to_train_on(tmp_path, name, split):
+    write(tmp_path / "train.jsonl")
+    write(tmp_path / name, [{"id": "t", "question": "9+9=?", "answer": "18"}])
+    both = ", ".join(sorted((split, "train")))
+    with pytest.raises(DataError, match=f"holds the splits {both}; set the source's split"):
+        questions(tmp_path)
+    assert questions(tmp_path, "train") == ["0+1=?", "1+1=?", "2+1=?"]
+    assert questions(tmp_path, split) == questions(tmp_path / name) == ["9+9=?"]
+
+
+def test_a_name_that_only_begins_like_a_held_out_split_is_that_of_a_part(tmp_path):
+    write(tmp_path / "train.jsonl")
+    for name in ("values", "developed", "devices_new", "evaluated"):
+        write(tmp_path / f"{name}.jsonl", [{"id": name, "question": name, "answer": "1"}])
+    assert len(questions(tmp_path)) == 7
+
+
 def test_a_data_set_that_was_saved_to_disk_is_read_as_it_stands(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()

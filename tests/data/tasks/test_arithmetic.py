@@ -133,3 +133,13 @@ def test_expression_of_names_the_problem_that_is_not_of_this_task():
 def test_boxed_answer_takes_the_last_box():
     assert boxed_answer(r"so \boxed{4} so \boxed{12}") == "12"
     assert boxed_answer("so 12") is None
+
+
+def test_mistakes_are_as_large_as_they_are_said_to_be():
+    """A guess is off by one to six and never below zero, a slip is too large by one or two."""
+    for answer in (2, 9):
+        problem = Problem("p", f"{answer - 1}+1=?", str(answer), "arithmetic")
+        guesses = {int(boxed_answer(quick_answer(problem, random.Random(i), right=0.0))) for i in range(300)}
+        assert guesses == set(range(max(0, answer - 6), answer + 7)) - {answer}
+        slips = {int(boxed_answer(step_by_step(problem, random.Random(i), slip=1.0))) for i in range(50)}
+        assert slips == {answer + 1, answer + 2}

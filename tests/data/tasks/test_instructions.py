@@ -101,6 +101,19 @@ def test_a_problem_is_a_function_of_seed_and_index() -> None:
     ]
 
 
+def test_the_stream_of_prompts_stays_what_it_was_and_has_every_kind() -> None:
+    assert [problem.question for problem in held_out(2)] == [
+        "write 7 words starting with a:",
+        "write 8 words starting with the, without wet, ending in pig:",
+    ]
+    assert held_out(1)[0].answer == "a sad shy bee sees the duck"
+    first = "write 8 words starting with the, without shy, ending in goat:"
+    assert train_problem(1, 0).question == first
+    drawn = [instructions_of(train_problem(0, index)) for index in range(200)]
+    assert len({(one.start != "", one.exclude != "", one.end != "") for one in drawn}) == 7
+    assert {one.words for one in drawn} == set(WORDS)
+
+
 @pytest.mark.slow
 def test_the_held_out_set_is_fixed_distinct_and_never_trained_on() -> None:
     problems = held_out(200)

@@ -22,6 +22,12 @@ def test_the_sets_have_their_sizes_and_are_read_by_name(name):
     ]
 
 
+def test_the_prompts_stay_what_they_were():
+    first, held = sentences("sentences")[0], sentences("sentences_heldout")[0]
+    assert first.question == "Write a sentence with the words picture and narrow in at most 12 words."
+    assert held.question == "Write a sentence with the words island and warm in at most 12 words."
+
+
 def test_no_pair_of_words_is_in_both():
     pairs = [{(p.columns["noun"], p.columns["quality"]) for p in sentences(name)} for name in SIZES]
     assert not pairs[0] & pairs[1]

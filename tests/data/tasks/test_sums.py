@@ -28,6 +28,11 @@ def test_answers_are_right_and_ids_unique(name):
     ]
 
 
+def test_the_questions_stay_what_they_were():
+    assert [problem.question for problem in sums("sums")[:2]] == ["What is 19 + 7?", "What is 17 + 8?"]
+    assert sums("sums_heldout")[0].question == "What is 16 + 17?"
+
+
 def test_no_question_of_the_evaluation_is_trained_on():
     assert not {p.question for p in sums(SUMS)} & {p.question for p in sums(SUMS_HELD_OUT)}
 

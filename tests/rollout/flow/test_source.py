@@ -13,8 +13,8 @@ from rlvr.errors import ActorError, DeadlineError
 from rlvr.rollout.flow.feed import PromptFeed
 from rlvr.rollout.flow.growing import GrowingGroups
 from rlvr.rollout.flow.source import FlowSource
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.rollout.streaming.window import FlowWindow
 from tests.helpers.memory_lanes import (
     SAMPLES,
     STEPS,
@@ -28,6 +28,7 @@ from tests.helpers.memory_lanes import (
     wait_for_round,
     wait_until,
 )
+from tests.helpers.records import group as graded
 
 
 @pytest.mark.parametrize("staleness", [1, 3])
@@ -154,6 +155,28 @@ def test_what_still_runs_after_the_last_batch_is_cancelled() -> None:
     assert ([g.prompt.id for g in batch.dropped], batch.short_of, batch.pending[0]) == (["0"], 2, 1)
     wait_until(lambda: not lanes.running(0))
     source.close()
+
+
+def test_groups_that_are_too_old_for_any_batch_were_accepted_all_the_same() -> None:
+    cfg = config()
+    window = FlowWindow(want=WANT, staleness=1, next_step=2, last=STEPS, most_drawn=99)
+    rewards = {"0": [1.0, 0.0], "1": [1.0, 0.0], "2": [1.0, 0.0], "3": [1.0, 0.0], "4": [1.0, 1.0]}
+    restored = {
+        window.restore(0, signal=name != "4"): (int(name), graded(name, own)) for name, own in rewards.items()
+    }
+    scheduler = Scheduler(window, samples_per_group=SAMPLES, capacity=4)
+    feed = PromptFeed(Stream(), cfg, position=5, known={})
+    growing = GrowingGroups(Graders(), Words(), cfg)
+    lanes = MemoryLanes(1)
+    lanes.held = True  # so that the batch is formed of what is there
+    source = FlowSource(lanes, scheduler, growing, feed, cfg, version=1, restored=restored)
+    batch = source.next(2)
+    source.close()
+    assert [g.prompt.id for g in batch.groups] == ["0", "1", "2"]
+    assert sorted(g.prompt.id for g in batch.dropped) == ["3", "4"]
+    assert (
+        batch.acceptance == 4 / 5
+    )  # of five, one had no signal; how many the batch could take is another matter
 
 
 def test_a_failure_of_an_engine_reaches_the_loop() -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.records import Action, Cancel, Release, Submit
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.rollout.streaming.window import FlowWindow
 from tests.helpers.streaming_cases import Case, cases, flow, rounds, signal, simulate
 
 readings = st.tuples(st.integers(1, 3), st.lists(st.integers(1, 4), min_size=1, max_size=6).map(tuple))

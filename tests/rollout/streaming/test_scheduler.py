@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.rollout.streaming.flow import FlowWindow
 from rlvr.rollout.streaming.records import Cancel, Opening, Release, Submit
 from rlvr.rollout.streaming.rounds import RoundsWindow, next_draw
 from rlvr.rollout.streaming.scheduler import Scheduler
+from rlvr.rollout.streaming.window import FlowWindow
 from tests.helpers.streaming_cases import Case, cases, flow, rounds, signal, simulate
 
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as stn
 from rlvr.config import Config
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.rollout.flow.feed import PromptFeed
-from rlvr.rollout.streaming.flow import FlowWindow
+from rlvr.rollout.streaming.window import FlowWindow
 from rlvr.runtime.batches import restore_groups, settings_hash
 from rlvr.runtime.checkpoints.buffer import GroupBuffer, Kept, kept, line_of, read_line, usable
 from rlvr.runtime.checkpoints.checkpoint import TrainingState

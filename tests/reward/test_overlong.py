@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.reward.shaping import counts_as_correct, overlong_filter, soft_overlong_punishment
+from rlvr.reward.overlong import counts_as_correct, overlong_filter, soft_overlong_punishment
 
 
 def test_soft_overlong_punishment_by_hand():

@@ -12,12 +12,12 @@ import pytest
 from rlvr.config import Config, ModelConfig
 from rlvr.data.models.context import check_context
 from rlvr.data.models.tokenizer import BUILTIN_FOLDER, load_tokenizer
+from rlvr.data.models.weight_files import check_weights
 from rlvr.errors import ConfigError
 from rlvr.learner.model.causal_lm import load_lm, read_config
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.planning.fit import planned
-from rlvr.runtime.planning.weights import check_weights
 
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"

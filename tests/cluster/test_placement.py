@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.cluster.gpus import Part, check_fit, engine_parts, learner_parts, shared_parts, turn_problems
+from rlvr.cluster.placement import Part, check_fit, engine_parts, learner_parts, shared_parts, turn_problems
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.validate import validate
