@@ -26,7 +26,7 @@ from typing import Any
 
 from rlvr.data.curriculum import SAMPLERS
 from rlvr.data.tasks.arithmetic import OPERAND_COUNTS, evaluate, is_held_out, sample_expression
-from rlvr.runtime.disk.dumps import dump_files, open_dump
+from rlvr.runtime.disk.dumps import dump_files, dump_lines
 
 PROMPTS, SAMPLES = 16, 8
 THIRDS = (
@@ -91,10 +91,9 @@ def accepted_groups(run: Path) -> int:
     """Groups with answers both right and wrong, those that were not trained on included."""
     kinds: dict[str, set[bool]] = {}
     for file in dump_files(run / "samples", "step_*"):
-        with open_dump(file) as lines:
-            for row in map(json.loads, lines):
-                group = row["sample_id"].rpartition("/")[0]
-                kinds.setdefault(group, set()).add(row["verdict"] == "correct")
+        for row in map(json.loads, dump_lines(file)):
+            group = row["sample_id"].rpartition("/")[0]
+            kinds.setdefault(group, set()).add(row["verdict"] == "correct")
     return sum(len(found) > 1 for found in kinds.values())
 
 

@@ -26,7 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from rlvr.analysis.config import AnalyzeConfig, validate_analysis
 from rlvr.analysis.shift.generate import generate
 from rlvr.analysis.shift.inputs import ModelsToCompare, find_models
-from rlvr.analysis.shift.parts import part_metadata, token_file, token_texts, write_parts
+from rlvr.analysis.shift.parts import finished_parts, part_metadata, token_texts, write_parts
 from rlvr.analysis.shift.responses import IndexSummary, build_index, response_files
 from rlvr.analysis.shift.summary import analysis_json, describe, write_tables
 from rlvr.analysis.store import IDENTITY, claim, write_text, writing
@@ -63,7 +63,7 @@ def analyze(cfg: AnalyzeConfig) -> Path:
         write_parts(cfg, folder, models)
 
         # 4  tables, from the parts
-        parts = [token_file(folder, k) for k in range(index.parts * len(models.policies))]
+        parts = finished_parts(folder, models)
         headlines = write_tables(folder, parts, cfg.tables, token_texts(models.tokenizer))
         listing = [_part_entry(folder, path) for path in parts]
         write_text(folder / "analysis.json", analysis_json(cfg, index, listing, headlines))

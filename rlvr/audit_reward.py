@@ -25,7 +25,7 @@ from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, 
 from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
 from rlvr.reward.verifiers import is_math
 from rlvr.reward.workers.pool import GraderPool
-from rlvr.runtime.disk.dumps import open_dump
+from rlvr.runtime.disk.dumps import dump_lines
 from rlvr.timing import Stopwatch
 
 READER = "rlvr.reward.grader:read_gold"
@@ -75,12 +75,11 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     watch = Stopwatch()
     tally = AuditTally(keep_slowest=config.show)
     with ExitStack() as stack:
-        lines = stack.enter_context(open_dump(source))
         pool = stack.enter_context(_pool(config, config.verifier, options_text(config.verifier_options)))
         second = stack.enter_context(_pool(config, config.second)) if config.second else None
         reader = stack.enter_context(_pool(config, READER)) if is_math(Rules(config.verifier)) else None
         output = stack.enter_context(_Output(config.output))
-        for batch in _batches(read_rows(lines, columns), config.batch_rows):
+        for batch in _batches(read_rows(dump_lines(source), columns), config.batch_rows):
             graded, compared, read = (
                 _grade(one, batch, source.stem) if one else {} for one in (pool, second, reader)
             )
@@ -172,8 +171,7 @@ class _Output:
 
 
 def _columns(source: Path, config: AuditConfig) -> Columns:
-    with open_dump(source) as lines:
-        responses = has_column(lines, config.response_column)
+    responses = has_column(dump_lines(source), config.response_column)
     if not responses and config.response_column != AuditConfig.response_column:
         raise DataError(
             f"response_column={config.response_column}: the first row of {source} has no such column"

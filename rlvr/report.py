@@ -24,6 +24,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.options import Option, folder, read_options, whole_number
 from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.locks import lock_folder
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
@@ -59,7 +60,8 @@ def report(options: ReportOptions) -> Path:
     """Write the report and return the path of report.html.
 
     Raises:
-        ConfigError: no run, a folder without anything to report, several runs without `output`, or no matplotlib.
+        ConfigError: no run, a folder without anything to report, several runs without `output`, no matplotlib, or
+            another process writes there.
         DataError: a file of a run cannot be read, is damaged or of another version.
         RlvrError: the report cannot be written.
     """
@@ -70,7 +72,11 @@ def report(options: ReportOptions) -> Path:
     _check_names(runs)
     if options.output is None and len(runs) > 1:
         raise ConfigError("output= is missing: with several runs, name the folder that the report goes to")
-    return _write(options.output or runs[0].folder / "report", runs, options)
+    folder = options.output or runs[0].folder / "report"
+    with _writing(folder):  # found out now, not when all is read
+        lock = lock_folder(folder, f"output={folder}")
+    with lock:
+        return _write(folder, runs, options)
 
 
 @contextmanager
@@ -95,8 +101,8 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) -> Path:
     figures = folder / "figures"
-    with _writing(folder):  # found out now, not when all is read
-        figures.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
+        figures.mkdir(exist_ok=True)
 
     def drawn(found: Iterable[Figure], run: ReportedRun | None = None) -> tuple[Drawn, ...]:
         prefix = f"{slug(run.name)}_" if run is not None and len(runs) > 1 else ""

@@ -122,6 +122,10 @@ def test_samples_say_which_dump_they_are_of(tmp_path):
     assert run.samples("eval_*")["problem_id"].to_pylist() == ["r", "r"]
     with pytest.raises(DataError, match="no dump 'step_000002'"):
         run.samples("step_000002")
+    dump = folder.samples / "step_000001.jsonl"
+    dump.write_text(dump.read_text()[:-9])
+    with pytest.raises(DataError, match=r"step_000001\.jsonl, line 4: not JSON"):
+        run.samples()
 
 
 @pytest.mark.slow

@@ -97,7 +97,13 @@ def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         samples = [read_sample(r, NOT_KEPT, (Span(r["weight_version"], 0),), read_verdict(r)) for r in rows]
         found = [(row["problem_id"], sample) for row, sample in zip(rows, samples, strict=True)]
-        return [Group(p, tuple(sample for name, sample in found if name == p.id)) for p in prompts]
+        groups = [Group(p, tuple(sample for name, sample in found if name == p.id)) for p in prompts]
+        counts = {len(group.samples) for group in groups}
+        if counts == {0} or len(counts) > 1 or sum(counts) * len(groups) != len(found):
+            raise ValueError(
+                f"{len(found)} responses that are not as many to each of its {len(groups)} problems"
+            )
+        return groups
 
 
 def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from rlvr.config import ModelConfig
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
-from rlvr.errors import ConfigError, DataError
+from rlvr.errors import CheckpointError, ConfigError, DataError
 from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
 from rlvr.learner.model.rotary import settle_rotary
+from rlvr.runtime.disk.manifest import damage
 from rlvr.runtime.disk.settings import read_settings
 
 PROBE_TOKENS = 8
@@ -147,6 +149,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
 
     Raises:
         ConfigError: it is not a causal LM, weights are missing, or its logits are not those of its head.
+        CheckpointError: it is a checkpoint whose files are damaged.
     """
     folder, state = model_folder(path, checkpoint=True), None
     if is_training_checkpoint(folder):
@@ -176,13 +179,20 @@ def _started_from(checkpoint: Path) -> str:
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
     stage = read_settings(checkpoint)["learner"]["zero_stage"]
-    if not file.is_file() or stage == 3:
+    if stage == 3:
         raise ConfigError(
             f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {stage}); export it in Hugging Face "
             "format and name that folder"
         )
-    # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
-    saved = torch.load(file, map_location="cpu", weights_only=False)["module"]
+    try:
+        if found := damage(checkpoint):
+            raise ValueError(found)
+        # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
+        saved = torch.load(file, map_location="cpu", weights_only=False)["module"]
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: cannot be read ({error}); give another one of its run"
+        ) from error
     return {name.removeprefix("lm."): value for name, value in saved.items()}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.reward.verdict import Rules
 from rlvr.runtime.disk import settings
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in
-from rlvr.runtime.disk.dumps import dump_files, dump_name, open_dump
+from rlvr.runtime.disk.dumps import dump_files, dump_lines, dump_name
 from rlvr.runtime.disk.summary import SUMMARY, Change, Summary, finished_steps
 
 if TYPE_CHECKING:
@@ -122,16 +122,12 @@ class LoadedRun:
         `dump` is the name of one, such as "step_000020" or "eval_000000", or a pattern like "eval_*".
 
         Raises:
-            DataError: there is no such dump.
+            DataError: there is no such dump, or one is damaged.
         """
         files = dump_files(self.folder / "samples", dump)
         if not files:
             raise DataError(f"{self.folder / 'samples'}: no dump {dump!r} of responses there")
-        rows: list[dict[str, Any]] = []
-        for file in files:
-            with open_dump(file) as lines:
-                rows += [{"dump": dump_name(file), **json.loads(line)} for line in lines]
-        return _table(rows)
+        return _table([row for file in files for row in _dumped(file)])
 
     def analysis(self) -> LoadedAnalysis:
         """The analysis of this run.
@@ -195,6 +191,15 @@ def _summary(file: Path) -> Summary | None:
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # a user may have touched it
         raise DataError(f"{file}: not the summary of a run of this version ({error})") from error
+
+
+def _dumped(file: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(dump_lines(file), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}: not JSON ({error})") from error
+        yield {"dump": dump_name(file), **row}
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:

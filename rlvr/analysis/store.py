@@ -104,6 +104,8 @@ def claim(path: Path, settings: Mapping[str, Any], key: str) -> None:
     if path.exists():
         try:
             earlier = json.loads(path.read_text())
+            if not isinstance(earlier, dict):
+                raise ValueError(f"a JSON object was expected, found {type(earlier).__name__}")
         except (OSError, ValueError) as error:  # a file that a user may have touched
             raise ConfigError(f"{key}: {path} cannot be read ({error}); {otherwise}.") from error
         if IDENTITY in now and IDENTITY not in earlier:

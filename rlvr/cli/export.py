@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,11 @@ from rlvr.cli.overrides.shorthand import ShortForm, expand
 from rlvr.data.models.end_tokens import add_end_tokens
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
-from rlvr.data.models.weight_files import folder_problem
+from rlvr.data.models.weight_files import WHOLE, folder_problem, weight_files
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
-from rlvr.runtime.checkpoints.checkpoint import list_checkpoints
+from rlvr.locks import lock_folder
+from rlvr.runtime.checkpoints.checkpoint import defect, list_checkpoints
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.manifest import damage
 
 FORMS = (ShortForm("output=DIR", "where to"),)
 
@@ -52,7 +53,8 @@ def export(path: Path, output: Path | None = None) -> Path:
     """Write the policy of a run or of a checkpoint in Hugging Face format; returns the folder.
 
     Raises:
-        ConfigError: no policy there, its weights are split over ranks (ZeRO 3), or the output exists.
+        ConfigError: no policy there, its weights are split over ranks (ZeRO 3), the output exists, or another process
+            is writing it.
         CheckpointError: the checkpoint is damaged.
         RlvrError: the folder cannot be written.
     """
@@ -60,18 +62,27 @@ def export(path: Path, output: Path | None = None) -> Path:
     target = output or source.run.folder / "export" / source.name
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"output={target}: exists already; name another folder, or remove it")
-    draft = target.with_name(f".{target.name}.draft")
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        _write(source, draft)
-        (draft / "README.md").write_text(model_card(source.run, source.step))
-        os.replace(draft, target)
+        with _draft_of(target) as draft:
+            _write(source, draft)
+            (draft / "README.md").write_text(model_card(source.run, source.step))
+            os.replace(draft, target)
     except OSError as error:
         raise RlvrError(f"output={target}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+@contextmanager
+def _draft_of(target: Path) -> Iterator[Path]:
+    """A folder beside the target that is not there yet, for this process alone; gone afterwards."""
+    place = target.with_name(f".{target.name}.draft")
+    with lock_folder(place, f"output={target}"):
+        try:
+            draft = place / "model"
+            shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+            yield draft
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def find_source(path: Path) -> Source:
@@ -96,7 +107,7 @@ def find_source(path: Path) -> Source:
 
 
 def _of_checkpoint(folder: Path) -> Source:
-    if found := damage(folder):
+    if found := defect(folder):
         raise CheckpointError(f"checkpoint {folder}: cannot be read ({found}); give another one of its run")
     owner = folder.parent.parent
     # A checkpoint that was moved away from its run still knows its configuration.
@@ -110,9 +121,12 @@ def _write(source: Source, draft: Path) -> None:
     settings = source.run.config
     cfg = settings.model
     if source.exported is not None:
-        if found := folder_problem(source.exported):
+        found = folder_problem(source.exported)
+        if not (found or weight_files(source.exported)):
+            found = f"{source.exported} has no weights, such as {WHOLE}; copy them there again"
+        if found:
             raise ConfigError(f"{found}; or give a checkpoint of the run, step_<number>")
-        shutil.copytree(source.exported, draft)
+        _copy(source.exported, draft)
     else:
         from transformers.utils.logging import disable_progress_bar
 
@@ -124,6 +138,13 @@ def _write(source: Source, draft: Path) -> None:
     tokenizer = load_tokenizer(cfg.path, cfg.trust_remote_code, settings.data.chat_template)
     tokenizer.save_pretrained(draft)
     add_end_tokens(draft, [tokenizer.eos_token_id, *settings.rollout.stop_token_ids])
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        shutil.copytree(folder, target)
+    except shutil.Error as error:  # a list of what failed at every file
+        raise OSError(error.args[0][0][2]) from error
 
 
 def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.cluster import ray_processes
 from rlvr.cluster.address import REMEDY, check_address
 from rlvr.cluster.board import ACTOR, Doing, close_board, open_board, post, reports
 from rlvr.cluster.calls import Calls as Calls
@@ -24,7 +25,7 @@ from rlvr.cluster.calls import outcomes as outcomes
 from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.handles import Ref
-from rlvr.cluster.limits import usable_cores
+from rlvr.cluster.limits import check_processes, usable_cores
 from rlvr.cluster.placement import Part, check_fit
 from rlvr.cluster.remote import guarded, in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
@@ -75,11 +76,13 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     authentication (which would write a token file into the home folder); a joined cluster keeps its own.
 
     Raises:
-        ConfigError: nothing answers at `cfg.address`, or Ray does not start here.
+        ConfigError: nothing answers at `cfg.address`, or Ray does not start here, or is allowed too few processes.
         DeadlineError: Ray's own processes did not come up.
         KeyboardInterrupt: SIGTERM meanwhile.
     """
     local = cfg.address == "local"
+    if local:
+        check_processes(actors)
     _set_environment(local=local)
     import ray
 
@@ -109,6 +112,8 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     # Ray installs a native SIGTERM handler that dies with a stack trace; ours closes the run.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_terminate)
+    if local:
+        ray_processes.watch()
     open_board()
     resources = ray.cluster_resources()
     return Cluster(
@@ -303,6 +308,7 @@ def shutdown() -> None:
     """Leave the cluster; a local one ends with all its processes."""
     import ray
 
+    ray_processes.forget()
     close_board()
     standstills.rest()
     if ray.is_initialized():

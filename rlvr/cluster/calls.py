@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
-from rlvr.cluster import interrupts
+from rlvr.cluster import interrupts, ray_processes
 from rlvr.cluster.handles import Ref
 from rlvr.cluster.remote import in_words
 from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError
@@ -14,6 +14,7 @@ from rlvr.timing import Patience
 
 R = TypeVar("R")
 WITH_NODE = "the process behind it died with its node"
+LOOK_SECONDS = 2.0  # between two looks at Ray's own processes
 GRACE_SECONDS = 5.0  # for Ray to notice that a process has died of whose end another one complains
 
 
@@ -37,7 +38,7 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
 
     Raises:
         DeadlineError: some call was not done in time; the message has `what` and which calls are pending.
-        ActorError: an actor died.
+        ActorError: an actor, or Ray itself, died.
         RlvrError: raised inside an actor, RemoteError for what a library or a user's code raised there.
     """
     import ray
@@ -47,9 +48,11 @@ def wait_together(*calls: Calls[R]) -> list[list[R]]:
     results: dict[Ref[R], R] = {}
     while pending:
         interrupts.check()
+        ray_processes.check()
         next_due = min(pending.values(), key=lambda call: call.deadline_seconds)
         left = max(0.0, next_due.deadline_seconds - waited.seconds)
-        done, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
+        look_again = min(left, LOOK_SECONDS)
+        done, _ = ray.wait(list(pending), num_returns=1, timeout=look_again, fetch_local=False)
         if not done and waited.seconds >= next_due.deadline_seconds:
             raise _too_late(next_due, pending)
         for ref in done:
@@ -71,6 +74,7 @@ def outcomes(
     import ray
 
     interrupts.check()
+    ray_processes.check()
     if not refs:
         return []
     count = len(refs) if for_all else 1

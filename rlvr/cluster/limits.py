@@ -1,4 +1,4 @@
-"""What a container or a batch job leaves a process of its machine: memory and cores, by Linux control groups.
+"""What a container or a batch job leaves a process of its machine: memory, cores and processes, by control groups.
 
 psutil and the affinity mask know nothing of these limits. Both versions of control groups are read, and every group
 from the process's own up to the root of what is mounted: the smallest limit counts.
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from rlvr.errors import ConfigError
+
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+# At least: Ray's own processes took 150 threads on two cores, and an actor 20 before it had loaded anything.
+RAY_THREADS, ACTOR_THREADS = 150, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,40 @@ def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
         if (share := _quota(folder)) is not None:
             cores = min(cores, max(1, math.ceil(share)))
     return cores
+
+
+def processes_left(root: Path = ROOT, own: Path = OWN) -> float:
+    """Processes and threads that this user may still start here; infinite where nothing bounds them."""
+    left = math.inf
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if allowed != resource.RLIM_INFINITY and os.geteuid() != 0:  # the system does not hold root to it
+        left = allowed - _threads_of(os.getuid())
+    for folder in _groups("pids", root, own):
+        if (limit := _number(folder, "pids.max")) is not None:
+            left = min(left, limit - (_number(folder, "pids.current") or 0))
+    return left
+
+
+def _threads_of(user: int) -> int:
+    processes = (process.info for process in psutil.process_iter(["uids", "num_threads"]))
+    return sum(
+        found["num_threads"] or 0 for found in processes if found["uids"] and found["uids"].real == user
+    )
+
+
+def check_processes(actors: int) -> None:
+    """Refuse to start a Ray that would hang, and this process with it, for want of threads.
+
+    Raises:
+        ConfigError: fewer are left than it needs with so many actors.
+    """
+    left, needed = processes_left(), RAY_THREADS + actors * ACTOR_THREADS
+    if left < needed:
+        raise ConfigError(
+            f"cluster.address=local: this user may start {max(left, 0):.0f} more processes and threads here, and Ray "
+            f"with {actors} actors needs at least {needed}. Raise the limit (ulimit -u, or pids.max of the container), "
+            "or end other processes."
+        )
 
 
 def _groups(controller: str, root: Path, own: Path) -> list[Path]:

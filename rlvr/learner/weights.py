@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from rlvr.config import Config
 from rlvr.learner.deepspeed_api import gathered, whole_shape
@@ -112,7 +111,4 @@ def _export(lm: Any, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
     """
     tied = set(getattr(lm, "all_tied_weights_keys", None) or {})
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        save_lm(lm, folder, {k: v for k, v in weights.items() if k not in tied})
-    except SafetensorError as error:  # how it reports what the system does
-        raise OSError(f"{folder}: {error}") from error
+    save_lm(lm, folder, {k: v for k, v in weights.items() if k not in tied})

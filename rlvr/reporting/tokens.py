@@ -6,6 +6,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,11 @@ def _rows(
     """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
     about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS, *OPTIONAL], numbers)
     entries = {row["response"]: row for row in about.to_pylist()}
+    if missing := numbers - entries.keys():
+        raise DataError(
+            f"{analysis.folder / 'responses.parquet'}: response {min(missing)} of the token table is missing; run the "
+            "analysis again"
+        )
     for file in _token_files(analysis):
         tokens: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in _read(file, ["response", "position", *fields], numbers, limit).to_pylist():
@@ -204,9 +210,23 @@ def _earlier(
 
 
 def _token_files(analysis: LoadedAnalysis, checkpoint: str | None = None) -> list[Path]:
-    """The parts of the token table of a checkpoint; of the final policy unless one is named."""
+    """The parts of the token table of a checkpoint; of the final policy unless one is named.
+
+    Raises:
+        DataError: one is missing, damaged, or has another number of tokens than the analysis wrote.
+    """
     label = checkpoint or analysis.checkpoints[-1]
-    return [analysis.folder / e["file"] for e in analysis.content["token_files"] if e["checkpoint"] == label]
+    entries = [entry for entry in analysis.content["token_files"] if entry["checkpoint"] == label]
+    for entry in entries:
+        path = analysis.folder / entry["file"]
+        with _reading(path):
+            found = pq.read_metadata(path).num_rows
+        if found != entry["tokens"]:
+            raise DataError(
+                f"{path}: {found} tokens, but the analysis wrote {entry['tokens']}; delete it and run the analysis "
+                "again"
+            )
+    return [analysis.folder / entry["file"] for entry in entries]
 
 
 def _read(
@@ -219,10 +239,16 @@ def _read(
     chosen = None if numbers is None else pc.field("response").isin(sorted(numbers))
     if chosen is not None and limit is not None:
         chosen &= pc.field("position") < limit
-    try:
+    with _reading(path):
         there = pq.read_schema(path).names
         wanted = [name for name in columns if name in there or name not in OPTIONAL]
         return pq.read_table(path, columns=wanted, filters=chosen)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:  # a user may have touched the file; ArrowInvalid is a ValueError
         raise DataError(f"{path}: cannot be read ({error}); run the analysis again") from error
 

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.2
 _TAIL_BYTES = 1 << 16  # what a pipe holds, too
 _CHUNKS = 4  # read from one job before the others have their turn
 _PR_SET_PDEATHSIG = 1
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception|Interrupt)(: |$)")
 

@@ -120,6 +120,17 @@ def test_a_damaged_part_is_named(folder: RunFolder) -> None:
         groups_in_parts(folder, "s", PROMPTS[:3], answer)
 
 
+@pytest.mark.parametrize("lines", [5, 2, 0])
+def test_a_part_that_lacks_responses_is_named(folder: RunFolder, lines: int) -> None:
+    groups_in_parts(folder, "s", PROMPTS[:3], answer)
+    [part] = (folder.path / "parts").iterdir()
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[:lines]))
+    with pytest.raises(
+        RlvrError, match=rf"s-000000\.jsonl: damaged .*{lines} responses that are not as many"
+    ):
+        groups_in_parts(folder, "s", PROMPTS[:3], answer)
+
+
 def test_responses_as_parquet(folder: RunFolder) -> None:
     write_responses(folder, [("a", answer(PROMPTS[:3])), ("b", answer(PROMPTS[3:4]))])
     table = pq.read_table(folder.path / "responses.parquet").to_pylist()

@@ -29,8 +29,9 @@ def test_a_claim_is_kept_and_other_settings_are_named(tmp_path: Path) -> None:
     assert file.read_bytes() == written
 
 
-def test_a_damaged_claim_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "claim.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "", "null", "[]"])
+def test_a_damaged_claim_is_one_clear_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "claim.json").write_text(content)
     with pytest.raises(ConfigError, match=r"run\.name=x: .*claim\.json cannot be read.*another run\.name"):
         claim(tmp_path / "claim.json", {}, "run.name=x")
 

@@ -11,12 +11,15 @@ import torch
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rlvr.analysis.models import load_causal_lm
 from rlvr.cli.export import export, parse
 from rlvr.config import Config, SourceConfig
 from rlvr.data.models.tokenizer import model_folder
-from rlvr.errors import CheckpointError, ConfigError
+from rlvr.errors import CheckpointError, ConfigError, RlvrError
+from rlvr.locks import exclusive
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
+from tests.helpers.disks import small_disk
 from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training
@@ -150,6 +153,36 @@ def test_an_output_that_holds_something_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["policy", "checkpoint"])
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_nothing(tmp_path, source):
+    named = run_with_checkpoint(tmp_path)
+    if source == "policy":
+        named = export(named, write_training(tmp_path, "done") / "policy").parent
+    with small_disk(tmp_path / "small", "1m") as disk:
+        with pytest.raises(RlvrError, match=r"output=.*out: cannot be written .*No space left") as caught:
+            export(named, disk / "out")
+        assert str(caught.value).count("No space left") == 1
+        assert list(disk.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_exports_do_not_write_one_folder_and_a_killed_one_is_in_nobodys_way(tmp_path):
+    checkpoint = run_with_checkpoint(tmp_path)
+    left = tmp_path / ".out.draft" / "model" / "half.safetensors"
+    with exclusive(tmp_path / ".out.draft"):
+        left.parent.mkdir()
+        left.touch()
+        with pytest.raises(
+            ConfigError, match=r"output=.*out: another process is writing to .*another output"
+        ):
+            export(checkpoint, tmp_path / "out")
+        assert left.exists()
+    target = export(checkpoint, tmp_path / "out")
+    assert not (target / left.name).exists()
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -176,6 +209,15 @@ def test_an_exported_policy_that_was_cut_short_is_not_handed_on(tmp_path):
         export(policy.parent, tmp_path / "out")
 
 
+def test_an_exported_policy_without_weights_is_not_handed_on(tmp_path):
+    policy = write_training(tmp_path, "done") / "policy"
+    shutil.copytree(model_folder("builtin"), policy)
+    (policy / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"policy has no weights, .*give a checkpoint of the run"):
+        export(policy.parent, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_of_generation_that_transformers_would_not_write_do_not_cost_the_model(tmp_path):
     base = Path(shutil.copytree(model_folder("builtin"), tmp_path / "base"))
     settings = {
@@ -195,6 +237,35 @@ def test_a_policy_ends_where_its_responses_ended_in_the_run(tmp_path):
     target = export(run_with_checkpoint(tmp_path, model=str(base)), tmp_path / "out")
     loaded = AutoModelForCausalLM.from_pretrained(target)
     assert loaded.generation_config.eos_token_id == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("deepspeed/mp_rank_00_model_states.pt", b""),
+        ("deepspeed/mp_rank_00_model_states.pt", b"PK\x03\x04 cut"),
+        ("state.json", b"{}"),
+        ("state.json", b'{"step": 4, "da'),
+        ("config.yaml", b"seed: [1"),
+    ],
+)
+def test_a_damaged_checkpoint_without_a_manifest_is_one_clear_error(tmp_path, file, content):
+    checkpoint = run_with_checkpoint(tmp_path)
+    (checkpoint / "manifest.json").unlink()
+    (checkpoint / file).write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r"(?s)step_000004: cannot be read \(.*give another one of its run"
+    ):
+        export(checkpoint, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_analysis_reads_no_checkpoint_that_has_been_damaged_since(tmp_path):
+    checkpoint = run_with_checkpoint(tmp_path)
+    saved = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"mp_rank_00_model_states\.pt has \d+ bytes, was written with"):
+        load_causal_lm(str(checkpoint), Config(recipe="grpo").model, "cpu")
 
 
 def test_a_checkpoint_without_its_state_is_named_as_one(tmp_path):

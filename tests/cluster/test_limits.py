@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+import resource
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
-from rlvr.cluster.limits import usable_cores, usable_memory
+from rlvr.cluster import start
+from rlvr.cluster.limits import processes_left, usable_cores, usable_memory
+from rlvr.config import ClusterConfig
+from rlvr.errors import ConfigError
 
 GIB = 1 << 30
 CORES = len(os.sched_getaffinity(0))
@@ -99,3 +105,51 @@ def test_a_system_without_control_groups_has_its_own_memory_and_cores(tmp_path: 
     nowhere = {"root": tmp_path / "no", "own": tmp_path / "such"}
     assert not usable_memory(**nowhere).limited
     assert usable_cores(**nowhere) == CORES
+
+
+PIDS = {
+    "version 2, the narrowest counts": (
+        "0::/job/step\n",
+        {"job/step/pids.max": "max\n", "job/pids.max": "100\n", "job/pids.current": "64\n"},
+        36,
+    ),
+    "version 1": (
+        "4:pids:/docker/abc\n0::/\n",
+        {"pids/pids.max": "50\n", "pids/pids.current": "60\n"},
+        -10,
+    ),
+    "no bound": ("0::/\n", {"pids.max": "max\n"}, math.inf),
+}
+
+
+@pytest.mark.parametrize("case", PIDS)
+def test_processes_are_what_the_control_group_leaves(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    lines, files, left = PIDS[case]
+    assert processes_left(**tree(tmp_path, lines, files)) == left
+
+
+def test_the_limit_of_a_user_counts_the_threads_of_all_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (100_000, 100_000))
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    before = processes_left()
+    end = threading.Event()
+    more = [threading.Thread(target=end.wait) for _ in range(50)]
+    for thread in more:
+        thread.start()
+    during = processes_left()
+    end.set()
+    for thread in more:
+        thread.join()
+    assert 20 < before - during < 100  # others may come and go meanwhile
+    assert before < 100_000
+
+
+def test_too_few_processes_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlvr.cluster.limits.processes_left", lambda: 189)
+    with pytest.raises(
+        ConfigError, match=r"may start 189 more .*with 2 actors needs at least 190.*ulimit -u"
+    ):
+        start(ClusterConfig(), actors=2)

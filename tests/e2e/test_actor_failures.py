@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -49,6 +51,43 @@ def test_actors_run_at_the_priority_of_their_driver(ray_cluster: cluster.Cluster
 
     priority = ray.remote(lambda: os.getpriority(os.PRIO_PROCESS, 0))
     assert ray.get(priority.remote(), timeout=120) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+WITHOUT_RAY = """
+import time
+import psutil
+from rlvr import cluster
+from rlvr.config import ClusterConfig
+from rlvr.errors import ActorError
+
+class Sleeper:
+    def rest(self, seconds):
+        time.sleep(seconds)
+
+cluster.start(ClusterConfig(cpus=1), actors=1)
+sleeper = cluster.spawn(Sleeper, cluster.Placement("sleeper", 0, 1))
+cluster.wait([sleeper.rest.remote(0)], deadline_seconds=120, what="a start")
+resting = sleeper.rest.remote(600)
+next(child for child in psutil.Process().children() if child.name() == "NAME").kill()
+began = time.monotonic()
+try:
+    cluster.wait([resting], deadline_seconds=300, what="a rest")
+except ActorError as error:
+    cluster.shutdown()
+    print(f"{time.monotonic() - began:.0f} s: {error}")
+"""
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_ray_itself_is_lost(name: str) -> None:
+    script = WITHOUT_RAY.replace("NAME", name)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    seconds, _, said = done.stdout.splitlines()[-1].partition(" s: ")
+    assert int(seconds) < 50  # Ray itself ends the process after 60
+    assert (
+        said.startswith(f"Ray's own process {name} has ended") or "a rest: the process behind it died" in said
+    )
 
 
 def spawned(*args: Any, name: str = "engine-0") -> Any:

@@ -7,9 +7,11 @@ import re
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.locks import exclusive
 from rlvr.report import ReportOptions, main, parse, report
 from tests.helpers.forked import forked, run_module
 from tests.helpers.report_cases import write_analysis, write_cross, write_training
@@ -65,6 +67,33 @@ def test_damaged_files_are_named(tmp_path, file, content, message):
     with pytest.raises(DataError, match=re.escape(message)) as found:
         report(ReportOptions(runs=(folder,)))
     assert Path(file).name in str(found.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            "tokens/part-00002.parquet",
+            r"part-00002\.parquet: 1 tokens, but the analysis wrote \d+; delete it",
+        ),
+        (
+            "responses.parquet",
+            r"responses\.parquet: response \d+ of the token table is missing; run the analysis",
+        ),
+    ],
+)
+def test_a_file_with_fewer_rows_than_were_written_is_named(tmp_path, file, message):
+    folder = write_analysis(tmp_path / "analysis")
+    table = pq.read_table(folder / file)
+    pq.write_table(table.slice(0, 1), folder / file)
+    with pytest.raises(DataError, match=message):
+        report(ReportOptions(runs=(tmp_path,)))
+
+
+def test_two_reports_do_not_write_into_one_folder(run, tmp_path):
+    with exclusive(tmp_path), pytest.raises(ConfigError, match=r"output=.*another process is writing to"):
+        report(ReportOptions(runs=(run,), output=tmp_path))
 
 
 def test_the_command_line(tmp_path):

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.analysis.shift.tally import Cells, Means, TokenPart, poisson_weights
-from rlvr.analysis.store import reading, write_parquet, write_text
+from rlvr.analysis.store import write_parquet, write_text
 from rlvr.analysis.tables import Column, as_csv, schema, table_of
 
 REPLICATES, SEED = 1000, 0  # of the bootstrap over problems
@@ -72,9 +71,7 @@ def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]
     switches: list[pa.Table] = []
     classes: list[Cells] = []
     for part in parts:
-        file = store.samples_file(part.name)
-        with reading(file):
-            rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = store.read_samples(part)
         responses.append(pa.Table.from_pylist([_response(part, row) for row in rows], schema(RESPONSES)))
         if part.direction != "endpoint":
             changed = [one for row in rows for one in _switches(part, row, text_of)]

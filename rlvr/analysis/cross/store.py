@@ -43,9 +43,9 @@ class Store:
         claim(folder / "settings.json", settings, f"output={folder}")
 
     def read(self, name: str) -> Part | None:
-        """The finished part of that name, or None; raises DataError where it is damaged."""
+        """The finished part of that name, or None, also without its responses; raises DataError where it is damaged."""
         file = self.folder / "parts" / f"{name}.json"
-        if not file.is_file():
+        if not (file.is_file() and self.samples_file(name).is_file()):
             return None
         with reading(file):
             content = json.loads(file.read_text())
@@ -54,11 +54,29 @@ class Store:
             own = {field: content[field] for field in OWN_FIELDS}
             calibration = None if own["calibration"] is None else Calibration(**own["calibration"])
             graded = result_from_json(content["name"], content)
-            return Part(**own | {"calibration": calibration}, graded=graded)
+            part = Part(**own | {"calibration": calibration}, graded=graded)
+            if part.name != name:
+                raise ValueError(f"the part {part.name}")
+        return part
 
     def samples_file(self, name: str) -> Path:
         """Where the responses of a part are."""
         return self.folder / "samples" / f"{name}.jsonl"
+
+    def read_samples(self, part: Part) -> list[dict[str, Any]]:
+        """The responses of a finished part, as `write_part` got them.
+
+        Raises:
+            DataError: they are missing, damaged, or not those that the part's figures are of.
+        """
+        file, graded = self.samples_file(part.name), part.graded
+        of_part = zip(graded.problem_ids, graded.lengths.tolist(), strict=True)
+        expected = [(name, length) for name, lengths in of_part for length in lengths]
+        with reading(file):
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            if [(row["problem_id"], len(row["response_ids"])) for row in rows] != expected:
+                raise ValueError(f"{len(rows)} responses that are not the {len(expected)} of its figures")
+        return rows
 
     def write_part(self, part: Part, samples: Sequence[dict[str, Any]]) -> None:
         """Keep a finished part: first its responses, then the figures that make it count as finished."""

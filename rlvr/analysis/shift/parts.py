@@ -20,7 +20,7 @@ from rlvr.analysis.shift.columns import TOKEN_COLUMNS
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.shift.score import ScoredColumns, score_part
-from rlvr.analysis.store import write_parquet
+from rlvr.analysis.store import reading, write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.reward.extract import find_boxes
 from rlvr.timing import Stopwatch
@@ -78,6 +78,30 @@ def write_parts(cfg: AnalyzeConfig, folder: Path, models: ModelsToCompare) -> No
                     f"{table.num_rows / seconds:.0f} a second"
                 )
             del policy
+
+
+def finished_parts(folder: Path, models: ModelsToCompare) -> list[Path]:
+    """The files of all parts, each compared with the responses that it was computed from.
+
+    Raises:
+        DataError: one is damaged, or holds the scores of other responses or of another policy.
+    """
+    index = pq.ParquetFile(folder / "responses.parquet")
+    labels = [policy.label for policy in models.policies for _ in range(index.num_row_groups)]
+    files = [token_file(folder, k) for k in range(len(labels))]
+    for k, (path, label) in enumerate(zip(files, labels, strict=True)):
+        rows = index.read_row_group(k % index.num_row_groups, columns=["response", "response_ids"])
+        ids = rows["response_ids"].combine_chunks()
+        numbers = np.repeat(rows["response"].to_numpy(), ids.value_lengths().to_numpy())
+        with reading(path):
+            part = pq.ParquetFile(path)
+            found = part.read(columns=["response", "token_id"])
+            same = np.array_equal(found["response"].to_numpy(), numbers) and np.array_equal(
+                found["token_id"].to_numpy(), ids.flatten().to_numpy()
+            )
+            if not same or part_metadata(part)["checkpoint"] != label:
+                raise ValueError(f"not the scores by {label} of the tokens that belong here")
+    return files
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:

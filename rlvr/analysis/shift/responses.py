@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 from rlvr.reward.workers.pool import OFFENDERS_FILE
-from rlvr.runtime.disk.dumps import dump_files, open_dump
+from rlvr.runtime.disk.dumps import dump_files, dump_lines
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
 
@@ -201,14 +200,9 @@ def _correct(row: dict[str, Any]) -> bool:
 
 def _rows(paths: Iterable[Path], vocabulary: int) -> Iterator[dict[str, Any]]:
     for path in paths:
-        number = 0
-        try:
-            with open_dump(path) as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield {**_checked(line, f"{path}, line {number}", vocabulary), "_file": str(path)}
-        except (OSError, EOFError, zlib.error) as error:  # untrusted input
-            raise DataError(f"{path}, line {number + 1}: cannot be read ({error})") from error
+        for number, line in enumerate(dump_lines(path), start=1):
+            if line.strip():
+                yield {**_checked(line, f"{path}, line {number}", vocabulary), "_file": str(path)}
 
 
 def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.checkpoints.resume import of_today
-from rlvr.runtime.disk.dumps import dump_files, open_dump
+from rlvr.runtime.disk.dumps import dump_files, dump_lines
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
@@ -173,8 +173,11 @@ def _samples(job: Path, steps: int, accuracy: dict[str, float], notes: list[str]
     file = files[0]
     found: dict[str, Graded] = {name: {} for name in accuracy}
     by_length = sorted(accuracy, key=len, reverse=True)  # the name of one set may begin with another's
-    with open_dump(file) as content:
-        lines = content.read().decode(errors="replace").splitlines()
+    try:
+        lines = [line.decode(errors="replace") for line in dump_lines(file)]
+    except DataError as error:
+        notes.append(f"{job.name}: {error}, so the run has no interval over problems.")
+        return {}
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

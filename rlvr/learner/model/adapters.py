@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rlvr.config import Config, LoraConfig, ModelConfig
 from rlvr.errors import ConfigError
-from rlvr.learner.model.causal_lm import read_config, share_weights
+from rlvr.learner.model.causal_lm import read_config, saving, share_weights
 from rlvr.learner.model.policy import HeadUse, PolicyModel
 from rlvr.learner.packing import MicroBatch
 from rlvr.sync.adapter import Adapter, sends_adapter
@@ -199,5 +199,6 @@ def save_adapter(cfg: LoraConfig, weights: dict[str, Tensor], base: str, folder:
     config.base_model_name_or_path = base
     config.inference_mode = True
     config.save_pretrained(str(folder))
-    save_file({k: v.contiguous() for k, v in weights.items()}, str(folder / "adapter_model.safetensors"))
+    with saving(folder):
+        save_file({k: v.contiguous() for k, v in weights.items()}, str(folder / "adapter_model.safetensors"))
     share_weights(folder / "adapter_config.json")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,13 +159,29 @@ def save_lm(lm: Any, folder: Path, state_dict: Mapping[str, torch.Tensor] | None
     if kept is not None:
         lm.generation_config = GenerationConfig()
     try:
-        lm.save_pretrained(str(folder), state_dict=state_dict)
+        with saving(folder):
+            lm.save_pretrained(str(folder), state_dict=state_dict)
     finally:
         if kept is not None:
             lm.generation_config = kept
     share_weights(folder / "config.json")
     if kept is not None:
         (folder / "generation_config.json").write_text(kept.to_json_string(), encoding="utf-8")
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Report what the system does as the system's own error; safetensors has one of its own for it.
+
+    Raises:
+        OSError: weights cannot be written there.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{folder}: {error}") from error
 
 
 def share_weights(beside: Path) -> None:

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.store import reading
-from rlvr.runtime.disk.dumps import dump_files, dump_name, open_dump, without_nan
+from rlvr.errors import DataError
+from rlvr.runtime.disk.dumps import dump_files, dump_lines, dump_name, without_nan
 from rlvr.runtime.disk.rows import new_rows
 
 SHOWN = 8  # responses of the newest step
@@ -40,12 +40,14 @@ def _newest(samples: Path) -> dict[str, Any] | None:
     files = dump_files(samples, "step_*") if samples.is_dir() else []
     if not files:
         return None
-    with reading(files[-1]), open_dump(files[-1]) as lines:
-        rows = [json.loads(line) for line in islice(lines, SHOWN)]
-    return {
-        "dump": dump_name(files[-1]),
-        "rows": [{name: _short(row.get(name)) for name in FIELDS} for row in rows],
-    }
+    try:
+        rows = [json.loads(line) for line in islice(dump_lines(files[-1]), SHOWN)]
+        shown = [{name: _short(row.get(name)) for name in FIELDS} for row in rows]
+    except (ValueError, AttributeError) as error:  # somebody may have touched it
+        raise DataError(
+            f"{files[-1]}: no dump of responses ({error}); put it back, or move it away"
+        ) from error
+    return {"dump": dump_name(files[-1]), "rows": shown}
 
 
 def _short(value: Any) -> Any:

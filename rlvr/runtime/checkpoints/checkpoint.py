@@ -104,7 +104,7 @@ def damaged(path: Path, why: str) -> CheckpointError:
     """The error of a checkpoint that cannot be gone on from; names the newest intact one before it."""
     own = step_of(path)  # None of a copy under a name of its own
     siblings = checkpoints_in(path.parent).items()
-    earlier = [p for p, step in siblings if (own is None or step < own) and not _defect(p)]
+    earlier = [p for p, step in siblings if (own is None or step < own) and not defect(p)]
     if not earlier:
         return CheckpointError(
             f"checkpoint {path}: cannot be read ({why}). There is no intact one before it: put its files back, or "
@@ -116,7 +116,7 @@ def damaged(path: Path, why: str) -> CheckpointError:
     )
 
 
-def _defect(path: Path) -> str:
+def defect(path: Path) -> str:
     """What is known against a checkpoint before its weights are loaded; empty if nothing is."""
     if found := damage(path):
         return found
@@ -200,7 +200,7 @@ def load_state(path: Path, cfg: Config, now: Found | None = None) -> TrainingSta
         ConfigError: a key that matters has changed since the checkpoint.
         CheckpointError: the checkpoint cannot be read.
     """
-    if found := _defect(path):
+    if found := defect(path):
         raise damaged(path, found)
     saved, state, _ = _read(path)
     elsewhere = frozenset() if now is None else moved(cfg, Found(state.models, state.data), now)

@@ -19,7 +19,7 @@ from rlvr.data.curriculum import learnt
 from rlvr.errors import ConfigError, DataError
 from rlvr.runtime.checkpoints.resume import differences, of_today
 from rlvr.runtime.disk.checkpoint_folders import step_name
-from rlvr.runtime.disk.dumps import dump_files, open_dump, read_sample, read_verdict
+from rlvr.runtime.disk.dumps import dump_files, dump_lines, read_sample, read_verdict
 from rlvr.runtime.disk.folder import BATCHES
 from rlvr.runtime.disk.rows import read_rows
 from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_plain, read_settings
@@ -43,6 +43,7 @@ class Formed:
     rounds: int
     short_of: int
     skipped: int
+    samples: int | None = None  # of all these groups; None: written before there was this field
 
 
 def formed(step: int, batch: RolloutBatch) -> Formed:
@@ -58,6 +59,7 @@ def formed(step: int, batch: RolloutBatch) -> Formed:
         batch.rounds,
         batch.short_of,
         batch.skipped,
+        sum(len(group.samples) for group in (*batch.groups, *batch.dropped)),
     )
 
 
@@ -131,6 +133,12 @@ class Recorded:
                 f"{_some(named)}: the files are of different runs"
             )
         every = list(groups.values())
+        samples = sum(len(group.samples) for group in every)
+        if row.samples not in (None, samples):
+            raise DataError(
+                f"{self._dump(step)}: has {samples} samples where {self.run / BATCHES} has {row.samples}; put the file "
+                "back as the run wrote it"
+            )
         return RolloutBatch(
             groups=tuple(every[: len(row.groups)]),
             dropped=tuple(every[len(row.groups) :]),
@@ -156,14 +164,13 @@ class Recorded:
         rollout = self.settings["rollout"]
         keeps = rollout["staleness"] > 0 and rollout["on_update"] == "keep"
         try:
-            with open_dump(path) as lines:
-                for row in map(json.loads, lines):
-                    rows.setdefault(_group_name(row["sample_id"]), []).append(row)
+            for row in map(json.loads, dump_lines(path)):
+                rows.setdefault(_group_name(row["sample_id"]), []).append(row)
             return {
                 name: Group(_prompt(own[0]), tuple(_sample(row, keeps=keeps) for row in own))
                 for name, own in rows.items()
             }
-        except (OSError, EOFError, KeyError, ValueError) as error:
+        except (KeyError, ValueError, DataError) as error:
             raise DataError(f"{path}: cannot be replayed ({type(error).__name__}: {error})") from error
 
 

@@ -11,13 +11,15 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.errors import DataError
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.types import Floats, Group, Sample, Span
 
@@ -26,13 +28,20 @@ COMPRESS_ABOVE_TOKENS = 1_000_000  # about 20 MB of text
 WAITING = 2  # dumps that may wait to be written before the loop waits for the disk
 
 
-def open_dump(path: Path) -> IO[bytes]:
+def dump_lines(path: Path) -> Iterator[bytes]:
     """The lines of a dump, compressed or not.
 
     Raises:
-        OSError: it cannot be read. Reading on may raise EOFError or zlib.error where a compressed one is damaged.
+        DataError: it cannot be read, or is damaged.
     """
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.name.endswith(PACKED) else path.open("rb")
+    number = 1
+    try:
+        with cast("IO[bytes]", gzip.open(path)) if path.name.endswith(PACKED) else path.open("rb") as lines:
+            for line in lines:
+                yield line
+                number += 1
+    except (OSError, EOFError, zlib.error) as error:  # somebody may have touched it
+        raise DataError(f"{path}, line {number}: cannot be read ({error})") from error
 
 
 def dump_files(folder: Path, pattern: str = "*") -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from rlvr.analysis.cross.records import Calibration, budget_rows
 from rlvr.analysis.cross.store import Store
 from rlvr.cross_sample import _draw
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, DataError, RlvrError
 from tests.helpers.cross_parts import BASE, JS, POLICY
 from tests.helpers.report_cases import write_cross
 
@@ -81,3 +82,39 @@ def test_a_damaged_part_is_named(tmp_path):
     file.write_text(file.read_text()[:40])
     with pytest.raises(RlvrError, match=rf"{file}.*damaged.*delete it"):
         store.read(PART.name)
+
+
+def test_a_part_under_the_name_of_another_is_named(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(BASE, [])
+    store.write_part(POLICY, [])
+    shutil.copyfile(tmp_path / "parts" / f"{BASE.name}.json", tmp_path / "parts" / f"{POLICY.name}.json")
+    assert store.read(BASE.name) is not None
+    with pytest.raises(
+        DataError, match=r"endpoint-policy\.json: damaged .*the part endpoint-base.*delete it"
+    ):
+        store.read(POLICY.name)
+
+
+def rows_of(part):
+    """Responses as many and as long as the figures of the part say."""
+    named = zip(part.graded.problem_ids, part.graded.lengths.tolist(), strict=True)
+    return [{"problem_id": name, "response_ids": [7] * n} for name, lengths in named for n in lengths]
+
+
+def test_a_part_without_its_responses_counts_as_unfinished(tmp_path):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(PART, rows_of(PART))
+    assert store.read_samples(store.read(PART.name)) == rows_of(PART)
+    store.samples_file(PART.name).unlink()
+    assert store.read(PART.name) is None
+
+
+@pytest.mark.parametrize("damage", [lambda lines: lines[:-1], lambda lines: lines[::-1], lambda lines: []])
+def test_responses_that_are_not_those_of_the_figures_are_refused(tmp_path, damage):
+    store = Store(tmp_path, SETTINGS)
+    store.write_part(PART, rows_of(PART))
+    file = store.samples_file(PART.name)
+    file.write_text("".join(damage(file.read_text().splitlines(keepends=True))))
+    with pytest.raises(DataError, match=rf"{file.name}: damaged .*not the 48 of its figures.*delete it"):
+        store.read_samples(PART)

@@ -133,6 +133,36 @@ def test_a_damaged_part_is_named_and_can_be_scored_again(case):
     assert contents(whole) == expected
 
 
+def empty(part, other):
+    table = pq.read_table(part)
+    pq.write_table(table.slice(0, 0), part)
+
+
+def shorter(part, other):
+    table = pq.read_table(part)
+    pq.write_table(table.slice(0, table.num_rows - 1), part)
+
+
+def exchanged(part, other):
+    shutil.copyfile(other, part)
+
+
+@pytest.mark.parametrize("damage", [empty, shorter, exchanged])
+def test_a_part_with_other_tokens_than_belong_there_is_named(case, damage):
+    first, second, _ = sorted((analyze(case()) / "tokens").iterdir())
+    damage(second, first)
+    with pytest.raises(DataError, match=r"part-00001.parquet: damaged .*tokens that belong here.*delete it"):
+        analyze(case())
+
+
+def test_a_part_of_another_policy_is_named(case, models):
+    whole = analyze(case(checkpoints=[str(models[0])]))
+    parts = sorted((whole / "tokens").iterdir())
+    shutil.copyfile(parts[0], parts[len(parts) // 2])  # the same responses, scored by the checkpoint
+    with pytest.raises(DataError, match=r"not the scores by policy of the tokens that belong here"):
+        analyze(case(checkpoints=[str(models[0])]))
+
+
 def test_a_killed_process_goes_on_where_it_stopped(models, tmp_path):
     base, policy = models
     responses = write_responses(tmp_path / "r.jsonl", seed=5, problems=20, samples=4)

@@ -132,6 +132,14 @@ def test_files_of_different_runs_are_refused(tmp_path: Path) -> None:
         recorded.batch(1)
 
 
+def test_a_dump_that_was_cut_between_two_lines_is_refused(tmp_path: Path) -> None:
+    recorded = record(tmp_path / "run", {1: BATCH}, settings())
+    dump = tmp_path / "run" / "samples" / "step_000001.jsonl"
+    dump.write_text("".join(dump.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match=r"step_000001\.jsonl: has \d+ samples where .*put the file back"):
+        recorded.batch(1)
+
+
 def test_a_run_cannot_replay_itself(tmp_path: Path) -> None:
     run = tmp_path / "run"
     record(run, {1: BATCH}, settings())

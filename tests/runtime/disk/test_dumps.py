@@ -10,9 +10,9 @@ import pytest
 
 from rlvr.analysis.shift.responses import response_files
 from rlvr.config import Config
-from rlvr.errors import RlvrError
+from rlvr.errors import DataError, RlvrError
 from rlvr.runtime.disk import dumps
-from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_name, open_dump, write_dump
+from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_lines, dump_name, write_dump
 from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.records import group
 
@@ -20,8 +20,7 @@ GROUPS = [group("a", [1.0, 0.0]), group("b", [0.0])]
 
 
 def rows(path: Path) -> list[dict]:
-    with open_dump(path) as lines:
-        return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in dump_lines(path)]
 
 
 def names(folder: Path) -> list[str]:
@@ -36,6 +35,20 @@ def test_both_forms_hold_the_same_and_one_replaces_the_other(tmp_path):
     assert rows(packed) == plain
     first = packed.read_bytes()
     assert write_dump(tmp_path, "step_000001", GROUPS, compress=True).read_bytes() == first
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_dump_that_cannot_be_read_to_its_end_is_named(tmp_path, compress):
+    path = write_dump(tmp_path, "step_000001", GROUPS * 50, compress=compress)
+    content = path.read_bytes()
+    if compress:
+        for damaged in (content[:-20], content[:40] + b"\xff" * 40 + content[80:], b"no gzip"):
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=r"step_000001\.jsonl\.gz, line \d+: cannot be read"):
+                rows(path)
+    path.unlink()
+    with pytest.raises(DataError, match=rf"{path.name}, line 1: cannot be read .*No such file"):
+        rows(path)
 
 
 def test_only_large_dumps_are_compressed(tmp_path, monkeypatch):
