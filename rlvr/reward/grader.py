@@ -49,6 +49,7 @@ from rlvr.reward.rules.quantities import units_differ
 from rlvr.reward.rules.repeats import repeats_differ, set_beside_tuple
 from rlvr.reward.rules.shapes import in_one_shape, is_plain_list
 from rlvr.reward.rules.unions import union_of_intervals
+from rlvr.reward.rules.values import left_open, same_by_value, too_large, worked_out
 from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
@@ -56,6 +57,8 @@ from rlvr.timing import Stopwatch
 RULES_VERSION = "8"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
+# Algebra reads no answer that is longer than this beside the gold one; its parser takes milliseconds a character.
+LONGER_THAN_GOLD, MOST_UNPROMPTED_CHARS = 20, 300
 MAX_RECORDED_CHARS = 500
 
 
@@ -113,6 +116,7 @@ def warm_up() -> None:
         ("(1,2)", "x^2+1"),
         (r"\{1,2\}", "x=3"),
         ("y=2x", r"\sqrt{4}"),
+        (r"\cos\frac{\pi}{7}+i\sin\frac{\pi}{7}", r"\sum_{k=1}^{3} k"),
     ):
         _compare_with_math_verify(gold, answer)
 
@@ -160,6 +164,8 @@ def read_gold(gold: str, response: str) -> Verdict:
 
 def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
+    if len(answer) > LONGER_THAN_GOLD * len(gold) + MOST_UNPROMPTED_CHARS:
+        return Outcome.WRONG, f"the answer has {len(answer)} characters, the gold answer {len(gold)}"
     gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
     gold, answer = told_apart(gold, with_argument_of(gold, answer))
     golds, answers = pieces(gold), pieces(answer)
@@ -263,14 +269,23 @@ def _values_equal(gold: Any, answer: Any) -> bool:
     """math-verify's verdict on two values, where our own rules do not overrule it."""
     # Imported here so that a process that only sends answers to workers never loads sympy.
     from math_verify import verify
-    from sympy import FiniteSet, Set
+    from sympy import Expr, FiniteSet, Set
     from sympy.core.relational import Relational
     from sympy.logic.boolalg import And
 
+    if not left_open(gold) and left_open(answer):
+        return False  # the question given back
+    if isinstance(gold, Expr) and isinstance(answer, Set) and not isinstance(answer, FiniteSet):
+        return False
+    if numbers_apart(gold, answer):
+        return False
+    same = same_by_value(gold, answer)
+    if same is not None:
+        return same
     # Deadlines belong to the pool: math-verify's own use SIGALRM, which fails off the main thread.
     limits = {"timeout_seconds": None, "raise_on_error": True}
     if verify(gold, answer, **limits):
-        return not numbers_apart(gold, answer) and not derivatives_differ(gold, answer)
+        return not derivatives_differ(gold, answer)
     # math-verify lets an interval answer an inequality, but not the other way round.
     if isinstance(gold, Set) and not isinstance(gold, FiniteSet) and isinstance(answer, Relational | And):
         return bool(verify(answer, gold, **limits))
@@ -287,7 +302,8 @@ def _parse(answer: str) -> list[Any]:
     body, is_percent = split_percent(for_algebra(answer))
     wrapped = rf"${body}$\%" if is_percent else rf"\boxed{{{body}}}"
     parse, config = _latex_parser()
-    return [with_imaginary_unit(value) for value in parse(wrapped, config, parsing_timeout=None)]
+    values = [value for value in parse(wrapped, config, parsing_timeout=None) if not too_large(value)]
+    return [with_imaginary_unit(worked_out(value)) for value in values]
 
 
 @lru_cache(maxsize=1)
