@@ -2,7 +2,7 @@ r"""The options that a cleaned answer names, such as `(B)`, `Option B` or `A, C`
 
 import re
 
-from rlvr.reward.rules.markup import STYLE_WRAPPER
+from rlvr.reward.rules.markup import STYLE_WRAPPER, WORDS
 
 _NAMED = re.compile(
     r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]| [-–—] (?![A-J]$)|"
@@ -16,6 +16,16 @@ _ANOTHER = re.compile(
 )
 _SEVERAL = re.compile(r"\(?[A-J]\)?(?:(?: ?[,;] ?(?:and )?| and )\(?[A-J]\)?){1,9}")
 _RUN = re.compile("[A-J]{2,10}")
+# `(B) 12`, in any style: an option and what it says.
+_LABELLED = re.compile(
+    rf"(?:{WORDS}\s*\{{\s*)?\(?\s*(?:{WORDS}\s*\{{\s*)?([A-J])\s*\}}?\s*(?:\)\s*\}}?|(?<!\()[.:]|\}}(?=\s*\(?))[.:]?\s*(?=\S)(?!\}})(.+)"
+)
+# Behind an option, words that take it back or leave another one open.
+_TAKEN_BACK = re.compile(
+    r"(?:\b(?:is|are|was)(?: not\b|n't\b)|\b(?:wrong|incorrect|false|not|maybe|perhaps|unless|alternatively|either)\b)",
+    re.I,
+)
+_AGAINST_ANOTHER = re.compile(r"[,;]?\s*(?:and )?not \(?[A-J]\)?|\b(?:because|since|as)\b.*", re.I | re.S)
 
 
 def picked_choice(answer: str) -> str | None:
@@ -28,8 +38,26 @@ def picked_choice(answer: str) -> str | None:
     if picked is None:
         return None
     letter = (picked.group(1) or picked.group(2)).upper()
+    if _TAKEN_BACK.search(_AGAINST_ANOTHER.sub("", answer[picked.end() :])):
+        return None
     another = _ANOTHER.match(answer, picked.end())
     return letter if another is None or another.group(1).upper() == letter else None
+
+
+def asked_option(gold: str, answer: str) -> tuple[str, str]:
+    """Both as letters or as values, where the gold answer is an option with its value, as `(B) 12`.
+
+    An answer that names an option and another value is left as it is, and so is any other pair.
+    """
+    labelled = _LABELLED.fullmatch(gold)
+    if labelled is None or gold == answer:
+        return gold, answer
+    theirs = _LABELLED.fullmatch(answer)
+    if theirs is not None:
+        same = theirs[1] == labelled[1]
+        return (labelled[2].strip(), theirs[2].strip()) if same else (labelled[1], theirs[1])
+    picked = picked_choice(answer)
+    return (labelled[2].strip(), answer) if picked is None else (labelled[1], picked)
 
 
 def same_options(gold: str, answer: str) -> bool | None:

@@ -9,8 +9,8 @@ from typing import Any
 MOST_DIGITS = 100_000  # of a number that an expression makes; `5^{5^{5^5}}` is never worked out
 MOST_TERMS = 100  # of a sum or a product that is worked out
 MOST_INTERVALS = 20
-_DIGITS = 30  # worked with
-_EQUAL = 1e-25  # below it, two numbers without decimals are the same
+_DIGITS = 60  # worked with
+_EQUAL = 1e-50  # below it, two numbers without decimals are the same
 _APART = 1e-6  # beyond it, two expressions differ where they are evaluated
 # What unknowns are where expressions are evaluated, first positive as roots and logarithms of them need.
 _VALUES = (1.3717, 0.7391, 2.1193, 1.0537, 0.3119, 1.7713, 2.6131, 0.5227)
@@ -59,7 +59,7 @@ def left_open(value: Any) -> bool:
 def same_by_value(gold: Any, answer: Any) -> bool | None:
     """Whether two expressions are equal, told by what they are worth; None where that does not settle it.
 
-    Two are the same that agree to 25 digits, with unknowns at three places; those differ that do so at a positive one.
+    Two are the same that agree to 50 digits, with unknowns at three places; those differ that do so at a positive one.
     """
     from sympy import Equality, Expr, Tuple
 
@@ -78,7 +78,7 @@ def same_by_value(gold: Any, answer: Any) -> bool | None:
         gaps.append(_relative_gap(gold, answer, dict(zip(unknowns, values, strict=False))))
         if gaps[0] is None or gaps[0] > _EQUAL:
             break
-    if gaps[0] is not None and gaps[0] > _APART:
+    if gaps[0] is not None and gaps[0] > (_APART if unknowns else _EQUAL):
         return False
     return True if all(gap is not None and gap <= _EQUAL for gap in gaps) else None
 
@@ -87,7 +87,11 @@ def _has_a_value(value: Any) -> bool:
     """Whether a value is an expression whose numbers are exact, with nothing left to be worked out."""
     from sympy import Derivative, Expr, Float, Symbol
 
-    return isinstance(value, Expr) and not isinstance(value, Symbol) and not (value.has(Float, Derivative) or left_open(value))
+    return (
+        isinstance(value, Expr)
+        and not isinstance(value, Symbol)
+        and not (value.has(Float, Derivative) or left_open(value))
+    )
 
 
 def _relative_gap(gold: Any, answer: Any, places: dict[Any, float]) -> float | None:
@@ -100,7 +104,12 @@ def _relative_gap(gold: Any, answer: Any, places: dict[Any, float]) -> float | N
         one, other = (0 * value if getattr(value, "_prec", 0) == 1 else value for value in values)
         size = max(abs(one), abs(other))
         return float(abs(one - other) / size) if size else 0.0
-    except (ArithmeticError, AttributeError, TypeError, ValueError):  # sympy raises on what has no value there
+    except (
+        ArithmeticError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ):  # sympy raises on what has no value there
         return None
 
 
@@ -113,7 +122,11 @@ def _digits(value: Any) -> float:
     parts = [_digits(part) for part in value.args]
     if isinstance(value, Pow):
         power = _size(value.exp, parts[1])
-        return parts[1] if power is None else max(parts[1], power * max(parts[0], 0.2 * (not value.base.is_Rational)))
+        return (
+            parts[1]
+            if power is None
+            else max(parts[1], power * max(parts[0], 0.2 * (not value.base.is_Rational)))
+        )
     if isinstance(value, factorial):
         top = _size(value.args[0], parts[0])
         return parts[0] if top is None else max(parts[0], top * log10(max(top, 1)))
