@@ -153,7 +153,8 @@ DIFFERENT = {
     ],
     "identities": [
         (r"\sin 2x", r"\sin x\cos x"), (r"\sqrt{x^2}", "x"), (r"\ln(x^2)", "2x"), (r"\lfloor x\rfloor", "x"),
-        (r"e^{\pi\sqrt{163}}", "262537412640768744"),
+        (r"e^{\pi\sqrt{163}}", "262537412640768744"), ("3^{2024}-1", "3^{2024}+1"),
+        (r"\frac{2^{2005}+1}{3\cdot2^{2006}}", r"\frac16"),
     ],
     "left to be worked out": [
         (r"\frac{\pi^2}{6}", r"\sum_{n=1}^\infty\frac1{n^2}"), (r"\frac13", r"\int_0^1x^2\,dx"),
@@ -161,7 +162,8 @@ DIFFERENT = {
         ("e", r"\lim_{n\to\infty}(1+\frac1n)^n"), (r"\frac13", r"\int_0^1x^2\,dx=\frac12"),
     ],
     "never worked out": [
-        ("12", "5^{5^{5^5}}"), ("12", r"((9!)!)!"), ("12", r"\binom{10^9}{10^8}"),
+        ("12", "5^{5^{5^5}}"), ("12", r"((9!)!)!"), ("12", r"\sum_{k=1}^{99}2^{10^k}"),
+        ("12", r"\binom{10^9}{10^8}"),
         ("12", r"\sum_{n=1}^\infty\frac{\sin n}{n}"),
         ("12", "(a+b+c+d)^{30}"), ("12", "+".join(["x"] * 200)),
         ("12", r"\cup".join(f"({i},{i + 1})" for i in range(30))),

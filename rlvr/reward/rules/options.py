@@ -16,16 +16,16 @@ _ANOTHER = re.compile(
 )
 _SEVERAL = re.compile(r"\(?[A-J]\)?(?:(?: ?[,;] ?(?:and )?| and )\(?[A-J]\)?){1,9}")
 _RUN = re.compile("[A-J]{2,10}")
-# `(B) 12`, in any style: an option and what it says.
+# `(B) 12`: an option and what it says; in words `C. elegans` is none.
 _LABELLED = re.compile(
-    rf"(?:{WORDS}\s*\{{\s*)?\(?\s*(?:{WORDS}\s*\{{\s*)?([A-J])\s*\}}?\s*(?:\)\s*\}}?|(?<!\()[.:]|\}}(?=\s*\(?))[.:]?\s*(?=\S)(?!\}})(.+)"
+    r"(?:\(([A-J])\)[.:]?\s*|([A-J])\)\s+|([A-J])[.:]\s+(?=[-0-9$\\]))(?![,;/&]|(?:and|or)\b|\(?[A-J]\b)(.+)"
 )
-# Behind an option, words that take it back or leave another one open.
+_STYLED_LABEL = re.compile(rf"^(\(?){WORDS}\s*\{{\s*([^{{}}]*?)\s*\}}")
+# Straight behind an option, words that take it back or leave another one open; further on they belong to its text.
 _TAKEN_BACK = re.compile(
-    r"(?:\b(?:is|are|was)(?: not\b|n't\b)|\b(?:wrong|incorrect|false|not|maybe|perhaps|unless|alternatively|either)\b)",
+    r"[\s,;:)\-–—]*(?:(?:is|was)(?:n't| not| wrong| incorrect| false)|wrong|incorrect|maybe|perhaps|unless)\b",
     re.I,
 )
-_AGAINST_ANOTHER = re.compile(r"[,;]?\s*(?:and )?not \(?[A-J]\)?|\b(?:because|since|as)\b.*", re.I | re.S)
 
 
 def picked_choice(answer: str) -> str | None:
@@ -38,7 +38,7 @@ def picked_choice(answer: str) -> str | None:
     if picked is None:
         return None
     letter = (picked.group(1) or picked.group(2)).upper()
-    if _TAKEN_BACK.search(_AGAINST_ANOTHER.sub("", answer[picked.end() :])):
+    if _TAKEN_BACK.match(answer, picked.end()):
         return None
     another = _ANOTHER.match(answer, picked.end())
     return letter if another is None or another.group(1).upper() == letter else None
@@ -49,15 +49,21 @@ def asked_option(gold: str, answer: str) -> tuple[str, str]:
 
     An answer that names an option and another value is left as it is, and so is any other pair.
     """
-    labelled = _LABELLED.fullmatch(gold)
-    if labelled is None or gold == answer:
+    labelled = None if gold == answer else _labelled(gold)
+    if labelled is None:
         return gold, answer
-    theirs = _LABELLED.fullmatch(answer)
+    letter, value = labelled
+    theirs = _labelled(answer)
     if theirs is not None:
-        same = theirs[1] == labelled[1]
-        return (labelled[2].strip(), theirs[2].strip()) if same else (labelled[1], theirs[1])
+        return (value, theirs[1]) if theirs[0] == letter else (letter, theirs[0])
     picked = picked_choice(answer)
-    return (labelled[2].strip(), answer) if picked is None else (labelled[1], picked)
+    return (value, answer) if picked is None else (letter, picked)
+
+
+def _labelled(text: str) -> tuple[str, str] | None:
+    """The letter and the value of `(B) 12`, None for anything else."""
+    found = _LABELLED.fullmatch(_STYLED_LABEL.sub(r"\1\2", text))
+    return None if found is None else (found[1] or found[2] or found[3], found[4].strip())
 
 
 def same_options(gold: str, answer: str) -> bool | None:
