@@ -128,6 +128,14 @@ BOXES = [
 ]  # fmt: skip
 
 
+# Whose values nobody can work out, or not soon.
+ENDLESS = [
+    "5^{5^{5^5}}", r"((9!)!)!", r"\sum_{k=1}^{99}2^{10^k}", r"\binom{10^9}{10^8}", "e^{e^{e^{e^{e}}}}",
+    r"\sum_{n=1}^\infty\frac{\sin n}{n}", "(a+b+c+d)^{30}", "+".join(["x"] * 200),
+    r"\cup".join(f"({i},{i + 1})" for i in range(30)),
+]  # fmt: skip
+
+
 def pairs(*tables: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
     return [pair for table in tables for rows in table.values() for pair in rows]
 
@@ -142,6 +150,14 @@ def test_equal_answers_are_correct(gold: str, answer: str) -> None:
 def test_different_answers_are_wrong(gold: str, answer: str) -> None:
     verdict = grade(gold, rf"\boxed{{{answer}}}", policy="last_box")
     assert verdict.outcome is Outcome.WRONG, verdict
+
+
+@pytest.mark.slow  # each would run for seconds, or for ever, where it is not refused unseen
+@pytest.mark.parametrize("answer", ENDLESS)
+def test_what_cannot_be_worked_out_is_wrong_soon(answer: str) -> None:
+    watch = Stopwatch()
+    assert grade("12", rf"\boxed{{{answer}}}", policy="last_box").outcome is Outcome.WRONG
+    assert watch.seconds < 10  # of a busy machine
 
 
 @pytest.mark.parametrize(("gold", "response"), ANNOUNCED)
