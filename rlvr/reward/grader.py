@@ -45,7 +45,7 @@ from rlvr.reward.rules.parameters import with_parameter_of
 from rlvr.reward.rules.pieces import pieces
 from rlvr.reward.rules.quantities import units_differ
 from rlvr.reward.rules.repeats import repeats_differ, set_beside_tuple
-from rlvr.reward.rules.shapes import in_one_shape, is_plain_list
+from rlvr.reward.rules.shapes import depth, in_one_shape, is_plain_list
 from rlvr.reward.rules.unions import union_of_intervals
 from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
@@ -56,6 +56,7 @@ GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 # Algebra reads no answer that is longer than this beside the gold one; its parser takes milliseconds a character.
 LONGER_THAN_GOLD, MOST_UNPROMPTED_CHARS = 20, 300
+MOST_DEPTH = 8  # of brackets in brackets: with each the parser takes several times as long
 MAX_RECORDED_CHARS = 500
 
 
@@ -166,6 +167,8 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
     if len(answer) > LONGER_THAN_GOLD * len(gold) + MOST_UNPROMPTED_CHARS:
         return Outcome.WRONG, f"the answer has {len(answer)} characters, the gold answer {len(gold)}"
+    if depth(answer) > max(MOST_DEPTH, depth(gold)):
+        return Outcome.WRONG, f"brackets {depth(answer)} deep: more than {MOST_DEPTH} are not parsed"
     gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
     gold, answer = told_apart(gold, with_argument_of(gold, answer))
     golds, answers = pieces(gold), pieces(answer)

@@ -132,7 +132,7 @@ BOXES = [
 ENDLESS = [
     "5^{5^{5^5}}", r"((9!)!)!", r"\sum_{k=1}^{99}2^{10^k}", r"\binom{10^9}{10^8}", "e^{e^{e^{e^{e}}}}",
     r"\sum_{n=1}^\infty\frac{\sin n}{n}", "(a+b+c+d)^{30}", "+".join(["x"] * 200),
-    r"\cup".join(f"({i},{i + 1})" for i in range(30)),
+    r"\cup".join(f"({i},{i + 1})" for i in range(30)), "(" * 10 + "12" + ")" * 10, "x^{" * 10 + "2" + "}" * 10,
 ]  # fmt: skip
 
 
