@@ -39,10 +39,16 @@ _IS_THE_ANSWER = re.compile(
 _POLITE = re.compile(r"(?<=[0-9A-J)}$])\s*(?:选项|項|番|번|です|である|입니다|이다|だ|となります)$")
 # An announcement that begins a line or a sentence; "is" needs a value behind it, which a sentence may lack.
 _LATER_WORD = re.compile(
-    r"(?:^|\n|[.!?)] )[ #>*-]*(?i:(?:(?:actually|wait|no|but|so|thus|hence|therefore|correction),? )?"
+    r"(?:^|\n|[.!?)] )[ #>*-]*(?i:(?:(?:actually|wait|no|but|so|thus|hence|therefore|correction)[,:]? )?"
     r"(?:the |my )?(?:(?:(?:final|correct) )?answer[ ]?:(?=\s*[^\s])(?! ?see\b)|"
-    r"(?:(?<=actually )|(?<=actually, )|(?<=actually the )|(?<=actually, the )|(?:final|correct) )"
+    r"(?:(?<=actually )|(?<=actually, )|(?<=actually the )|(?<=actually, the )|(?<=correction: the )|"
+    r"(?:final|correct) )"
     r"answer is:?[ \n]?(?=[$(\\+-]*[0-9]|\\\(|\(?[A-J]\)?(?:[.\s]|$))))"
+)
+# Behind an announced value, words that take it back.
+_TAKEN_BACK = re.compile(
+    r"[\s.,;:!?*$…)\]-]*(?i:(?:(?:wait|oops|hmm|scratch that|correction)\b|no[,.:;—–]|"
+    r"(?:but |which |and )?(?:that|this|it)?(?:'s| is| was)? ?(?:wrong|incorrect|false|not (?:right|correct|true))\b))"
 )
 _REMARK = re.compile(
     r"(?<=\S) \([A-Za-z][A-Za-z ,'-]+\)$|(?<=[0-9$)}%]),? (?:as|which|so)\b[^0-9$\\]*$|"
@@ -70,7 +76,7 @@ def announced_answer(response: str) -> str | None:
     if tagged and not re.search(
         r"####|(?i:answer)", tail[tagged[-1].end() :]
     ):  # which would be the later word
-        content = (tagged[-1][2] or tagged[-1][3] or "").strip()
+        content = _said_in_tag(tagged[-1])
         return announced_answer(content) or content or None
     tail = _BLANKS.sub(" ", without_emphasis(tail))
     last_line = tail.rstrip("`\n ").rsplit("\n", 1)[-1].strip().rstrip(".")
@@ -79,9 +85,11 @@ def announced_answer(response: str) -> str | None:
         return (
             _innermost(marked) if _ANNOUNCED.match(marked.removeprefix("The ")) else _REMARK.sub("", marked)
         )
-    announced = _ANNOUNCED.findall(tail)
+    announced = list(_ANNOUNCED.finditer(tail))
     if announced:
-        return _innermost(announced[-1])
+        if _TAKEN_BACK.match(tail, announced[-1].end()):
+            return None
+        return _innermost(announced[-1][1])
     if _BARE_LINE.fullmatch(last_line):
         return last_line
     if option := _OPTION_IS.findall(tail):
@@ -101,7 +109,14 @@ def is_announced_later(after_box: str) -> bool:
     _, thought, final = after_box.rpartition("</think>")
     if thought and announced_answer(final) is not None:
         return True
-    return _LATER_WORD.search(without_emphasis(after_box[-_REACH:])) is not None
+    rest = _END_MARK.sub("", after_box[-_REACH:]).rstrip()
+    if _MARKED.search(rest.rpartition("\n")[2]) or any(map(_said_in_tag, _TAGGED.finditer(rest))):
+        return True
+    return _LATER_WORD.search(without_emphasis(rest)) is not None
+
+
+def _said_in_tag(found: re.Match[str]) -> str:
+    return (found[2] or found[3] or "").strip()
 
 
 def without_emphasis(text: str) -> str:

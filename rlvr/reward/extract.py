@@ -159,6 +159,23 @@ def joined_boxes(text: str, boxes: list[Box]) -> str:
     return ", ".join(dict.fromkeys(filter(None, contents))) if contents[-1] else ""
 
 
+def without_boxes(content: str) -> str:
+    """A box's content with the contents of the boxes within it in their place."""
+    if _BOX.search(content) is None:
+        return content
+    kept, end = [], 0
+    open_boxes: list[bool] = []
+    for token in _TOKEN.finditer(content):
+        piece = token.group()
+        is_box = piece[-1] == "{" and len(piece) > 2
+        if piece == "{" or is_box:
+            open_boxes.append(is_box)
+        if is_box or (piece == "}" and open_boxes and open_boxes.pop()):
+            kept.append(content[end : token.start()])
+            end = token.end()
+    return "".join([*kept, content[end:]])
+
+
 def final_part(response: str) -> str:
     """What follows the last `</think>`, or all of it."""
     return response.rsplit(_THINK_END, 1)[-1]

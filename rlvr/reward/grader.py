@@ -7,22 +7,27 @@ Grade model output through `rlvr.reward.workers.pool.GraderPool`, which kills th
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Any
 
-from rlvr.reward.extract import bare_box, extract_answer, find_boxes, joined_boxes, policy_named
+from rlvr.reward.algebra import compare_with_math_verify, parse_gold
+from rlvr.reward.extract import (
+    bare_box,
+    extract_answer,
+    find_boxes,
+    joined_boxes,
+    policy_named,
+    without_boxes,
+)
 from rlvr.reward.rules.answer import (
     clean,
     decide_exactly,
     integer_literal,
     is_plain,
     is_unevaluated,
-    split_percent,
 )
 from rlvr.reward.rules.counted import has_cases
 from rlvr.reward.rules.letters import (
     explicit_product,
     has_no_letters,
-    primes_differ,
     told_apart,
     with_argument_of,
 )
@@ -35,27 +40,23 @@ from rlvr.reward.rules.named import (
     value_of_equation,
     without_parentheses,
 )
-from rlvr.reward.rules.notation import for_algebra
-from rlvr.reward.rules.numeric import (
-    derivatives_differ,
-    is_list_against_scalar,
-    numbers_apart,
-    roots_equal,
-    with_imaginary_unit,
-)
+from rlvr.reward.rules.options import asked_option
 from rlvr.reward.rules.parameters import with_parameter_of
 from rlvr.reward.rules.pieces import pieces
 from rlvr.reward.rules.quantities import units_differ
 from rlvr.reward.rules.repeats import repeats_differ, set_beside_tuple
-from rlvr.reward.rules.shapes import in_one_shape, is_plain_list
+from rlvr.reward.rules.shapes import depth, in_one_shape, is_plain_list
 from rlvr.reward.rules.unions import union_of_intervals
 from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "8"  # raise it with every change that can change a verdict
+RULES_VERSION = "9"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
+# Algebra reads no answer that is longer than this beside the gold one; its parser takes milliseconds a character.
+LONGER_THAN_GOLD, MOST_UNPROMPTED_CHARS = 20, 300
+MOST_DEPTH = 8  # of brackets in brackets: with each the parser takes several times as long
 MAX_RECORDED_CHARS = 500
 
 
@@ -70,8 +71,9 @@ def grade(gold: str, response: str, *, policy: str) -> Verdict:
     if decided is not None:
         return decided
     gold_answer = gold_text(gold)
-    content = extract_answer(response, policy_named(policy)).content or ""
+    content = without_boxes(extract_answer(response, policy_named(policy)).content or "")
     answer = with_parameter_of(_gold_content(gold), content, gold_answer, clean(content))
+    gold_answer, answer = asked_option(gold_answer, answer)
     outcome, detail = _compare(gold_answer, answer)
     return _verdict(outcome, answer, gold_answer, watch, detail)
 
@@ -91,13 +93,15 @@ def grade_without_algebra(gold: str, response: str, *, policy: str) -> Verdict |
             f"the answer has {len(found.content)} characters: more than {MAX_ANSWER_CHARS} are not parsed"
         )
         return _verdict(Outcome.WRONG, found.content, gold_answer, watch, detail)
-    answer = clean(found.content)
+    content = without_boxes(found.content)
+    answer = clean(content)
     if not answer:
         return _verdict(Outcome.NO_ANSWER, None, gold_answer, watch, "the answer is nothing but markup")
     if rules.strict_format and integer_literal(gold_answer) is not None and is_unevaluated(answer):
         return _verdict(Outcome.WRONG, answer, gold_answer, watch, "arithmetic where a number is expected")
-    same = same_as_written(_gold_content(gold), found.content, gold_answer, answer)
+    same = same_as_written(_gold_content(gold), content, gold_answer, answer)
     if same is None:
+        gold_answer, answer = asked_option(gold_answer, answer)
         same = decide_exactly(gold_answer, answer)
     if same is not None:
         return _verdict(Outcome.CORRECT if same else Outcome.WRONG, answer, gold_answer, watch)
@@ -113,8 +117,9 @@ def warm_up() -> None:
         ("(1,2)", "x^2+1"),
         (r"\{1,2\}", "x=3"),
         ("y=2x", r"\sqrt{4}"),
+        (r"\cos\frac{\pi}{7}+i\sin\frac{\pi}{7}", r"\sum_{k=1}^{3} k"),
     ):
-        _compare_with_math_verify(gold, answer)
+        compare_with_math_verify(gold, answer)
 
 
 @lru_cache(maxsize=1024)
@@ -152,7 +157,7 @@ def read_gold(gold: str, response: str) -> Verdict:
     answer = gold_text(gold)
     if not answer:
         return _verdict(Outcome.FAILED, None, None, watch, "the gold answer is empty")
-    if is_plain(answer) or any(not isinstance(value, str) for value in _parse_gold(answer)):
+    if is_plain(answer) or any(not isinstance(value, str) for value in parse_gold(answer)):
         return _verdict(Outcome.CORRECT, answer, answer, watch)
     detail = "nothing is read in the gold answer: only an answer with the same text would be correct"
     return _verdict(Outcome.FAILED, answer, answer, watch, detail)
@@ -160,6 +165,10 @@ def read_gold(gold: str, response: str) -> Verdict:
 
 def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
     """Compare two cleaned answers that need algebra: named unknowns by name, the rest by math-verify."""
+    if len(answer) > LONGER_THAN_GOLD * len(gold) + MOST_UNPROMPTED_CHARS:
+        return Outcome.WRONG, f"the answer has {len(answer)} characters, the gold answer {len(gold)}"
+    if depth(answer) > max(MOST_DEPTH, depth(gold)):
+        return Outcome.WRONG, f"brackets {depth(answer)} deep: more than {MOST_DEPTH} are not parsed"
     gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
     gold, answer = told_apart(gold, with_argument_of(gold, answer))
     golds, answers = pieces(gold), pieces(answer)
@@ -189,10 +198,10 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
         and theirs is not None
         and gold.partition("=")[0].strip() == answer.partition("=")[0].strip()
     ):
-        return (Outcome.CORRECT, "") if value == theirs else _compare_with_math_verify(value, theirs)
+        return (Outcome.CORRECT, "") if value == theirs else compare_with_math_verify(value, theirs)
     if value is None and "=" not in gold and _says_another_thing(answer):
         return Outcome.WRONG, "the equation is not true, or solves for something else"
-    found = _compare_with_math_verify(gold, answer)
+    found = compare_with_math_verify(gold, answer)
     if found[0] is not Outcome.CORRECT and theirs is not None and "=" not in gold:
         return _compare_values(gold, theirs)
     return found
@@ -207,7 +216,7 @@ def _says_another_thing(answer: str) -> bool:
         return True
     return (
         has_no_letters(left)
-        and _compare_with_math_verify(left.strip(), right.strip())[0] is not Outcome.CORRECT
+        and compare_with_math_verify(left.strip(), right.strip())[0] is not Outcome.CORRECT
     )
 
 
@@ -233,69 +242,4 @@ def _compare_values(gold: str, answer: str) -> tuple[Outcome, str]:
     same = decide_exactly(gold, answer)
     if same is not None:
         return (Outcome.CORRECT if same else Outcome.WRONG), ""
-    return _compare_with_math_verify(gold, answer)
-
-
-# A group's samples share the gold answer and often the answer too.
-@lru_cache(maxsize=1024)
-def _compare_with_math_verify(gold: str, answer: str) -> tuple[Outcome, str]:
-    if primes_differ(gold, answer):
-        return Outcome.WRONG, "other primes than the gold answer's"
-    gold_parsed, answer_parsed = _parse_gold(explicit_product(gold)), _parse(explicit_product(answer))
-    if not answer_parsed:
-        return Outcome.WRONG, "math-verify read nothing in the answer"
-    if is_list_against_scalar(gold_parsed, answer_parsed, answer):
-        return Outcome.WRONG, "several values where one is expected"
-    raised = ""
-    for gold_value in gold_parsed:
-        for answer_value in answer_parsed:
-            try:
-                if _values_equal(gold_value, answer_value):
-                    return Outcome.CORRECT, ""
-            except (MemoryError, RecursionError):
-                raise
-            except Exception as error:  # the answer is untrusted and sympy raises at will on nonsense
-                raised = f"comparison raised {type(error).__name__}"
-    return Outcome.WRONG, raised
-
-
-def _values_equal(gold: Any, answer: Any) -> bool:
-    """math-verify's verdict on two values, where our own rules do not overrule it."""
-    # Imported here so that a process that only sends answers to workers never loads sympy.
-    from math_verify import verify
-    from sympy import FiniteSet, Set
-    from sympy.core.relational import Relational
-    from sympy.logic.boolalg import And
-
-    # Deadlines belong to the pool: math-verify's own use SIGALRM, which fails off the main thread.
-    limits = {"timeout_seconds": None, "raise_on_error": True}
-    if verify(gold, answer, **limits):
-        return not numbers_apart(gold, answer) and not derivatives_differ(gold, answer)
-    # math-verify lets an interval answer an inequality, but not the other way round.
-    if isinstance(gold, Set) and not isinstance(gold, FiniteSet) and isinstance(answer, Relational | And):
-        return bool(verify(answer, gold, **limits))
-    return roots_equal(gold, answer)
-
-
-@lru_cache(maxsize=256)
-def _parse_gold(gold: str) -> list[Any]:
-    return _parse(gold)
-
-
-def _parse(answer: str) -> list[Any]:
-    """math-verify's reading of a cleaned answer: a sympy value where it parses, and always the text."""
-    body, is_percent = split_percent(for_algebra(answer))
-    wrapped = rf"${body}$\%" if is_percent else rf"\boxed{{{body}}}"
-    parse, config = _latex_parser()
-    return [with_imaginary_unit(value) for value in parse(wrapped, config, parsing_timeout=None)]
-
-
-@lru_cache(maxsize=1)
-def _latex_parser() -> tuple[Any, Any]:
-    import logging
-
-    from math_verify import LatexExtractionConfig, parse
-
-    # Its one warning says that deadlines are ours; in a worker it would be printed once per process.
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    return parse, (LatexExtractionConfig(boxed_match_priority=0),)
+    return compare_with_math_verify(gold, answer)

@@ -238,7 +238,7 @@ DIFFERENT = {
         ("10C5", "10C6"), ("C_5^2", "A_5^2"), ("C_1e^x+C_2e^{-x}", "C_1e^x+C_2e^x"),
     ],
     "numbers in words": [
-        ("12", "thirteen"), ("5", "five or six"), ("5", "negative five"), ("12", "one dozen"), ("2", "two and a half"),
+        ("12", "thirteen"), ("5", "five or six"), ("5", "negative five"), ("13", "one dozen"), ("2", "two and a half"),
         ("three", "four"),
     ],
     "date and time in words": [

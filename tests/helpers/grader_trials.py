@@ -19,7 +19,9 @@ EQUAL = {
         ),
         (r"\begin{cases}x&=1\\y&=2\end{cases}", "x=1,y=2"),
     ],
-    "values more than once": [("1,2,2", "2,1,2"), ("3,3", "3 and 3"), ("111,111", "111111.0"), ("1,2", r"\{2,1\}")],
+    "values more than once": [
+        ("1,2,2", "2,1,2"), ("3,3", "3 and 3"), ("111,111", "111111.0"), ("1,2", r"\{2,1\}"),
+    ],
     "sums with an index": [(r"\sum_{k=1}^{3}k", "6"), (r"a_{10}=5", "5")],
     "degrees and minutes": [
         (r"30^\circ15'", r"30.25^\circ"), (r"30.5^\circ", r"30^{\circ}30^{\prime}"),
@@ -48,13 +50,35 @@ EQUAL = {
         ("(2,-1,5)", r"2\hat{i}-\hat{j}+5\hat{k}"), (r"\langle 2,-1,5\rangle", "<2,-1,5>"), ("(1,2)", "(1;2)"),
         (r"\begin{pmatrix}1\\2\\3\end{pmatrix}", "[1;2;3]"), (r"\begin{pmatrix}1\\2\\3\end{pmatrix}", "[1,2,3]^T"),
     ],
-    "sets by name": [(r"\mathbb{Z}", r"\text{all integers}"), (r"(0,\infty)", r"\mathbb{R}^+"), (r"\emptyset", "Ø")],
+    "sets by name": [
+        (r"\mathbb{Z}", r"\text{all integers}"), (r"(0,\infty)", r"\mathbb{R}^+"), (r"\emptyset", "Ø"),
+    ],
     "functions by other names": [
         (r"\tg 2", r"\tan 2"), (r"\operatorname{arctan}2", r"\arctan2"), (r"2^{1/3}", r"\sqrt[3]2"),
         (r"\ln|x|+C", "ln|x|+C"), (r"2\operatorname{cis}60^\circ", r"1+\sqrt3 i"),
     ],
     "chains of inequalities": [("x<y<z", "z>y>x"), (r"a\le b<c", r"c>b\geq a")],
     "days": [("Monday", "Mon"), ("March 14, 2015", "03/14/2015"), ("9:05 AM", "9:05 in the morning")],
+    "options with their values": [
+        (r"\textbf{(B)}\ 12", "B"), (r"\textbf{(B)}\ 12", "12"), (r"\textbf{(B)}\ 12", "B) 12"),
+        (r"\text{(C) } \frac{1}{3}", r"\frac{2}{6}"), (r"\mathrm{(A)}\ -5", r"\text{A}"), ("C", "(C), not (D)"),
+    ],
+    "dozens": [
+        ("24", "2 dozen"), ("24", r"2\text{ dozen}"), ("36", "three dozen"), ("6", "half a dozen"),
+        ("12", "one dozen"),
+    ],
+    "ordinals": [("3", "3rd"), ("3", "third"), ("3rd", "3"), ("21", "21st")],
+    "percent left out": [("25%", "25"), ("150%", "1.5"), ("0.25%", "0.0025"), ("75", r"75\%")],
+    "bases of ten": [("11", "11_{10}"), ("5", "5_6")],
+    "boxes in a box": [("12", r"x = \boxed{12}"), ("12", r"\text{so }\fbox{12}")],
+    "identities": [
+        (r"\sin 5x", r"16\sin^5x-20\sin^3x+5\sin x"), (r"\frac18", r"\sin10^\circ\sin50^\circ\sin70^\circ"),
+        (r"\binom{2n}{n}", r"\frac{(2n)!}{(n!)^2}"),
+    ],
+    "worked out": [
+        (r"\frac{\pi^2}{6}", r"\sum_{n=1}^\infty\frac1{n^2}=\frac{\pi^2}{6}"), (r"\int_0^1x\,dx", r"\frac12"),
+    ],
+    "for every": [("f(x)=x", r"f(x)=x \quad\forall x\in\mathbb{R}"), (r"-\infty", "negative infinity")],
 }  # fmt: skip
 
 DIFFERENT = {
@@ -93,7 +117,8 @@ DIFFERENT = {
         ("12", "<b>12</b> or <b>13</b>"),
     ],
     "whole-number parameters": [
-        (r"x=k\pi,k\in\mathbb{Z}", r"x=2n\pi,n\in\mathbb{Z}"), (r"a+k\pi,k\in\mathbb{Z}", r"b+k\pi,k\in\mathbb{Z}"),
+        (r"x=k\pi,k\in\mathbb{Z}", r"x=2n\pi,n\in\mathbb{Z}"),
+        (r"a+k\pi,k\in\mathbb{Z}", r"b+k\pi,k\in\mathbb{Z}"),
     ],
     "residues": [(r"x\equiv3\pmod7", r"x\equiv4\pmod7"), (r"x\equiv3\pmod7", r"y\equiv3\pmod7")],
     "numbers in other tongues": [
@@ -110,4 +135,31 @@ DIFFERENT = {
     ],
     "chains of inequalities": [("x<y<z", "z>x>y"), ("x<y<z", r"z\ge y\ge x")],
     "days": [("Monday", "Tue"), ("March 4, 2015", "04/03/2015"), ("9 AM", "9 in the evening")],
+    "options with their values": [
+        (r"\textbf{(B)}\ 12", "C"), (r"\textbf{(B)}\ 12", "(B) 13"), (r"\textbf{(B)}\ 12", "(C) 12"),
+        (r"\textbf{(B)}\ 12", "B or C"),
+        ("C", "(C) is incorrect"), ("C", "(C) maybe"), ("C", "(C) unless (D)"),
+    ],
+    "dozens": [("2", "2 dozen"), ("24", "3 dozen"), ("24", "24 dozen")],
+    "ordinals": [("3", "23rd"), (r"\frac13", "third"), ("3", "a third")],
+    "percent left out": [
+        ("0.25%", "0.25"), ("0.25", r"0.25\%"), ("1", r"1\%"), ("30%", "30 cm"), (r"\$30", r"30\%"),
+        (r"30^\circ", r"30\%"),
+    ],
+    "bases of ten": [("11", "11_2"), ("12", "12_{13}"), ("12", "12_x"), ("180", "180_3")],
+    "boxes in a box": [
+        ("12", r"\boxed{12},13"), ("12", r"\boxed{12}+1"), ("12", r"-\boxed{12}"),
+        ("12", r"\text{either }\boxed{12}\text{ or }\boxed{13}"),
+    ],
+    "identities": [
+        (r"\sin 2x", r"\sin x\cos x"), (r"\sqrt{x^2}", "x"), (r"\ln(x^2)", "2x"), (r"\lfloor x\rfloor", "x"),
+        (r"e^{\pi\sqrt{163}}", "262537412640768744"), ("3^{2024}-1", "3^{2024}+1"),
+        (r"\frac{2^{2005}+1}{3\cdot2^{2006}}", r"\frac16"),
+    ],
+    "left to be worked out": [
+        (r"\frac{\pi^2}{6}", r"\sum_{n=1}^\infty\frac1{n^2}"), (r"\frac13", r"\int_0^1x^2\,dx"),
+        ("2^n", r"\sum_{k=0}^n\binom nk"),
+        ("e", r"\lim_{n\to\infty}(1+\frac1n)^n"), (r"\frac13", r"\int_0^1x^2\,dx=\frac12"),
+    ],
+    "goes on": [("5", r"5,\ldots"), ("12", "12≈13"), ("12", r"12\text{ squared}"), ("12", "1'2")],
 }  # fmt: skip

@@ -49,6 +49,9 @@ ANNOUNCED = [
     ("5", "<think>\\boxed{4}</think>The answer is 5"),
     ("5", "\\boxed 5"),
     ("5", "\\boxed{5}\n\n**Answer:**\n"),
+    ("5", "\\boxed{5}\n\n<answer></answer>"),
+    ("5", "\\boxed{5}\n\n#### 2. Another way\nIt is the same."),
+    ("5", "The answer is 5. No other value will do."),
     ("5", "Final Answer:\n\\[\n5\n\\]"),
     ("5", "The answer is about 5."),
     ("5", "The answer is 5, since 2 + 3 = 5."),
@@ -92,6 +95,11 @@ ANNOUNCED = [
 NOT_ANNOUNCED = [
     ("5", "<think>\\boxed{5}</think>The answer is 4"),
     ("5", "The answer is 4, since 5 is too many."),
+    ("5", "The answer is 5... wait, no, 6."),
+    ("5", "> The answer is 5\n\nThat is false. I get 6."),
+    ("5", "\\boxed{5}\n\nCorrection: the answer is 6."),
+    ("5", "\\boxed{5}\n\n#### 6"),
+    ("5", "\\boxed{5}\n\n<answer>6</answer>"),
     ("5", "The result is not 5."),
     ("5", "The answer might be 5."),
     ("5", "答案是4，不是5。"),
@@ -120,6 +128,14 @@ BOXES = [
 ]  # fmt: skip
 
 
+# Whose values nobody can work out, or not soon.
+ENDLESS = [
+    "5^{5^{5^5}}", r"((9!)!)!", r"\sum_{k=1}^{99}2^{10^k}", r"\binom{10^9}{10^8}", "e^{e^{e^{e^{e}}}}",
+    r"\sum_{n=1}^\infty\frac{\sin n}{n}", "(a+b+c+d)^{30}", "+".join(["x"] * 200),
+    r"\cup".join(f"({i},{i + 1})" for i in range(30)), "(" * 10 + "12" + ")" * 10, "x^{" * 10 + "2" + "}" * 10,
+]  # fmt: skip
+
+
 def pairs(*tables: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
     return [pair for table in tables for rows in table.values() for pair in rows]
 
@@ -134,6 +150,14 @@ def test_equal_answers_are_correct(gold: str, answer: str) -> None:
 def test_different_answers_are_wrong(gold: str, answer: str) -> None:
     verdict = grade(gold, rf"\boxed{{{answer}}}", policy="last_box")
     assert verdict.outcome is Outcome.WRONG, verdict
+
+
+@pytest.mark.slow  # each would run for seconds, or for ever, where it is not refused unseen
+@pytest.mark.parametrize("answer", ENDLESS)
+def test_what_cannot_be_worked_out_is_wrong_soon(answer: str) -> None:
+    watch = Stopwatch()
+    assert grade("12", rf"\boxed{{{answer}}}", policy="last_box").outcome is Outcome.WRONG
+    assert watch.seconds < 10  # of a busy machine
 
 
 @pytest.mark.parametrize(("gold", "response"), ANNOUNCED)

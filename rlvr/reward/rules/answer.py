@@ -18,6 +18,7 @@ from rlvr.reward.rules.named import split_list, value_of_equation
 from rlvr.reward.rules.notation import NAMED_SETS, TRIGONOMETRY, based_number, for_algebra, plain_numbers
 from rlvr.reward.rules.options import picked_choice, same_options
 from rlvr.reward.rules.parameters import same_residue
+from rlvr.reward.rules.percents import split_percent, with_percent_sign
 from rlvr.reward.rules.periods import as_recurring, without_period
 from rlvr.reward.rules.phrases import ASSENT, NO_SOLUTION, SAME_WORDS, TAKEN_BACK
 from rlvr.reward.rules.quantities import same_quantity, units_differ, without_unit
@@ -51,10 +52,10 @@ _CURRENCY = re.compile(
     r"rmb|rupees?|pesos?|francs?|kr|kronor|kroner|rou?bles?)\b\s*\}?\s*$",
     re.I,
 )
-_PERCENT = re.compile(r"\s*(?:\\?%|\\?text\s*\{\s*(?:\\?%|percent)\s*\}|\bpercent|\bper cent)\s*$", re.I)
-_PERCENT_WORD = re.compile(r"(?<=[0-9}])\s*(?:\\text\s*\{\s*)?\b(?:pct|percentage(?: points?)?)\s*\}?$")
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
-_SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?: [0-9.]+)+")
+_SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?:[ '][0-9.]+)+")
+_INDEXED = re.compile(r"[+-]?[0-9.,]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
+_GOES_ON = re.compile(r",\s*(?:\\[lc]?dots|\.\.+|…)$")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
 )
@@ -92,15 +93,9 @@ def clean(answer: str) -> str:
         # The space keeps `60^\\circ,120^\\circ` two numbers.
         text = _DEGREES.sub("", _DEGREE_SIGN.sub(" ", text)).strip() or text
     text = whole_number_of(plain_numbers(_CURRENCY.sub("", text) or text))
-    text = without_remarks(_PERCENT_WORD.sub(r"\\%", without_period(text)))
+    text = without_remarks(with_percent_sign(without_period(text)))
     counted = without_counted(text)
     return text if counted is None or number_value(counted) is None else counted
-
-
-def split_percent(answer: str) -> tuple[str, bool]:
-    """The cleaned answer without its percent sign, and whether there was one."""
-    body = _PERCENT.sub("", answer)
-    return (body, True) if body and body != answer else (answer, False)
 
 
 def integer_literal(answer: str) -> str | None:
@@ -192,6 +187,9 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     formulas = same_formula(gold, answer) if gold_based is None else None
     if formulas is not None:
         return formulas
+    percent = _same_percentage(gold, answer)
+    if percent is not None:
+        return percent
     gold_value = number_value(gold)
     if gold_value is not None and (same := _number_against(gold_value, answer)) is not None:
         return same
@@ -231,10 +229,31 @@ def _number_against(gold: Fraction, answer: str) -> bool | None:
     for value in (called_choice(answer), mixed_in_words(answer)):
         if value is not None:
             return gold == value
-    if _SIDE_BY_SIDE.fullmatch(answer) or changes_number(answer):
-        return False  # `2 2` is not their product, `2\text{ dozen}` not 2
+    based = based_number(answer)
+    if based is not None:  # a number without a base is in base ten
+        digits, base = based
+        return number_value(digits) == gold and (base == 10 or len(digits) == 1)
+    if (
+        _SIDE_BY_SIDE.fullmatch(answer)
+        or _INDEXED.fullmatch(answer)
+        or _GOES_ON.search(answer)
+        or changes_number(answer)
+    ):
+        return False  # `2 2` is not their product, `2\text{ or more}` not 2
     estimated = estimate(answer)
     return None if estimated is None else gold in estimated
+
+
+def _same_percentage(gold: str, answer: str) -> bool | None:
+    """Compare two numbers of which one only has a percent sign; None for any other two.
+
+    The sign may be left out where the number is larger than 1: up to there shares are written so, and 0.25 is 25 %.
+    """
+    (mine, is_percent), (theirs, also) = split_percent(gold), split_percent(answer)
+    value, other = number_value(mine), number_value(theirs)
+    if is_percent == also or value is None or other is None:
+        return None
+    return number_value(gold) == number_value(answer) or (value == other and abs(value) > 1)
 
 
 def _same_in_words(gold: str, answer: str) -> bool | None:

@@ -6,7 +6,9 @@ from fractions import Fraction
 from rlvr.reward.rules.markup import WORDS
 from rlvr.reward.rules.quantities import is_unit
 
-_MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MAGNITUDES = {
+    "dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+}  # fmt: skip
 _MAGNITUDE = re.compile(
     r"([+-]?)([0-9]{1,50})(?:\.([0-9]{1,50}))?\s*"
     rf"(?:{WORDS}\s*\{{\s*)?({'|'.join(_MAGNITUDES)})s?(?: (?:of )?([a-z][a-z ]{{2,40}}))?\s*\}}?"
@@ -38,7 +40,7 @@ _AMOUNT = re.compile(
 _CHANGES = re.compile(
     r"\b(?:dozens?|half|halves|thirds?|quarters?|[a-z]+ths|or more|or less|lakhs?|crores?|"
     r"(?:is|are) (?:not|wrong|incorrect)|^or|maybe|perhaps|no solutions?|not exist|extraneous|rejected|invalid|"
-    r"impossible|below zero)\b|^\(?(?:if|when|unless)\b(?!.*round)",
+    r"impossible|below zero)\b|^(?:squared|cubed|factorial)\b|^\(?(?:if|when|unless)\b(?!.*round)",
     re.I,
 )
 # `5\\text{ for } n=3, 6 \\text{ otherwise}` has another number, `5\\text{, since } 2+3=5` the reason.
@@ -57,7 +59,7 @@ def whole_number_of(text: str) -> str:
     found = _MAGNITUDE.fullmatch(text)
     if found is None or (found[5] and not _is_counted(found[5])):
         return text
-    value = Fraction(f"{found[2]}.{found[3] or 0}") * 10 ** _MAGNITUDES[found[4]]
+    value = Fraction(f"{found[2]}.{found[3] or 0}") * _MAGNITUDES[found[4]]
     return found[1] + (str(value.numerator) if value.denominator == 1 else str(float(value)))
 
 

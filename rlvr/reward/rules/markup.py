@@ -20,7 +20,7 @@ _UNICODE = str.maketrans(
         "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "∶": ":", "°": r"^\circ ",
         "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
         "√": r"\sqrt ", "、": ",", "。": ".", "…": "...",
-        "∅": r"\emptyset ", "Ø": r"\emptyset ", "≡": r"\equiv ", "→": r"\to ",
+        "∅": r"\emptyset ", "Ø": r"\emptyset ", "≡": r"\equiv ", "≈": r"\approx ", "→": r"\to ",
         "∑": r"\sum ", "∏": r"\prod ", "¬": r"\neg ", "∧": r"\wedge ", "∨": r"\vee ", "Θ": r"\Theta ",
     }
     | {sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _VULGAR}
@@ -56,7 +56,7 @@ _STYLED = re.compile(
     r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 )
 _STYLED_VALUE = re.compile(rf"{WORDS}\s*(?:\{{\s*([0-9.]+|[deixyz])\s*\}}|\s([deixyz])(?![A-Za-z]))")
-_ENDING = r"\s*\^\s*\{?\s*(?:\\(?:text|mathrm)\s*\{\s*)?%s\s*\}{0,2}$"
+_ENDING = r"(?:\s*\^\s*\{?\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?%s\s*\}{0,2}$"
 _ORDINAL = re.compile(
     "|".join(
         f"(?<={digit}){_ENDING % ending}"

@@ -54,6 +54,7 @@ _TIMES_I = re.compile(r"(?<=[0-9)}])\s*\*\s*[iI](?![A-Za-z])")
 _FUNCTION = re.compile(r"(?:\\|(?<![A-Za-z\\]))(sqrt|exp|cbrt|abs)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _PLAIN_ROOT = re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[{0-9])")
 _CALLS = {"sqrt": r"\sqrt{%s}", "exp": "e^{%s}", "cbrt": r"\sqrt[3]{%s}", "abs": "|%s|"}
+_NEGATIVE = re.compile(r"^(?:negative|minus) (?=infinity$|\\infty|[0-9\\])")
 _NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf|oo)(?![A-Za-z])")
 _NAMES = {"pi": r"\pi "} | dict.fromkeys(("infinity", "infty", "inf", "oo"), r"\infty ")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
@@ -116,7 +117,7 @@ def for_algebra(text: str) -> str:
     text = _SIGNED_POWER.sub(r"^{\1}", text)
     text = _FUNCTION.sub(lambda found: _CALLS[found[1]] % found[2], text)
     text = _TIMES_I.sub("i", _PLAIN_ROOT.sub(r"\\sqrt", text))
-    text = _NAME.sub(lambda found: _NAMES[found.group()], text)
+    text = _NAME.sub(lambda found: _NAMES[found.group()], _NEGATIVE.sub("-", text))
     if _IMAGINARY.search(text):
         text = _ONE_IMAGINARY.sub("", _DECIMAL.sub(_fraction, text))
     elif _is_sum_or_power(text):

@@ -2,7 +2,7 @@ r"""The options that a cleaned answer names, such as `(B)`, `Option B` or `A, C`
 
 import re
 
-from rlvr.reward.rules.markup import STYLE_WRAPPER
+from rlvr.reward.rules.markup import STYLE_WRAPPER, WORDS
 
 _NAMED = re.compile(
     r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-Ja-j])\)|([A-Ja-j])(?=$|[.):,]| [-–—] (?![A-J]$)|"
@@ -16,6 +16,16 @@ _ANOTHER = re.compile(
 )
 _SEVERAL = re.compile(r"\(?[A-J]\)?(?:(?: ?[,;] ?(?:and )?| and )\(?[A-J]\)?){1,9}")
 _RUN = re.compile("[A-J]{2,10}")
+# `(B) 12`: an option and what it says; in words `C. elegans` is none.
+_LABELLED = re.compile(
+    r"(?:\(([A-J])\)[.:]?\s*|([A-J])\)\s+|([A-J])[.:]\s+(?=[-0-9$\\]))(?![,;/&]|(?:and|or)\b|\(?[A-J]\b)(.+)"
+)
+_STYLED_LABEL = re.compile(rf"^(\(?){WORDS}\s*\{{\s*([^{{}}]*?)\s*\}}")
+# Straight behind an option, words that take it back or leave another one open; further on they belong to its text.
+_TAKEN_BACK = re.compile(
+    r"[\s,;:)\-–—]*(?:(?:is|was)(?:n't| not| wrong| incorrect| false)|wrong|incorrect|maybe|perhaps|unless)\b",
+    re.I,
+)
 
 
 def picked_choice(answer: str) -> str | None:
@@ -28,8 +38,32 @@ def picked_choice(answer: str) -> str | None:
     if picked is None:
         return None
     letter = (picked.group(1) or picked.group(2)).upper()
+    if _TAKEN_BACK.match(answer, picked.end()):
+        return None
     another = _ANOTHER.match(answer, picked.end())
     return letter if another is None or another.group(1).upper() == letter else None
+
+
+def asked_option(gold: str, answer: str) -> tuple[str, str]:
+    """Both as letters or as values, where the gold answer is an option with its value, as `(B) 12`.
+
+    An answer that names an option and another value is left as it is, and so is any other pair.
+    """
+    labelled = None if gold == answer else _labelled(gold)
+    if labelled is None:
+        return gold, answer
+    letter, value = labelled
+    theirs = _labelled(answer)
+    if theirs is not None:
+        return (value, theirs[1]) if theirs[0] == letter else (letter, theirs[0])
+    picked = picked_choice(answer)
+    return (value, answer) if picked is None else (letter, picked)
+
+
+def _labelled(text: str) -> tuple[str, str] | None:
+    """The letter and the value of `(B) 12`, None for anything else."""
+    found = _LABELLED.fullmatch(_STYLED_LABEL.sub(r"\1\2", text))
+    return None if found is None else (found[1] or found[2] or found[3], found[4].strip())
 
 
 def same_options(gold: str, answer: str) -> bool | None:

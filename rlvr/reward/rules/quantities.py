@@ -71,6 +71,7 @@ _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
     r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
 )
+_PERCENT = re.compile(r"(?:\\?%|\bper ?cent)\s*\}?$", re.I)
 _TEMPERATURE = re.compile(r"\\circ\s*\}?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([CF])\s*\}?$")
 _WORDS_OF = re.compile(rf"{WORDS}\s*\{{([^{{}}]*)\}}")
 _AMOUNT = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?) ?([A-Za-z]+)[ ,]*(?:and )?")
@@ -221,6 +222,8 @@ def _total(amounts: list[tuple[str, str]]) -> tuple[str, Fraction] | None:
 def _unit(text: str) -> tuple[str, str] | None:
     if temperature := _TEMPERATURE.search(text):
         return f"degrees {temperature[1]}", "1"
+    if _PERCENT.search(text):
+        return "percent", "1"
     plain = without_words(text)
     match = _UNIT.search(plain)
     if match is None or plain[: match.start() + 1].rstrip()[-1:].isalpha():

@@ -13,6 +13,7 @@ _IN_PARENTHESES = re.compile(
 _FOR_ALL = re.compile(
     rf",?\s*(?:{WORDS}\s*\{{\s*,?\s*|(?<=[\s,])\(?)for (?:all|any|every|each|arbitrary)\b([^=;]*)$"
 )
+_FOR_EVERY = re.compile(r"[,:]?\s*\\forall(?![A-Za-z])\s*[A-Za-z][^=;]*$")
 _OTHER_CASE = re.compile(r"\b(?:for|if|when|otherwise|else|and|except|unless)\b")
 _OF_A_SET = re.compile(
     r",?\s*\(?\s*([a-zA-Z])\s*\\in\s*\\mathbb\s*\{?\s*[CNQRZ]\s*\}?"
@@ -61,6 +62,8 @@ def _repeats(value: str, words: str) -> bool:
 
 def _without_domain(text: str) -> str:
     r"""`2k\pi` for `2k\pi, k \in \mathbb{Z}`, and a formula without the `for all x` behind it."""
+    if "\\forall" in text and (found := _FOR_EVERY.search(text)) and found.start():
+        return text[: found.start()].rstrip(" ,")
     if "\\in" in text and (found := _OF_A_SET.search(text)):
         value = text[: found.start()]
         if re.search(rf"(?<![A-Za-z\\]){found[1]}(?![A-Za-z])|[0-9]{found[1]}", _COMMAND.sub(" ", value)):

@@ -84,6 +84,15 @@ def is_plain_list(text: str) -> bool:
     return len(split_list(text)) > 1 and _NEITHER.search(text) is None
 
 
+def depth(text: str) -> int:
+    """How many brackets of any kind are open at once at most."""
+    deepest = opened = 0
+    for char in text:
+        opened += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, opened)
+    return deepest
+
+
 def turned_inward(text: str) -> str:
     """The intervals `]0,1[` and `[0,1[`, whose brackets leave out an end, as `(0,1)` and `[0,1)`."""
     if not text.startswith("]") and not text.endswith("["):

@@ -20,6 +20,8 @@ _AND_PART = re.compile(
     r"([0-9]{1,30})\s*(?:\\text\s*\{\s*)?and\s*\}?\s*"
     r"(?:a half|([0-9]{1,30})/([0-9]{1,30})|\\[dt]?frac\s*\{?([0-9]{1,30}?)\}?\s*\{?([0-9]{1,30})\}?)"
 )
+_ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_DOZENS = {(): 12, ("a",): 12, ("one",): 12, ("half", "a"): 6, ("half",): 6}
 MOST_WORDS = 15
 
 
@@ -37,6 +39,12 @@ def number_in_words(text: str) -> Fraction | None:
         return None if number is None or number.denominator > 1 else number + Fraction(1, 2)
     if words == ["half"]:
         return Fraction(1, 2)
+    if words[-1] in ("dozen", "dozens"):
+        several = number_in_words(" ".join(words[:-1]))
+        dozens = _DOZENS.get(tuple(words[:-1]), several and several * 12)
+        return None if dozens is None else Fraction(dozens)
+    if len(words) == 1 and words[0] in _ORDINALS:  # alone: a third part is `one third`
+        return Fraction(1 + _ORDINALS.index(words[0]))
     if words[0] == "a" and len(words) > 1 and words[1] in _SCALES:
         words[0] = "one"
     part = _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s"))

@@ -225,6 +225,9 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         return self._cell.ask("attribute", self._number, name)
 
+    def __bool__(self) -> bool:
+        return bool(self._cell.ask("apply", "bool", [self]))
+
     def __len__(self) -> int:
         return int(self._cell.ask("apply", "len", [self]))
 

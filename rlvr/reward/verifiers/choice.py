@@ -125,6 +125,9 @@ def _has_text_of_another(answer: str, letter: str, choices: Choices) -> bool:
 def _by_text(answer: str, choices: Choices) -> str | None:
     """The one choice with the text of the answer, as it stands, in the same words, or without its markup."""
     readings: tuple[Callable[[str], str], ...] = (str.strip, normalize, lambda text: normalize(clean(text)))
+    labelled = _LABELLED.fullmatch(clean(answer))
+    if labelled and labelled[2] and (labelled[1] in choices.labels or labelled[1].upper() in choices.texts):
+        readings = readings[:1]  # normalised, the label of `(A) blue` would be an article
     for read in readings:
         same = [letter for letter, text in choices.texts.items() if read(text) == read(answer)]
         if len(same) == 1:

@@ -29,6 +29,7 @@ from decimal import Decimal
 from typing import Any
 
 from rlvr.reward.example import Example, row_error
+from rlvr.reward.extract import final_part
 from rlvr.reward.sandbox import warden
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.reward.verifiers.fenced import fenced_blocks
@@ -157,8 +158,10 @@ def read_tests(text: str) -> Suite:
 def last_program(response: str) -> str | None:
     """The last block of Python in a response, or all of it where that is a program; None without one.
 
-    A block without a language counts where it is a program; what a program prints is often shown in such a block.
+    What precedes the last `</think>` does not count. A block without a language counts where it is
+    a program; what a program prints is often shown in such a block.
     """
+    response = final_part(response)
     blocks = [block for block in fenced_blocks(response) if block.content.strip()]
     marked = [block for block in blocks if not block.language or _LANGUAGE.fullmatch(block.language)]
     if marked:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from rlvr.reward.grader import grade
-from rlvr.reward.rules.answer import clean, decide_exactly, integer_literal, split_percent
+from rlvr.reward.rules.answer import clean, decide_exactly, integer_literal
+from rlvr.reward.rules.percents import split_percent
 from rlvr.reward.rules.quantities import units_differ
 
 

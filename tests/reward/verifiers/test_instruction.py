@@ -41,8 +41,8 @@ PUBLISHED = [
     (
         "length_constraints:number_sentences",
         {"num_sentences": 2, "relation": "at least"},
-        ["One. Two.", "Really? Yes", 'He said "Yes." Then he left.'],
-        ["It is 3.5 wide.", "one"],
+        ["One. Two.", "Really? Yes", 'He said "Yes." Then he left.', "So did Dr. J. Smith. He left."],
+        ["It is 3.5 wide.", "one", "Dr. J. Smith left, e.g. today."],
     ),
     (
         "length_constraints:number_paragraphs",

@@ -51,6 +51,7 @@ def outcome(tests: str | dict | list, program: str, **limits: float) -> tuple[st
             {"inputs": ["1 2\n", "3 4"], "outputs": ["3", "7 \n"]},
             "import sys\nprint(sum(map(int, sys.stdin.read().split())))\nsys.exit(0)",
         ),
+        ("assert f()", "class Found:\n    pass\ndef f():\n    return Found()"),
         ("assert list(count(3)) == [0, 1, 2]", "def count(n):\n    yield from range(n)"),
         ("values = [3, 1]\norder(values)\nassert values == [1, 3]", "def order(values):\n    values.sort()"),
         ("p = Point(1, 2)\nassert p.norm() == 5 and p.x == 1", "class Point:\n    def __init__(self, x, y):\n"
@@ -292,6 +293,8 @@ def test_tests_that_cannot_be_run_are_no_wrong_answer(tests, reason):
         ("```python title=a.py\nx = 1\n```", "x = 1\n"),
         ("```Python3\nx = 1\n```</answer>", "x = 1\n"),
         ("```cpp\nint x = 1;\n```", None),
+        ("<think>\n```python\nx = 0\n```\n</think>\n```python\nx = 1\n```", "x = 1\n"),
+        ("<think>\n```python\nx = 0\n```\n</think>\nI give up.", None),
     ],
 )
 def test_the_last_program_counts(response, program):

@@ -43,7 +43,12 @@ ARC = {"text": TEXTS, "label": ["1", "2", "3"]}
             ["1", "A", "blue", "B) a red fox"],
         ),
         (row("a blue whale", choices=TEXTS), "choices", ["B"], ["C"]),
-        (row("B", choices=TEXTS), "choices", ["B"], ["C"]),
+        (
+            row("B", choices=TEXTS),
+            "choices",
+            ["B", "(B) blue whale"],
+            ["C", "(A) blue whale", "A. a blue whale"],
+        ),
         (row("1", choices=ARC), "choices", ["A", "red fox"], ["B"]),  # labels come before places
         (
             row("2", choices=ARC),

@@ -2,7 +2,7 @@
 
 `CONSTRAINTS` holds them; `package.module:function` of your own stands beside them. A check is a function of the text
 and of keyword arguments, and says whether the text keeps to it. None looks at the language: what counts words,
-sentences or letters does so for any script that separates them.
+sentences or letters does so for any script that separates them, a few abbreviations such as `Mr.` aside.
 """
 
 from __future__ import annotations

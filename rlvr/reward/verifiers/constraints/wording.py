@@ -8,7 +8,9 @@ from collections.abc import Sequence
 _WORD = re.compile(r"\w+")
 # A word, a mark or a sign of its own: what a capital word is looked for in.
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’.][^\W_]+)*|\S")
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)|[。！？]+")
+# A point behind a title, an initial or another of these does not end a sentence, as in IFEval's tokenizer.
+_ABBREVIATED = r"(?<!\b(?:Mr|Ms|Dr|St|Jr|Sr|vs)\.)(?<!\b(?:Mrs|e\.g|i\.e)\.)(?<!\bProf\.)(?<!\b[A-Z]\.)"
+_SENTENCE_END = re.compile(rf"[.!?…。！？]+{_ABBREVIATED}[\"'”’)\]]*(?=\s|$)|[。！？]+")
 _RELATIONS = ("less than", "at least", "at most", "exactly")
 
 
