@@ -34,6 +34,7 @@ from rlvr.cluster.machine import run_gpus
 from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.runtime.disk.files import write_atomically
+from rlvr.runtime.disk.names import named_as_latest
 from rlvr.runtime.inputs import check_without_engines, distinct_inputs
 from rlvr.sweep.plan import Sweep, changed_keys
 from rlvr.validate import validate
@@ -103,7 +104,7 @@ def _plan_single(request: Request) -> Work:
     kept = [a for a in overrides if a.partition("=")[0] not in ("run.name", "run.root", "run.resume")]
     root = Path(cfg.run.root).absolute()
     resume = "auto" if cfg.run.resume == "never" else cfg.run.resume
-    own = [f"run.root={quoted(str(root))}", f"run.name={name}", f"run.resume={resume}"]
+    own = [f"run.root={quoted(str(root))}", f"run.name={name}", f"run.resume={resume}", *_by_name(cfg)]
     return Work(
         name=request.config.name or f"rlvr-{cfg.recipe}",
         folder=Path.cwd(),
@@ -122,7 +123,8 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
             _check(request.config, cfg)
             checked.append(cfg)
             run_folder = folder / job.name
-            arguments = [*config_args, *job_arguments(job, folder, cfg), *_cluster(request.config, cfg)]
+            own = [*job_arguments(job, folder, cfg), *_cluster(request.config, cfg), *_by_name(cfg)]
+            arguments = [*config_args, *own]
             lines.append({"run_folder": str(run_folder), "arguments": arguments})
             if not (run_folder / "summary.json").exists():
                 tasks.append(number)
@@ -147,6 +149,11 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
         tasks=tuple(tasks),
         task_names=tuple(names),
     )
+
+
+def _by_name(cfg: Config) -> list[str]:
+    """What was the newest run when the job was submitted, by its own name: another may be when it starts."""
+    return [f"{key}={quoted(path)}" for key, path in named_as_latest(cfg).items()]
 
 
 def _check_inputs(configurations: Sequence[Config]) -> None:

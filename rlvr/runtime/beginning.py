@@ -20,7 +20,7 @@ from rlvr.runtime.checkpoints.resume import Found, check_data
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.names import behind_latest, differ_in_run
+from rlvr.runtime.disk.names import differ_in_run, named_as_latest
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
@@ -35,33 +35,32 @@ def settle_latest(cfg: Config, folder: RunFolder) -> Config:
     Raises:
         ConfigError: a model, or a run to replay, is this run itself, and its record does not say which one was meant.
     """
-
-    def settled(section: str, name: str, path: str) -> str:
-        found = behind_latest(path)
-        if found == path:
-            return path
-        recorded = _recorded(folder, section, name)
-        if recorded is not None and differ_in_run(recorded, found):
-            return recorded
-        if Path(found).resolve().is_relative_to(folder.path.resolve()):
-            raise ConfigError(
-                f"{section}.{name}={path}: the newest run is this one by now; give the run that is meant by its name"
-            )
-        return found
-
-    model, base, replay = cfg.model, cfg.model.base_path, cfg.rollout.replay
-    base = None if base is None else settled("model", "base_path", base)
-    replay = None if replay is None else settled("rollout", "replay", replay)
+    settled = {key: _meant(key, path, folder) for key, path in named_as_latest(cfg).items()}
+    model, rollout, run = cfg.model, cfg.rollout, cfg.run
+    base = settled.get("model.base_path", model.base_path)
     return replace(
         cfg,
-        model=replace(model, path=settled("model", "path", model.path), base_path=base),
-        rollout=replace(cfg.rollout, replay=replay),
-        run=replace(cfg.run, resume=behind_latest(cfg.run.resume)),
+        model=replace(model, path=settled.get("model.path", model.path), base_path=base),
+        rollout=replace(rollout, replay=settled.get("rollout.replay", rollout.replay)),
+        run=replace(run, resume=settled.get("run.resume", run.resume)),
     )
 
 
-def _recorded(folder: RunFolder, section: str, name: str) -> str | None:
+def _meant(key: str, found: str, folder: RunFolder) -> str:
+    """The path that a key means which names the newest run, `found` by that run's own name."""
+    recorded = _recorded(folder, key)
+    if recorded is not None and differ_in_run(recorded, found):
+        return recorded
+    if key != "run.resume" and Path(found).resolve().is_relative_to(folder.path.resolve()):
+        raise ConfigError(
+            f"{key}={found}: named as the newest run, which is this one by now; give the run that is meant by its name"
+        )
+    return found
+
+
+def _recorded(folder: RunFolder, key: str) -> str | None:
     """What the config.yaml of a run that goes on has under a key; None where there is none that can be read."""
+    section, _, name = key.partition(".")
     try:
         return str(read_settings(folder.path)[section][name] or "") or None
     except UNREADABLE:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from launch.network import address_towards, choose_port, interface_address, inte
 from launch.node import ray_command
 from launch.process import JobError
 from launch.script import Work, render
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError, DeadlineError
 from rlvr.runtime.pause import listen_for_pause
 
@@ -176,6 +179,18 @@ def test_a_run_keeps_its_name_over_attempts(tmp_path):
     _, work = plan("--dry-run", f"run.root={tmp_path}", "recipe=dapo", "run.name=mine", "cluster.cpus=1")
     assert work.run_folder == f"{tmp_path}/mine"
     assert [a for a in work.arguments if a.startswith("cluster")] == ["cluster.cpus=1"]
+
+
+@pytest.mark.slow
+def test_the_newest_run_is_the_one_of_the_submission(tmp_path):
+    shutil.copytree(model_folder("builtin"), tmp_path / "first" / "policy")
+    (tmp_path / "latest").symlink_to("first")
+    command = (f"run.root={tmp_path}", "recipe=dapo", f"model.path={tmp_path}/latest/policy")
+    _, single = plan("--dry-run", *command)
+    assert single.arguments[-1] == f'model.path="{tmp_path}/first/policy"'
+    _, sweep = plan("-m", *command, "seed=1,2")
+    for line in sweep.sweep_lines.splitlines():
+        assert json.loads(line)["arguments"][-1] == single.arguments[-1]
 
 
 @pytest.mark.slow

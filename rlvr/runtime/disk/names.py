@@ -7,6 +7,7 @@ import re
 from hashlib import blake2b
 from pathlib import Path
 
+from rlvr.config import Config
 from rlvr.errors import ConfigError
 
 LATEST = "latest"  # the link to the newest run
@@ -34,6 +35,18 @@ def behind_latest(path: str) -> str:
         link = found / part
         found = found / os.readlink(link) if part == LATEST and link.is_symlink() else link
     return str(found)
+
+
+def named_as_latest(cfg: Config) -> dict[str, str]:
+    """The keys of a run that name the newest one as `latest`, each with the path by that run's own name."""
+    given = {
+        "model.path": cfg.model.path,
+        "model.base_path": cfg.model.base_path,
+        "rollout.replay": cfg.rollout.replay,
+        "run.resume": cfg.run.resume,
+    }
+    found = {key: behind_latest(path) for key, path in given.items() if path is not None}
+    return {key: path for key, path in found.items() if path != given[key]}
 
 
 def differ_in_run(one: str, other: str) -> bool:
