@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ENDLESS = r"\boxed{\gcd(2^{10^8},3)}"  # math-verify works it out while it reads it
+
 EQUAL = {
     "scientific": [
         ("4.5e33", r"4.5 \times 10^{33}"),

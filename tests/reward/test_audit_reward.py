@@ -13,6 +13,7 @@ from rlvr.audit_reward import _Output
 from rlvr.errors import RlvrError
 from rlvr.reward.audit import Columns, read_rows
 from tests.helpers.forked import Done, run_module
+from tests.helpers.grader_cases import ENDLESS
 from tests.helpers.paths import REPOSITORY
 
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -51,7 +52,7 @@ def test_verdicts_in_the_order_of_the_rows_and_bad_rows_by_line(tmp_path):
         {"sample_id": "p0-s1", "id": "x", "answer": "3", "response": "no box"},
         {"answer": "3", "response": r"\boxed{3}"},
         b"\xff\xfe",
-        {"id": "a", "answer": "1", "response": r"\boxed{(10^8)!}"},
+        {"id": "a", "answer": "1", "response": ENDLESS},
         {"id": "last", "answer": "4", "response": r"\boxed{4}"},
     ]
     write(tmp_path / "rows.jsonl", rows)
@@ -196,7 +197,7 @@ def test_rows_are_read_lazily_and_never_raise():
 @pytest.mark.slow
 def test_a_killed_audit_leaves_the_verdicts_so_far(tmp_path):
     rows = [{"id": i, "answer": "12", "response": r"\boxed{12}"} for i in range(5)]
-    rows.append({"id": 5, "answer": "12", "response": r"\boxed{9^{9^{9^{9}}}}"})
+    rows.append({"id": 5, "answer": "12", "response": ENDLESS})
     write(tmp_path / "rows.jsonl", rows)
     environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     overrides = ["file=rows.jsonl", "output=v.jsonl", "batch_rows=1", "deadline_seconds=300"]

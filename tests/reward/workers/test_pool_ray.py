@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.reward.verdict import GradeRequest
+from tests.helpers.grader_cases import ENDLESS
 from tests.helpers.paths import REPOSITORY
 
 
@@ -46,7 +47,7 @@ def test_pool_in_a_threaded_ray_actor():
     )
     try:
         actor = ray.remote(Grader).options(max_concurrency=3, num_cpus=0).remote()
-        answers = [r"\boxed{2/4}", r"\boxed{9^{9^{9^9}}}", "none", r"\boxed{3}"] * 3
+        answers = [r"\boxed{2/4}", ENDLESS, "none", r"\boxed{3}"] * 3
         requests = [GradeRequest(str(i), r"\frac{1}{2}", answer) for i, answer in enumerate(answers)]
         calls = ray.get([actor.grade.remote(requests) for _ in range(3)], timeout=120)
         for verdicts in calls:
