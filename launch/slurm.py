@@ -153,7 +153,7 @@ def _plan_sweep(request: Request, sweep: Sweep) -> Work:
 
 def _by_name(cfg: Config) -> list[str]:
     """What was the newest run when the job was submitted, by its own name: another may be when it starts."""
-    return [f"{key}={quoted(path)}" for key, path in named_as_latest(cfg).items()]
+    return [f"{key}={quoted(path)}" for key, (_, path) in named_as_latest(cfg).items()]
 
 
 def _check_inputs(configurations: Sequence[Config]) -> None:

@@ -20,7 +20,7 @@ from rlvr.runtime.checkpoints.resume import Found, check_data
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.names import differ_in_run, named_as_latest
+from rlvr.runtime.disk.names import may_have_meant, named_as_latest
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
@@ -35,7 +35,7 @@ def settle_latest(cfg: Config, folder: RunFolder) -> Config:
     Raises:
         ConfigError: a model, or a run to replay, is this run itself, and its record does not say which one was meant.
     """
-    settled = {key: _meant(key, path, folder) for key, path in named_as_latest(cfg).items()}
+    settled = {key: _meant(key, *paths, folder) for key, paths in named_as_latest(cfg).items()}
     model, rollout, run = cfg.model, cfg.rollout, cfg.run
     base = settled.get("model.base_path", model.base_path)
     return replace(
@@ -46,14 +46,14 @@ def settle_latest(cfg: Config, folder: RunFolder) -> Config:
     )
 
 
-def _meant(key: str, found: str, folder: RunFolder) -> str:
-    """The path that a key means which names the newest run, `found` by that run's own name."""
+def _meant(key: str, path: str, found: str, folder: RunFolder) -> str:
+    """What the path of a key means which names the newest run, and is `found` by that run's own name."""
     recorded = _recorded(folder, key)
-    if recorded is not None and differ_in_run(recorded, found):
+    if recorded is not None and may_have_meant(path, recorded):
         return recorded
     if key != "run.resume" and Path(found).resolve().is_relative_to(folder.path.resolve()):
         raise ConfigError(
-            f"{key}={found}: named as the newest run, which is this one by now; give the run that is meant by its name"
+            f"{key}={path}: the newest run is this one by now; give the run that is meant by its name"
         )
     return found
 

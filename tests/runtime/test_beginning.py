@@ -235,6 +235,11 @@ def test_a_run_that_goes_on_means_what_was_the_newest_when_it_began(folder, cfg)
     assert settle_latest(cfg, folder).model.path == f"{root}/before/policy"
     cfg.model.path = f"{latest}/checkpoints/step_000020"  # other than the record's, whichever run that is of
     assert settle_latest(cfg, folder).model.path == f"{root}/a third run/checkpoints/step_000020"
+    cfg.model.path = f"{latest}/another policy"  # as many parts as the record's
+    assert settle_latest(cfg, folder).model.path == f"{root}/a third run/another policy"
+    latest.unlink()
+    latest.symlink_to("before")
+    assert settle_latest(cfg, folder).model.path == f"{root}/before/another policy"
 
 
 @pytest.mark.parametrize("record", ["", "model: 3", "rollout:\n  replay: null"])

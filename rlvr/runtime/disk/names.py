@@ -37,8 +37,8 @@ def behind_latest(path: str) -> str:
     return str(found)
 
 
-def named_as_latest(cfg: Config) -> dict[str, str]:
-    """The keys of a run that name the newest one as `latest`, each with the path by that run's own name."""
+def named_as_latest(cfg: Config) -> dict[str, tuple[str, str]]:
+    """The keys of a run that name the newest one as `latest`, each with its path and that by the run's own name."""
     given = {
         "model.path": cfg.model.path,
         "model.base_path": cfg.model.base_path,
@@ -46,13 +46,14 @@ def named_as_latest(cfg: Config) -> dict[str, str]:
         "run.resume": cfg.run.resume,
     }
     found = {key: behind_latest(path) for key, path in given.items() if path is not None}
-    return {key: path for key, path in found.items() if path != given[key]}
+    return {key: (str(given[key]), path) for key, path in found.items() if path != given[key]}
 
 
-def differ_in_run(one: str, other: str) -> bool:
-    """Whether two paths differ in one part alone, as those of two runs under one root do."""
-    parts = Path(one).parts, Path(other).parts
-    return len(parts[0]) == len(parts[1]) and sum(a != b for a, b in zip(*parts, strict=True)) == 1
+def may_have_meant(path: str, recorded: str) -> bool:
+    """Whether a path by way of `latest` was that of `recorded` when another run was the newest."""
+    asked, found = Path(os.path.expanduser(path)).parts, Path(recorded).parts
+    same = (one in (LATEST, other) for one, other in zip(asked, found, strict=False))
+    return len(asked) == len(found) and all(same)
 
 
 def check_no_variable(text: str, key: str, path: Path) -> None:
