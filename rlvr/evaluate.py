@@ -33,6 +33,7 @@ from rlvr.analysis.evaluation import (
     claim_settings,
     differing_settings,
     evaluation_as_json,
+    fingerprints,
     groups_in_parts,
     read_evaluation,
     result_of,
@@ -82,6 +83,8 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
         max_response_tokens=cfg.rollout.max_response_tokens,
         verifier=cfg.reward.verifier,
     )
+    settings = _settings(cfg, eval_sets)
+    changed = differing_settings(earlier, settings) if earlier else []
     _open_folder(folder)
     claim_settings(folder, cfg, eval_sets)
     with open_engines(cfg, folder, tokenizer) as (engines, graders):
@@ -98,12 +101,11 @@ def evaluate_model(cfg: Config, *, earlier: Path | None = None) -> tuple[EvalRes
             for chosen in eval_sets
         )
     results = tuple(result_of(part.name, part.groups) for part in reports)
-    settings = _settings(cfg, eval_sets)
     _write(folder, cfg.model.path, settings, reports, results)
     for report, result in zip(reports, results, strict=True):
         print(describe(summarise(result), report.outcomes))
     print_comparison(before, results)
-    if earlier and (changed := differing_settings(earlier, settings)):
+    if changed:
         print(f"NOTE the earlier evaluation had other settings: {'; '.join(changed)}")
     print(f"figures and responses in {folder.path}")
     return results
@@ -177,7 +179,7 @@ def _settings(cfg: Config, sets: Sequence[EvalSet]) -> dict[str, Any]:
         "verifier": cfg.reward.verifier,
         "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,
         "eval": asdict(cfg.eval),
-        CONTENT: {chosen.name: asdict(chosen.fingerprint) for chosen in sets},
+        CONTENT: fingerprints(sets),
     }
 
 

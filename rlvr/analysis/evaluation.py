@@ -50,16 +50,16 @@ def claim_settings(folder: RunFolder, cfg: Config, sets: Sequence[EvalSet]) -> N
     Raises:
         ConfigError: the folder holds parts of an evaluation with other settings, of another model or on other data.
     """
-    now = without(asdict(cfg), NOT_OF_EVALUATION) | content_of(cfg, sets)
+    now = without(asdict(cfg), NOT_OF_EVALUATION) | {
+        "content of model.path": identity(cfg.model.path),
+        "content of data.eval": fingerprints(sets),
+    }
     claim(folder.path / "settings.json", now, f"run.name={folder.path.name}")
 
 
-def content_of(cfg: Config, sets: Sequence[EvalSet]) -> dict[str, Any]:
-    """What lies at the places that a configuration names, to be told from what lies there later."""
-    return {
-        "content of model.path": identity(cfg.model.path),
-        "content of data.eval": {chosen.name: asdict(chosen.fingerprint) for chosen in sets},
-    }
+def fingerprints(sets: Sequence[EvalSet]) -> dict[str, Any]:
+    """The content of each set, to be told from what lies at its place later."""
+    return {chosen.name: asdict(chosen.fingerprint) for chosen in sets}
 
 
 def groups_in_parts(
