@@ -23,7 +23,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.model_card import model_card
 from rlvr.cli.overrides.shorthand import ShortForm, expand
-from rlvr.data.models.end_tokens import add_end_tokens
+from rlvr.data.models.end_tokens import save_tokenizer
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.models.weight_files import WHOLE, folder_problem, weight_files
@@ -136,8 +136,7 @@ def _write(source: Source, draft: Path) -> None:
         disable_progress_bar()
         save_lm(load_causal_lm(str(source.checkpoint), cfg, "cpu").lm, draft)
     tokenizer = load_tokenizer(cfg.path, cfg.trust_remote_code, settings.data.chat_template)
-    tokenizer.save_pretrained(draft)
-    add_end_tokens(draft, [tokenizer.eos_token_id, *settings.rollout.stop_token_ids])
+    save_tokenizer(tokenizer, draft, settings.rollout.stop_token_ids)
 
 
 def _copy(folder: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ import psutil
 from rlvr.advantage.token import TokenPlugin
 from rlvr.cluster.board import reports
 from rlvr.config import Config
-from rlvr.data.models.end_tokens import add_end_tokens
+from rlvr.data.models.end_tokens import save_tokenizer
 from rlvr.data.models.identity import identities
 from rlvr.data.stream import EvalSet, PromptStream
 from rlvr.errors import EmptyBatchError, VerifierError
@@ -180,9 +180,7 @@ class Session:
             # An earlier policy, of a run that has gone on since, is never half of the new one.
             with self.folder.writing(), replacing_folder(self.folder.policy) as draft:
                 self.learner.export(str(draft.absolute()))
-                tokenizer = self.engines.tokenizer
-                tokenizer.save_pretrained(str(draft))
-                add_end_tokens(draft, [tokenizer.eos_token_id, *self.cfg.rollout.stop_token_ids])
+                save_tokenizer(self.engines.tokenizer, draft, self.cfg.rollout.stop_token_ids)
         self.folder.finish_dumps()
         first = reports[0]
         summary = Summary(

@@ -6,8 +6,20 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from rlvr.types import Tokenizer
+
 SETTINGS = "generation_config.json"
 KEY = "eos_token_id"
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, stop_token_ids: Iterable[int]) -> None:
+    """Write a policy's tokenizer beside its weights, and add the end tokens of its run to the model's own.
+
+    Raises:
+        OSError: a full disk, say.
+    """
+    tokenizer.save_pretrained(str(folder))
+    add_end_tokens(folder, [tokenizer.eos_token_id, *stop_token_ids])
 
 
 def add_end_tokens(folder: Path, ends: Iterable[int | None]) -> None:
