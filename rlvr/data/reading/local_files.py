@@ -29,20 +29,35 @@ def suffix_of(file: Path) -> str:
 
 def is_of(split: str, file: Path) -> bool:
     """Whether a file, by its path within a data set, is of a split: test.csv, x-test-0-of-2.arrow, test/0.json."""
-    name = file.name[: len(file.name) - len(suffix_of(file))]
-    last = re.search(rf"[-_.]{re.escape(split)}(?:-\d+-of-\d+)?$", name)
-    return name.startswith(split) or last is not None or split in file.parts[:-1]
+    name = _stem(file)
+    return name.startswith(split) or _ends_in(re.escape(split), name) or split in file.parts[:-1]
 
 
 def split_of(file: Path) -> str | None:
     """The split that a file, by its path within a data set, is of by a usual name of it; None where none is told."""
-    name = file.name[: len(file.name) - len(suffix_of(file))]
+    name = _stem(file)
     for split, words in SPLITS.items():
         one = "|".join(words)
-        found = re.match(rf"(?:{one})(?![a-z])", name) or re.search(rf"[-_.](?:{one})(?:-\d+-of-\d+)?$", name)
-        if found is not None or not {*words}.isdisjoint(file.parts[:-1]):
+        if re.match(rf"(?:{one})(?![a-z])", name) or _ends_in(one, name):
+            return split
+        if not {*words}.isdisjoint(file.parts[:-1]):
             return split
     return None
+
+
+def _stem(file: Path) -> str:
+    return file.name[: len(file.name) - len(suffix_of(file))]
+
+
+def _ends_in(words: str, name: str) -> bool:
+    """Whether one of these words, of a pattern, is the last of a name, before the number of a shard."""
+    return re.search(rf"[-_.](?:{words})(?:-\d+-of-\d+)?$", name) is not None
+
+
+def _told(file: Path) -> list[str]:
+    """The splits that a file is of by their own names, then by another usual one."""
+    own, usual = [name for name in SPLITS if is_of(name, file)], split_of(file)
+    return own if usual is None or usual in own else [*own, usual]
 
 
 def _hint(path: Path) -> str:
@@ -71,7 +86,7 @@ def local_files(path: Path, split: str | None) -> list[Path]:
                 f"data file {path} ends in {path.suffix!r}; expected {KINDS}{_remedy_of_name(path)}"
             )
         alone = Path(path.name)
-        own = next((name for name in SPLITS if is_of(name, alone)), split_of(alone) or "train")
+        own = next(iter(_told(alone)), "train")
         if split is not None and split != own and not is_of(split, alone):
             raise DataError(
                 f"data file {path} is the split {own!r}, as files are named, not {split!r}; leave the source's split "
@@ -108,8 +123,7 @@ def _in_folder(path: Path, split: str | None) -> list[Path]:
             f"data folder {path} holds {left_out[0]}, which is not read; expected {KINDS}"
             f"{_remedy_of_name(left_out[0])}, or take it out of the folder"
         )
-    splits = {name for name in SPLITS if any(is_of(name, file) for file in files)}
-    splits |= {name for file in files if (name := split_of(file)) is not None}
+    splits = {name for file in files for name in _told(file)}
     if len(splits) > 1 and split is None:
         raise DataError(
             f"data folder {path} holds the splits {', '.join(sorted(splits))}; set the source's split"
