@@ -118,13 +118,8 @@ def _relative_gap(gold: Any, answer: Any, places: dict[Any, float]) -> float | N
         one, other = (0 * value if getattr(value, "_prec", 0) == 1 else value for value in values)
         size = max(abs(one), abs(other))
         return float(abs(one - other) / size) if size else 0.0
-    except (
-        ArithmeticError,
-        AttributeError,
-        TypeError,
-        ValueError,
-    ):  # sympy raises on what has no value there
-        return None
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        return None  # sympy raises on what has no value there
 
 
 def _digits(value: Any, places: dict[Any, int]) -> float:
