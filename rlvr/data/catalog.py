@@ -24,7 +24,7 @@ DAPO_SUFFIX = '\n\nRemember to put your answer on its own line after "Answer:".'
 _MESSAGES = re.compile(r"\s*\[\s*\{")
 _PRINTED = re.compile(r"""\s*\[\s*\{\s*'(?:role|content)'\s*:""")
 # What some templates write of a message beside its content: a prompt without it would be another one.
-NOT_SHOWN = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+KEYS_NOT_SHOWN = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 _BOX_NAME = re.compile(r"\\(?:boxed|fbox|framebox)")
 
 
@@ -96,7 +96,7 @@ def _listed(value: Any) -> Any:
 def _message(turn: Any, place: int) -> Message:
     if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
         raise ValueError(f"is a list whose entry {place} is no message with 'role' and 'content'")
-    if unread := [key for key in NOT_SHOWN if turn.get(key)]:
+    if unread := [key for key in KEYS_NOT_SHOWN if turn.get(key)]:
         raise ValueError(
             f"has a message {place} with {unread[0]!r}, which prompts do not show; write it into its 'content', or "
             "take it out"

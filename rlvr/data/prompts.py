@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 RESPONSE = "response"  # column of what an example answers
 # Columns that other frameworks make a part of the prompt.
-NOT_SHOWN = (
+COLUMNS_NOT_SHOWN = (
     *("tools", "images", "image", "videos", "video", "audios", "audio"),
     *("system", "system_prompt", "chat_template_kwargs"),
 )
@@ -61,7 +61,7 @@ def load_source(
 
 def _warn_of_unshown(loaded: LoadedSource, template: str) -> None:
     """Warn of columns that are parts of a prompt elsewhere, and are not read here."""
-    for column in NOT_SHOWN:
+    for column in COLUMNS_NOT_SHOWN:
         count = sum(bool(problem.columns.get(column)) for problem in loaded.problems)
         if count and not re.search(rf"\b{column}\b", template):
             log.warning(

@@ -42,6 +42,15 @@ def _as_it_is(question: str) -> str:
     return question
 
 
+def template_text(tokenizer: Tokenizer, options: Mapping[str, Any]) -> str:
+    """The Jinja text that conversations are rendered in; empty where there is none.
+
+    A tokenizer may have several by name: a conversation without tools takes the one called `default`.
+    """
+    template = options.get("chat_template") or tokenizer.chat_template or ""
+    return str(template.get("default", "")) if isinstance(template, dict) else str(template)
+
+
 def render_messages(
     messages: Sequence[Message], tokenizer: Tokenizer, options: Mapping[str, Any] | None = None
 ) -> str:
@@ -52,13 +61,13 @@ def render_messages(
     where it leaves a system or user message out.
     """
     where = f"data.template: the chat template of the tokenizer {tokenizer.name_or_path!r}"
-    if not tokenizer.chat_template and "chat_template" not in (options or {}):
+    if not (template := template_text(tokenizer, options or {})):
         raise DataError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template, which data.template=chat and "
             "data.template=dapo need; use plain, dapo_plain or, for Qwen models, qwen_math, or name a file with "
             "data.chat_template"
         )
-    _refuse_odd_roles(messages, str((options or {}).get("chat_template") or tokenizer.chat_template))
+    _refuse_odd_roles(messages, template)
     last = messages[-1]
     goes_on = last.role == "assistant"
     turns = [{"role": message.role, "content": message.content} for message in messages]

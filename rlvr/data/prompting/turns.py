@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rlvr.data.prompting.templates import render_messages
+from rlvr.data.prompting.templates import render_messages, template_text
 from rlvr.errors import DataError
 from rlvr.types import Message, Tokenizer
 
@@ -28,8 +28,7 @@ def refuse_unread_options(tokenizer: Tokenizer, options: Mapping[str, Any], give
     Raises:
         DataError: the template does not name one of `given`, or it is an argument that the run itself sets.
     """
-    template = options.get("chat_template") or tokenizer.chat_template or ""
-    text = "\n".join(template.values()) if isinstance(template, dict) else str(template)
+    text = template_text(tokenizer, options)
     for name in given:
         if name in SET_BY_THE_RUN:
             raise DataError(
@@ -45,11 +44,9 @@ def refuse_unread_options(tokenizer: Tokenizer, options: Mapping[str, Any], give
 def holds_the_date(tokenizer: Tokenizer, options: Mapping[str, Any]) -> bool:
     """Whether the template writes today's date into a prompt; as far as it takes a single question."""
     asked = [Message("user", "What is 1 + 1?")]
-    template = options.get("chat_template") or tokenizer.chat_template or ""
-    text = template.get("default", "") if isinstance(template, dict) else str(template)
 
     def rendered(date: str) -> str:
-        fixed = FIXED_DATE.format(date=date) + text
+        fixed = FIXED_DATE.format(date=date) + template_text(tokenizer, options)
         return render_messages(asked, tokenizer, {**options, "chat_template": fixed})
 
     try:
@@ -83,7 +80,7 @@ def never_opened(tokenizer: Tokenizer, options: Mapping[str, Any]) -> str:
     Empty where there is nothing, where the template reads `add_generation_prompt` and so writes it when it is asked to,
     and where it takes no second question.
     """
-    if "add_generation_prompt" in str(options.get("chat_template") or tokenizer.chat_template):
+    if "add_generation_prompt" in template_text(tokenizer, options):
         return ""
     try:
         text = render_messages(ASKED, tokenizer, options)
