@@ -48,7 +48,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import load_tokenizer
-from rlvr.data.sources import rules_of
+from rlvr.data.problems import rules_of
 from rlvr.data.stream import EvalSet, build_eval_sets
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.workers.pool import GraderPool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rlvr.config import Config
-from rlvr.data.sources import all_sources, rules_of
+from rlvr.data.problems import rules_of
+from rlvr.data.sources import all_sources
 from rlvr.reward.verdict import Rules
 from rlvr.reward.verifiers import is_math
 

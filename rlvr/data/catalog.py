@@ -1,7 +1,7 @@
 """The mathematics data sets known by name: where each lives on the Hugging Face hub and how to read it.
 
 To add one, add an entry to `CATALOG`. A name decides the format of a row, also for a local copy of the data; a local
-file whose first rows are of another format is one of the user's own, see `rlvr.data.sources`.
+file whose first rows are of another format is one of the user's own, see `rlvr.data.problems`.
 """
 
 from __future__ import annotations

@@ -9,27 +9,23 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.catalog import CATALOG, LOCAL_FILE, CatalogEntry, as_text
-from rlvr.data.reading.cells import BadCellError, columns_of, read_cell
-from rlvr.data.reading.formats import FORMATS, described, likely_format
+from rlvr.data.catalog import CATALOG, CatalogEntry
+from rlvr.data.problems import format_of_rows, problem_of, rules_of, with_columns
+from rlvr.data.reading.cells import BadCellError
+from rlvr.data.reading.formats import FORMATS, described
 from rlvr.data.reading.local_files import KINDS
 from rlvr.data.reading.rows import Row, hub_rows, local_rows
 from rlvr.data.tasks.generated import FINITE, GENERATED_SETS, HELD_OUT, HELD_OUT_SIZE, task_of
 from rlvr.errors import DataError
-from rlvr.reward.example import find_column
-from rlvr.reward.verdict import Rules, options_text
-from rlvr.reward.verifiers import reads_row
-from rlvr.types import Message, Problem
+from rlvr.types import Problem
 
 log = logging.getLogger(__name__)
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
 ROWS_LISTED = 5  # bad rows that an error message names
-ROWS_LOOKED_AT = 20  # objects among which there has to be a good row that tells a file's format
 _CONVERSATION = "is a conversation ({}), which only data.template=chat passes on whole"
 
 
@@ -99,7 +95,7 @@ def load_problems(
         hub = known or CatalogEntry(cfg.name)
         hub = hub if cfg.subset is None else replace(hub, config=cfg.subset)
         rows = hub_rows(hub, cfg.split or (hub.eval_split if evaluation else hub.train_split))
-    chosen, entry, rows = _format_of_rows(cfg, known, rows, verifier)
+    chosen, entry, rows = format_of_rows(cfg, known, rows, verifier)
     loaded = replace(_collect(cfg, entry, rows, conversations), format=chosen)
     _report(loaded, on_bad_row, cfg.path or cfg.name)
     return loaded
@@ -135,91 +131,7 @@ def _known(cfg: SourceConfig) -> CatalogEntry | None:
         )
     if cfg.name not in CATALOG or cfg.format is not None:
         return None
-    return _with_columns(CATALOG[cfg.name], cfg)
-
-
-def _with_columns(entry: CatalogEntry, cfg: SourceConfig) -> CatalogEntry:
-    """The entry with the configuration's columns; one that is not the data set's own is read as it stands."""
-    own_question = cfg.question is not None and cfg.question not in entry.question
-    own_answer = cfg.answer is not None and cfg.answer not in entry.answer
-    return replace(
-        entry,
-        question=(cfg.question,) if cfg.question else entry.question,
-        answer=(cfg.answer,) if cfg.answer else entry.answer,
-        id=(cfg.id,) if cfg.id else entry.id,
-        read_question=LOCAL_FILE.read_question if own_question else entry.read_question,
-        read_answer=LOCAL_FILE.read_answer if own_answer else entry.read_answer,
-    )
-
-
-def _format_of_rows(
-    cfg: SourceConfig, known: CatalogEntry | None, rows: Iterator[Row], verifier: str | None
-) -> tuple[str, CatalogEntry, Iterator[Row]]:
-    """How to read rows: the format's name, what it looks for, and all the rows.
-
-    A known set on the hub is read as such. Otherwise the first row that can be read decides: a known name means a copy
-    of that set, unless only another format can read that row; then the first format that can, with its answers before
-    without them. Where none of the first rows can be read, the format whose columns they have says what is wrong.
-    """
-    formats = {
-        name: _with_columns(entry, cfg)
-        for name, entry in FORMATS.items()
-        if cfg.format is None or name == cfg.format
-    }
-    if known is not None and cfg.path is None:
-        return "", known, rows
-    seen: list[Row] = []
-    for row in islice((row for row in _noting(rows, seen) if row.values is not None), ROWS_LOOKED_AT):
-        reason = "" if known is None else _unreadable(cfg, known, row)
-        if known is not None and not reason:
-            return "", known, chain(seen, rows)
-        fitting = _first_that_reads(row, cfg, formats, verifier)
-        if fitting is None:
-            continue
-        if known is not None:
-            log.warning(
-                "data source %s: %s is no copy of that data set (row %d%s): it is read as it stands",
-                cfg.name,
-                row.file,
-                row.number,
-                reason,
-            )
-        return *fitting, chain(seen, rows)
-    if known is not None:
-        return "", known, chain(seen, rows)
-    likely = likely_format([row.values for row in seen if row.values is not None], formats)
-    return likely, formats[likely], chain(seen, rows)
-
-
-def _first_that_reads(
-    row: Row, cfg: SourceConfig, formats: dict[str, CatalogEntry], verifier: str | None
-) -> tuple[str, CatalogEntry] | None:
-    """The first format that can read a row; without its answer only where nothing asks for one."""
-    for name, entry in formats.items():
-        if not _unreadable(cfg, entry, row):
-            return name, entry
-    if cfg.answer is not None or not reads_row(cfg.verifier or verifier):
-        return None
-    for name, entry in formats.items():
-        without = replace(entry, answer=())
-        if not _unreadable(cfg, without, row):
-            return name, without
-    return None
-
-
-def _noting(rows: Iterator[Row], seen: list[Row]) -> Iterator[Row]:
-    for row in rows:
-        seen.append(row)
-        yield row
-
-
-def _unreadable(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> str:
-    """Why a row cannot be read by an entry; empty where it can."""
-    try:
-        _problem(cfg, entry, row)
-    except BadCellError as error:
-        return f", column {error.column!r}: {error}"
-    return ""
+    return with_columns(cfg, CATALOG[cfg.name])
 
 
 def _collect(
@@ -233,9 +145,12 @@ def _collect(
         if cfg.limit is not None and len(problems) == cfg.limit:
             break
         try:
-            problem = _problem(cfg, entry, row)
+            problem = problem_of(cfg, entry, row)
             if problem.messages and not conversations:
-                raise BadCellError(entry.question[0], _CONVERSATION.format(turns(problem.messages)))
+                raise BadCellError(
+                    entry.question[0],
+                    _CONVERSATION.format(" + ".join(message.role for message in problem.messages)),
+                )
         except BadCellError as error:  # untrusted input: reported with its place, by the policy of on_bad_row
             bad.append(BadRow(row.file, row.number, error.column, str(error)))
             continue
@@ -252,29 +167,6 @@ def _collect(
     return LoadedSource(cfg.name, tuple(problems.values()), tuple(bad), repeated)
 
 
-def _problem(cfg: SourceConfig, entry: CatalogEntry, row: Row) -> Problem:
-    if row.values is None:
-        raise BadCellError("", row.reason)
-    question = read_cell(row.values, entry.question, entry.read_question)
-    answer = read_cell(row.values, entry.answer, entry.read_answer) if entry.answer else ""
-    if cfg.id is not None or any(find_column(row.values, column)[1] is not None for column in entry.id):
-        name = read_cell(row.values, entry.id, as_text)
-    else:
-        name = f"{row.part}/{row.number}"
-    messages = question if isinstance(question, tuple) else ()
-    if messages:
-        question = "\n\n".join(f"{message.role}: {message.content}" for message in messages)
-    columns = columns_of(row.values)
-    return Problem(f"{cfg.name}/{name}", question, answer, cfg.name, messages, columns, rules_of(cfg))
-
-
-def rules_of(cfg: SourceConfig) -> Rules:
-    """How a source says that its answers are graded; a built-in task may know it by itself."""
-    task = task_of(cfg.name) if cfg.path is None else None
-    verifier = cfg.verifier if cfg.verifier is not None or task is None else task.verifier
-    return Rules(verifier, cfg.policy, cfg.correct_from, options_text(cfg.verifier_options))
-
-
 def all_sources(cfg: DataConfig) -> list[SourceConfig]:
     """Every source of a run, those that it trains on first."""
     return [*cfg.training, *cfg.eval]
@@ -289,11 +181,6 @@ def is_endless(cfg: SourceConfig) -> bool:
     """Whether a training source has no last problem."""
     made = task_of(cfg.name) is not None and not cfg.name.endswith(HELD_OUT)
     return made and cfg.path is None and cfg.limit is None
-
-
-def turns(messages: tuple[Message, ...]) -> str:
-    """The roles of a conversation, for a person."""
-    return " + ".join(message.role for message in messages)
 
 
 def _report(loaded: LoadedSource, on_bad_row: str, place: str) -> None:

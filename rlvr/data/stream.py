@@ -18,12 +18,13 @@ from rlvr.data.fingerprint import Fingerprint, fingerprint
 from rlvr.data.mixture import place_in_mixture, whole_weights
 from rlvr.data.order import epoch_order
 from rlvr.data.overlap import SharedQuestion, settle_overlap
+from rlvr.data.problems import rules_of
 from rlvr.data.prompting.control_tokens import without_control_tokens
 from rlvr.data.prompting.lengths import LengthLimit, fitting_prompts
 from rlvr.data.prompting.templates import PromptForm, build_template, tokenize
 from rlvr.data.prompting.turns import refuse_unread_options
 from rlvr.data.prompts import load_source, split_examples
-from rlvr.data.sources import BadRow, LoadedSource, is_endless, rules_of
+from rlvr.data.sources import BadRow, LoadedSource, is_endless
 from rlvr.data.tasks.generated import GENERATED
 from rlvr.errors import DataError
 from rlvr.reward.verdict import DEFAULT_RULES, Rules

@@ -20,7 +20,8 @@ from rlvr.data.models.context import check_context
 from rlvr.data.models.hub import ModelFetcher
 from rlvr.data.models.tokenizer import is_local, model_folder
 from rlvr.data.models.weight_files import check_weights_of
-from rlvr.data.sources import all_sources, rules_of
+from rlvr.data.problems import rules_of
+from rlvr.data.sources import all_sources
 from rlvr.divergence.backends import backend_in_use
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.model.adapters import adapter_to_send

@@ -11,9 +11,10 @@ from rlvr.data.curriculum import check_sampler
 from rlvr.data.fingerprint import DataSeen
 from rlvr.data.models.context import check_context
 from rlvr.data.models.tokenizer import is_local, load_tokenizer, model_folder
+from rlvr.data.problems import rules_of
 from rlvr.data.prompts import load_source
 from rlvr.data.reading.formats import PLAIN
-from rlvr.data.sources import all_sources, is_on_the_hub, rules_of
+from rlvr.data.sources import all_sources, is_on_the_hub
 from rlvr.data.stream import EvalSet, PromptStream, build_eval_sets, build_training_stream
 from rlvr.errors import ConfigError
 from rlvr.reward.verdict import Outcome, Rules, options_text

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rlvr.config import Config
+from rlvr.data.problems import rules_of
 from rlvr.data.prompting.templates import build_template
 from rlvr.data.prompts import template_of
-from rlvr.data.sources import rules_of
 from rlvr.dotted import is_dotted
 from rlvr.learner.loss import build_objective
 from rlvr.reward.extract import POLICIES

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.config import Config, SourceConfig
-from rlvr.data.sources import is_endless, load_problems, rules_of
+from rlvr.data.problems import rules_of
+from rlvr.data.sources import is_endless, load_problems
 from rlvr.data.tasks.arithmetic import is_held_out
 from rlvr.data.tasks.generated import GENERATED, GENERATED_SETS, worked_answer
 from rlvr.data.tasks.instructions import (
