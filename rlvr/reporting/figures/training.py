@@ -71,7 +71,12 @@ def _with_sources(panel: Panel, runs: Sequence[ReportedRun]) -> Panel:
 def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
     """Held-out accuracy with its interval, one line a run."""
     marks, prefix = [f"eval/{name}/{part}" for part in ("accuracy", *BAND)], f"eval/{name}/outcome/"
-    rows = ((r.name, e["step"], *(e[m] for m in marks)) for r in runs for e in r.evals if marks[0] in e)
+    rows = (
+        (r.name, e["step"], *(e.get(m, math.nan) for m in marks))
+        for r in runs
+        for e in r.evals
+        if marks[0] in e
+    )
     drawn = numbers(("run", "step", "accuracy", *BAND), rows)
     lines = series(drawn, "run", {run.name: run.name for run in runs}, "step", "accuracy", BAND)
     counted = sorted(
