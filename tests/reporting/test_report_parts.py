@@ -227,6 +227,23 @@ def test_a_mixture_has_a_line_for_each_source_in_its_own_run_only():
     assert {line.label for line in figure.lines} == {"one", "two"}
 
 
+def evaluated(name: str, **samples: int) -> ReportedRun:
+    """A run with one evaluation, of so many samples on each set, half of them right."""
+    row: dict[str, float] = {"step": 0}
+    for one, n in samples.items():
+        row |= {f"eval/{one}/accuracy": 0.5, f"eval/{one}/ci_low": 0.4, f"eval/{one}/ci_high": 0.6}
+        row |= {f"eval/{one}/outcome/correct": n / 2, f"eval/{one}/outcome/wrong": n / 2}
+    return ReportedRun(name, Path(name), [], [row], "", None, None, None)
+
+
+def test_the_samples_of_a_set_are_those_of_the_runs_that_were_evaluated_on_it():
+    runs = [evaluated("one", a=80, b=20), evaluated("two", a=40), evaluated("three", a=60)]
+    of_a, of_b = training_figures(runs)
+    assert "among 40 to 80 responses" in of_a.caption
+    assert "among 20 responses" in of_b.caption
+    assert [line.label for line in of_b.lines] == ["one"]
+
+
 def test_names_that_differ_in_odd_characters_alone_share_no_id():
     odd = ["a/b", "a-b", "a b", "a.b", "ä-b", "a_b", "a/b/", "\udc80"]
     ids = [slug(name) for name in odd]

@@ -80,8 +80,9 @@ def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
     drawn = numbers(("run", "step", "accuracy", *BAND), rows)
     lines = series(drawn, "run", {run.name: run.name for run in runs}, "step", "accuracy", BAND)
     counted = sorted(
-        max((int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals), default=0)
+        max(int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals)
         for run in runs
+        if name in evaluated_sets(run)
     )
     samples = " to ".join(str(n) for n in dict.fromkeys((counted[0], counted[-1])))
     drawn_lines = [line for line in lines if len(line.rows)]
