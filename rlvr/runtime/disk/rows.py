@@ -45,7 +45,7 @@ def new_rows(path: Path, after: int) -> tuple[list[dict[str, Any]], int, int]:
         file.seek(start)
         text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
-        found = [_row(line, numbers=True) for line in whole.split(b"\n")[:-1]]
+        found = [row_of(line, numbers=True) for line in whole.split(b"\n")[:-1]]
         if None in found:  # only then is it worth counting the lines before
             file.seek(0)
             before = file.read(start).count(b"\n")
@@ -66,7 +66,7 @@ def split_rows(path: Path, *, numbers: bool = False) -> tuple[list[dict[str, Any
     lines: list[bytes] = []
     with _reading(path), suppress(FileNotFoundError):
         lines = path.read_bytes().split(b"\n")
-    found = {number: _row(line, numbers=numbers) for number, line in enumerate(lines, start=1)}
+    found = {number: row_of(line, numbers=numbers) for number, line in enumerate(lines, start=1)}
     # Without its newline the last line is a row that was being written, if it is the beginning of one.
     if lines and found[len(lines)] is None and lines[-1][:1] in (b"", b"{"):
         del found[len(lines)]
@@ -90,7 +90,8 @@ def damage_note(path: Path, damaged: list[int], *, numbers: bool = False) -> str
     return f"{path}: line {lines} holds no row ({row}) and is left out; the others are kept"
 
 
-def _row(line: bytes, *, numbers: bool) -> dict[str, Any] | None:
+def row_of(line: bytes, *, numbers: bool = False) -> dict[str, Any] | None:
+    """The row on a line, None where it holds none; `numbers` as in `read_rows`."""
     try:
         row = json.loads(line.decode())
     except ValueError:  # no JSON, or no UTF-8
