@@ -392,6 +392,20 @@ def test_one_problem_gives_no_interval():
         assert (estimate.low == estimate.low) == known
 
 
+def test_one_problem_gives_a_percentile_no_interval():
+    """Replicates that leave it out have no tokens, so no percentile, rather than one of 0."""
+    for problems, known in ((1, False), (2, True)):
+        weights = poisson_weights([f"p{u}" for u in range(problems)], 200, seed=0)
+        values = np.linspace(0.1, 0.5, 20)
+        evolution = Evolution(TablesConfig())
+        columns = {"js": values, "js_top_p": values}
+        evolution.add(TokenPart("policy", "policy", columns, np.arange(20) % problems, weights))
+        found = {row[1]: row[2:] for row in evolution.rows() if row[0] == "js"}
+        value, low, high = found["p50"]
+        assert values[9] <= value < values[9] * 1.007
+        assert (0.1 <= low <= value <= high) == (not math.isnan(low + high)) == known
+
+
 @pytest.mark.slow
 def test_tables_can_be_written_again_with_other_thresholds(done, tmp_path):
     out, _, rows = done
