@@ -13,11 +13,13 @@ from rlvr.reporting.figures.canvas import Figure
 from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.sources import read_cross
+from rlvr.reporting.theme import RAMP
 from tests.helpers.report_cases import write_analysis, write_cross
 
 canvas = pytest.importorskip(
     "matplotlib.figure", reason="the figures are drawn by matplotlib, which is not installed"
 )
+to_hex = pytest.importorskip("matplotlib.colors").to_hex
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,12 @@ def test_every_cell_of_the_grid_has_tokens_and_the_moved_ones_are_counted(analys
     )
     assert all(int(line["tokens"]) > 0 for line in grid)
     axes = drawn(figures["js_entropy"])
-    assert len(axes.patches) == len(grid)
-    assert all(cell.get_width() > 0 < cell.get_height() for cell in axes.patches)
+    assert (axes.get_xscale(), axes.get_yscale(), len(axes.patches)) == ("log", "log", len(grid))
+    for cell, line in zip(axes.patches, grid, strict=True):
+        assert cell.get_width() > 0 < cell.get_height()
+        # The shades that the caption names, in per cent of all tokens.
+        reached = sum(100 * float(line["share"]) >= percent for percent in (0.01, 0.1, 0.3, 1, 3, 10))
+        assert to_hex(cell.get_facecolor()) == RAMP[1 + reached].light
     both = " and ".join(f"{analysis.scored(t):,} tokens of the {t}'s responses" for t in ("policy", "base"))
     assert both in figures["sparsity"].caption
     (group,) = {
