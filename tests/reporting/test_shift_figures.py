@@ -144,6 +144,7 @@ def test_a_rule_begins_at_the_primary_alone_and_goes_on_by_share(tmp_path):
     cross = read_cross(write_cross(tmp_path))
     forward, reverse = cross_figures(cross)
     assert (forward.name, reverse.name) == ("cross_forward", "cross_reverse")
+    assert [line.label for line in (*forward.lines, *reverse.lines)] == ["JS", "random"] * 2
     for figure, primary in ((forward, "base"), (reverse, "policy")):
         direction = figure.name.removeprefix("cross_")
         start = cross.content["endpoints"][primary]["accuracy"]
