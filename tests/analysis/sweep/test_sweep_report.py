@@ -167,6 +167,7 @@ def test_the_csv_holds_every_row_and_leaves_the_unknown_empty(sweep: Path) -> No
     rows = list(csv.DictReader(outcome_csv(compared(sweep)).splitlines()))
     assert [r["condition"] for r in rows] == ["recipe-dapo", "recipe-dapo_high", "recipe-dapo_other"]
     assert rows[0]["gain_mean"] == rows[0]["p_holm"] == ""
+    assert [r["gain_seeds"] for r in rows] == ["0", "4", "4"]
     assert float(rows[1]["gain_mean"]) == pytest.approx(0.225)
     assert rows[1]["verdict"] == "better"
 

@@ -175,6 +175,9 @@ def test_what_all_runs_recorded_needs_no_word() -> None:
     assert "Not recorded" not in divergence_table(result([logged])).caption
     caption = divergence_table(result([logged, not_logged])).caption
     assert "Not recorded by all runs of b (0 of 1 runs):" in caption
+    in_file = csv.DictReader(training_csv(result([logged, not_logged])).splitlines())
+    found = [(row["js_base/mean_mean"], row["js_base/mean_seeds"]) for row in in_file]
+    assert found == [("0.25", "1"), ("", "0")]
 
 
 def test_settings_that_differ_are_a_table_and_equal_ones_are_counted() -> None:
