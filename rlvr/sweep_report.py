@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rlvr.analysis.sweep.compare import choose_baseline
-from rlvr.analysis.sweep.runs import read_sweep
+from rlvr.analysis.sweep.runs import SweepFolder, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training_csv
@@ -27,6 +29,7 @@ from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.planned import planned_jobs
 from rlvr.errors import RlvrError
+from rlvr.locks import lock_folder
 from rlvr.runtime.disk.files import write_atomically
 
 
@@ -34,10 +37,18 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
     """Write the report of a sweep into its folder; return the Markdown and the files written.
 
     Raises:
+        ConfigError: another process writes the report there.
         DataError: the folder holds no finished run, runs that cannot be read or compared, or no such baseline.
         RlvrError: the report cannot be written.
     """
     sweep = read_sweep(folder, planned_jobs(folder))
+    with _writing(folder):  # two at once would leave files of both
+        lock = lock_folder(folder, f"folder={folder}")
+    with lock:
+        return _write(sweep, folder, baseline)
+
+
+def _write(sweep: SweepFolder, folder: Path, baseline: str | None) -> tuple[str, list[Path]]:
     check_comparable(sweep.runs)
     found = sweep_result(sweep, choose_baseline(sweep.conditions, baseline))
     contents = {
@@ -50,12 +61,20 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
         from rlvr.reporting.pages import sweep_page
 
         contents["report.html"] = sweep_page(found)
-    try:
+    with _writing(folder):
         for name, text in contents.items():
             write_atomically(folder / name, text)
-    except OSError as error:
-        raise RlvrError(f"{folder}: the report cannot be written there ({error})") from error
     return contents["report.md"], [folder / name for name in contents]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RlvrError(
+            f"{folder}: the report cannot be written there ({error}); make room, or make it writable"
+        ) from error
 
 
 def main() -> None:

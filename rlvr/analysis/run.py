@@ -24,7 +24,7 @@ from rlvr.reward.verdict import Rules
 from rlvr.runtime.disk import settings
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in
 from rlvr.runtime.disk.dumps import dump_files, dump_lines, dump_name
-from rlvr.runtime.disk.summary import SUMMARY, Change, Summary, finished_steps
+from rlvr.runtime.disk.summary import SUMMARY, Summary, finished_steps, read_summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,8 @@ class LoadedRun:
     @cached_property
     def summary(self) -> Summary | None:
         """summary.json, None where the run has not finished; raises DataError where it is damaged."""
-        return _summary(self.folder / SUMMARY)
+        file = self.folder / SUMMARY
+        return read_summary(file) if file.is_file() else None
 
     @property
     def started_from(self) -> str:
@@ -178,19 +179,6 @@ def load_run(path: str | Path) -> LoadedRun:
     run = read_run(path)
     _ = run.summary
     return run
-
-
-def _summary(file: Path) -> Summary | None:
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text())
-        changes = tuple(Change(**change) for change in content.pop("changes", ()))
-        return Summary(
-            **{**content, "eval_accuracy_ci95": tuple(content["eval_accuracy_ci95"])}, changes=changes
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # a user may have touched it
-        raise DataError(f"{file}: not the summary of a run of this version ({error})") from error
 
 
 def _dumped(file: Path) -> Iterator[dict[str, Any]]:

@@ -56,8 +56,10 @@ def accuracies(run: LoadedRun, step: int) -> list[Accuracy]:
     # The last one counts: a run that went back and on again evaluated a step twice.
     rows: Sequence[dict[str, Any]] = [r for r in run.metrics("eval").to_pylist() if r["step"] == step]
     found = rows[-1] if rows else {}
-    names = [
-        key.split("/")[1] for key, value in found.items() if key.endswith("/accuracy") and value is not None
+    names = [  # a set of the hub has a slash in its own name
+        key.removeprefix("eval/").removesuffix("/accuracy")
+        for key, value in found.items()
+        if key.endswith("/accuracy") and value is not None
     ]
     return [
         Accuracy(name, *(found[f"eval/{name}/{figure}"] for figure in ("accuracy", "ci_low", "ci_high")))

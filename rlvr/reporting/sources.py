@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
-from rlvr.analysis.loaded import LoadedAnalysis, read_json, read_result
+from rlvr.analysis.loaded import LoadedAnalysis, read_result
 from rlvr.analysis.tables import read_csv
 from rlvr.errors import ConfigError, DataError
 from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.summary import SUMMARY, Summary, read_summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class ReportedRun:
     train: list[dict[str, Any]]  # rows of metrics.jsonl with kind train
     evals: list[dict[str, Any]]  # rows with kind eval
     config: str  # text of config.yaml
-    summary: dict[str, Any] | None
+    summary: Summary | None  # None: the run has not finished
     analysis: LoadedAnalysis | None
     cross: Cross | None
 
@@ -56,7 +57,7 @@ def read_run(path: Path) -> ReportedRun:
     if not folder.is_dir():
         raise ConfigError(f"{path}: there is no such folder; name the folder of a run, such as runs/latest")
     rows = RunFolder(folder.parent, folder.name).read_metrics()
-    config, summary = folder / "config.yaml", folder / "summary.json"
+    config, summary = folder / "config.yaml", folder / SUMMARY
     analysed, crossed = _place_of("analysis", folder), _place_of("cross_sampling", folder)
     run = ReportedRun(
         name=folder.name,
@@ -64,7 +65,7 @@ def read_run(path: Path) -> ReportedRun:
         train=[row for row in rows if row.get("kind") == "train"],
         evals=sorted((row for row in rows if row.get("kind") == "eval"), key=itemgetter("step")),
         config=read_config(config) if config.is_file() else "",
-        summary=read_json(summary) if summary.is_file() else None,
+        summary=read_summary(summary) if summary.is_file() else None,
         analysis=None if analysed is None else LoadedAnalysis(analysed),
         cross=None if crossed is None else read_cross(crossed),
     )

@@ -17,6 +17,7 @@ from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.shift.classes import CLASSES
 from rlvr.analysis.tables import TextTable, known, read_csv, text_table, where
 from rlvr.reporting.sources import Cross, ReportedRun
+from rlvr.runtime.disk.summary import Summary
 from rlvr.stats.student import p_text
 
 SHOWN_IDENTITIES = 15
@@ -46,16 +47,13 @@ def lead(run: ReportedRun) -> str:
     if s is None:
         unfinished = "This run has no summary.json: it has not finished, or it is an analysis alone."
         return unfinished if run.train else ""
-    took = f"{s['steps']} {'step' if s['steps'] == 1 else 'steps'} in {s['train_seconds'] / 60:.1f} min"
-    return (
-        f"{s['recipe']} on {s['data']}, model {s['model']}, seed {s['seed']}: {took}, "
-        f"{s['tokens_generated']:,} tokens sampled."
-    )
+    took = f"{s.steps} {'step' if s.steps == 1 else 'steps'} in {s.train_seconds / 60:.1f} min"
+    return f"{s.recipe} on {s.data}, model {s.model}, seed {s.seed}: {took}, {s.tokens_generated:,} tokens sampled."
 
 
 def facts(run: ReportedRun) -> Iterator[Fact]:
     """The main figures of a run: accuracy, how sparse the shift is, how much of the gap few tokens recover."""
-    for name, found in (run.summary or {}).get("eval_sets", {}).items():
+    for name, found in (run.summary.eval_sets if run.summary else {}).items():
         yield Fact(
             f"{100 * found['before']:.1f} → {share(found['after'])}",
             f"accuracy on {name}, before and after",
@@ -87,17 +85,17 @@ def summary_table(runs: Sequence[ReportedRun]) -> TextTable:
         if s is None:
             rows.append((run.name, "not finished", *[""] * (len(OF_RUN) - 2)))
             continue
-        start = (run.name, s["recipe"], str(s["seed"]), str(s["steps"]))
-        end = (f"{s['train_seconds'] / 60:.1f}", f"{s['tokens_generated']:,}", _mismatch(s))
-        for name, found in s["eval_sets"].items():
+        start = (run.name, s.recipe, str(s.seed), str(s.steps))
+        end = (f"{s.train_seconds / 60:.1f}", f"{s.tokens_generated:,}", _mismatch(s))
+        for name, found in s.eval_sets.items():
             rows.append((*start, name, share(found["before"]), share(found["after"]), _ends(found), *end))
     caption = "Runs. Accuracy on held-out problems before and after, interval clustered by problem."
     return TextTable(OF_RUN, tuple(rows), caption)
 
 
-def _mismatch(summary: Mapping[str, Any]) -> str:
+def _mismatch(summary: Summary) -> str:
     """The largest mismatch of a run, and at how many steps it was compared if not at all of them."""
-    largest, compared, steps = map(summary.get, ("max_logprob_mismatch", "mismatch_compared_steps", "steps"))
+    largest, compared, steps = summary.max_logprob_mismatch, summary.mismatch_compared_steps, summary.steps
     if largest is None:
         return "not compared"
     return f"{largest:.1e}" + (f" (at {compared} of {steps} steps)" if compared not in (None, steps) else "")
@@ -226,12 +224,12 @@ def versions_table(runs: Sequence[ReportedRun]) -> TextTable | None:
     columns: dict[str, dict[str, str]] = {}
     for run in runs:
         parts = {
-            "train": run.summary,
-            "analyze": run.analysis.content if run.analysis else None,
-            "cross_sample": run.cross.content if run.cross else None,
+            "train": run.summary.versions if run.summary else None,
+            "analyze": run.analysis.content["versions"] if run.analysis else None,
+            "cross_sample": run.cross.content["versions"] if run.cross else None,
         }
         prefix = f"{run.name}: " if len(runs) > 1 else ""
-        columns |= {f"{prefix}{name}": part["versions"] for name, part in parts.items() if part is not None}
+        columns |= {f"{prefix}{name}": part for name, part in parts.items() if part is not None}
     packages = sorted({name for versions in columns.values() for name in versions})
     rows = ((name, *(versions.get(name, "") for versions in columns.values())) for name in packages)
     return TextTable(("package", *columns), tuple(rows), "Versions") if packages else None

@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr.analysis.models import load_causal_lm
+from rlvr.analysis.run import read_run
 from rlvr.cli.export import export, parse
+from rlvr.cli.model_card import Accuracy, accuracies, model_card
 from rlvr.config import Config, SourceConfig
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
@@ -92,6 +94,15 @@ def test_the_card_has_what_the_runs_files_say(tmp_path):
     ):
         assert line in card
     assert "versions" not in card  # of a finished run only
+
+
+def test_the_card_has_a_set_whose_name_has_a_slash(tmp_path):
+    """As those of the hub have."""
+    folder = write_training(tmp_path, "done")
+    row = {"eval/org/held/accuracy": 0.25, "eval/org/held/ci_low": 0.125, "eval/org/held/ci_high": 0.5}
+    RunFolder(tmp_path, "done").append_metrics({"step": 9, "kind": "eval", **row})
+    assert accuracies(read_run(folder), 9) == [Accuracy("org/held", 0.25, 0.125, 0.5)]
+    assert "| org/held | - | 0.250 (95 %: 0.125 to 0.500) |" in model_card(read_run(folder), 9)
 
 
 @pytest.mark.slow

@@ -96,10 +96,12 @@ def _evaluation(accuracy: float) -> dict[str, float]:
     }
 
 
-def write_analysis(folder: Path, trajectories: tuple[str, ...] = TRAJECTORIES) -> Path:
+def write_analysis(
+    folder: Path, trajectories: tuple[str, ...] = TRAJECTORIES, *, bootstrap: int = 20
+) -> Path:
     """An analysis of random scores: 12 responses of each trajectory, two checkpoints."""
     rng = np.random.default_rng(3)
-    cfg = AnalyzeConfig(output=str(folder), tables=TablesConfig(bootstrap=20, min_count=1))
+    cfg = AnalyzeConfig(output=str(folder), tables=TablesConfig(bootstrap=bootstrap, min_count=1))
     responses = [
         _response(k * PROBLEMS * SAMPLES + i, k, trajectory, i, rng)
         for k, trajectory in enumerate(trajectories)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import json
 import re
 import sys
 from pathlib import Path
@@ -41,7 +43,12 @@ def test_refusals(run, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("summary.json", "{", "not JSON"),
+        ("summary.json", "{", "not the summary of a run of this version (JSONDecodeError: "),
+        (
+            "summary.json",
+            "{}",
+            "not the summary of a run of this version (KeyError: 'eval_accuracy_ci95'); put it",
+        ),
         ("analysis/analysis.json", '{"format_version": "0"}', "this version reads"),
         (
             "analysis/analysis.json",
@@ -89,6 +96,27 @@ def test_a_file_with_fewer_rows_than_were_written_is_named(tmp_path, file, messa
     pq.write_table(table.slice(0, 1), folder / file)
     with pytest.raises(DataError, match=message):
         report(ReportOptions(runs=(tmp_path,)))
+
+
+@pytest.mark.slow
+def test_a_damaged_row_of_metrics_costs_itself_and_is_named(tmp_path, caplog):
+    """Text where a number belongs, and an evaluation without its interval: the page has the rest."""
+    folder = write_training(tmp_path, "broken", steps=3)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    third = next(n for n, row in enumerate(rows) if row["kind"] == "train" and row["step"] == 2)
+    rows[third]["accuracy"] = "0.3"
+    for end in ("ci_low", "ci_high"):
+        del rows[-1][f"eval/held/{end}"]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report(ReportOptions(runs=(folder,)))
+    assert f"metrics.jsonl: line {third + 1} holds no row (JSON with a step, and numbers" in caplog.text
+    drawn = folder / "report" / "figures"
+    with (drawn / "train_accuracy.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "3"]
+    with (drawn / "eval_held.csv").open() as file:
+        first, last = csv.DictReader(file)
+    assert [float(first[name]) for name in ("accuracy", "ci_low")] == pytest.approx([0.3, 0.2])
+    assert (float(last["accuracy"]), last["ci_low"], last["ci_high"]) == (pytest.approx(0.45), "", "")
 
 
 def test_two_reports_do_not_write_into_one_folder(run, tmp_path):

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
+from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.tables import TextTable, as_csv
-from rlvr.reporting.figures.canvas import numbers, slug
+from rlvr.reporting.figures.canvas import as_svg, numbers, slug
+from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.figures.training import training_figures
 from rlvr.reporting.pages import environment
 from rlvr.reporting.sources import ReportedRun
@@ -33,6 +35,7 @@ from rlvr.reporting.theme import (
 )
 from rlvr.reporting.tokens import Pair, Score, select
 from tests.helpers.colours import oklch_to_hex
+from tests.helpers.report_cases import write_analysis
 
 THEMES = ("light", "dark")
 
@@ -225,6 +228,33 @@ def test_a_mixture_has_a_line_for_each_source_in_its_own_run_only():
     assert {line.label for line in figure.lines} == {"right answers", "a", "b"}
     [figure] = training_figures([run, replace(run, name="two")])
     assert {line.label for line in figure.lines} == {"one", "two"}
+
+
+@pytest.mark.slow
+def test_an_interval_beside_its_value_can_be_drawn(tmp_path):
+    """As a single bootstrap draw has it, whose two ends are one number."""
+    analysis = LoadedAnalysis(write_analysis(tmp_path, bootstrap=1))
+    figures = {figure.name: figure for figure in shift_figures(analysis)}
+    rows = figures["overlap"].numbers.to_pylist()
+    assert any(row["overlap"] != row["overlap_low"] == row["overlap_high"] for row in rows)
+    assert "</svg>" in as_svg(figures["overlap"])
+
+
+def evaluated(name: str, **samples: int) -> ReportedRun:
+    """A run with one evaluation, of so many samples on each set, half of them right."""
+    row: dict[str, float] = {"step": 0}
+    for one, n in samples.items():
+        row |= {f"eval/{one}/accuracy": 0.5, f"eval/{one}/ci_low": 0.4, f"eval/{one}/ci_high": 0.6}
+        row |= {f"eval/{one}/outcome/correct": n / 2, f"eval/{one}/outcome/wrong": n / 2}
+    return ReportedRun(name, Path(name), [], [row], "", None, None, None)
+
+
+def test_the_samples_of_a_set_are_those_of_the_runs_that_were_evaluated_on_it():
+    runs = [evaluated("one", a=80, b=20), evaluated("two", a=40), evaluated("three", a=60)]
+    of_a, of_b = training_figures(runs)
+    assert "among 40 to 80 responses" in of_a.caption
+    assert "among 20 responses" in of_b.caption
+    assert [line.label for line in of_b.lines] == ["one"]
 
 
 def test_names_that_differ_in_odd_characters_alone_share_no_id():

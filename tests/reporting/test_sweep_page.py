@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.reporting.figures.canvas import slug
+from rlvr.analysis.sweep.runs import SweepFolder
+from rlvr.analysis.sweep.tables import sweep_result
+from rlvr.reporting.figures.canvas import as_svg, slug
+from rlvr.reporting.figures.sweep import differences
 from rlvr.sweep_report import sweep_report
 from tests.helpers.browser import CUT_WORDS, seen
-from tests.helpers.sweep_cases import make_run, make_sweep
+from tests.helpers.sweep_cases import make_run, make_sweep, run_record
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("matplotlib", reason="the page draws with matplotlib, which is not installed")
@@ -93,6 +96,19 @@ def test_one_run_alone_has_a_page(tmp_path: Path) -> None:
     page = next(file for file in files if file.suffix == ".html").read_text()
     assert "There is no condition to set against the baseline" in page
     assert "no metrics.jsonl" in page
+
+
+def test_the_legend_of_differences_names_a_mark_that_the_first_condition_lacks() -> None:
+    """It was given other problems than the baseline, so it has no interval over problems."""
+    known, other = {"p0": [True], "p1": [False]}, {"p2": [True], "p3": [False]}
+    sets = (("recipe-dapo", known), ("recipe-a", other), ("recipe-b", known))
+    runs = [run_record(condition, seed, amc=own) for condition, own in sets for seed in (1, 2)]
+    found = sweep_result(SweepFolder("made_up", tuple(runs), (), (), ()), "recipe-dapo")
+    assert [row.problem_gain is None for row in found.rows] == [True, True, False]
+    figure = differences(found, "amc")
+    assert figure is not None
+    drawn = as_svg(figure)
+    assert [drawn.count(f">{text}<") for text in ("a seed", "over seeds", "over problems")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("width", [390, 1280])

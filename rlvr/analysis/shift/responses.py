@@ -23,7 +23,7 @@ from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
 from rlvr.analysis.store import write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.errors import DataError
-from rlvr.reward.verdict import FAILURES
+from rlvr.reward.verdict import FAILURES, Outcome
 from rlvr.reward.workers.pool import OFFENDERS_FILE
 from rlvr.runtime.disk.dumps import dump_files, dump_lines
 
@@ -193,9 +193,10 @@ class _Counter:
 
 def _correct(row: dict[str, Any]) -> bool:
     """Written down by the source, else: a positive reward."""
-    if "verdict" in row:
-        return bool(row["verdict"] == "correct")
-    return bool(row.get("correct", float(row["reward"]) > 0))
+    if row.get("verdict") is not None:
+        return bool(row["verdict"] == Outcome.CORRECT)
+    correct = row.get("correct")
+    return float(row["reward"]) > 0 if correct is None else bool(correct)
 
 
 def _rows(paths: Iterable[Path], vocabulary: int) -> Iterator[dict[str, Any]]:
@@ -214,6 +215,7 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
         raise DataError(
             f"{where}: a JSON {type(row).__name__}; expected an object with {', '.join(REQUIRED)}"
         )
+    _check_verdict(row, where)
     failed = row.get("verdict") in FAILURES  # such a row has no reward
     missing = [name for name in REQUIRED if row.get(name) is None and not (failed and name == "reward")]
     if missing:
@@ -236,6 +238,15 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
     if not row["prompt_ids"]:
         raise DataError(f"{where}: prompt_ids is empty; the first response token needs something to follow")
     return row
+
+
+def _check_verdict(row: dict[str, Any], where: str) -> None:
+    """Refuse what would be taken for right or wrong by chance, such as the text "false"."""
+    verdict, correct = row.get("verdict"), row.get("correct")
+    if verdict is not None and verdict not in list(Outcome):
+        raise DataError(f"{where}: verdict is {verdict!r}; expected {', '.join(Outcome)}, or none")
+    if correct is not None and correct not in (0, 1):
+        raise DataError(f"{where}: correct is {correct!r}; expected true or false, or none")
 
 
 def _select(rows: Iterator[dict[str, Any]], select: SelectConfig) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.checkpoints.resume import of_today
 from rlvr.runtime.disk.dumps import dump_files, dump_lines
+from rlvr.runtime.disk.rows import row_of
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
@@ -209,14 +210,13 @@ def _metrics(job: Path, steps: int, notes: list[str]) -> tuple[Metrics, Metrics]
     rows: dict[str, Metrics] = {"train": {}, "eval": {}}
     damaged: list[str] = []
     infinite: set[str] = set()
-    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            step, kind = int(row.pop("step")), row.pop("kind")
-        except (ValueError, KeyError, TypeError, AttributeError):  # cut short or edited
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        row = row_of(line, numbers=True)
+        if row is None or "kind" not in row:  # cut short or edited
             damaged.append(str(number))
             continue
-        numbers = {key: float(v) for key, v in row.items() if isinstance(v, int | float)}
+        step, kind = row.pop("step"), row.pop("kind")
+        numbers = {key: float(value) for key, value in row.items()}
         infinite |= {key for key, value in numbers.items() if not math.isfinite(value)}
         # A repeated step was run again after a resumption.
         rows.setdefault(kind, {})[step] = {k: v for k, v in numbers.items() if math.isfinite(v)}

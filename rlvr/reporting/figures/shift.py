@@ -139,7 +139,9 @@ def _overlap(a: LoadedAnalysis) -> Figure:
 
 def _whiskers(axes: Axes, x: Sequence[int], rows: pa.Table, name: str, **style: Any) -> None:
     value, low, high = (rows[n].to_numpy() for n in (name, *_ends(name)))
-    axes.errorbar(x, value, [value - low, high - value], elinewidth=1, **style)
+    # The interval of very few bootstrap draws may lie beside the value, and no whisker is shorter than nothing.
+    lengths = np.maximum([value - low, high - value], 0.0)
+    axes.errorbar(x, value, lengths, elinewidth=1, **style)
 
 
 def _rank(a: LoadedAnalysis) -> Figure:

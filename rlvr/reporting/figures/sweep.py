@@ -115,8 +115,9 @@ def differences(found: SweepResult, evaluation: str) -> Figure | None:
         return None
 
     def bars(axes: Axes) -> None:
+        named: set[str] = set()
         for i, row in enumerate(rows):
-            _difference(axes, -i, row, first=i == 0)
+            _difference(axes, -i, row, named)
         axes.axvline(0, color=ROLES["ink"].light, lw=1.0)
         axes.set_yticks([-i for i in range(len(rows))], [label(row.condition) for row in rows])
         axes.grid(axis="y", visible=False)
@@ -134,15 +135,22 @@ def differences(found: SweepResult, evaluation: str) -> Figure | None:
     )
 
 
-def _difference(axes: Axes, place: float, row: ConditionResult, *, first: bool) -> None:
+def _difference(axes: Axes, place: float, row: ConditionResult, named: set[str]) -> None:
+    """Draw a condition; the legend has what is `named`, once each."""
+
+    def once(text: str) -> str | None:
+        label = None if text in named else text
+        named.add(text)
+        return label
+
     def bar(found: Any, y: float, role: str, mark: str, text: str) -> None:
         half = found.high - found.mean if math.isfinite(found.high) else 0.0
         style: dict[str, Any] = {"fmt": mark, "color": ROLES[role].light, "capsize": 3.0, "lw": 1.8}
-        axes.errorbar(found.mean, y, xerr=half, label=text if first else None, **style)
+        axes.errorbar(found.mean, y, xerr=half, label=once(text), **style)
 
     values = [value for _, value in row.pairs]
     style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
-    axes.plot(values, [place + 0.2] * len(values), label="a seed" if first else None, **style)
+    axes.plot(values, [place + 0.2] * len(values), label=once("a seed"), **style)
     bar(row.gain, place, "policy", "o", "over seeds")
     if row.problem_gain is not None:
         bar(row.problem_gain, place - 0.2, "base", "s", "over problems")

@@ -71,12 +71,18 @@ def _with_sources(panel: Panel, runs: Sequence[ReportedRun]) -> Panel:
 def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
     """Held-out accuracy with its interval, one line a run."""
     marks, prefix = [f"eval/{name}/{part}" for part in ("accuracy", *BAND)], f"eval/{name}/outcome/"
-    rows = ((r.name, e["step"], *(e[m] for m in marks)) for r in runs for e in r.evals if marks[0] in e)
+    rows = (
+        (r.name, e["step"], *(e.get(m, math.nan) for m in marks))
+        for r in runs
+        for e in r.evals
+        if marks[0] in e
+    )
     drawn = numbers(("run", "step", "accuracy", *BAND), rows)
     lines = series(drawn, "run", {run.name: run.name for run in runs}, "step", "accuracy", BAND)
     counted = sorted(
-        max((int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals), default=0)
+        max(int(sum(v for k, v in e.items() if k.startswith(prefix))) for e in run.evals)
         for run in runs
+        if name in evaluated_sets(run)
     )
     samples = " to ".join(str(n) for n in dict.fromkeys((counted[0], counted[-1])))
     drawn_lines = [line for line in lines if len(line.rows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -30,11 +31,11 @@ class Trained:
     task: str
     recipe: str
     evaluation: str
-    before: float
+    before: float  # nan where metrics.jsonl does not have it, as a note says
     run: FinishedRun
     # Less the first recipe on the same task, paired by problem; None for that itself.
     against: Comparison | None
-    p_holm: float = float("nan")  # corrected over all rows
+    p_holm: float = math.nan  # corrected over all rows
 
 
 def kinds(found: Found) -> Section | None:
@@ -85,10 +86,10 @@ def _trained(found: Found) -> list[Trained]:
         for recipe, run in named.items():
             for evaluation in () if run is None else run.correct:
                 assert run is not None
-                before = run.evals[0][f"eval/{evaluation}/accuracy"]
+                before = run.evals.get(0, {}).get(f"eval/{evaluation}/accuracy", math.nan)
                 against = None if first is None or run is first else _against(run, first, evaluation)
                 rows.append(Trained(task, recipe, evaluation, before, run, against))
-    adjusted = holm([float("nan") if row.against is None else row.against.p_value for row in rows])
+    adjusted = holm([math.nan if row.against is None else row.against.p_value for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
 
@@ -120,7 +121,7 @@ def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
         rows,
         ("task", lambda t: t.task),
         ("trained with", lambda t: t.recipe),
-        ("before", lambda t: f"{t.before:.3f}"),
+        ("before", lambda t: "-" if math.isnan(t.before) else f"{t.before:.3f}"),
         ("after", after),
         (f"less {first}", difference),
         ("p (Holm)", lambda t: p_text(t.p_holm)),

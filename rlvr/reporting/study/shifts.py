@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.analysis.loaded import LoadedAnalysis, read_json
+from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.reporting.sources import read_cross
+from rlvr.runtime.disk.summary import SUMMARY, read_summary
 from rlvr.stats.student import interval_text, p_text
 
 
@@ -51,14 +52,14 @@ class Crossing:
 
 def read_shift(folder: Path, name: str | None = None) -> Shift:
     """The shift of a finished and analysed run, called as its recipe unless a name is given."""
-    summary, analysis = read_json(folder / "summary.json"), LoadedAnalysis(folder / "analysis")
+    summary, analysis = read_summary(folder / SUMMARY), LoadedAnalysis(folder / "analysis")
 
     def figure(key: str) -> Interval:
         return Interval(*(analysis.figure(key, "policy") or (None, None, None)))
 
     return Shift(
-        name=name or summary["recipe"],
-        accuracy=summary["eval_accuracy_after"],
+        name=name or summary.recipe,
+        accuracy=summary.eval_accuracy_after,
         near_zero=figure("share_near_zero"),
         moved=figure("share_moved"),
         moved_within_rank_3=figure("moved_policy_top_within_base_rank_3"),

@@ -152,7 +152,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl, see `read_rows`."""
-        return read_rows(self.metrics_file)
+        return read_rows(self.metrics_file, numbers=True)
 
     def rewind(self, step: int, *, evaluates: bool = False) -> int:
         """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped.

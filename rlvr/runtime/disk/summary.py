@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from rlvr.errors import DataError
 
 SUMMARY = "summary.json"
+OF_SET = ("before", "after", "ci_low", "ci_high")  # of the accuracy on an evaluation set
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Summary:
     eval_accuracy_before: float
     eval_accuracy_after: float
     eval_accuracy_ci95: tuple[float, float]  # of the accuracy after, clustered by problem
-    eval_sets: dict[str, dict[str, float]]  # per set: before, after, ci_low, ci_high
+    eval_sets: dict[str, dict[str, float]]  # per set: those of OF_SET
     train_seconds: float  # the training loop, evaluation and checkpoints included
     setup_seconds: float  # from the start of the process to the first step
     tokens_generated: int  # sampled for training
@@ -67,3 +69,47 @@ def finished_steps(summary: Path) -> int:
             "away: the run then counts as unfinished, and run.resume=auto writes it anew"
         ) from error
     return steps
+
+
+def read_summary(file: Path) -> Summary:
+    """The summary of a finished run.
+
+    Raises:
+        DataError: the file is damaged, or is no summary of this version.
+    """
+    try:
+        content = json.loads(file.read_bytes().decode())
+        changes = tuple(Change(**change) for change in content.pop("changes", ()))
+        interval = tuple(content["eval_accuracy_ci95"])
+        found = Summary(**{**content, "eval_accuracy_ci95": interval}, changes=changes)
+        _check_types(found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # a user may have touched it
+        raise DataError(
+            f"{file}: not the summary of a run of this version ({type(error).__name__}: {error}); put it back, or "
+            "move it away: the run then counts as unfinished, and run.resume=auto writes it anew"
+        ) from error
+    return found
+
+
+def _check_types(summary: Summary) -> None:
+    for name, kind in get_type_hints(Summary).items():
+        value = getattr(summary, name)
+        if not _is_of(value, kind):
+            raise ValueError(f"its {name} is {value!r}")
+    for name, found in summary.eval_sets.items():
+        if lacking := [key for key in OF_SET if key not in found]:
+            raise ValueError(f"its eval_sets lack {', '.join(lacking)} of {name}")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value read from JSON is of the kind that a field is annotated with."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return any(_is_of(value, one) for one in inner)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_of(one, inner[1]) for one in value.values())
+    if origin is tuple and inner[1] is not Ellipsis:
+        return len(value) == len(inner) and all(map(_is_of, value, inner))
+    if origin is tuple:
+        return all(isinstance(one, inner[0]) for one in value)
+    return type(value) in ((int, float) if kind is float else (kind,))

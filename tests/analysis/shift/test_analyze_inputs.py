@@ -19,6 +19,7 @@ from transformers import (
 
 from rlvr.analysis.config import AnalyzeConfig, ScoreConfig, SelectConfig
 from rlvr.analysis.shift.inputs import with_run
+from rlvr.analysis.shift.responses import build_index
 from rlvr.analyze import analyze
 from rlvr.config import Config, ModelConfig
 from rlvr.data.models.tokenizer import load_tokenizer
@@ -82,6 +83,9 @@ def lines_of(path):
         ),
         (lambda row: row.update(prompt_ids="2+2"), r"line 3: prompt_ids is not a list of whole numbers"),
         (lambda row: row.update(prompt_ids=[]), r"line 3: prompt_ids is empty"),
+        (lambda row: row.update(correct="false"), r"line 3: correct is 'false'; expected true or false"),
+        (lambda row: row.update(verdict="right"), r"line 3: verdict is 'right'; expected correct, wrong, "),
+        (lambda row: row.update(verdict=["correct"]), r"line 3: verdict is \['correct'\]; expected correct"),
     ],
 )
 def test_bad_response_files_are_named_before_anything_is_scored(case, tmp_path, change, message):
@@ -235,6 +239,27 @@ def test_all_mistakes_are_listed_at_once(tmp_path):
         analyze(cfg)
     for key in ("trajectory=", "score.top_p=", "score.temperature=", "output is missing"):
         assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "correct"),
+    [
+        ({}, True),  # the reward is 1
+        ({"correct": None, "verdict": None}, True),
+        ({"correct": False}, False),
+        ({"correct": 0, "verdict": None}, False),
+        ({"correct": False, "verdict": "correct"}, True),
+        ({"verdict": "no_answer"}, False),
+    ],
+)
+def test_what_the_source_says_of_a_response_goes_before_its_reward(tmp_path, said, correct):
+    row = {"problem_id": 3, "prompt_ids": [4, 15], "response_ids": [END], "reward": 1, **said}
+    (tmp_path / "r.jsonl").write_text(json.dumps(row) + "\n")
+    files = {"policy": [tmp_path / "r.jsonl"]}
+    index = tmp_path / "index.parquet"
+    found = build_index(index, files, SelectConfig(), 1, load_tokenizer("builtin"), 47)
+    assert found.correct == {"policy": int(correct)}
+    assert pq.read_table(index)["correct"].to_pylist() == [correct]
 
 
 def test_the_end_token_alone_is_a_response(models, tmp_path):

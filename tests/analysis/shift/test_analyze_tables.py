@@ -381,6 +381,15 @@ def test_the_most_shifted_of_the_frequent_tokens_are_listed():
     assert found.largest[[3, 5, 7, 9]].tolist() == [0.5, 0.2, 0.2, 0.6]
 
 
+def test_a_divergence_that_is_the_same_everywhere_has_no_variance_to_explain():
+    found = Identities(TablesConfig())
+    columns = {"token_id": np.asarray([1, 1, 2, 4]), "js": np.full(4, 0.25)}
+    found.add(TokenPart("policy", "policy", columns, np.zeros(4, dtype=np.int64), np.ones((1, 3))))
+    for of, tokens, identities, variance, *explained in found.rows():
+        assert (tokens, identities, variance) == (4, 3, 0.0), of
+        assert all(map(math.isnan, explained)), of
+
+
 def test_one_problem_gives_no_interval():
     for problems, known in ((1, False), (2, True)):
         names = [f"p{u}" for u in range(problems)]
@@ -390,6 +399,20 @@ def test_one_problem_gives_no_interval():
         estimate = ratio(tally, 1, tally, slice(None))
         assert estimate.mean == pytest.approx(bins.mean())
         assert (estimate.low == estimate.low) == known
+
+
+def test_one_problem_gives_a_percentile_no_interval():
+    """Replicates that leave it out have no tokens, so no percentile, rather than one of 0."""
+    for problems, known in ((1, False), (2, True)):
+        weights = poisson_weights([f"p{u}" for u in range(problems)], 200, seed=0)
+        values = np.linspace(0.1, 0.5, 20)
+        evolution = Evolution(TablesConfig())
+        columns = {"js": values, "js_top_p": values}
+        evolution.add(TokenPart("policy", "policy", columns, np.arange(20) % problems, weights))
+        found = {row[1]: row[2:] for row in evolution.rows() if row[0] == "js"}
+        value, low, high = found["p50"]
+        assert values[9] <= value < values[9] * 1.007
+        assert (0.1 <= low <= value <= high) == (not math.isnan(low + high)) == known
 
 
 @pytest.mark.slow

@@ -35,6 +35,21 @@ def test_three_seeds_can_tell_worse_from_better_on_each_set_by_itself() -> None:
     assert f"Worse than the baseline (Holm p < 0.05): {OTHER}." in ranking(rows, "aime")
 
 
+def test_the_same_difference_in_every_seed_is_no_proof_and_says_why() -> None:
+    """Four seeds: p is 1/8 by the sign test, and nobody knows the spread."""
+    runs = [
+        run_record(condition, seed, amc=answers(right))
+        for condition, right in ((BASELINE, 4), (OTHER, 5))
+        for seed in (1, 2, 3, 4)
+    ]
+    rows = compare_conditions(runs, BASELINE)
+    assert rows[1].p_holm == 0.125
+    assert rows[1].verdict == (
+        "not told apart; the seeds do not differ enough to say what they could have shown"
+    )
+    assert f"Not told apart from the baseline: {OTHER}." in ranking(rows, "amc")
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_problems_that_all_differ_alike_leave_the_difference_over_problems_a_width(more: int) -> None:
     """By nothing, or each by one sample of two: that says nothing of other problems."""

@@ -14,9 +14,10 @@ from rlvr.analysis.sweep.compare import ConditionResult, choose_baseline, compar
 from rlvr.analysis.sweep.runs import read_sweep
 from rlvr.analysis.sweep.tables import signed, sweep_result
 from rlvr.analysis.sweep.text import markdown, outcome_csv
-from rlvr.errors import DataError
+from rlvr.errors import ConfigError, DataError
+from rlvr.locks import exclusive
 from rlvr.stats.accuracy import EvalResult, compare
-from rlvr.sweep_report import main
+from rlvr.sweep_report import main, sweep_report
 from tests.helpers.forked import run_module
 from tests.helpers.sweep_cases import PROBLEMS, make_run, make_sweep
 
@@ -166,6 +167,7 @@ def test_the_csv_holds_every_row_and_leaves_the_unknown_empty(sweep: Path) -> No
     rows = list(csv.DictReader(outcome_csv(compared(sweep)).splitlines()))
     assert [r["condition"] for r in rows] == ["recipe-dapo", "recipe-dapo_high", "recipe-dapo_other"]
     assert rows[0]["gain_mean"] == rows[0]["p_holm"] == ""
+    assert [r["gain_seeds"] for r in rows] == ["0", "4", "4"]
     assert float(rows[1]["gain_mean"]) == pytest.approx(0.225)
     assert rows[1]["verdict"] == "better"
 
@@ -196,6 +198,16 @@ def test_the_command_names_a_wrong_baseline(sweep: Path) -> None:
     assert done.returncode == 1
     assert "DataError: --baseline x: name one of recipe-dapo" in done.stderr
     assert not (sweep / "report.md").exists()
+
+
+def test_two_reports_are_not_written_into_one_folder_at_once(tmp_path: Path) -> None:
+    """Their files would be a mixture; once the other is done there is nothing in the way."""
+    make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
+    with exclusive(tmp_path), pytest.raises(ConfigError, match=r"folder=.*: another process is writing to"):
+        sweep_report(tmp_path)
+    assert not list(tmp_path.glob("report*"))
+    _, files = sweep_report(tmp_path)
+    assert all(file.is_file() for file in files)
 
 
 @pytest.mark.slow

@@ -55,16 +55,17 @@ def test_damaged_metrics_are_a_note_and_the_rest_is_kept(tmp_path: Path) -> None
     lines = (job / "metrics.jsonl").read_text().splitlines()
     lines[3] = lines[3][:30]  # step 3
     lines[4] = lines[4].replace('"accuracy": 0.141', '"accuracy": NaN')
+    lines[5] = lines[5].replace('"accuracy": 0.151', '"accuracy": "0.151"')
     lines.append('"text"')
     (job / "metrics.jsonl").write_text("\n".join(lines))
     found = read_sweep(tmp_path)
-    assert sorted(found.runs[0].train) == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert sorted(found.runs[0].train) == [1, 2, 4, 6, 7, 8, 9, 10]
     assert "accuracy" not in found.runs[0].train[4]
     assert found.runs[0].train[4]["length/mean"] == 21.0
     assert found.notes == (
-        "recipe-dapo_seed-1: metrics.jsonl, line 4, 14 cannot be read and is left out.",
+        "recipe-dapo_seed-1: metrics.jsonl, line 4, 6, 14 cannot be read and is left out.",
         "recipe-dapo_seed-1: values that are not finite are left out of accuracy.",
-        "recipe-dapo_seed-1: metrics.jsonl has no row of training step 3.",
+        "recipe-dapo_seed-1: metrics.jsonl has no row of training step 3, 5.",
     )
 
 

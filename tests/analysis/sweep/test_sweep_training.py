@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rlvr.analysis.sweep.runs import read_sweep
+from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, read_sweep
 from rlvr.analysis.sweep.tables import (
+    SweepResult,
     bands,
     cost_table,
     curve_table,
+    difference_table,
     divergence_table,
     outcome_table,
     sweep_result,
@@ -125,6 +131,69 @@ def test_time_and_tokens(tmp_path: Path) -> None:
     first, second = csv.DictReader(training_csv(found).splitlines())
     assert float(first["js_base/p99_mean"]) == pytest.approx(0.475)
     assert (second["train_seconds_mean"], second["train_seconds_low"]) == ("400.0", "")
+
+
+def evaluated(condition: str, seed: int, accuracy: dict[int, float], **other: Any) -> FinishedRun:
+    """A run without files that was evaluated at these steps."""
+    evals = {step: {"eval/amc/accuracy": value} for step, value in accuracy.items()}
+    return replace(run_record(condition, seed, amc={"p0": [True], "p1": [False]}), evals=evals, **other)
+
+
+def result(runs: Sequence[FinishedRun]) -> SweepResult:
+    return sweep_result(SweepFolder("made_up", tuple(runs), (), (), ()), runs[0].condition)
+
+
+def test_a_table_has_eight_of_many_evaluated_steps_the_first_and_the_last_among_them() -> None:
+    steps = range(0, 75, 5)  # 15: every second one
+    base = evaluated("recipe-dapo", 1, {step: step / 100 for step in steps})
+    other = evaluated("recipe-x", 1, {step: step / 50 for step in steps})
+    shown = curve_table(result([base, other]), "amc")
+    assert shown is not None
+    assert shown.header == ("condition", *(f"step {step}" for step in range(0, 75, 10)), "reached at")
+    assert shown.rows[0] == ("recipe-dapo", *(f"{step / 100:.4f}" for step in range(0, 75, 10)), "70")
+    assert shown.rows[1][-1] == "35"
+    assert shown.caption.endswith("the first evaluated step with the baseline's last mean, 0.7000.")
+
+
+def test_without_a_curve_of_the_baseline_nothing_is_said_of_its_last_mean() -> None:
+    shown = curve_table(result([evaluated("recipe-dapo", 1, {}), evaluated("recipe-x", 1, {5: 0.5})]), "amc")
+    assert shown is not None
+    assert shown.rows == (("recipe-dapo", "-", "-"), ("recipe-x", "0.5000", "-"))
+    assert shown.caption == "Accuracy on amc by step, mean over seeds."
+
+
+def test_the_bands_of_a_figure_are_those_of_its_conditions() -> None:
+    three = [evaluated("recipe-dapo", seed, {}) for seed in (1, 2, 3)]
+    found = result([*three, *(evaluated("recipe-x", seed, {}) for seed in (1, 2))])
+    assert bands(found, ["recipe-dapo"]) == "Bands: 95 % t-intervals over seeds."
+    assert "fewer than 3 seeds (recipe-x) from" in bands(found, ["recipe-dapo", "recipe-x"])
+
+
+def test_what_all_runs_recorded_needs_no_word() -> None:
+    train = {1: {"js_base/mean": 0.25}}
+    logged, not_logged = run_record("a", train=train), run_record("b")
+    assert "Not recorded" not in divergence_table(result([logged])).caption
+    caption = divergence_table(result([logged, not_logged])).caption
+    assert "Not recorded by all runs of b (0 of 1 runs):" in caption
+    in_file = csv.DictReader(training_csv(result([logged, not_logged])).splitlines())
+    found = [(row["js_base/mean_mean"], row["js_base/mean_seeds"]) for row in in_file]
+    assert found == [("0.25", "1"), ("", "0")]
+
+
+def test_settings_that_differ_are_a_table_and_equal_ones_are_counted() -> None:
+    settings = {"steps": 10, "loss.clip": 0.2}
+    first = evaluated("recipe-dapo", 1, {}, settings=settings)
+    second = evaluated("recipe-x", 1, {}, settings=settings | {"loss.clip": 0.3, "loss.kl": 0.1})
+    shown = difference_table(result([first, second]))
+    assert shown is not None
+    assert shown.header == ("setting", "recipe-dapo", "recipe-x")
+    assert shown.rows == (("loss.clip", "0.2", "0.3"), ("loss.kl", "-", "0.1"))
+    assert "The other 1 are the same in all runs" in shown.caption
+    assert difference_table(result([first])) is None
+
+
+def test_a_training_of_no_time_has_no_speed() -> None:
+    assert math.isnan(trained([replace(run_record("x"), train_seconds=0.0)], "x").tokens_per_second)
 
 
 def test_the_curves_as_csv(tmp_path: Path) -> None:

@@ -128,6 +128,20 @@ def test_a_page_of_what_is_finished(study):
 
 
 @pytest.mark.slow
+def test_a_training_without_its_metrics_keeps_its_result(study):
+    """They hold the accuracy before training alone."""
+    whole, records = study
+    trainings = [p for p in whole.pieces() if p.kind == TRAIN and p.name.endswith("_seed-1")]
+    for piece in trainings:
+        finish(whole, records, piece)
+    (whole.folder("sums", "sft", 1) / "metrics.jsonl").unlink()
+    text = sections(write_page(*study))[3]
+    assert "recipe-sft_seed-1: no metrics.jsonl" in text
+    assert re.search(r"\| sums \| sft \| - \| 0\.800 .* \| \+0\.300 ", text)
+    assert re.search(r"\| words \| sft \| 0\.100 \| 0\.800 .* \| \+0\.300 ", text)
+
+
+@pytest.mark.slow
 def test_a_page_keeps_to_its_size(study, monkeypatch):
     for piece in study[0].pieces()[:2]:
         finish(*study, piece)

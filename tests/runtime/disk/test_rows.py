@@ -32,6 +32,22 @@ def test_a_damaged_line_costs_itself_and_is_named(tmp_path, caplog, line):
     assert f"{path}: line 3 holds no row" in caplog.text
 
 
+@pytest.mark.parametrize("value", ['"0.3"', "null", "[0.3]", "true", "{}"])
+def test_a_row_of_metrics_whose_value_is_no_number_is_left_out_and_named(tmp_path, caplog, value):
+    path = tmp_path / "metrics.jsonl"
+    line = f'{{"step": 3, "kind": "train", "loss": {value}}}\n'.encode()
+    write(path, {3: line.strip(), 4: b'{"step": 4, "kind": "train", "loss": NaN}'})
+    assert [row["step"] for row in read_rows(path, numbers=True)] == [1, 2, 4, 5]
+    said = f"{path}: line 3 holds no row (JSON with a step, and numbers beside it) and is left out"
+    assert said in caplog.text
+    caplog.clear()
+    assert [row["step"] for row in new_rows(path, 0)[0]] == [1, 2, 4, 5]
+    assert said in caplog.text
+    caplog.clear()
+    assert len(read_rows(path)) == 5  # batches.jsonl holds lists as well
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     "end", [b"", b"{", b'{"step": 6, "lo', b'{"step": 6}', '{"step": 6, "é'.encode()[:-1]]
 )
@@ -97,4 +113,4 @@ def test_an_odd_version_in_a_row_is_no_reason_to_end(folder):
     row = {"step": 1, "kind": "eval", "eval/a/version_last": "two"}
     folder.append_metrics(row)
     folder.rewind(1)
-    assert folder.read_metrics() == [row]
+    assert read_rows(folder.metrics_file) == [row]
