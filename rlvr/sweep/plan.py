@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
 from rlvr.data.models.identity import known_model
-from rlvr.errors import RlvrError
+from rlvr.errors import DataError, RlvrError
 from rlvr.runtime.checkpoints.resume import of_today, recorded_changes
 from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
 from rlvr.runtime.disk.settings import UNREADABLE, as_plain, read_settings
-from rlvr.runtime.disk.summary import SUMMARY
+from rlvr.runtime.disk.summary import SUMMARY, Summary, read_summary
 from rlvr.runtime.keys import FREE_OF_COMPARED
 from rlvr.sweep.jobs import Task, run_tasks
 from rlvr.sweep.needs import job_need, machine_room
@@ -128,9 +128,9 @@ class Sweep:
         said = ""
         if not problem:
             try:
-                said = outcome(json.loads((task.folder / SUMMARY).read_text()))
-            except OSError as error:
-                problem = f"exit code 0, but it left no summary ({error})"
+                said = outcome(read_summary(task.folder / SUMMARY))
+            except DataError as error:
+                problem = f"exit code 0, but {error}"
         if problem:
             self.failed[task.name] = problem
         else:
@@ -139,11 +139,11 @@ class Sweep:
         print(f"job {task.name}: {'FAILED, ' + problem if problem else said}; {left} to go", flush=True)
 
 
-def outcome(summary: Mapping[str, Any]) -> str:
+def outcome(summary: Summary) -> str:
     """What a finished job is worth a line for."""
     return (
-        f"done, accuracy {summary['eval_accuracy_before']:.3f} -> {summary['eval_accuracy_after']:.3f} "
-        f"in {summary['train_seconds']:.0f} s of training"
+        f"done, accuracy {summary.eval_accuracy_before:.3f} -> {summary.eval_accuracy_after:.3f} "
+        f"in {summary.train_seconds:.0f} s of training"
     )
 
 

@@ -223,8 +223,12 @@ import json, sys
 from pathlib import Path
 if sys.argv[2] == "fails":
     sys.exit("OddError: out of luck")
+if sys.argv[2] == "breaks":
+    Path(sys.argv[1], "summary.json").write_text('{"steps": 3')
 if sys.argv[2] == "finishes":
-    row = {"eval_accuracy_before": 0.25, "eval_accuracy_after": 0.5, "train_seconds": 12.3}
+    row = dict(recipe="dapo", model="m", data="d", seed=1, steps=3, eval_accuracy_before=0.25, eval_accuracy_after=0.5)
+    row |= dict(eval_accuracy_ci95=[0.4, 0.6], eval_sets={}, train_seconds=12.3, setup_seconds=4.5)
+    row |= dict(tokens_generated=6, max_logprob_mismatch=0.0, resumed_from=None, versions={}, folder="f")
     Path(sys.argv[1], "summary.json").write_text(json.dumps(row))
 """
 
@@ -233,21 +237,23 @@ if sys.argv[2] == "finishes":
 def test_the_end_of_every_job_is_said(tmp_path, monkeypatch, capsys):
     (tmp_path / "job_module.py").write_text(JOB_MODULE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    names = ("finishes", "fails", "says_nothing")
+    names = ("finishes", "fails", "says_nothing", "breaks")
     sweep = Sweep(tuple(Job((name,), ()) for name in names), "job_module", tmp_path)
     for name in names:
         folder = tmp_path / name
         sweep.waiting.append(Task(name, "job_module", (str(folder), name), Need(0, 1), folder))
-    with pytest.raises(SweepError, match="2 of 3 jobs failed") as caught:
+    with pytest.raises(SweepError, match="3 of 4 jobs failed") as caught:
         sweep.finish()
     said = capsys.readouterr().out
-    assert f"sweep {tmp_path}: 3 jobs to run, 3 side by side\n" in said
-    assert f"job 2 of 3, fails: starts; output in {tmp_path}/fails/console.log" in said
+    assert f"sweep {tmp_path}: 4 jobs to run, 4 side by side\n" in said
+    assert f"job 2 of 4, fails: starts; output in {tmp_path}/fails/console.log" in said
     assert "job finishes: done, accuracy 0.250 -> 0.500 in 12 s of training; " in said
     assert f"fails: exit code 1: OddError: out of luck\n    output in {tmp_path}/fails/console.log" in str(
         caught.value
     )
-    assert "says_nothing: exit code 0, but it left no summary" in str(caught.value)
+    for name, why in (("says_nothing", "FileNotFoundError"), ("breaks", "JSONDecodeError")):
+        left = f"{name}: exit code 0, but {tmp_path / name / 'summary.json'}: not the summary of a run of this version"
+        assert f"{left} ({why}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

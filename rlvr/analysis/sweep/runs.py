@@ -17,6 +17,7 @@ from rlvr.runtime.checkpoints.resume import of_today
 from rlvr.runtime.disk.dumps import dump_files, dump_lines
 from rlvr.runtime.disk.rows import row_of
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
+from rlvr.runtime.disk.summary import SUMMARY, read_summary
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
 Graded = dict[str, list[bool]]  # problem id -> which of its samples were right
@@ -83,7 +84,7 @@ def read_sweep(folder: Path, planned: Planned | None = None) -> SweepFolder:
             f"run with: python -m rlvr.report {folder}"
         )
     jobs = sorted(p.parent for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
-    finished = [job for job in jobs if (job / "summary.json").exists()]
+    finished = [job for job in jobs if (job / SUMMARY).exists()]
     if not finished:
         raise DataError(
             f"{folder}: holds no finished run (no */summary.json, {len(jobs)} started); give the folder of a sweep"
@@ -111,27 +112,26 @@ def read_sweep(folder: Path, planned: Planned | None = None) -> SweepFolder:
 
 
 def _read_run(job: Path, notes: list[str]) -> FinishedRun:
+    summary = read_summary(job / SUMMARY)
+    accuracy = {name: found["after"] for name, found in summary.eval_sets.items()}
     try:
-        summary = json.loads((job / "summary.json").read_text())
-        seed, steps = int(summary["seed"]), int(summary["steps"])
-        accuracy = {name: float(values["after"]) for name, values in summary["eval_sets"].items()}
-        train, evals = _metrics(job, steps, notes)
+        train, evals = _metrics(job, summary.steps, notes)
         return FinishedRun(
             name=job.name,
-            condition=condition_of(job.name, seed),
-            seed=seed,
-            steps=steps,
+            condition=condition_of(job.name, summary.seed),
+            seed=summary.seed,
+            steps=summary.steps,
             accuracy=accuracy,
-            correct=_samples(job, steps, accuracy, notes),
+            correct=_samples(job, summary.steps, accuracy, notes),
             train=train,
             evals=evals,
             settings=flatten(of_today(read_settings(job))),
-            models=dict(summary.get("models", {})),
-            versions={str(k): str(v) for k, v in summary["versions"].items()},
-            train_seconds=float(summary["train_seconds"]),
-            setup_seconds=float(summary["setup_seconds"]),
-            tokens=int(summary["tokens_generated"]),
-            resumed=summary["resumed_from"] is not None,
+            models=summary.models,
+            versions=summary.versions,
+            train_seconds=summary.train_seconds,
+            setup_seconds=summary.setup_seconds,
+            tokens=summary.tokens_generated,
+            resumed=summary.resumed_from is not None,
         )
     except UNREADABLE as error:  # files may be damaged
         raise DataError(

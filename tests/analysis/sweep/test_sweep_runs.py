@@ -36,9 +36,9 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "what"),
     [
-        ("summary.json", "{}", "KeyError"),
-        ("summary.json", "{", "JSONDecodeError"),
-        ("config.yaml", "a: [", "ParserError"),
+        ("summary.json", "{}", "summary.json: not the summary of a run.*KeyError"),
+        ("summary.json", "{", "summary.json: not the summary of a run.*JSONDecodeError"),
+        ("config.yaml", "a: [", ": its results cannot be read.*ParserError"),
     ],
 )
 def test_a_run_without_a_result_is_an_error_that_names_it(
@@ -46,7 +46,7 @@ def test_a_run_without_a_result_is_an_error_that_names_it(
 ) -> None:
     job = make_run(tmp_path, "recipe-dapo", 1, {"amc": 3})
     (job / file).write_text(text)
-    with pytest.raises(DataError, match=rf"recipe-dapo_seed-1: its results cannot be read.*{what}"):
+    with pytest.raises(DataError, match=f"recipe-dapo_seed-1.?{what}"):
         read_sweep(tmp_path)
 
 
