@@ -68,7 +68,9 @@ def export(path: Path, output: Path | None = None) -> Path:
             (draft / "README.md").write_text(model_card(source.run, source.step))
             os.replace(draft, target)
     except OSError as error:
-        raise RlvrError(f"output={target}: cannot be written ({error})") from error
+        raise RlvrError(
+            f"output={target}: cannot be written ({error}); name a place with room for it by output="
+        ) from error
     return target
 
 
