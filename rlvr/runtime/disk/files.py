@@ -1,4 +1,4 @@
-"""Files and folders that are whole or as they were, and what is put aside rather than deleted."""
+"""Files and folders that are whole or as they were, or new, and what is put aside rather than deleted."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ def path_of(text: str, key: str) -> Path:
         raise ConfigError(
             f"{key}={text}: {text.partition('/')[0]} stands for no home folder here ({error}); write the path out"
         ) from error
+
+
+def made_new(path: Path) -> Path:
+    """A new folder of that name, with a number behind it where one is there, such as of a run of the same second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target, number = path, 1
+    while True:
+        try:
+            target.mkdir()  # of two processes one alone can
+        except FileExistsError:
+            number += 1
+            target = path.with_name(f"{path.name}-{number}")
+        else:
+            return target
 
 
 def place_aside(path: Path) -> Path:
