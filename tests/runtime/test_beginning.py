@@ -14,7 +14,7 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.beginning import find_start, settle_latest, take_folder
 from rlvr.runtime.checkpoints.buffer import READY_GROUPS
-from rlvr.runtime.disk.folder import BATCHES, RunFolder
+from rlvr.runtime.disk.folder import ATTEMPTS, BATCHES, RunFolder
 from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
 from tests.helpers.checkpoints import MODELS, SEEN, save
 
@@ -82,6 +82,15 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again_and_loses_not
     record(folder, 3)
     begin(cfg, folder)
     assert (folder.path / "abandoned_attempt-1" / BATCHES).read_text().count("\n") == 3
+
+
+def test_of_attempts_that_ended_before_a_checkpoint_the_newest_are_kept(folder, cfg):
+    cfg.run.resume = "auto"
+    for attempt in range(1, ATTEMPTS + 4):
+        record(folder, attempt)  # as many rows as the attempt's number
+        begin(cfg, folder)
+    kept = sorted((path / BATCHES).read_text().count("\n") for path in folder.path.glob("abandoned_*"))
+    assert kept == list(range(4, ATTEMPTS + 4))
 
 
 def test_a_run_that_recorded_nothing_begins_again_without_a_word(folder, cfg, caplog):

@@ -29,7 +29,7 @@ from typing import IO, Any
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.locks import check_in_place, lock_folder
-from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
+from rlvr.runtime.disk.checkpoint_folders import ASIDE, checkpoints_in
 from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_name, write_dump
 from rlvr.runtime.disk.files import made_new, path_of, place_aside, set_aside, write_atomically
 from rlvr.runtime.disk.names import LATEST, check_run_name
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 # The first and the last version of the weights in an evaluation that was made while they moved.
 FIRST, LAST = "version_first", "version_last"
+ATTEMPTS = 3  # kept of those that ended before their first checkpoint
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
 
 
@@ -193,7 +194,11 @@ class RunFolder:
         return len(rows) - len(kept)
 
     def begin_again(self) -> None:
-        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay."""
+        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay.
+
+        Of earlier attempts the newest ATTEMPTS - 1 stay as well: where a job is queued again on a full disk, each
+        would leave one.
+        """
         files = (self.path / CHANGES, self.path / BATCHES, self.metrics_file)
         left = [path for path in files if path.exists() and path.stat().st_size]
         if self.dumped_steps():
@@ -201,6 +206,9 @@ class RunFolder:
         if not left:
             return
         with self.writing():
+            earlier = sorted(self.path.glob(f"{ASIDE}attempt*"), key=lambda path: path.stat().st_mtime_ns)
+            for path in earlier[: 1 - ATTEMPTS]:
+                shutil.rmtree(path, ignore_errors=True)
             aside = place_aside(self.path / "attempt")
             aside.mkdir()
             for path in left:
