@@ -69,7 +69,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     draft = path.with_name(f".{path.name}.draft")
     try:
-        with draft.open(mode) as file:
+        # Of any locale, for config.yaml is read as UTF-8.
+        with draft.open(mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
