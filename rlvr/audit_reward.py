@@ -26,6 +26,7 @@ from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_t
 from rlvr.reward.verifiers import is_math
 from rlvr.reward.workers.pool import GraderPool
 from rlvr.runtime.disk.dumps import dump_lines
+from rlvr.runtime.disk.files import path_of
 from rlvr.timing import Stopwatch
 
 READER = "rlvr.reward.grader:read_gold"
@@ -66,7 +67,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     """
     if config.file is None:
         raise ConfigError("no file named: expected file=PATH of a jsonl file, such as file=rows.jsonl")
-    source = Path(config.file)
+    source = path_of(config.file, "file")
     if not source.is_file():
         raise ConfigError(f"file={config.file}: no such file: expected a jsonl file of rows")
     if config.batch_rows < 1 or config.show < 0:
@@ -109,7 +110,7 @@ class _Output:
     """The verdict file: grows as `<output>.partial` and takes its name when complete, so nothing is lost."""
 
     def __init__(self, path: str | None) -> None:
-        self._path = Path(path) if path else None
+        self._path = path_of(path, "output") if path else None
         self._file: IO[str] | None = None
 
     def __enter__(self) -> "_Output":
@@ -190,7 +191,7 @@ def _pool(config: AuditConfig, verifier: str | None, options: str = "") -> Grade
         verifier=verifier,
         options=options,
         correct_from=config.correct_from,
-        save_folder=Path(config.save_folder) if config.save_folder else None,
+        save_folder=path_of(config.save_folder, "save_folder") if config.save_folder else None,
         start_timeout_seconds=config.start_timeout_seconds,
     )
 

@@ -56,6 +56,7 @@ from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import exclusive
 from rlvr.reporting.study.page import write_page
 from rlvr.reporting.study.shifts import findings_table, read_crossings, read_shift
+from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.tracking.output import lasting_output
 from rlvr.sweep.pieces import run_pieces
 from rlvr.sweep.plan import changed_keys
@@ -213,7 +214,7 @@ def _questions(text: str | None) -> Container[int]:
 
 
 def _run_folder(name: str) -> Path:
-    run = Path(name).resolve()
+    run = path_of(name, "run").resolve()
     if not (run / "summary.json").exists():
         raise ConfigError(
             f"run={run}: not a finished training run (no summary.json). Train one first, "

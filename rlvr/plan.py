@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.overrides.shorthand import ShortForm, expand
 from rlvr.config import Config
+from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.planning.cards import CARDS, STANDARD, Card, chosen_card
 from rlvr.runtime.planning.shape import model_shape
 from rlvr.runtime.planning.text import report
@@ -51,7 +51,7 @@ def main() -> None:
     """Take this command's own options off the line, then compose the rest as `rlvr train` does."""
     with readable_errors():
         sys.argv[1:], own = own_options(sys.argv[1:])
-        rates = Path(own["rates"]) if "rates" in own else None
+        rates = path_of(own["rates"], "rates") if "rates" in own else None
         card = chosen_card(own.get("card", STANDARD), rates)
     hydra_entry(partial(show, card, rates is not None), command="plan")()
 

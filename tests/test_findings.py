@@ -100,3 +100,9 @@ def test_a_training_without_its_policy_is_enough_once_it_has_been_analysed(study
             records.write(piece, Record(piece.arguments, 1.0, "2026-01-02 03:04"))
     findings.findings_of_study(study)
     assert done
+
+
+def test_a_run_is_looked_for_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "summary.json").touch()
+    assert findings._run_folder("~") == tmp_path.resolve()

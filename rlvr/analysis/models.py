@@ -19,10 +19,10 @@ from rlvr.config import ModelConfig
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
-from rlvr.errors import CheckpointError, ConfigError, DataError
+from rlvr.errors import ConfigError, DataError
 from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
 from rlvr.learner.model.rotary import settle_rotary
-from rlvr.runtime.disk.manifest import damage
+from rlvr.runtime.checkpoints.checkpoint import damaged, defect
 from rlvr.runtime.disk.settings import read_settings
 
 PROBE_TOKENS = 8
@@ -60,6 +60,7 @@ def read_model(key: str, path: str, *, trust_remote_code: bool, checkpoint: bool
 
     Raises:
         ConfigError: it is no model, or has no configuration of a decoder that can be read.
+        CheckpointError: it is a checkpoint whose files are damaged.
     """
     named = f"{key}={path}"
     try:
@@ -173,26 +174,29 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
 
 def _started_from(checkpoint: Path) -> str:
     """The folder of the model that the run of a checkpoint started from."""
-    return model_folder(read_settings(checkpoint)["model"]["path"])
+    return model_folder(_settings_of(checkpoint)["model"]["path"])
+
+
+def _settings_of(checkpoint: Path) -> dict[str, Any]:
+    """Its configuration; raises CheckpointError where any of its files is damaged."""
+    if found := defect(checkpoint):
+        raise damaged(checkpoint, found)
+    return read_settings(checkpoint)
 
 
 def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
     file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
-    stage = read_settings(checkpoint)["learner"]["zero_stage"]
+    stage = _settings_of(checkpoint)["learner"]["zero_stage"]
     if stage == 3:
         raise ConfigError(
             f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {stage}); export it in Hugging Face "
             "format and name that folder"
         )
     try:
-        if found := damage(checkpoint):
-            raise ValueError(found)
         # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
         saved = torch.load(file, map_location="cpu", weights_only=False)["module"]
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
-        raise CheckpointError(
-            f"checkpoint {checkpoint}: cannot be read ({error}); give another one of its run"
-        ) from error
+        raise damaged(checkpoint, str(error)) from error
     return {name.removeprefix("lm."): value for name, value in saved.items()}
 
 

@@ -61,23 +61,22 @@ def hydra_entry(
 
                 queue(sweep, typed)
 
-    @ending_output()
+    @readable_errors()
     def main() -> None:
         nonlocal sweep
         answer_help(command)
         show_warnings()
         register_schema()
-        with readable_errors():
-            check_text(sys.argv[1:])
-            sys.argv[1:] = options_first(rewritten(sys.argv[1:]))
-            check_overrides(sys.argv[1:])
-            if sweep_module is not None:
-                from rlvr.cli.overrides.multirun import plan_sweep
+        check_text(sys.argv[1:])
+        sys.argv[1:] = options_first(rewritten(sys.argv[1:]))
+        check_overrides(sys.argv[1:])
+        if sweep_module is not None:
+            from rlvr.cli.overrides.multirun import plan_sweep
 
-                sweep = plan_sweep(sys.argv[1:], sweep_module)
-                if sweep is not None:
-                    sweep.claim()
-            make_hydra_folder(sys.argv[1:])
+            sweep = plan_sweep(sys.argv[1:], sweep_module)
+            if sweep is not None:
+                sweep.claim()
+        make_hydra_folder(sys.argv[1:])
         hydra_main()
         if sweep is not None:
             with lasting_output(), readable_errors():
@@ -146,13 +145,12 @@ def command_entry(
 ) -> Callable[[], None]:
     """The `main` of a command with a configuration of its own; `expand` writes its short forms out."""
 
-    @ending_output()
+    @readable_errors()
     def main() -> None:
         answer_help(line.command)
-        with readable_errors():
-            check_text(sys.argv[1:])
-            sys.argv[1:] = options_first(expand(sys.argv[1:]))
-            check_command(line, line.schema, sys.argv[1:])
+        check_text(sys.argv[1:])
+        sys.argv[1:] = options_first(expand(sys.argv[1:]))
+        check_command(line, line.schema, sys.argv[1:])
         run_command(line, run)
 
     return main

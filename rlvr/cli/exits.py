@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ContextDecorator
 from typing import Any
 
 from rlvr.cluster import interrupts
@@ -19,7 +20,7 @@ from rlvr.errors import (
 from rlvr.runtime.tracking.output import ending_output
 
 
-class readable_errors:
+class readable_errors(ContextDecorator):
     """Print an error meant for the user as one message and exit as `exit_code` says; Ctrl-C exits with 130.
 
     A command whose output nobody reads ends as well, unless it has begun `lasting_output`.

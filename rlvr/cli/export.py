@@ -27,9 +27,9 @@ from rlvr.data.models.end_tokens import save_tokenizer
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.models.weight_files import WHOLE, folder_problem, weight_files
-from rlvr.errors import CheckpointError, ConfigError, RlvrError
+from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import lock_folder
-from rlvr.runtime.checkpoints.checkpoint import defect, list_checkpoints
+from rlvr.runtime.checkpoints.checkpoint import damaged, defect, list_checkpoints
 from rlvr.runtime.disk.folder import RunFolder
 
 FORMS = (ShortForm("output=DIR", "where to"),)
@@ -68,7 +68,9 @@ def export(path: Path, output: Path | None = None) -> Path:
             (draft / "README.md").write_text(model_card(source.run, source.step))
             os.replace(draft, target)
     except OSError as error:
-        raise RlvrError(f"output={target}: cannot be written ({error})") from error
+        raise RlvrError(
+            f"output={target}: cannot be written ({error}); name a place with room for it by output="
+        ) from error
     return target
 
 
@@ -108,7 +110,7 @@ def find_source(path: Path) -> Source:
 
 def _of_checkpoint(folder: Path) -> Source:
     if found := defect(folder):
-        raise CheckpointError(f"checkpoint {folder}: cannot be read ({found}); give another one of its run")
+        raise damaged(folder, found)
     owner = folder.parent.parent
     # A checkpoint that was moved away from its run still knows its configuration.
     run = load_run(owner if (owner / "config.yaml").is_file() else folder)

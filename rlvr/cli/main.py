@@ -44,7 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.argv = [f"rlvr {name}", *rest]
         # As `python -m` does: verifiers and plug-ins of one's own may lie there.
         sys.path.insert(0, look_around())
-        runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
+        from rlvr.cli.exits import readable_errors  # loads OmegaConf, of which `rlvr help` has no need
+
+        with readable_errors():  # Ctrl-C during the seconds that the command takes to load
+            runpy.run_module(COMMANDS[known].module, run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean `rlvr {near[0]}`?" if near else "`rlvr` alone lists the commands."

@@ -16,7 +16,7 @@ from rlvr.runtime.checkpoints.checkpoint import (
     set_aside_later,
 )
 from rlvr.runtime.checkpoints.replay import Recorded
-from rlvr.runtime.checkpoints.resume import Found, check_data
+from rlvr.runtime.checkpoints.resume import Found, check_data, check_weights
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
@@ -75,7 +75,8 @@ def find_start(
     `models` are the `rlvr.data.models.identity.identities` of the run.
 
     Raises:
-        ConfigError: the run is finished, has lost its checkpoints, or cannot go on with this configuration or data.
+        ConfigError: the run is finished, has lost its checkpoints, or cannot go on with this configuration, these
+            weights or this data.
         CheckpointError: the checkpoint is damaged.
     """
     data_now = inputs.seen
@@ -88,7 +89,8 @@ def find_start(
         return None, fresh, []
     start = load_state(checkpoint, cfg, Found(models, data_now))
     _check_replay(cfg, folder, first=start.step + 1)
-    notes = check_data(checkpoint, start.data, data_now, cfg)
+    notes = check_weights(checkpoint, start.models, models, cfg)
+    notes += check_data(checkpoint, start.data, data_now, cfg)
     if cfg.run.resume == "auto":
         notes += [
             f"WARNING {path} is the checkpoint of step {step} under another name, and the run goes on from step "

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import runpy
+import sys
 
 import pytest
 
+from rlvr.cli import entry
+from rlvr.cli import main as program
 from rlvr.cli.exits import readable_errors
 
 
@@ -27,3 +31,22 @@ def test_what_is_refused_without_a_path_keeps_its_traceback(monkeypatch: pytest.
     monkeypatch.setenv("RLVR_TRACEBACK", "1")
     with pytest.raises(PermissionError), readable_errors():
         raise PermissionError(errno.EACCES, "", "/theirs")
+
+
+def interrupted(*_: object, **__: object) -> None:
+    """Ctrl-C at this moment."""
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_command_loads_or_before_it_is_composed_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rlvr"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(runpy, "run_module", interrupted)
+    monkeypatch.setattr(entry, "answer_help", interrupted)
+    for start in (lambda: program.main(["check"]), entry.hydra_entry(print, command="check")):
+        with pytest.raises(SystemExit) as ended:
+            start()
+        assert ended.value.code == 130
+        assert capsys.readouterr().err == "\nstopped by the user\n"

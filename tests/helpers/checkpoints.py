@@ -11,7 +11,8 @@ from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
 
 SEEN = DataSeen(Fingerprint(12, "a", "b", "c"), {"held out": Fingerprint(3, "d", "e", "f")})
-STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125}, SEEN)
+MODELS = {"model.path": {"model.safetensors": "100-abc"}}
+STATE = TrainingState(10, 160, 12345, 0.25, 61.5, {"held out": 0.125}, SEEN, models=MODELS)
 
 
 def learner(folder: str) -> None:

@@ -84,7 +84,7 @@ class Training:
     def actor(self, name: str) -> psutil.Process:
         """The process of an actor, the youngest of that name."""
         return max(
-            (p for p in self.survivors() if p.environ().get("RLVR_ACTOR") == name),
+            marked(self.mark, lambda process: process.environ().get("RLVR_ACTOR") == name),
             key=psutil.Process.create_time,
         )
 

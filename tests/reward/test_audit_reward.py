@@ -82,6 +82,16 @@ def test_verdicts_in_the_order_of_the_rows_and_bad_rows_by_line(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_home_folder_is_written_out(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    write(tmp_path / "home" / "rows.jsonl", [{"id": "a", "answer": "12", "response": r"\boxed{12}"}])
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    run(tmp_path, "file=~/rows.jsonl", "output=~/out/verdicts.jsonl", "save_folder=~/kept")
+    assert [row["id"] for row in verdicts(tmp_path / "home" / "out" / "verdicts.jsonl")] == ["a"]
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.slow
 def test_disagreements_with_labels_and_a_second_grader(tmp_path):
     rows = [
         {"id": "a", "answer": "12", "response": r"\boxed{12}", "label": True},
@@ -167,7 +177,10 @@ def test_an_output_that_cannot_be_written_is_named_before_anything_is_graded(tmp
     for taken in ("folder", "v.summary.json"):
         (tmp_path / taken).mkdir()
     place = tmp_path / output
-    with pytest.raises(RlvrError, match=f"output={place}: cannot be written .*name a file"), _Output(place):
+    with (
+        pytest.raises(RlvrError, match=f"output={place}: cannot be written .*name a file"),
+        _Output(str(place)),
+    ):
         pass
     assert not list(tmp_path.glob("*.partial"))
 

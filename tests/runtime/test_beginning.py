@@ -14,9 +14,9 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.beginning import find_start, settle_latest, take_folder
 from rlvr.runtime.checkpoints.buffer import READY_GROUPS
-from rlvr.runtime.disk.folder import BATCHES, RunFolder
+from rlvr.runtime.disk.folder import ATTEMPTS, BATCHES, RunFolder
 from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
-from tests.helpers.checkpoints import SEEN, save
+from tests.helpers.checkpoints import MODELS, SEEN, save
 
 INPUTS = SimpleNamespace(seen=SEEN)
 
@@ -37,7 +37,7 @@ def record(folder: RunFolder, steps: int) -> None:
 
 def begin(cfg: Config, folder: RunFolder) -> tuple[Path | None, int, bool]:
     """As a session does before it starts anything."""
-    checkpoint, start, _ = find_start(cfg, folder, INPUTS, {})
+    checkpoint, start, _ = find_start(cfg, folder, INPUTS, MODELS)
     _, goes_on = take_folder(cfg, folder, checkpoint, start.step)
     return checkpoint, start.step, goes_on
 
@@ -82,6 +82,15 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again_and_loses_not
     record(folder, 3)
     begin(cfg, folder)
     assert (folder.path / "abandoned_attempt-1" / BATCHES).read_text().count("\n") == 3
+
+
+def test_of_attempts_that_ended_before_a_checkpoint_the_newest_are_kept(folder, cfg):
+    cfg.run.resume = "auto"
+    for attempt in range(1, ATTEMPTS + 4):
+        record(folder, attempt)  # as many rows as the attempt's number
+        begin(cfg, folder)
+    kept = sorted((path / BATCHES).read_text().count("\n") for path in folder.path.glob("abandoned_*"))
+    assert kept == list(range(4, ATTEMPTS + 4))
 
 
 def test_a_run_that_recorded_nothing_begins_again_without_a_word(folder, cfg, caplog):
@@ -148,7 +157,7 @@ def test_a_later_checkpoint_under_another_name_is_spoken_of(finished, cfg):
     newest.rename(finished.checkpoints / "global_step_30")
     shutil.copytree(finished.checkpoints / "step_000020", finished.checkpoints / "step_000020.bak")
     shutil.copytree(finished.checkpoints / "global_step_30", finished.checkpoints / "abandoned_step_000030")
-    checkpoint, _, [note] = find_start(cfg, finished, INPUTS, {})
+    checkpoint, _, [note] = find_start(cfg, finished, INPUTS, MODELS)
     assert checkpoint is not None
     assert checkpoint.name == "step_000020"
     assert (
@@ -156,7 +165,7 @@ def test_a_later_checkpoint_under_another_name_is_spoken_of(finished, cfg):
         in note
     )
     (finished.checkpoints / "global_step_30").rename(newest)
-    assert find_start(cfg, finished, INPUTS, {})[2] == []
+    assert find_start(cfg, finished, INPUTS, MODELS)[2] == []
 
 
 def test_a_finished_run_is_done(finished, cfg):
@@ -202,7 +211,7 @@ def test_a_run_to_replay_is_found_in_the_home_folder(folder, cfg, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.path.parent))
     cfg.rollout.replay = "~/mine"
     with pytest.raises(ConfigError, match="this run's own folder"):
-        find_start(cfg, folder, INPUTS, {})
+        find_start(cfg, folder, INPUTS, MODELS)
 
 
 def test_latest_is_the_newest_run_until_this_one_begins(folder, cfg):

@@ -111,6 +111,11 @@ def _examples(key: str, section: Any) -> str:
 def _records_problem(line: str, key: str, record: Any, value: Any) -> str:
     """What is wrong with the value of a key that takes a list of records."""
     known = [part.name for part in fields(record)]
+    if isinstance(value, str) and value.lstrip().startswith("["):  # a text, for Hydra cannot read it
+        return (
+            f"{key}={value}: cannot be read as a list of records; keys stand there without quotes, and a text "
+            f"with signs such as = ~ : or a comma in double quotes: '{key}=[{{name:mine,path:\"~/rows.jsonl\"}}]'"
+        )
     if value is None or not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         return (
             f"{line}: takes a list of records, such as '{key}=[{{name:gsm8k}},{{name:mine,path:rows.jsonl}}]'"

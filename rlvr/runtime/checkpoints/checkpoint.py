@@ -101,7 +101,7 @@ def list_checkpoints(folder: RunFolder) -> list[Path]:
 
 
 def damaged(path: Path, why: str) -> CheckpointError:
-    """The error of a checkpoint that cannot be gone on from; names the newest intact one before it."""
+    """The error of a checkpoint that cannot be used, whoever reads it; names the newest intact one before it."""
     own = step_of(path)  # None of a copy under a name of its own
     siblings = checkpoints_in(path.parent).items()
     earlier = [p for p, step in siblings if (own is None or step < own) and not defect(p)]
@@ -111,8 +111,8 @@ def damaged(path: Path, why: str) -> CheckpointError:
             "start again under another run.name."
         )
     return CheckpointError(
-        f"checkpoint {path}: cannot be read ({why}). The one before it is intact: go on from there with "
-        f"run.resume={earlier[-1]}, or remove the damaged folder and use run.resume=auto."
+        f"checkpoint {path}: cannot be read ({why}). The one before it is intact: name that one, {earlier[-1]}; a run "
+        f"goes on from there with run.resume={earlier[-1]}, or with run.resume=auto once the damaged folder is removed."
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a run may go on from a checkpoint: with which settings, and on which data.
+"""Whether a run may go on from a checkpoint: with which settings, which weights at its start, and on which data.
 
 Most settings must be as they were. Some change no number, some are the remedy for what stopped the run, and some may
 be changed on the record: see `rlvr.runtime.keys`.
@@ -20,6 +20,7 @@ from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config, SourceConfig
 from rlvr.data.eval_sets import label_of
 from rlvr.data.fingerprint import DataSeen, what_changed
+from rlvr.data.models.identity import PLACES_OF_MODELS
 from rlvr.errors import ConfigError
 from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, general
@@ -71,6 +72,28 @@ def refuse_changes(path: Path, saved: Any, cfg: Config, free: frozenset[str] = f
             f"resuming from {path} with another configuration: {'; '.join(changed)}. Put these back, or start a "
             "new run from the exported policy (model.path=<run>/policy)."
         )
+
+
+def check_weights(
+    path: Path, before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]], cfg: Config
+) -> list[str]:
+    """What there is to say about the models that a checkpoint's run began with, beside those that lie there now.
+
+    `before` and `now` are `Found.models`; a model that lies elsewhere, with the same weights, is the same.
+
+    Raises:
+        ConfigError: other weights have taken the place of those that the run began with.
+    """
+    if not before:
+        return [f"{path} does not say which weights it began with: whether they have changed is not checked"]
+    if changed := [key for key, model in now.items() if before.get(key, model) != model]:
+        named = " and ".join(f"{key}={getattr(cfg.model, PLACES_OF_MODELS[key])}" for key in changed)
+        raise ConfigError(
+            f"resuming from {path} with other weights than the run began with: those at {named} have changed "
+            "since. Put them back, or name the folder that holds them now; or start a new run from what was learnt "
+            f"(rlvr export {path} output=<folder>, then model.path=<folder>)."
+        )
+    return []
 
 
 def recorded_changes(saved: Any, cfg: Config) -> list[tuple[str, Any, Any]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import queue
 import threading
 import zlib
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from rlvr.errors import DataError
 from rlvr.reward.verdict import Outcome, Verdict
+from rlvr.runtime.disk.files import replacing
 from rlvr.types import Floats, Group, Sample, Span
 
 PLAIN, PACKED = ".jsonl", ".jsonl.gz"
@@ -63,8 +63,7 @@ def write_dump(folder: Path, name: str, groups: Sequence[Group], *, compress: bo
     """
     suffix, other = (PACKED, PLAIN) if compress else (PLAIN, PACKED)
     path = folder / f"{name}{suffix}"
-    draft = folder / f".{path.name}.draft"
-    with draft.open("wb") as file:
+    with replacing(path, "wb") as file:
         # Without a time in its header, equal samples give equal files.
         packed = gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) if compress else None
         for group in groups:
@@ -72,9 +71,6 @@ def write_dump(folder: Path, name: str, groups: Sequence[Group], *, compress: bo
                 (packed or file).write((json.dumps(sample_row(group, index)) + "\n").encode())
         if packed is not None:
             packed.close()
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
     (folder / f"{name}{other}").unlink(missing_ok=True)
     return path
 

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or as they were, and what is put aside rather than deleted."""
+"""Files and folders that are whole or as they were, or new, and what is put aside rather than deleted."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def path_of(text: str, key: str) -> Path:
         ) from error
 
 
+def made_new(path: Path) -> Path:
+    """A new folder of that name, with a number behind it where one is there, such as of a run of the same second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target, number = path, 1
+    while True:
+        try:
+            target.mkdir()  # of two processes one alone can
+        except FileExistsError:
+            number += 1
+            target = path.with_name(f"{path.name}-{number}")
+        else:
+            return target
+
+
 def place_aside(path: Path) -> Path:
     """abandoned_<name> beside a file or folder, with a number where there is one already."""
     names = (f"abandoned_{path.name}" + (f"-{n}" if n else "") for n in itertools.count())
@@ -55,7 +69,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     draft = path.with_name(f".{path.name}.draft")
     try:
-        with draft.open(mode) as file:
+        # Of any locale, for config.yaml is read as UTF-8.
+        with draft.open(mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -29,9 +29,9 @@ from typing import IO, Any
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.locks import check_in_place, lock_folder
-from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
+from rlvr.runtime.disk.checkpoint_folders import ASIDE, checkpoints_in
 from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_name, write_dump
-from rlvr.runtime.disk.files import path_of, place_aside, set_aside, write_atomically
+from rlvr.runtime.disk.files import made_new, path_of, place_aside, set_aside, write_atomically
 from rlvr.runtime.disk.names import LATEST, check_run_name
 from rlvr.runtime.disk.rows import damage_note, read_rows, split_rows
 from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
@@ -46,23 +46,29 @@ log = logging.getLogger(__name__)
 
 # The first and the last version of the weights in an evaluation that was made while they moved.
 FIRST, LAST = "version_first", "version_last"
+ATTEMPTS = 3  # kept of those that ended before their first checkpoint
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
 
 
 class RunFolder:
     """Paths of one run and the writing of its small files."""
 
-    def __init__(self, root: Path, name: str) -> None:
-        self.path = root / name
+    def __init__(self, root: Path, name: str, *, named: bool = True) -> None:
+        """`named`: nobody else's by intent, unlike one called after the second in which another may begin as well."""
+        self._place(root / name)
+        # Told of every checkpoint: where its data position is, and which prompts before it are pending.
+        self.covered: Callable[[int, Collection[int]], object] = lambda position, pending: None
+        self._named = named
+        self._lock: IO[str] | None = None
+
+    def _place(self, path: Path) -> None:
+        self.path = path
         self.metrics_file = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.policy = self.path / "policy"
         self.summary = self.path / SUMMARY
         self.samples = self.path / "samples"
-        # Told of every checkpoint: where its data position is, and which prompts before it are pending.
-        self.covered: Callable[[int, Collection[int]], object] = lambda position, pending: None
         self._dumps = DumpWriter(self.samples)
-        self._lock: IO[str] | None = None
 
     def create(self, cfg: Config) -> None:
         """Make the folder, write the configuration and point `<root>/latest` here; it is this process's from now on.
@@ -73,15 +79,15 @@ class RunFolder:
         resume = cfg.run.resume
         named = None if resume in ("never", "auto") else path_of(resume, "run.resume").resolve()
         ours = named is not None and named.is_relative_to(self.path.resolve())
-        if (held := self._held()) and not (resume == "auto" or ours):
+        if self._named and (held := self._held()) and not (resume == "auto" or ours):
             raise ConfigError(
                 f"run.name={self.path.name}: {self.path} already holds a run ({', '.join(held)}). Choose another "
                 "run.name, or continue it with run.resume=auto."
             )
         try:
-            for folder in (self.path, self.checkpoints, self.samples):
-                folder.mkdir(parents=True, exist_ok=True)
             self.claim()
+            for folder in (self.checkpoints, self.samples):
+                folder.mkdir(exist_ok=True)
             write_atomically(self.path / CONFIG_FILE, as_yaml(cfg))
         except OSError as error:
             raise RlvrError(f"run folder {self.path}: cannot be written ({error})") from error
@@ -101,12 +107,15 @@ class RunFolder:
         return {dump: int(found[1]) for dump, found in named if found}
 
     def claim(self) -> None:
-        """Make the folder this process's to write to until it ends.
+        """Make the folder this process's to write to until it ends; one without a name of its own, a new one.
 
         Raises:
             ConfigError: another process is writing to it.
             OSError: it cannot be made or written.
         """
+        if not self._named:
+            self._place(made_new(self.path))
+            self._named = True
         if self._lock is None:
             self._lock = lock_folder(self.path, f"run.name={self.path.name}")
 
@@ -185,7 +194,11 @@ class RunFolder:
         return len(rows) - len(kept)
 
     def begin_again(self) -> None:
-        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay."""
+        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay.
+
+        Of earlier attempts the newest ATTEMPTS - 1 stay as well: where a job is queued again on a full disk, each
+        would leave one.
+        """
         files = (self.path / CHANGES, self.path / BATCHES, self.metrics_file)
         left = [path for path in files if path.exists() and path.stat().st_size]
         if self.dumped_steps():
@@ -193,6 +206,9 @@ class RunFolder:
         if not left:
             return
         with self.writing():
+            earlier = sorted(self.path.glob(f"{ASIDE}attempt*"), key=lambda path: path.stat().st_mtime_ns)
+            for path in earlier[: 1 - ATTEMPTS]:
+                shutil.rmtree(path, ignore_errors=True)
             aside = place_aside(self.path / "attempt")
             aside.mkdir()
             for path in left:
@@ -286,7 +302,7 @@ def run_folder(cfg: Config, prefix: str) -> RunFolder:
     root = path_of(cfg.run.root, "run.root")
     name = cfg.run.name or f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
     check_run_name(name, root)
-    return RunFolder(root, name)
+    return RunFolder(root, name, named=bool(cfg.run.name))
 
 
 def _link_latest(folder: Path) -> None:

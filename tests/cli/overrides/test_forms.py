@@ -7,6 +7,7 @@ import pytest
 from rlvr.cli.main import main
 from rlvr.cli.overrides.compose import check_overrides, load, register_schema
 from rlvr.cli.overrides.multirun import plan_sweep
+from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cli.overrides.shorthand import several_sources
 from rlvr.cli.view import parse
 from rlvr.errors import ConfigError
@@ -87,6 +88,17 @@ def test_a_value_whose_shape_a_key_cannot_have_is_told_what_to_write(argument, s
         check_overrides([argument])
     assert str(caught.value).startswith(f"{argument}: ")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ['data.eval=[{"name":"m"}]', "data.eval=[{name:m,path:~/a=b}]"])
+def test_a_list_of_records_that_hydra_cannot_read_is_told_how_to_quote(argument):
+    with pytest.raises(ConfigError) as caught:
+        check_overrides(rewritten([argument]))
+    said, _, written = str(caught.value).rpartition(": '")
+    assert said.startswith(
+        f"{argument}: cannot be read as a list of records; keys stand there without quotes"
+    )
+    check_overrides(rewritten([written.removesuffix("'")]))
 
 
 @pytest.mark.parametrize(

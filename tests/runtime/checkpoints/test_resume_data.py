@@ -1,9 +1,10 @@
-"""A run goes on only with the training data that it has seen until then."""
+"""A run goes on only with the training data that it has seen until then, and the weights that it began with."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,20 @@ from omegaconf import OmegaConf
 from rlvr.cli.exits import exit_code
 from rlvr.config import Config, SourceConfig
 from rlvr.data.fingerprint import DataSeen, data_seen
+from rlvr.data.models.identity import identities
+from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.runtime.beginning import find_start
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
-from rlvr.runtime.checkpoints.resume import Found, check_data, differences, moved, of_today, refuse_changes
+from rlvr.runtime.checkpoints.resume import (
+    Found,
+    check_data,
+    check_weights,
+    differences,
+    moved,
+    of_today,
+    refuse_changes,
+)
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.inputs import read_inputs
@@ -194,7 +205,8 @@ def save(folder: RunFolder, cfg: Config, step: int) -> Path:
         (Path(target) / "deepspeed").mkdir()
         (Path(target) / "deepspeed" / "mp_rank_00_model_states.pt").write_bytes(b"weights" * 1000)
 
-    return save_checkpoint(folder, TrainingState(step, 0, 0, 0.0, 0.0, {}, seen(cfg)), cfg, learner)
+    state = TrainingState(step, 0, 0, 0.0, 0.0, {}, seen(cfg), models=identities(cfg.model))
+    return save_checkpoint(folder, state, cfg, learner)
 
 
 @pytest.fixture
@@ -234,5 +246,37 @@ def test_a_run_does_not_go_on_from_a_cut_checkpoint_nor_in_silence_from_the_one_
     assert "step_000002: cannot be read (deepspeed/mp_rank_00_model_states.pt has 1000 bytes" in str(error)
     assert f"run.resume={folder.checkpoints / 'step_000001'}" in str(error)
     cfg.run.resume = str(folder.checkpoints / "step_000001")
-    checkpoint, start, notes = find_start(cfg, folder, read_inputs(cfg), {})
+    checkpoint, start, notes = find_start(cfg, folder, read_inputs(cfg), identities(cfg.model))
     assert (str(checkpoint), start.step, notes) == (cfg.run.resume, 1, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["path", "base_path"])
+def test_a_run_does_not_go_on_where_other_weights_lie_in_the_place_of_its_own(cfg, tmp_path, key):
+    weights = shutil.copytree(model_folder("builtin"), tmp_path / "model") / "model.safetensors"
+    setattr(cfg.model, key, str(weights.parent))
+    cfg.run.root, cfg.run.name, cfg.run.resume = str(tmp_path / "runs"), "mine", "auto"
+    folder = RunFolder(tmp_path / "runs", "mine")
+    checkpoint = save(folder, cfg, 1)
+    assert find_start(cfg, folder, read_inputs(cfg), identities(cfg.model))[2] == []
+    before = sorted(str(p) for p in folder.path.rglob("*"))
+    intact = weights.read_bytes()
+    weights.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
+    said = str(refusal(cfg))
+    assert f"resuming from {checkpoint} with other weights" in said
+    assert f"those at model.{key}={weights.parent} have changed" in said
+    assert f"rlvr export {checkpoint} output=" in said
+    assert sorted(str(p) for p in folder.path.rglob("*")) == before  # nothing has been touched
+    (tmp_path / "elsewhere").mkdir()  # the way out that the message names
+    (tmp_path / "elsewhere" / "model.safetensors").write_bytes(intact)
+    shutil.copytree(
+        weights.parent, tmp_path / "elsewhere", dirs_exist_ok=True, ignore=lambda *_: [weights.name]
+    )
+    setattr(cfg.model, key, str(tmp_path / "elsewhere"))
+    assert find_start(cfg, folder, read_inputs(cfg), identities(cfg.model))[2] == []
+
+
+def test_a_checkpoint_that_does_not_say_which_weights_goes_on_with_a_note(cfg):
+    [note] = check_weights(CHECKPOINT, {}, MODEL, cfg)
+    assert "whether they have changed is not checked" in note
+    assert check_weights(CHECKPOINT, MODEL, MODEL, cfg) == []

@@ -14,6 +14,7 @@ from rlvr.errors import DataError, RlvrError
 from rlvr.runtime.disk import dumps
 from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_lines, dump_name, write_dump
 from rlvr.runtime.disk.folder import RunFolder
+from tests.helpers.disks import fill, small_disk
 from tests.helpers.records import group
 
 GROUPS = [group("a", [1.0, 0.0]), group("b", [0.0])]
@@ -120,3 +121,13 @@ def test_a_rewind_drops_both_forms(tmp_path):
         (folder.path / "samples" / name).touch()
     folder.rewind(3)
     assert names(folder.path / "samples") == ["step_000003.jsonl.gz"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_dump_that_finds_the_disk_full_leaves_no_part_of_itself(tmp_path, compress):
+    with small_disk(tmp_path / "small", "64k") as disk:
+        fill(disk)
+        with pytest.raises(OSError, match="No space left"):
+            write_dump(disk, "step_000001", GROUPS, compress=compress)
+        assert names(disk) == ["filler"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from omegaconf import OmegaConf
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DeadlineError, RlvrError
 from rlvr.runtime.disk.files import write_atomically
-from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.folder import RunFolder, run_folder
 from tests.helpers.checkpoints import save
 from tests.helpers.records import group
 
@@ -261,3 +262,19 @@ def test_a_lock_that_somebody_has_deleted_is_no_reason_to_stop(folder: RunFolder
     (folder.path / ".lock").unlink()
     folder.append_metrics({"step": 1})
     assert folder.read_metrics() == [{"step": 1}]
+
+
+def test_runs_without_a_name_that_begin_in_one_second_have_a_folder_each(tmp_path, cfg, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda form: "20260131-235959")
+    cfg.run.root, cfg.run.name = str(tmp_path / "runs"), None
+    begun = [run_folder(cfg, "grpo") for _ in range(3)]  # before any of them has made its own
+    for folder in begun:
+        folder.create(cfg)
+        folder.append_metrics({"step": 1})
+    names = ["grpo-20260131-235959", "grpo-20260131-235959-2", "grpo-20260131-235959-3"]
+    assert [folder.path.name for folder in begun] == names
+    assert [len(RunFolder(tmp_path / "runs", name).read_metrics()) for name in names] == [1, 1, 1]
+    assert (tmp_path / "runs" / "latest").resolve().name == names[-1]
+    evaluation = run_folder(cfg, "grpo")
+    evaluation.claim()
+    assert evaluation.path.name == "grpo-20260131-235959-4"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from omegaconf import OmegaConf
 from rlvr.config import Config, SourceConfig
 from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_plain, as_yaml, read_settings
 from tests.helpers.composing import compose
+from tests.helpers.paths import REPOSITORY
 
 
 def odd(text: str) -> Config:
@@ -70,3 +74,12 @@ def test_bytes_that_are_no_text_are_an_error(tmp_path: Path):
     (tmp_path / CONFIG_FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UNREADABLE):
         read_settings(tmp_path)
+
+
+def test_a_path_of_another_alphabet_comes_back_whatever_the_locale(tmp_path: Path):
+    text = "from rlvr.config import Config; from rlvr.runtime.disk import files, settings; from pathlib import Path;"
+    text += "cfg = Config(recipe='test'); cfg.data.train.path = 'gr\\xf6\\xdfe/\\u6570.jsonl'; folder = Path('.');"
+    text += "files.write_atomically(folder / settings.CONFIG_FILE, settings.as_yaml(cfg));"
+    text += "assert settings.read_settings(folder)['data']['train']['path'] == cfg.data.train.path"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", text], cwd=tmp_path, env=os.environ | locale, check=True)

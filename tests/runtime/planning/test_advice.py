@@ -12,7 +12,7 @@ import pytest
 from rlvr.cluster.limits import Memory
 from rlvr.config import Config
 from rlvr.errors import ConfigError
-from rlvr.plan import own_options
+from rlvr.plan import main, own_options
 from rlvr.runtime.planning.advice import Change, advice, changed, changes, possible, standing
 from rlvr.runtime.planning.cards import CARDS, chosen_card
 from rlvr.runtime.planning.fit import misfit, planned
@@ -167,3 +167,11 @@ def test_a_gpu_is_looked_up_by_its_maker_program(monkeypatch: pytest.MonkeyPatch
     assert fit.local_card() is None
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert fit.local_card() is None
+
+
+def test_rates_are_looked_for_in_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["rlvr plan", "rates=~/rates.yaml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"rates={tmp_path / 'rates.yaml'}: cannot be read" in capsys.readouterr().err
