@@ -49,10 +49,8 @@ def why_no_tokenizer(path: Path) -> str | None:
 def is_training_checkpoint(path: str | Path) -> bool:
     """Whether a folder is a checkpoint of a training run of ours rather than a Hugging Face model."""
     folder = Path(path)
-    either = (
-        "state.json",
-        "manifest.json",
-    )  # one of them may be lost, and so may the weights or the settings
+    # One of each pair may be lost.
+    either = ("state.json", "manifest.json")
     parts = (folder / "deepspeed").is_dir() or (folder / "config.yaml").is_file()
     return parts and any((folder / name).is_file() for name in either)
 
