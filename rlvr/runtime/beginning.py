@@ -21,6 +21,7 @@ from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.names import may_have_meant, named_as_latest
+from rlvr.runtime.disk.rewind import begin_again, reopen, rewind
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import Change, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
@@ -158,13 +159,13 @@ def take_folder(
     """
     folder.create(cfg)
     changes = () if checkpoint is None else changes_until(checkpoint, cfg)
-    folder.reopen(step)
+    reopen(folder, step)
     if checkpoint is None:  # of an attempt that ended before its first one
-        folder.begin_again()
+        begin_again(folder)
     folder.write_changes(changes)
     set_aside_later(folder, step)
     last = checkpoint is not None and step == cfg.steps  # ended after it: its evaluation is made again
-    return changes, not folder.rewind(step, evaluates=last) and checkpoint is not None
+    return changes, not rewind(folder, step, evaluates=last) and checkpoint is not None
 
 
 def _check_replay(cfg: Config, folder: RunFolder, *, first: int) -> None:

@@ -14,7 +14,8 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.beginning import find_start, settle_latest, take_folder
 from rlvr.runtime.checkpoints.buffer import READY_GROUPS
-from rlvr.runtime.disk.folder import ATTEMPTS, BATCHES, RunFolder
+from rlvr.runtime.disk.folder import BATCHES, RunFolder
+from rlvr.runtime.disk.rewind import ATTEMPTS
 from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
 from tests.helpers.checkpoints import MODELS, SEEN, save
 

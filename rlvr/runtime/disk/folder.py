@@ -18,7 +18,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,27 +26,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.config import Config
-from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import check_in_place, lock_folder
-from rlvr.runtime.disk.checkpoint_folders import ASIDE, checkpoints_in
+from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
 from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_name, write_dump
-from rlvr.runtime.disk.files import made_new, path_of, place_aside, set_aside, write_atomically
+from rlvr.runtime.disk.files import made_new, path_of, write_atomically
 from rlvr.runtime.disk.names import LATEST, check_run_name
-from rlvr.runtime.disk.rows import damage_note, read_rows, split_rows
+from rlvr.runtime.disk.rows import read_rows
 from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
-from rlvr.runtime.disk.summary import SUMMARY, Change, Summary, finished_steps
+from rlvr.runtime.disk.summary import SUMMARY, Change, Summary
 from rlvr.types import Group
 
 CHANGES = "changes.jsonl"
 BATCHES = "batches.jsonl"
-
-log = logging.getLogger(__name__)
-
-
 # The first and the last version of the weights in an evaluation that was made while they moved.
 FIRST, LAST = "version_first", "version_last"
-ATTEMPTS = 3  # kept of those that ended before their first checkpoint
 DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
+
+log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -163,86 +159,6 @@ class RunFolder:
         """All rows of metrics.jsonl, see `read_rows`."""
         return read_rows(self.metrics_file, numbers=True)
 
-    def rewind(self, step: int, *, evaluates: bool = False) -> int:
-        """Drop metrics, batches and samples after `step`, which a resumed run writes again; the metric rows dropped.
-
-        An evaluation with tokens of later weights goes as well: the checkpoint has it as under way. So does that
-        after `step` itself where the run `evaluates` there again.
-        """
-        dropped = {
-            path: self._drop_rows(path, step, evaluates) for path in (self.metrics_file, self.path / BATCHES)
-        }
-        with self.writing():
-            for dump, of_step in self.dumped_steps().items():
-                if of_step > step:
-                    dump.unlink()
-        return dropped[self.metrics_file]
-
-    def _drop_rows(self, path: Path, step: int, evaluates: bool) -> int:
-        if not path.exists():
-            return 0
-        rows, damaged = split_rows(path)
-        kept = [row for row in rows if max(row["step"], _newest_weights(row)) <= step]
-        if evaluates:
-            kept = [row for row in kept if row["step"] < step or row.get("kind") != "eval"]
-        with self.writing():
-            if damaged:
-                aside = place_aside(path)
-                shutil.copyfile(path, aside)
-                log.warning("%s; the file as it was is %s", damage_note(path, damaged), aside)
-            write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
-        return len(rows) - len(kept)
-
-    def begin_again(self) -> None:
-        """Put aside what an attempt has left that ended before its first checkpoint; groups that are ready stay.
-
-        Of earlier attempts the newest ATTEMPTS - 1 stay as well: where a job is queued again on a full disk, each
-        would leave one.
-        """
-        files = (self.path / CHANGES, self.path / BATCHES, self.metrics_file)
-        left = [path for path in files if path.exists() and path.stat().st_size]
-        if self.dumped_steps():
-            left.insert(0, self.samples)
-        if not left:
-            return
-        with self.writing():
-            earlier = sorted(self.path.glob(f"{ASIDE}attempt*"), key=lambda path: path.stat().st_mtime_ns)
-            for path in earlier[: 1 - ATTEMPTS]:
-                shutil.rmtree(path, ignore_errors=True)
-            aside = place_aside(self.path / "attempt")
-            aside.mkdir()
-            for path in left:
-                os.replace(path, aside / path.name)
-            self.samples.mkdir(exist_ok=True)
-        log.warning(
-            "%s: the run begins again at step 1, for an earlier attempt has left no checkpoint; what it has "
-            "written is in %s",
-            self.path,
-            aside,
-        )
-
-    def reopen(self, step: int) -> None:
-        """Put aside what a finished run has left: one that goes on after `step` is not finished.
-
-        The exported policy stays until it is replaced, unless the run goes back behind it.
-        """
-        if not self.summary.exists():
-            return
-        try:
-            goes_back, defect = finished_steps(self.summary) > step, None
-        except DataError as error:
-            goes_back, defect = True, error.__cause__
-        with self.writing():
-            moved = [set_aside(path) for path in (self.policy,) if goes_back and path.exists()]
-            moved.append(set_aside(self.summary))
-        if defect is not None:
-            log.warning(
-                "%s: damaged (%s); the run goes on from its checkpoint and writes it anew, kept: %s",
-                self.summary,
-                defect,
-                ", ".join(path.name for path in moved),
-            )
-
     def write_changes(self, changes: Sequence[Change]) -> None:
         """Replace the record of changed settings."""
         path = self.path / CHANGES
@@ -274,12 +190,6 @@ class RunFolder:
         """Write summary.json."""
         with self.writing():
             write_atomically(self.summary, json.dumps(asdict(summary), indent=2) + "\n")
-
-
-def _newest_weights(row: dict[str, Any]) -> float:
-    """The last version of the weights in a row of an evaluation during which they moved; 0 of another row."""
-    versions = (value for key, value in row.items() if key.endswith(f"/{LAST}"))
-    return max((value for value in versions if isinstance(value, int | float)), default=0)
 
 
 def read_changes(path: Path) -> tuple[Change, ...]:

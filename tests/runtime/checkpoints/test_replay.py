@@ -21,6 +21,7 @@ from rlvr.runtime.beginning import find_start
 from rlvr.runtime.checkpoints.replay import Recorded, ReplaySource, formed
 from rlvr.runtime.disk.dumps import decimals, write_dump
 from rlvr.runtime.disk.folder import BATCHES, RunFolder
+from rlvr.runtime.disk.rewind import rewind
 from rlvr.runtime.session import Session
 from rlvr.types import Group, RolloutBatch, Span
 from tests.helpers.records import group
@@ -176,7 +177,7 @@ def test_a_run_that_goes_back_forgets_the_batches_after(tmp_path: Path) -> None:
     with (run / BATCHES).open("a") as file:
         file.write('{"step": 3, "gro')  # cut short by a kill
     assert set(Recorded(run).steps) == {1, 2}
-    RunFolder(tmp_path, "run").rewind(1)
+    rewind(RunFolder(tmp_path, "run"), 1)
     assert set(Recorded(run).steps) == {1}
 
 

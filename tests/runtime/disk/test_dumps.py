@@ -14,6 +14,7 @@ from rlvr.errors import DataError, RlvrError
 from rlvr.runtime.disk import dumps
 from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_lines, dump_name, write_dump
 from rlvr.runtime.disk.folder import RunFolder
+from rlvr.runtime.disk.rewind import rewind
 from tests.helpers.disks import fill, small_disk
 from tests.helpers.records import group
 
@@ -119,7 +120,7 @@ def test_a_rewind_drops_both_forms(tmp_path):
     folder.create(Config(recipe="test"))
     for name in ("step_000003.jsonl.gz", "step_000004.jsonl.gz", "eval_000005.jsonl"):
         (folder.path / "samples" / name).touch()
-    folder.rewind(3)
+    rewind(folder, 3)
     assert names(folder.path / "samples") == ["step_000003.jsonl.gz"]
 
 
