@@ -12,6 +12,7 @@ from rlvr.errors import ConfigError
 from rlvr.rollout.collect import training_sampling, truncation_note
 from rlvr.rollout.stop import Ends, just_completed, stop_check, stop_problems, stop_tokens_problems
 from rlvr.validate import validate
+from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 pieces = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", ""]), min_size=1, max_size=12)
 texts = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
@@ -65,6 +66,15 @@ def test_a_text_that_the_first_min_tokens_complete_ends_nothing():
         stops = stop_check(Ends(("10",), (), least), tokenizer)
         assert stops is not None
         assert stops(ids) == ends
+
+
+@pytest.mark.parametrize("text", ["🙂🙃🙂🙃🙂", "\n\n", "答え", "é"])
+def test_a_text_is_found_where_every_byte_is_a_token(text):
+    tokenizer = byte_tokenizer()
+    ids = tokenizer.encode(f"🙃🙂 so 7+3=10 {text}", add_special_tokens=False)
+    stops = stop_check(Ends((text,)), tokenizer)
+    assert stops is not None
+    assert [n for n in range(1, len(ids) + 1) if stops(ids[:n])] == [len(ids)]
 
 
 def test_without_texts_nothing_is_looked_for():
