@@ -118,7 +118,7 @@ def test_json_of_several_lines_in_a_file_of_lines_is_told_where_it_belongs(tmp_p
 
 @pytest.mark.parametrize("depth", [101, 600, 5_000, 50_000])
 def test_a_deeply_nested_column_costs_its_row(tmp_path, depth):
-    rows = ['{"question": "q", "answer": "1", "x": ' + "[" * n + "]" * n + "}\n" for n in (99, depth, 1)]
+    rows = ['{"question": "q", "answer": "1", "x": ' + "[" * n + "]" * n + "}\n" for n in (100, depth, 1)]
     for name in ("a.jsonl", "a.json"):
         (tmp_path / name).write_text("".join(rows))
         loaded = load(tmp_path / name)
