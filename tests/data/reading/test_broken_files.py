@@ -76,6 +76,7 @@ def test_a_csv_file_may_have_long_fields_and_spaces_around_the_names_of_its_colu
             "a table in one object",
         ),
         ({"columns": ["question", "answer"], "index": [0], "data": [["a", "1"]]}, "a table in one object"),
+        ({"columns": ["question", "answer"], "data": [["a", "1"]]}, "a table in one object"),
         ({"train": [{"question": "a", "answer": "1"}], "test": [{"question": "b"}]}, "several lists of rows"),
     ],
 )
@@ -97,13 +98,36 @@ def test_empty_lines_and_a_mark_at_the_beginning_are_no_rows(tmp_path):
         )
 
 
-def test_one_row_in_a_json_object_stays_one(tmp_path):
-    (tmp_path / "a.json").write_text('{"question": "q"}')
-    with pytest.raises(DataError, match="row 1, column 'answer': there is no column"):
-        load(tmp_path / "a.json")
-    row = {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}}
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}},
+        {"question": "q", "answer": "1"},
+        {"question": "q", "answer": "1", "tests": [{"in": 1}]},
+        {"question": "q", "answer": "1", "tags": []},
+    ],
+)
+def test_one_row_in_a_json_object_stays_one(tmp_path, row):
     (tmp_path / "a.json").write_text(json.dumps(row))
     assert answers(tmp_path / "a.json") == ["1"]
+
+
+TURNS = [{"role": "user", "content": "q"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "q"},
+        {"prompt": TURNS, "completion": TURNS},
+        {"questions": ["a", "b"], "answers": ["1"]},
+        {"train": [], "test": [{"question": "q"}]},
+    ],
+)
+def test_an_object_that_may_be_a_row_is_judged_as_one(tmp_path, row):
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=r"a\.json, row 1, column .* there is no column"):
+        load(tmp_path / "a.json")
 
 
 def test_json_of_several_lines_in_a_file_of_lines_is_told_where_it_belongs(tmp_path):
