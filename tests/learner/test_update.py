@@ -232,6 +232,7 @@ def test_totals_are_sums_over_micro_batches_and_the_largest_ratio(monkeypatch, r
     found = totals(terms, ranks, CPU, copies=2)
     assert [found[name] for name in SUMMED] == [ranks * total / 2 for total in (7, 9, 11, 13, 15)]
     assert found["ratio_max"] == (0.25 if ranks == 1 else 0.75)
+    assert totals(terms, ranks, CPU)["loss"] == 2 * found["loss"]  # each on one rank
 
 
 def test_several_updates_are_told_as_one_step():
