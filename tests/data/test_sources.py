@@ -188,6 +188,7 @@ def test_bad_rows_are_refused_with_place_and_remedy(tmp_path):
         load_problems(SourceConfig(name="x", path=path))
     message = str(error.value)
     assert f"{path}, row 2: is not JSON" in message
+    assert "several lines" not in message
     assert "row 3, column 'question': is empty" in message
     assert "row 5, column 'answer': is of type list" in message
     assert "row 6, column 'answer': there is no column 'answer'; the row has question" in message

@@ -19,11 +19,16 @@ VOCABULARY = 7
 
 
 def with_logits(
-    objective: str, aggregation: str, sharpness: float, correction: float | None = None
+    objective: str,
+    aggregation: str,
+    sharpness: float,
+    correction: float | None = None,
+    ratio: str = "token",
 ) -> tuple[Batch, Config, np.ndarray]:
     """A batch scored with random logits, and autograd's norm of the loss's gradient at the logits of each token."""
     cfg = Config(recipe="test")
-    cfg.loss.objective, cfg.loss.aggregation, cfg.loss.rollout_correction = objective, aggregation, correction
+    cfg.loss.objective, cfg.loss.aggregation, cfg.loss.ratio = objective, aggregation, ratio
+    cfg.loss.rollout_correction = correction
     batch = random_batch([2, 3, 2, 4], [3, 1, 8, 5], seed=3)
     rng = np.random.default_rng(5)
     weights = rng.uniform(0.5, 1.5, batch.tokens).astype(np.float32)
@@ -60,6 +65,23 @@ def test_the_exact_norm_is_between_the_estimate_and_its_square_root_of_two(objec
     assert (found[:-5] > 0).all()
     assert (found <= exact * (1 + 1e-4) + 1e-9).all()
     assert (exact <= np.sqrt(2) * found * (1 + 1e-4) + 1e-9).all()
+
+
+@pytest.mark.parametrize(("objective", "ratio"), [("clip", "sequence_joint"), ("gmpo", "token")])
+def test_where_the_tokens_of_a_sequence_share_one_ratio_they_share_their_say(objective, ratio):
+    batch, cfg, exact = with_logits(objective, "token_mean", 1.0, ratio=ratio)
+    found = gradient_norms(batch, cfg)
+    assert (found[-5:] == 0).all()
+    assert (found <= exact * (1 + 1e-4) + 1e-9).all()
+    assert (exact <= np.sqrt(2) * found * (1 + 1e-4) + 1e-9).all()
+
+
+def test_penalties_are_left_out():
+    batch, cfg, _ = with_logits("clip", "token_mean", 1.0)
+    expected = gradient_norms(batch, cfg)
+    cfg.loss.kl, cfg.loss.kl_coef, cfg.loss.entropy_coef = "k2", 10.0, 10.0
+    cfg.loss.distill, cfg.loss.distill_coef = "js", 10.0
+    np.testing.assert_array_equal(gradient_norms(batch, cfg), expected)
 
 
 def test_the_correction_for_what_sampled_the_tokens_counts():

@@ -23,10 +23,10 @@ from rlvr.errors import PluginError
 from rlvr.learner.loss import LossTerms
 from rlvr.learner.packing import micro_batch, pack, plan_micro_batches
 from rlvr.learner.scoring import merge_scores, needed_signals, needs_base
-from rlvr.learner.update import SUMMED, TokenOutputs, UpdateContext, accumulate, totals
+from rlvr.learner.update import SUMMED, TokenOutputs, UpdateContext, accumulate, over_updates, totals
 from rlvr.reward.score import score_samples
 from rlvr.reward.verdict import Outcome, Verdict
-from rlvr.types import Floats, Group
+from rlvr.types import Floats, Group, StepStats
 from tests.helpers.records import VOCABULARY, prompt, random_batch, sample
 from tests.helpers.updates import CPU, WIDE, Bigram, near_policy, update
 
@@ -232,6 +232,26 @@ def test_totals_are_sums_over_micro_batches_and_the_largest_ratio(monkeypatch, r
     found = totals(terms, ranks, CPU, copies=2)
     assert [found[name] for name in SUMMED] == [ranks * total / 2 for total in (7, 9, 11, 13, 15)]
     assert found["ratio_max"] == (0.25 if ranks == 1 else 0.75)
+    assert totals(terms, ranks, CPU)["loss"] == 2 * found["loss"]  # each on one rank
+
+
+def test_several_updates_are_told_as_one_step():
+    """Means, but the last learning rate, the largest ratio and the counts of all."""
+    means = ("loss", "grad_norm", "clip_low", "clip_high", "kl_old", "kl_base")
+    first, last = (
+        StepStats(
+            **{name: 2.0**place * k for place, name in enumerate(means)},
+            learning_rate=0.1 * k,
+            ratio_max=4.0 / k,
+            updates=1,
+            micro_batches=k,
+        )
+        for k in (1, 3)
+    )
+    found = over_updates([first, last])
+    assert [getattr(found, name) for name in means] == [2, 4, 8, 16, 32, 64]
+    assert (found.learning_rate, found.ratio_max) == (last.learning_rate, 4.0)
+    assert (found.updates, found.micro_batches, found.entropy_coef) == (2, 4, None)
 
 
 def test_a_late_plug_in_is_checked_too():

@@ -26,6 +26,11 @@ def test_an_answer_that_can_be_trained_on() -> None:
     assert said(GOOD) is said(GOOD, most_tokens=3) is None
     assert said(GOOD, vocabulary=None) is None
     assert said(replace(GOOD, logprobs=np.zeros(0, dtype=np.float32)), logprobs=False) is None
+    one = Generation(np.asarray([7]), np.asarray([-0.5], dtype=np.float32), False, (Span(3, 0),))
+    assert said(one) is said(one, most_tokens=1) is None
+    assert (
+        said(replace(one, spans=(Span(3, 0), Span(4, 1)))) is None
+    )  # weights that came after its last token
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rlvr.errors import ConfigError
 from rlvr.rollout.collect import training_sampling, truncation_note
 from rlvr.rollout.stop import Ends, just_completed, stop_check, stop_problems, stop_tokens_problems
 from rlvr.validate import validate
+from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 pieces = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", ""]), min_size=1, max_size=12)
 texts = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
@@ -67,6 +68,18 @@ def test_a_text_that_the_first_min_tokens_complete_ends_nothing():
         assert stops(ids) == ends
 
 
+@pytest.mark.parametrize("text", ["🙂🙃🙂🙃🙂", "\n\n", "答え", "é"])
+def test_a_text_is_found_where_every_byte_is_a_token(text):
+    tokenizer = byte_tokenizer()
+    written, after = (
+        tokenizer.encode(t, add_special_tokens=False) for t in (f"🙃🙂 so 7+3=10 {text}", " yes")
+    )
+    stops = stop_check(Ends((text,)), tokenizer)
+    assert stops is not None
+    ids = written + after
+    assert [n for n in range(1, len(ids) + 1) if stops(ids[:n])] == [len(written)]  # once, where it is whole
+
+
 def test_without_texts_nothing_is_looked_for():
     assert stop_check(Ends((), (3,), 2), load_tokenizer("builtin")) is None
 
@@ -88,7 +101,7 @@ def test_training_ends_responses_as_configured_and_says_what_that_leaves_out():
         ({"min_tokens": -1}, r"rollout\.min_tokens=-1: must be at least 0"),
         ({"min_tokens": 4, "temperature": 0.8}, r"rollout\.min_tokens=4 with rollout\.temperature=0\.8"),
         ({"min_tokens": 4, "top_p": 0.9}, r"rollout\.min_tokens=4 with .*top_p=0\.9"),
-        ({"min_tokens": 4, "top_k": 5}, r"rollout\.min_tokens=4 with .*top_k=5"),
+        ({"min_tokens": 4, "top_k": 1}, r"rollout\.min_tokens=4 with .*top_k=1"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(keys, said):

@@ -33,6 +33,8 @@ def write_parquet(path, **columns):
     [
         ('question,answer\na,1\nq,"2\nr,3\ns,4\n', r"begins on line 3 is no csv \(unexpected end of data\)"),
         ('question,answer\n"a\nb",1\nq,"a" b\nr,3\n', "begins on line 4 is no csv"),
+        ('question,answer\nq,"a" b\n', "begins on line 2 is no csv"),
+        ('question,"answer" b\nq,1\n', "begins on line 1 is no csv"),
         ("question,answer,answer\na,1,2\n", "two columns of one name: question, answer, answer"),
         ("question;answer\na;1\n", "separates its columns by ';': 'question;answer'; write it with commas"),
         ("question\tanswer\na\t1\n", r"separates its columns by '\\t'"),
@@ -48,6 +50,14 @@ def test_a_csv_file_may_have_columns_without_a_name_and_quotes_in_fields(tmp_pat
     (tmp_path / "a.csv").write_text('question,answer,,\n"a ""b"",\nc",1,,\n')
     [problem] = load(tmp_path / "a.csv").problems
     assert (problem.question, problem.answer) == ('a "b",\nc', "1")
+
+
+def test_a_csv_file_may_be_empty_and_its_columns_may_have_other_marks_in_their_names(tmp_path):
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(DataError, match="holds no problem"):
+        load(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("raw|text,question,answer\nx,q,1\n")
+    assert answers(tmp_path / "a.csv") == ["1"]
 
 
 def test_a_csv_file_may_have_long_fields_and_spaces_around_the_names_of_its_columns(tmp_path):
@@ -66,6 +76,7 @@ def test_a_csv_file_may_have_long_fields_and_spaces_around_the_names_of_its_colu
             "a table in one object",
         ),
         ({"columns": ["question", "answer"], "index": [0], "data": [["a", "1"]]}, "a table in one object"),
+        ({"columns": ["question", "answer"], "data": [["a", "1"]]}, "a table in one object"),
         ({"train": [{"question": "a", "answer": "1"}], "test": [{"question": "b"}]}, "several lists of rows"),
     ],
 )
@@ -75,10 +86,48 @@ def test_a_json_object_that_holds_many_rows_is_not_read_as_one(tmp_path, content
         load(tmp_path / "a.json")
 
 
-def test_one_row_in_a_json_object_stays_one(tmp_path):
-    row = {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}}
+def test_empty_lines_and_a_mark_at_the_beginning_are_no_rows(tmp_path):
+    row = '{"question": "q", "answer": "1"}'
+    (tmp_path / "a.jsonl").write_text(f"\ufeff{row}\n\n \r\n{row}\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("\ufeffquestion,answer\nq,1\n\nr,2\n", encoding="utf-8")
+    for name, numbers in (("a.jsonl", [1, 4]), ("a.csv", [1, 2])):  # lines of the one, rows of the other
+        loaded = load(tmp_path / name)
+        assert ([problem.id for problem in loaded.problems], loaded.bad_rows) == (
+            [f"own/a/{number}" for number in numbers],
+            (),
+        )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}},
+        {"question": "q", "answer": "1"},
+        {"question": "q", "answer": "1", "tests": [{"in": 1}]},
+        {"question": "q", "answer": "1", "tags": []},
+    ],
+)
+def test_one_row_in_a_json_object_stays_one(tmp_path, row):
     (tmp_path / "a.json").write_text(json.dumps(row))
     assert answers(tmp_path / "a.json") == ["1"]
+
+
+TURNS = [{"role": "user", "content": "q"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "q"},
+        {"prompt": TURNS, "completion": TURNS},
+        {"questions": ["a", "b"], "answers": ["1"]},
+        {"train": [], "test": [{"question": "q"}]},
+    ],
+)
+def test_an_object_that_may_be_a_row_is_judged_as_one(tmp_path, row):
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=r"a\.json, row 1, column .* there is no column"):
+        load(tmp_path / "a.json")
 
 
 def test_json_of_several_lines_in_a_file_of_lines_is_told_where_it_belongs(tmp_path):
@@ -93,7 +142,7 @@ def test_json_of_several_lines_in_a_file_of_lines_is_told_where_it_belongs(tmp_p
 
 @pytest.mark.parametrize("depth", [101, 600, 5_000, 50_000])
 def test_a_deeply_nested_column_costs_its_row(tmp_path, depth):
-    rows = ['{"question": "q", "answer": "1", "x": ' + "[" * n + "]" * n + "}\n" for n in (99, depth, 1)]
+    rows = ['{"question": "q", "answer": "1", "x": ' + "[" * n + "]" * n + "}\n" for n in (100, depth, 1)]
     for name in ("a.jsonl", "a.json"):
         (tmp_path / name).write_text("".join(rows))
         loaded = load(tmp_path / name)

@@ -152,6 +152,7 @@ def test_the_first_row_decides_and_a_named_format_is_held_to(tmp_path):
         (VERL | {"reward_model": {"ground_truth": None}}, r"'reward_model\.ground_truth': is missing"),
         (VERL | {"reward_model": None}, r"'reward_model\.ground_truth': .* and 'reward_model' is null"),
         (VERL | {"reward_model": "2"}, "and 'reward_model' is '2', no record"),
+        (VERL | {"reward_model": '{"ground_truth": 2'}, "and 'reward_model' is '{.*, no record"),
         (VERL | {"reward_model": {"style": "rule"}}, "and 'reward_model' is a record with style"),
         ({"input": "1+1", "label": None}, "column 'label': is missing"),
     ],
@@ -159,6 +160,13 @@ def test_the_first_row_decides_and_a_named_format_is_held_to(tmp_path):
 def test_a_row_that_none_can_read_is_judged_by_the_format_of_its_columns(tmp_path, row, reason):
     (tmp_path / "rows.jsonl").write_text(lines([row]))
     with pytest.raises(DataError, match=reason):
+        load(tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize("question", ["", " \n", [], [{"role": "user", "content": " "}]])
+def test_a_question_without_a_word_is_none(tmp_path, question):
+    (tmp_path / "rows.jsonl").write_text(lines([{"question": question, "answer": "1"}]))
+    with pytest.raises(DataError, match="row 1, column 'question': is empty"):
         load(tmp_path / "rows.jsonl")
 
 
@@ -170,7 +178,7 @@ def test_a_bad_row_before_good_ones_does_not_hide_their_format(tmp_path):
 
 
 def test_records_and_messages_may_be_written_as_json(tmp_path):
-    as_text = {name: json.dumps(value) for name, value in VERL.items()}
+    as_text = {name: " " + json.dumps(value) for name, value in VERL.items()}
     (tmp_path / "rows.jsonl").write_text(lines([as_text]))
     loaded = load(tmp_path / "rows.jsonl")
     (tmp_path / "rows.jsonl").write_text(lines([VERL]))
@@ -178,6 +186,8 @@ def test_records_and_messages_may_be_written_as_json(tmp_path):
     [problem] = loaded.problems
     assert loaded.format == "verl"
     assert (problem.answer, problem.messages) == (same.answer, same.messages)
+    (tmp_path / "rows.jsonl").write_text(lines([as_text | {"reward_model.ground_truth": "5"}]))
+    assert load(tmp_path / "rows.jsonl").problems[0].answer == "5"  # a column of that very name comes first
     (tmp_path / "rows.jsonl").write_text(
         lines([{"question": '[{"a": 1}] has how many keys?', "answer": "1"}])
     )
