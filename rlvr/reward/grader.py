@@ -51,7 +51,7 @@ from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "9"  # raise it with every change that can change a verdict
+RULES_VERSION = "10"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 # Algebra reads no answer that is longer than this beside the gold one; its parser takes milliseconds a character.
