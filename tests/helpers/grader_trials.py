@@ -119,6 +119,7 @@ EQUAL = {
         (r"3\times10^8", r"3\times10^8\text{ m/s}"),
     ],
     "bases of programs": [("1A_{16}", "0x1A"), ("101_2", "0b101")],
+    "units of letters": [(r"24\pi\text{ cm}^2", r"24\pi"), (r"24\pi\text{ square cm}", r"24\pi\text{ cm}^2")],
 }  # fmt: skip
 
 DIFFERENT = {
@@ -231,4 +232,8 @@ DIFFERENT = {
         (r"3\times10^8 m/s", r"3\times10^7 m/s"), (r"3\times10^8\text{ m/s}", r"3\times10^8\text{ km/s}"),
     ],
     "bases of programs": [("1A_{16}", "0x1B"), ("26", "0x1A")],
+    "units of letters": [
+        (r"24\pi\text{ cm}^2", r"24\pi\text{ cm}^3"), (r"2\pi\text{ seconds}", r"2\pi\text{ minutes}"),
+        (r"x\text{ cm}", r"x\text{ m}"), (r"2\sqrt{x}\text{ m}", r"2\sqrt x\text{ cm}"),
+    ],
 }  # fmt: skip

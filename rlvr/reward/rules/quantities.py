@@ -71,6 +71,7 @@ _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
     r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
 )
+_WORD_LAST = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}\s*$")  # `\\pi` is none
 _PERCENT = re.compile(r"(?:\\?%|\bper ?cent)\s*\}?$", re.I)
 _TEMPERATURE = re.compile(r"\\circ\s*\}?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([CF])\s*\}?$")
 _WORDS_OF = re.compile(rf"{WORDS}\s*\{{([^{{}}]*)\}}")
@@ -233,7 +234,7 @@ def _unit(text: str) -> tuple[str, str] | None:
         return "percent", "1"
     plain = without_words(text)
     match = _UNIT.search(plain)
-    if match is None or plain[: match.start() + 1].rstrip()[-1:].isalpha():
+    if match is None or _WORD_LAST.search(plain, 0, match.start() + 1):
         return None  # a word before the unit
     names = [_name(name) for name in match.group(1, 2) if name is not None]
     known = [name for name in names if name is not None]
