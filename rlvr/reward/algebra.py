@@ -97,10 +97,21 @@ def _parse(answer: str) -> list[Any]:
         return [answer]
     body, is_percent = split_percent(for_algebra(answer))
     wrapped = rf"${body}$\%" if is_percent else rf"\boxed{{{body}}}"
-    if _DIVISORS.search(wrapped) and any(map(too_large, _read(_DIVISORS.sub(r"\\max ", wrapped)))):
+    if _DIVISORS.search(wrapped) and not all(map(_usable, _read(_DIVISORS.sub(r"\\max ", wrapped)))):
         return []  # `\gcd` is worked out as it is read, `\max` in its place is not
-    values = [value for value in _read(wrapped) if not too_large(value)]
-    return [with_imaginary_unit(worked_out(value)) for value in values]
+    return [value for reading in _read(wrapped) for value in _usable(reading)]
+
+
+def _usable(value: Any) -> list[Any]:
+    """A reading with what can be worked out worked out; nothing of one that is too large or makes no sense."""
+    try:
+        return [] if too_large(value) else [with_imaginary_unit(worked_out(value))]
+    except (MemoryError, RecursionError):
+        raise
+    except (
+        Exception
+    ):  # the answer is untrusted and sympy raises at will on nonsense, as the factorial of a matrix
+        return []
 
 
 def _read(wrapped: str) -> list[Any]:

@@ -42,6 +42,7 @@ from rlvr.reward.rules.named import (
 )
 from rlvr.reward.rules.options import asked_option
 from rlvr.reward.rules.parameters import with_parameter_of
+from rlvr.reward.rules.phrases import DOUBTED
 from rlvr.reward.rules.pieces import pieces
 from rlvr.reward.rules.quantities import units_differ
 from rlvr.reward.rules.repeats import repeats_differ, set_beside_tuple
@@ -169,6 +170,8 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
         return Outcome.WRONG, f"the answer has {len(answer)} characters, the gold answer {len(gold)}"
     if depth(answer) > max(MOST_DEPTH, depth(gold)):
         return Outcome.WRONG, f"brackets {depth(answer)} deep: more than {MOST_DEPTH} are not parsed"
+    if DOUBTED.search(answer) and not DOUBTED.search(gold):
+        return Outcome.WRONG, "the answer takes itself back, or gives a bound"
     gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
     gold, answer = told_apart(gold, with_argument_of(gold, answer))
     golds, answers = pieces(gold), pieces(answer)

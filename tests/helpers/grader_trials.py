@@ -120,6 +120,10 @@ EQUAL = {
     ],
     "bases of programs": [("1A_{16}", "0x1A"), ("101_2", "0b101")],
     "units of letters": [(r"24\pi\text{ cm}^2", r"24\pi"), (r"24\pi\text{ square cm}", r"24\pi\text{ cm}^2")],
+    "words about a formula": [
+        ("x^2", r"x^2\text{ is correct}"), ("2^n", r"2^n\text{ for every integer }n\ge0"),
+        (r"x\text{ or more}", r"x\text{ or more}"),
+    ],
 }  # fmt: skip
 
 DIFFERENT = {
@@ -235,5 +239,15 @@ DIFFERENT = {
     "units of letters": [
         (r"24\pi\text{ cm}^2", r"24\pi\text{ cm}^3"), (r"2\pi\text{ seconds}", r"2\pi\text{ minutes}"),
         (r"x\text{ cm}", r"x\text{ m}"), (r"2\sqrt{x}\text{ m}", r"2\sqrt x\text{ cm}"),
+    ],
+    "words about a formula": [
+        ("x^2", r"x^2\text{ is wrong}"), (r"\sqrt2", r"\sqrt2\text{ is not the answer}"), ("x+1", r"x+1\text{ maybe}"),
+        (r"\sqrt2", r"\sqrt2\text{ or more}"), ("n^2+n", r"n^2+n\text{ for all }n, 7"),
+        ("n^2+n", r"n^2+n\text{ for all } n \text{ or } 8"),
+    ],
+    "bases that are none": [("101_2", "101_0"), ("101_2", "101_1"), ("A5_{16}", "A5_1"), ("101_2", "101_x")],
+    "no sense": [
+        ("5", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}!"), ("(0,1)", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}!"),
+        ("5", r"(x=5)!"), ("5", r"\Gamma(\begin{pmatrix}1&2\\3&4\end{pmatrix})"),
     ],
 }  # fmt: skip

@@ -56,6 +56,7 @@ _CURRENCY = re.compile(
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
 _SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?:[ '][0-9.]+)+")
 _INDEXED = re.compile(r"[+-]?[0-9.,]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
+_OTHER_BASE = re.compile(r"[+-]?[0-9A-Za-z.]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
 _GOES_ON = re.compile(r",\s*(?:\\[lc]?dots|\.\.+|…)$")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
@@ -144,11 +145,6 @@ def vote_key(answer: str) -> str:
     return text if value is None else f"={value}"
 
 
-def _scientific_value(text: str) -> Fraction | None:
-    value = number_value(text)
-    return _value_of_product(for_algebra(text)) if value is None and "10" in text and "^" in text else value
-
-
 def _value_of_product(text: str) -> Fraction | None:
     """The value of `45 \\times 10^{32}`, as scientific notation is written for algebra, or of a mixed number."""
     found = _TEN_TO.fullmatch(text)
@@ -186,7 +182,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
             return same
     gold_based = based_number(gold)
     answer_based = None if gold_based is None else based_number(value_of_equation(answer) or answer)
-    if gold_based is not None and answer_based is not None:
+    if gold_based is not None and (answer_based is not None or _OTHER_BASE.fullmatch(answer)):
         return gold_based == answer_based
     if gold_based is not None and answer.isalnum() and not answer.isdigit():
         return based_number(f"{answer}_{gold_based[1]}") == gold_based
@@ -202,7 +198,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     measured = without_unit(gold) or gold, without_unit(answer) or answer
     if "," in answer and number_value(measured[0]) is not None:
         measured = measured[0], with_points(measured[1], measured=measured[1] != answer) or measured[1]
-    values = [_scientific_value(text) for text in measured]
+    values = [_value_of_product(for_algebra(text) if "10" in text else text) for text in measured]
     if None not in values and values[0] == values[1] and not units_differ(gold, answer):
         return True
     spelled = _same_in_words(gold, answer)
