@@ -235,10 +235,14 @@ DIFFERENT = {
     "powers of ten with units": [
         (r"3\times10^8 m/s", r"3\times10^7 m/s"), (r"3\times10^8\text{ m/s}", r"3\times10^8\text{ km/s}"),
     ],
-    "bases of programs": [("1A_{16}", "0x1B"), ("26", "0x1A")],
+    "bases of programs": [
+        ("1A_{16}", "0x1B"), ("26", "0x1A"), ("0x1F", r"\sqrt{0x1F}"),
+        ("0x1F", "0x2F!"),
+    ],
     "units of letters": [
         (r"24\pi\text{ cm}^2", r"24\pi\text{ cm}^3"), (r"2\pi\text{ seconds}", r"2\pi\text{ minutes}"),
-        (r"x\text{ cm}", r"x\text{ m}"), (r"2\sqrt{x}\text{ m}", r"2\sqrt x\text{ cm}"),
+        (r"x\text{ cm}", r"x\text{ m}"), (r"x^2\text{ cm}^2", r"x^2\text{ cm}^4"),
+        (r"2\sqrt{x}\text{ m}", r"2\sqrt x\text{ cm}"),
     ],
     "words about a formula": [
         ("x^2", r"x^2\text{ is wrong}"), (r"\sqrt2", r"\sqrt2\text{ is not the answer}"), ("x+1", r"x+1\text{ maybe}"),

@@ -93,6 +93,8 @@ def plain_numbers(text: str) -> str:
     """An answer with money signs, spaces between thousands and empty decimals taken out: `€1 250.0` is `1250`."""
     text = _MONEY_AFTER.sub("", _MONEY_BEFORE.sub(r"\1", text))
     text = _TEXT_COMMA.sub("", text)
+    if text[:3].lstrip("+-").startswith("0") and (found := _PREFIXED.fullmatch(text)):
+        return f"{found[1]}{found[3]}_{{{_PREFIXES[found[2].lower()]}}}"  # to math-verify 0x1F is 0 times x
     if _POINTS.fullmatch(text):  # two points or more: 1.234.567
         return text.replace(".", "")
     return _WHOLE.sub(r"\1", _SPACED.sub(lambda found: found.group().replace(" ", ""), text))
@@ -138,8 +140,6 @@ def _is_sum_or_power(text: str) -> bool:
 
 def based_number(text: str) -> tuple[str, int] | None:
     r"""(digits, base) of a number whose base is a subscript, such as `204_5` or `A5_{16}`; None for anything else."""
-    if prefixed := _PREFIXED.fullmatch(text):
-        text = f"{prefixed[1]}{prefixed[3]}_{_PREFIXES[prefixed[2].lower()]}"
     found = _BASED.fullmatch(_IN_BASE.sub(r"\1_{\2}", text) if "base" in text else text)
     if found is None or not found[2][0].isalnum():
         return None

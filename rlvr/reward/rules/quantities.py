@@ -69,7 +69,7 @@ PER = {
 }
 _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
-    r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
+    r"(?:\^\s*\{?([2-9])\}?)?\s*\}?\s*(?:\^\s*\{?([2-9])\}?)?$"
 )
 _WORD_LAST = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}\s*$")  # `\\pi` is none
 _PERCENT = re.compile(r"(?:\\?%|\bper ?cent)\s*\}?$", re.I)
