@@ -3,6 +3,7 @@
 What a reading is worth is looked at before math-verify simplifies it, which may take for ever.
 """
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +17,11 @@ from rlvr.reward.rules.numeric import (
     with_imaginary_unit,
 )
 from rlvr.reward.rules.percents import split_percent
+from rlvr.reward.rules.sizes import takes_too_long
 from rlvr.reward.rules.values import left_open, same_by_value, too_large, worked_out
 from rlvr.reward.verdict import Outcome
+
+_DIVISORS = re.compile(r"\\(?:operatorname\s*\{\s*)?(?:gcd|lcm)(?![A-Za-z])\s*\}?")
 
 
 # A group's samples share the gold answer and often the answer too.
@@ -54,8 +58,9 @@ def _values_equal(gold: Any, answer: Any) -> bool:
 
     if not left_open(gold) and left_open(answer):
         return False  # the question given back
-    if isinstance(gold, Expr) and isinstance(answer, Set) and not isinstance(answer, FiniteSet):
-        return False
+    for one, other in ((gold, answer), (answer, gold)):
+        if isinstance(one, Expr) and isinstance(other, Set) and not _is_one(other):
+            return False  # a value is no interval, and not several values
     if numbers_apart(gold, answer):
         return False
     same = same_by_value(gold, answer)
@@ -71,6 +76,15 @@ def _values_equal(gold: Any, answer: Any) -> bool:
     return roots_equal(gold, answer)
 
 
+def _is_one(values: Any) -> bool:
+    """Whether a set has one member, as far as can be told."""
+    from sympy import FiniteSet
+
+    return isinstance(values, FiniteSet) and (
+        len(values) == 1 or not all(member.is_number for member in values)
+    )
+
+
 @lru_cache(maxsize=256)
 def parse_gold(gold: str) -> list[Any]:
     """math-verify's reading of a cleaned gold answer, kept for the answers that are compared with it."""
@@ -79,11 +93,31 @@ def parse_gold(gold: str) -> list[Any]:
 
 def _parse(answer: str) -> list[Any]:
     """math-verify's reading of a cleaned answer: a sympy value where it parses, and always the text."""
+    if takes_too_long(answer):
+        return [answer]
     body, is_percent = split_percent(for_algebra(answer))
     wrapped = rf"${body}$\%" if is_percent else rf"\boxed{{{body}}}"
+    if _DIVISORS.search(wrapped) and not all(map(_usable, _read(_DIVISORS.sub(r"\\max ", wrapped)))):
+        return []  # `\gcd` is worked out as it is read, `\max` in its place is not
+    return [value for reading in _read(wrapped) for value in _usable(reading)]
+
+
+def _usable(value: Any) -> list[Any]:
+    """A reading with what can be worked out worked out; nothing of one that is too large or makes no sense."""
+    try:
+        return [] if too_large(value) else [with_imaginary_unit(worked_out(value))]
+    except (MemoryError, RecursionError):
+        raise
+    except (
+        Exception
+    ):  # the answer is untrusted and sympy raises at will on nonsense, as the factorial of a matrix
+        return []
+
+
+def _read(wrapped: str) -> list[Any]:
     parse, config = _latex_parser()
-    values = [value for value in parse(wrapped, config, parsing_timeout=None) if not too_large(value)]
-    return [with_imaginary_unit(worked_out(value)) for value in values]
+    found: list[Any] = parse(wrapped, config, parsing_timeout=None)
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -155,7 +155,7 @@ def joined_boxes(text: str, boxes: list[Box]) -> str:
         if between is None or named != before:
             break
         first -= 1
-    contents = [_unwrap_nested(box.content).strip() for box in boxes[first:]]
+    contents = [_unwrap_nested(box.content) for box in boxes[first:]]
     return ", ".join(dict.fromkeys(filter(None, contents))) if contents[-1] else ""
 
 
@@ -198,9 +198,23 @@ def _extract_strict(response: str) -> Extraction:
 
 
 def _unwrap_nested(content: str) -> str:
-    while True:
-        stripped = content.strip()
-        inner = find_boxes(stripped)
-        if len(inner) != 1 or (inner[0].start, inner[0].end) != (0, len(stripped)):
-            return stripped
-        content = inner[0].content
+    """What the innermost of boxes holds that are nothing but a box in a box; in one linear pass."""
+    inside: dict[tuple[int, int], tuple[int, int]] = {}  # span of a box -> span of its content
+    open_braces: list[re.Match[str]] = []
+    for token in _TOKEN.finditer(content):
+        piece = token.group()
+        if piece == "}" and open_braces:
+            opened = open_braces.pop()
+            if opened.group() != "{":
+                inside[opened.start(), token.end()] = opened.end(), token.start()
+        elif piece == "{" or (piece[-1] == "{" and len(piece) > 2):
+            open_braces.append(token)
+    span: tuple[int, int] | None = (0, len(content))
+    while span is not None:
+        start, end = span
+        while start < end and content[start].isspace():
+            start += 1
+        while start < end and content[end - 1].isspace():
+            end -= 1
+        span = inside.get((start, end))
+    return content[start:end]

@@ -42,6 +42,7 @@ from rlvr.reward.rules.named import (
 )
 from rlvr.reward.rules.options import asked_option
 from rlvr.reward.rules.parameters import with_parameter_of
+from rlvr.reward.rules.phrases import DOUBTED
 from rlvr.reward.rules.pieces import pieces
 from rlvr.reward.rules.quantities import units_differ
 from rlvr.reward.rules.repeats import repeats_differ, set_beside_tuple
@@ -51,7 +52,7 @@ from rlvr.reward.rules.written import same_as_written
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.timing import Stopwatch
 
-RULES_VERSION = "9"  # raise it with every change that can change a verdict
+RULES_VERSION = "10"  # raise it with every change that can change a verdict
 GRADER_VERSION = f"rlvr-{RULES_VERSION}+math-verify-{version('math-verify')}"
 MAX_ANSWER_CHARS = 10_000  # a longer answer is wrong unseen: no gold answer comes near it
 # Algebra reads no answer that is longer than this beside the gold one; its parser takes milliseconds a character.
@@ -169,6 +170,8 @@ def _compare(gold: str, answer: str) -> tuple[Outcome, str]:
         return Outcome.WRONG, f"the answer has {len(answer)} characters, the gold answer {len(gold)}"
     if depth(answer) > max(MOST_DEPTH, depth(gold)):
         return Outcome.WRONG, f"brackets {depth(answer)} deep: more than {MOST_DEPTH} are not parsed"
+    if DOUBTED.search(answer) and not DOUBTED.search(gold):
+        return Outcome.WRONG, "the answer takes itself back, or gives a bound"
     gold, answer = in_one_shape(unknown_first(gold), unknown_first(answer))
     gold, answer = told_apart(gold, with_argument_of(gold, answer))
     golds, answers = pieces(gold), pieces(answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ENDLESS = r"\boxed{\gcd(2^{10^8},3)}"  # math-verify works it out while it reads it
+ENDLESS = r"\boxed{\gcd((x+y+z)^{60}+1,(x+y-z)^{60}+x)}"  # math-verify works it out while it reads it
 
 EQUAL = {
     "scientific": [

@@ -79,6 +79,51 @@ EQUAL = {
         (r"\frac{\pi^2}{6}", r"\sum_{n=1}^\infty\frac1{n^2}=\frac{\pi^2}{6}"), (r"\int_0^1x\,dx", r"\frac12"),
     ],
     "for every": [("f(x)=x", r"f(x)=x \quad\forall x\in\mathbb{R}"), (r"-\infty", "negative infinity")],
+    "options and values beside one another": [
+        ("(B) 12 cm", "B, 12"), ("(B) 12 cm", "B (12 cm)"), (r"\textbf{(B)}\ \frac{1}{2}", "B, 0.5"),
+        ("(B) 12 cm", "B because 13 is larger"), ("B", "B, 13"),
+    ],
+    "numbers of things in words": [
+        ("36", "three dozen eggs"), ("6", "half a dozen eggs"), ("7", r"\text{seven apples}"), ("0", "zero solutions"),
+        ("700", "seven hundred apples"), ("3", "three meters"), ("25", "twenty-five students"),
+    ],
+    "places in a row": [
+        ("21", "the 21st"), ("21", "twenty-first"), ("21", "the 21st term"), ("3", "the third"), ("12", "the twelfth"),
+        (r"\frac{1}{12}", "one twelfth"), (r"\frac{20}{3}", "twenty thirds"),
+    ],
+    "beside numbers of many digits": [
+        (r"3^{2024}\sqrt2", r"\sqrt{2}\cdot3^{2024}"), ("x^{2024}-1", "(x^{1012}-1)(x^{1012}+1)"),
+        (r"2^{50000}\pi", r"\pi\cdot2^{50000}"),
+    ],
+    "what is worked out as it is read": [
+        ("4", r"\gcd(12,8)"), ("1", r"\gcd(2^{100},3^{100})"), ("10^{100}", "(10^{10})^{10}"), ("120", "5!"),
+        ("-2", r"\begin{vmatrix}1&2\\3&4\end{vmatrix}"), ("12", r"\boxed{" * 300 + "12" + "}" * 300),
+    ],
+    "arguments without braces": [
+        (r"\frac{a}{b}", r"\frac ab"), (r"\frac{ab}{c}", r"\frac{ab}c"), (r"1+\frac{a}{b}", r"1+\frac a{b}"),
+        (r"{a+b\over2}", r"\frac{a+b}{2}"), (r"a+b\over2", r"\frac{a+b}{2}"), (r"1+{a\over b}", r"1+\frac{a}{b}"),
+        ("{x}_{1}+{x}_{2}", "x_1+x_2"), ("10^{10^9}", "10^{10^{9}}"),
+    ],
+    "greek letters": [
+        (r"\delta", "δ"), (r"\mu", "µ"), (r"\lambda+1", "λ + 1"), (r"\angle ABC", "∠ABC"), (r"A\subset B", "A⊂B"),
+        (r"\lfloor n/2\rfloor", "⌊n/2⌋"), (r"\lfloor n/2\rfloor", "floor(n/2)"), (r"n\bmod2", r"n \mod 2"),
+    ],
+    "logarithms of products": [
+        (r"\ln(ab)", r"\ln a+\ln b"), (r"\ln\frac{x+1}{x}", r"\ln(x+1)-\ln x"), (r"\log_2(4x)", r"2+\log_2x"),
+    ],
+    "shares in words": [
+        (r"\frac16", "1 in 6"), (r"\frac16", "one in six"), (r"\frac23", "two out of three"), ("0.25", "1 in every 4"),
+    ],
+    "powers of ten with units": [
+        (r"3\times10^8 m/s", r"3\times10^8"), (r"1.6\times10^{-19}\text{ C}", r"1.6\times10^{-19}"),
+        (r"3\times10^8", r"3\times10^8\text{ m/s}"),
+    ],
+    "bases of programs": [("1A_{16}", "0x1A"), ("101_2", "0b101")],
+    "units of letters": [(r"24\pi\text{ cm}^2", r"24\pi"), (r"24\pi\text{ square cm}", r"24\pi\text{ cm}^2")],
+    "words about a formula": [
+        ("x^2", r"x^2\text{ is correct}"), ("2^n", r"2^n\text{ for every integer }n\ge0"),
+        (r"x\text{ or more}", r"x\text{ or more}"),
+    ],
 }  # fmt: skip
 
 DIFFERENT = {
@@ -162,4 +207,51 @@ DIFFERENT = {
         ("e", r"\lim_{n\to\infty}(1+\frac1n)^n"), (r"\frac13", r"\int_0^1x^2\,dx=\frac12"),
     ],
     "goes on": [("5", r"5,\ldots"), ("12", "12≈13"), ("12", r"12\text{ squared}"), ("12", "1'2")],
+    "options and values beside one another": [
+        ("(B) 12 cm", "B, 13"), ("(B) 12 cm", "B 13"), ("(B) 12 cm", "B - 13"), ("(B) 12 cm", "B (13)"),
+        ("(B) 12 cm", r"\text{B}, 13"), ("(B) 12 cm", "C, 12"), (r"\textbf{(B)}\ \frac{1}{2}", r"B, \frac{1}{3}"),
+    ],
+    "numbers of things in words": [
+        ("13", "a dozen eggs"), ("5", "five times as many"), ("2", "two thirds of the apples"), ("4", "four, not five"),
+        ("5", "five or six people"), ("7", "seven point five"), ("20", "twenty-five students"), ("60", "one minute"),
+    ],
+    "places in a row": [
+        (r"\frac{20}{3}", "twenty-third"), ("21", "the 22nd"), (r"\frac13", "the third"), ("4", "the 4th root"),
+        ("4", "4th of May"),
+    ],
+    "beside numbers of many digits": [
+        ("e", "e+10^{-70}"), (r"\pi", r"\pi+\frac{1}{100!}"), ("2x", "2x+10^{-70}"), ("e", "e+10^{-20000}"),
+        ("x^{2024}+1", "x^{2024}-1"), (r"2^{1000}\pi", r"2^{1000}\pi+1"), (r"\binom{100}{50}x", r"\binom{100}{49}x"),
+    ],
+    "numbers beside sets": [("[5,7]", "5"), (r"\{1,2\}", "1"), (r"\emptyset", "0")],
+    "arguments without braces": [
+        (r"{a+b\over2}", r"a+\frac{b}{2}"), (r"\frac{a}{bc}", r"\frac abc"), ("2^{3}4", "2^34"), ("x^{2}y", "x^{2y}"),
+    ],
+    "greek letters": [(r"\Delta", "δ"), (r"\alpha", "a"), (r"\lfloor n/2\rfloor", "ceil(n/2)")],
+    "logarithms of products": [
+        (r"\ln(ab)", r"\ln a-\ln b"), (r"\ln(x+1)", r"\ln x+1"), (r"\log_2(4x)", r"4+\log_2x"),
+    ],
+    "shares in words": [(r"\frac16", "1 in 5"), ("5", "5 out of 6"), ("1", "1 in 6")],
+    "powers of ten with units": [
+        (r"3\times10^8 m/s", r"3\times10^7 m/s"), (r"3\times10^8\text{ m/s}", r"3\times10^8\text{ km/s}"),
+    ],
+    "bases of programs": [
+        ("1A_{16}", "0x1B"), ("26", "0x1A"), ("0x1F", r"\sqrt{0x1F}"),
+        ("0x1F", "0x2F!"),
+    ],
+    "units of letters": [
+        (r"24\pi\text{ cm}^2", r"24\pi\text{ cm}^3"), (r"2\pi\text{ seconds}", r"2\pi\text{ minutes}"),
+        (r"x\text{ cm}", r"x\text{ m}"), (r"x^2\text{ cm}^2", r"x^2\text{ cm}^4"),
+        (r"2\sqrt{x}\text{ m}", r"2\sqrt x\text{ cm}"),
+    ],
+    "words about a formula": [
+        ("x^2", r"x^2\text{ is wrong}"), (r"\sqrt2", r"\sqrt2\text{ is not the answer}"), ("x+1", r"x+1\text{ maybe}"),
+        (r"\sqrt2", r"\sqrt2\text{ or more}"), ("n^2+n", r"n^2+n\text{ for all }n, 7"),
+        ("n^2+n", r"n^2+n\text{ for all } n \text{ or } 8"),
+    ],
+    "bases that are none": [("101_2", "101_0"), ("101_2", "101_1"), ("A5_{16}", "A5_1"), ("101_2", "101_x")],
+    "no sense": [
+        ("5", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}!"), ("(0,1)", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}!"),
+        ("5", r"(x=5)!"), ("5", r"\Gamma(\begin{pmatrix}1&2\\3&4\end{pmatrix})"),
+    ],
 }  # fmt: skip

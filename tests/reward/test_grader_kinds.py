@@ -133,6 +133,18 @@ ENDLESS = [
     "5^{5^{5^5}}", r"((9!)!)!", r"\sum_{k=1}^{99}2^{10^k}", r"\binom{10^9}{10^8}", "e^{e^{e^{e^{e}}}}",
     r"\sum_{n=1}^\infty\frac{\sin n}{n}", "(a+b+c+d)^{30}", "+".join(["x"] * 200),
     r"\cup".join(f"({i},{i + 1})" for i in range(30)), "(" * 10 + "12" + ")" * 10, "x^{" * 10 + "2" + "}" * 10,
+    r"\gcd(2^{10^8},3)", r"\operatorname{lcm}(7^{7^{7^7}},6)", "(7^{7^{7^7}},1)", "[0,7^{7^{7^7}}]",
+    r"\begin{pmatrix}10^{10^9}&1\\1&2\end{pmatrix}", r"\begin{pmatrix}(10^7)!&1\\1&2\end{pmatrix}", "a^" * 100 + "a",
+    r"\operatorname{zeros}(9999,9999)", r"\sin" * 40 + "x", "|" * 30 + "x" + "|" * 30, "a_" * 100 + "a",
+    r"e^{7^{7^{7^7}}i}", r"\operatorname{diagonalize}\begin{pmatrix}a&b&3\\3&1&4\\1&1&2\end{pmatrix}",
+    r"\Gamma(10^6)+x",
+    *(
+        opening + r"\\".join("&".join(f"x_{{{i}{j}}}" for j in range(6)) for i in range(6)) + closing
+        for opening, closing in (
+            (r"\begin{vmatrix}", r"\end{vmatrix}"), (r"\det\begin{pmatrix}", r"\end{pmatrix}"),
+            (r"\begin{bmatrix}", r"\end{bmatrix}^{-1}"),
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -157,6 +169,15 @@ def test_different_answers_are_wrong(gold: str, answer: str) -> None:
 def test_what_cannot_be_worked_out_is_wrong_soon(answer: str) -> None:
     watch = Stopwatch()
     assert grade("12", rf"\boxed{{{answer}}}", policy="last_box").outcome is Outcome.WRONG
+    assert watch.seconds < 10  # of a busy machine
+
+
+@pytest.mark.slow  # hung before: math-verify takes differences of a number and a set of numbers
+@pytest.mark.parametrize("gold", ["(0,1)", r"\{1,2\}", r"(0,1)\cup(2,3)"])
+def test_a_number_is_told_from_a_set_soon(gold: str) -> None:
+    watch = Stopwatch()
+    answer = r"\boxed{(\cos1+i\sin1)^{500}}"
+    assert grade(gold, answer, policy="last_box").outcome is Outcome.WRONG
     assert watch.seconds < 10  # of a busy machine
 
 
@@ -196,6 +217,16 @@ def test_many_boxes_take_time_in_proportion() -> None:
         assert (
             grade_without_algebra("12", r"x=\boxed{1}, " * count, policy="last_box").outcome is Outcome.WRONG
         )
+        seconds.append(watch.seconds)
+    assert seconds[1] < 50 * max(seconds[0], 0.02)
+
+
+def test_boxes_in_boxes_take_time_in_proportion() -> None:
+    seconds = []
+    for count in (500, 5_000):
+        watch = Stopwatch()
+        response = r"\boxed{ " * count + "12" + "}" * count
+        assert grade_without_algebra("12", response, policy="last_box").outcome is Outcome.CORRECT
         seconds.append(watch.seconds)
     assert seconds[1] < 50 * max(seconds[0], 0.02)
 

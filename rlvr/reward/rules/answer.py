@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 
 from rlvr.reward.rules.conversions import same_conversion
-from rlvr.reward.rules.counted import changes_number, whole_number_of, without_counted
+from rlvr.reward.rules.counted import changes_number, counted_in_words, whole_number_of, without_counted
 from rlvr.reward.rules.expanded import called_choice
 from rlvr.reward.rules.formulas import same_formula
 from rlvr.reward.rules.letters import same_angle
@@ -24,7 +24,8 @@ from rlvr.reward.rules.phrases import ASSENT, NO_SOLUTION, SAME_WORDS, TAKEN_BAC
 from rlvr.reward.rules.quantities import same_quantity, units_differ, without_unit
 from rlvr.reward.rules.remarks import without_remarks
 from rlvr.reward.rules.separators import with_points
-from rlvr.reward.rules.spelled import mixed_in_words, number_in_words
+from rlvr.reward.rules.shapes import same_formula_signs
+from rlvr.reward.rules.spelled import mixed_in_words, number_in_words, share_in_words
 from rlvr.reward.rules.tongues import number_in_tongues
 from rlvr.reward.rules.unions import same_chain
 
@@ -55,6 +56,7 @@ _CURRENCY = re.compile(
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
 _SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?:[ '][0-9.]+)+")
 _INDEXED = re.compile(r"[+-]?[0-9.,]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
+_OTHER_BASE = re.compile(r"[+-]?[0-9A-Za-z.]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
 _GOES_ON = re.compile(r",\s*(?:\\[lc]?dots|\.\.+|…)$")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"
@@ -169,7 +171,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
 
     Decided here: equal text, integer against integer, numbers with their bases, a choice letter, and words.
     """
-    if gold == answer:
+    if gold == answer or same_formula_signs(gold, answer):
         return True
     gold_integer, answer_integer = integer_literal(gold), integer_literal(answer)
     if gold_integer is not None and answer_integer is not None:
@@ -180,7 +182,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
             return same
     gold_based = based_number(gold)
     answer_based = None if gold_based is None else based_number(value_of_equation(answer) or answer)
-    if gold_based is not None and answer_based is not None:
+    if gold_based is not None and (answer_based is not None or _OTHER_BASE.fullmatch(answer)):
         return gold_based == answer_based
     if gold_based is not None and answer.isalnum() and not answer.isdigit():
         return based_number(f"{answer}_{gold_based[1]}") == gold_based
@@ -196,7 +198,7 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
     measured = without_unit(gold) or gold, without_unit(answer) or answer
     if "," in answer and number_value(measured[0]) is not None:
         measured = measured[0], with_points(measured[1], measured=measured[1] != answer) or measured[1]
-    values = [number_value(text) for text in measured]
+    values = [_value_of_product(for_algebra(text) if "10" in text else text) for text in measured]
     if None not in values and values[0] == values[1] and not units_differ(gold, answer):
         return True
     spelled = _same_in_words(gold, answer)
@@ -226,7 +228,9 @@ def decide_exactly(gold: str, answer: str) -> bool | None:
 
 def _number_against(gold: Fraction, answer: str) -> bool | None:
     """Compare a number with an answer that stands for one without being written as one; None for any other answer."""
-    for value in (called_choice(answer), mixed_in_words(answer)):
+    if gold < 1 and (share := share_in_words(answer)) is not None:
+        return gold == share
+    for value in (called_choice(answer), mixed_in_words(answer), counted_in_words(answer)):
         if value is not None:
             return gold == value
     based = based_number(answer)

@@ -4,7 +4,8 @@ import re
 from fractions import Fraction
 
 from rlvr.reward.rules.markup import WORDS
-from rlvr.reward.rules.quantities import is_unit
+from rlvr.reward.rules.quantities import is_unit, without_unit
+from rlvr.reward.rules.spelled import leading_number
 
 _MAGNITUDES = {
     "dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
@@ -23,6 +24,7 @@ _MEASURE_WORD = re.compile(
     r"(?:千[米克瓦]|(?![万萬亿億千百十兆半余餘多折成点點倍和或不错錯非无無未至到만억천백십배]|以|分之|분의)[\u4e00-\u9fff\uac00-\ud7af]){1,6}\s*\}?"
 )
 _IN_TEXT = re.compile(rf"[+-]?[0-9.,]+\s*({WORDS}\s*\{{\s*([A-Za-z0-9 ,()-]+?)\s*\}}.*)")
+_ORDINAL = re.compile(r"(?:the )?([0-9]{1,30})(?:st|nd|rd|th)(?: ([a-z]{3,20}(?<!may)))?", re.I)
 # Words that change a number, say that it is none, or are factors.
 _AMOUNT = re.compile(
     r"\b(?:half|halves|third|quarters?|[a-z]+ths?|thirds|dozens?|gross|scores?|tens|(?:hundred|thousand|million|billion|"
@@ -69,6 +71,19 @@ def without_counted(text: str) -> str | None:
         return measured[1]
     found = _COUNTED.fullmatch(text)
     return found[1] if found is not None and _is_counted(found[2]) else None
+
+
+def counted_in_words(text: str) -> Fraction | None:
+    """The number of `three dozen eggs`, `twelve metres`, `the 21st term`; None for anything else."""
+    ordinal = _ORDINAL.fullmatch(text)
+    if ordinal is not None:
+        return Fraction(ordinal[1]) if ordinal[2] is None or _is_counted(ordinal[2]) else None
+    found = leading_number(text) if text[:1].isalpha() else None
+    if found is None or found[0].denominator > 1:
+        return None
+    number = f"{found[0]} {found[1]}"
+    plain = without_counted(number) or without_unit(number)
+    return None if plain is None else Fraction(plain)
 
 
 def changes_number(text: str) -> bool:

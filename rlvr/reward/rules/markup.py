@@ -11,18 +11,27 @@ STYLE_WRAPPER = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|bf|rm)\s*\{([^{}]*)\}"
 )
 _VULGAR = "½¼¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi"
+_OTHERS = "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+_GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", f"{_SMALL} {_OTHERS}".split(), strict=True)) | {
+    "µ": "mu", "ϕ": "phi", "ϵ": "epsilon", "ϑ": "theta",
+}  # fmt: skip
 _UNICODE = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
     | dict.fromkeys("−–‐‑—﹣", "-")
     | {
         "’": "'", "“": '"', "”": '"',
-        "×": r"\times ", "·": r"\cdot ", "•": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
+        "×": r"\times ", "·": r"\cdot ", "•": r"\cdot ", "÷": "/", "⁄": "/", "∞": r"\infty ",
         "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "∶": ":", "°": r"^\circ ",
+        "⊂": r"\subset ", "⊆": r"\subseteq ", "⊥": r"\perp ", "∥": r"\parallel ", "∠": r"\angle ", "∉": r"\notin ",
+        "⇒": r"\Rightarrow ", "∀": r"\forall ", "∃": r"\exists ", "∂": r"\partial ", "∓": r"\mp ", "⌊": r"\lfloor ",
+        "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
         "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
         "√": r"\sqrt ", "、": ",", "。": ".", "…": "...",
         "∅": r"\emptyset ", "Ø": r"\emptyset ", "≡": r"\equiv ", "≈": r"\approx ", "→": r"\to ",
-        "∑": r"\sum ", "∏": r"\prod ", "¬": r"\neg ", "∧": r"\wedge ", "∨": r"\vee ", "Θ": r"\Theta ",
+        "∑": r"\sum ", "∏": r"\prod ", "¬": r"\neg ", "∧": r"\wedge ", "∨": r"\vee ",
     }
+    | {letter: rf"\{name} " for letter, name in _GREEK.items()}
     | {sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _VULGAR}
     | dict.fromkeys("\u00a0\u2007\u2009\u202f~", " ")
     | {chr(start + digit): str(digit) for start in (0x660, 0x6F0, 0x966) for digit in range(10)}  # Arabic, Hindi
@@ -44,6 +53,7 @@ _NAMES = {
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]", r"\varnothing": r"\emptyset",
     r"\varepsilon": r"\epsilon", r"\vartheta": r"\theta", r"\varphi": r"\phi", r"\varrho": r"\rho", r"\prime": "'",
     r"\not=": r"\ne ", "+/-": r"\pm ", r"\checkmark": "", r"\blacksquare": "", r"\&": " and ", r"\colon": ":",
+    r"\mod": r"\bmod ",
     r"\begin{smallmatrix}": r"\begin{pmatrix}", r"\end{smallmatrix}": r"\end{pmatrix}",
 }  # fmt: skip
 _NAME = re.compile(rf"(?:{'|'.join(map(re.escape, _NAMES))})(?![A-Za-z])")
@@ -63,8 +73,15 @@ _ORDINAL = re.compile(
         for digit, ending in (("1", "st"), ("2", "nd"), ("3", "rd"), ("[0-9]", "th"))
     )
 )
+_PLACE = re.compile(r"[Tt]he ([0-9]{1,30})")  # what is left of `the 21st`
+_IN_BRACES = r"[^{}]*(?:\{[^{}]*\}[^{}]*)*"
+_OVER = re.compile(rf"\{{({_IN_BRACES})\\over(?![A-Za-z])({_IN_BRACES})\}}")
+# Without braces TeX takes one sign for an argument: `\\frac ab`.
+_ARGUMENT = rf"(?:\{{({_IN_BRACES})\}}|(\\(?!frac|sqrt|text|left|math)[A-Za-z]+|[0-9A-Za-z]))"
+_FRACTION = re.compile(rf"(\\[dtc]?frac)\s*{_ARGUMENT}\s*{_ARGUMENT}")
 _CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
 _WORD_INDEX = re.compile(rf"_\{{?\s*{WORDS}\s*\{{\s*([A-Za-z]{{2,12}})\s*\}}\s*\}}?(?!\}})")
+_BRACED_BASE = re.compile(r"(?<![\\A-Za-z}])\{([A-Za-z])\}(?=_)")
 _EXTREME_INDEX = re.compile(r"_\{?\s*\\(max|min)(?![A-Za-z])\s*\}?")
 _BARE_SET = re.compile(r"\\mathbb\s*([A-Z])(?![A-Za-z])")
 _BARE_PI = re.compile(r"(\\[dt]?frac)\s*\\pi\s*(?=[0-9{])")
@@ -110,7 +127,8 @@ def without_markup(answer: str) -> str:
     text = _ROOT.sub(r"\\sqrt{\1}", _without_html(answer)).translate(_UNICODE)
     text = _CUBE_ROOT.sub(lambda found: rf"\sqrt[3]{{{found[found.lastindex or 0]}}}", text)
     text = _SCRIPT.sub(_script, text)
-    text = _SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text)))
+    # One space each before the rules that skip spaces on both sides of something.
+    text = " ".join(_SPACING.sub(" ", _THIN_THOUSANDS.sub("", _NEGATIVE_SPACE.sub("", text))).split())
     text = _NAME.sub(lambda found: _NAMES[found.group()], _ROW_GAP.sub(r"\\\\ ", text))
     text = _BARE_SET.sub(r"\\mathbb{\1}", _UNION.sub(r"\\cup ", text))
     text = _OF_SEVERAL.sub(r"\\\1(\2)", _BARE_PI.sub(r"\1{\\pi}", text))
@@ -118,12 +136,31 @@ def without_markup(answer: str) -> str:
         text = _OPERATOR.sub(_operator, text)
         text = _FUNCTION.sub(lambda found: f"\\{_FUNCTIONS[found[1]]} ", text)
         text = _BINOMIAL.sub(_binomial, text)
+        text = _FRACTION.sub(_fraction, text)
+        if "\\over" in text:
+            text = _fractions(text)
     if "_" in text:
+        text = _BRACED_BASE.sub(r"\1", text)
         text = _EXTREME_INDEX.sub(r"_{\1}", _WORD_INDEX.sub(r"_{\1}", text))
     text = _STYLED_VALUE.sub(lambda found: found[1] or found[2], _STYLED.sub(r"\1", _COLOURED.sub("", text)))
     if "\\hat" in text or "\\vec" in text:
         text = _ACCENT.sub(lambda found: found[1] or found[2], text)
-    return system_as_list(" ".join(_CHOOSE.sub(r"\\binom{\1}{\2}", text).split()))
+    if "\\choose" in text:
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+    return system_as_list(" ".join(text.split()))
+
+
+def _fraction(found: re.Match[str]) -> str:
+    command, *arguments = found.groups()
+    top, bottom = (braced or bare or "" for braced, bare in zip(arguments[::2], arguments[1::2], strict=True))
+    return f"{command}{{{top}}}{{{bottom}}}"
+
+
+def _fractions(text: str) -> str:
+    r"""`{a+b \over 2}` as `\frac{a+b}{2}`: without its braces it would be a and half of b."""
+    text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    whole = _OVER.fullmatch(f"{{{text}}}")
+    return rf"\frac{{{whole[1]}}}{{{whole[2]}}}" if whole else text
 
 
 def _operator(found: re.Match[str]) -> str:
@@ -152,7 +189,12 @@ def without_ends(text: str) -> str:
     """The text without braces around it, an equals sign before it, and punctuation and ordinal endings after it."""
     braced = _BRACED.fullmatch(text.strip())
     text = (braced[1] if braced else text).lstrip("= ").rstrip(".;,\\ ")
-    return _ORDINAL.sub("", text)
+    return _place(_ORDINAL.sub("", text)) if text[-1:].isalpha() or text[-1:] == "}" else text
+
+
+def _place(text: str) -> str:
+    found = _PLACE.fullmatch(text)
+    return found[1] if found else text
 
 
 def without_lead(text: str) -> str:

@@ -51,9 +51,13 @@ _PLAIN_FUNCTION = re.compile(
 _BASE_BEHIND = re.compile(r"(?<![A-Za-z\\])log([0-9]{1,2})(?=\()")
 _NEGATIVE_ROOT = re.compile(r"\\sqrt\s*\[\s*([3579])\s*\]\s*\{\s*-\s*([0-9A-Za-z.^]+)\s*\}")
 _TIMES_I = re.compile(r"(?<=[0-9)}])\s*\*\s*[iI](?![A-Za-z])")
-_FUNCTION = re.compile(r"(?:\\|(?<![A-Za-z\\]))(sqrt|exp|cbrt|abs)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_FUNCTION = re.compile(
+    r"(?:\\|(?<![A-Za-z\\]))(sqrt|exp|cbrt|abs|floor|ceil)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)"
+)
 _PLAIN_ROOT = re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[{0-9])")
-_CALLS = {"sqrt": r"\sqrt{%s}", "exp": "e^{%s}", "cbrt": r"\sqrt[3]{%s}", "abs": "|%s|"}
+_CALLS = {"sqrt": r"\sqrt{%s}", "exp": "e^{%s}", "cbrt": r"\sqrt[3]{%s}", "abs": "|%s|"} | {
+    "floor": r"\lfloor %s\rfloor", "ceil": r"\lceil %s\rceil",
+}  # fmt: skip
 _NEGATIVE = re.compile(r"^(?:negative|minus) (?=infinity$|\\infty|[0-9\\])")
 _NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|infty|inf|oo)(?![A-Za-z])")
 _NAMES = {"pi": r"\pi "} | dict.fromkeys(("infinity", "infty", "inf", "oo"), r"\infty ")
@@ -77,6 +81,8 @@ NAMED_SETS = {
 _POSITIVE_REALS = re.compile(r"\\mathbb\s*\{?R\}?\s*(?:\^\s*\{?\s*\+\s*\}?|_\s*\{\s*>\s*0\s*\})")
 _BASE_NAMES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {name: base for base, name in enumerate(_BASE_NAMES, start=2)} | {"sixteen": 16}
+_PREFIXES = {"x": 16, "b": 2, "o": 8}
+_PREFIXED = re.compile(r"([+-]?)0([xXbBoO])([0-9A-Fa-f]+)")
 _BASED = re.compile(
     r"([+-]?)\s*(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*([0-9A-Za-z]+)(?:\.([0-9A-Za-z]+))?\s*\)?\s*\}?\s*_\s*"
     r"(?:\{\s*)?(?:\\(?:text|mathrm)\s*\{\s*)?\(?\s*(?:base\s+)?([0-9]{1,2}|[a-z]+)\s*\)?\s*\}*"
@@ -87,6 +93,8 @@ def plain_numbers(text: str) -> str:
     """An answer with money signs, spaces between thousands and empty decimals taken out: `€1 250.0` is `1250`."""
     text = _MONEY_AFTER.sub("", _MONEY_BEFORE.sub(r"\1", text))
     text = _TEXT_COMMA.sub("", text)
+    if text[:3].lstrip("+-").startswith("0") and (found := _PREFIXED.fullmatch(text)):
+        return f"{found[1]}{found[3]}_{{{_PREFIXES[found[2].lower()]}}}"  # to math-verify 0x1F is 0 times x
     if _POINTS.fullmatch(text):  # two points or more: 1.234.567
         return text.replace(".", "")
     return _WHOLE.sub(r"\1", _SPACED.sub(lambda found: found.group().replace(" ", ""), text))

@@ -45,13 +45,15 @@ def is_list_against_scalar(gold_parsed: list[Any], answer_parsed: list[Any], ans
 
 
 def roots_equal(gold: Any, answer: Any) -> bool:
-    """Whether two expressions with roots agree for positive unknowns, as sqrt(1/n) and 1/sqrt(n) do."""
-    from sympy import Abs, Expr, Pow, Symbol, simplify
+    """Whether two expressions with roots or logarithms agree for positive unknowns, as sqrt(1/n) and 1/sqrt(n) do."""
+    from sympy import Abs, Expr, Pow, Symbol, log, simplify
 
     def is_root_of_unknowns(value: Any) -> bool:
         if not isinstance(value, Expr) or not value.free_symbols or value.has(Abs):
             return False
-        return any(power.exp.is_Rational and not power.exp.is_Integer for power in value.atoms(Pow))
+        return any(power.exp.is_Rational and not power.exp.is_Integer for power in value.atoms(Pow)) or any(
+            part.free_symbols for part in value.atoms(log)
+        )
 
     if (
         not (is_root_of_unknowns(gold) and is_root_of_unknowns(answer))

@@ -20,6 +20,10 @@ _RUN = re.compile("[A-J]{2,10}")
 _LABELLED = re.compile(
     r"(?:\(([A-J])\)[.:]?\s*|([A-J])\)\s+|([A-J])[.:]\s+(?=[-0-9$\\]))(?![,;/&]|(?:and|or)\b|\(?[A-J]\b)(.+)"
 )
+# What an answer may have between the two as well, where the gold answer has a value: `B, 13`, `B (13)`, `B - 13`.
+_LABELLED_LOOSELY = re.compile(
+    rf"([A-J])(?:\s*[,=]\s*|\s+[-–—]\s+|\s*\(|\s+)((?:{WORDS}\s*\{{\s*)?[-+]?(?:[0-9.$]|\\(?!text|math|mbox|begin)).*)"
+)
 _STYLED_LABEL = re.compile(rf"^(\(?){WORDS}\s*\{{\s*([^{{}}]*?)\s*\}}")
 # Straight behind an option, words that take it back or leave another one open; further on they belong to its text.
 _TAKEN_BACK = re.compile(
@@ -53,7 +57,7 @@ def asked_option(gold: str, answer: str) -> tuple[str, str]:
     if labelled is None:
         return gold, answer
     letter, value = labelled
-    theirs = _labelled(answer)
+    theirs = _labelled(answer) or _labelled_loosely(answer)
     if theirs is not None:
         return (value, theirs[1]) if theirs[0] == letter else (letter, theirs[0])
     picked = picked_choice(answer)
@@ -64,6 +68,14 @@ def _labelled(text: str) -> tuple[str, str] | None:
     """The letter and the value of `(B) 12`, None for anything else."""
     found = _LABELLED.fullmatch(_STYLED_LABEL.sub(r"\1\2", text))
     return None if found is None else (found[1] or found[2] or found[3], found[4].strip())
+
+
+def _labelled_loosely(text: str) -> tuple[str, str] | None:
+    found = _LABELLED_LOOSELY.fullmatch(_STYLED_LABEL.sub(r"\1\2", text))
+    if found is None:
+        return None
+    value = found[2].strip()
+    return found[1], value[:-1] if value.endswith(")") and "(" not in value else value
 
 
 def same_options(gold: str, answer: str) -> bool | None:

@@ -29,3 +29,8 @@ SAME_WORDS = {
     "fri": "friday", "sat": "saturday", "sun": "sunday",
     "no solutions": "no solution", "no real solutions": "no real solution",
 }  # fmt: skip
+# Words about a formula, which math-verify leaves out.
+DOUBTED = re.compile(
+    r"\b(?:is|are|was|were) (?:not (?:right|correct|true)|wrong|incorrect|false)\b|\bis not the answer\b|"
+    r"\b(?:maybe|perhaps|possibly)\b|\bor (?:more|less|fewer|greater|higher|lower|above|below)\b"
+)

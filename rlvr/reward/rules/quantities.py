@@ -69,8 +69,9 @@ PER = {
 }
 _UNIT = re.compile(
     r"(?:[0-9}\s]|\\[,; ])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([A-Za-z]+)\s*(?:/\s*([A-Za-z]+)\s*)?"
-    r"(?:\^\s*\{?([23])\}?)?\s*\}?\s*(?:\^\s*\{?([23])\}?)?$"
+    r"(?:\^\s*\{?([2-9])\}?)?\s*\}?\s*(?:\^\s*\{?([2-9])\}?)?$"
 )
+_WORD_LAST = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}\s*$")  # `\\pi` is none
 _PERCENT = re.compile(r"(?:\\?%|\bper ?cent)\s*\}?$", re.I)
 _TEMPERATURE = re.compile(r"\\circ\s*\}?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)?([CF])\s*\}?$")
 _WORDS_OF = re.compile(rf"{WORDS}\s*\{{([^{{}}]*)\}}")
@@ -100,9 +101,14 @@ _WRITTEN = (
         re.compile(r"(?<=[0-9} ])\s*\\frac\s*\{\s*([A-Za-z]+)\s*\}\{\s*([A-Za-z]+)\s*(\^\{?[23]\}?)?\s*\}$"),
         r" \1/\2\3",
     ),
-    (re.compile(r"(?<=[0-9} ][A-Za-z]|[A-Za-z]{2}) ?(?:\\cdot )?\s*([A-Za-z]+)\s*\^\s*\{?-1\}?$"), r"/\1"),
     (
-        re.compile(r"(?<=[0-9} ][A-Za-z]|[A-Za-z]{2}) ?(?:\\cdot )?\s*([A-Za-z]+)\s*\^\s*\{?-([23])\}?$"),
+        re.compile(r"(?<=[0-9} ][A-Za-z]|[A-Za-z]{2}) ?(?:\\cdot )?\s*([A-Za-z]{1,20})\s*\^\s*\{?-1\}?$"),
+        r"/\1",
+    ),
+    (
+        re.compile(
+            r"(?<=[0-9} ][A-Za-z]|[A-Za-z]{2}) ?(?:\\cdot )?\s*([A-Za-z]{1,20})\s*\^\s*\{?-([23])\}?$"
+        ),
         r"/\1^\2",
     ),
     (re.compile(r"\\Omega$"), "ohm"),
@@ -110,8 +116,10 @@ _WRITTEN = (
     (re.compile(r"(?<=[0-9] )N\s*\\cdot m$"), "Nm"),
 )
 _POWER = re.compile(r"\b(square|sq\.?|cubic|cu\.?) ([A-Za-z]+)$")
+_TIMES_POWER = r"(?: ?\\(?:times|cdot) ?10 ?\^ ?(?:\{-?[0-9]{1,4}\}|[0-9]))?"
 _MEASURED = re.compile(
-    r"([+-]?[0-9]{1,50}(?:,[0-9]{1,50}){0,20}(?:\.[0-9]{1,50})?) ?([A-Za-z]+(?: ?/ ?[A-Za-z]+)?(?: ?\^ ?\{?[23]\}?)?)"
+    rf"([+-]?[0-9]{{1,50}}(?:,[0-9]{{1,50}}){{0,20}}(?:\.[0-9]{{1,50}})?{_TIMES_POWER}) ?"
+    r"([A-Za-z]+(?: ?/ ?[A-Za-z]+)?(?: ?\^ ?\{?[23]\}?)?)"
 )
 
 
@@ -226,7 +234,7 @@ def _unit(text: str) -> tuple[str, str] | None:
         return "percent", "1"
     plain = without_words(text)
     match = _UNIT.search(plain)
-    if match is None or plain[: match.start() + 1].rstrip()[-1:].isalpha():
+    if match is None or _WORD_LAST.search(plain, 0, match.start() + 1):
         return None  # a word before the unit
     names = [_name(name) for name in match.group(1, 2) if name is not None]
     known = [name for name in names if name is not None]

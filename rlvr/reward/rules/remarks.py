@@ -14,7 +14,9 @@ _FOR_ALL = re.compile(
     rf",?\s*(?:{WORDS}\s*\{{\s*,?\s*|(?<=[\s,])\(?)for (?:all|any|every|each|arbitrary)\b([^=;]*)$"
 )
 _FOR_EVERY = re.compile(r"[,:]?\s*\\forall(?![A-Za-z])\s*[A-Za-z][^=;]*$")
-_OTHER_CASE = re.compile(r"\b(?:for|if|when|otherwise|else|and|except|unless)\b")
+_OTHER_CASE = re.compile(
+    r"\b(?:for|if|when|otherwise|else|and|or|except|unless|not|wrong|incorrect|false)\b|,\s*[-+]?[0-9.]+\s*\}?$"
+)
 _OF_A_SET = re.compile(
     r",?\s*\(?\s*([a-zA-Z])\s*\\in\s*\\mathbb\s*\{?\s*[CNQRZ]\s*\}?"
     r"(?:[_^]\{?(?:[+*0-9]|\\geq? ?0|\\ge ?[01])\}?)?\s*\)?$"

@@ -22,6 +22,8 @@ _ALONG = re.compile(
 _BARE = re.compile(r"[^=<>()\[\]{}|]*(?:\{[^=<>()\[\]|]*\}[^=<>()\[\]{}|]*)*")
 _NEITHER = re.compile(r"^[(\[{]|^\\\{|[<>=∣|]|\\(?:l|g|n|in|not|cup|cap|mathbb|infty)[a-z]*(?![A-Za-z])")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),]+),([^\[\](),]+)([\[\]])")
+_SIGN = re.compile(r"\\[A-Za-z]+|[0-9.]+|\S")
+_ONE_BRACED = re.compile(r"([\^_])\s*\{\s*([0-9A-Za-z])\s*\}(?!\s*[0-9A-Za-z])")
 _RESIDUE = re.compile(
     r"(?:[a-z]\s*\\equiv\s*)?([^=\\]+?)\s*(?:\\pmod\s*\{?\s*[0-9]+\s*\}?|\(\\?(?:bmod|mod) [0-9]+\))"
 )
@@ -53,6 +55,14 @@ def in_one_shape(gold: str, answer: str) -> tuple[str, str]:
     if answers is None or len(answers) < 2 or (is_tuple and answer.startswith("(")):
         return gold, answer
     return f"({', '.join(golds)})", f"({', '.join(answers)})"
+
+
+def same_formula_signs(gold: str, answer: str) -> bool:
+    """Whether two formulas differ in spaces and in braces around one index or exponent only."""
+    if not any(sign in gold for sign in "\\^_"):
+        return False
+    signs = [_SIGN.findall(_ONE_BRACED.sub(r"\1\2", text)) for text in (gold, answer)]
+    return signs[0] == signs[1]
 
 
 def _matrix(found: re.Match[str]) -> str:

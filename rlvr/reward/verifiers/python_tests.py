@@ -7,7 +7,8 @@ one of
   called with the program's function `entry_point`, or with the last one that it defines.
 - inputs and outputs (APPS, TACO, DeepCoder): `{"inputs": [...], "outputs": [...]}`, of a script, or with `fn_name` of
   a function. A function's tuples are lists there, and `[3]` for an output also means 3: many rows wrap each result in
-  a list of its own. (APPS's own tests take the first entry of any list, so that 3 would do for `[3, 4]`.)
+  a list of its own. (APPS's own tests take the first entry of any list, so that 3 would do for `[3, 4]`.) Where a
+  decimal is expected, a millionth of it more or less is right.
 
 Every test has to pass. What the program does wrong, endless loops and forbidden calls included, is a wrong answer;
 tests that cannot be run are a failure.
@@ -23,7 +24,6 @@ import json
 import re
 import sys
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -33,6 +33,7 @@ from rlvr.reward.extract import final_part
 from rlvr.reward.sandbox import warden
 from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.reward.verifiers.fenced import fenced_blocks
+from rlvr.reward.verifiers.outputs import as_in_json, lines, same_lines, same_value
 
 _LANGUAGE = re.compile(r"(?:python|py)[23]?")
 _SHOWN = 200  # characters of a reason
@@ -198,10 +199,9 @@ def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
     if suite.pairs and suite.function is None:
         for given, expected in suite.pairs:
             with _warden().program(limits) as cell:
-                written = list(_lines(cell.script(program, _text(given))))
+                written = lines(cell.script(program, _text(given)))
                 limits = replace(limits, seconds=cell.time.left)
-            wanted = list(_lines(_text(expected)))
-            if written != wanted:
+            if not same_lines(written, lines(_text(expected))):
                 raise AssertionError(f"on {_text(given)[:60]!r} it writes {' / '.join(written)[:60]!r}")
         return
     with _warden().program(limits) as cell:
@@ -210,9 +210,9 @@ def _run(suite: Suite, program: str, limits: warden.Limits) -> None:
         if suite.pairs:
             function = _function(cell, names, suite.function)
             for arguments, expected in suite.pairs:
-                found = _as_in_json(function(*arguments))
-                wrapped = isinstance(expected, list) and len(expected) == 1 and found == expected[0]
-                if not (wrapped or found == expected):
+                found = as_in_json(function(*arguments))
+                wrapped = isinstance(expected, list) and len(expected) == 1 and same_value(found, expected[0])
+                if not (wrapped or same_value(found, expected)):
                     raise AssertionError(f"of {_shown(arguments)} it makes {_shown(found)}")
         for test in suite.asserts:
             _run_asserts(test, cell, names, suite.function)
@@ -273,13 +273,6 @@ def _integer(digits: str) -> int:
     return int(digits) if len(digits) < 4000 else int(Decimal(digits))
 
 
-def _as_in_json(value: Any) -> Any:
-    """What a function returns as JSON would have it: its tuples as lists, however deep."""
-    if type(value) in (list, tuple):
-        return [_as_in_json(part) for part in value]
-    return {name: _as_in_json(part) for name, part in value.items()} if type(value) is dict else value
-
-
 def _shown(value: Any) -> str:
     try:
         return str(value)[:60]
@@ -289,11 +282,6 @@ def _shown(value: Any) -> str:
 
 def _text(value: Any) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _lines(text: str) -> Iterator[str]:
-    """What counts of an output: its lines without white space at their ends, and without empty ones at the end."""
-    yield from (line.rstrip() for line in text.rstrip().splitlines())
 
 
 def _wrong(program: str, reason: str) -> Verdict:

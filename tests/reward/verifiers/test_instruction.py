@@ -53,8 +53,8 @@ PUBLISHED = [
     (
         "length_constraints:nth_paragraph_first_word",
         {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "so"},
-        ["First.\n\nSo, then", "First.\n\n'so' it is"],
-        ["So\n\nfirst", "a\n\nSo\n\nb", "a\n\nsoon"],
+        ["First.\n\nSo, then", "First.\n\n'so' it is", "\n\nFirst.\n\nSo", "First.\n\n \n\nSo"],
+        ["So\n\nfirst", "a\n\nSo\n\nb", "a\n\nsoon", "\n\nSo\n\nfirst"],
     ),
     (
         "length_constraints:nth_paragraph_first_word",
