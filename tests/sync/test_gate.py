@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,13 +18,13 @@ from rlvr.rollout.collect import truncation_note
 from rlvr.rollout.given import NOT_SAMPLED
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, load_state, save_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.summary import Summary
 from rlvr.runtime.session import Session
 from rlvr.runtime.tracking.tracker import step_line
 from rlvr.sync.gate import check_mismatch, comparison_note, largest_mismatch
 from rlvr.timing import PhaseClock, Stopwatch
 from rlvr.types import Batch, Group, StepStats, TokenSignals
 from tests.helpers.records import prompt, rollout_of, sample
+from tests.helpers.sweep_cases import summary
 
 STATS = StepStats(0.5, 2.0, 1e-4, 1.5, 0.01, 0.02, 0.003, 0.0, 4, 8)
 START = TrainingState(0, 0, 0, 0.0, 0.0, {}, compared_steps=0)
@@ -116,29 +116,8 @@ def test_a_checkpoint_from_before_the_count_is_no_claim(tmp_path, recorded, larg
     ],
 )
 def test_the_report_shows_how_often_it_compared(tmp_path, fields, shown):
-    summary = asdict(
-        Summary(
-            "dapo",
-            "builtin",
-            "arithmetic",
-            1,
-            3,
-            0.3,
-            0.9,
-            (0.8, 1.0),
-            {"held": {}},
-            1.0,
-            1.0,
-            5,
-            None,
-            None,
-            {},
-            "",
-        )
-    )
-    del summary["mismatch_compared_steps"]
-    summary["eval_sets"] = {"held": {"before": 0.3, "after": 0.9, "ci_low": 0.8, "ci_high": 1.0}}
-    page = summary_table([ReportedRun("mine", tmp_path, [], [], "", summary | fields, None, None)])
+    left = replace(summary(RunFolder(tmp_path, "mine"), "dapo", 1, 3, {"held": 20}), **fields)
+    page = summary_table([ReportedRun("mine", tmp_path, [], [], "", left, None, None)])
     assert page.rows[0][-1] == shown
 
 
