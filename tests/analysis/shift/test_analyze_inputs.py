@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from omegaconf import OmegaConf
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -24,7 +23,9 @@ from rlvr.analyze import analyze
 from rlvr.config import Config, ModelConfig
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.analyze_cases import END, config, save_model, write_responses
+from tests.helpers.checkpoints import save
 
 
 @pytest.mark.slow
@@ -36,14 +37,16 @@ def test_a_training_run_gives_everything(models, tmp_path):
     write_responses(run / "samples" / "eval_000002.jsonl", seed=2)
     write_responses(run / "samples" / "eval_000004.jsonl", seed=3)
     trained = Config(recipe="test", model=ModelConfig(path=str(base)))
-    for step in (2, 4):
-        checkpoint = run / "checkpoints" / f"step_{step:06d}"
-        (checkpoint / "deepspeed").mkdir(parents=True)
-        (checkpoint / "state.json").write_text("{}")
-        (checkpoint / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(trained)))
-        weights = AutoModelForCausalLM.from_pretrained(policy).state_dict()
+    weights = AutoModelForCausalLM.from_pretrained(policy).state_dict()
+
+    def learner(folder: str) -> None:
+        (Path(folder) / "deepspeed").mkdir()
         module = {f"lm.{name}": value for name, value in weights.items()}
-        torch.save({"module": module}, checkpoint / "deepspeed" / "mp_rank_00_model_states.pt")
+        torch.save({"module": module}, Path(folder) / "deepspeed" / "mp_rank_00_model_states.pt")
+
+    (run / "checkpoints").mkdir()
+    for step in (2, 4):
+        save(RunFolder(run.parent, run.name), trained, step, learner)
     shutil.copy(run / "checkpoints/step_000002/config.yaml", run / "config.yaml")
     shutil.copytree(policy, run / "policy")
     (run / "summary.json").write_text('{"steps": 4}')
