@@ -5,6 +5,7 @@ Shapes: `B` sequences, `L` padded length, `t` response tokens, `H` hidden size, 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +16,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.config import ModelConfig
+from rlvr.config import LoraConfig, ModelConfig
+from rlvr.data.models.identity import identity
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError, DataError
+from rlvr.learner.model.adapters import add_adapters, lora_problems, merge_adapters
 from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
 from rlvr.learner.model.rotary import settle_rotary
 from rlvr.runtime.checkpoints.checkpoint import damaged, defect
+from rlvr.runtime.disk.checkpoint_folders import STATE
 from rlvr.runtime.disk.settings import read_settings
 
 PROBE_TOKENS = 8
@@ -152,10 +156,10 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
         ConfigError: it is not a causal LM, weights are missing, or its logits are not those of its head.
         CheckpointError: it is a checkpoint whose files are damaged.
     """
-    folder, state = model_folder(path, checkpoint=True), None
+    folder, checkpoint = model_folder(path, checkpoint=True), None
     if is_training_checkpoint(folder):
-        state = _checkpoint_weights(Path(folder))
-        folder = _started_from(Path(folder))
+        checkpoint = Path(folder)
+        folder = _started_from(checkpoint)
     lm = load_lm(
         f"model {path}",
         folder,
@@ -164,8 +168,8 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
         trust_remote_code=cfg.trust_remote_code,
     )
     settle_rotary(lm, cfg.max_length)
-    if state is not None:
-        lm.load_state_dict(state)
+    if checkpoint is not None:
+        _put_in(lm, checkpoint)
     lm.to(device).eval().requires_grad_(False)
     model = CausalLm(path, lm, _head(path, lm))
     _check(model)
@@ -184,14 +188,44 @@ def _settings_of(checkpoint: Path) -> dict[str, Any]:
     return read_settings(checkpoint)
 
 
-def _checkpoint_weights(checkpoint: Path) -> dict[str, Tensor]:
-    file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
-    stage = _settings_of(checkpoint)["learner"]["zero_stage"]
-    if stage == 3:
+def _put_in(lm: Any, checkpoint: Path) -> None:
+    """Give the model that a run started from the weights of a checkpoint, or its adapters, merged."""
+    settings = _settings_of(checkpoint)
+    weights = _checkpoint_weights(checkpoint, settings["learner"]["zero_stage"])
+    lora = LoraConfig(**settings["model"].get("lora", {}))
+    if lora.rank:
+        _check_beside(checkpoint, settings["model"]["path"], lora)
+        with torch.random.fork_rng(devices=[]):
+            add_adapters(lm, lora, 0, key=f"checkpoint {checkpoint}")
+    lacking, unknown = lm.load_state_dict(weights, strict=False)
+    if lora.rank:  # the frozen weights are those of the model
+        lacking = [name for name in lacking if ".lora_" in name]
+        merge_adapters(lm)
+    if lacking:
+        raise damaged(checkpoint, f"it lacks {', '.join(lacking[:3])}")
+    if unknown:
+        raise damaged(checkpoint, f"its model has no {', '.join(unknown[:3])}")
+
+
+def _check_beside(checkpoint: Path, path: str, lora: LoraConfig) -> None:
+    """Refuse adapters whose frozen weights have become others, and those that nothing here can read."""
+    if problems := lora_problems(ModelConfig(lora=lora)):
+        raise ConfigError(f"checkpoint {checkpoint} holds adapters alone: {'; '.join(problems)}")
+    began_with = json.loads((checkpoint / STATE).read_text()).get("models", {}).get("model.path")
+    if began_with and began_with != identity(path):
         raise ConfigError(
-            f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {stage}); export it in Hugging Face "
+            f"checkpoint {checkpoint} holds adapters beside the weights of {path}, which have changed since its run "
+            "began with them; put them back"
+        )
+
+
+def _checkpoint_weights(checkpoint: Path, zero_stage: int) -> dict[str, Tensor]:
+    if zero_stage == 3:
+        raise ConfigError(
+            f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {zero_stage}); export it in Hugging Face "
             "format and name that folder"
         )
+    file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
     try:
         # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
         saved = torch.load(file, map_location="cpu", weights_only=False)["module"]

@@ -79,8 +79,8 @@ class LoadedRun:
         if self.policy is None:
             raise ConfigError(
                 f"{key}: {self.folder} belongs to a training run, but holds no policy in Hugging Face format: the run "
-                "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true"
-                f"{otherwise}"
+                "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true, "
+                f"or write that of a checkpoint with rlvr export{otherwise}"
             )
         return self.policy
 

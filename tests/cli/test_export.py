@@ -15,41 +15,16 @@ from rlvr.analysis.models import load_causal_lm
 from rlvr.analysis.run import read_run
 from rlvr.cli.export import export, parse
 from rlvr.cli.model_card import Accuracy, accuracies, model_card
-from rlvr.config import Config, SourceConfig
+from rlvr.config import Config
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.locks import exclusive
-from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.disks import small_disk
+from tests.helpers.exports import run_with_checkpoint, weights
 from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training
-
-FIGURES = {"eval/held/accuracy": 0.25, "eval/held/ci_low": 0.125, "eval/held/ci_high": 0.5}
-
-
-def weights(folder: str | Path) -> dict[str, torch.Tensor]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-
-
-def run_with_checkpoint(root: Path, *, step: int = 4, model: str = "builtin", zero_stage: int = 0) -> Path:
-    """A checkpoint as a learner on one rank leaves it: the base's weights, each a quarter larger."""
-    cfg = Config(recipe="grpo", seed=3, steps=9)
-    cfg.model.path, cfg.learner.zero_stage = model, zero_stage
-    cfg.data.train = SourceConfig(name="mine", path="rows.jsonl")
-    folder = RunFolder(root, "mine")
-    folder.create(cfg)
-    for row in (0, FIGURES), (step, {**FIGURES, "eval/held/accuracy": 0.375}):
-        folder.append_metrics({"step": row[0], "kind": "eval", **row[1]})
-
-    def save_learner(target: str) -> None:
-        module = {f"lm.{name}": value * 1.25 for name, value in weights(model_folder(model)).items()}
-        (Path(target) / "deepspeed").mkdir()
-        torch.save({"module": module}, Path(target) / "deepspeed" / "mp_rank_00_model_states.pt")
-
-    state = TrainingState(step, 64, 1000, 0.0, 1.0, {"held": 0.25})
-    return save_checkpoint(folder, state, cfg, save_learner)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rlvr.analysis.run import read_run
 from rlvr.cli.export import export
 from rlvr.errors import CheckpointError
 from rlvr.runtime.checkpoints.checkpoint import load_state
-from tests.cli.test_export import run_with_checkpoint
+from tests.helpers.exports import run_with_checkpoint
 
 
 def lost(path: Path) -> None:

@@ -44,7 +44,7 @@ def save(model: PreTrainedModel, folder: Path) -> Path:
     return folder
 
 
-def tied_model(folder: Path, family: str, *, vocabulary: int = 512, positions: int = 256) -> str:
+def tied_model(folder: Path, family: str, *, vocabulary: int = 512, positions: int = 256, **keys: Any) -> str:
     """A model whose head is its embedding; its folder."""
     tokenizer = load_tokenizer("builtin")
     model = random_model(
@@ -56,6 +56,7 @@ def tied_model(folder: Path, family: str, *, vocabulary: int = 512, positions: i
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        **keys,
     )
     # Far enough from uniform that the divergence and its weights have something to tell.
     with torch.no_grad():

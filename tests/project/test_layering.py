@@ -77,3 +77,14 @@ def test_the_top_floor_is_seen_at_a_glance():
         path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert len(rooms - {"__init__"}) < 35
+
+
+def test_no_test_imports_a_test():
+    tests = PACKAGE.parent / "tests"
+    found = {
+        f"{file.relative_to(tests)}: {node.module}"
+        for file in tests.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+    }
+    assert not found, "what tests share belongs in tests/helpers"

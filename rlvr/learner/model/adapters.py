@@ -158,6 +158,16 @@ def parts_of(lm: nn.Module) -> Iterator[Part]:
         yield Part(name, parameters, layer.scaling[NAME], layer.fan_in_fan_out)
 
 
+def merge_adapters(lm: nn.Module) -> None:
+    """Add the adapters to the weights that they lie beside and take them out of the model, in place."""
+    with torch.no_grad():
+        for part in parts_of(lm):
+            if len(part.parameters) > 1:
+                part.parameters[0].copy_(part.merged())
+    for name, layer in adapted_layers(lm).items():
+        lm.set_submodule(name, layer.get_base_layer())
+
+
 def adapter_parameters(lm: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """A and B of every adapter, as peft's files name them."""
     for name, parameter in lm.named_parameters():
