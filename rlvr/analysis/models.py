@@ -5,7 +5,6 @@ Shapes: `B` sequences, `L` padded length, `t` response tokens, `H` hidden size, 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.config import LoraConfig, ModelConfig
-from rlvr.data.models.identity import identity
+from rlvr.data.models.identity import changed_models, identity
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
@@ -25,9 +24,7 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.learner.model.adapters import add_adapters, lora_problems, merge_adapters
 from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
 from rlvr.learner.model.rotary import settle_rotary
-from rlvr.runtime.checkpoints.checkpoint import damaged, defect
-from rlvr.runtime.disk.checkpoint_folders import STATE
-from rlvr.runtime.disk.settings import read_settings
+from rlvr.runtime.checkpoints.checkpoint import Checkpoint, damaged, read_checkpoint
 
 PROBE_TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the probe's logits, relative to the largest
@@ -70,7 +67,7 @@ def read_model(key: str, path: str, *, trust_remote_code: bool, checkpoint: bool
     try:
         folder = model_folder(path, checkpoint=checkpoint)
         if is_training_checkpoint(folder):
-            folder = _started_from(Path(folder))
+            folder = _started_from(read_checkpoint(Path(folder)))
     except DataError as error:
         raise ConfigError(f"{named}: {error}") from error
     config = read_config(named, folder, trust_remote_code)
@@ -158,7 +155,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     """
     folder, checkpoint = model_folder(path, checkpoint=True), None
     if is_training_checkpoint(folder):
-        checkpoint = Path(folder)
+        checkpoint = read_checkpoint(Path(folder))
         folder = _started_from(checkpoint)
     lm = load_lm(
         f"model {path}",
@@ -176,46 +173,38 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     return model
 
 
-def _started_from(checkpoint: Path) -> str:
+def _started_from(checkpoint: Checkpoint) -> str:
     """The folder of the model that the run of a checkpoint started from."""
-    return model_folder(_settings_of(checkpoint)["model"]["path"])
+    return model_folder(checkpoint.settings["model"]["path"])
 
 
-def _settings_of(checkpoint: Path) -> dict[str, Any]:
-    """Its configuration; raises CheckpointError where any of its files is damaged."""
-    if found := defect(checkpoint):
-        raise damaged(checkpoint, found)
-    return read_settings(checkpoint)
-
-
-def _put_in(lm: Any, checkpoint: Path) -> None:
+def _put_in(lm: Any, checkpoint: Checkpoint) -> None:
     """Give the model that a run started from the weights of a checkpoint, or its adapters, merged."""
-    settings = _settings_of(checkpoint)
-    weights = _checkpoint_weights(checkpoint, settings["learner"]["zero_stage"])
+    path, settings = checkpoint.path, checkpoint.settings
+    weights = _checkpoint_weights(path, settings["learner"]["zero_stage"])
     lora = LoraConfig(**settings["model"].get("lora", {}))
     if lora.rank:
         _check_beside(checkpoint, settings["model"]["path"], lora)
         with torch.random.fork_rng(devices=[]):
-            add_adapters(lm, lora, 0, key=f"checkpoint {checkpoint}")
+            add_adapters(lm, lora, 0, key=f"checkpoint {path}")
     lacking, unknown = lm.load_state_dict(weights, strict=False)
     if lora.rank:  # the frozen weights are those of the model
         lacking = [name for name in lacking if ".lora_" in name]
         merge_adapters(lm)
     if lacking:
-        raise damaged(checkpoint, f"it lacks {', '.join(lacking[:3])}")
+        raise damaged(path, f"it lacks {', '.join(lacking[:3])}")
     if unknown:
-        raise damaged(checkpoint, f"its model has no {', '.join(unknown[:3])}")
+        raise damaged(path, f"its model has no {', '.join(unknown[:3])}")
 
 
-def _check_beside(checkpoint: Path, path: str, lora: LoraConfig) -> None:
+def _check_beside(checkpoint: Checkpoint, model: str, lora: LoraConfig) -> None:
     """Refuse adapters whose frozen weights have become others, and those that nothing here can read."""
     if problems := lora_problems(ModelConfig(lora=lora)):
-        raise ConfigError(f"checkpoint {checkpoint} holds adapters alone: {'; '.join(problems)}")
-    began_with = json.loads((checkpoint / STATE).read_text()).get("models", {}).get("model.path")
-    if began_with and began_with != identity(path):
+        raise ConfigError(f"checkpoint {checkpoint.path} holds adapters alone: {'; '.join(problems)}")
+    if changed_models(checkpoint.state.models, {"model.path": identity(model)}):
         raise ConfigError(
-            f"checkpoint {checkpoint} holds adapters beside the weights of {path}, which have changed since its run "
-            "began with them; put them back"
+            f"checkpoint {checkpoint.path} holds adapters beside the weights of {model}, which have changed since its "
+            "run began with them; put them back"
         )
 
 

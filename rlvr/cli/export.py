@@ -9,7 +9,6 @@ configuration, tokenizer, and a model card with what the run's files say of it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -29,7 +28,7 @@ from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.models.weight_files import WHOLE, folder_problem, weight_files
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import lock_folder
-from rlvr.runtime.checkpoints.checkpoint import damaged, defect, list_checkpoints
+from rlvr.runtime.checkpoints.checkpoint import list_checkpoints, read_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
 
 FORMS = (ShortForm("output=DIR", "where to"),)
@@ -109,12 +108,10 @@ def find_source(path: Path) -> Source:
 
 
 def _of_checkpoint(folder: Path) -> Source:
-    if found := defect(folder):
-        raise damaged(folder, found)
+    step = read_checkpoint(folder).state.step
     owner = folder.parent.parent
     # A checkpoint that was moved away from its run still knows its configuration.
     run = load_run(owner if (owner / "config.yaml").is_file() else folder)
-    step = int(json.loads((folder / "state.json").read_text())["step"])
     exported = folder / POLICY
     return Source(run, step, exported if (exported / "config.json").is_file() else None, folder)
 

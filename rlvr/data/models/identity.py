@@ -35,6 +35,11 @@ def identities(cfg: ModelConfig) -> dict[str, dict[str, str]]:
     return {key: identity(path) for key, path in named.items() if path is not None}
 
 
+def changed_models(kept: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The keys of `identities` whose model is another one now than was kept; one of which nothing was kept is none."""
+    return [key for key, model in now.items() if kept.get(key, model) != model]
+
+
 def identity(path: str) -> dict[str, str]:
     """What tells a model from another: its weight files by content, wherever they lie; a hub model by its name.
 

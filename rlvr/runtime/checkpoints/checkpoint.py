@@ -116,24 +116,54 @@ def damaged(path: Path, why: str) -> CheckpointError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint holds beside the learner's part."""
+
+    path: Path
+    settings: dict[Any, Any]  # of config.yaml
+    state: TrainingState
+    changes: tuple[Change, ...]  # of settings, until then
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint after checking all its files, the learner's among them.
+
+    Raises:
+        CheckpointError: one is damaged; names the newest intact checkpoint before it.
+    """
+    try:
+        return _read_whole(path)
+    except UNREADABLE as error:  # a damaged file
+        raise damaged(path, _words(error)) from error
+
+
 def defect(path: Path) -> str:
     """What is known against a checkpoint before its weights are loaded; empty if nothing is."""
-    if found := damage(path):
-        return found
     try:
-        _read(path)
+        _read_whole(path)
     except UNREADABLE as error:  # a damaged file
-        return str(error) or type(error).__name__
+        return _words(error)
     return ""
 
 
-def _read(path: Path) -> tuple[dict[Any, Any], TrainingState, tuple[Change, ...]]:
-    """Configuration, state and changes; raises for whatever they are not."""
-    saved = read_settings(path)
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _read_whole(path: Path) -> Checkpoint:
+    if found := damage(path):
+        raise ValueError(found)
+    return _read(path)
+
+
+def _read(path: Path) -> Checkpoint:
+    """What its small files hold; raises for whatever they are not."""
+    settings = read_settings(path)
     content = json.loads((path / STATE).read_text())
     if not isinstance(content, dict):
         raise ValueError("state.json holds no state")
-    return saved, state_from(content), read_changes(path / CHANGES)
+    return Checkpoint(path, settings, state_from(content), read_changes(path / CHANGES))
 
 
 def state_from(content: dict[str, Any]) -> TrainingState:
@@ -200,16 +230,15 @@ def load_state(path: Path, cfg: Config, now: Found | None = None) -> TrainingSta
         ConfigError: a key that matters has changed since the checkpoint.
         CheckpointError: the checkpoint cannot be read.
     """
-    if found := defect(path):
-        raise damaged(path, found)
-    saved, state, _ = _read(path)
-    elsewhere = frozenset() if now is None else moved(cfg, Found(state.models, state.data), now)
-    refuse_changes(path, saved, cfg, elsewhere)
-    return state
+    found = read_checkpoint(path)
+    before = Found(found.state.models, found.state.data)
+    elsewhere = frozenset() if now is None else moved(cfg, before, now)
+    refuse_changes(path, found.settings, cfg, elsewhere)
+    return found.state
 
 
 def changes_until(path: Path, cfg: Config) -> tuple[Change, ...]:
     """The changes of settings on the way to a checkpoint, and those with which the run now goes on from it."""
-    saved, state, before = _read(path)
-    now = recorded_changes(saved, cfg)
-    return (*before, *(Change(state.step, key, old, new) for key, old, new in now))
+    found = _read(path)
+    now = recorded_changes(found.settings, cfg)
+    return (*found.changes, *(Change(found.state.step, key, old, new) for key, old, new in now))

@@ -20,7 +20,7 @@ from rlvr.advantage.token.registry import PLUGINS
 from rlvr.config import Config, SourceConfig
 from rlvr.data.eval_sets import label_of
 from rlvr.data.fingerprint import DataSeen, what_changed
-from rlvr.data.models.identity import PLACES_OF_MODELS
+from rlvr.data.models.identity import PLACES_OF_MODELS, changed_models
 from rlvr.errors import ConfigError
 from rlvr.runtime.disk.settings import as_plain
 from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet, general
@@ -86,7 +86,7 @@ def check_weights(
     """
     if not before:
         return [f"{path} does not say which weights it began with: whether they have changed is not checked"]
-    if changed := [key for key, model in now.items() if before.get(key, model) != model]:
+    if changed := changed_models(before, now):
         named = " and ".join(f"{key}={getattr(cfg.model, PLACES_OF_MODELS[key])}" for key in changed)
         raise ConfigError(
             f"resuming from {path} with other weights than the run began with: those at {named} have changed "
