@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ from typing import IO, Any
 from rlvr.cli.entry import command_entry
 from rlvr.cli.overrides.command_line import CommandLine
 from rlvr.config import RewardConfig
-from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.errors import ConfigError, DataError, where_it_fails
 from rlvr.reward.audit import AuditRow, AuditTally, Columns, Noted, has_column, read_rows
 from rlvr.reward.verdict import GradeRequest, Outcome, Rules, Verdict, options_text
 from rlvr.reward.verifiers import is_math
@@ -142,16 +142,9 @@ class _Output:
         assert self._path is not None
         return self._path.with_suffix(".summary.json")
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say what to do where a file cannot be written; raises RlvrError."""
-        try:
-            yield
-        except OSError as error:
-            raise RlvrError(
-                f"output={self._path}: cannot be written ({error}); name a file in a folder that can be written and "
-                "has space"
-            ) from error
+    def _writing(self) -> AbstractContextManager[None]:
+        remedy = "name a file in a folder that can be written and has space"
+        return where_it_fails(f"output={self._path}: cannot be written", remedy)
 
     def write(self, row: dict[str, Any]) -> None:
         if self._file is not None:

@@ -1,5 +1,8 @@
 """The errors that a user is meant to read; entry points print them without a traceback (exit codes: rlvr.cli.exits)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 # What a command exits with beside 0 and 1.
 EXIT_INTERRUPTED = 130  # Ctrl-C
 EXIT_PAUSED = 75  # EX_TEMPFAIL of sysexits.h: start again later
@@ -64,3 +67,16 @@ class VerifierError(RlvrError):
 
 class EmptyBatchError(RlvrError):
     """Dynamic sampling kept no group at all, so there is nothing to learn from."""
+
+
+@contextmanager
+def where_it_fails(what: str, remedy: str) -> Iterator[None]:
+    """Say `what` could not be done on disk, and the `remedy`, where the operating system refuses.
+
+    Raises:
+        RlvrError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RlvrError(f"{what} ({error}); {remedy}") from error

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, RlvrError, where_it_fails
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +86,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         ConfigError: another process holds it.
         RlvrError: it cannot be made.
     """
-    try:
+    with where_it_fails(f"output={folder} cannot be made", "name a folder that can be written"):
         lock = lock_folder(folder, f"output={folder}")
-    except OSError as error:
-        raise RlvrError(
-            f"output={folder} cannot be made ({error}); name a folder that can be written"
-        ) from error
     with lock:
         yield

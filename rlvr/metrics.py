@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ WEIGHT_PERCENTILES = (1, 5, 10, *PERCENTILES)  # a weighting may act by what it 
 TOP_SHARES = (1, 5, 20)  # of the tokens, in percent
 # Metrics that depend on the clock and so differ between two runs of the same configuration.
 TIMING_PREFIXES = ("seconds/", "rate/")
+
+
+def sets_among(keys: Iterable[str]) -> list[str]:
+    """Names of the evaluation sets among the names of metrics, each once; those of the hub have a slash themselves."""
+    accuracies = (key for key in keys if key.startswith("eval/") and key.endswith("/accuracy"))
+    return list(dict.fromkeys(key.removeprefix("eval/").removesuffix("/accuracy") for key in accuracies))
 
 
 def compared_tokens(batch: Batch, version: int) -> NDArray[np.bool_]:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.options import Option, folder, read_options, whole_number
-from rlvr.errors import ConfigError, DataError, RlvrError
+from rlvr.errors import ConfigError, DataError, where_it_fails
 from rlvr.locks import lock_folder
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
 from rlvr.reporting.figures.cross import cross_figures
@@ -89,14 +89,9 @@ def _reading() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RlvrError(
-            f"output={folder}: cannot be written ({error}); name a folder that can be written and has space"
-        ) from error
+def _writing(folder: Path) -> AbstractContextManager[None]:
+    remedy = "name a folder that can be written and has space"
+    return where_it_fails(f"output={folder}: cannot be written", remedy)
 
 
 def _write(folder: Path, runs: tuple[ReportedRun, ...], options: ReportOptions) -> Path:

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rlvr.analysis.sweep.compare import choose_baseline
@@ -28,7 +27,7 @@ from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.planned import planned_jobs
-from rlvr.errors import RlvrError
+from rlvr.errors import where_it_fails
 from rlvr.locks import lock_folder
 from rlvr.runtime.disk.files import write_atomically
 
@@ -67,14 +66,8 @@ def _write(sweep: SweepFolder, folder: Path, baseline: str | None) -> tuple[str,
     return contents["report.md"], [folder / name for name in contents]
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RlvrError(
-            f"{folder}: the report cannot be written there ({error}); make room, or make it writable"
-        ) from error
+def _writing(folder: Path) -> AbstractContextManager[None]:
+    return where_it_fails(f"{folder}: the report cannot be written there", "make room, or make it writable")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from rlvr.data.models.end_tokens import save_tokenizer
 from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.models.weight_files import WHOLE, folder_problem, weight_files
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError, where_it_fails
 from rlvr.locks import lock_folder
 from rlvr.runtime.checkpoints.checkpoint import list_checkpoints, read_checkpoint
 from rlvr.runtime.disk.folder import RunFolder
@@ -61,15 +61,11 @@ def export(path: Path, output: Path | None = None) -> Path:
     target = output or source.run.folder / "export" / source.name
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"output={target}: exists already; name another folder, or remove it")
-    try:
-        with _draft_of(target) as draft:
-            _write(source, draft)
-            (draft / "README.md").write_text(model_card(source.run, source.step))
-            os.replace(draft, target)
-    except OSError as error:
-        raise RlvrError(
-            f"output={target}: cannot be written ({error}); name a place with room for it by output="
-        ) from error
+    remedy = "name a place with room for it by output="
+    with where_it_fails(f"output={target}: cannot be written", remedy), _draft_of(target) as draft:
+        _write(source, draft)
+        (draft / "README.md").write_text(model_card(source.run, source.step))
+        os.replace(draft, target)
     return target
 
 

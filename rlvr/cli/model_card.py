@@ -10,6 +10,7 @@ from rlvr.analysis.run import LoadedRun
 from rlvr.cli.verifier_names import verifier_names
 from rlvr.config import Config, SourceConfig
 from rlvr.data.models.tokenizer import is_local
+from rlvr.metrics import sets_among
 
 LOADING = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -56,11 +57,7 @@ def accuracies(run: LoadedRun, step: int) -> list[Accuracy]:
     # The last one counts: a run that went back and on again evaluated a step twice.
     rows: Sequence[dict[str, Any]] = [r for r in run.metrics("eval").to_pylist() if r["step"] == step]
     found = rows[-1] if rows else {}
-    names = [  # a set of the hub has a slash in its own name
-        key.removeprefix("eval/").removesuffix("/accuracy")
-        for key, value in found.items()
-        if key.endswith("/accuracy") and value is not None
-    ]
+    names = sets_among(key for key, value in found.items() if value is not None)
     return [
         Accuracy(name, *(found[f"eval/{name}/{figure}"] for figure in ("accuracy", "ci_low", "ci_high")))
         for name in names

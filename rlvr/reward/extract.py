@@ -5,6 +5,7 @@ pick whichever candidate happens to be right.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rlvr.errors import ConfigError
@@ -84,21 +85,31 @@ def _scan(text: str) -> tuple[list[Box], int]:
     if first is None:
         return [], -1
     boxes: list[Box] = []
-    # the box command that opened the brace, None for a plain one
     open_braces: list[re.Match[str] | None] = []
-    for token in _TOKEN.finditer(text, first.start()):
+    for opened, closing in _closed_boxes(text, first.start(), open_braces):
+        while boxes and boxes[-1].start > opened.start():
+            boxes.pop()  # inner boxes belong to the box that encloses them
+        boxes.append(Box(opened.start(), closing.end(), text[opened.end() : closing.start()]))
+    return boxes, max((token.start() for token in open_braces if token is not None), default=-1)
+
+
+def _closed_boxes(
+    text: str, begin: int, open_braces: list[re.Match[str] | None]
+) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """What opens and what closes each box, inner ones too, as they close.
+
+    `open_braces` is what is still open: the command that opened the brace of a box, None for a plain one.
+    """
+    for token in _TOKEN.finditer(text, begin):
         piece = token.group()
         if piece == "{":
             open_braces.append(None)
         elif piece == "}":
             opened = open_braces.pop() if open_braces else None
             if opened is not None:
-                while boxes and boxes[-1].start > opened.start():
-                    boxes.pop()  # inner boxes belong to the box that encloses them
-                boxes.append(Box(opened.start(), token.end(), text[opened.end() : token.start()]))
+                yield opened, token
         elif piece[-1] == "{" and len(piece) > 2:
             open_braces.append(token)
-    return boxes, max((token.start() for token in open_braces if token is not None), default=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +210,10 @@ def _extract_strict(response: str) -> Extraction:
 
 def _unwrap_nested(content: str) -> str:
     """What the innermost of boxes holds that are nothing but a box in a box; in one linear pass."""
-    inside: dict[tuple[int, int], tuple[int, int]] = {}  # span of a box -> span of its content
-    open_braces: list[re.Match[str]] = []
-    for token in _TOKEN.finditer(content):
-        piece = token.group()
-        if piece == "}" and open_braces:
-            opened = open_braces.pop()
-            if opened.group() != "{":
-                inside[opened.start(), token.end()] = opened.end(), token.start()
-        elif piece == "{" or (piece[-1] == "{" and len(piece) > 2):
-            open_braces.append(token)
+    inside = {
+        (opened.start(), closing.end()): (opened.end(), closing.start())
+        for opened, closing in _closed_boxes(content, 0, [])
+    }  # span of a box -> span of its content
     span: tuple[int, int] | None = (0, len(content))
     while span is not None:
         start, end = span

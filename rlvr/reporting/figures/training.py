@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from rlvr.metrics import sets_among
 from rlvr.reporting.figures.canvas import TEXTS, Figure, described, numbers, series, slug
 from rlvr.reporting.sources import ReportedRun
 
@@ -52,8 +53,7 @@ def training_figures(runs: Sequence[ReportedRun]) -> Iterator[Figure]:
 
 def evaluated_sets(run: ReportedRun) -> list[str]:
     """Names of the evaluation sets in the run's metrics."""
-    keys = (key for row in run.evals for key in row if key.startswith("eval/") and key.endswith("/accuracy"))
-    return list(dict.fromkeys(key.removeprefix("eval/").removesuffix("/accuracy") for key in keys))
+    return sets_among(key for row in run.evals for key in row)
 
 
 def _with_sources(panel: Panel, runs: Sequence[ReportedRun]) -> Panel:

@@ -55,8 +55,9 @@ _CURRENCY = re.compile(
 )
 _INTEGER = re.compile(r"([+-]?)\s*(?:0*([0-9]{1,100})|([1-9][0-9]{0,2}(?:\{?,\}?[0-9]{3}){1,30}))")
 _SIDE_BY_SIDE = re.compile(r"[+-]?[0-9.]+(?:[ '][0-9.]+)+")
-_INDEXED = re.compile(r"[+-]?[0-9.,]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
-_OTHER_BASE = re.compile(r"[+-]?[0-9A-Za-z.]+\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})")
+_INDEX = r"\s*_\s*(?:[0-9A-Za-z]+|\{[^{}]*\})"
+_INDEXED = re.compile(rf"[+-]?[0-9.,]+{_INDEX}")
+_OTHER_BASE = re.compile(rf"[+-]?[0-9A-Za-z.]+{_INDEX}")
 _GOES_ON = re.compile(r",\s*(?:\\[lc]?dots|\.\.+|…)$")
 _RATIONAL = re.compile(
     r"([+-]?)(?:\\[dt]?frac\{?([0-9]{1,50})\}?\{([0-9]{1,50})\}|([0-9]{1,50})/([0-9]{1,50})|([0-9]{0,50}\.[0-9]{1,50}))"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -59,15 +61,10 @@ def finished_steps(summary: Path) -> int:
     Raises:
         DataError: the file is damaged, or is none.
     """
-    try:
+    with _reading(summary, "a finished run"):
         steps = json.loads(summary.read_bytes().decode())["steps"]
         if type(steps) is not int:
             raise ValueError(f"its steps are {steps!r}")
-    except (OSError, ValueError, TypeError, KeyError) as error:  # a file on disk may have been damaged
-        raise DataError(
-            f"{summary}: not the summary of a finished run ({type(error).__name__}: {error}); put it back, or move it "
-            "away: the run then counts as unfinished, and run.resume=auto writes it anew"
-        ) from error
     return steps
 
 
@@ -77,18 +74,31 @@ def read_summary(file: Path) -> Summary:
     Raises:
         DataError: the file is damaged, or is no summary of this version.
     """
-    try:
+    with _reading(file, "a run of this version"):
         content = json.loads(file.read_bytes().decode())
         changes = tuple(Change(**change) for change in content.pop("changes", ()))
         interval = tuple(content["eval_accuracy_ci95"])
         found = Summary(**{**content, "eval_accuracy_ci95": interval}, changes=changes)
         _check_types(found)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # a user may have touched it
-        raise DataError(
-            f"{file}: not the summary of a run of this version ({type(error).__name__}: {error}); put it back, or "
-            "move it away: the run then counts as unfinished, and run.resume=auto writes it anew"
-        ) from error
     return found
+
+
+@contextmanager
+def _reading(file: Path, of: str) -> Iterator[None]:
+    """Say what to do about a summary that is none; raises DataError."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:  # damaged, or a user has touched it
+        raise DataError(
+            f"{file}: not the summary of {of} ({type(error).__name__}: {error}); put it back, or move it away: the "
+            "run then counts as unfinished, and run.resume=auto writes it anew"
+        ) from error
 
 
 def _check_types(summary: Summary) -> None:
