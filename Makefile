@@ -50,11 +50,11 @@ fast: $(STAMP)  ## pure tests without the slow ones: a minute and a half on two 
 slow: $(STAMP)  ## the pure tests that make fast leaves out
 	$(PURE) -m 'slow and not e2e'
 
-# Three files at a time, the longest first: the engine and the learner of a small run take turns, and processes that
+# Four files at a time, the longest first: the engine and the learner of a small run take turns, and processes that
 # start or end are waited for, so that it keeps less than one core busy. Commands that share the cores compute with one
 # thread each: two that wait for one another burn both.
 e2e: $(STAMP)  ## tests of whole runs on Ray, vLLM and DeepSpeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 3 --dist loadfile --no-loadscope-reorder --durations 25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e -n 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 # The driver is killed twenty times at random moments, also while it starts, and engines, graders and nodes are lost on
 # the way. What happens when is printed and depends on RLVR_TEST_SEED.

@@ -50,6 +50,9 @@ def ray_on_all_nodes(
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray's own 15 leaves actors next to nothing of a busy node.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # No worker before anybody asks for one, as in rlvr.cluster.starting.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    os.environ.setdefault("RAY_enable_worker_prestart", "0")
     stem = f"{os.environ['SLURM_JOB_NAME']}-{job_number()}"
     logs = step.logs / f"{stem}-*.log"
     say(f"starting Ray on {', '.join(names)}; head at {address}; output of the nodes in {logs}")

@@ -57,11 +57,11 @@ def accuracies(run: LoadedRun, step: int) -> list[Accuracy]:
     # The last one counts: a run that went back and on again evaluated a step twice.
     rows: Sequence[dict[str, Any]] = [r for r in run.metrics("eval").to_pylist() if r["step"] == step]
     found = rows[-1] if rows else {}
-    names = sets_among(key for key, value in found.items() if value is not None)
-    return [
-        Accuracy(name, *(found[f"eval/{name}/{figure}"] for figure in ("accuracy", "ci_low", "ci_high")))
-        for name in names
-    ]
+    named = ("accuracy", "ci_low", "ci_high")
+    figures: dict[str, list[Any]] = {
+        name: [found.get(f"eval/{name}/{figure}") for figure in named] for name in sets_among(found)
+    }
+    return [Accuracy(name, *values) for name, values in figures.items() if None not in values]
 
 
 def _facts(run: LoadedRun, step: int) -> list[tuple[str, object]]:

@@ -97,6 +97,9 @@ def _set_environment(*, local: bool) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray's own 15 leaves actors a thirtieth of a core beside any busy process of usual priority.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ray starts a Python for each core before anybody asks; an actor of ours, with its own environment, never is one.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    os.environ.setdefault("RAY_enable_worker_prestart", "0")
     if local:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         # gloo otherwise looks up the host's name, which fails on machines that cannot resolve their own

@@ -16,6 +16,7 @@ from types import ModuleType
 import torch
 from torch.utils import cpp_extension
 
+from rlvr.building import own_ninja
 from rlvr.divergence.checks import check_finite_rows
 from rlvr.divergence.record import DistStats, Request, Rows
 from rlvr.divergence.triton_backend import triton_stats
@@ -95,9 +96,10 @@ def _build_obstacle() -> str:
 
 @functools.cache
 def _module() -> ModuleType:
-    return cpp_extension.load(
-        name="rlvr_js_cluster",
-        sources=[str(SOURCES / "js_cluster.cu"), str(SOURCES / "binding.cpp")],
-        extra_cuda_cflags=NVCC_FLAGS,
-        with_cuda=True,
-    )
+    with own_ninja():
+        return cpp_extension.load(
+            name="rlvr_js_cluster",
+            sources=[str(SOURCES / "js_cluster.cu"), str(SOURCES / "binding.cpp")],
+            extra_cuda_cflags=NVCC_FLAGS,
+            with_cuda=True,
+        )

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rlvr.building import own_ninja
 from rlvr.cluster.board import Doing, report
 from rlvr.cluster.imports import uncollected
 from rlvr.config import LearnerConfig
@@ -58,7 +59,7 @@ def join_ranks(cfg: LearnerConfig, device: str, rank: int, world: int, master: t
 
         folder = extensions_folder(f"torch{torch.__version__}", f"deepspeed{deepspeed.__version__}")
         report(Doing("loads DeepSpeed's communication on CPU, compiled once for all runs"))
-        with build_alone(folder, deadline_seconds=cfg.start_deadline_seconds):
+        with build_alone(folder, deadline_seconds=cfg.start_deadline_seconds), own_ninja():
             build_shm_op()  # init_distributed would do so without the lock
     report(Doing("joins the other ranks"))
     deepspeed.init_distributed(
@@ -106,7 +107,10 @@ class DeepSpeedEngine:
     ) -> None:
         import deepspeed
 
-        made = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+        with own_ninja():  # some kinds of offloading are compiled here
+            made = deepspeed.initialize(
+                model=model, optimizer=optimizer, config=config, dist_init_required=False
+            )
         self.wrapped: Any = made[0]
         self.module: Any = self.wrapped.module
         self.device: torch.device = self.wrapped.device

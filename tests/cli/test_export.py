@@ -80,6 +80,19 @@ def test_the_card_has_a_set_whose_name_has_a_slash(tmp_path):
     assert "| org/held | - | 0.250 (95 %: 0.125 to 0.500) |" in model_card(read_run(folder), 9)
 
 
+def test_a_set_that_lost_its_interval_is_left_out_of_the_card(tmp_path):
+    """In a file of metrics that somebody edited."""
+    folder = write_training(tmp_path, "done")
+    row = {
+        "eval/held/accuracy": 0.25,
+        "eval/other/accuracy": 0.5,
+        "eval/other/ci_low": 0,
+        "eval/other/ci_high": 1,
+    }
+    RunFolder(tmp_path, "done").append_metrics({"step": 9, "kind": "eval", **row})
+    assert accuracies(read_run(folder), 9) == [Accuracy("other", 0.5, 0, 1)]
+
+
 @pytest.mark.slow
 def test_a_step_without_an_evaluation_says_so(tmp_path):
     checkpoint = run_with_checkpoint(tmp_path)

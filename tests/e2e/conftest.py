@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 # DeepSpeed's operation, where nobody has yet, the second does not need it.
 FIRST = (
     "test_train.py",
-    "test_streaming_faults.py",
     "test_actor_failures.py",
     "test_slurm.py",
-    "test_bad_input.py",
+    "test_benchmarks.py",
     "test_sweep.py",
-    "test_cross_sample.py",
+    "test_families.py",
+    "test_streaming_faults.py",
+    "test_bad_input.py",
     "test_variants.py",
+    "test_cross_sample.py",
+    "test_nodes.py",
 )
 
 

@@ -46,6 +46,14 @@ WORDS = {
 }
 
 
+def test_no_process_waits_for_work_that_nobody_has_asked_for(actor: Any) -> None:
+    """Ray's own way is one for each core, all of them importing Python's libraries while the actors start."""
+    call(actor.pid.remote(), deadline_seconds=120)
+    ours = [process.cmdline() for process in psutil.Process().children(recursive=True)]
+    assert any("raylet" in words[0] for words in ours if words)
+    assert not [words for words in ours if words[:1] == ["ray::IDLE"]]
+
+
 def test_actors_run_at_the_priority_of_their_driver(ray_cluster: cluster.Cluster) -> None:
     import ray
 

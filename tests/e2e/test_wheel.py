@@ -8,21 +8,26 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
+import ninja
 import pytest
 
+from rlvr.learner.compiled import extensions_folder
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.processes import SMALL
 
 pytestmark = pytest.mark.e2e
+COMPILED = extensions_folder(*(name + version(name) for name in ("torch", "deepspeed")))
 
 
 def run(*command: str | Path, cwd: Path, timeout: float = 900) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd)},  # neither PYTHONPATH nor an active environment
+        # Neither PYTHONPATH nor an active environment; what DeepSpeed compiles is the same in the checkout's.
+        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "TORCH_EXTENSIONS_DIR": str(COMPILED)},
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -64,6 +69,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [site] = home.glob("lib/python*/site-packages")
     # A line of a .pth adds a folder but not what its own .pth files name, so not the editable checkout.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (home / "bin" / "ninja").symlink_to(Path(ninja.BIN_DIR, "ninja"))
     return home / "bin"
 
 

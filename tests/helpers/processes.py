@@ -7,15 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from tests.helpers.paths import REPOSITORY
+from tests.helpers.preloaded import Preloaded
 
 MARK = "RLVR_TEST_RUN"
 # Small enough for seconds, large enough for every stage to have work.
@@ -48,29 +51,36 @@ def marked(mark: str, also: Callable[[psutil.Process], bool] = lambda process: T
 
 @dataclass
 class Training:
-    """A started `python -m rlvr.train`; all its descendants carry the same mark in their environment."""
+    """A started `python -m rlvr.train`; all that it starts carries the same mark in its environment."""
 
     arguments: Sequence[str]
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)  # with any, nothing is imported before they are set
     module: str = "rlvr.train"
     log: Path | None = None  # where its output goes; None: `wait` returns it
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module, *self.arguments],
-            cwd=REPOSITORY,
-            env={**os.environ, MARK: self.mark, **self.env},
-            stdout=subprocess.PIPE if self.log is None else self.log.open("w"),
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self._unnamed = tempfile.NamedTemporaryFile(suffix=".log")  # noqa: SIM115  # goes with this object
+        self._output = self.log or Path(self._unnamed.name)
+        variables = {**os.environ, MARK: self.mark, **self.env}
+        self.process: subprocess.Popen[bytes] | Preloaded
+        if not self.env:
+            self.process = Preloaded(self.module, self.arguments, REPOSITORY, variables, self._output)
+            return
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", self.module, *self.arguments],
+                cwd=REPOSITORY,
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def wait(self, timeout: float = 900) -> tuple[int, str]:
         """Exit code and everything printed."""
-        output, _ = self.process.communicate(timeout=timeout)
-        return self.process.returncode, output if self.log is None else self.log.read_text()
+        code = self.process.wait(timeout)
+        return code, self._output.read_text()
 
     def wait_until_said(self, words: str, times: int = 1, timeout: float = 900) -> None:
         """Return once its log has the words so often; fails if the run ends first."""
@@ -97,8 +107,12 @@ class Training:
             time.sleep(0.05)
 
     def survivors(self) -> list[psutil.Process]:
-        """Living processes that this run started."""
-        return marked(self.mark)
+        """Living processes of this run."""
+        found = {process.pid: process for process in marked(self.mark)}
+        with suppress(psutil.NoSuchProcess):
+            if self.process.poll() is None:
+                found[self.process.pid] = psutil.Process(self.process.pid)
+        return list(found.values())
 
     def leaves_nothing(self, timeout: float = 120) -> bool:
         """Whether all its processes are gone within the time; ends what is left, by process id."""
