@@ -3,8 +3,11 @@
 import gc
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+SHARED = "tests/e2e/shared/"
 
 # Millions of objects that the imports make live to the end. Looking through them again and again for what can be
 # freed took a quarter of the collection of tests, and a twentieth of the tests.
@@ -28,6 +31,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if wanted not in ("e2e", "slow") or " or " in rest or not collection_path.match("test_*.py"):
         return None
     return None if f"mark.{wanted}" in collection_path.read_text() else True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where files stay together, so do those of a folder whose tests share processes."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class TogetherScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SHARED if nodeid.startswith(SHARED) else super()._split_scope(nodeid)
+
+    return TogetherScheduling(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from rlvr import cluster
 from rlvr.cli.exits import exit_code
-from rlvr.config import Config
+from rlvr.config import ClusterConfig, Config
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.errors import ActorError, ConfigError, DeadlineError, RemoteError
 from rlvr.rollout.pool import EnginePool
@@ -44,6 +45,13 @@ WORDS = {
     "of a user": ("OfAUser: mine",),
     "many": ("two (2 sub-exceptions)", "because of OSError: disk"),
 }
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[cluster.Cluster]:
+    """A local Ray with room for a handful of actors."""
+    yield cluster.start(ClusterConfig(), actors=8)
+    cluster.shutdown()
 
 
 def test_no_process_waits_for_work_that_nobody_has_asked_for(actor: Any) -> None:

@@ -21,6 +21,7 @@ from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request
 from rlvr.types import Batch, Group, Problem, Prompt, Sample, TokenSignals
 from tests.helpers.models import random_model, save
+from tests.helpers.shared_processes import SharedProcesses
 
 WHOLE, VOCABULARY = (1.0, -1), 32  # no truncation; of the built-in tokenizer
 
@@ -68,12 +69,12 @@ def small_llama(folder: Path, context: int) -> LlamaForCausalLM:
     return model
 
 
-def start_engine(spec: EngineSpec) -> Any:
+def start_engine(processes: SharedProcesses, spec: EngineSpec) -> Any:
     """The engine in its actor, once it can generate."""
     placement = cluster.Placement(
         name="engine-0", gpus=0, threads=1, env={"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     )
-    engine = cluster.spawn(RolloutEngine, placement, spec)
+    engine = processes.spawn(RolloutEngine, placement, spec)
     cluster.wait([engine.ready.remote()], deadline_seconds=300, what="start of the engine")
     return engine
 

@@ -34,14 +34,14 @@ KINDS: dict[type, type] = {Learner: Rank, RolloutEngine: Engine}
 
 
 class SharedProcesses:
-    """One process for every engine and every (world size, rank), started when somebody first asks for it."""
+    """One process for every engine and every (world size, rank, threads), started when somebody first asks for it."""
 
     def __init__(self) -> None:
-        self._handles: dict[tuple[str, int], Any] = {}
+        self._handles: dict[tuple[str, int, int], Any] = {}
 
     def spawn(self, actor_class: type, placement: cluster.Placement, spec: Any, *rank: int) -> Any:
         """In the place of `cluster.spawn` in rlvr.learner.group and rlvr.rollout.pool."""
-        key = (placement.name, spec.world_size if actor_class is Learner else 0)
+        key = (placement.name, placement.threads, spec.world_size if actor_class is Learner else 0)
         if key in self._handles:
             self._handles[key].start_over.remote(spec, *rank)  # a process does its calls in their order
         else:

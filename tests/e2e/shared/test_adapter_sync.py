@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from rlvr import cluster
 from rlvr.config import Config, LoraConfig, SyncConfig
 from rlvr.errors import ActorError, MismatchError, RemoteError, WeightsError
 from rlvr.learner.model.adapters import (
@@ -41,6 +40,7 @@ from tests.helpers.engine_rig import (
     start_engine,
 )
 from tests.helpers.faulty_push import make_late, one_parameter_left_out
+from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -91,7 +91,7 @@ class Adapted(Rig):
 
 
 @pytest.fixture(scope="module")
-def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+def rig(processes: SharedProcesses, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     """A small random model with a tied head, on an engine that holds no adapter yet."""
     folder = tmp_path_factory.mktemp("model")
     model = small_llama(folder, context=256)
@@ -101,7 +101,7 @@ def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
     spec = engine_spec(
         folder, max_length=256, kv_cache_mb=4, logprobs_mode=logprobs_mode(1.0, *WHOLE), adapter=adapter
     )
-    return Adapted(start_engine(spec), model.double().eval(), cfg, folder)
+    return Adapted(start_engine(processes, spec), model.double().eval(), cfg, folder)
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,9 @@ from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, LoraConfig
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError
-from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.model.policy import load_policy
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
-from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -95,11 +93,6 @@ CASES: dict[str, dict[str, Any]] = {
         },
     },
 }
-
-
-@pytest.fixture
-def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
 
 
 def steps(group: LearnerGroup, numbers: Sequence[int]) -> list[dict[str, float | None]]:

@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config, LoraConfig, ModelConfig
 from rlvr.data.models.tokenizer import model_folder
-from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model.adapters import add_adapters, parts_of
@@ -26,16 +25,10 @@ from rlvr.types import Batch
 from tests.helpers.composing import compose
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
 from tests.helpers.processes import SMALL, rows
-from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
 STAGES = [(1, 0), (2, 2), (2, 3)]
-
-
-@pytest.fixture
-def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
 
 
 def lora_config(**learner: object) -> Config:

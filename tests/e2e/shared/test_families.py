@@ -18,10 +18,8 @@ from rlvr.config import Config, SyncConfig
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.prompting.templates import tokenize
 from rlvr.errors import WeightsError
-from rlvr.learner import group as learner_group_module
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.packing import pack
-from rlvr.rollout import pool as pool_module
 from rlvr.rollout.collect import training_sampling
 from rlvr.rollout.pool import EnginePool
 from rlvr.sync.gate import check_mismatch
@@ -29,19 +27,12 @@ from rlvr.types import Batch, Group, Problem, Prompt
 from tests.helpers.families import FAMILIES, LONG, Family, make_model
 from tests.helpers.faulty_push import leave_out
 from tests.helpers.learner_cases import PLUGIN, config, learner_group
-from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
 AGREE = 1e-4  # nats, the mean over tokens
 STEPS = 2
 QUESTION = "how many seconds are in " + "three and " * 12 + "four minutes"
-
-
-@pytest.fixture
-def _shared(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
-    monkeypatch.setattr(pool_module, "spawn", processes.spawn)
 
 
 def settings(family: Family, workers: int, zero_stage: int) -> Config:
@@ -133,7 +124,7 @@ def check_that_a_fault_reaches_the_driver(learner: LearnerGroup) -> None:
         learner.push(STEPS + 1)
 
 
-@pytest.mark.usefixtures("_shared")
+@pytest.mark.usefixtures("shared_ranks", "shared_engines")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_learns_and_engines_follow(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]

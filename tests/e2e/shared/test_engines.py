@@ -12,7 +12,6 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from rlvr import cluster
 from rlvr.config import Config, SyncConfig
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.errors import MismatchError, RemoteError, WeightsError
@@ -48,6 +47,7 @@ from tests.helpers.faulty_push import (
     make_late,
     one_parameter_left_out,
 )
+from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -67,7 +67,7 @@ def push(sender: Sender, model: LlamaForCausalLM, version: int) -> Sent | None:
 
 
 @pytest.fixture(scope="module")
-def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+def rig(processes: SharedProcesses, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     """A small random model with a tied head, on an engine with a small cache that is to sample with truncation."""
     folder = tmp_path_factory.mktemp("model")
     model = small_llama(folder, CONTEXT)
@@ -77,7 +77,7 @@ def rig(ray_cluster: cluster.Cluster, tmp_path_factory: pytest.TempPathFactory) 
         kv_cache_mb=CACHE_MB,
         logprobs_mode=logprobs_mode(0.7, top_p=0.7, top_k=-1),
     )
-    return Rig(start_engine(spec), model.double().eval())
+    return Rig(start_engine(processes, spec), model.double().eval())
 
 
 def outside(rows: list[torch.Tensor], batch: Batch, top_p: float, top_k: int) -> int:

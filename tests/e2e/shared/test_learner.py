@@ -12,7 +12,6 @@ import torch
 from rlvr.advantage.token import token_advantage
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import model_folder
-from rlvr.learner import group as learner_group_module
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model.policy import load_policy
 from rlvr.learner.packing import aggregation_weights, micro_batch, mini_batches
@@ -20,7 +19,6 @@ from rlvr.learner.schedule import learning_rate
 from rlvr.types import Batch
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
 from tests.helpers.models import tied_model
-from tests.helpers.shared_processes import SharedProcesses
 
 pytestmark = pytest.mark.e2e
 
@@ -116,11 +114,6 @@ def plain_two_steps(
 @pytest.fixture(scope="module")
 def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
     return plain_two_steps(config())
-
-
-@pytest.fixture
-def shared_ranks(processes: SharedProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner_group_module, "spawn", processes.spawn)
 
 
 @pytest.mark.usefixtures("shared_ranks")
