@@ -16,7 +16,7 @@ from types import ModuleType
 import torch
 from torch.utils import cpp_extension
 
-from rlvr.building import own_ninja
+from rlvr.divergence.building import own_ninja
 from rlvr.divergence.checks import check_finite_rows
 from rlvr.divergence.record import DistStats, Request, Rows
 from rlvr.divergence.triton_backend import triton_stats

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from rlvr.building import own_ninja
 from rlvr.cluster.board import Doing, report
 from rlvr.cluster.imports import uncollected
 from rlvr.config import LearnerConfig
+from rlvr.divergence.building import own_ninja
 from rlvr.errors import CheckpointError
 from rlvr.learner.compiled import build_alone, extensions_folder
 

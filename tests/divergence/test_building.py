@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from rlvr.building import own_ninja
+from rlvr.divergence.building import own_ninja
 
 LOOKS = """
-from rlvr.building import own_ninja
+from rlvr.divergence.building import own_ninja
 from torch.utils.cpp_extension import is_ninja_available
 print(is_ninja_available())
 with own_ninja():
