@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rlvr.data.models.identity import as_kept
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.runtime.checkpoints.resume import differences
 from rlvr.runtime.disk.files import replacing, write_atomically
@@ -113,7 +114,10 @@ def claim(path: Path, settings: Mapping[str, Any], key: str) -> None:
                 f"{key}: its parts are of an earlier version, which told models apart by the dates of their files and "
                 f"not by content; {otherwise}."
             )
-        changed = [f"{name} was {old!r}, is {new!r}" for name, old, new in differences(earlier, now)]
+        changed = [
+            f"{name} was {old!r}, is {new!r}"
+            for name, old, new in differences(earlier, as_kept(earlier, now))
+        ]
         if changed:
             raise ConfigError(
                 f"{key}: holds results of other settings: {'; '.join(changed)}. Put these back, {otherwise}."

@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr.config import Config, leaf_keys
-from rlvr.data.models.identity import known_model
+from rlvr.data.models.identity import known_model, same_model
 from rlvr.errors import DataError, RlvrError
 from rlvr.runtime.checkpoints.resume import of_today, recorded_changes
 from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
@@ -192,5 +192,5 @@ def _same_model(summary: Path, key: str, before: Any, after: Any) -> bool:
         kept = dict(json.loads(summary.read_text()).get("models", {}))
     except (OSError, ValueError, TypeError, AttributeError):  # a file that a user may have touched
         kept = {}
-    model = known_model(kept, key, before)
-    return model is not None and model == known_model({}, key, after)
+    model, now = known_model(kept, key, before), known_model({}, key, after)
+    return model is not None and now is not None and same_model(model, now)

@@ -1,8 +1,6 @@
 """The command `python -m rlvr.evaluate`: its short forms, its errors, and one real evaluation."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from rlvr.config import Config, SourceConfig
 from rlvr.data.eval_sets import eval_named
 from rlvr.errors import ConfigError
 from rlvr.evaluate import evaluate_model
+from tests.helpers import preloaded
 
 
 def parsed(arguments):
@@ -64,8 +63,7 @@ def test_mistakes_are_named():
 
 
 def run(*arguments, timeout):
-    command = [sys.executable, "-m", "rlvr.evaluate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    return preloaded.run("rlvr.evaluate", *arguments, timeout=timeout)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers.paths import REPOSITORY
+from tests.helpers import preloaded
 from tests.helpers.processes import MARK, SMALL, marked, rows
 from tests.helpers.require import skip_or_fail
 from tests.helpers.slurm_cluster import missing, slurm, slurm_cluster
@@ -43,10 +42,8 @@ class Site:
 
     def launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the launcher as a user does."""
-        command = [sys.executable, "-m", "launch.slurm", f"slurm.logs={self.logs}", *arguments]
-        return subprocess.run(
-            command, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, timeout=120, check=False
-        )
+        logs = f"slurm.logs={self.logs}"
+        return preloaded.run("launch.slurm", logs, *arguments, variables=self.env, timeout=120)
 
     def submit(self, *arguments: str) -> str:
         """Submit and return the job's number."""

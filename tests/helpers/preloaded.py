@@ -1,6 +1,7 @@
 """Commands whose Python has already imported what they need: forks of a server, one to each process of pytest.
 
-Half of what a driver computes in a run of four steps is the import of torch, transformers and Ray.
+Half of what a driver computes in a run of four steps is the import of torch, transformers and Ray. Variables are set
+after that: where a library is to read one as it is imported, start the command anew.
 """
 
 from __future__ import annotations
@@ -11,44 +12,59 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_COMMANDS = ("rlvr.train", "rlvr.findings")
+from tests.helpers.paths import REPOSITORY
+
+_COMMANDS = (
+    "rlvr.train",
+    "rlvr.findings",
+    "rlvr.evaluate",
+    "rlvr.analyze",
+    "rlvr.cross_sample",
+    "launch.slurm",
+)
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([*_COMMANDS, "ray", "transformers.models.auto.tokenization_auto", "pyarrow"])
 
 
 class Preloaded:
-    """`python -m MODULE ARGUMENTS...` in a session of its own, with what `subprocess.Popen` offers to look after it.
-
-    Its variables are set after the libraries were imported: where one of these is to read them, start it anew.
-    """
+    """`python -m MODULE ARGUMENTS...` in a session of its own, with what `subprocess.Popen` offers to look after it."""
 
     def __init__(
-        self, module: str, arguments: Sequence[str], cwd: Path, variables: Mapping[str, str], log: Path
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        output: Path,
+        errors: Path | None = None,  # None: as the rest of the output
+        cwd: Path = REPOSITORY,
+        variables: Mapping[str, str] | None = None,  # None: those of this process
     ) -> None:
-        log.touch()
-        self._process = _CONTEXT.Process(target=_run, args=(module, arguments, cwd, dict(variables), log))
+        variables = dict(os.environ if variables is None else variables)
+        files = (output, errors or output)
+        self._process = _CONTEXT.Process(target=_run, args=(module, arguments, files, cwd, variables))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """As it was when `poll` or `wait` looked last."""
+        """The exit code, None while it runs."""
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        """The exit code, None while it runs."""
-        return self._process.exitcode
+        """The same."""
+        return self.returncode
 
     def wait(self, timeout: float) -> int:
         """The exit code, once it has ended."""
         self._process.join(timeout)
-        if self._process.exitcode is None:
+        if self.returncode is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
-        return self._process.exitcode
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
@@ -56,12 +72,32 @@ class Preloaded:
             os.kill(self.pid, number)
 
 
-def _run(module: str, arguments: Sequence[str], cwd: Path, variables: Mapping[str, str], log: Path) -> None:
+def run(
+    module: str,
+    *arguments: str,
+    timeout: float,
+    cwd: Path = REPOSITORY,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as `subprocess.run` does with `capture_output`."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        started = Preloaded(module, arguments, output=output, errors=errors, cwd=cwd, variables=variables)
+        try:
+            code = started.wait(timeout)
+        finally:
+            started.send_signal(9)
+        return subprocess.CompletedProcess([module, *arguments], code, output.read_text(), errors.read_text())
+
+
+def _run(
+    module: str, arguments: Sequence[str], files: Sequence[Path], cwd: Path, variables: Mapping[str, str]
+) -> None:
     os.setsid()
-    output = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    for number, file in enumerate(files, start=1):
+        opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.dup2(opened, number)
+        os.close(opened)
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(cwd)

@@ -20,7 +20,8 @@ import psutil
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.preloaded import Preloaded
 
-MARK = "RLVR_TEST_RUN"
+OURS = "RLVR_TEST_"  # begins the names of variables that tests alone read
+MARK = f"{OURS}RUN"
 # Small enough for seconds, large enough for every stage to have work.
 SMALL = (
     "steps=4",
@@ -54,7 +55,7 @@ class Training:
     """A started `python -m rlvr.train`; all that it starts carries the same mark in its environment."""
 
     arguments: Sequence[str]
-    env: dict[str, str] = field(default_factory=dict)  # with any, nothing is imported before they are set
+    env: dict[str, str] = field(default_factory=dict)
     module: str = "rlvr.train"
     log: Path | None = None  # where its output goes; None: `wait` returns it
 
@@ -64,8 +65,10 @@ class Training:
         self._output = self.log or Path(self._unnamed.name)
         variables = {**os.environ, MARK: self.mark, **self.env}
         self.process: subprocess.Popen[bytes] | Preloaded
-        if not self.env:
-            self.process = Preloaded(self.module, self.arguments, REPOSITORY, variables, self._output)
+        if all(
+            name.startswith(OURS) for name in self.env
+        ):  # others may be for libraries as they are imported
+            self.process = Preloaded(self.module, self.arguments, output=self._output, variables=variables)
             return
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(

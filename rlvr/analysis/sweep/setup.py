@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.analysis.sweep.runs import FinishedRun, listed
-from rlvr.data.models.identity import known_model
+from rlvr.data.models.identity import known_model, same_model
 from rlvr.errors import DataError
 from rlvr.runtime.keys import FREE_OF_COMPARED, OF_ONE_RUN
 
@@ -131,7 +131,7 @@ def _values(runs: Sequence[FinishedRun], key: str) -> dict[str, list[str]]:
 def _one_model(runs: Sequence[FinishedRun], key: str) -> bool:
     """Whether a key names the same model in all runs, at whatever places."""
     first, *others = (known_model(run.models, key, run.settings.get(key)) for run in runs)
-    return first is not None and all(model == first for model in others)
+    return first is not None and all(model is not None and same_model(first, model) for model in others)
 
 
 def _who(values: dict[str, list[str]]) -> str:

@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from rlvr.cli.entry import check_command
 from rlvr.cross_sample import cross_sample
 from rlvr.data.models.tokenizer import BUILTIN_FOLDER
 from rlvr.errors import ConfigError
+from tests.helpers import preloaded
 from tests.helpers.cross_cases import SAMPLING, jobs, save_policy
 
 
@@ -75,13 +75,7 @@ def test_hydras_own_arguments_pass():
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rlvr.cross_sample", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return preloaded.run("rlvr.cross_sample", *arguments, cwd=folder, timeout=240)
 
 
 @pytest.mark.slow

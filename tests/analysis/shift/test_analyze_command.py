@@ -1,8 +1,6 @@
 """The command `python -m rlvr.analyze`: its short forms, its errors, and one real analysis."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rlvr.cli.analyze_arguments import check_arguments, expand_arguments
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
+from tests.helpers import preloaded
 from tests.helpers.analyze_cases import save_shifted
 from tests.helpers.paths import REPOSITORY
 
@@ -66,8 +65,7 @@ def test_mistakes_are_named(arguments, message):
 
 
 def run(*arguments, cwd=REPOSITORY, timeout=120):
-    command = [sys.executable, "-m", "rlvr.analyze", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+    return preloaded.run("rlvr.analyze", *arguments, cwd=cwd, timeout=timeout)
 
 
 @pytest.mark.slow

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from rlvr.config import ModelConfig
-from rlvr.data.models.identity import END_BYTES, identities, identity, known_model
+from rlvr.data.models.identity import (
+    END_BYTES,
+    as_kept,
+    changed_models,
+    identities,
+    identity,
+    known_model,
+    same_model,
+)
 from rlvr.data.models.tokenizer import BUILTIN, BUILTIN_FOLDER
 from rlvr.errors import DataError
 
@@ -36,6 +44,32 @@ def test_both_ends_of_a_large_file_count(tmp_path):
     middle = bytes(3 * END_BYTES)
     ids = [identity(model(tmp_path / a.hex(), a + middle + a)) for a in (b"1", b"2")]
     assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize("place", [0.01, 0.3, 0.5, 0.77, 0.99])
+def test_a_matrix_that_was_exchanged_within_a_large_file_counts(tmp_path, place):
+    """A hundredth of the bytes, between the ends."""
+    weights = bytearray(12 * END_BYTES)
+    before = identity(model(tmp_path / "before", weights))
+    start = END_BYTES + int(place * (len(weights) - 2 * END_BYTES - len(weights) // 100))
+    weights[start : start + len(weights) // 100] = b"1" * (len(weights) // 100)
+    after = identity(model(tmp_path / "after", weights))
+    assert not same_model(before, after)
+    assert changed_models({"model.path": before}, {"model.path": after}) == ["model.path"]
+
+
+def test_what_earlier_versions_kept_of_a_large_file_still_counts(tmp_path):
+    now = identity(model(tmp_path / "one", bytes(3 * END_BYTES)))
+    [(file, digest)] = now.items()
+    before, another = {file: digest.rpartition("-")[0]}, {file: "1" + digest.rpartition("-")[0]}
+    assert digest.count("-") == 2
+    assert all(same_model(*pair) for pair in ((before, now), (now, before), (now, now)))
+    assert not same_model(another, now)
+    assert as_kept({"policies": [["step", before]]}, {"policies": [["step", now]]}) == {
+        "policies": [["step", before]]
+    }
+    assert as_kept([], [now]) == [now]
+    assert not same_model({"hub": "a/model"}, {"hub": "a/model-chat"})
 
 
 def test_the_models_of_a_run_by_the_keys_that_name_them(tmp_path):
