@@ -20,8 +20,7 @@ import psutil
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.preloaded import Preloaded
 
-OURS = "RLVR_TEST_"  # begins the names of variables that tests alone read
-MARK = f"{OURS}RUN"
+MARK = "RLVR_TEST_RUN"
 # Small enough for seconds, large enough for every stage to have work.
 SMALL = (
     "steps=4",
@@ -55,7 +54,7 @@ class Training:
     """A started `python -m rlvr.train`; all that it starts carries the same mark in its environment."""
 
     arguments: Sequence[str]
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)  # with any it starts anew, with a hash seed of its own
     module: str = "rlvr.train"
     log: Path | None = None  # where its output goes; None: `wait` returns it
 

@@ -122,7 +122,9 @@ def test_an_evaluation_may_outlast_the_stall_limit(monkeypatch: pytest.MonkeyPat
     lanes.held = False
     assert len(source.next(1).groups) == WANT
     assert lanes.told == []
-    lanes.held = True
+    with source.paused("push"):
+        lanes.version, lanes.held = 1, True
+    source.trained(1)  # there may be nothing left to generate before
     wait_until(lambda: any(lanes.running(engine) for engine in range(2)))
     now[0] += 31.0
     wait_until(lambda: bool(lanes.told))
