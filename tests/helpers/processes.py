@@ -64,9 +64,7 @@ class Training:
         self._output = self.log or Path(self._unnamed.name)
         variables = {**os.environ, MARK: self.mark, **self.env}
         self.process: subprocess.Popen[bytes] | Preloaded
-        if all(
-            name.startswith(OURS) for name in self.env
-        ):  # others may be for libraries as they are imported
+        if not self.env:
             self.process = Preloaded(self.module, self.arguments, output=self._output, variables=variables)
             return
         with self._output.open("wb") as output:
