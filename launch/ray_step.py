@@ -15,6 +15,7 @@ from pathlib import Path
 
 from launch.network import address_towards, choose_port, interface_address
 from launch.process import COMMAND_SECONDS, Cancelled, JobError, command_output, die_with_parent, end, say
+from rlvr.cluster.starting import set_ray_defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,7 @@ def ray_on_all_nodes(
     else:
         ip = address_towards(_node_address(next(name for name in names if name != head)))
     address = f"{ip}:{choose_port(ip, step.port)}"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's own 15 leaves actors next to nothing of a busy node.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # No worker before anybody asks for one, as in rlvr.cluster.starting.
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-    os.environ.setdefault("RAY_enable_worker_prestart", "0")
+    set_ray_defaults()
     stem = f"{os.environ['SLURM_JOB_NAME']}-{job_number()}"
     logs = step.logs / f"{stem}-*.log"
     say(f"starting Ray on {', '.join(names)}; head at {address}; output of the nodes in {logs}")

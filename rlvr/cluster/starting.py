@@ -94,18 +94,23 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
 def _set_environment(*, local: bool) -> None:
     """Set what Ray and gloo read where they are loaded; what is set already stays."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's own 15 leaves actors a thirtieth of a core beside any busy process of usual priority.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # Ray starts a Python for each core before anybody asks; an actor of ours, with its own environment, never is one.
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-    os.environ.setdefault("RAY_enable_worker_prestart", "0")
+    set_ray_defaults()
     if local:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         # gloo otherwise looks up the host's name, which fails on machines that cannot resolve their own
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     else:  # each of Ray's own tries, 20 by default, takes 40 s where something else than Ray answers
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+
+
+def set_ray_defaults() -> None:
+    """Set what every Ray of ours starts with, on this machine or on the nodes of a job; what is set already stays."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's own 15 leaves actors a thirtieth of a core beside any busy process of usual priority.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ray starts a Python for each core before anybody asks; an actor of ours, with its own environment, never is one.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    os.environ.setdefault("RAY_enable_worker_prestart", "0")
 
 
 def _local_options(cfg: ClusterConfig, actors: int) -> dict[str, Any]:

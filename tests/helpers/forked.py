@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -28,12 +28,18 @@ def run_module(module: str, *arguments: str, cwd: Path | None = None, **env: str
     """`python -m MODULE ARGUMENTS...`, in this folder, with these variables besides."""
 
     def run() -> None:
-        os.chdir(cwd or os.getcwd())
         os.environ.update(env)
-        sys.argv = [module, *arguments]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        become(module, arguments, cwd or Path.cwd())
 
     return forked(run)
+
+
+def become(module: str, arguments: Sequence[str], cwd: Path) -> None:
+    """Do what `python -m MODULE ARGUMENTS...` does in this folder."""
+    os.chdir(cwd)
+    sys.argv = [module, *arguments]
+    sys.modules.pop(module, None)  # runpy warns of a module that is there already
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def forked(run: Callable[[], object], seconds: float = 120) -> Done:

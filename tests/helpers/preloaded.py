@@ -9,13 +9,12 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
-import runpy
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.helpers.forked import become
 from tests.helpers.paths import REPOSITORY
 
 _COMMANDS = (
@@ -50,21 +49,17 @@ class Preloaded:
         assert self._process.pid is not None
         self.pid = self._process.pid
 
-    @property
-    def returncode(self) -> int | None:
+    def poll(self) -> int | None:
         """The exit code, None while it runs."""
         return self._process.exitcode
-
-    def poll(self) -> int | None:
-        """The same."""
-        return self.returncode
 
     def wait(self, timeout: float) -> int:
         """The exit code, once it has ended."""
         self._process.join(timeout)
-        if self.returncode is None:
+        code = self.poll()
+        if code is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
-        return self.returncode
+        return code
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
@@ -100,10 +95,7 @@ def _run(
         os.close(opened)
     os.environ.clear()
     os.environ.update(variables)
-    os.chdir(cwd)
-    sys.argv = [module, *arguments]
-    sys.modules.pop(module, None)  # it is about to become __main__
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        become(module, arguments, cwd)
     finally:
         atexit._run_exitfuncs()  # which multiprocessing leaves out
