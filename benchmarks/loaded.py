@@ -58,7 +58,7 @@ def analysis(model: str, responses: int) -> dict[str, float]:
     """Seconds to score responses with a model and a copy of it with disturbed weights, and the forwards' share."""
     from benchmarks.cross_sampling import disturbed
     from rlvr.analysis.config import ScoreConfig
-    from rlvr.analysis.models import CausalLm, Head, load_causal_lm
+    from rlvr.analysis.models import CausalLm, ScoringHead, load_causal_lm
     from rlvr.analysis.shift.responses import Response
     from rlvr.analysis.shift.score import score_part
     from rlvr.analysis.side_by_side import at_once
@@ -88,7 +88,7 @@ def analysis(model: str, responses: int) -> dict[str, float]:
         return call
 
     CausalLm.hidden = timed(CausalLm.hidden)  # type: ignore[method-assign]
-    Head.logits = timed(Head.logits)  # type: ignore[method-assign]
+    ScoringHead.logits = timed(ScoringHead.logits)  # type: ignore[method-assign]
     begun = time.perf_counter()
     score_part(policy, base, rows, ScoreConfig())
     seconds = time.perf_counter() - begun

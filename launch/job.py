@@ -23,7 +23,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch.outcome import Ending, Outcome, first_step, newest_step, summary_time, verdict
+from launch.outcome import Decision, Ending, first_step, newest_step, summary_time, verdict
 from launch.process import Cancelled, JobError, command_output, die_with_parent, end, say
 from launch.ray_step import RayStep, job_number, ray_on_all_nodes
 from rlvr.errors import RlvrError
@@ -57,13 +57,13 @@ class Settings:
 
 
 @dataclass(slots=True)
-class Asked:
+class Signals:
     """What signals have asked for."""
 
     pause: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def listen(self) -> Asked:
+    def listen(self) -> Signals:
         """Take over the signals of this process."""
         signal.signal(signal.SIGUSR1, lambda number, frame: self.pause.set())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     return Settings(ray, a.warn_seconds, a.max_requeues, run_folder, training, a.sweep_file is not None)
 
 
-def supervise(settings: Settings, asked: Asked) -> Outcome:
+def supervise(settings: Settings, asked: Signals) -> Decision:
     """Run one attempt of the job and say what is to happen next.
 
     Raises:
@@ -125,7 +125,7 @@ def supervise(settings: Settings, asked: Asked) -> Outcome:
     written = summary_time(settings.run_folder)
     if written is not None and (attempt or settings.of_sweep):
         say("the run is finished already")
-        return Outcome(0)
+        return Decision(0)
     # Where the user names a checkpoint, it is where a job begins that has none of its own to go on from.
     named = None if attempt and newest_step(settings.run_folder) else named_checkpoint(settings.training)
     before = first_step(settings.run_folder, named)
@@ -156,7 +156,7 @@ def named_checkpoint(training: Sequence[str]) -> str | None:
 
 
 def run_training(
-    arguments: Sequence[str], ray: subprocess.Popen[bytes] | None, asked: Asked, settings: Settings
+    arguments: Sequence[str], ray: subprocess.Popen[bytes] | None, asked: Signals, settings: Settings
 ) -> Ending:
     """Run `rlvr.train` to its end, passing on what is asked.
 
@@ -207,7 +207,7 @@ def run_training(
 
 def main() -> None:
     """Entry point."""
-    asked = Asked().listen()
+    asked = Signals().listen()
     try:
         settings = parse(sys.argv[1:])
         outcome = supervise(settings, asked)

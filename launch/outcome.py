@@ -21,7 +21,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Decision:
     """What the supervisor is to do."""
 
     code: int  # to exit with
@@ -50,7 +50,7 @@ def first_step(run_folder: Path, resume: str | None) -> int:
 
 def verdict(
     ending: Ending, *, finished: bool, before: int, after: int, attempt: int, max_requeues: int
-) -> Outcome:
+) -> Decision:
     """Whether the job is done, failed, or goes on in another attempt.
 
     It goes on after a pause, after a step that the limit would have cut short, and after a crash from outside (a
@@ -58,7 +58,7 @@ def verdict(
     which the attempt began, `after` that of the newest checkpoint now.
     """
     if finished:
-        return Outcome(0)
+        return Decision(0)
     if ending.ended_for_limit:
         why, remedy = (
             "the step was not done before the time limit",
@@ -79,15 +79,15 @@ def verdict(
         why = f"the run was killed by signal {-ending.code}"
         remedy = "out of memory is the usual reason; run.save_every sets how often checkpoints are written"
     else:
-        return Outcome(
+        return Decision(
             ending.code or 1, message=f"the run failed with exit code {ending.code}, see its output above"
         )
     if after <= before:
-        return Outcome(
+        return Decision(
             1, message=f"{why}, and this attempt got no further than step {before}: {remedy}. Not requeued."
         )
     if attempt >= max_requeues:
-        return Outcome(
+        return Decision(
             1, message=f"{why}; {attempt} requeues have been used up (slurm.max_requeues). Not requeued."
         )
-    return Outcome(EXIT_PAUSED, requeue=True, message=f"{why}; requeued, goes on after step {after}")
+    return Decision(EXIT_PAUSED, requeue=True, message=f"{why}; requeued, goes on after step {after}")

@@ -48,7 +48,7 @@ class SlurmError(RlvrError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Submission:
     """A parsed command line."""
 
     config: SlurmConfig
@@ -56,7 +56,7 @@ class Request:
     dry_run: bool
 
 
-def parse(arguments: Sequence[str]) -> Request:
+def parse(arguments: Sequence[str]) -> Submission:
     """Split the command line between the job and the training.
 
     Raises:
@@ -73,10 +73,10 @@ def parse(arguments: Sequence[str]) -> Request:
     known, rest = parser.parse_known_args(list(arguments))
     own = [a for a in rest if a.startswith(PREFIX)]
     training = rewritten([a for a in rest if not a.startswith(PREFIX)])
-    return Request(load_config(known.site, own), tuple(training), known.dry_run)
+    return Submission(load_config(known.site, own), tuple(training), known.dry_run)
 
 
-def plan(request: Request) -> Work:
+def plan(request: Submission) -> Work:
     """What the batch script is to run; every training configuration is checked.
 
     Raises:
@@ -88,7 +88,7 @@ def plan(request: Request) -> Work:
     return _plan_single(request) if sweep is None else _plan_sweep(request, sweep)
 
 
-def _plan_single(request: Request) -> Work:
+def _plan_single(request: Submission) -> Work:
     overrides, config_dir = list(request.training), None
     if "--config-dir" in overrides[:-1]:
         at = overrides.index("--config-dir")
@@ -114,7 +114,7 @@ def _plan_single(request: Request) -> Work:
     )
 
 
-def _plan_sweep(request: Request, sweep: Sweep) -> Work:
+def _plan_sweep(request: Submission, sweep: Sweep) -> Work:
     folder, config_args = sweep.folder.absolute(), _config_args(sweep.config_dir)
     lines, tasks, names, checked = [], [], [], []
     with hydra.initialize_config_dir(str(recipes_folder()), version_base="1.3"):

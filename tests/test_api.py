@@ -18,7 +18,7 @@ from rlvr.api import SIGNALS
 from rlvr.config import Config
 from rlvr.errors import ConfigError, DataError
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.summary import Change
+from rlvr.runtime.disk.summary import ChangedSetting
 from tests.helpers.processes import SMALL, rows
 from tests.helpers.records import group
 from tests.helpers.report_cases import TRAJECTORIES, write_analysis, write_training
@@ -145,7 +145,7 @@ def test_changed_settings_are_records_again(tmp_path):
     from dataclasses import replace
 
     folder = write_training(tmp_path, "mine")
-    change = Change(3, "learner.lr", 1e-4, 5e-5)
+    change = ChangedSetting(3, "learner.lr", 1e-4, 5e-5)
     RunFolder(tmp_path, "mine").write_summary(replace(rlvr.load_run(folder).summary, changes=(change,)))
     assert rlvr.load_run(folder).summary.changes == (change,)
 

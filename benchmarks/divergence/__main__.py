@@ -21,7 +21,7 @@ from benchmarks.divergence.measure import Measurement, measure
 from benchmarks.divergence.report import Row, Target
 from rlvr.divergence import WANTS, dist_stats, linear_dist_stats
 from rlvr.divergence.linear import chunk_rows
-from rlvr.divergence.record import Request, Rows
+from rlvr.divergence.record import Rows, StatsRequest
 
 VOCAB = 151_936
 SHORT = ("js", "logp_p", "lse_p")
@@ -152,7 +152,7 @@ def _cluster(x: Tensor, y: Tensor, one_read_ms: float, where: str, record) -> li
     item = f"CUDA cluster kernel, JS: share of one-read bandwidth, {where}"
     from rlvr.divergence.cuda_backend import obstacle
 
-    why = obstacle(Rows(x, y), Request(frozenset({"js"})))
+    why = obstacle(Rows(x, y), StatsRequest(frozenset({"js"})))
     if why:
         return [Target(item, *CLUSTER, None, note=why)]
     found = record("ours, js, CUDA", x.shape[0], lambda: dist_stats(x, y, backend="cuda", validate=False))

@@ -106,7 +106,7 @@ def check_same_vocabulary(base: ModelFiles, policy: ModelFiles) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ScoringHead:
     """What turns hidden states into logits: hidden weight^T + bias, then the model's transform."""
 
     weight: Tensor  # [V, H]
@@ -130,7 +130,7 @@ class CausalLm:
 
     name: str
     lm: Any  # a transformers model: its hidden states come from lm.base_model
-    head: Head
+    head: ScoringHead
 
     @property
     def vocabulary(self) -> int:
@@ -223,12 +223,12 @@ def _checkpoint_weights(checkpoint: Path, zero_stage: int) -> dict[str, Tensor]:
     return {name.removeprefix("lm."): value for name, value in saved.items()}
 
 
-def _head(path: str, lm: Any) -> Head:
+def _head(path: str, lm: Any) -> ScoringHead:
     linear = lm.get_output_embeddings()
     if linear is None or not hasattr(linear, "weight"):
         raise ConfigError(f"model {path}: has no output head over a vocabulary, so it is not a causal LM")
     weight = linear.weight.detach()
-    return Head(
+    return ScoringHead(
         # A CPU has no GEMM of mixed dtypes.
         weight=weight.float() if weight.device.type == "cpu" else weight,
         bias=None if getattr(linear, "bias", None) is None else linear.bias.detach(),

@@ -18,7 +18,7 @@ from rlvr.cluster.calls import outcomes as outcomes
 from rlvr.cluster.calls import wait as wait
 from rlvr.cluster.calls import wait_together as wait_together
 from rlvr.cluster.handles import Ref
-from rlvr.cluster.placement import Part, check_fit
+from rlvr.cluster.placement import GpuNeed, check_fit
 from rlvr.cluster.remote import guarded
 from rlvr.cluster.starting import Cluster as Cluster
 from rlvr.cluster.starting import shutdown as shutdown
@@ -98,7 +98,7 @@ def spawn(actor_class: type, placement: Placement, *args: object) -> Any:
     return remote.remote(*args)
 
 
-def reserve(parts: Sequence[Part], *, deadline_seconds: float) -> list[Bundle]:
+def reserve(parts: Sequence[GpuNeed], *, deadline_seconds: float) -> list[Bundle]:
     """Set apart the GPUs of all parts at once, each part's on one node; the run's end frees them.
 
     Raises:

@@ -14,14 +14,14 @@ ASK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class GpuCard:
     """A GPU by what its driver says of it."""
 
     name: str
     capability: tuple[int, int]  # compute capability, (9, 0) of an H100
 
 
-def local_cards() -> list[Card]:
+def local_cards() -> list[GpuCard]:
     """The GPUs of this machine; none where there is no driver."""
     try:
         done = subprocess.run(QUERY, capture_output=True, text=True, timeout=ASK_SECONDS)
@@ -30,11 +30,11 @@ def local_cards() -> list[Card]:
     return read_cards(done.stdout) if done.returncode == 0 else []
 
 
-def read_cards(table: str) -> list[Card]:
+def read_cards(table: str) -> list[GpuCard]:
     """The cards of the lines "name, major.minor"."""
     rows = (line.rpartition(",") for line in table.splitlines())
     found = ((name, re.fullmatch(r"\s*(\d+)\.(\d+)\s*", capability)) for name, _, capability in rows)
-    return [Card(name.strip(), (int(match[1]), int(match[2]))) for name, match in found if match]
+    return [GpuCard(name.strip(), (int(match[1]), int(match[2]))) for name, match in found if match]
 
 
 def has_code_for(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
@@ -59,7 +59,7 @@ def has_code_for(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
     return False
 
 
-def check_wheel(cards: Sequence[Card], built_for: Sequence[str], torch_version: str) -> None:
+def check_wheel(cards: Sequence[GpuCard], built_for: Sequence[str], torch_version: str) -> None:
     """Refuse GPUs for which the installed torch has no code.
 
     built_for: `torch.cuda.get_arch_list()`; empty in a build for CPUs.

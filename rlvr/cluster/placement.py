@@ -17,7 +17,7 @@ ROUNDING = 1e-6  # of shares that add up to one GPU
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GpuNeed:
     """GPUs that one actor needs, or that two share, all on one node."""
 
     name: str
@@ -25,22 +25,24 @@ class Part:
     actors: int = 1  # that live in it
 
 
-def engine_parts(cfg: Config) -> list[Part]:
+def engine_parts(cfg: Config) -> list[GpuNeed]:
     """One part for each rollout engine; none where they run on CPU."""
     width = cfg.rollout.tensor_parallel * cfg.rollout.gpus_per_engine
-    return [Part(f"engine-{i}", width) for i in range(cfg.rollout.engines) if width > 0]
+    return [GpuNeed(f"engine-{i}", width) for i in range(cfg.rollout.engines) if width > 0]
 
 
-def learner_parts(cfg: Config) -> list[Part]:
+def learner_parts(cfg: Config) -> list[GpuNeed]:
     """One part for each rank of the learner; none where it runs on CPU."""
     share = cfg.learner.gpus_per_worker
-    return [Part(f"learner-{i}", share) for i in range(cfg.learner.workers) if share > 0]
+    return [GpuNeed(f"learner-{i}", share) for i in range(cfg.learner.workers) if share > 0]
 
 
-def shared_parts(cfg: Config) -> list[Part]:
+def shared_parts(cfg: Config) -> list[GpuNeed]:
     """One part for each GPU that an engine and a rank of the learner take turns on; none on CPU."""
     return [
-        Part(f"gpu-{i}", 1.0, actors=2) for i in range(cfg.learner.workers) if cfg.learner.gpus_per_worker > 0
+        GpuNeed(f"gpu-{i}", 1.0, actors=2)
+        for i in range(cfg.learner.workers)
+        if cfg.learner.gpus_per_worker > 0
     ]
 
 
@@ -106,7 +108,7 @@ def share_problems(cfg: Config) -> list[str]:
     return found
 
 
-def check_fit(nodes: Sequence[float], parts: Sequence[Part]) -> list[int]:
+def check_fit(nodes: Sequence[float], parts: Sequence[GpuNeed]) -> list[int]:
     """Put every part on a node, the widest first; returns the node of each part, as an index into `nodes`.
 
     nodes: GPUs of each node.
@@ -148,7 +150,7 @@ def _take(gpus: list[float], wanted: float) -> bool:
     return True
 
 
-def _no_room(nodes: Sequence[float], parts: Sequence[Part], left_over: Part) -> str:
+def _no_room(nodes: Sequence[float], parts: Sequence[GpuNeed], left_over: GpuNeed) -> str:
     wanted: dict[tuple[str, float], int] = {}
     for part in parts:
         kind = (part.name.rpartition("-")[0], part.gpus)

@@ -48,13 +48,13 @@ class Draw:
     skipped: int  # prompts of the stream that were passed over
 
 
-class Stream(Protocol):
+class ProblemStream(Protocol):
     """What is drawn from, see `rlvr.data.stream.PromptStream`."""
 
     def take(self, position: int, count: int) -> list[Prompt]: ...
 
 
-def draw(stream: Stream, position: int, count: int, cfg: Config, known: Successes) -> Draw:
+def draw(stream: ProblemStream, position: int, count: int, cfg: Config, known: Successes) -> Draw:
     """The next `count` prompts from a position of the stream on, by `data.sampler`.
 
     A function of the seed, the position and what is known. Whether a prompt is passed over depends on its own place

@@ -10,16 +10,16 @@ from collections.abc import Callable
 import torch
 
 from rlvr.divergence.oracle import oracle_stats
-from rlvr.divergence.record import DistStats, Request, Rows
+from rlvr.divergence.record import DistStats, Rows, StatsRequest
 from rlvr.divergence.reference import reference_stats
 
 BACKENDS = ("auto", "oracle", "torch", "triton", "cuda")
 
 # Writes the wanted statistics of the rows into the record. Raises ValueError for NaN or +inf logits.
-Compute = Callable[[Rows, Request, DistStats], None]
+Compute = Callable[[Rows, StatsRequest, DistStats], None]
 
 
-def choose_backend(name: str, device: torch.device, request: Request) -> Compute:
+def choose_backend(name: str, device: torch.device, request: StatsRequest) -> Compute:
     """Returns the backend `name`; "auto" means Triton on a CUDA device and torch elsewhere.
 
     The CUDA kernel covers part of the statistics on part of the inputs: where it does not, Triton computes them

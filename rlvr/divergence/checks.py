@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from rlvr.divergence.record import NEEDS_IDS, NEEDS_Q, TOP_P_WANTS, WANTS, Request
+from rlvr.divergence.record import NEEDS_IDS, NEEDS_Q, TOP_P_WANTS, WANTS, StatsRequest
 
 LOGIT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 ID_DTYPES = (torch.int64, torch.int32)
@@ -22,7 +22,7 @@ class NotFiniteError(ValueError):
 
 def make_request(
     want: Iterable[str], temperature: float, top_p: float | None, has_q: bool, validate: bool
-) -> Request:
+) -> StatsRequest:
     """Returns the validated request.
 
     Raises ValueError for an unknown or missing name, a temperature that is not positive and finite, a top_p
@@ -43,7 +43,7 @@ def make_request(
         raise ValueError(f"top_p=None: want={truncated} needs a number in (0, 1]")
     if not has_q and names & NEEDS_Q:
         raise ValueError(f"want={sorted(names & NEEDS_Q)} needs Q, but none was passed: pass it or want less")
-    return Request(names, float(temperature), top_p, validate)
+    return StatsRequest(names, float(temperature), top_p, validate)
 
 
 def check_matrix(name: str, value: Tensor, device: torch.device | None = None) -> None:
@@ -81,7 +81,7 @@ def _check_dtype(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) -> N
         raise ValueError(f"{name} has dtype {value.dtype}: expected {' or '.join(str(d) for d in dtypes)}")
 
 
-def check_ids(ids: Tensor | None, request: Request, n_tokens: int, device: torch.device) -> None:
+def check_ids(ids: Tensor | None, request: StatsRequest, n_tokens: int, device: torch.device) -> None:
     """Raises ValueError if ids are missing although wanted, or malformed."""
     if ids is not None:
         check_vector("ids", ids, n_tokens, device, ID_DTYPES)

@@ -18,7 +18,7 @@ from torch.utils import cpp_extension
 
 from rlvr.divergence.building import own_ninja
 from rlvr.divergence.checks import check_finite_rows
-from rlvr.divergence.record import DistStats, Request, Rows
+from rlvr.divergence.record import DistStats, Rows, StatsRequest
 from rlvr.divergence.triton_backend import triton_stats
 
 SOURCES = Path(__file__).parent / "cuda"
@@ -27,7 +27,7 @@ MAX_VOCAB = 450_000  # what sixteen blocks hold; the launcher checks the exact n
 NVCC_FLAGS = ["-arch=sm_90a", "-O3", "-std=c++17"]
 
 
-def cuda_stats(rows: Rows, request: Request, out: DistStats) -> None:
+def cuda_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
     """Writes the wanted statistics of `rows` into `out`.
 
     Raises ValueError for NaN or +inf logits, unless the request says not to look.
@@ -56,7 +56,7 @@ def cuda_stats(rows: Rows, request: Request, out: DistStats) -> None:
         check_finite_rows("logits_q", results["lse_q"], rows.first)
 
 
-def obstacle(rows: Rows, request: Request) -> str:
+def obstacle(rows: Rows, request: StatsRequest) -> str:
     """Says why the kernel cannot serve these rows, or returns an empty string."""
     x, y = rows.x, rows.y
     extra = sorted(request.want.difference(OUTPUTS))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlvr.divergence import checks
 from rlvr.divergence.backends import Compute, choose_backend
-from rlvr.divergence.record import DistStats, Request, Rows
+from rlvr.divergence.record import DistStats, Rows, StatsRequest
 
 MASKED_CHUNK_ELEMENTS = 1 << 22  # logits of one side that are gathered at a time where there is a mask
 
@@ -80,7 +80,7 @@ def dist_stats(
         return out
 
 
-def _stats(compute: Compute, rows: Rows, request: Request, out: DistStats) -> None:
+def _stats(compute: Compute, rows: Rows, request: StatsRequest, out: DistStats) -> None:
     n_tokens, vocab = rows.x.shape
     if n_tokens == 0:
         return
@@ -89,7 +89,7 @@ def _stats(compute: Compute, rows: Rows, request: Request, out: DistStats) -> No
     compute(rows, request, out)
 
 
-def _masked_stats(compute: Compute, rows: Rows, request: Request, mask: Tensor) -> DistStats:
+def _masked_stats(compute: Compute, rows: Rows, request: StatsRequest, mask: Tensor) -> DistStats:
     """Gathers the rows under the mask chunk by chunk, so that the logits are never copied as a whole."""
     n_tokens, vocab = rows.x.shape
     positions = mask.nonzero()[:, 0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlvr.divergence import checks
 from rlvr.divergence.backends import Compute, choose_backend
-from rlvr.divergence.record import DistStats, Request, Rows
+from rlvr.divergence.record import DistStats, Rows, StatsRequest
 from rlvr.divergence.transform import IDENTITY, OutputTransform
 
 MODES = ("auto", "fp32", "delta", "bf16")
@@ -21,7 +21,7 @@ WEIGHT_BLOCK_ROWS = 4096  # of a half-precision head, converted to fp32 at a tim
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class LogitSource:
     """Where the logits of P or Q come from."""
 
     hidden: Tensor  # [T, H]
@@ -92,10 +92,10 @@ def linear_dist_stats(
             ids = None if ids is None else ids.index_select(0, positions)
         if validate and ids is not None:
             checks.check_id_range(ids, vocab)
-        sides = [Side(hidden_p.detach(), weight_p.detach(), transform_p)]
+        sides = [LogitSource(hidden_p.detach(), weight_p.detach(), transform_p)]
         if hidden_q is not None and request.needs_q:
             head_q = weight_p if weight_q is None else weight_q
-            sides.append(Side(hidden_q.detach(), head_q.detach(), transform_q))
+            sides.append(LogitSource(hidden_q.detach(), head_q.detach(), transform_q))
         out = _run_chunks(compute, sides, ids, request, mode, max_workspace_mb)
         return out if positions is None else out.scatter(positions, n_tokens)
 
@@ -164,9 +164,9 @@ def chunk_rows(n_tokens: int, vocab: int, bytes_per_row: int, device: torch.devi
 
 def _run_chunks(
     compute: Compute,
-    sides: list[Side],
+    sides: list[LogitSource],
     ids: Tensor | None,
-    request: Request,
+    request: StatsRequest,
     mode: str,
     max_workspace_mb: float,
 ) -> DistStats:

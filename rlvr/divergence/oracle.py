@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from rlvr.divergence.checks import check_finite_rows
-from rlvr.divergence.record import MAX_JS, TOP_P_WANTS, DistStats, Request, Rows
+from rlvr.divergence.record import MAX_JS, TOP_P_WANTS, DistStats, Rows, StatsRequest
 from rlvr.divergence.top_p import truncate
 
 CHUNK_ELEMENTS = 1 << 22
 
 
-def oracle_stats(rows: Rows, request: Request, out: DistStats) -> None:
+def oracle_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
     """Writes the wanted statistics of `rows` into `out`, computed in float64."""
     n_tokens, vocab = rows.x.shape
     step = max(1, CHUNK_ELEMENTS // vocab)
@@ -23,7 +23,7 @@ def oracle_stats(rows: Rows, request: Request, out: DistStats) -> None:
         _chunk_stats(rows[part], request, out.rows(part))
 
 
-def _chunk_stats(rows: Rows, request: Request, out: DistStats) -> None:
+def _chunk_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
     x = rows.x.double() / request.temperature
     y = None if rows.y is None else rows.y.double() / request.temperature
     if y is not None and rows.x_is_delta:
@@ -43,7 +43,7 @@ def _chunk_stats(rows: Rows, request: Request, out: DistStats) -> None:
 
 
 def _log_softmax(
-    side: str, x: Tensor, lse: Tensor | None, rows: Rows, request: Request, out: DistStats
+    side: str, x: Tensor, lse: Tensor | None, rows: Rows, request: StatsRequest, out: DistStats
 ) -> Tensor:
     """Returns the log-probabilities [R, V] and writes what concerns one side alone."""
     lse = torch.logsumexp(x, -1) if lse is None else lse.double()
@@ -64,7 +64,7 @@ def _weighted(p: Tensor, value: Tensor) -> Tensor:
     return torch.where(p == 0, 0.0, p * value)
 
 
-def _divergences(a: Tensor, b: Tensor, request: Request, out: DistStats, suffix: str) -> None:
+def _divergences(a: Tensor, b: Tensor, request: StatsRequest, out: DistStats, suffix: str) -> None:
     p, q = a.exp(), b.exp()
     same = a == b
     if request.has("js" + suffix):

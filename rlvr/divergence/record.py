@@ -80,7 +80,7 @@ def _dtype(name: str) -> torch.dtype:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class StatsRequest:
     """A validated question: which statistics, at which temperature, with which nucleus."""
 
     want: frozenset[str]

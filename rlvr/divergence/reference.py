@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rlvr.divergence.checks import check_finite_rows
-from rlvr.divergence.record import MAX_JS, PAIR_WANTS, TOP_P_WANTS, DistStats, Request, Rows
+from rlvr.divergence.record import MAX_JS, PAIR_WANTS, TOP_P_WANTS, DistStats, Rows, StatsRequest
 from rlvr.divergence.top_p import nuclei
 
 CHUNK_ELEMENTS = 1 << 16  # of one scratch buffer, for each thread: the handful in use stays in the cache
@@ -66,7 +66,7 @@ class Scratch:
         return self._buffers[name][:n_rows]
 
 
-def reference_stats(rows: Rows, request: Request, out: DistStats) -> None:
+def reference_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
     """Writes the wanted statistics of `rows` into `out`, computed in fp32.
 
     Raises ValueError for NaN or +inf logits.
@@ -87,7 +87,7 @@ def _chunk_rows(vocab: int, device: torch.device) -> int:
     return max(n_threads, elements // vocab)
 
 
-def _chunk_stats(rows: Rows, request: Request, out: DistStats, scratch: Scratch) -> None:
+def _chunk_stats(rows: Rows, request: StatsRequest, out: DistStats, scratch: Scratch) -> None:
     x, y = rows.x, rows.y
     if y is not None and rows.x_is_delta:
         x = torch.add(x, y, out=scratch.get("x", x.shape[0]))
@@ -103,11 +103,11 @@ def _chunk_stats(rows: Rows, request: Request, out: DistStats, scratch: Scratch)
         _pair(p, q, rows.x if rows.x_is_delta else None, request, out, scratch)
 
 
-def _truncated(rows: Rows, request: Request, top_p: float, out: DistStats) -> None:
+def _truncated(rows: Rows, request: StatsRequest, top_p: float, out: DistStats) -> None:
     """Writes the statistics of the nuclei: in reaches of rows long enough that one sort is worth dividing."""
     assert rows.y is not None  # the request has been checked
     names = [name for name in PAIR_WANTS if request.has(name + "_top_p")]
-    inner = Request(frozenset(names), request.temperature)
+    inner = StatsRequest(frozenset(names), request.temperature)
     n_tokens, vocab = rows.x.shape
     step, long_rows = max(1, TOP_P_ELEMENTS // vocab), _chunk_rows(vocab, rows.x.device)
     for start in range(0, n_tokens, step):
@@ -122,7 +122,13 @@ def _truncated(rows: Rows, request: Request, top_p: float, out: DistStats) -> No
 
 
 def _side(
-    name: str, x: Tensor, lse: Tensor | None, rows: Rows, request: Request, out: DistStats, scratch: Scratch
+    name: str,
+    x: Tensor,
+    lse: Tensor | None,
+    rows: Rows,
+    request: StatsRequest,
+    out: DistStats,
+    scratch: Scratch,
 ) -> Side:
     """Normalises one side and writes what concerns it alone."""
     side = _normalise(name, x, lse, rows, request, scratch)
@@ -146,7 +152,7 @@ def _entropy(side: Side, scratch: Scratch) -> Tensor:
 
 
 def _normalise(
-    name: str, x: Tensor, lse: Tensor | None, rows: Rows, request: Request, scratch: Scratch
+    name: str, x: Tensor, lse: Tensor | None, rows: Rows, request: StatsRequest, scratch: Scratch
 ) -> Side:
     n_rows = x.shape[0]
     peak = x.amax(-1, keepdim=True).float()
@@ -175,7 +181,9 @@ def _normalise(
     return Side(shifted, prob, peak, log_sum, log_sum + mass.log(), mass)
 
 
-def _pair(p: Side, q: Side, delta: Tensor | None, request: Request, out: DistStats, scratch: Scratch) -> None:
+def _pair(
+    p: Side, q: Side, delta: Tensor | None, request: StatsRequest, out: DistStats, scratch: Scratch
+) -> None:
     """Writes JS and both KLs of two normalised sides."""
     diff = scratch.get("diff", p.shifted.shape[0])
     if delta is None:

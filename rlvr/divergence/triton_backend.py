@@ -9,7 +9,7 @@ from torch import Tensor
 from triton import knobs
 
 from rlvr.divergence.checks import check_finite_rows
-from rlvr.divergence.record import TOP_P_WANTS, DistStats, Request, Rows
+from rlvr.divergence.record import TOP_P_WANTS, DistStats, Rows, StatsRequest
 from rlvr.divergence.top_p import nucleus_threshold
 from rlvr.divergence.triton_kernel import stats_kernel
 
@@ -19,7 +19,7 @@ FLOAT_OUTPUTS = ("js", "kl_pq", "kl_qp", "entropy_p", "entropy_q", "logp_p", "lo
 INDEX_OUTPUTS = ("argmax_p", "argmax_q", "rank_p_in_q", "rank_q_in_p")
 
 
-def triton_stats(rows: Rows, request: Request, out: DistStats) -> None:
+def triton_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
     """Writes the wanted statistics of `rows` into `out`, computed in fp32 on the GPU.
 
     Raises ValueError for NaN or +inf logits, unless the request says not to look.
@@ -40,7 +40,7 @@ def triton_stats(rows: Rows, request: Request, out: DistStats) -> None:
                 nucleus_threshold(side, request.top_p, request.temperature).float() for side in (x, chunk.y)
             ]
             names = {name.removesuffix("_top_p"): getattr(out, name)[part] for name in truncated}
-            pair = Request(frozenset(names), request.temperature, validate=False)
+            pair = StatsRequest(frozenset(names), request.temperature, validate=False)
             launch(Rows(x, chunk.y), pair, DistStats(**names), (low[0], low[1]))
 
 
@@ -64,7 +64,9 @@ def tile_shape(vocab: int, itemsize: int) -> tuple[int, int, int]:
     return 32 * warps, vec, warps
 
 
-def launch(rows: Rows, request: Request, out: DistStats, low: tuple[Tensor, Tensor] | None = None) -> None:
+def launch(
+    rows: Rows, request: StatsRequest, out: DistStats, low: tuple[Tensor, Tensor] | None = None
+) -> None:
     """Runs the kernel over all rows; `low` truncates each row to logits of at least that."""
     x, y = rows.x, rows.y
     n_tokens, vocab = x.shape

@@ -14,7 +14,7 @@ import torch
 
 from rlvr.cluster import node_address
 from rlvr.cluster.board import READY, Counter, report
-from rlvr.cluster.cards import Card, check_wheel
+from rlvr.cluster.cards import GpuCard, check_wheel
 from rlvr.cluster.machine import free_port
 from rlvr.learner import deepspeed_api
 from rlvr.learner.deepspeed_config import accumulates_itself, clips_itself
@@ -74,7 +74,7 @@ class Learner:
         """
         version = deepspeed_api.import_deepspeed()
         if self.spec.device == "cuda":  # the driver has seen the cards of its own node only
-            card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
+            card = GpuCard(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
             check_wheel([card], torch.cuda.get_arch_list(), torch.__version__)
         learner = self.cfg.learner
         deepspeed_api.join_ranks(learner, self.spec.device, self.rank, self.world, master)

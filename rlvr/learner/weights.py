@@ -11,7 +11,7 @@ import torch
 
 from rlvr.config import Config
 from rlvr.learner.deepspeed_api import gathered, whole_shape
-from rlvr.learner.model.adapters import FOLDER, Part, adapter_parameters, parts_of, save_adapter
+from rlvr.learner.model.adapters import FOLDER, MergedPart, adapter_parameters, parts_of, save_adapter
 from rlvr.learner.model.causal_lm import in_checkpoint_format, save_lm
 from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.gloo import ParamInfo
@@ -87,12 +87,12 @@ class PolicyWeights:
         if writes and self._lora:
             save_adapter(self.cfg.model.lora, adapters, self.cfg.model.path, folder / FOLDER)
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[MergedPart]:
         if self._lora:
             yield from parts_of(self.lm)
             return
         for name, parameter in self.lm.named_parameters():
-            yield Part(name, [parameter])
+            yield MergedPart(name, [parameter])
 
     def _info(self, name: str, shape: tuple[int, ...]) -> ParamInfo:
         return ParamInfo(name, self.cfg.model.dtype, shape)

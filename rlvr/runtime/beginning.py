@@ -16,14 +16,14 @@ from rlvr.runtime.checkpoints.checkpoint import (
     set_aside_later,
 )
 from rlvr.runtime.checkpoints.replay import Recorded
-from rlvr.runtime.checkpoints.resume import Found, check_data, check_weights
+from rlvr.runtime.checkpoints.resume import FoundInputs, check_data, check_weights
 from rlvr.runtime.disk.checkpoint_folders import renamed_after, step_name
 from rlvr.runtime.disk.files import path_of
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.names import may_have_meant, named_as_latest
 from rlvr.runtime.disk.rewind import begin_again, reopen, rewind
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
-from rlvr.runtime.disk.summary import Change, finished_steps
+from rlvr.runtime.disk.summary import ChangedSetting, finished_steps
 from rlvr.runtime.inputs import TrainingInputs
 
 
@@ -88,7 +88,7 @@ def find_start(
         _check_replay(cfg, folder, first=1)
         fresh = TrainingState(0, 0, 0, 0.0, 0.0, {}, data_now, compared_steps=0, models=models)
         return None, fresh, []
-    start = load_state(checkpoint, cfg, Found(models, data_now))
+    start = load_state(checkpoint, cfg, FoundInputs(models, data_now))
     _check_replay(cfg, folder, first=start.step + 1)
     notes = check_weights(checkpoint, start.models, models, cfg)
     notes += check_data(checkpoint, start.data, data_now, cfg)
@@ -148,7 +148,7 @@ def _shows_checkpoints(folder: RunFolder) -> str:
 
 def take_folder(
     cfg: Config, folder: RunFolder, checkpoint: Path | None, step: int
-) -> tuple[tuple[Change, ...], bool]:
+) -> tuple[tuple[ChangedSetting, ...], bool]:
     """Make the folder this run's, and put aside or drop what it writes again after `step`.
 
     Returns the changes of settings on the way, and whether the run goes on just after all that it has recorded.

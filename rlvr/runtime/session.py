@@ -36,7 +36,7 @@ from rlvr.runtime.checkpoints.replay import formed
 from rlvr.runtime.disk.checkpoint_folders import step_name
 from rlvr.runtime.disk.files import replacing_folder
 from rlvr.runtime.disk.folder import RunFolder, run_folder
-from rlvr.runtime.disk.summary import Change, Summary
+from rlvr.runtime.disk.summary import ChangedSetting, Summary
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.mending import Mender, open_mender
@@ -73,7 +73,7 @@ class Session:
     pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
     start: TrainingState
     resumed_from: str | None
-    changes: tuple[Change, ...]  # of settings, since the start of the run
+    changes: tuple[ChangedSetting, ...]  # of settings, since the start of the run
     versions: dict[str, str]
     setup_seconds: float
     loop: Stopwatch  # runs from when the loop could begin

@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 
 from rlvr.errors import WeightsError
-from rlvr.sync.last_push import Piece, put_piece
+from rlvr.sync.last_push import ChangedPiece, put_piece
 
 Named = tuple[str, torch.Tensor]
 
@@ -52,7 +52,7 @@ class HeldCopy:
             )
         self.name, self._coming = None, name
         for (parameter, data), start in zip(chain.from_iterable(buckets), starts, strict=True):
-            put_piece(Piece(parameter, start, data), self.tensors[parameter])
+            put_piece(ChangedPiece(parameter, start, data), self.tensors[parameter])
         load(iter(self.tensors.items()))
 
     def in_use(self) -> None:

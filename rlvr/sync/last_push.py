@@ -15,7 +15,7 @@ PIECE = 1 << 21  # elements compared at once: the places of those that changed t
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ChangedPiece:
     """What has changed in up to `PIECE` neighbouring elements of a parameter."""
 
     name: str
@@ -24,11 +24,13 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WeightChange:
     """What new weights change."""
 
     share: float | None  # of the elements; None: there were no old ones
-    pieces: tuple[Piece, ...] | None  # None: written so, they would take at least as much as all weights
+    pieces: (
+        tuple[ChangedPiece, ...] | None
+    )  # None: written so, they would take at least as much as all weights
 
     @property
     def bytes(self) -> int:
@@ -48,13 +50,13 @@ class LastPush:
         """The copy."""
         return iter(self._held.items())
 
-    def take(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> Change:
+    def take(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> WeightChange:
         """Make the copy one of these, which must come as the infos say; returns what that changed.
 
         Raises:
             SyncError: another name or shape.
         """
-        first, pieces, changed, room = not self._held, list[Piece](), 0, self.whole_bytes
+        first, pieces, changed, room = not self._held, list[ChangedPiece](), 0, self.whole_bytes
         for info, tensor in as_announced(tensors, self.infos):
             new = tensor.detach().to("cpu", info.torch_dtype).contiguous()
             if first:
@@ -66,14 +68,14 @@ class LastPush:
                 count, data = _update(old[part], bits[part], room)
                 changed += count
                 if data is not None:
-                    pieces.append(Piece(info.name, start, data))
+                    pieces.append(ChangedPiece(info.name, start, data))
                     room -= data.numel()
                 elif count:  # no more than a count from here on
                     room = 0
                     pieces.clear()
         elements = sum(info.numel for info in self.infos)
         share = None if first else changed / max(1, elements)
-        return Change(share, tuple(pieces) if room > 0 and not first else None)
+        return WeightChange(share, tuple(pieces) if room > 0 and not first else None)
 
 
 def _update(old: Bits, new: Bits, room: int) -> tuple[int, torch.Tensor | None]:
@@ -90,7 +92,7 @@ def _update(old: Bits, new: Bits, room: int) -> tuple[int, torch.Tensor | None]:
     return count, data if data.numel() < room else None
 
 
-def put_piece(piece: Piece, tensor: torch.Tensor) -> None:
+def put_piece(piece: ChangedPiece, tensor: torch.Tensor) -> None:
     """Bring a parameter's copy, one piece of memory on the host, to what the piece says, in place.
 
     Raises:

@@ -20,7 +20,7 @@ from rlvr.sync.adapter import sends_adapter
 from rlvr.sync.checksum import Checksums, check_loaded
 from rlvr.sync.client import EngineClient, TransferHandle
 from rlvr.sync.gloo import GlooChannel, ParamInfo, plan_buckets
-from rlvr.sync.last_push import Change, LastPush
+from rlvr.sync.last_push import LastPush, WeightChange
 from rlvr.sync.sent import Sent
 
 NamedTensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
@@ -171,7 +171,7 @@ class SparseSender(Sender):
         self._base = name
         return sent
 
-    def _why_all(self, base: str | None, change: Change) -> str:
+    def _why_all(self, base: str | None, change: WeightChange) -> str:
         if self._pushes == 1:
             return "it is the first push over this connection"
         if base is None:

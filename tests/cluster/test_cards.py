@@ -5,16 +5,20 @@ from __future__ import annotations
 import pytest
 
 from rlvr.cluster import cards
-from rlvr.cluster.cards import Card, check_wheel, has_code_for, local_cards, read_cards
+from rlvr.cluster.cards import GpuCard, check_wheel, has_code_for, local_cards, read_cards
 from rlvr.errors import ConfigError
 
-H100, V100, B200 = Card("NVIDIA H100", (9, 0)), Card("Tesla V100", (7, 0)), Card("NVIDIA B200", (10, 0))
+H100, V100, B200 = (
+    GpuCard("NVIDIA H100", (9, 0)),
+    GpuCard("Tesla V100", (7, 0)),
+    GpuCard("NVIDIA B200", (10, 0)),
+)
 
 
 def test_what_the_driver_says_is_read():
     assert read_cards("NVIDIA H100 80GB HBM3, 9.0\nOdd, Name, 12.0\n\n[N/A], [N/A]\n") == [
-        Card("NVIDIA H100 80GB HBM3", (9, 0)),
-        Card("Odd, Name", (12, 0)),
+        GpuCard("NVIDIA H100 80GB HBM3", (9, 0)),
+        GpuCard("Odd, Name", (12, 0)),
     ]
 
 

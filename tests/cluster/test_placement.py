@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.cluster.placement import Part, check_fit, engine_parts, learner_parts, shared_parts, turn_problems
+from rlvr.cluster.placement import (
+    GpuNeed,
+    check_fit,
+    engine_parts,
+    learner_parts,
+    shared_parts,
+    turn_problems,
+)
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.validate import validate
@@ -21,7 +28,7 @@ def run(engines: int, width: int, ranks: int, engine_share: float = 1.0, rank_sh
     return cfg
 
 
-def parts(cfg: Config) -> list[Part]:
+def parts(cfg: Config) -> list[GpuNeed]:
     return [*engine_parts(cfg), *learner_parts(cfg)]
 
 

@@ -10,7 +10,7 @@ import torch
 from rlvr.config import Config
 from rlvr.divergence.backends import backend_in_use, choose_backend
 from rlvr.divergence.oracle import oracle_stats
-from rlvr.divergence.record import Request
+from rlvr.divergence.record import StatsRequest
 from rlvr.divergence.reference import reference_stats
 from rlvr.errors import ConfigError
 from rlvr.validate import validate
@@ -39,7 +39,7 @@ def test_names_and_devices(name, device, chosen):
     ("name", "code"), [("oracle", oracle_stats), ("torch", reference_stats), ("auto", reference_stats)]
 )
 def test_a_name_means_its_own_code_and_not_another_that_agrees_with_it(name, code):
-    assert choose_backend(name, torch.device("cpu"), Request(frozenset({"js"}))) is code
+    assert choose_backend(name, torch.device("cpu"), StatsRequest(frozenset({"js"}))) is code
 
 
 def test_without_triton_auto_says_why_it_is_torch(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rlvr.divergence import dist_stats
-from rlvr.divergence.record import Request, Rows
+from rlvr.divergence.record import Rows, StatsRequest
 from tests.helpers.divergence_cases import DEVICE, assert_like_oracle, close_pair
 
 pytest.importorskip("triton")
@@ -67,7 +67,7 @@ def test_binding_compiles(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_kernel_does_not_serve_is_said(rows: Rows, want: set[str], reason: str) -> None:
-    assert re.search(reason, obstacle(rows, Request(frozenset(want))))
+    assert re.search(reason, obstacle(rows, StatsRequest(frozenset(want))))
 
 
 @pytest.mark.gpu
@@ -80,7 +80,7 @@ def test_on_a_gpu(vocab: int) -> None:
     )
     x[1, :3], y[1, 2:6] = -torch.inf, -torch.inf
     x[4] = -torch.inf
-    why = obstacle(Rows(x, y, ids), Request(frozenset(OUTPUTS)))
+    why = obstacle(Rows(x, y, ids), StatsRequest(frozenset(OUTPUTS)))
     if why:
         pytest.skip(why)
     got = dist_stats(x, y, ids, want=OUTPUTS, backend="cuda")

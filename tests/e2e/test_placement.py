@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from rlvr import cluster
-from rlvr.cluster.placement import Part
+from rlvr.cluster.placement import GpuNeed
 from rlvr.errors import ConfigError, DeadlineError
 
 pytestmark = pytest.mark.e2e
@@ -30,18 +30,18 @@ def four_gpus() -> Iterator[None]:
     cluster.shutdown()
 
 
-def spawn(part: Part, bundle: cluster.Bundle) -> object:
+def spawn(part: GpuNeed, bundle: cluster.Bundle) -> object:
     return cluster.spawn(Shows, cluster.Placement(part.name, part.gpus, 1, bundle=bundle))
 
 
 def test_actors_get_the_gpus_that_were_set_apart_and_others_wait(four_gpus: None) -> None:
     assert cluster.reserve([], deadline_seconds=1) == []
     with pytest.raises(ConfigError, match="engine-0 needs 8 GPUs on one node"):
-        cluster.reserve([Part("engine-0", 8)], deadline_seconds=1)
-    parts = [Part("engine-0", 2), Part("learner-0", 1), Part("learner-1", 1)]
+        cluster.reserve([GpuNeed("engine-0", 8)], deadline_seconds=1)
+    parts = [GpuNeed("engine-0", 2), GpuNeed("learner-0", 1), GpuNeed("learner-1", 1)]
     bundles = cluster.reserve(parts, deadline_seconds=60)
     with pytest.raises(DeadlineError, match=r"1 GPUs were not free together within 2 s"):
-        cluster.reserve([Part("learner-0", 1)], deadline_seconds=2)
+        cluster.reserve([GpuNeed("learner-0", 1)], deadline_seconds=2)
     handles = [spawn(part, bundle) for part, bundle in zip(parts, bundles, strict=True)]
     calls = [handle.gpus.remote() for handle in handles]
     seen = [answer.split(",") for answer in cluster.wait(calls, deadline_seconds=60, what="start")]

@@ -31,7 +31,7 @@ _BOX = re.compile(r"\\boxed\{(-?\d+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerStyle:
+class ArithmeticStyle:
     """How often an answer written for the base model's training goes wrong, and in which way.
 
     Every field is a probability. The defaults are the mixture that the shipped base model was trained on.
@@ -114,7 +114,7 @@ def quick_answer(problem: Problem, rng: random.Random, right: float) -> str:
 def step_by_step(
     problem: Problem, rng: random.Random, slip: float = 0.0, stop_early: float = 0.0, no_box: float = 0.0
 ) -> str:
-    """Write the worked answer, correct by default; the three probabilities are those of `AnswerStyle`.
+    """Write the worked answer, correct by default; the three probabilities are those of `ArithmeticStyle`.
 
     After a slip the work goes on from the wrong value, so the final answer is wrong as well.
     """
@@ -134,7 +134,7 @@ def step_by_step(
     return "first " + " then ".join(steps) + f" so {ending}"
 
 
-def mixed_answer(problem: Problem, rng: random.Random, style: AnswerStyle) -> str:
+def mixed_answer(problem: Problem, rng: random.Random, style: ArithmeticStyle) -> str:
     """Write one answer of the base model's training mixture."""
     if rng.random() < style.step_by_step:
         return step_by_step(problem, rng, style.slip, style.stop_early, style.no_box)

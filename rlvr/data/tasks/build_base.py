@@ -33,7 +33,7 @@ from transformers import (
 
 from rlvr.data.models.tokenizer import BUILTIN_FOLDER
 from rlvr.data.tasks.arithmetic import (
-    AnswerStyle,
+    ArithmeticStyle,
     boxed_answer,
     held_out,
     is_step_by_step,
@@ -41,8 +41,7 @@ from rlvr.data.tasks.arithmetic import (
     train_problem,
 )
 from rlvr.data.tasks.build_tokenizer import CONTEXT_TOKENS, build_tokenizer
-from rlvr.data.tasks.instructions import AnswerStyle as InstructionStyle
-from rlvr.data.tasks.instructions import held_out_instructions, train_instructions
+from rlvr.data.tasks.instructions import InstructionStyle, held_out_instructions, train_instructions
 from rlvr.data.tasks.instructions import mixed_answer as mixed_sentence
 from rlvr.types import Problem
 
@@ -66,7 +65,7 @@ class BuildOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
+class TaskAccuracy:
     """How a model answers held-out problems at temperature 1."""
 
     accuracy: float  # share of all responses whose box holds the right answer
@@ -140,7 +139,7 @@ def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, options: 
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
     )
-    style = AnswerStyle()
+    style = ArithmeticStyle()
     rng = random.Random(f"build/{options.seed}")
     model.train()
     started = time.perf_counter()
@@ -164,7 +163,7 @@ def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, options: 
 
 
 def training_parts(
-    options: BuildOptions, step: int, rng: random.Random, style: AnswerStyle
+    options: BuildOptions, step: int, rng: random.Random, style: ArithmeticStyle
 ) -> list[list[tuple[str, str]]]:
     """(question, answer) pairs of one step, in parts of like length: each has a forward pass of its own, which spares
     short answers the padding of long ones."""
@@ -198,7 +197,7 @@ def sample_responses(
 
 def measure_accuracy(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, problems: list[Problem], samples: int = 4
-) -> Accuracy:
+) -> TaskAccuracy:
     """Measure avg@``samples`` at temperature 1, with a budget of 64 response tokens."""
     responses = sample_responses(model, tokenizer, [problem.question for problem in problems], samples)
     graded = [
@@ -208,7 +207,7 @@ def measure_accuracy(
     ]
     worked = [right for is_worked, right, _ in graded if is_worked]
     quick = [right for is_worked, right, _ in graded if not is_worked]
-    return Accuracy(
+    return TaskAccuracy(
         accuracy=_mean([right for _, right, _ in graded]),
         step_by_step=len(worked) / len(graded),
         step_by_step_accuracy=_mean(worked),
@@ -247,7 +246,7 @@ def parse_options(arguments: list[str]) -> BuildOptions:
     return BuildOptions(**values)
 
 
-def build(options: BuildOptions) -> Accuracy:
+def build(options: BuildOptions) -> TaskAccuracy:
     """Train a base model, write its checkpoint to ``options.output`` and return its held-out accuracy."""
     Path(options.output).mkdir(parents=True, exist_ok=True)  # a bad path fails now, not after the training
     torch.manual_seed(options.seed)

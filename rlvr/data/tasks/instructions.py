@@ -88,7 +88,7 @@ class Instructions:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerStyle:
+class InstructionStyle:
     """How often an answer written for the base model's training goes wrong, and in which way.
 
     Every field is a probability. The defaults are the mixture that the shipped base model was trained on.
@@ -131,7 +131,7 @@ def sentence(asked: Instructions, rng: random.Random) -> str:
     return " ".join([asked.start or first[0], *first[1:], rng.choice(verbs), *second])
 
 
-def mixed_answer(asked: Instructions, rng: random.Random, style: AnswerStyle) -> str:
+def mixed_answer(asked: Instructions, rng: random.Random, style: InstructionStyle) -> str:
     """Write one answer of the base model's training mixture."""
     if rng.random() >= style.careful:
         return _chat(asked, rng, style)
@@ -145,7 +145,7 @@ def mixed_answer(asked: Instructions, rng: random.Random, style: AnswerStyle) ->
     return text
 
 
-def _chat(asked: Instructions, rng: random.Random, style: AnswerStyle) -> str:
+def _chat(asked: Instructions, rng: random.Random, style: InstructionStyle) -> str:
     if asked.words > FRAME and rng.random() < style.chat_right:
         return f"{CHATTER} {sentence(replace(asked, words=asked.words - 1), rng)}"
     return f"{CHATTER} {sentence(Instructions(rng.choice(WORDS)), rng)}"

@@ -126,7 +126,7 @@ class FrozenBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MergedPart:
     """A parameter of the model without adapters, and what it is merged from."""
 
     name: str
@@ -144,7 +144,7 @@ class Part:
         return (weight.float() + (change.T if self.transposed else change)).to(weight.dtype)
 
 
-def parts_of(lm: nn.Module) -> Iterator[Part]:
+def parts_of(lm: nn.Module) -> Iterator[MergedPart]:
     """Every parameter of the model without adapters, with those of its adapter where it has one."""
     layers = {f"{name}.weight": layer for name, layer in adapted_layers(lm).items()}
     for name, parameter in lm.named_parameters():
@@ -152,10 +152,10 @@ def parts_of(lm: nn.Module) -> Iterator[Part]:
             continue
         name = name.replace(INSIDE, ".")
         if (layer := layers.get(name)) is None:
-            yield Part(name, [parameter])
+            yield MergedPart(name, [parameter])
             continue
         parameters = [parameter, layer.lora_A[NAME].weight, layer.lora_B[NAME].weight]
-        yield Part(name, parameters, layer.scaling[NAME], layer.fan_in_fan_out)
+        yield MergedPart(name, parameters, layer.scaling[NAME], layer.fan_in_fan_out)
 
 
 def merge_adapters(lm: nn.Module) -> None:

@@ -25,7 +25,7 @@ from rlvr.stats.student import holm, interval_text, p_text
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class StudyTraining:
     """One training of question 3 on one held-out set."""
 
     task: str
@@ -75,9 +75,9 @@ def weightings(found: Found) -> Section | None:
     return Section(tuple(tables), tuple(figures), tuple(said))
 
 
-def _trained(found: Found) -> list[Trained]:
+def _trained(found: Found) -> list[StudyTraining]:
     """Every training on every set, p-values corrected for having made all these tests."""
-    rows: list[Trained] = []
+    rows: list[StudyTraining] = []
     cfg = found.study.cfg
     for task in cfg.tasks:
         runs = {run.name: run for run in found.runs(task)}
@@ -88,7 +88,7 @@ def _trained(found: Found) -> list[Trained]:
                 assert run is not None
                 before = run.evals.get(0, {}).get(f"eval/{evaluation}/accuracy", math.nan)
                 against = None if first is None or run is first else _against(run, first, evaluation)
-                rows.append(Trained(task, recipe, evaluation, before, run, against))
+                rows.append(StudyTraining(task, recipe, evaluation, before, run, against))
     adjusted = holm([math.nan if row.against is None else row.against.p_value for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
@@ -102,13 +102,13 @@ def _against(run: FinishedRun, other: FinishedRun, evaluation: str) -> Compariso
     return compare_correct(before, after, "the two trainings")
 
 
-def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
+def outcome_table(rows: Sequence[StudyTraining], first: str) -> TextTable:
     """Accuracy before and after, and the difference to the first recipe."""
 
-    def after(t: Trained) -> str:
+    def after(t: StudyTraining) -> str:
         return interval_text(*accuracy_ci95(as_array(t.run.correct[t.evaluation])))
 
-    def difference(t: Trained) -> str:
+    def difference(t: StudyTraining) -> str:
         a = t.against
         return "-" if a is None else interval_text(a.difference, a.low, a.high, "+.3f")
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from rlvr.config import Config
-from rlvr.data.curriculum import Stream, draw, learnt
+from rlvr.data.curriculum import ProblemStream, draw, learnt
 from rlvr.types import Group, Prompt, Successes
 
 
@@ -14,7 +14,13 @@ class PromptFeed:
     """Draws by data.sampler, which knows of the groups of all batches that have been formed."""
 
     def __init__(
-        self, stream: Stream, cfg: Config, *, position: int, pending: Sequence[int] = (), known: Successes
+        self,
+        stream: ProblemStream,
+        cfg: Config,
+        *,
+        position: int,
+        pending: Sequence[int] = (),
+        known: Successes,
     ) -> None:
         self._stream, self._cfg = stream, cfg
         self._again = deque(pending)

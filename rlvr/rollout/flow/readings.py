@@ -35,7 +35,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenEvaluation:
     """An evaluation under way."""
 
     step: int
@@ -61,7 +61,7 @@ class FlowReadings:
         self._scheduler, self._growing, self._begin, self._wait = scheduler, growing, begin, wait
         self.answers: Answers = queue.SimpleQueue()
         self.reading: set[int] = set()  # the loop's
-        self._open: dict[int, _Open] = {}  # the thread's: by the number of a group
+        self._open: dict[int, _OpenEvaluation] = {}  # the thread's: by the number of a group
 
     # Called by the loop.
 
@@ -84,7 +84,7 @@ class FlowReadings:
 
     def _opened(self, step: int, questions: Sequence[Question], version: int) -> list[Action]:
         numbers, actions = self._scheduler.ask([question.n for question in questions], version)
-        reading = _Open(step, dict(zip(numbers, questions, strict=True)), {})
+        reading = _OpenEvaluation(step, dict(zip(numbers, questions, strict=True)), {})
         for number, question in reading.questions.items():
             self._open[number] = reading
             self._growing.begin(number, question.prompt, question.n)

@@ -15,7 +15,7 @@ from rlvr.rollout.streaming.records import Action, Cancel, Release, Submit, Wind
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenGroup:
     """A group that is not decided yet."""
 
     version: int  # of the weights that it started on
@@ -33,7 +33,7 @@ class Scheduler:
         self.window, self.samples_per_group = window, samples_per_group
         self.fleet = Fleet(capacity)
         self._wanted: int | None = None
-        self._groups: dict[int, _Open] = {}
+        self._groups: dict[int, _OpenGroup] = {}
         self._asked: deque[int] = deque()  # groups that belong to no batch and have not started
         self._beside = 0  # number of the last such group
 
@@ -57,7 +57,7 @@ class Scheduler:
         groups = range(self._beside - 1, self._beside - 1 - len(sizes), -1)
         self._beside -= len(sizes)
         for group, size in zip(groups, sizes, strict=True):
-            self._groups[group] = _Open(version, 0, unfinished=size)
+            self._groups[group] = _OpenGroup(version, 0, unfinished=size)
         self._asked.extend(groups)
         return groups, self._next()
 
@@ -120,7 +120,7 @@ class Scheduler:
                 if opening is None:
                     return
                 group, samples = opening.group, tuple(range(self.samples_per_group))
-                self._groups[group] = _Open(version, opening.round, unfinished=len(samples))
+                self._groups[group] = _OpenGroup(version, opening.round, unfinished=len(samples))
             else:
                 group, samples = again
             self.fleet.start(engine, group, samples)

@@ -21,13 +21,13 @@ from typing import Any
 from rlvr.config import Config
 from rlvr.data.fingerprint import DataSeen, data_seen
 from rlvr.errors import CheckpointError, ConfigError
-from rlvr.runtime.checkpoints.resume import Found, moved, recorded_changes, refuse_changes
+from rlvr.runtime.checkpoints.resume import FoundInputs, moved, recorded_changes, refuse_changes
 from rlvr.runtime.disk.checkpoint_folders import STATE, checkpoints_in, step_name, step_of, was_complete
 from rlvr.runtime.disk.files import path_of, replacing_folder, set_aside, write_atomically
 from rlvr.runtime.disk.folder import CHANGES, RunFolder, read_changes
 from rlvr.runtime.disk.manifest import damage, write_manifest
 from rlvr.runtime.disk.settings import CONFIG_FILE, UNREADABLE, as_yaml, read_settings
-from rlvr.runtime.disk.summary import Change
+from rlvr.runtime.disk.summary import ChangedSetting
 from rlvr.types import Successes
 
 
@@ -123,7 +123,7 @@ class Checkpoint:
     path: Path
     settings: dict[Any, Any]  # of config.yaml
     state: TrainingState
-    changes: tuple[Change, ...]  # of settings, until then
+    changes: tuple[ChangedSetting, ...]  # of settings, until then
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -221,7 +221,7 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
     return path
 
 
-def load_state(path: Path, cfg: Config, now: Found | None = None) -> TrainingState:
+def load_state(path: Path, cfg: Config, now: FoundInputs | None = None) -> TrainingState:
     """The driver's state of a checkpoint, after checking that it is whole and the configuration still is the same.
 
     `now` is what lies at the places that the configuration names: what has only moved may lie elsewhere.
@@ -231,14 +231,14 @@ def load_state(path: Path, cfg: Config, now: Found | None = None) -> TrainingSta
         CheckpointError: the checkpoint cannot be read.
     """
     found = read_checkpoint(path)
-    before = Found(found.state.models, found.state.data)
+    before = FoundInputs(found.state.models, found.state.data)
     elsewhere = frozenset() if now is None else moved(cfg, before, now)
     refuse_changes(path, found.settings, cfg, elsewhere)
     return found.state
 
 
-def changes_until(path: Path, cfg: Config) -> tuple[Change, ...]:
+def changes_until(path: Path, cfg: Config) -> tuple[ChangedSetting, ...]:
     """The changes of settings on the way to a checkpoint, and those with which the run now goes on from it."""
     found = _read(path)
     now = recorded_changes(found.settings, cfg)
-    return (*found.changes, *(Change(found.state.step, key, old, new) for key, old, new in now))
+    return (*found.changes, *(ChangedSetting(found.state.step, key, old, new) for key, old, new in now))

@@ -27,7 +27,7 @@ from rlvr.runtime.keys import FREE, FREE_OF_COMPARED, RECORDED, REMEDIES, KeySet
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundInputs:
     """What lies at the places that a configuration names."""
 
     models: Mapping[
@@ -36,7 +36,7 @@ class Found:
     data: DataSeen | None  # None: not known
 
 
-def moved(cfg: Config, before: Found, now: Found) -> frozenset[str]:
+def moved(cfg: Config, before: FoundInputs, now: FoundInputs) -> frozenset[str]:
     """The keys of places at which now lies what lay at another place when a checkpoint was written."""
     keys = {key for key, model in now.models.items() if before.models.get(key) == model}
     if before.data is None or now.data is None:
@@ -79,7 +79,7 @@ def check_weights(
 ) -> list[str]:
     """What there is to say about the models that a checkpoint's run began with, beside those that lie there now.
 
-    `before` and `now` are `Found.models`; a model that lies elsewhere, with the same weights, is the same.
+    `before` and `now` are `FoundInputs.models`; a model that lies elsewhere, with the same weights, is the same.
 
     Raises:
         ConfigError: other weights have taken the place of those that the run began with.

@@ -34,7 +34,7 @@ from rlvr.runtime.disk.files import made_new, path_of, write_atomically
 from rlvr.runtime.disk.names import LATEST, check_run_name
 from rlvr.runtime.disk.rows import read_rows
 from rlvr.runtime.disk.settings import CONFIG_FILE, as_yaml
-from rlvr.runtime.disk.summary import SUMMARY, Change, Summary
+from rlvr.runtime.disk.summary import SUMMARY, ChangedSetting, Summary
 from rlvr.types import Group
 
 CHANGES = "changes.jsonl"
@@ -159,7 +159,7 @@ class RunFolder:
         """All rows of metrics.jsonl, see `read_rows`."""
         return read_rows(self.metrics_file, numbers=True)
 
-    def write_changes(self, changes: Sequence[Change]) -> None:
+    def write_changes(self, changes: Sequence[ChangedSetting]) -> None:
         """Replace the record of changed settings."""
         path = self.path / CHANGES
         with self.writing():
@@ -192,7 +192,7 @@ class RunFolder:
             write_atomically(self.summary, json.dumps(asdict(summary), indent=2) + "\n")
 
 
-def read_changes(path: Path) -> tuple[Change, ...]:
+def read_changes(path: Path) -> tuple[ChangedSetting, ...]:
     """The record of changed settings, empty where there is none.
 
     Raises:
@@ -200,7 +200,7 @@ def read_changes(path: Path) -> tuple[Change, ...]:
     """
     if not path.exists():
         return ()
-    return tuple(Change(**json.loads(line)) for line in path.read_text().splitlines())
+    return tuple(ChangedSetting(**json.loads(line)) for line in path.read_text().splitlines())
 
 
 def run_folder(cfg: Config, prefix: str) -> RunFolder:

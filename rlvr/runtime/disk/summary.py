@@ -17,7 +17,7 @@ OF_SET = ("before", "after", "ci_low", "ci_high")  # of the accuracy on an evalu
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangedSetting:
     """A setting that a run was resumed with another value of."""
 
     step: int  # the last with the old value
@@ -50,7 +50,7 @@ class Summary:
     versions: dict[str, str]
     folder: str
     mismatch_compared_steps: int | None = None  # None: resumed from before they were counted
-    changes: tuple[Change, ...] = ()  # of settings, on the way
+    changes: tuple[ChangedSetting, ...] = ()  # of settings, on the way
     # model.path and model.base_path, each with what tells its model from others; empty: of before that was kept
     models: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ def read_summary(file: Path) -> Summary:
     """
     with _reading(file, "a run of this version"):
         content = json.loads(file.read_bytes().decode())
-        changes = tuple(Change(**change) for change in content.pop("changes", ()))
+        changes = tuple(ChangedSetting(**change) for change in content.pop("changes", ()))
         interval = tuple(content["eval_accuracy_ci95"])
         found = Summary(**{**content, "eval_accuracy_ci95": interval}, changes=changes)
         _check_types(found)

@@ -23,7 +23,7 @@ Change = tuple[tuple[str, object], ...]  # keys with their new values
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Standing:
+class Burden:
     """How far a configuration is from one that runs, then how fast it is, then what it takes; less is better."""
 
     missing: float  # bytes over the memory of a device
@@ -37,8 +37,8 @@ class Advice:
     """A change, and what it would make of the run."""
 
     change: Change
-    before: Standing
-    after: Standing
+    before: Burden
+    after: Burden
 
     def __str__(self) -> str:
         keys = " ".join(f"{key}={_value(value)}" for key, value in self.change)
@@ -56,26 +56,26 @@ class Advice:
         return f"{keys}: {', '.join(said)}"
 
 
-def standing(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: bool) -> Standing:
+def burden(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: bool) -> Burden:
     """Where a configuration stands; `timed`: with seconds."""
     sizes = [ledger.total for ledger in ledgers(cfg, shape, card, base=base)]
     missing = sum(max(0.0, size - card.memory) for size in sizes) if on_gpus(cfg) else 0.0
     if not timed:
-        return Standing(missing, 0.0, 0.0, max(sizes))
+        return Burden(missing, 0.0, 0.0, max(sizes))
     found = phases(cfg, shape, card, base=base)
     late = sum(max(0.0, phase.seconds - phase.deadline) for phase in found)
-    return Standing(missing, late, step_seconds(cfg, found), max(sizes))
+    return Burden(missing, late, step_seconds(cfg, found), max(sizes))
 
 
 def advice(cfg: Config, shape: ModelShape, card: Card, *, base: bool, timed: bool) -> list[Advice]:
     """The changes that help most, best first: what makes it fit, then what is faster, or without rates smaller."""
-    before = standing(cfg, shape, card, base=base, timed=timed)
+    before = burden(cfg, shape, card, base=base, timed=timed)
     found = []
     for change in changes(cfg):
         tried = changed(cfg, change)
         if tried is None or not possible(tried, shape):
             continue
-        after = standing(tried, shape, card, base=base, timed=timed)
+        after = burden(tried, shape, card, base=base, timed=timed)
         if _helps(before, after):
             found.append(Advice(change, before, after))
     return sorted(found, key=lambda one: one.after)[:SHOWN]
@@ -170,7 +170,7 @@ def _for_devices(cfg: Config) -> Iterator[Change]:
     )
 
 
-def _helps(before: Standing, after: Standing) -> bool:
+def _helps(before: Burden, after: Burden) -> bool:
     if (before.missing, before.late) != (after.missing, after.late):
         return (after.missing, after.late) < (before.missing, before.late)
     if before.seconds:

@@ -27,7 +27,7 @@ Reports = Callable[[], dict[str, Doing]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Wait:
     """Something that is waited for."""
 
     name: str
@@ -73,7 +73,7 @@ class Waiting:
             self._last = self._clock()
             self._say(text)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Wait]:
         """The phase, then every actor that is busy in it; says which have become ready since it was last asked."""
         with self._lock:
             now, reports = self._clock(), self._reports()
@@ -85,11 +85,11 @@ class Waiting:
                     if self._announce:
                         self.note(f"{name}: ready after {seconds:.0f} s")
             busy = [
-                Row(name, reports[name], now - since)
+                Wait(name, reports[name], now - since)
                 for name, since in self._begun.items()
                 if name in reports
             ]
-            return [Row(self._phase, Doing(""), now - self._since), *sorted(busy, key=lambda row: row.name)]
+            return [Wait(self._phase, Doing(""), now - self._since), *sorted(busy, key=lambda row: row.name)]
 
     def look(self) -> None:
         """Say what is pending, where nothing has been said for long."""
@@ -168,7 +168,7 @@ class Bars:
         self.bars = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
-    def draw(self, rows: list[Row]) -> None:
+    def draw(self, rows: list[Wait]) -> None:
         """Show these rows and no others."""
         for gone in set(self._tasks) - {row.name for row in rows}:
             self.bars.remove_task(self._tasks.pop(gone))

@@ -14,7 +14,7 @@ from rlvr.cli.overrides.shorthand import override
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.summary import Change
+from rlvr.runtime.disk.summary import ChangedSetting
 from rlvr.validate import validate
 from tests.helpers.composing import compose
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_carried_over_is_refused_by_name(tmp_path):
         with pytest.raises(ConfigError, match=rf"{key.partition('=')[2]}.*built-in models and tasks"):
             shared_settings(run_of(tmp_path, key), "grpo_kl")
     changed = run_of(tmp_path)
-    RunFolder(tmp_path, "run").write_changes([Change(20, "learner.lr", 1e-4, 5e-5)])
+    RunFolder(tmp_path, "run").write_changes([ChangedSetting(20, "learner.lr", 1e-4, 5e-5)])
     with pytest.raises(ConfigError, match=r"learner\.lr 0\.0001 -> 5e-05 after step 20"):
         shared_settings(changed, "grpo_kl")
     RunFolder(tmp_path, "run").write_changes([])

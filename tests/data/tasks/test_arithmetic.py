@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rlvr.data.tasks.arithmetic import (
     OPERAND_COUNTS,
-    AnswerStyle,
+    ArithmeticStyle,
     boxed_answer,
     evaluate,
     expression_of,
@@ -108,7 +108,7 @@ def test_quick_answer_is_right_as_often_as_asked():
 
 
 def test_mixture_has_the_shares_that_its_style_states():
-    style = AnswerStyle()
+    style = ArithmeticStyle()
     rng = random.Random(0)
     answers = [mixed_answer(train_problem(1, index), rng, style) for index in range(4000)]
     worked = [answer for answer in answers if is_step_by_step(answer)]

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr.data.models.tokenizer import BUILTIN_FOLDER
-from rlvr.data.tasks.arithmetic import AnswerStyle, held_out, mixed_answer, step_by_step, train_problem
+from rlvr.data.tasks.arithmetic import ArithmeticStyle, held_out, mixed_answer, step_by_step, train_problem
 from rlvr.data.tasks.build_base import (
     BuildOptions,
     build,
@@ -38,7 +38,7 @@ def accuracy(model, tokenizer):
 
 def test_tokenizer_round_trips_every_text_of_the_task(tokenizer):
     rng = random.Random(0)
-    style = AnswerStyle(slip=0.2, stop_early=0.2, no_box=0.2)
+    style = ArithmeticStyle(slip=0.2, stop_early=0.2, no_box=0.2)
     for index in range(500):
         problem = train_problem(0, index)
         for text in (problem.question, mixed_answer(problem, rng, style), step_by_step(problem, rng)):

@@ -33,8 +33,8 @@ def test_tokenizer_round_trips_every_text_of_both_tasks(tokenizer):
         asked = instructions.train_instructions(0, index)
         problem = arithmetic.train_problem(0, index)
         for question, answer in (
-            (asked.question, instructions.mixed_answer(asked, rng, instructions.AnswerStyle())),
-            (problem.question, arithmetic.mixed_answer(problem, rng, arithmetic.AnswerStyle())),
+            (asked.question, instructions.mixed_answer(asked, rng, instructions.InstructionStyle())),
+            (problem.question, arithmetic.mixed_answer(problem, rng, arithmetic.ArithmeticStyle())),
         ):
             prompt, response = tokenizer(question).input_ids, tokenizer(answer).input_ids
             assert tokenizer.decode(prompt) == question

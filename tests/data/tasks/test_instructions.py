@@ -22,8 +22,8 @@ from rlvr.data.tasks.instructions import (
     NOUNS,
     VERBS,
     WORDS,
-    AnswerStyle,
     Instructions,
+    InstructionStyle,
     careful_answer,
     held_out,
     instructions_of,
@@ -58,7 +58,7 @@ def test_a_problem_is_well_formed_and_its_answer_keeps_to_it(seed: int, index: i
 def test_the_verifier_and_the_task_say_the_same_of_every_answer(seed, index, luck, own) -> None:
     problem, rng = train_problem(seed, index), random.Random(luck)
     answered = problem if own else train_problem(seed, index + 1)
-    style = AnswerStyle(careful=0.8, miscount=0.3, forget=0.3, forbidden=0.3, go_on=0.3, chat_right=0.5)
+    style = InstructionStyle(careful=0.8, miscount=0.3, forget=0.3, forbidden=0.3, go_on=0.3, chat_right=0.5)
     text = mixed_answer(instructions_of(answered), rng, style)
     assert instruction(problem.example, text).correct == instructions_of(problem).kept(text)
 
@@ -127,18 +127,18 @@ def test_the_held_out_set_is_fixed_distinct_and_never_trained_on() -> None:
 
 @pytest.mark.slow
 def test_answers_go_wrong_as_often_as_their_style_says() -> None:
-    def right(style: AnswerStyle) -> float:
+    def right(style: InstructionStyle) -> float:
         rng = random.Random(0)
         asked = [instructions_of(train_problem(0, index)) for index in range(1500)]
         return sum(one.kept(mixed_answer(one, rng, style)) for one in asked) / len(asked)
 
-    careful = AnswerStyle(careful=1.0, miscount=0.0, forget=0.0, forbidden=0.0, go_on=0.0)
+    careful = InstructionStyle(careful=1.0, miscount=0.0, forget=0.0, forbidden=0.0, go_on=0.0)
     assert right(careful) == 1.0
     assert right(replace(careful, miscount=1.0)) == 0.0
     assert right(replace(careful, go_on=1.0)) == 0.0
     assert 0.4 < right(replace(careful, forget=1.0)) < 0.6  # prompts that ask for no end, and luck
-    assert 0.25 < right(AnswerStyle()) < 0.45
-    chat = mixed_answer(instructions_of(train_problem(0, 0)), random.Random(0), AnswerStyle(careful=0.0))
+    assert 0.25 < right(InstructionStyle()) < 0.45
+    chat = mixed_answer(instructions_of(train_problem(0, 0)), random.Random(0), InstructionStyle(careful=0.0))
     assert chat.split()[0] == CHATTER
 
 

@@ -21,7 +21,7 @@ from rlvr.runtime.checkpoints.checkpoint import (
 from rlvr.runtime.disk.checkpoint_folders import step_name
 from rlvr.runtime.disk.folder import read_changes
 from rlvr.runtime.disk.manifest import NAME as MANIFEST
-from rlvr.runtime.disk.summary import Change
+from rlvr.runtime.disk.summary import ChangedSetting
 from tests.helpers.checkpoints import STATE, learner, names, save
 
 
@@ -298,7 +298,7 @@ def test_the_size_of_updates_may_change_on_the_record(folder, cfg):
     later = save(folder, cfg, 20)
     assert changes_until(later, cfg) == changes  # nothing new
     cfg.learner.lr = 1e-5
-    assert changes_until(later, cfg) == (*changes, Change(20, "learner.lr", 3e-5, 1e-5))
+    assert changes_until(later, cfg) == (*changes, ChangedSetting(20, "learner.lr", 3e-5, 1e-5))
     # Back before the changes they have not been.
     folder.write_changes(changes_until(path, replace(cfg, steps=60, learner=replace(cfg.learner, **was))))
     assert read_changes(folder.path / "changes.jsonl") == ()

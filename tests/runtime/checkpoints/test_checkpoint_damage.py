@@ -15,7 +15,7 @@ from rlvr.runtime.checkpoints.checkpoint import (
     restore,
 )
 from rlvr.runtime.disk.manifest import WHOLE_BYTES
-from rlvr.runtime.disk.summary import Change
+from rlvr.runtime.disk.summary import ChangedSetting
 from tests.helpers.checkpoints import STATE, learner, save
 
 
@@ -38,7 +38,7 @@ def binary(path: Path) -> None:
 )
 def test_a_damaged_checkpoint_names_the_intact_one_before_it(folder, cfg, name, harm):
     cfg.run.keep_last = 3
-    folder.write_changes([Change(3, "learner.lr", 1.0, 2.0)])
+    folder.write_changes([ChangedSetting(3, "learner.lr", 1.0, 2.0)])
     intact, broken, last = (save(folder, cfg, step) for step in (10, 20, 30))
     for path in (broken, last):
         harm(path / name)

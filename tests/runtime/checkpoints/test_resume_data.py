@@ -21,7 +21,7 @@ from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.runtime.beginning import find_start
 from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
 from rlvr.runtime.checkpoints.resume import (
-    Found,
+    FoundInputs,
     check_data,
     check_weights,
     differences,
@@ -119,26 +119,26 @@ MODEL = {"model.path": {"model.safetensors": "100-abc"}}
 
 
 def test_data_and_a_model_that_have_only_moved_are_no_change(cfg, tmp_path):
-    saved, before = as_plain(cfg), Found(MODEL, seen(cfg))
+    saved, before = as_plain(cfg), FoundInputs(MODEL, seen(cfg))
     for source in (cfg.data.train, cfg.data.eval[0]):
         (tmp_path / "moved").mkdir(exist_ok=True)
         source.path = str(Path(source.path).rename(tmp_path / "moved" / Path(source.path).name))
-    here = Found(MODEL, seen(cfg))
+    here = FoundInputs(MODEL, seen(cfg))
     cfg.model.path = "elsewhere"
     refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, before, here))
     for other, key in (
-        (Found({"model.path": {"model.safetensors": "100-abd"}}, here.data), "model.path"),
-        (Found({}, here.data), "model.path"),
-        (Found(MODEL, None), "data.eval.0.path"),
-        (Found(MODEL, replace(here.data, eval_sets={})), "data.eval.0.path"),
-        (Found(MODEL, replace(here.data, training=here.data.eval_sets["held"])), "data.train.path"),
+        (FoundInputs({"model.path": {"model.safetensors": "100-abd"}}, here.data), "model.path"),
+        (FoundInputs({}, here.data), "model.path"),
+        (FoundInputs(MODEL, None), "data.eval.0.path"),
+        (FoundInputs(MODEL, replace(here.data, eval_sets={})), "data.eval.0.path"),
+        (FoundInputs(MODEL, replace(here.data, training=here.data.eval_sets["held"])), "data.train.path"),
     ):
         with pytest.raises(ConfigError, match=rf"{re.escape(key)} was .*, is .*"):
             refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, before, other))
     with pytest.raises(
         ConfigError, match=r"model\.path was 'builtin', is 'elsewhere'"
     ):  # an older checkpoint
-        refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, Found({}, here.data), here))
+        refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, FoundInputs({}, here.data), here))
 
 
 OTHER = {"dict": {"a": 1}, "int": 3, "float": 0.25, "bool": False, "str": "other"}  # by what a key takes

@@ -10,7 +10,7 @@ import pytest
 
 from rlvr.errors import DataError
 from rlvr.runtime.disk.folder import RunFolder
-from rlvr.runtime.disk.summary import Change, read_summary
+from rlvr.runtime.disk.summary import ChangedSetting, read_summary
 from tests.helpers.sweep_cases import summary
 
 
@@ -27,7 +27,7 @@ def test_a_summary_comes_back_as_it_was_written(written):
     assert first == summary(written, "recipe-dapo", 1, 10, {"aime24": 4})
     changed = replace(
         first,
-        changes=(Change(3, "steps", 5, 10),),
+        changes=(ChangedSetting(3, "steps", 5, 10),),
         resumed_from="checkpoints/step_000003",
         max_logprob_mismatch=None,
         mismatch_compared_steps=7,

@@ -13,7 +13,7 @@ from rlvr.cluster.limits import Memory
 from rlvr.config import Config
 from rlvr.errors import ConfigError
 from rlvr.plan import main, own_options
-from rlvr.runtime.planning.advice import Change, advice, changed, changes, possible, standing
+from rlvr.runtime.planning.advice import Change, advice, burden, changed, changes, possible
 from rlvr.runtime.planning.cards import CARDS, chosen_card
 from rlvr.runtime.planning.fit import misfit, planned
 from rlvr.runtime.planning.ledger import ledgers
@@ -45,19 +45,19 @@ def test_what_does_not_fit_is_made_to_fit_before_it_is_made_fast():
     assert "it fits" in str(found[0])
     stage = changed(cfg, (("learner.zero_stage", 3),))
     assert stage is not None
-    assert standing(stage, SEVEN, H100, base=True, timed=True).missing == 0  # shards make it fit, too
+    assert burden(stage, SEVEN, H100, base=True, timed=True).missing == 0  # shards make it fit, too
 
 
 def test_advice_does_what_it_says():
     cfg = on_gpus(3, 4)
-    before = standing(cfg, SEVEN, H100, base=True, timed=True)
+    before = burden(cfg, SEVEN, H100, base=True, timed=True)
     assert before.missing == before.late == 0
     found = advice(cfg, SEVEN, H100, base=True, timed=True)
     assert 1 <= len(found) <= 3
     for one in found:
         tried = changed(cfg, one.change)
         assert tried is not None
-        assert standing(tried, SEVEN, H100, base=True, timed=True) == one.after
+        assert burden(tried, SEVEN, H100, base=True, timed=True) == one.after
         assert one.after.seconds < before.seconds
         assert f"{before.seconds:.1f} -> {one.after.seconds:.1f} s a step" in str(one)
     assert found == sorted(found, key=lambda one: one.after)
@@ -65,7 +65,7 @@ def test_advice_does_what_it_says():
 
 def test_a_deadline_that_would_fire_comes_before_speed():
     cfg = on_gpus(3, 4)
-    seconds = standing(cfg, SEVEN, H100, base=True, timed=True).seconds
+    seconds = burden(cfg, SEVEN, H100, base=True, timed=True).seconds
     cfg.learner.deadline_seconds = seconds / 100
     best = advice(cfg, SEVEN, H100, base=True, timed=True)[0]
     assert best.after.late < best.before.late
