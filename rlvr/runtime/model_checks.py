@@ -52,7 +52,7 @@ def check_models(cfg: Config, tokenizer: Tokenizer) -> int:
     return next(iter(rows.values()))
 
 
-def ids_beyond(tokenizer: Any, rows: int) -> str | None:
+def ids_beyond(tokenizer: Tokenizer, rows: int) -> str | None:
     """Why prompts may hold ids for which a model with so many rows has no embedding.
 
     Special tokens that neither end a text nor stand in the chat template may lie beyond: Gemma 3 has one for images.
