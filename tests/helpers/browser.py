@@ -21,11 +21,17 @@ FLAGS = (
 )  # fmt: skip
 PROBE = """<script>addEventListener("error", (event) => { window.failed = event.message; });</script>"""
 
-# In a page: the words of its figures that stick out of them.
-CUT_WORDS = """[...document.querySelectorAll(".plot svg text")].filter((text) => {
-    const own = text.getBoundingClientRect(), drawing = text.closest("svg").getBoundingClientRect();
-    return own.width > 0 && (own.left < drawing.left - 1 || own.right > drawing.right + 1);
-  }).map((text) => text.textContent)"""
+# Fields of a report: an error, how wide the page is, what is wider, and the words that stick out of their figures. The
+# script around has `width`, of the window, and `inside`, for what may be wider because it scrolls.
+LAYOUT = """failed: window.failed ?? null,
+    width,
+    scrollWidth: document.documentElement.scrollWidth,
+    wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
+      .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
+    cut: [...document.querySelectorAll(".plot svg text")].filter((text) => {
+      const own = text.getBoundingClientRect(), drawing = text.closest("svg").getBoundingClientRect();
+      return own.width > 0 && (own.left < drawing.left - 1 || own.right > drawing.right + 1);
+    }).map((text) => text.textContent),"""
 
 
 def browser() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.report import ReportOptions, report
-from tests.helpers.browser import CUT_WORDS, seen
+from tests.helpers.browser import LAYOUT, seen
 from tests.helpers.report_cases import write_analysis, write_cross, write_training
 
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib, which is not installed")
@@ -42,19 +42,14 @@ addEventListener("load", () => {
   select.value = "divergence: smallest mean";
   select.dispatchEvent(new Event("change"));
   setTimeout(() => parent.postMessage(JSON.stringify({
-    failed: window.failed ?? null,
-    width,
-    scrollWidth: document.documentElement.scrollWidth,
-    wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
-      .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
-    cut: CUT,
+    LAYOUT
     panel: [panel.left, panel.right], shown, spoken, slid,
     version, facts: arrived.closest(".side").innerText,
     pairs: before.length, changed: before[0] !== texts()[0],
     injected: document.querySelectorAll(".response img, .response script, #panel img").length,
   }), "*"), 100);
 });
-</script></body>""".replace("CUT", CUT_WORDS)
+</script></body>""".replace("LAYOUT", LAYOUT)
 
 
 @pytest.fixture(scope="module")

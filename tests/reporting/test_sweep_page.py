@@ -15,7 +15,7 @@ from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.reporting.figures.canvas import as_svg, slug
 from rlvr.reporting.figures.sweep import differences
 from rlvr.sweep_report import sweep_report
-from tests.helpers.browser import CUT_WORDS, seen
+from tests.helpers.browser import LAYOUT, seen
 from tests.helpers.sweep_cases import make_run, make_sweep, run_record
 
 pytestmark = pytest.mark.slow
@@ -29,17 +29,12 @@ addEventListener("load", () => {
   const ground = () => getComputedStyle(document.body).backgroundColor, before = ground();
   document.getElementById("theme").click();
   setTimeout(() => parent.postMessage(JSON.stringify({
-    failed: window.failed ?? null,
-    width,
-    scrollWidth: document.documentElement.scrollWidth,
-    wide: [...document.querySelectorAll("body *")].filter((node) => !inside(node))
-      .filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML.slice(0, 80)),
-    cut: CUT,
+    LAYOUT
     changed: before !== ground(),
     empty: [...document.querySelectorAll(".save .scroll")].filter((node) => !node.querySelector("td")).length,
   }), "*"), 200);
 });
-</script></body>""".replace("CUT", CUT_WORDS)
+</script></body>""".replace("LAYOUT", LAYOUT)
 
 
 @pytest.fixture(scope="module")
