@@ -96,7 +96,7 @@ def sweep_page(found: SweepResult) -> str:
         ConfigError: matplotlib is not installed.
     """
     measures = [held_out(name) for name in found.evaluations]
-    result = _drawn(differences(found, name) for name in found.evaluations)
+    result = _drawn(figure for name in found.evaluations for figure in differences(found, name))
     curves = _drawn(overview(found, (*measures, *TRAINING)))
     single = _drawn(one_by_one(found, (*measures, TRAINING[0])))
     shift = _drawn(divergence(found))
@@ -133,8 +133,8 @@ def _facts(found: SweepResult) -> list[Fact]:
     ]
 
 
-def _drawn(figures: Iterable[Figure | None]) -> list[Drawn]:
-    return [render(figure) for figure in figures if figure is not None]
+def _drawn(figures: Iterable[Figure]) -> list[Drawn]:
+    return [render(figure) for figure in figures]
 
 
 def document(

@@ -65,7 +65,7 @@ def weightings(found: Found) -> Section | None:
     for evaluation in result.evaluations:
         tables.append(sweep_tables.outcome_table(result, evaluation))
         said.append(ranking(result.rows, evaluation))
-        figures += [figure for figure in (differences(result, evaluation),) if figure is not None]
+        figures += differences(result, evaluation)
         figures += overview(result, [held_out(evaluation)])
     tables += [
         sweep_tables.concentration_table(result),
