@@ -23,8 +23,7 @@ from rlvr.analysis.sweep.compare import as_array, ranking
 from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.analysis.tables import TextTable, read_csv, text_table
 from rlvr.reporting.figures.canvas import Figure, described, series
-from rlvr.reporting.figures.cross import cross_figures
-from rlvr.reporting.figures.shift import shift_figures
+from rlvr.reporting.figures.shift import cross_figures, shift_figures
 from rlvr.reporting.figures.sweep import differences, held_out, overview
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.study.shifts import read_shift, shift_table
@@ -108,9 +107,8 @@ def weightings(found: Found) -> Iterator[Part]:
     yield from (sweep_tables.HOW, *found.notes(found.study.task))
     yield from (ranking(result.rows, evaluation) for evaluation in result.evaluations)
     yield from (sweep_tables.outcome_table(result, evaluation) for evaluation in result.evaluations)
-    yield sweep_tables.concentration_table(result)
-    yield sweep_tables.weight_table(result)
-    yield sweep_tables.divergence_table(result)
+    for table in (sweep_tables.concentration_table, sweep_tables.weight_table, sweep_tables.divergence_table):
+        yield table(result)
     for evaluation in result.evaluations:
         yield from differences(result, evaluation)
         yield from overview(result, [held_out(evaluation)])
@@ -225,9 +223,6 @@ def _against(run: FinishedRun, other: FinishedRun, evaluation: str) -> Compariso
 def training_table(rows: Sequence[Trained], first: str) -> TextTable:
     """Accuracy before and after, and the difference to the first recipe."""
 
-    def after(t: Trained) -> str:
-        return interval_text(*accuracy_ci95(as_array(t.run.correct[t.evaluation])))
-
     def difference(t: Trained) -> str:
         a = t.against
         return "-" if a is None else interval_text(a.difference, a.low, a.high, "+.3f")
@@ -242,7 +237,7 @@ def training_table(rows: Sequence[Trained], first: str) -> TextTable:
         ("task", lambda t: t.task),
         ("trained with", lambda t: t.recipe),
         ("before", lambda t: "-" if math.isnan(t.before) else f"{t.before:.3f}"),
-        ("after", after),
+        ("after", lambda t: interval_text(*accuracy_ci95(as_array(t.run.correct[t.evaluation])))),
         (f"less {first}", difference),
         ("p (Holm)", lambda t: p_text(t.p_holm)),
         ("detectable", lambda t: "-" if t.against is None else f"{t.against.detectable:.3f}"),
@@ -251,13 +246,10 @@ def training_table(rows: Sequence[Trained], first: str) -> TextTable:
 
 def _class_shares(analyses: dict[str, LoadedAnalysis]) -> TextTable:
     """What each class of tokens has of the summed divergence, training by training."""
-    shares = {
-        name: {
-            row["class"]: row["share_of_js"]
-            for row in analysis.rows("classes", trajectory="policy").to_pylist()
-        }
-        for name, analysis in analyses.items()
-    }
+    shares: dict[str, dict[str, float]] = {}
+    for name, analysis in analyses.items():
+        own = analysis.rows("classes", trajectory="policy")
+        shares[name] = dict(zip(own["class"].to_pylist(), own["share_of_js"].to_pylist(), strict=True))
     known = list(dict.fromkeys(one for own in shares.values() for one in own))
     return text_table(
         "What each class of tokens has of the summed JS on the policy's own responses.",
