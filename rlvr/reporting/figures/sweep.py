@@ -28,9 +28,9 @@ LONG = 14  # characters of a label above which a legend has one column
 CROWD = 3  # conditions above which bands are fainter, so that they do not hide one another
 MARKED = 12  # points up to which each is marked
 BAND = ("low", "high")
-MARKS = {"p99": "99 %", "p95": "95 %", "p90": "90 %", "mean": "mean", "p50": "median"}
 # What an interval is over -> how far beside its condition it stands, its colour and its mark.
 OVER = {"over seeds": (0.0, ROLES["policy"].light, "o"), "over problems": (-0.2, ROLES["base"].light, "s")}
+MARKS = {"p99": "99 %", "p95": "95 %", "p90": "90 %", "mean": "mean", "p50": "median"}
 LABELS = {f"js_base/{mark}": label for mark, label in MARKS.items()}
 TRAINING = tuple(
     panel for panel in PANELS if panel.name in ("accuracy", "reward", "length", "entropy", "weight")
@@ -104,10 +104,8 @@ def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
     return numbers((first, "step", "mean", *BAND, "seeds"), rows)
 
 
-def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     ends = [end for one in curves for p in one for end in (p.low, p.high)]
-    if not ends:
-        return None
     margin = 0.04 * (max(ends) - min(ends)) or 0.01
     return min(ends) - margin, max(ends) + margin
 
@@ -120,16 +118,10 @@ def differences(found: SweepResult, evaluation: str) -> Iterator[Figure]:
 
     def bars(axes: Axes) -> None:
         names = {what: what for what in ("a seed", *OVER)}  # of marks, for the legend: each once
-        seed: dict[str, Any] = {
-            "ls": "",
-            "marker": "o",
-            "ms": 4.5,
-            "mfc": "none",
-            "color": ROLES["muted"].light,
-        }
         for i, row in enumerate(rows):
             values = [value for _, value in row.pairs]
-            axes.plot(values, [0.2 - i] * len(values), label=names.pop("a seed", None), **seed)
+            seeds: dict[str, Any] = {"ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
+            axes.plot(values, [0.2 - i] * len(values), "o", label=names.pop("a seed", None), **seeds)
             for what, gain in _gains(row):
                 beside, colour, mark = OVER[what]
                 half = gain.high - gain.mean if math.isfinite(gain.high) else 0.0
@@ -172,30 +164,21 @@ def _difference_rows(row: ConditionResult) -> Iterator[tuple[object, ...]]:
 
 
 def divergence(found: SweepResult) -> Iterator[Figure]:
-    """Percentiles of JS(policy, base) over steps, one figure a condition, on the same axes."""
-    drawn = {c: {metric: found.curve(c, metric) for metric in LABELS} for c in found.conditions}
-    limits = _limits([one for curves in drawn.values() for one in curves.values()])
-    for condition, curves in drawn.items():
-        logged = {metric: one for metric, one in curves.items() if one}
-        if logged and limits is not None:
-            yield _percentiles(found, condition, logged, (max(0.0, limits[0]), limits[1]))
-
-
-def _percentiles(
-    found: SweepResult, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
-) -> Figure:
-    drawn = _points("metric", curves)
-    lines = series(
-        drawn, "metric", {metric: LABELS[metric] for metric in curves}, "step", "mean", BAND, marker=None
-    )
-    return described(
-        "divergence",
-        drawn,
-        {"condition": label(condition), "bands": bands(found, [condition])},
-        name=f"divergence_{slug(condition)}",
-        lines=lines,
-        axes={"ylim": limits},
-        steps=True,
-        height=HEIGHT + ROW_HEIGHT,
-        legend=3,
-    )
+    """Percentiles of JS(policy, base) over steps, one figure a condition that logged any, on the same axes."""
+    logged = {c: {m: one for m in LABELS if (one := found.curve(c, m))} for c in found.conditions}
+    every = [one for curves in logged.values() for one in curves.values()]
+    for condition, curves in logged.items():
+        if curves:
+            low, high = _limits(every)
+            drawn, labels = _points("metric", curves), {metric: LABELS[metric] for metric in curves}
+            yield described(
+                "divergence",
+                drawn,
+                {"condition": label(condition), "bands": bands(found, [condition])},
+                name=f"divergence_{slug(condition)}",
+                lines=series(drawn, "metric", labels, "step", "mean", BAND, marker=None),
+                axes={"ylim": (max(0.0, low), high)},
+                steps=True,
+                height=HEIGHT + ROW_HEIGHT,
+                legend=3,
+            )
