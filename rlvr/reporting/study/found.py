@@ -33,16 +33,11 @@ class Found:
         """The names of the pieces that need not be done."""
         return frozenset(piece.name for piece in self.pieces if self.records.finished(piece))
 
-    def part_of(self, question: int) -> bool:
-        """Whether the study asks the question."""
-        asks = {3: self.study.cfg.training, 4: self.study.cfg.weighting[1:]}
-        return bool(asks.get(question, True))
-
     @cached_property
     def analyses(self) -> dict[str, LoadedAnalysis]:
         """Every finished analysis by the name of its training."""
         done = {p.folder for p in self.pieces if p.kind == ANALYZE and p.name in self.finished}
-        trained = dict.fromkeys(p.folder for p in self.pieces if p.folder in done)
+        trained = [p.folder for p in self.pieces if p.folder in done]
         return {self.study.name(folder): LoadedAnalysis(folder / "analysis") for folder in trained}
 
     @property

@@ -77,8 +77,7 @@ def write_page(study: Study, records: Records) -> Path:
 
 
 def _introduction(found: Found) -> Iterator[str]:
-    records = [record for piece in found.pieces if (record := found.records.of(piece)) is not None]
-    known = [record for record in records if record.finished]
+    known = [r for piece in found.pieces if (r := found.records.of(piece)) is not None and r.finished]
     machines = ", ".join(sorted({record.machine for record in known}))
     if known:
         days = sorted({record.finished[:10] for record in known})
@@ -89,7 +88,8 @@ def _introduction(found: Found) -> Iterator[str]:
 
 
 def _question(found: Found, number: int, folder: Path) -> Iterator[str]:
-    if not found.part_of(number):
+    compared = {3: found.study.cfg.training, 4: found.study.cfg.weighting[1:]}
+    if not compared.get(number, True):
         yield "Not part of this study."
         return
     asked = [piece.name for piece in found.pieces if number in piece.questions]
