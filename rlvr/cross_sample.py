@@ -39,7 +39,7 @@ from rlvr.cli.entry import command_entry
 from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
 from rlvr.reporting.figures.canvas import render
-from rlvr.reporting.figures.cross import cross_figures
+from rlvr.reporting.figures.shift import cross_figures
 from rlvr.reporting.sources import read_cross
 from rlvr.reward.workers.pool import GraderPool, open_grader_pool
 from rlvr.rollout.stop import Ends

@@ -35,8 +35,7 @@ from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
 from rlvr.reporting.pages import view_page
 from rlvr.reporting.sources import ReportedRun, read_run
-from rlvr.reporting.viewer.queue import Interventions
-from rlvr.reporting.viewer.server import Viewer
+from rlvr.reporting.viewer import Interventions, Viewer
 from rlvr.reward.workers.pool import open_grader_pool
 
 LAST_PORT = 65535

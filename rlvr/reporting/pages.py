@@ -25,8 +25,6 @@ from rlvr.reporting.tables import Fact
 from rlvr.reporting.theme import LEVEL_EDGES, css_variables
 from rlvr.reporting.tokens import ID_FIELDS, SPANS, TOKEN_FIELDS, TokenPages, read_scores, select
 
-SAMPLES = 16  # continuations of an arm, unless the page that is served says otherwise
-
 
 @dataclass(frozen=True, slots=True)
 class DrawnRun:
@@ -48,7 +46,7 @@ def run_page(drawn: Sequence[DrawnRun], training: Sequence[Drawn], tokens: Token
         "run.html",
         ", ".join(names),
         [*training, *chain.from_iterable((*one.shift, *one.cross) for one in drawn)],
-        tokens=tokens.content(LEVEL_EDGES) if analyses else None,
+        token_data=tokens.content(LEVEL_EDGES) if analyses else None,
         heading=" against ".join(names) if len(runs) <= 3 else f"{len(runs)} runs",
         several=several,
         facts=() if several else [*tables.facts(runs[0])],
@@ -78,12 +76,11 @@ def view_page(run: ReportedRun, cfg: Config, why_not: str, *, divergent: int, dr
         "view.html",
         run.name,
         (),
-        tokens=content,
-        view={"interventions": not why_not, "steps": cfg.steps},
+        token_data=content,
+        view_data={"interventions": not why_not, "steps": cfg.steps},
         run=run,
         chosen=chosen,
         why_not=why_not,
-        samples=SAMPLES,
         most=MOST_SAMPLES,
         file=FILE_NAME,
     )
@@ -96,22 +93,22 @@ def sweep_page(found: SweepResult) -> str:
         ConfigError: matplotlib is not installed.
     """
     measures = [held_out(name) for name in found.evaluations]
-    result = _drawn(differences(found, name) for name in found.evaluations)
-    curves = _drawn(overview(found, (*measures, *TRAINING)))
-    single = _drawn(one_by_one(found, (*measures, TRAINING[0])))
-    shift = _drawn(divergence(found))
+    figures: dict[str, Iterable[Figure]] = {
+        "differences": chain.from_iterable(differences(found, name) for name in found.evaluations),
+        "curves": overview(found, (*measures, *TRAINING)),
+        "single": one_by_one(found, (*measures, TRAINING[0])),
+        "divergence": divergence(found),
+    }
+    grids = {section: [*map(render, drawn)] for section, drawn in figures.items()}
     return document(
         "sweep.html",
         found.sweep.name,
-        [*result, *curves, *single, *shift],
+        chain.from_iterable(grids.values()),
         facts=_facts(found),
         found=found,
         tables=sweep_tables,
         ranking=ranking,
-        differences=result,
-        curves=curves,
-        single=single,
-        divergence=shift,
+        **grids,
     )
 
 
@@ -133,37 +130,19 @@ def _facts(found: SweepResult) -> list[Fact]:
     ]
 
 
-def _drawn(figures: Iterable[Figure | None]) -> list[Drawn]:
-    return [render(figure) for figure in figures if figure is not None]
-
-
-def document(
-    template: str,
-    title: str,
-    figures: Sequence[Drawn],
-    *,
-    tokens: dict[str, Any] | None = None,
-    view: dict[str, Any] | None = None,
-    **content: Any,
-) -> str:
+def document(template: str, title: str, figures: Iterable[Drawn], **content: Any) -> str:
     """A self-contained HTML file: no request leaves it, and a content security policy says so to the browser.
 
-    The numbers of the `figures` in it go along; `tokens` is what the script of the token pages reads, `view` what that
-    of a page reads which may ask the server that it comes from.
+    The numbers of the `figures` in it go along; of the `content`, `token_data` is what the script of the token pages
+    reads, `view_data` what that of a page reads which may ask the server that it comes from.
     """
     style = _source("style.css")
     for theme in ("light", "dark"):
         style = style.replace(f"/*{theme}*/", css_variables(theme))
-    unless_given = {"heading": title, "several": False, "facts": ()}
+    numbers = {figure.name: figure.csv for figure in figures}
+    unless_given = {"heading": title, "several": False, "facts": (), "token_data": None, "view_data": None}
     page = environment().get_template(template)
-    return page.render(
-        title=title,
-        style=style,
-        figure_data={figure.name: figure.csv for figure in figures},
-        token_data=tokens,
-        view_data=view,
-        **unless_given | content,
-    )
+    return page.render(title=title, style=style, figure_data=numbers, **unless_given | content)
 
 
 @cache

@@ -54,11 +54,8 @@ def lead(run: ReportedRun) -> str:
 def facts(run: ReportedRun) -> Iterator[Fact]:
     """The main figures of a run: accuracy, how sparse the shift is, how much of the gap few tokens recover."""
     for name, found in (run.summary.eval_sets if run.summary else {}).items():
-        yield Fact(
-            f"{100 * found['before']:.1f} → {share(found['after'])}",
-            f"accuracy on {name}, before and after",
-            f"95 %: {_ends(found)}",
-        )
+        value = f"{100 * found['before']:.1f} → {share(found['after'])}"
+        yield Fact(value, f"accuracy on {name}, before and after", f"95 %: {_ends(found)}")
     if run.analysis is not None:
         whose = run.analysis.trajectories[0]
         for key, label in HEADLINES.items():
@@ -70,11 +67,9 @@ def facts(run: ReportedRun) -> Iterator[Fact]:
         rows = known(where(run.cross.budgets, direction="forward", rule="js"), "recovered_share").to_pylist()
         if rows:
             best = max(rows, key=lambda r: (r["recovered_share"], -r["share"]))
-            yield Fact(
-                share(best["recovered_share"]),
-                f"of the gap recovered by {share(best['share'])} policy tokens",
-                f"accuracy {share(best['accuracy'])}, 95 %: {_ends(best)}",
-            )
+            label = f"of the gap recovered by {share(best['share'])} policy tokens"
+            note = f"accuracy {share(best['accuracy'])}, 95 %: {_ends(best)}"
+            yield Fact(share(best["recovered_share"]), label, note)
 
 
 def summary_table(runs: Sequence[ReportedRun]) -> TextTable:
@@ -109,9 +104,7 @@ def identity_table(analysis: LoadedAnalysis) -> TextTable | None:
         return None
     context = analysis.rows("context", trajectory=trajectory, of="js").to_pylist()
     explained = share(context[0]["explained_adjusted"]) if context else ""
-    said = (
-        f"Identity alone explains {explained} of the variance of JS (epsilon squared)." if explained else ""
-    )
+    said = f"Identity alone explains {explained} of the variance of JS (epsilon squared)." * bool(explained)
     token = Markup('<span class="token">{}</span>')
     meter = Markup('<span class="bar" style="--v:{:.3f}"></span> {}')
     return text_table(

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, repeat
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +64,21 @@ def select(scores: Sequence[Score], divergent: int, drawn: int, seed: int = 0) -
     the other model's k-th response to it, beginning anew where there are fewer.
     """
     leading = "policy" if any(s.trajectory == "policy" for s in scores) else "base"
-    ordered = sorted(scores, key=lambda s: s.response)
+    ordered = sorted(scores, key=attrgetter("response"))
     others: dict[str, list[Score]] = defaultdict(list)
     for s in ordered:
         if s.trajectory != leading:
             others[s.problem_id].append(s)
-    paired: list[tuple[float, int, int | None]] = []
-    seen: dict[str, int] = defaultdict(int)
-    for s in ordered:
-        if s.trajectory == leading:
-            there = others[s.problem_id]
-            other = there[seen[s.problem_id] % len(there)] if there else None
-            seen[s.problem_id] += 1
-            largest = s.mean_js if other is None else max(s.mean_js, other.mean_js)
-            paired.append((-largest, s.response, None if other is None else other.response))
-    paired.sort(key=lambda entry: entry[:2])
+    turns = {problem: cycle(own) for problem, own in others.items()}
+    paired = [(s, next(turns.get(s.problem_id, repeat(None)))) for s in ordered if s.trajectory == leading]
+    paired.sort(key=lambda pair: max(s.mean_js for s in pair if s is not None), reverse=True)
     top, rest = paired[:divergent], paired[divergent:]
-    pairs = [Pair(lead, partner, "divergent") for _, lead, partner in top]
     lot = random.Random(seed).sample(rest, min(drawn, len(rest)))
-    return pairs + [Pair(lead, partner, "random") for _, lead, partner in lot]
+    return [
+        Pair(lead.response, None if other is None else other.response, why)
+        for why, chosen in (("divergent", top), ("random", lot))
+        for lead, other in chosen
+    ]
 
 
 def read_scores(analysis: LoadedAnalysis) -> list[Score]:
@@ -90,12 +88,12 @@ def read_scores(analysis: LoadedAnalysis) -> list[Score]:
         DataError: a part of the token table is missing or damaged.
     """
     scores = []
-    for file in _token_files(analysis):
-        table = _read(file, ["response", "trajectory", "problem_id", "js"])
+    keys = ["response", "trajectory", "problem_id"]
+    for file in _token_files(analysis, analysis.checkpoints[-1]):
+        table = _read(file, [*keys, "js"])
         table = table.append_column("moved", pc.greater(table["js"], analysis.moved_above))
-        found = table.group_by(["response", "trajectory", "problem_id"])
-        rows = found.aggregate([("js", "mean"), ("js", "max"), ("moved", "sum")]).sort_by("response")
-        scores += [Score(*row.values()) for row in rows.to_pylist()]
+        found = table.group_by(keys).aggregate([("js", "mean"), ("js", "max"), ("moved", "sum")])
+        scores += [Score(*row.values()) for row in found.sort_by("response").to_pylist()]
     return scores
 
 
@@ -107,8 +105,7 @@ class TokenPages:
     texts: dict[str, int] = field(default_factory=dict)  # text -> its place in the table of texts
     responses: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
-    # Labels, the earliest first, the final policy last.
-    checkpoints: dict[str, None] = field(default_factory=dict)
+    checkpoints: list[str] = field(default_factory=list)  # labels, the earliest first, the final policy last
 
     def add(
         self, run: str, analysis: LoadedAnalysis, pairs: Sequence[Pair], scores: Sequence[Score], limit: int
@@ -118,16 +115,19 @@ class TokenPages:
         Raises:
             DataError: a part of the token table is missing or damaged.
         """
-        numbers = {n for pair in pairs for n in (pair.lead, pair.partner) if n is not None}
+        chosen = {n for pair in pairs for n in (pair.lead, pair.partner) if n is not None}
         about = {s.response: s for s in scores}
-        place = {}
-        earlier = _earlier(analysis, numbers, limit)
-        for label in analysis.checkpoints:  # again, so that a final policy stays last
-            self.checkpoints.pop(label, None)
-            self.checkpoints[label] = None
-        for number, entry, tokens in _rows(analysis, numbers, limit, self.fields):
+        entries = _entries(analysis, chosen)
+        earlier: dict[int, dict[str, list[float | None]]] = {number: {} for number in chosen}
+        *before, final = labels = analysis.checkpoints
+        self.checkpoints = [*(label for label in self.checkpoints if label not in labels), *labels]
+        for label in before:
+            for number, tokens in _tokens(analysis, label, ["js"], chosen, limit):
+                earlier[number][label] = [_compact(token["js"]) for token in tokens]
+        place: dict[int | None, int | None] = {None: None}  # in the page; where there is no partner, none
+        for number, tokens in _tokens(analysis, final, self.fields, chosen, limit):
             place[number] = len(self.responses)
-            score = about[number]
+            score, entry = about[number], entries[number]
             self.responses.append(
                 {
                     "run": run,
@@ -143,8 +143,7 @@ class TokenPages:
                 }
             )
         for pair in pairs:
-            partner = None if pair.partner is None else place[pair.partner]
-            self.pairs.append({"lead": place[pair.lead], "partner": partner, "why": pair.why})
+            self.pairs.append({"lead": place[pair.lead], "partner": place[pair.partner], "why": pair.why})
 
     def content(self, edges: Sequence[float]) -> dict[str, Any]:
         """The JSON object of the page."""
@@ -154,7 +153,7 @@ class TokenPages:
             "texts": list(self.texts),
             "classes": CLASSES,
             "text_classes": [CLASSES.index(class_of(text)) for text in self.texts],
-            "checkpoints": list(self.checkpoints),
+            "checkpoints": self.checkpoints,
             "responses": self.responses,
             "pairs": self.pairs,
         }
@@ -178,67 +177,51 @@ class TokenPages:
         return self.texts.setdefault(value, len(self.texts)) if isinstance(value, str) else _compact(value)
 
 
-def _rows(
-    analysis: LoadedAnalysis, numbers: set[int], limit: int, fields: Sequence[str]
-) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
-    """Number, response and first tokens of each of the chosen responses, in the order of the analysis."""
-    about = _read(analysis.folder / "responses.parquet", ["response", *RESPONSE_FIELDS, *OPTIONAL], numbers)
-    entries = {row["response"]: row for row in about.to_pylist()}
-    if missing := numbers - entries.keys():
+def _entries(analysis: LoadedAnalysis, chosen: set[int]) -> dict[int, dict[str, Any]]:
+    """What the analysis has of the chosen responses, by their numbers."""
+    file = analysis.folder / "responses.parquet"
+    found = _read(file, ["response", *RESPONSE_FIELDS, *OPTIONAL], pc.field("response").isin(sorted(chosen)))
+    entries = {row["response"]: row for row in found.to_pylist()}
+    if missing := chosen - entries.keys():
         raise DataError(
-            f"{analysis.folder / 'responses.parquet'}: response {min(missing)} of the token table is missing; run the "
-            "analysis again"
+            f"{file}: response {min(missing)} of the token table is missing; run the analysis again"
         )
-    for file in _token_files(analysis):
+    return entries
+
+
+def _tokens(
+    analysis: LoadedAnalysis, checkpoint: str, columns: Sequence[str], chosen: set[int], limit: int
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The first tokens of each of the chosen responses under a checkpoint, in the order of the analysis."""
+    first = pc.field("response").isin(sorted(chosen)) & (pc.field("position") < limit)
+    for file in _token_files(analysis, checkpoint):
         tokens: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in _read(file, ["response", "position", *fields], numbers, limit).to_pylist():
+        for row in _read(file, ["response", *columns], first).to_pylist():
             tokens[row["response"]].append(row)
-        for number, own in tokens.items():
-            yield number, entries[number], own
+        yield from tokens.items()
 
 
-def _earlier(
-    analysis: LoadedAnalysis, numbers: set[int], limit: int
-) -> dict[int, dict[str, list[float | None]]]:
-    """JS at the first tokens of the chosen responses under every checkpoint before the final policy, by its label."""
-    found: dict[int, dict[str, list[float | None]]] = defaultdict(dict)
-    for label in analysis.checkpoints[:-1]:
-        for file in _token_files(analysis, label):
-            for row in _read(file, ["response", "js"], numbers, limit).to_pylist():
-                found[row["response"]].setdefault(label, []).append(_compact(row["js"]))
-    return found
-
-
-def _token_files(analysis: LoadedAnalysis, checkpoint: str | None = None) -> list[Path]:
-    """The parts of the token table of a checkpoint; of the final policy unless one is named.
+def _token_files(analysis: LoadedAnalysis, checkpoint: str) -> Iterator[Path]:
+    """The parts of the token table of a checkpoint.
 
     Raises:
         DataError: one is missing, damaged, or has another number of tokens than the analysis wrote.
     """
-    label = checkpoint or analysis.checkpoints[-1]
-    entries = [entry for entry in analysis.content["token_files"] if entry["checkpoint"] == label]
-    for entry in entries:
-        path = analysis.folder / entry["file"]
-        with _reading(path):
-            found = pq.read_metadata(path).num_rows
-        if found != entry["tokens"]:
-            raise DataError(
-                f"{path}: {found} tokens, but the analysis wrote {entry['tokens']}; delete it and run the analysis "
-                "again"
-            )
-    return [analysis.folder / entry["file"] for entry in entries]
+    for entry in analysis.content["token_files"]:
+        if entry["checkpoint"] == checkpoint:
+            path = analysis.folder / entry["file"]
+            with _reading(path):
+                found = pq.read_metadata(path).num_rows
+            if found != entry["tokens"]:
+                raise DataError(
+                    f"{path}: {found} tokens, but the analysis wrote {entry['tokens']}; delete it and run the analysis "
+                    "again"
+                )
+            yield path
 
 
-def _read(
-    path: Path, columns: Sequence[str], numbers: set[int] | None = None, limit: int | None = None
-) -> pa.Table:
-    """Columns of a parquet file, without optional ones that it lacks.
-
-    Of all responses or of those with these numbers, of all tokens or of so many first ones.
-    """
-    chosen = None if numbers is None else pc.field("response").isin(sorted(numbers))
-    if chosen is not None and limit is not None:
-        chosen &= pc.field("position") < limit
+def _read(path: Path, columns: Sequence[str], chosen: pc.Expression | None = None) -> pa.Table:
+    """Columns of a parquet file, without optional ones that it lacks; of the chosen rows."""
     with _reading(path):
         there = pq.read_schema(path).names
         wanted = [name for name in columns if name in there or name not in OPTIONAL]

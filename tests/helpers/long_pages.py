@@ -38,7 +38,7 @@ def write_page(folder: Path, *, responses: int, tokens: int, checkpoints: int, s
     pages = TokenPages()
     pages.texts = {text: place for place, text in enumerate(WORDS)}
     labels = [*(f"step_{10 * k:06d}" for k in range(1, checkpoints)), "policy"]
-    pages.checkpoints = dict.fromkeys(labels)
+    pages.checkpoints = labels
 
     def js() -> float:
         return float(f"{rng.random() ** 8 * 0.69:.4g}")

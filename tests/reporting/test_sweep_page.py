@@ -100,8 +100,7 @@ def test_the_legend_of_differences_names_a_mark_that_the_first_condition_lacks()
     runs = [run_record(condition, seed, amc=own) for condition, own in sets for seed in (1, 2)]
     found = sweep_result(SweepFolder("made_up", tuple(runs), (), (), ()), "recipe-dapo")
     assert [row.problem_gain is None for row in found.rows] == [True, True, False]
-    figure = differences(found, "amc")
-    assert figure is not None
+    (figure,) = differences(found, "amc")
     drawn = as_svg(figure)
     assert [drawn.count(f">{text}<") for text in ("a seed", "over seeds", "over problems")] == [1, 1, 1]
 

@@ -73,7 +73,7 @@ def test_a_final_policy_stays_the_last_of_the_checkpoints_of_several_runs(tmp_pa
     for name, one in (("first", analysis), ("second", other)):
         scores = read_scores(one)
         pages.add(name, one, select(scores, 1, 1), scores, 10)
-    assert list(pages.checkpoints) == list(CHECKPOINTS)
+    assert pages.checkpoints == list(CHECKPOINTS)
     assert pages.chosen(2) == (
         "2 pairs with the largest mean divergence in either response, and 2 drawn at random from the rest, run by "
         "run. Each pair is a response of the policy and one of the base to the same problem. Both models score every "

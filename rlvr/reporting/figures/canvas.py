@@ -85,23 +85,18 @@ class Figure:
 TEXTS: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("figures.yaml").read_text())
 
 
-def described(
-    key: str,
-    numbers: pa.Table,
-    words: Mapping[str, object],
-    *,
-    name: str = "",
-    axes: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> Figure:
-    """The figure of that key in figures.yaml, whose title and caption the `words` fill; `settings` are of `Figure`."""
-    text = TEXTS[key]
+def described(key: str, numbers: pa.Table, words: Mapping[str, object], **settings: Any) -> Figure:
+    """The figure of that key in figures.yaml, whose title and caption the `words` fill.
+
+    `settings` are of `Figure`: a name in place of the key, axes besides those of the file, and what is not there.
+    """
+    text, name, axes = TEXTS[key], settings.pop("name", key), settings.pop("axes", {})
     return Figure(
-        name or key,
+        name,
         text["title"].format(**words),
         text["caption"].format(**words),
         numbers.select(text["numbers"]) if "numbers" in text else numbers,
-        axes={**text["axes"], **(axes or {})},
+        axes=text["axes"] | axes,
         **settings,
     )
 

@@ -1,29 +1,45 @@
-"""Where the distribution moved, what happens at the moved positions, and what truncation does."""
+"""Where the distribution moved, what happens at the moved positions, what truncation does, and whether it matters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rlvr.analysis.cross.records import DIRECTIONS, EFFECTIVE_LEVEL, EFFECTIVE_TOLERANCE
+from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.tables import known, where
-from rlvr.reporting.figures.canvas import SMALL, THIN, Figure, Line, colour, described, own_style, series
+from rlvr.reporting.figures.canvas import (
+    BAND_ALPHA,
+    HEIGHT,
+    SMALL,
+    THIN,
+    Figure,
+    Line,
+    colour,
+    described,
+    own_style,
+    series,
+)
+from rlvr.reporting.sources import Cross
 from rlvr.reporting.theme import RAMP, ROLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WRITER = {"policy": "policy's responses", "base": "base's responses"}
 PERCENTILES = {"mean": "mean", "p90": "90 %", "p95": "95 %", "p99": "99 %"}
 DIGITS = 10  # of the numbers in the files, one more than the tables have
 MEASURES = {"js": "exact", "js_top_p": "top-p"}
 SHADES = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # shares at which the next shade of the grid starts
 LEAST = {"entropy": 7e-4, "js": 5e-7}  # where the bins of the grid that begin at 0 are drawn
 EQUAL = pa.table({"js": [0, 0.69]})
+MANY = 4  # rules, above which a figure is higher and its bands are fainter
+WHAT = {"forward": "recover", "reverse": "destroy"}  # of a direction, in its caption
+BAND = ("ci_low", "ci_high")
 
 
 def shift_figures(a: LoadedAnalysis) -> Iterator[Figure]:
@@ -35,8 +51,8 @@ def shift_figures(a: LoadedAnalysis) -> Iterator[Figure]:
     yield _along(a, "from_start")
     yield _entropy_grid(a)
     yield _overlap(a)
-    yield _rank(a)
-    yield _mass(a)
+    yield _favourites(a, "rank", _ranks)
+    yield _favourites(a, "mass", _masses)
     yield _truncation(a)
 
 
@@ -46,9 +62,9 @@ def _figure(a: LoadedAnalysis, key: str, rows: pa.Table, moved: int = 0, **setti
     tables = cfg["tables"]
     draws = f"{tables['bootstrap']} bootstrap draws of {tables['unit']}s"
     words = {
-        "whose": WRITER[whose],
+        "whose": f"{whose}'s responses",
         "tokens": a.scored(whose),
-        "sample": " and ".join(f"{a.scored(t):,} tokens of the {WRITER[t]}" for t in a.trajectories),
+        "sample": " and ".join(f"{a.scored(t):,} tokens of the {t}'s responses" for t in a.trajectories),
         "moved": moved,
         "moved_above": a.moved_above,
         "top_p": cfg["score"]["top_p"],
@@ -144,38 +160,28 @@ def _whiskers(axes: Axes, x: Sequence[int], rows: pa.Table, name: str, **style: 
     axes.errorbar(x, value, lengths, elinewidth=1, **style)
 
 
-def _rank(a: LoadedAnalysis) -> Figure:
-    rows, moved = _favourites(a, "rank")
-
-    def bars(axes: Axes) -> None:
-        own = rows.filter(pc.less_equal(rows["rank_from"], 21))
-        bins = zip(own["rank_from"].to_pylist(), own["rank_to"].to_pylist(), strict=True)
-        ticks = [f"{low:.0f}-{high:.0f}" if high > low else f"{low:.0f}" for low, high in bins]
-        _bars(axes, own["share"].to_numpy(), ticks)
-        _whiskers(axes, range(len(own)), own, "share", fmt="none", ecolor=ROLES["ink"].light)
-
-    return _figure(a, "rank", rows, moved, more=bars)
-
-
-def _mass(a: LoadedAnalysis) -> Figure:
-    rows, moved = _favourites(a, "mass")
-
-    def bars(axes: Axes) -> None:
-        # The first bar holds everything below 0.01.
-        chosen = pc.or_(pc.greater_equal(rows["prob_from"], 0.01), pc.equal(rows["prob_from"], 0.001))
-        own = rows.filter(chosen)
-        heights = np.concatenate([own["share_below"].to_numpy()[:1], own["share"].to_numpy()[1:]])
-        ticks = [f"{p:g}".lstrip("0") if p >= 0.01 else "<.01" for p in own["prob_from"].to_pylist()]
-        _bars(axes, heights, ticks)
-
-    return _figure(a, "mass", rows, moved, more=bars)
-
-
-def _favourites(a: LoadedAnalysis, table: str) -> tuple[pa.Table, int]:
-    """The policy's favourite in the base at the moved positions, and how many there are."""
+def _favourites(a: LoadedAnalysis, table: str, bars: Callable[[Axes, pa.Table], None]) -> Figure:
+    """Where the policy's favourite is in the base, at the moved positions."""
     found = a.rows(table, trajectory=a.trajectories[0], direction="policy_in_base", group="moved")
     rows = known(found, "share")
-    return rows, sum(rows["tokens"].to_pylist())
+    return _figure(a, table, rows, sum(rows["tokens"].to_pylist()), more=lambda axes: bars(axes, rows))
+
+
+def _ranks(axes: Axes, rows: pa.Table) -> None:
+    own = rows.filter(pc.less_equal(rows["rank_from"], 21))
+    bins = zip(own["rank_from"].to_pylist(), own["rank_to"].to_pylist(), strict=True)
+    ticks = [f"{low:.0f}-{high:.0f}" if high > low else f"{low:.0f}" for low, high in bins]
+    _bars(axes, own["share"].to_numpy(), ticks)
+    _whiskers(axes, range(len(own)), own, "share", fmt="none", ecolor=ROLES["ink"].light)
+
+
+def _masses(axes: Axes, rows: pa.Table) -> None:
+    # The first bar holds everything below 0.01.
+    own = rows.filter(pc.or_(pc.greater_equal(rows["prob_from"], 0.01), pc.equal(rows["prob_from"], 0.001)))
+    heights = np.concatenate([own["share_below"].to_numpy()[:1], own["share"].to_numpy()[1:]])
+    _bars(
+        axes, heights, [f"{p:g}".lstrip("0") if p >= 0.01 else "<.01" for p in own["prob_from"].to_pylist()]
+    )
 
 
 def _bars(axes: Axes, heights: Sequence[float], ticks: Sequence[str]) -> None:
@@ -191,3 +197,63 @@ def _truncation(a: LoadedAnalysis) -> Figure:
     whose = {trajectory: trajectory for trajectory in a.trajectories}
     lines = [equal, *series(rows, "trajectory", whose, "mean_js", "mean_js_top_p", top_p)]
     return _figure(a, "truncation", rows, lines=lines, legend=3)
+
+
+def cross_figures(cross: Cross) -> Iterator[Figure]:
+    """One figure for each direction that was run, and for each thing that its budgets counted."""
+    for direction in DIRECTIONS:
+        rows = where(cross.budgets, direction=direction)
+        effective = pc.starts_with(rows["level"], EFFECTIVE_LEVEL)
+        for key, share, chosen in (
+            ("cross", "share", pc.invert(effective)),
+            ("cross_effective", "effective_share", effective),
+        ):
+            own = rows.filter(chosen)
+            if len(own):
+                yield _crossed(cross, direction, own, key, share)
+
+
+def _crossed(cross: Cross, direction: str, rows: pa.Table, key: str, share: str) -> Figure:
+    primary, intervening = DIRECTIONS[direction]
+    ends = cross.content["endpoints"]
+    run = set(rows["rule"].to_pylist())
+    rules = [*(rule for rule in RULES if rule in run), *sorted(run - RULES.keys())]  # some of another version
+    many = len(rules) > MANY
+
+    def line(place: int, rule: str) -> Line:
+        own = where(rows, rule=rule).sort_by(share)
+        points = {of: [ends[primary][of], *own[of].to_pylist()] for of in ("accuracy", *BAND)}
+        points["switched"] = [0.0, *(100 * value for value in own[share].to_pylist())]
+        label = RULES[rule].label if rule in RULES else rule
+        alpha = BAND_ALPHA / 4 if many else BAND_ALPHA
+        named = label.format(primary=primary, intervening=intervening)
+        return Line(place, named, pa.table(points), "switched", "accuracy", BAND, alpha)
+
+    def endpoints(axes: Axes) -> None:
+        lower = min((primary, intervening), key=lambda end: ends[end]["accuracy"])
+        for end in (primary, intervening):
+            level, beside = ends[end]["accuracy"], "top" if end == lower else "bottom"
+            axes.axhline(level, **THIN)
+            scale = axes.get_yaxis_transform()
+            axes.text(1.0, level, f"{end} alone ", ha="right", va=beside, transform=scale, **SMALL)
+
+    widest = max(100 * max(rows[share].to_pylist()), 1.0)
+    problems, responses = rows["problems"][0].as_py(), rows["responses"][0].as_py()
+    words = {
+        "direction": direction.capitalize(),
+        "primary": primary,
+        "intervening": intervening,
+        "what": WHAT[direction],
+        "tolerance": f"{EFFECTIVE_TOLERANCE:.0%}".replace("%", " %"),
+    }
+    return described(
+        key,
+        rows,
+        words | {"problems": problems, "samples": responses // problems},
+        name=key.replace("cross", f"cross_{direction}"),
+        height=HEIGHT * 1.6 if many else HEIGHT,
+        lines=[line(place, rule) for place, rule in enumerate(rules)],
+        axes={"xlim": (0, 1.04 * widest)},
+        more=endpoints,
+        digits=10,
+    )

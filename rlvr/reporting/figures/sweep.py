@@ -16,6 +16,8 @@ from rlvr.analysis.tables import where
 from rlvr.reporting.figures.canvas import BAND_ALPHA, HEIGHT, Figure, Line, described, numbers, series, slug
 from rlvr.reporting.figures.training import PANELS, Panel
 from rlvr.reporting.theme import ROLES
+from rlvr.stats.accuracy import Estimate
+from rlvr.stats.seeds import PairedDifference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +28,8 @@ LONG = 14  # characters of a label above which a legend has one column
 CROWD = 3  # conditions above which bands are fainter, so that they do not hide one another
 MARKED = 12  # points up to which each is marked
 BAND = ("low", "high")
+# What an interval is over -> how far beside its condition it stands, its colour and its mark.
+OVER = {"over seeds": (0.0, ROLES["policy"].light, "o"), "over problems": (-0.2, ROLES["base"].light, "s")}
 MARKS = {"p99": "99 %", "p95": "95 %", "p90": "90 %", "mean": "mean", "p50": "median"}
 LABELS = {f"js_base/{mark}": label for mark, label in MARKS.items()}
 TRAINING = tuple(
@@ -100,30 +104,35 @@ def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
     return numbers((first, "step", "mean", *BAND, "seeds"), rows)
 
 
-def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     ends = [end for one in curves for p in one for end in (p.low, p.high)]
-    if not ends:
-        return None
     margin = 0.04 * (max(ends) - min(ends)) or 0.01
     return min(ends) - margin, max(ends) + margin
 
 
-def differences(found: SweepResult, evaluation: str) -> Figure | None:
-    """The difference of each condition to the baseline, both intervals, and the single seeds."""
+def differences(found: SweepResult, evaluation: str) -> Iterator[Figure]:
+    """The difference of each condition to the baseline, both intervals, and the single seeds, where there is one."""
     rows = [row for row in found.rows if row.evaluation == evaluation and row.gain is not None]
     if not rows:
-        return None
+        return
 
     def bars(axes: Axes) -> None:
-        named: set[str] = set()
+        names = {what: what for what in ("a seed", *OVER)}  # of marks, for the legend: each once
         for i, row in enumerate(rows):
-            _difference(axes, -i, row, named)
+            values = [value for _, value in row.pairs]
+            seeds: dict[str, Any] = {"ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
+            axes.plot(values, [0.2 - i] * len(values), "o", label=names.pop("a seed", None), **seeds)
+            for what, gain in _gains(row):
+                beside, colour, mark = OVER[what]
+                half = gain.high - gain.mean if math.isfinite(gain.high) else 0.0
+                bar: dict[str, Any] = {"fmt": mark, "color": colour, "capsize": 3.0, "lw": 1.8}
+                axes.errorbar(gain.mean, beside - i, xerr=half, label=names.pop(what, None), **bar)
         axes.axvline(0, color=ROLES["ink"].light, lw=1.0)
         axes.set_yticks([-i for i in range(len(rows))], [label(row.condition) for row in rows])
         axes.grid(axis="y", visible=False)
 
     lines = (line for row in rows for line in _difference_rows(row))
-    return described(
+    yield described(
         "difference",
         numbers(("condition", "what", "difference", "low", "high"), lines),
         {"condition": found.baseline, "baseline": label(found.baseline), "set": evaluation},
@@ -135,61 +144,41 @@ def differences(found: SweepResult, evaluation: str) -> Figure | None:
     )
 
 
-def _difference(axes: Axes, place: float, row: ConditionResult, named: set[str]) -> None:
-    """Draw a condition; the legend has what is `named`, once each."""
-
-    def once(text: str) -> str | None:
-        label = None if text in named else text
-        named.add(text)
-        return label
-
-    def bar(found: Any, y: float, role: str, mark: str, text: str) -> None:
-        half = found.high - found.mean if math.isfinite(found.high) else 0.0
-        style: dict[str, Any] = {"fmt": mark, "color": ROLES[role].light, "capsize": 3.0, "lw": 1.8}
-        axes.errorbar(found.mean, y, xerr=half, label=once(text), **style)
-
-    values = [value for _, value in row.pairs]
-    style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.5, "mfc": "none", "color": ROLES["muted"].light}
-    axes.plot(values, [place + 0.2] * len(values), label=once("a seed"), **style)
-    bar(row.gain, place, "policy", "o", "over seeds")
-    if row.problem_gain is not None:
-        bar(row.problem_gain, place - 0.2, "base", "s", "over problems")
+def _gains(row: ConditionResult) -> Iterator[tuple[str, PairedDifference | Estimate]]:
+    """What a condition gains over the baseline, with what its interval is over."""
+    for what, gain in zip(OVER, (row.gain, row.problem_gain), strict=True):
+        if gain is not None:
+            yield what, gain
 
 
 def _difference_rows(row: ConditionResult) -> Iterator[tuple[object, ...]]:
     for seed, value in row.pairs:
         yield row.condition, f"seed {seed}", value, None, None
-    for what, found in (("over seeds", row.gain), ("over problems", row.problem_gain)):
-        if found is not None:
-            ends = (end if math.isfinite(end) else None for end in (found.low, found.high))
-            yield row.condition, what, found.mean, *ends
+    for what, gain in _gains(row):
+        yield (
+            row.condition,
+            what,
+            gain.mean,
+            *(e if math.isfinite(e) else None for e in (gain.low, gain.high)),
+        )
 
 
 def divergence(found: SweepResult) -> Iterator[Figure]:
-    """Percentiles of JS(policy, base) over steps, one figure a condition, on the same axes."""
-    drawn = {c: {metric: found.curve(c, metric) for metric in LABELS} for c in found.conditions}
-    limits = _limits([one for curves in drawn.values() for one in curves.values()])
-    for condition, curves in drawn.items():
-        logged = {metric: one for metric, one in curves.items() if one}
-        if logged and limits is not None:
-            yield _percentiles(found, condition, logged, (max(0.0, limits[0]), limits[1]))
-
-
-def _percentiles(
-    found: SweepResult, condition: str, curves: Mapping[str, Curve], limits: tuple[float, float]
-) -> Figure:
-    drawn = _points("metric", curves)
-    lines = series(
-        drawn, "metric", {metric: LABELS[metric] for metric in curves}, "step", "mean", BAND, marker=None
-    )
-    return described(
-        "divergence",
-        drawn,
-        {"condition": label(condition), "bands": bands(found, [condition])},
-        name=f"divergence_{slug(condition)}",
-        lines=lines,
-        axes={"ylim": limits},
-        steps=True,
-        height=HEIGHT + ROW_HEIGHT,
-        legend=3,
-    )
+    """Percentiles of JS(policy, base) over steps, one figure a condition that logged any, on the same axes."""
+    logged = {c: {m: one for m in LABELS if (one := found.curve(c, m))} for c in found.conditions}
+    every = [one for curves in logged.values() for one in curves.values()]
+    for condition, curves in logged.items():
+        if curves:
+            low, high = _limits(every)
+            drawn, labels = _points("metric", curves), {metric: LABELS[metric] for metric in curves}
+            yield described(
+                "divergence",
+                drawn,
+                {"condition": label(condition), "bands": bands(found, [condition])},
+                name=f"divergence_{slug(condition)}",
+                lines=series(drawn, "metric", labels, "step", "mean", BAND, marker=None),
+                axes={"ylim": (max(0.0, low), high)},
+                steps=True,
+                height=HEIGHT + ROW_HEIGHT,
+                legend=3,
+            )

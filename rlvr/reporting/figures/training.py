@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,6 @@ from rlvr.reporting.sources import ReportedRun
 
 LONG = 200  # steps from which a line is drawn thinner
 BAND = ("ci_low", "ci_high")
-Lines = dict[tuple[str, str], list[tuple[int, float]]]  # label and metric -> steps and values
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,8 @@ def training_figures(runs: Sequence[ReportedRun]) -> Iterator[Figure]:
     """Every figure for which the runs have numbers."""
     for name in dict.fromkeys(name for run in runs for name in evaluated_sets(run)):
         yield held_out(name, runs)
-    for panel in (_with_sources(panel, runs) for panel in PANELS):
-        if lines := _lines(panel, runs):
-            yield _figure(panel, lines)
+    for panel in PANELS:
+        yield from _figure(_with_sources(panel, runs), runs)
 
 
 def evaluated_sets(run: ReportedRun) -> list[str]:
@@ -58,14 +57,9 @@ def evaluated_sets(run: ReportedRun) -> list[str]:
 
 def _with_sources(panel: Panel, runs: Sequence[ReportedRun]) -> Panel:
     """The panel with a line for each source of a mixture, where its metric is kept by source."""
-    found = {
-        key: key.removeprefix("source/").removesuffix(f"/{panel.main}")
-        for run in runs
-        for row in run.train
-        for key in row
-        if key.startswith("source/") and key.endswith(f"/{panel.main}")
-    }
-    return replace(panel, metrics=panel.metrics | found)
+    of_source = re.compile(rf"source/(.*)/{re.escape(panel.main)}", re.DOTALL)
+    keys = (key for run in runs for row in run.train for key in row)
+    return replace(panel, metrics=panel.metrics | {m[0]: m[1] for m in map(of_source.fullmatch, keys) if m})
 
 
 def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
@@ -85,48 +79,41 @@ def held_out(name: str, runs: Sequence[ReportedRun]) -> Figure:
         if name in evaluated_sets(run)
     )
     samples = " to ".join(str(n) for n in dict.fromkeys((counted[0], counted[-1])))
-    drawn_lines = [line for line in lines if len(line.rows)]
-    words = {"set": name, "samples": samples}
-    return described("held_out", drawn, words, name=f"eval_{slug(name)}", lines=drawn_lines, steps=True)
+    words, known = {"set": name, "samples": samples}, [line for line in lines if len(line.rows)]
+    return described("held_out", drawn, words, name=f"eval_{slug(name)}", lines=known, steps=True)
 
 
-def _lines(panel: Panel, runs: Sequence[ReportedRun]) -> Lines:
-    """Without those that have no points or only repeat the first metric."""
-    several = len(runs) > 1
-    metrics = {panel.main: ""} if several else panel.metrics
-    lines = {
-        (run.name if several else label, metric): [
-            (row["step"], row[metric]) for row in run.train if metric in row
-        ]
-        for run in runs
-        for metric, label in metrics.items()
-    }
-    first = next(iter(lines.values()))
-    return {
-        key: points for key, points in lines.items() if points and (key[1] == panel.main or points != first)
-    }
-
-
-def _figure(panel: Panel, lines: Lines) -> Figure:
-    labels, metrics = {label: label for label, _ in lines}, {metric for _, metric in lines}
-    rows = ((*key, *point) for key, points in lines.items() for point in points)
+def _figure(panel: Panel, runs: Sequence[ReportedRun]) -> Iterator[Figure]:
+    """Without lines that have no points or only repeat the first metric; none where no line is left."""
+    if len(runs) > 1:
+        wanted = [(run.name, panel.main, run) for run in runs]
+    else:
+        wanted = [(label, metric, runs[0]) for metric, label in panel.metrics.items()]
+    found = [(label, m, [(row["step"], row[m]) for row in run.train if m in row]) for label, m, run in wanted]
+    first = found[0][2]
+    kept = [
+        (label, m, points) for label, m, points in found if points and (m == panel.main or points != first)
+    ]
+    if not kept:
+        return
+    labels, drawn = {label: label for label, *_ in kept}, {metric for _, metric, _ in kept}
+    rows = ((label, metric, *point) for label, metric, points in kept for point in points)
     table = numbers(("line", "metric", "step", "value"), rows)
-    drawn, (lowest, highest) = table, pc.min_max(table["value"]).as_py().values()
-    axes: dict[str, Any] = {"ylabel": panel.unit}
+    lowest, highest = pc.min_max(table["value"]).as_py().values()
+    shown, axes = table, dict[str, Any](ylabel=panel.unit)
     if panel.log:  # without what a logarithmic axis cannot show
         seen = pc.if_else(pc.greater(table["value"], 0), table["value"], math.nan)
-        drawn = table.drop_columns("value").append_column("value", seen)
+        shown = table.drop_columns("value").append_column("value", seen)
         axes |= {"yscale": "log"} if highest > 0 else {}
     elif lowest >= 0:
         axes |= {"ylim": (0, None)}
-    found = series(drawn, "line", labels, "step", "value")
-    styled = [
+    lines = [
         replace(line, style={"lw": 1.8 if n < LONG else 1.1, "marker": "." if n == 1 else ""})
-        for line in found
+        for line in series(shown, "line", labels, "step", "value")
         for n in [len(line.rows)]
     ]
-    longest = max(map(len, lines.values()))
-    caption = f"{panel.about(len(metrics))} {longest} {'step' if longest == 1 else 'steps'}."
-    three = len(labels) == 3 and panel.metrics[panel.main] in labels
-    name, columns = f"train_{panel.name}", 3 if three else 2
-    return Figure(name, panel.title, caption, table, styled, axes, steps=True, legend=columns)
+    longest = max(len(points) for *_, points in kept)
+    caption = f"{panel.about(len(drawn))} {longest} {'step' if longest == 1 else 'steps'}."
+    columns = 3 if len(labels) == 3 and panel.metrics[panel.main] in labels else 2
+    name = f"train_{panel.name}"
+    yield Figure(name, panel.title, caption, table, lines, axes, steps=True, legend=columns)

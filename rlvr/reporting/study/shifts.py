@@ -70,18 +70,19 @@ def read_shift(folder: Path, name: str | None = None) -> Shift:
 def read_crossings(run: Path) -> tuple[list[Crossing], dict[str, Interval]]:
     """Every budget of the JS rule beside random positions, and the accuracy of both models alone."""
     cross = read_cross(run / "cross_sampling")
-    by_key = {(r["direction"], r["level"], r["rule"]): r for r in cross.budgets.to_pylist()}
+    rows = cross.budgets.to_pylist()
+    controls = {(row["direction"], row["level"]): row for row in rows if row["rule"] == "random"}
+    paired = [(row, controls[row["direction"], row["level"]]) for row in rows if row["rule"] == "js"]
     crossings = [
         Crossing(
-            direction=direction,
+            direction=row["direction"],
             share=row["share"],
             effective=row["effective_share"],
             accuracy=_accuracy(row),
-            random=_accuracy(by_key[direction, level, "random"]),
-            p_random=by_key[direction, level, "random"]["p_js_holm"],
+            random=_accuracy(control),
+            p_random=control["p_js_holm"],
         )
-        for (direction, level, rule), row in by_key.items()
-        if rule == "js"
+        for row, control in paired
     ]
     return crossings, {name: _accuracy(end) for name, end in cross.content["endpoints"].items()}
 

@@ -14,8 +14,7 @@ import pytest
 from rlvr.analysis.intervene.records import Arm, Choice, Continuation, Intervention
 from rlvr.cli.view import parse
 from rlvr.errors import ConfigError
-from rlvr.reporting.viewer.queue import Interventions
-from rlvr.reporting.viewer.server import Viewer
+from rlvr.reporting.viewer import Interventions, Viewer
 from rlvr.stats.proportion import difference
 
 CHOICE = {"response": 3, "position": 1, "token_id": 7, "model": "policy", "samples": 2, "seed": 1}
