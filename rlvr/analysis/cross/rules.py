@@ -60,11 +60,6 @@ def _statistics(at: Positions, *want: str, tokens: Tensor | None = None) -> list
     return [getattr(found, name).double() for name in want]
 
 
-def js_value(at: Positions) -> Tensor:
-    """JS(primary, intervening) in nats at the sampling temperature (arXiv 2603.22446)."""
-    return _statistics(at, "js" if at.js_top_p is None else "js_top_p")[0]
-
-
 def _statistic(name: str) -> Callable[[Positions], Tensor]:
     """The value of a rule that looks at one statistic, exact over the vocabulary."""
     return lambda at: _statistics(at, name)[0].clamp(max=LARGEST)
@@ -95,7 +90,8 @@ def _nats(value: Callable[[Positions], Tensor], label: str) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "js": _nats(js_value, "JS"),
+    # arXiv 2603.22446
+    "js": _nats(lambda at: _statistics(at, "js" if at.js_top_p is None else "js_top_p")[0], "JS"),
     "random": Rule(random_value, lambda threshold: 1.0 - threshold, "probability of a switch", "random"),
     "entropy": _nats(_statistic("entropy_p"), "entropy, {primary}"),
     "earliest": Rule(earliest_value, lambda threshold: -threshold, "positions", "earliest"),
