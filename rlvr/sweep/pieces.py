@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlvr.analysis.study.plan import TRAIN, Piece
-from rlvr.analysis.study.records import Record, Records, what_is_left
+from rlvr.analysis.study import TRAIN, Piece, Record, Records, what_is_left
 from rlvr.cluster.machine import cpu_name
 from rlvr.errors import EXIT_INTERRUPTED, EXIT_PAUSED, RlvrError
 from rlvr.sweep.jobs import Child, Task, stop

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.analysis.study.plan import ANALYZE, TRAIN, Piece
-from rlvr.analysis.study.records import Record, Records, what_is_left
+from rlvr.analysis.study import ANALYZE, TRAIN, Piece, Record, Records, what_is_left
 from rlvr.errors import DataError, RlvrError
 from rlvr.sweep import pieces as runner
 from rlvr.sweep.pieces import run_pieces

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlvr.analysis.study.plan import QUESTIONS, Study
-from rlvr.analysis.study.records import Records, what_is_left
+from rlvr.analysis.study import QUESTIONS, Records, Study, what_is_left
 from rlvr.errors import RlvrError
 from rlvr.reporting.figures.canvas import as_svg
 from rlvr.reporting.study import comparisons, sections

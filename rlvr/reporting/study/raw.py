@@ -14,8 +14,7 @@ from rlvr.analysis.cross.raw import CLASS_COLUMNS
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.store import write_parquet
-from rlvr.analysis.study.plan import Piece
-from rlvr.analysis.study.records import Records
+from rlvr.analysis.study import Piece, Records
 from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.analysis.tables import read_csv
 from rlvr.reporting.study.found import Found
