@@ -74,7 +74,7 @@ class MixedDecoder:
         sampling: MixedSampling,
         batch: int,
         stops: Callable[[Sequence[int]], bool] | None = None,  # has a response just come to a stop text?
-        prefills: tuple[Prefills, Prefills] | None = None,  # of the two models, kept between decoders
+        prefills: Sequence[Prefills] | None = None,  # of the two models, kept between decoders
     ) -> None:
         self._models = [
             SlotModel(model, batch, kept)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.analysis.cross.pairs import PAIR_COLUMNS
-from rlvr.analysis.cross.raw import CLASS_COLUMNS
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.cross.store import CLASS_COLUMNS
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.store import write_parquet
 from rlvr.analysis.study import Piece, Records
