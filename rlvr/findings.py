@@ -43,17 +43,7 @@ from typing import Any
 
 from rlvr.analysis.run import read_run
 from rlvr.analysis.store import write_text
-from rlvr.analysis.study import (
-    ANALYZE,
-    CROSS,
-    QUESTIONS,
-    TRAIN,
-    Piece,
-    Records,
-    Study,
-    read_study,
-    what_is_left,
-)
+from rlvr.analysis.study import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Records, Study, read_study
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.compose import load
@@ -71,17 +61,9 @@ from rlvr.sweep.pieces import run_pieces
 from rlvr.sweep.plan import changed_keys
 from rlvr.timing import Stopwatch
 
-FORMS = (
-    ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),
-    ShortForm("study=NAME", "in place of run=: a study in recipes/study, or a file NAME.yaml"),
-    ShortForm("output=FOLDER", "where a study goes; runs/<name of the study> unless named"),
-    ShortForm(
-        "questions=N,...", "only the pieces that these of a study's questions wait for; all unless named"
-    ),
-    ShortForm("minutes=N", "stop after so many; 0: write the page of what there is"),
-)
+# What of the command line is the command's own; the help of each is above.
+FORMS = tuple(ShortForm(name, "") for name in ("run", "study", "output", "questions", "minutes"))
 CONTROLS = ("grpo_kl", "sft")
-BUDGETS = (0.02, 0.04, 0.1)
 
 
 def main() -> None:
@@ -121,7 +103,7 @@ def findings_of_study(
             raise ConfigError("questions=: this study asks none of them; see its file")
         left = [piece for piece in pieces if not records.finished(piece)] if minutes != 0 else []
         _refuse_others(study.pieces(), {piece.folder for piece in left if piece.kind != TRAIN})
-        print(what_is_left(pieces, records), flush=True)
+        print(records.what_is_left(pieces), flush=True)
         try:
             whole = run_pieces(pieces, records, minutes, keep_checkpoints=study.cfg.keep_checkpoints)
         finally:  # also after a failure or Ctrl-C: from what is finished
@@ -183,7 +165,7 @@ def findings_of_run(run: Path, minutes: float | None) -> None:
     pieces += [
         Piece.of(ANALYZE, f"analysis of {name}", folder, f"run={folder}") for name, folder in folders.items()
     ]
-    arguments = (f"run={run}", "rules=js,random", f"budgets={','.join(map(str, BUDGETS))}")
+    arguments = (f"run={run}", "rules=js,random", "budgets=0.02,0.04,0.1")
     pieces.append(Piece.of(CROSS, "cross-sampling", run, *arguments))
     if not run_pieces(pieces, Records(run / "findings" / "pieces", run), minutes):
         return

@@ -246,21 +246,20 @@ class Records:
             return False
         return record is not None and record.finished != ""
 
-
-def what_is_left(pieces: Sequence[Piece], records: Records) -> str:
-    """How many pieces are to be done and about how long they take, by those of their kind that are done."""
-    left = [piece for piece in pieces if not records.finished(piece)]
-    seconds: dict[str, list[float]] = {}
-    for piece in pieces:
-        record = records.of(piece)
-        if record is not None and record.finished and record.seconds:
-            seconds.setdefault(piece.kind, []).append(record.seconds)
-    parts, total = [], 0.0
-    for kind in dict.fromkeys(piece.kind for piece in left):
-        count, known = sum(piece.kind == kind for piece in left), seconds.get(kind)
-        each = "time not known yet" if known is None else f"{sum(known) / len(known) / 60:.1f} min each"
-        parts.append(f"{count} x {kind}, {each}")
-        total += 0.0 if known is None else count * sum(known) / len(known)
-    done = f"{len(pieces) - len(left)} of {len(pieces)} pieces are done"
-    about = f", about {total / 60:.0f} min" if total else ""
-    return f"{done}; left{about}: {'; '.join(parts)}" if left else done
+    def what_is_left(self, pieces: Sequence[Piece]) -> str:
+        """How many pieces are to be done and about how long they take, by those of their kind that are done."""
+        left = [piece for piece in pieces if not self.finished(piece)]
+        seconds: dict[str, list[float]] = {}
+        for piece in pieces:
+            record = self.of(piece)
+            if record is not None and record.finished and record.seconds:
+                seconds.setdefault(piece.kind, []).append(record.seconds)
+        parts, total = [], 0.0
+        for kind in dict.fromkeys(piece.kind for piece in left):
+            count, known = sum(piece.kind == kind for piece in left), seconds.get(kind)
+            each = "time not known yet" if known is None else f"{sum(known) / len(known) / 60:.1f} min each"
+            parts.append(f"{count} x {kind}, {each}")
+            total += 0.0 if known is None else count * sum(known) / len(known)
+        done = f"{len(pieces) - len(left)} of {len(pieces)} pieces are done"
+        about = f", about {total / 60:.0f} min" if total else ""
+        return f"{done}; left{about}: {'; '.join(parts)}" if left else done

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from rlvr.analysis.cross.config import CrossSampleConfig
@@ -15,6 +15,7 @@ from rlvr.analysis.cross.workers import WorkerSpec
 from rlvr.analysis.models import ModelFiles, check_same_vocabulary, read_model
 from rlvr.analysis.run import read_run
 from rlvr.config import Config, RewardConfig, SourceConfig
+from rlvr.data.models.end_tokens import generation_ends
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
 from rlvr.rollout.stop import ends_of
@@ -72,12 +73,14 @@ def read_inputs(cfg: CrossSampleConfig) -> CrossInputs:
 
 
 def _spec(cfg: CrossSampleConfig, training: Config, models: Sequence[ModelFiles]) -> WorkerSpec:
+    ends = {models[1].tokenizer.eos_token_id, *training.rollout.stop_token_ids}
+    ends |= {end for model in models for end in generation_ends(model.folder)}
     sampling = MixedSampling(
         temperature=cfg.temperature,
         top_p=cfg.top_p,
         js_top_p=cfg.js_top_p,
         max_tokens=cfg.max_tokens or training.rollout.max_response_tokens,
-        stop_ids=tuple(sorted(_stop_ids(models) | set(training.rollout.stop_token_ids))),
+        stop_ids=tuple(sorted(ends)),
         seed=cfg.seed,
         ends=ends_of(training.rollout),
     )
@@ -145,15 +148,3 @@ def _prompts(
             "and tests over problems need at least 2"
         )
     return prompts, {chosen.name: len(chosen.prompts) for chosen in sets}
-
-
-def _stop_ids(models: Sequence[ModelFiles]) -> set[int]:
-    """The tokens that end a response: the tokenizer's end token and those of both models' generation settings."""
-    ids = {models[1].tokenizer.eos_token_id}
-    for model in models:
-        try:
-            ends = GenerationConfig.from_pretrained(model.folder).eos_token_id
-        except OSError:  # many models come without generation settings
-            continue
-        ids |= set(ends if isinstance(ends, list) else [ends]) - {None}
-    return ids

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlvr.analysis.study import QUESTIONS, Records, Study, what_is_left
+from rlvr.analysis.study import QUESTIONS, Records, Study
 from rlvr.errors import RlvrError
 from rlvr.reporting.figures.canvas import as_svg
 from rlvr.reporting.study import comparisons, sections
@@ -75,7 +75,7 @@ def _introduction(found: Found, records: Records) -> Iterator[str]:
         hours = sum(record.seconds for record in known) / 3600
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         yield f"Done on {when}, {hours:.1f} hours of wall time, on {machines}. "
-    yield f"{what_is_left(found.pieces, records)}."
+    yield f"{records.what_is_left(found.pieces)}."
 
 
 def _question(found: Found, number: int, folder: Path) -> Iterator[str]:
