@@ -125,8 +125,7 @@ class Store:
     def write_part(self, part: Part, samples: Sequence[dict[str, Any]]) -> None:
         """Keep a finished part: first its responses, then the figures that make it count as finished."""
         write_rows(self.samples_file(part.name), samples)
-        calibration = None if part.calibration is None else asdict(part.calibration)
-        own = {field: getattr(part, field) for field in OWN_FIELDS} | {"calibration": calibration}
+        own = {field: value for field, value in asdict(part).items() if field in OWN_FIELDS}
         content = {"fingerprint": self.fingerprint, "name": part.name, **own, **samples_as_json(part.graded)}
         write_rows(self.folder / "parts" / f"{part.name}.json", [content])
 
