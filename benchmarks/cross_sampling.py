@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from rlvr.analysis.cross.config import CrossSampleConfig
 from rlvr.analysis.cross.decoder import MixedDecoder, MixedSampling, ResponseJob
-from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
+from rlvr.analysis.cross.rules import Stream, sample_key, sample_tokens, uniforms
 from rlvr.analysis.cross.workers import DecodePool, DecodeWorker, WorkerSpec, open_decoders
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.data.tasks.arithmetic import held_out, step_by_step, train_problem

@@ -16,20 +16,17 @@ for each direction where matplotlib is installed; started again, it skips what i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.cross.config import CrossSampleConfig, check
-from rlvr.analysis.cross.decoder import MixedSampling
 from rlvr.analysis.cross.experiment import Experiment, describe, planned, unmet
 from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
-from rlvr.analysis.cross.raw import write_raw
-from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
-from rlvr.analysis.cross.store import FORMAT, Store
-from rlvr.analysis.cross.workers import WorkerSpec, open_decoders
+from rlvr.analysis.cross.records import BudgetRow
+from rlvr.analysis.cross.store import FORMAT, Store, write_raw
+from rlvr.analysis.cross.workers import open_decoders
 from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.shift.parts import token_texts
@@ -41,7 +38,7 @@ from rlvr.locks import exclusive
 from rlvr.reporting.figures.canvas import render
 from rlvr.reporting.figures.shift import cross_figures
 from rlvr.reporting.sources import read_cross
-from rlvr.reward.workers.pool import GraderPool, open_grader_pool
+from rlvr.reward.workers.pool import open_grader_pool
 from rlvr.rollout.stop import Ends
 
 
@@ -60,30 +57,24 @@ def cross_sample(cfg: CrossSampleConfig) -> list[BudgetRow]:
 def _all_parts(cfg: CrossSampleConfig, inputs: CrossInputs) -> list[BudgetRow]:
     store = Store(inputs.output, settings_of(cfg, inputs))
     keys = planned(cfg)
-    finished = [part for key in keys if (part := store.read(key.name)) is not None]
-    for part in finished:
+    parts = [part for key in keys if (part := store.read(key.name)) is not None]
+    for part in parts:
         print(f"{describe(part)} [kept]")
     versions = versions_of("rlvr", "torch", "transformers", "ray", "math-verify")
-    if len(finished) == len(keys):
-        return _conclude(store, finished, cfg, inputs, versions)
-    require_verifiers(inputs.reward, [prompt.problem.rules for prompt in inputs.prompts])
-    with (
-        open_decoders(_worker_spec(cfg, inputs), cfg) as pool,
-        _open_graders(cfg, inputs) as graders,
-        PartsDone("cross-sampling", len(keys), len(finished)) as progress,
-    ):
-        experiment = Experiment(cfg, inputs, store, pool, graders, progress.done)
-        for parts in experiment.run(keys):
-            store.write_summary(parts, budget_rows(parts), asdict(cfg), versions)
-    return _conclude(store, parts, cfg, inputs, versions)
-
-
-def _conclude(
-    store: Store, parts: Sequence[Part], cfg: CrossSampleConfig, inputs: CrossInputs, versions: dict[str, str]
-) -> list[BudgetRow]:
-    """Write everything that is computed from the finished parts."""
-    rows = budget_rows(parts)
-    store.write_summary(parts, rows, asdict(cfg), versions)
+    if len(parts) < len(keys):
+        rules = [prompt.problem.rules for prompt in inputs.prompts]
+        require_verifiers(inputs.reward, rules)
+        with (
+            open_decoders(inputs.models, cfg) as pool,
+            open_grader_pool(
+                inputs.reward, rules, workers=cfg.grading_workers, save_folder=inputs.output
+            ) as graders,
+            PartsDone("cross-sampling", len(keys), len(parts)) as progress,
+        ):
+            experiment = Experiment(cfg, inputs, store, pool, graders, progress.done)
+            for parts in experiment.run(keys):
+                store.write_summary(parts, asdict(cfg), versions)
+    rows = store.write_summary(parts, asdict(cfg), versions)
     for line in unmet(parts):
         print(line)
     write_raw(store, parts, token_texts(inputs.tokenizer))
@@ -113,21 +104,18 @@ def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
     Batch, actors and threads are not part of it, nor are the budgets: each budget is a result of its own.
     """
     problems = [[p.id, p.problem.answer, list(p.token_ids)] for p in inputs.prompts]
+    models, how = inputs.models, inputs.models.sampling
     return {
         "format": FORMAT,
-        "base": identity(inputs.base),
-        "policy": identity(inputs.policy),
-        "dtype": inputs.dtype,
+        "base": identity(models.base),
+        "policy": identity(models.policy),
+        "dtype": models.dtype,
         "sets": inputs.sets,
         "problems": hashlib.sha256(repr(problems).encode()).hexdigest()[:16],
         "samples": cfg.samples,
-        "max_tokens": inputs.max_tokens,
-        "temperature": cfg.temperature,
-        "top_p": cfg.top_p,
-        "js_top_p": cfg.js_top_p,
-        "seed": cfg.seed,
-        "stop_ids": list(inputs.stop_ids),
-        **({"ends": asdict(inputs.ends)} if inputs.ends != Ends() else {}),
+        **{key: getattr(how, key) for key in ("max_tokens", "temperature", "top_p", "js_top_p", "seed")},
+        "stop_ids": list(how.stop_ids),
+        **({"ends": asdict(how.ends)} if how.ends != Ends() else {}),
         "pilot": [cfg.pilot_problems, cfg.pilot_samples, cfg.pilot_rounds],
         "grading": [
             inputs.reward.policy,
@@ -135,36 +123,6 @@ def settings_of(cfg: CrossSampleConfig, inputs: CrossInputs) -> dict[str, Any]:
             inputs.reward.truncated_can_be_correct,
         ],
     }
-
-
-def _worker_spec(cfg: CrossSampleConfig, inputs: CrossInputs) -> WorkerSpec:
-    sampling = MixedSampling(
-        temperature=cfg.temperature,
-        top_p=cfg.top_p,
-        js_top_p=cfg.js_top_p,
-        max_tokens=inputs.max_tokens,
-        stop_ids=inputs.stop_ids,
-        seed=cfg.seed,
-        ends=inputs.ends,
-    )
-    return WorkerSpec(
-        base=inputs.base,
-        policy=inputs.policy,
-        dtype=inputs.dtype,
-        trust_remote_code=inputs.trust_remote_code,
-        device="cuda" if cfg.gpus_per_actor > 0 else "cpu",
-        sampling=sampling,
-        batch=cfg.batch,
-    )
-
-
-def _open_graders(cfg: CrossSampleConfig, inputs: CrossInputs) -> GraderPool:
-    return open_grader_pool(
-        inputs.reward,
-        [prompt.problem.rules for prompt in inputs.prompts],
-        workers=cfg.grading_workers,
-        save_folder=inputs.output,
-    )
 
 
 main = command_entry(LINE, cross_sample, expand_arguments)

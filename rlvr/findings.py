@@ -37,14 +37,13 @@ import subprocess
 import sys
 from collections.abc import Container, Sequence
 from dataclasses import asdict
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 from rlvr.analysis.run import read_run
 from rlvr.analysis.store import write_text
-from rlvr.analysis.study.config import read_study
-from rlvr.analysis.study.plan import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Study
-from rlvr.analysis.study.records import Records, what_is_left
+from rlvr.analysis.study import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Records, Study, read_study
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
 from rlvr.cli.overrides.compose import load
@@ -62,17 +61,9 @@ from rlvr.sweep.pieces import run_pieces
 from rlvr.sweep.plan import changed_keys
 from rlvr.timing import Stopwatch
 
-FORMS = (
-    ShortForm("run=FOLDER", "a finished training run; runs/latest unless named"),
-    ShortForm("study=NAME", "in place of run=: a study in recipes/study, or a file NAME.yaml"),
-    ShortForm("output=FOLDER", "where a study goes; runs/<name of the study> unless named"),
-    ShortForm(
-        "questions=N,...", "only the pieces that these of a study's questions wait for; all unless named"
-    ),
-    ShortForm("minutes=N", "stop after so many; 0: write the page of what there is"),
-)
+# What of the command line is the command's own; the help of each is above.
+FORMS = tuple(ShortForm(name, "") for name in ("run", "study", "output", "questions", "minutes"))
 CONTROLS = ("grpo_kl", "sft")
-BUDGETS = (0.02, 0.04, 0.1)
 
 
 def main() -> None:
@@ -112,7 +103,7 @@ def findings_of_study(
             raise ConfigError("questions=: this study asks none of them; see its file")
         left = [piece for piece in pieces if not records.finished(piece)] if minutes != 0 else []
         _refuse_others(study.pieces(), {piece.folder for piece in left if piece.kind != TRAIN})
-        print(what_is_left(pieces, records), flush=True)
+        print(records.what_is_left(pieces), flush=True)
         try:
             whole = run_pieces(pieces, records, minutes, keep_checkpoints=study.cfg.keep_checkpoints)
         finally:  # also after a failure or Ctrl-C: from what is finished
@@ -171,11 +162,11 @@ def findings_of_run(run: Path, minutes: float | None) -> None:
     watch = Stopwatch()
     folders = {"run": run} | {name: run / "findings" / name for name in CONTROLS}
     pieces = [_control(name, run, folders[name]) for name in CONTROLS]
-    pieces += [_analysis(name, folder) for name, folder in folders.items()]
-    budgets = ",".join(str(b) for b in BUDGETS)
-    arguments = (f"run={run}", "rules=js,random", f"budgets={budgets}")
-    marker = run / "cross_sampling" / "classes.csv"
-    pieces.append(Piece("cross-sampling", CROSS, "rlvr.cross_sample", arguments, run, marker))
+    pieces += [
+        Piece.of(ANALYZE, f"analysis of {name}", folder, f"run={folder}") for name, folder in folders.items()
+    ]
+    arguments = (f"run={run}", "rules=js,random", "budgets=0.02,0.04,0.1")
+    pieces.append(Piece.of(CROSS, "cross-sampling", run, *arguments))
     if not run_pieces(pieces, Records(run / "findings" / "pieces", run), minutes):
         return
     _report([*folders.values()], run / "report")
@@ -227,19 +218,9 @@ def _control(recipe: str, run: Path, folder: Path) -> Piece:
     shared = shared_settings(read_run(run), recipe)
     if (folder / "summary.json").exists():
         require_same(read_run(folder), shared)
-    own = [
-        f"recipe={recipe}",
-        override("run.root", str(folder.parent)),
-        f"run.name={recipe}",
-        "run.resume=auto",
-    ]
-    arguments = (*own, *(override(key, value) for key, value in shared.items()), "tracking.wandb=off")
-    return Piece(f"control {recipe}", TRAIN, "rlvr.train", arguments, folder, folder / "summary.json")
-
-
-def _analysis(name: str, folder: Path) -> Piece:
-    marker = folder / "analysis" / "analysis.json"
-    return Piece(f"analysis of {name}", ANALYZE, "rlvr.analyze", (f"run={folder}",), folder, marker)
+    root, kept = override("run.root", str(folder.parent)), starmap(override, shared.items())
+    own = (f"recipe={recipe}", root, f"run.name={recipe}", "run.resume=auto")
+    return Piece.of(TRAIN, f"control {recipe}", folder, *own, *kept, "tracking.wandb=off")
 
 
 def _report(runs: Sequence[Path], output: Path) -> None:

@@ -10,9 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr import findings
-from rlvr.analysis.study.config import StudyConfig
-from rlvr.analysis.study.plan import Piece, Study
-from rlvr.analysis.study.records import Record, Records
+from rlvr.analysis.study import Piece, Record, Records, Study, StudyConfig
 from rlvr.cli.overrides.compose import load
 from rlvr.errors import ConfigError
 

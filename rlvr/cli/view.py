@@ -101,7 +101,7 @@ def _interventions(
     device = _device(options.device)
     return Interventions(
         training.folder,
-        lambda: Bench(inputs, responses, graders, temperature=options.temperature, device=device),
+        lambda: Bench(inputs, responses, graders, device=device),
     )
 
 

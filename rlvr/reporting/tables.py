@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 from omegaconf import OmegaConf
 
-from rlvr.analysis.cross.raw import CLASS_COLUMNS
+from rlvr.analysis.cross.store import CLASS_COLUMNS
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.shift.classes import CLASSES
 from rlvr.analysis.tables import TextTable, known, read_csv, text_table, where

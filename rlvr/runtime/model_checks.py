@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rlvr.config import Config
+from rlvr.data.models.end_tokens import generation_ends
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.data.prompting.templates import build_template
 from rlvr.data.prompting.turns import end_of_turn, holds_the_date, never_opened
@@ -103,7 +105,9 @@ def _warn_of_unheard_end(cfg: Config, tokenizer: Tokenizer, options: Mapping[str
     found = end_of_turn(tokenizer, options)
     if found is None or found[0] in "".join(cfg.rollout.stop):
         return
-    ends = {tokenizer.eos_token_id, *cfg.rollout.stop_token_ids, *_generation_ends(cfg)}
+    ends = {tokenizer.eos_token_id, *cfg.rollout.stop_token_ids}
+    with suppress(OSError, ValueError):  # settings of a form that the engines will speak of
+        ends |= generation_ends(model_folder(cfg.model.path))
     token, index = found
     if index not in ends:
         log.warning(
@@ -116,14 +120,3 @@ def _warn_of_unheard_end(cfg: Config, tokenizer: Tokenizer, options: Mapping[str
             sorted(end for end in ends if end is not None),
             index,
         )
-
-
-def _generation_ends(cfg: Config) -> list[int]:
-    """The end tokens that come with a model's settings of generation, which engines listen to as well."""
-    from transformers import GenerationConfig
-
-    try:
-        ends = GenerationConfig.from_pretrained(model_folder(cfg.model.path)).eos_token_id
-    except (OSError, ValueError):  # none, or of a form that the engines will speak of
-        return []
-    return list(ends) if isinstance(ends, list) else [ends] if ends is not None else []

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlvr.analysis.study.plan import TRAIN, Piece
-from rlvr.analysis.study.records import Record, Records, what_is_left
+from rlvr.analysis.study import TRAIN, Piece, Record, Records
 from rlvr.cluster.machine import cpu_name
 from rlvr.errors import EXIT_INTERRUPTED, EXIT_PAUSED, RlvrError
 from rlvr.sweep.jobs import Child, Task, stop
@@ -68,7 +67,7 @@ def run_pieces(
         else:
             left = f"left no {piece.marker}" if code == 0 else f"ended with exit code {code}"
             raise RlvrError(f"{piece.name} {left}; mend what it says above and start this command again")
-    print(f"\n{what_is_left(pieces, records)}")
+    print(f"\n{records.what_is_left(pieces)}")
     return all(records.finished(piece) for piece in pieces)
 
 

@@ -224,6 +224,7 @@ def test_cross_sampling_grades_alike(tmp_path: Path, capsys: pytest.CaptureFixtu
     reward.max_failed = 0.5
     prompts = tuple(problem(c) for c in "ab")
     tokenizer = SimpleNamespace(batch_decode=lambda ids, skip_special_tokens: [str(row[0]) for row in ids])
+    models = SimpleNamespace(sampling=SimpleNamespace(max_tokens=9))
     none = np.zeros(0, dtype=np.int64)
     written = [
         Mixed(p.id, i, np.asarray([i]), none, none, np.zeros(1, dtype=np.float32), False, none > 0)
@@ -233,7 +234,7 @@ def test_cross_sampling_grades_alike(tmp_path: Path, capsys: pytest.CaptureFixtu
     store = Store(tmp_path, {})
     experiment = Experiment(
         SimpleNamespace(samples=3, pilot_problems=1, pilot_samples=1),
-        SimpleNamespace(prompts=prompts, tokenizer=tokenizer, reward=reward, output=tmp_path, max_tokens=9),
+        SimpleNamespace(prompts=prompts, tokenizer=tokenizer, reward=reward, output=tmp_path, models=models),
         store,
         SimpleNamespace(decode=lambda *_: written),
         Graders(*outcomes),

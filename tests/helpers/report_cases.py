@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from rlvr.analysis.config import AnalyzeConfig, TablesConfig
-from rlvr.analysis.cross.records import Part, budget_rows
+from rlvr.analysis.cross.records import Part
 from rlvr.analysis.cross.store import Store
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS, RESPONSE_COLUMNS, TOKEN_COLUMNS
 from rlvr.analysis.shift.parts import token_file
@@ -202,7 +202,7 @@ def write_cross(folder: Path) -> Path:
                 parts.append(_part(direction, rule, budget, 0.5, rng))
     for part in parts:
         store.write_part(part, [])
-    store.write_summary(parts, budget_rows(parts), {"samples": SAMPLES}, {"rlvr": "0.1.0"})
+    store.write_summary(parts, {"samples": SAMPLES}, {"rlvr": "0.1.0"})
     return folder
 
 

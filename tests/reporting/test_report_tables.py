@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from rlvr.analysis.cross.raw import CLASS_COLUMNS
+from rlvr.analysis.cross.store import CLASS_COLUMNS
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.analysis.shift.classes import CLASSES
 from rlvr.analysis.tables import as_csv, table_of

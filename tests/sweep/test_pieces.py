@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.analysis.study.plan import ANALYZE, TRAIN, Piece
-from rlvr.analysis.study.records import Record, Records, what_is_left
+from rlvr.analysis.study import ANALYZE, TRAIN, Piece, Record, Records
 from rlvr.errors import DataError, RlvrError
 from rlvr.sweep import pieces as runner
 from rlvr.sweep.pieces import run_pieces
@@ -229,17 +228,17 @@ def test_checkpoints_of_a_finished_training_go(records, tmp_path):
 
 def test_the_time_left_is_that_of_pieces_of_the_kind(records, tmp_path):
     own = [piece(tmp_path, name) for name in "abcd"] + [piece(tmp_path, "e", kind=ANALYZE)]
-    assert what_is_left(own, records) == (
+    assert records.what_is_left(own) == (
         "0 of 5 pieces are done; left: 4 x train, time not known yet; 1 x analyze, time not known yet"
     )
     for one, seconds in zip(own, (120.0, 240.0), strict=False):
         one.folder.mkdir()
         one.marker.touch()
         records.write(one, Record(one.arguments, seconds, "2026-01-01 00:00", "2 x made up"))
-    assert what_is_left(own, records) == (
+    assert records.what_is_left(own) == (
         "2 of 5 pieces are done; left, about 6 min: 2 x train, 3.0 min each; 1 x analyze, time not known yet"
     )
-    assert what_is_left(own[:2], records) == "2 of 2 pieces are done"
+    assert records.what_is_left(own[:2]) == "2 of 2 pieces are done"
 
 
 def test_a_damaged_record_is_named(records, tmp_path):

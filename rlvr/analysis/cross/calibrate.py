@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,6 +69,7 @@ class _Search:
     low: float = -np.inf  # switches too much
     high: float = np.inf  # switches too little
     best: Calibration | None = None
+    written: Sequence[Mixed] = ()  # with the best
     rounds: int = 0
 
     @property
@@ -78,15 +80,14 @@ class _Search:
         met = abs(self.best.share - self.target) <= self.tolerance * self.target
         return met or self.candidate in (self.low, self.high)
 
-    def learn(self, written: Sequence[Mixed]) -> bool:
-        """Judge the candidate by the responses written with it, and choose the next; is it the best so far?"""
+    def learn(self, written: Sequence[Mixed]) -> None:
+        """Judge the candidate by the responses written with it, and choose the next."""
         values, counted = _values(written, self.of)
         share = float(np.mean(counted & (values > self.candidate)))
         self.rounds += 1
-        tried = Calibration(self.target, self.candidate, share, len(values), self.rounds)
-        better = self.best is None or abs(share - self.target) < abs(self.best.share - self.target)
-        if self.best is None or better:
-            self.best = tried
+        if self.best is None or abs(share - self.target) < abs(self.best.share - self.target):
+            self.best = Calibration(self.target, self.candidate, share, len(values), self.rounds)
+            self.written = written
         self.best = replace(self.best, rounds=self.rounds)
         if share > self.target:
             self.low = max(self.low, self.candidate)
@@ -96,7 +97,6 @@ class _Search:
         if not self.low < self.candidate < self.high:
             bounds = [bound for bound in (self.low, self.high) if np.isfinite(bound)]
             self.candidate = float(np.mean(bounds)) if bounds else self.candidate
-        return better
 
 
 def _values(written: Sequence[Mixed], of: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -125,31 +125,31 @@ def calibrate(
     too high. The best candidate tried wins; `rounds` = 0 trusts the first candidate after one check. `of` says
     what counts: every switch, or those alone that are effective.
     """
+    if not targets:
+        return []
     pure = decode([replace(job, threshold=PURE_PRIMARY) for job in pilot])
     searches = [_Search(target, _first(*_values(pure, of), target), of) for target in targets]
-    for _ in range(rounds + 1):
-        open_ = [search for search in searches if not search.done]
-        if not open_:
-            break
-        written = decode([replace(job, threshold=s.candidate) for s in open_ for job in pilot])
-        for place, search in enumerate(open_):
-            search.learn(written[place * len(pilot) : (place + 1) * len(pilot)])
+    _run(decode, pilot, searches, rounds)
     return [search.best for search in searches if search.best is not None]
 
 
 def settle(
     decode: Decode, jobs: Sequence[ResponseJob], pilot: Calibration, of: str
-) -> tuple[Calibration, list[Mixed]]:
+) -> tuple[Calibration, Sequence[Mixed]]:
     """Write the jobs with the pilot's threshold, and again with a corrected one while their share misses the target.
 
     Returns the best calibration tried, whose share and tokens are those of the responses returned with it. It looks
     at shares alone, never at verdicts.
     """
     search = _Search(pilot.target, pilot.threshold, of, EFFECTIVE_TOLERANCE)
-    best: list[Mixed] = []
-    while not search.done and search.rounds <= SETTLING_ROUNDS:
-        written = decode([replace(job, threshold=search.candidate) for job in jobs])
-        if search.learn(written):
-            best = written
+    _run(decode, jobs, [search], SETTLING_ROUNDS)
     assert search.best is not None
-    return replace(search.best, rounds=pilot.rounds + search.rounds), best
+    return replace(search.best, rounds=pilot.rounds + search.rounds), search.written
+
+
+def _run(decode: Decode, jobs: Sequence[ResponseJob], searches: Sequence[_Search], rounds: int) -> None:
+    """Write the jobs with the candidates of all open searches together, and correct them so many times at most."""
+    while open_ := [search for search in searches if not search.done and search.rounds <= rounds]:
+        written = iter(decode([replace(job, threshold=s.candidate) for s in open_ for job in jobs]))
+        for search in open_:
+            search.learn(list(islice(written, len(jobs))))

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
-from rlvr.analysis.cross.rules import RULES, Positions
+from rlvr.analysis.cross.rules import RULES, Positions, Stream, sample_key, sample_tokens, uniforms
 from rlvr.analysis.cross.slots import Prefills, SlotModel
 from rlvr.analysis.side_by_side import side_by_side
 from rlvr.rollout.stop import Ends
@@ -74,7 +73,7 @@ class MixedDecoder:
         sampling: MixedSampling,
         batch: int,
         stops: Callable[[Sequence[int]], bool] | None = None,  # has a response just come to a stop text?
-        prefills: tuple[Prefills, Prefills] | None = None,  # of the two models, kept between decoders
+        prefills: Sequence[Prefills] | None = None,  # of the two models, kept between decoders
     ) -> None:
         self._models = [
             SlotModel(model, batch, kept)
@@ -129,9 +128,8 @@ class MixedDecoder:
 
     def _without_ends(self, logits: Tensor, early: Tensor) -> Tensor:
         """[n, V] logits with which the `early` rows cannot end; what is recorded of them are the rule's values."""
-        ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
-        ends[torch.from_numpy(self._stop)] = True
-        return logits.masked_fill(early[:, None] & ends, -math.inf)
+        without = logits.index_fill(1, torch.from_numpy(self._stop).to(logits.device), -math.inf)
+        return torch.where(early[:, None], without, logits)
 
 
 class _Rows:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -36,10 +37,8 @@ def planned(cfg: CrossSampleConfig) -> list[PartKey]:
     The JS rule comes first in each direction: the controls match the share that it achieved.
     """
     directions = tuple(DIRECTIONS) if cfg.direction == BOTH else (cfg.direction,)
-    if cfg.thresholds:
-        levels: list[tuple[float | None, float | None]] = [(None, eps) for eps in cfg.thresholds]
-    else:
-        levels = [(budget, None) for budget in cfg.budgets]
+    given: list[tuple[float | None, float | None]] = [(None, eps) for eps in cfg.thresholds]
+    levels = given or [(budget, None) for budget in cfg.budgets]
     endpoints = [PartKey("endpoint", end) for end in ENDPOINTS]
     return endpoints + [
         PartKey(direction, rule, *level, cfg.budget_of)
@@ -59,23 +58,22 @@ def unmet(parts: Sequence[Part]) -> list[str]:
     ]
 
 
+@dataclass
 class Experiment:
     """Runs what the store does not have yet."""
 
-    def __init__(
-        self,
-        cfg: CrossSampleConfig,
-        inputs: CrossInputs,
-        store: Store,
-        pool: DecodeWorker | DecodePool,
-        graders: GraderPool,
-        say: Callable[[str], None] = print,
-    ) -> None:
-        """`say` gets the line of every part that is finished."""
-        self._cfg, self._inputs, self._store, self._pool, self._graders = cfg, inputs, store, pool, graders
-        self._say = say
-        self._jobs = _jobs(inputs.prompts, cfg.samples)
-        self._pilot = _jobs(inputs.prompts[: cfg.pilot_problems], min(cfg.pilot_samples, cfg.samples))
+    cfg: CrossSampleConfig
+    inputs: CrossInputs
+    store: Store
+    pool: DecodeWorker | DecodePool
+    graders: GraderPool
+    say: Callable[[str], None] = print  # gets the line of every part that is finished
+
+    def __post_init__(self) -> None:
+        prompts, samples = self.inputs.prompts, range(self.cfg.samples)
+        self._jobs = [ResponseJob(p.id, k, p.token_ids, PURE_PRIMARY) for p in prompts for k in samples]
+        pilot = {prompt.id for prompt in prompts[: self.cfg.pilot_problems]}
+        self._pilot = [j for j in self._jobs if j.problem_id in pilot and j.sample < self.cfg.pilot_samples]
 
     def run(self, keys: Sequence[PartKey]) -> Iterator[list[Part]]:
         """Compute the parts in their order; gives all parts so far whenever a rule is complete."""
@@ -96,63 +94,42 @@ class Experiment:
     def endpoint(self, end: str) -> Part:
         """The responses of one model alone."""
         key = PartKey("endpoint", end)
-        found = self._store.read(key.name)
-        if found is not None:
+        if (found := self.store.read(key.name)) is not None:
             return found
-        written = self._pool.decode(ENDPOINTS[end], "random", _at(self._jobs, PURE_PRIMARY))
-        return self._finish(key, None, None, None, written)
+        return self._finish(key, None, None, self.pool.decode(ENDPOINTS[end], "random", self._jobs))
 
     def _of_rule(self, keys: Sequence[PartKey], achieved: Mapping[tuple[str, str], float]) -> list[Part]:
         """The responses of one rule in one direction at every level."""
-        found = {key: self._store.read(key.name) for key in keys}
+        decode = partial(self.pool.decode, keys[0].direction, keys[0].rule)
+        found = {key: self.store.read(key.name) for key in keys}
         targets = {
             key: achieved.get((key.direction, key.level), key.budget)
             for key, part in found.items()
             if part is None
         }
-        for key, (threshold, calibration) in self._thresholds(targets).items():
-            if calibration is not None and key.budget_of == EFFECTIVE:
-                calibration, written = settle(self._decode(key), self._jobs, calibration, EFFECTIVE)
-                threshold = calibration.threshold
-            else:
-                written = self._decode(key)(_at(self._jobs, threshold))
-            found[key] = self._finish(key, targets[key], threshold, calibration, written)
-        return [part for part in found.values() if part is not None]
-
-    def _decode(self, key: PartKey) -> Callable[[Sequence[ResponseJob]], list[Mixed]]:
-        return lambda jobs: self._pool.decode(key.direction, key.rule, jobs)
-
-    def _thresholds(
-        self, targets: Mapping[PartKey, float | None]
-    ) -> dict[PartKey, tuple[float, Calibration | None]]:
-        """The thresholds that switch the target shares; a target of None means that eps is the threshold."""
-        known: dict[PartKey, tuple[float, Calibration | None]] = {}
-        wanted: dict[PartKey, float] = {}
+        # Random positions that need not be effective are exact without a pilot.
+        wanted = {
+            key: target
+            for key, target in targets.items()
+            if target is not None and (key.rule != "random" or key.budget_of == EFFECTIVE)
+        }
+        rounds, of = self.cfg.pilot_rounds, keys[0].budget_of
+        pilots = calibrate(decode, self._pilot, [*wanted.values()], rounds, of)
+        calibrations = dict(zip(wanted, pilots, strict=True))
         for key, target in targets.items():
-            if target is None:
-                assert key.eps is not None
-                known[key] = (key.eps, None)
-            elif key.rule == "random" and key.budget_of != EFFECTIVE:
-                known[key] = (1.0 - target, None)  # exact without a pilot
+            calibration = calibrations.get(key)
+            if calibration is not None and key.budget_of == EFFECTIVE:
+                calibration, written = settle(decode, self._jobs, calibration, EFFECTIVE)
             else:
-                wanted[key] = target
-        if wanted:
-            first = next(iter(wanted))
-            found = calibrate(
-                self._decode(first),
-                self._pilot,
-                list(wanted.values()),
-                self._cfg.pilot_rounds,
-                first.budget_of,
-            )
-            known |= {key: (c.threshold, c) for key, c in zip(wanted, found, strict=True)}
-        return {key: known[key] for key in targets}
+                threshold = _threshold(key, target, calibration)
+                written = decode([replace(job, threshold=threshold) for job in self._jobs])
+            found[key] = self._finish(key, target, calibration, written)
+        return [part for part in found.values() if part is not None]
 
     def _finish(
         self,
         key: PartKey,
         target: float | None,
-        threshold: float | None,
         calibration: Calibration | None,
         written: Sequence[Mixed],
     ) -> Part:
@@ -162,7 +139,7 @@ class Experiment:
         part = Part(
             **asdict(key),
             target=target,
-            threshold=threshold,
+            threshold=None if key.direction == "endpoint" else _threshold(key, target, calibration),
             calibration=calibration,
             tokens=int(graded.lengths.sum()),
             switches=sum(len(response.switched) for response in written),
@@ -175,13 +152,13 @@ class Experiment:
         if key.direction != "endpoint" and key.rule not in WITHOUT_MODELS:
             for row, response in zip(rows, written, strict=True):  # as exact as fp32
                 row["scores"] = decimals(response.values)
-        self._store.write_part(part, rows)
-        self._say(describe(part))
+        self.store.write_part(part, rows)
+        self.say(describe(part))
         return part
 
     def _grade(self, name: str, written: Sequence[Mixed]) -> tuple[Group, ...]:
         """The responses with their verdicts, `samples` of each prompt in the order of the jobs."""
-        inputs, n = self._inputs, self._cfg.samples
+        inputs, n = self.inputs, self.cfg.samples
         samples = written_samples(
             [f"{name}/{response.problem_id}/{response.sample}" for response in written],
             [response.token_ids.tolist() for response in written],
@@ -189,7 +166,7 @@ class Experiment:
             inputs.tokenizer,
         )
         groups = [Group(p, samples[k * n : (k + 1) * n]) for k, p in enumerate(inputs.prompts)]
-        scored = score_groups(groups, self._graders, inputs.reward, inputs.max_tokens)
+        scored = score_groups(groups, self.graders, inputs.reward, inputs.models.sampling.max_tokens)
         check_failures(
             graded_pairs(scored),
             inputs.reward,
@@ -217,16 +194,14 @@ def describe(part: Part) -> str:
     )
 
 
-def _jobs(prompts: Sequence[Prompt], samples: int) -> list[ResponseJob]:
-    return [
-        ResponseJob(prompt.id, k, prompt.token_ids, PURE_PRIMARY)
-        for prompt in prompts
-        for k in range(samples)
-    ]
-
-
-def _at(jobs: Sequence[ResponseJob], threshold: float) -> list[ResponseJob]:
-    return [replace(job, threshold=threshold) for job in jobs]
+def _threshold(key: PartKey, target: float | None, calibration: Calibration | None) -> float:
+    """What the calibration found; without one that of random positions, or the one that is given."""
+    if calibration is not None:
+        return calibration.threshold
+    if target is not None:
+        return 1.0 - target
+    assert key.eps is not None
+    return key.eps
 
 
 def _row(prompt: Prompt, sample: Sample, response: Mixed) -> dict[str, Any]:

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from rlvr.analysis.cross.config import CrossSampleConfig
+from rlvr.analysis.cross.decoder import MixedSampling
+from rlvr.analysis.cross.workers import WorkerSpec
 from rlvr.analysis.models import ModelFiles, check_same_vocabulary, read_model
 from rlvr.analysis.run import read_run
 from rlvr.config import Config, RewardConfig, SourceConfig
+from rlvr.data.models.end_tokens import generation_ends
 from rlvr.data.stream import build_eval_sets
 from rlvr.errors import ConfigError
-from rlvr.rollout.stop import Ends, ends_of
+from rlvr.rollout.stop import ends_of
 from rlvr.types import Prompt
 
 SUPPORTED_LAYERS = "full_attention"
@@ -25,16 +28,10 @@ SUPPORTED_LAYERS = "full_attention"
 class CrossInputs:
     """Everything that the configuration and the run folder decide."""
 
-    base: str  # folder or hub name
-    policy: str
-    dtype: str
-    trust_remote_code: bool
+    models: WorkerSpec  # how they are loaded, and how they sample
     tokenizer: PreTrainedTokenizerBase
     prompts: tuple[Prompt, ...]
     sets: dict[str, int]  # evaluation set -> number of problems
-    stop_ids: tuple[int, ...]
-    ends: Ends  # of the run
-    max_tokens: int
     reward: RewardConfig
     output: Path
 
@@ -69,22 +66,32 @@ def read_inputs(cfg: CrossSampleConfig) -> CrossInputs:
     for model in models:
         _require_decoder(model)
     check_same_vocabulary(*models)
-    max_tokens = cfg.max_tokens or training.rollout.max_response_tokens
-    prompts, sets = _prompts(cfg, training, models[1].tokenizer)
-    _check_room(prompts, max_tokens, models)
-    return CrossInputs(
+    spec, tokenizer = _spec(cfg, training, models), models[1].tokenizer
+    prompts, sets = _prompts(cfg, training, tokenizer)
+    _check_room(prompts, spec.sampling.max_tokens, models)
+    return CrossInputs(spec, tokenizer, prompts, sets, training.reward, Path(output).expanduser())
+
+
+def _spec(cfg: CrossSampleConfig, training: Config, models: Sequence[ModelFiles]) -> WorkerSpec:
+    ends = {models[1].tokenizer.eos_token_id, *training.rollout.stop_token_ids}
+    ends |= {end for model in models for end in generation_ends(model.folder)}
+    sampling = MixedSampling(
+        temperature=cfg.temperature,
+        top_p=cfg.top_p,
+        js_top_p=cfg.js_top_p,
+        max_tokens=cfg.max_tokens or training.rollout.max_response_tokens,
+        stop_ids=tuple(sorted(ends)),
+        seed=cfg.seed,
+        ends=ends_of(training.rollout),
+    )
+    return WorkerSpec(
         base=models[0].folder,
         policy=models[1].folder,
         dtype=cfg.dtype or training.model.dtype,
-        trust_remote_code=trust,
-        tokenizer=models[1].tokenizer,
-        prompts=prompts,
-        sets=sets,
-        stop_ids=tuple(sorted({*_stop_ids(models), *training.rollout.stop_token_ids})),
-        ends=ends_of(training.rollout),
-        max_tokens=max_tokens,
-        reward=training.reward,
-        output=Path(output).expanduser(),
+        trust_remote_code=training.model.trust_remote_code,
+        device="cuda" if cfg.gpus_per_actor > 0 else "cpu",
+        sampling=sampling,
+        batch=cfg.batch,
     )
 
 
@@ -123,7 +130,8 @@ def _check_room(prompts: Sequence[Prompt], max_tokens: int, models: Sequence[Mod
 def _prompts(
     cfg: CrossSampleConfig, training: Config, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[tuple[Prompt, ...], dict[str, int]]:
-    sources = [_source(part) for part in cfg.data] or training.data.eval
+    named = [part.partition(":") for part in cfg.data]
+    sources = [SourceConfig(name=name, path=path or None) for name, _, path in named] or training.data.eval
     if cfg.limit is not None:
         sources = [replace(source, limit=min(cfg.limit, source.limit or cfg.limit)) for source in sources]
     data = replace(
@@ -140,20 +148,3 @@ def _prompts(
             "and tests over problems need at least 2"
         )
     return prompts, {chosen.name: len(chosen.prompts) for chosen in sets}
-
-
-def _source(part: str) -> SourceConfig:
-    name, _, path = part.partition(":")
-    return SourceConfig(name=name, path=path or None)
-
-
-def _stop_ids(models: Sequence[ModelFiles]) -> tuple[int, ...]:
-    """The tokens that end a response: the tokenizer's end token and those of both models' generation settings."""
-    ids = {models[1].tokenizer.eos_token_id}
-    for model in models:
-        try:
-            ends = GenerationConfig.from_pretrained(model.folder).eos_token_id
-        except OSError:  # many models come without generation settings
-            continue
-        ids |= set(ends if isinstance(ends, list) else [ends]) - {None}
-    return tuple(sorted(ids))

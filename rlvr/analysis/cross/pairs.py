@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
+from operator import attrgetter
 
-from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part, misses
+from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, BudgetRow, Part
 from rlvr.analysis.tables import TextTable, columns_of, text_table
 from rlvr.stats.accuracy import compare
 from rlvr.stats.student import RESOLUTION, holm, interval_text, p_text
@@ -38,10 +39,7 @@ PAIR_COLUMNS = columns_of(PairRow)
 
 def pair_rows(parts: Sequence[Part]) -> list[PairRow]:
     """All pairs of rules in every direction and at every level, corrected together."""
-
-    def place(part: Part) -> tuple[str, str]:
-        return part.direction, part.level
-
+    place = attrgetter("direction", "level")
     own = [part for part in parts if part.direction != "endpoint"]
     rows: list[PairRow] = []
     for _, together in groupby(sorted(own, key=place), key=place):
@@ -83,6 +81,9 @@ def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable
     control = {(p.direction, p.level, p.first): (1.0, p) for p in pairs if p.second == "random"}
     control |= {(p.direction, p.level, p.second): (-1.0, p) for p in pairs if p.first == "random"}
 
+    def asked(row: BudgetRow) -> float:
+        return math.inf if row.target_share is None else round(row.target_share, 3)
+
     def less_random(row: BudgetRow) -> tuple[str, str, str]:
         """Against random positions: the difference with the sign of this row's, p, and what the test could find."""
         sign, pair = control.get((row.direction, row.level, row.rule), (0.0, None))
@@ -98,11 +99,11 @@ def rule_table(rows: Sequence[BudgetRow], pairs: Sequence[PairRow]) -> TextTable
         f"held to {EFFECTIVE_TOLERANCE:.0%} of the budget. Less random: paired by problem, p corrected for all "
         f"{len(pairs)} pairs of rules below (Holm). Detectable: the smallest difference that this test finds with 80 % "
         "power.",
-        sorted(rows, key=lambda row: (row.direction, _kind(row), _asked(row), -row.accuracy)),
+        sorted(rows, key=lambda row: (row.direction, row.of_effective, asked(row), -row.accuracy)),
         ("direction", lambda r: r.direction),
         ("rule", lambda r: r.rule),
         ("asked", lambda r: "-" if r.target_share is None else f"{r.target_share:.2%}"),
-        ("changed", lambda r: f"{r.effective_share:.2%}{_missed(r)}"),
+        ("changed", lambda r: f"{r.effective_share:.2%}{' (missed)' if r.missed else ''}"),
         ("switched", lambda r: f"{r.share:.2%}"),
         ("accuracy", lambda r: interval_text(r.accuracy, r.ci_low, r.ci_high)),
         ("less random", lambda r: less_random(r)[0]),
@@ -127,17 +128,3 @@ def pair_table(pairs: Sequence[PairRow]) -> TextTable:
         ("p (Holm)", lambda p: p_text(p.p_holm)),
         ("detectable", lambda p: f"{p.detectable:.3f}"),
     )
-
-
-def _kind(row: BudgetRow) -> str:
-    return EFFECTIVE if row.level.startswith(EFFECTIVE) else ""
-
-
-def _asked(row: BudgetRow) -> float:
-    return math.inf if row.target_share is None else round(row.target_share, 3)
-
-
-def _missed(row: BudgetRow) -> str:
-    """A mark where an effective budget was not met."""
-    missed = _kind(row) == EFFECTIVE and misses(row.effective_share, row.target_share)
-    return " (missed)" if missed else ""

@@ -145,6 +145,16 @@ class BudgetRow:
     p_intervening_holm: float = math.nan
     p_js_holm: float | None = None
 
+    @property
+    def of_effective(self) -> bool:
+        """Whether its budget counts effective switches."""
+        return self.level.startswith(EFFECTIVE_LEVEL)
+
+    @property
+    def missed(self) -> bool:
+        """Whether its effective budget was not met."""
+        return self.of_effective and misses(self.effective_share, self.target_share)
+
 
 BUDGET_COLUMNS = columns_of(BudgetRow)  # of budgets.csv
 

@@ -39,14 +39,11 @@ class Prefills:
         if missing := [prompt for prompt in different if prompt not in found]:
             for prompt, prefix in zip(missing, _read(model, missing), strict=True):
                 found[prompt] = prefix
-                self._keep(prompt, prefix)
+                size = sum(part.nbytes for layer in prefix for part in layer)
+                if size <= self._left:
+                    self._left -= size
+                    self._kept[prompt] = tuple((keys.clone(), values.clone()) for keys, values in prefix)
         return found
-
-    def _keep(self, prompt: Prompt, prefix: Prefix) -> None:
-        size = sum(part.nbytes for layer in prefix for part in layer)
-        if size <= self._left:
-            self._left -= size
-            self._kept[prompt] = tuple((keys.clone(), values.clone()) for keys, values in prefix)
 
 
 def _read(model: Any, prompts: Sequence[Prompt]) -> list[Prefix]:
@@ -138,9 +135,6 @@ class SlotLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
-    def get_max_cache_shape(self) -> int:  # the name of get_max_length in earlier versions of transformers
-        return -1
-
 
 class SlotModel:
     """A causal LM that decodes one token at a time for up to `slots` responses of different lengths."""
@@ -155,12 +149,12 @@ class SlotModel:
         self._cache = Cache(layers=list(self._layers))
 
     @torch.inference_mode()
-    def admit(self, prompts: Sequence[tuple[int, ...]], first: int) -> None:
+    def admit(self, prompts: Sequence[Prompt], first: int) -> None:
         """Fill the slots from `first` on with all but the last token of each prompt; equal prompts run once.
 
         The columns behind a prompt are masked until the response overwrites them.
         """
-        slots: dict[tuple[int, ...], list[int]] = {}
+        slots: dict[Prompt, list[int]] = {}
         for place, prompt in enumerate(prompts):
             slots.setdefault(prompt, []).append(first + place)
         for prompt, prefix in self._prefills.of(self.model, prompts).items():

@@ -3,6 +3,9 @@
 <output>/cross_sampling.json    settings, versions, endpoints, calibrations, counts
          budgets.csv            one row per direction, rule and budget
          pairs.csv, rules.md    every rule against every other at the same budget; both tables to read
+         classes.csv            effective switches by class of token, one row per direction, rule, budget and class
+         responses.parquet      a row for every response, those of the two models alone among them
+         switches.parquet       a row for every effective switch: its place, the token taken and its class
          samples/<part>.jsonl   every response with its switched positions
          parts/<part>.json      what the figures are computed from
          settings.json          what the responses depend on; other settings need another folder
@@ -12,21 +15,62 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from rlvr.analysis.cross.pairs import PAIR_COLUMNS, pair_rows, rules_page
-from rlvr.analysis.cross.records import BUDGET_COLUMNS, DIGITS, BudgetRow, Calibration, Part
+from rlvr.analysis.cross.records import BUDGET_COLUMNS, DIGITS, BudgetRow, Calibration, Part, budget_rows
+from rlvr.analysis.cross.rules import RULES
 from rlvr.analysis.evaluation import result_from_json, samples_as_json
-from rlvr.analysis.store import claim, reading, write_rows, write_text
-from rlvr.analysis.tables import records_as_csv
+from rlvr.analysis.shift.classes import CLASSES, class_of
+from rlvr.analysis.shift.tally import Cells, Means, TokenPart, poisson_weights
+from rlvr.analysis.store import claim, reading, write_parquet, write_rows, write_text
+from rlvr.analysis.tables import Column, as_csv, records_as_csv, schema, table_of
 
 FORMAT = 1  # of files and random numbers; part of the settings, so that versions never mix in one folder
-SUMMARY = "cross_sampling.json"
-BUDGETS = "budgets.csv"
 OWN_FIELDS = tuple(f.name for f in fields(Part) if f.name != "graded")
+REPLICATES, SEED = 1000, 0  # of the bootstrap over problems
+OF_PART = (
+    Column("direction", pa.string(), "name", "forward, reverse, or endpoint: one model alone"),
+    Column("rule", pa.string(), "name", "switch rule; of an endpoint the model"),
+    Column("level", pa.string(), "name", "budget or threshold, as in budgets.csv; of an endpoint null"),
+    Column("problem_id", pa.string(), "name", "problem"),
+    Column("sample", pa.int64(), "count", "which response to it, from 0"),
+)
+RESPONSES = (
+    *OF_PART,
+    Column("threshold", pa.float64(), "as the rule", "switched where the rule's value is above; as in budgets.csv"),
+    Column("correct", pa.bool_(), "verdict", "right or wrong; null where the verifier failed"),
+    Column("verdict", pa.string(), "name", "outcome of the verifier"),
+    Column("tokens", pa.int64(), "count", "of the response"),
+    Column("switches", pa.int64(), "count", "tokens that the intervening model sampled"),
+    Column("effective", pa.int64(), "count", "of those, where the primary would have sampled another"),
+    Column("truncated", pa.bool_(), "verdict", "came to the limit"),
+)  # fmt: skip
+SWITCHES = (
+    *OF_PART,
+    Column("position", pa.int64(), "tokens", "place in the response, from 0"),
+    Column("token_id", pa.int64(), "id", "token taken"),
+    Column("token", pa.string(), "text", "its text"),
+    Column("class", pa.string(), "name", "class of the text (rlvr/analysis/shift/classes.py)"),
+)
+CLASS_COLUMNS = (  # of classes.csv
+    *OF_PART[:3],
+    Column("token_class", pa.string(), "name", "class of the tokens' text"),
+    Column("tokens", pa.int64(), "count", "of the class in all responses"),
+    Column("share", pa.float64(), "share", "of all tokens"),
+    Column("share_low", pa.float64(), "share", "lower end of the 95 % interval, bootstrapped over problems"),
+    Column("share_high", pa.float64(), "share", "upper end of it"),
+    Column("effective", pa.int64(), "count", "effective switches whose token taken is of the class"),
+    Column("share_of_effective", pa.float64(), "share", "of all effective switches; empty where there are none"),
+    Column("share_of_effective_low", pa.float64(), "share", "lower end of its interval"),
+    Column("share_of_effective_high", pa.float64(), "share", "upper end of it"),
+)  # fmt: skip
 
 
 class Store:
@@ -81,19 +125,14 @@ class Store:
     def write_part(self, part: Part, samples: Sequence[dict[str, Any]]) -> None:
         """Keep a finished part: first its responses, then the figures that make it count as finished."""
         write_rows(self.samples_file(part.name), samples)
-        calibration = None if part.calibration is None else asdict(part.calibration)
-        own = {field: getattr(part, field) for field in OWN_FIELDS} | {"calibration": calibration}
+        own = {field: value for field, value in asdict(part).items() if field in OWN_FIELDS}
         content = {"fingerprint": self.fingerprint, "name": part.name, **own, **samples_as_json(part.graded)}
         write_rows(self.folder / "parts" / f"{part.name}.json", [content])
 
     def write_summary(
-        self,
-        parts: Sequence[Part],
-        rows: Sequence[BudgetRow],
-        config: dict[str, Any],
-        versions: dict[str, str],
-    ) -> None:
-        """Write the summary and the tables of the parts finished so far."""
+        self, parts: Sequence[Part], config: dict[str, Any], versions: dict[str, str]
+    ) -> list[BudgetRow]:
+        """Write the summary and the tables of the parts finished so far; returns the rows of budgets.csv."""
         ends = {part.rule: part.figures() for part in parts if part.direction == "endpoint"}
         content = {
             "format": FORMAT,
@@ -114,8 +153,74 @@ class Store:
             },
             "parts": [part.name for part in parts],
         }
-        pairs = pair_rows(parts)
-        write_text(self.folder / BUDGETS, records_as_csv(BUDGET_COLUMNS, rows, digits=DIGITS))
+        rows, pairs = budget_rows(parts), pair_rows(parts)
+        write_text(self.folder / "budgets.csv", records_as_csv(BUDGET_COLUMNS, rows, digits=DIGITS))
         write_text(self.folder / "pairs.csv", records_as_csv(PAIR_COLUMNS, pairs, digits=DIGITS))
         write_text(self.folder / "rules.md", rules_page(rows, pairs))
-        write_text(self.folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_text(self.folder / "cross_sampling.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+        return rows
+
+
+def write_raw(store: Store, parts: Sequence[Part], text_of: Callable[[int], str]) -> None:
+    """Write the raw rows of the parts and classes.csv; `text_of` is the text of a token id.
+
+    Raises:
+        DataError: the responses of a finished part are missing or damaged.
+        RlvrError: a file cannot be written.
+    """
+    responses: list[pa.Table] = []
+    switches: list[pa.Table] = []
+    classes: list[Cells] = []
+    for part in parts:
+        rows = store.read_samples(part)
+        responses.append(pa.Table.from_pylist([_response(part, row) for row in rows], schema(RESPONSES)))
+        if part.direction != "endpoint":
+            changed = [one for row in rows for one in _switches(part, row, text_of)]
+            switches.append(pa.Table.from_pylist(changed, schema(SWITCHES)))
+            classes += _classes(part, rows, text_of)
+    write_parquet(store.folder / "responses.parquet", responses, schema(RESPONSES))
+    write_parquet(store.folder / "switches.parquet", switches, schema(SWITCHES))
+    write_text(store.folder / "classes.csv", as_csv(table_of(CLASS_COLUMNS, classes), digits=DIGITS))
+
+
+def _response(part: Part, row: dict[str, Any]) -> dict[str, Any]:
+    """The cells of a response, those that its switches repeat among them."""
+    threshold = None if part.threshold is None else RULES[part.rule].setting(part.threshold)
+    return {
+        "direction": part.direction,
+        "rule": part.rule,
+        "level": None if part.direction == "endpoint" else part.level,
+        **{name: row[name] for name in ("problem_id", "sample", "correct", "verdict", "truncated")},
+        "threshold": threshold,
+        "tokens": len(row["response_ids"]),
+        "switches": len(row["switched"]),
+        "effective": len(row["effective"]),
+    }
+
+
+def _switches(part: Part, row: dict[str, Any], text: Callable[[int], str]) -> Iterator[dict[str, Any]]:
+    of_response = _response(part, row)
+    for position in row["effective"]:
+        token = row["response_ids"][position]
+        place = {"position": position, "token_id": token}
+        yield of_response | place | {"token": text(token), "class": class_of(text(token))}
+
+
+def _classes(part: Part, rows: Sequence[dict[str, Any]], text: Callable[[int], str]) -> Iterator[Cells]:
+    problems = {name: place for place, name in enumerate(dict.fromkeys(row["problem_id"] for row in rows))}
+    lengths = [len(row["response_ids"]) for row in rows]
+    unit = np.repeat([problems[row["problem_id"]] for row in rows], lengths)
+    index = np.asarray(
+        [CLASSES.index(class_of(text(token))) for row in rows for token in row["response_ids"]]
+    )
+    changed = np.concatenate(
+        [np.isin(np.arange(n), row["effective"]) for n, row in zip(lengths, rows, strict=True)]
+    )
+    weights = poisson_weights(list(problems), REPLICATES, SEED)
+    tokens = TokenPart("", "", {}, unit, weights)
+    of_all, of_changed = Means(len(CLASSES), 0), Means(len(CLASSES), 0)
+    of_all.add(tokens, index)
+    of_changed.add(tokens, np.where(changed, index, -1))
+    for place, name in enumerate(CLASSES):
+        shares = *of_all.count_and_share(place), *of_changed.count_and_share(place)
+        yield part.direction, part.rule, part.level, name, *shares

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -42,10 +44,8 @@ class DecodeWorker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
-        how = spec.dtype, spec.trust_remote_code, spec.device
-        folders = {"base": spec.base, "policy": spec.policy}
-        self._models = {name: load_decoder(name, folder, *how) for name, folder in folders.items()}
-        self._prefills = {name: Prefills() for name in folders}  # the prompts are those of every rule
+        self._models = load_decoders(spec)
+        self._prefills = {name: Prefills() for name in self._models}  # the prompts are those of every rule
         self._stops = stop_check(spec.sampling.ends, load_tokenizer(spec.policy, spec.trust_remote_code))
 
     def ready(self) -> None:
@@ -53,28 +53,22 @@ class DecodeWorker:
 
     def decode(self, direction: str, rule: str, jobs: Sequence[ResponseJob]) -> list[Mixed]:
         """Write the responses, in the order of the jobs."""
-        primary, intervening = DIRECTIONS[direction]
-        decoder = MixedDecoder(
-            self._models[primary],
-            self._models[intervening],
-            self._spec.sampling,
-            self._spec.batch,
-            self._stops,
-            (self._prefills[primary], self._prefills[intervening]),
-        )
+        how = self._spec
+        primary, intervening = (self._models[name] for name in DIRECTIONS[direction])
+        prefills = [self._prefills[name] for name in DIRECTIONS[direction]]
+        decoder = MixedDecoder(primary, intervening, how.sampling, how.batch, self._stops, prefills)
         return decoder.run(jobs, rule)
 
 
-def load_decoder(key: str, folder: str, dtype: str, trust_remote_code: bool, device: str) -> Any:
-    """The model in `folder`, ready to decode; `key` is the setting that named it.
+def load_decoders(spec: WorkerSpec) -> dict[str, Any]:
+    """Both models by the settings that name them, `base` and `policy`, ready to decode.
 
     Raises:
-        ConfigError: it cannot be loaded.
+        ConfigError: one cannot be loaded.
     """
-    lm = load_lm(
-        f"{key}={folder}", folder, dtype=dtype, attention="sdpa", trust_remote_code=trust_remote_code
-    )
-    return lm.eval().to(device)
+    load = partial(load_lm, dtype=spec.dtype, attention="sdpa", trust_remote_code=spec.trust_remote_code)
+    folders = {"base": spec.base, "policy": spec.policy}
+    return {key: load(f"{key}={folder}", folder).eval().to(spec.device) for key, folder in folders.items()}
 
 
 @contextmanager
@@ -95,7 +89,15 @@ def open_decoders(spec: WorkerSpec, cfg: CrossSampleConfig) -> Iterator[DecodeWo
     started = cluster.start(ClusterConfig(address=cfg.address), actors=cfg.actors)
     actors: list[Any] = []
     try:
-        actors = _spawn(spec, started, cfg)
+        count, gpus = cfg.actors, cfg.gpus_per_actor
+        if gpus * count > started.gpus or count > started.cpus:
+            raise ConfigError(
+                f"actors={count}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
+                f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
+            )
+        each = cfg.threads or max(1, usable_cores() * started.nodes // count)
+        places = [cluster.Placement(f"cross-{i}", gpus, each) for i in range(count)]
+        actors = [cluster.spawn(DecodeWorker, place, spec) for place in places]
         cluster.wait(
             [actor.ready.remote() for actor in actors],
             deadline_seconds=START_DEADLINE_SECONDS,
@@ -105,20 +107,6 @@ def open_decoders(spec: WorkerSpec, cfg: CrossSampleConfig) -> Iterator[DecodeWo
     finally:
         cluster.kill(actors)
         cluster.shutdown()
-
-
-def _spawn(spec: WorkerSpec, started: cluster.Cluster, cfg: CrossSampleConfig) -> list[Any]:
-    """Actors that load their models, unless the cluster has no room for them."""
-    count, gpus = cfg.actors, cfg.gpus_per_actor
-    if gpus * count > started.gpus or count > started.cpus:
-        raise ConfigError(
-            f"actors={count}, gpus_per_actor={gpus:g}: the Ray cluster has {started.gpus:g} GPUs and "
-            f"{started.cpus:g} CPU slots on {started.nodes} node(s); lower one of the two"
-        )
-    each = cfg.threads or max(1, usable_cores() * started.nodes // count)
-    return [
-        cluster.spawn(DecodeWorker, cluster.Placement(f"cross-{i}", gpus, each), spec) for i in range(count)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +121,17 @@ class DecodePool:
 
         Raises DeadlineError or ActorError where an actor is stuck or dies.
         """
-        problems = {name: place for place, name in enumerate(dict.fromkeys(job.problem_id for job in jobs))}
-        shares: list[list[int]] = [[] for _ in self.actors]
-        for index, job in enumerate(jobs):
-            shares[problems[job.problem_id] % len(shares)].append(index)
+        problems = dict.fromkeys(job.problem_id for job in jobs)
+        place = dict(zip(problems, cycle(range(len(self.actors))), strict=False))
+        shares: list[list[ResponseJob]] = [[] for _ in self.actors]
+        for job in jobs:
+            shares[place[job.problem_id]].append(job)
         calls = [
-            actor.decode.remote(direction, rule, [jobs[index] for index in share])
+            actor.decode.remote(direction, rule, share)
             for actor, share in zip(self.actors, shares, strict=True)
         ]
         parts = cluster.wait(
             calls, deadline_seconds=self.deadline_seconds, what=f"cross-sampling {direction} {rule}"
         )
-        written: dict[int, Mixed] = {}
-        for share, part in zip(shares, parts, strict=True):
-            written |= dict(zip(share, part, strict=True))
-        return [written[index] for index in range(len(jobs))]
+        written = [iter(part) for part in parts]  # each in the order of its own jobs
+        return [next(written[place[job.problem_id]]) for job in jobs]

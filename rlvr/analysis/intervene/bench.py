@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers.utils.logging import disable_progress_bar
 
-from rlvr.analysis.cross.decoder import PURE_PRIMARY, MixedDecoder, MixedSampling, ResponseJob
+from rlvr.analysis.cross.decoder import PURE_PRIMARY, MixedDecoder, ResponseJob
 from rlvr.analysis.cross.inputs import CrossInputs
-from rlvr.analysis.cross.workers import load_decoder
+from rlvr.analysis.cross.workers import load_decoders
 from rlvr.analysis.evaluation import written_samples
 from rlvr.analysis.intervene.records import Arm, Choice, Continuation, Intervention, check
 from rlvr.analysis.store import reading
@@ -47,17 +46,12 @@ class Bench:
         ConfigError: a model cannot be loaded.
     """
 
-    def __init__(
-        self, inputs: CrossInputs, responses: Path, graders: GraderPool, *, temperature: float, device: str
-    ) -> None:
+    def __init__(self, inputs: CrossInputs, responses: Path, graders: GraderPool, *, device: str) -> None:
         self._inputs, self._responses, self._graders = inputs, responses, graders
-        self._temperature = temperature
+        self._sampling = inputs.models.sampling
         disable_progress_bar()
         self._prompts = {prompt.id: prompt for prompt in inputs.prompts}
-        self._models = {
-            key: load_decoder(key, folder, inputs.dtype, inputs.trust_remote_code, device)
-            for key, folder in (("policy", inputs.policy), ("base", inputs.base))
-        }
+        self._models = load_decoders(replace(inputs.models, device=device))
         self._vocabulary = int(self._models["policy"].get_output_embeddings().weight.shape[0])
 
     def run(self, choice: Choice, number: int) -> Intervention:
@@ -67,9 +61,9 @@ class Bench:
             ConfigError: the choice names what is not there.
             DataError: the analysis's file of responses is damaged.
         """
-        began = Stopwatch()
+        began, models = Stopwatch(), self._inputs.models
         response = self.find(choice)
-        check(choice, response.token_ids, self._vocabulary, self._inputs.max_tokens)
+        check(choice, response.token_ids, self._vocabulary, self._sampling.max_tokens)
         own = response.token_ids[choice.position]
         kept, taken = (self._arm(choice, response, token) for token in (own, choice.token_id))
         return Intervention(
@@ -82,7 +76,13 @@ class Bench:
             taken=taken,
             difference=difference(kept.success, taken.success),
             seconds=round(began.seconds, 2),
-            settings=self._settings(),
+            settings={
+                "policy": models.policy,
+                "base": models.base,
+                "dtype": models.dtype,
+                "temperature": models.sampling.temperature,
+                "max_tokens": models.sampling.max_tokens,
+            },
         )
 
     def find(self, choice: Choice) -> Analysed:
@@ -103,7 +103,7 @@ class Bench:
 
     def _arm(self, choice: Choice, response: Analysed, token: int) -> Arm:
         """What becomes of the response when `token` stands at the position."""
-        tokenizer, inputs = self._inputs.tokenizer, self._inputs
+        tokenizer, reward = self._inputs.tokenizer, self._inputs.reward
         prefix = (*response.token_ids[: choice.position], token)
         written = self._continue(choice, response, prefix)
         samples = written_samples(
@@ -113,7 +113,7 @@ class Bench:
             tokenizer,
         )
         group = Group(response.prompt, samples)
-        (judged,) = score_groups([group], self._graders, inputs.reward, inputs.max_tokens)
+        (judged,) = score_groups([group], self._graders, reward, self._sampling.max_tokens)
         after = tokenizer.batch_decode([list(tokens) for tokens, _ in written], skip_special_tokens=True)
         return Arm(
             token,
@@ -128,36 +128,19 @@ class Bench:
         self, choice: Choice, response: Analysed, prefix: Sequence[int]
     ) -> list[tuple[tuple[int, ...], bool]]:
         """The tokens after the prefix, and whether they came to the limit, for each sample."""
-        inputs = self._inputs
-        stops = stop_check(inputs.ends, inputs.tokenizer)
-        early = len(prefix) <= inputs.ends.min_tokens
-        if not early and (prefix[-1] in inputs.stop_ids or (stops is not None and stops(prefix))):
+        how = self._sampling
+        stops = stop_check(how.ends, self._inputs.tokenizer)
+        early = len(prefix) <= how.ends.min_tokens
+        if not early and (prefix[-1] in how.stop_ids or (stops is not None and stops(prefix))):
             return [((), False)] * choice.samples  # the response ends here
-        sampling = MixedSampling(
-            temperature=self._temperature,
-            top_p=1.0,
-            js_top_p=None,
-            max_tokens=inputs.max_tokens - len(prefix),
-            stop_ids=inputs.stop_ids,
-            seed=choice.seed,
-            ends=replace(inputs.ends, min_tokens=max(0, inputs.ends.min_tokens - len(prefix))),
-        )
+        ends = replace(how.ends, min_tokens=max(0, how.ends.min_tokens - len(prefix)))
+        left = replace(how, max_tokens=how.max_tokens - len(prefix), seed=choice.seed, ends=ends)
         model = self._models[choice.model]
         decoder = MixedDecoder(
-            model, None, sampling, BATCH, None if stops is None else lambda ids: stops([*prefix, *ids])
+            model, None, left, BATCH, None if stops is None else lambda ids: stops([*prefix, *ids])
         )
         jobs = [
             ResponseJob(response.prompt.id, k, (*response.prompt_ids, *prefix), PURE_PRIMARY)
             for k in range(choice.samples)
         ]
         return [(tuple(m.token_ids.tolist()), m.truncated) for m in decoder.run(jobs, "random")]
-
-    def _settings(self) -> dict[str, Any]:
-        inputs = self._inputs
-        return {
-            "policy": inputs.policy,
-            "base": inputs.base,
-            "dtype": inputs.dtype,
-            "temperature": self._temperature,
-            "max_tokens": inputs.max_tokens,
-        }

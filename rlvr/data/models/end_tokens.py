@@ -1,4 +1,4 @@
-"""The end tokens of an exported policy: what ended its responses in the run has to end them elsewhere."""
+"""The end tokens of models; what ended a policy's responses in its run has to end them elsewhere, too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from rlvr.types import Tokenizer
 
 SETTINGS = "generation_config.json"
 KEY = "eos_token_id"
+
+
+def generation_ends(folder: str) -> set[int]:
+    """The end tokens of a model's settings of generation, which engines listen to as well; none without settings.
+
+    Raises:
+        ValueError: the settings have another form.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        ends = GenerationConfig.from_pretrained(folder).eos_token_id
+    except OSError:  # many models come without them
+        return set()
+    return set(ends if isinstance(ends, list) else [ends]) - {None}
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, stop_token_ids: Iterable[int]) -> None:

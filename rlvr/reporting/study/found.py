@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Piece, Study, run_name
-from rlvr.analysis.study.records import Records
+from rlvr.analysis.study import ANALYZE, CROSS, TRAIN, Piece, Records, Study, run_name
 from rlvr.analysis.sweep.runs import FinishedRun, Planned, SweepFolder, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import SweepResult, sweep_result

@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr.analysis.cross.pairs import PAIR_COLUMNS
-from rlvr.analysis.cross.raw import CLASS_COLUMNS
 from rlvr.analysis.cross.records import BUDGET_COLUMNS
+from rlvr.analysis.cross.store import CLASS_COLUMNS
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.store import write_parquet
-from rlvr.analysis.study.plan import QUESTIONS, Piece, Study
-from rlvr.analysis.study.records import Records, what_is_left
+from rlvr.analysis.study import QUESTIONS, Piece, Records, Study
 from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.analysis.tables import TextTable, read_csv
 from rlvr.errors import RlvrError
@@ -84,7 +83,7 @@ def _introduction(found: Found) -> Iterator[str]:
         hours = sum(record.seconds for record in known) / 3600
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         yield f"Done on {when}, {hours:.1f} hours of wall time, on {machines}. "
-    yield f"{what_is_left(found.pieces, found.records)}."
+    yield f"{found.records.what_is_left(found.pieces)}."
 
 
 def _question(found: Found, number: int, folder: Path) -> Iterator[str]:

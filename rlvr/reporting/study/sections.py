@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from rlvr.analysis.cross.pairs import PAIR_COLUMNS, PairRow, rule_table
 from rlvr.analysis.cross.records import BudgetRow
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.analysis.study.plan import run_name
+from rlvr.analysis.study import run_name
 from rlvr.analysis.sweep import tables as sweep_tables
 from rlvr.analysis.sweep.compare import as_array, ranking
 from rlvr.analysis.sweep.runs import FinishedRun

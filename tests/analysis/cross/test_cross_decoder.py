@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rlvr.analysis.cross.decoder import PURE_INTERVENING, PURE_PRIMARY, MixedDecoder, ResponseJob
-from rlvr.analysis.cross.noise import Stream, sample_key, uniforms
+from rlvr.analysis.cross.rules import Stream, sample_key, uniforms
 from rlvr.analysis.cross.slots import Prefills, SlotModel
 from rlvr.rollout.stop import Ends, stop_check
 from tests.helpers.cross_cases import SAMPLING, TOKENIZER, base_model, jobs, policy_model, tiny

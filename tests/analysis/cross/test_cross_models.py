@@ -49,19 +49,19 @@ def refusal(error=ConfigError, **keys) -> str:
 
 def test_a_run_gives_models_data_and_lengths(run_folder: Path):
     inputs = read_inputs(CrossSampleConfig(run=str(run_folder)))
-    assert inputs.base == str(BUILTIN_FOLDER)
-    assert inputs.policy == str(run_folder / "policy")
+    assert inputs.models.base == str(BUILTIN_FOLDER)
+    assert inputs.models.policy == str(run_folder / "policy")
     assert inputs.sets == {"arithmetic_heldout": 9}
-    assert inputs.max_tokens == 40
+    assert inputs.models.sampling.max_tokens == 40
     assert inputs.output == run_folder / "cross_sampling"
-    assert inputs.stop_ids == (TOKENIZER.eos_token_id,)
+    assert inputs.models.sampling.stop_ids == (TOKENIZER.eos_token_id,)
 
 
 def test_keys_win_over_the_run(run_folder: Path, tmp_path: Path):
     keys = {"limit": 4, "max_tokens": 7, "output": str(tmp_path / "out"), "data": ["arithmetic"]}
     inputs = read_inputs(CrossSampleConfig(run=str(run_folder), **keys))
     assert inputs.sets == {"arithmetic": 4}
-    assert (inputs.max_tokens, inputs.output) == (7, tmp_path / "out")
+    assert (inputs.models.sampling.max_tokens, inputs.output) == (7, tmp_path / "out")
 
 
 @pytest.mark.slow

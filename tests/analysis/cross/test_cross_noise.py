@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.analysis.cross.noise import Stream, sample_key, sample_tokens, uniforms
+from rlvr.analysis.cross.rules import Stream, sample_key, sample_tokens, uniforms
 
 FROZEN_KEY = 16310922663867841956
 FROZEN = [0.3844649837213545, 0.8556745265407386, 0.41027743909462444]

@@ -9,8 +9,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
-from rlvr.analysis.cross.noise import Stream, uniforms
-from rlvr.analysis.cross.rules import LARGEST, RULES, Positions
+from rlvr.analysis.cross.rules import LARGEST, RULES, Positions, Stream, uniforms
 
 TEMPERATURE = 0.7
 KEYS, INDEX = np.asarray([11, 12, 13], dtype=np.uint64), np.asarray([0, 4, 7])

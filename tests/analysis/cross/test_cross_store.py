@@ -40,7 +40,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
 def test_the_summary_holds_endpoints_and_counts(tmp_path):
     store = Store(tmp_path, SETTINGS)
     parts = [BASE, POLICY, PART]
-    store.write_summary(parts, budget_rows(parts), {"seed": 1}, {"torch": "2"})
+    assert store.write_summary(parts, {"seed": 1}, {"torch": "2"}) == budget_rows(parts)
     summary = json.loads((tmp_path / "cross_sampling.json").read_text())
     assert summary["endpoints"]["base"]["accuracy"] == BASE.graded.correct.mean()
     assert summary["gap"] == pytest.approx(POLICY.graded.correct.mean() - BASE.graded.correct.mean())

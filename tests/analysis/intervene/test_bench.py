@@ -37,9 +37,9 @@ def graders(run: Path) -> Iterator[GraderPool]:
 
 
 def bench(run: Path, graders: GraderPool, temperature: float) -> Bench:
-    inputs = read_inputs(CrossSampleConfig(run=str(run)))
+    inputs = read_inputs(CrossSampleConfig(run=str(run), temperature=temperature))
     responses = run / "analysis" / "responses.parquet"
-    return Bench(inputs, responses, graders, temperature=temperature, device="cpu")
+    return Bench(inputs, responses, graders, device="cpu")
 
 
 def rows(run: Path) -> dict[str, dict]:

@@ -9,9 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rlvr.analysis.study.config import StudyConfig
-from rlvr.analysis.study.plan import QUESTIONS, TRAIN, Piece, Study
-from rlvr.analysis.study.records import Record, Records
+from rlvr.analysis.study import QUESTIONS, TRAIN, Piece, Record, Records, Study, StudyConfig
 from rlvr.reporting.study import page as page_module
 from rlvr.reporting.study.page import write_page
 from tests.helpers.report_cases import write_analysis, write_cross

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.analysis.study.config import StudyConfig, read_study
-from rlvr.analysis.study.plan import ANALYZE, CROSS, TRAIN, Study
+from rlvr.analysis.study import ANALYZE, CROSS, TRAIN, Study, StudyConfig, read_study
 from rlvr.cli.overrides.compose import load
 from rlvr.cli.overrides.recipe_tree import STUDIES, recipes_folder
 from rlvr.errors import ConfigError

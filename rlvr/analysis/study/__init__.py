@@ -1,1 +1,0 @@
-"""A study: several trainings and their analyses as one list of pieces, each of which answers questions."""
