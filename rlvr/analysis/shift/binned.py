@@ -90,13 +90,7 @@ def _groups(part: TokenPart, cfg: TablesConfig) -> Iterator[tuple[str, np.ndarra
 
 def sparsity(cfg: TablesConfig) -> Binned:
     """The distribution function on a grid."""
-
-    def place(part: TokenPart) -> Iterator[Placed]:
-        for measure in MEASURES:
-            yield (measure,), at_most_bins(CURVE, part[measure])
-
-    labels = {(measure,): [*_one_each(CURVE), None] for measure in MEASURES}
-    return Binned("sparsity", labels, place, lambda means, k: flat(means.share(slice(k + 1))))
+    return _up_to("sparsity", MEASURES, CURVE, lambda means, k: flat(means.share(slice(k + 1))))
 
 
 def _thresholds(cfg: TablesConfig) -> Doubles:
@@ -105,18 +99,23 @@ def _thresholds(cfg: TablesConfig) -> Doubles:
 
 def thresholds(cfg: TablesConfig) -> Binned:
     """Shares strictly above each threshold."""
-    edges = _thresholds(cfg)
-
-    def place(part: TokenPart) -> Iterator[Placed]:
-        for measure in THRESHOLD_MEASURES:
-            yield (measure,), at_most_bins(edges, part[measure])
 
     def cells(means: Means, k: int) -> Cells:
         above, total = slice(k + 1, None), means.count.total
         return int(total.sum()), int(total[above].sum()), *flat(means.share(above))
 
-    labels = {(measure,): [*_one_each(edges), None] for measure in THRESHOLD_MEASURES}
-    return Binned("thresholds", labels, place, cells)
+    return _up_to("thresholds", THRESHOLD_MEASURES, _thresholds(cfg), cells)
+
+
+def _up_to(
+    name: str, measures: Sequence[str], edges: Doubles, cells: Callable[[Means, int], Cells]
+) -> Binned:
+    def place(part: TokenPart) -> Iterator[Placed]:
+        for measure in measures:
+            yield (measure,), at_most_bins(edges, part[measure])
+
+    labels: list[Cells | None] = [*_one_each(edges), None]
+    return Binned(name, {(measure,): labels for measure in measures}, place, cells)
 
 
 def position(cfg: TablesConfig) -> Binned:

@@ -124,26 +124,15 @@ def token_table(
         return [value for r, n in zip(responses, counts, strict=True) for value in [getattr(r, field)] * n]
 
     columns: dict[str, Any] = {name: spread(name) for name in RESPONSE_FIELDS}
-    columns |= {name: values for name, values in scored.items() if values.ndim == 1}
+    columns |= {name: values if values.ndim == 1 else values.tolist() for name, values in scored.items()}
     columns["checkpoint"] = [checkpoint] * sum(counts)
     columns["position"] = np.concatenate([np.arange(n) for n in counts])
     columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
     columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
     columns["token"] = [texts(i) for i in scored["token_id"].tolist()]
     for side in ("policy", "base"):
-        ids, probs = scored[f"{side}_ids"], scored[f"{side}_probs"]
-        size = ids.shape[1]
-        columns[f"{side}_ids"] = _lists(pa.array(ids.ravel(), pa.int32()), size)
-        columns[f"{side}_texts"] = _lists(
-            pa.array([texts(i) for i in ids.ravel().tolist()], pa.string()), size
-        )
-        columns[f"{side}_probs"] = _lists(pa.array(probs.ravel(), pa.float32()), size)
+        columns[f"{side}_texts"] = [[texts(i) for i in ids] for ids in columns[f"{side}_ids"]]
     return pa.Table.from_pydict(columns, schema=schema(TOKEN_COLUMNS))
-
-
-def _lists(values: pa.Array, size: int) -> pa.ListArray:
-    """A list of `size` values for every token."""
-    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, size), pa.int32()), values)
 
 
 def sections(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -126,7 +126,7 @@ class _Counter:
     def __init__(self) -> None:
         self.parts = self.empty = self.failed = 0
         self.responses, self.tokens, self.correct = (Counter[str]() for _ in range(3))  # by trajectory
-        self.problems: dict[str, set[bytes]] = {}
+        self.problems: dict[str, set[str]] = {}
         self._hash = hashlib.blake2b(digest_size=16)
 
     def usable(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -170,8 +170,7 @@ class _Counter:
         self.responses[trajectory] += 1
         self.tokens[trajectory] += values["tokens"]
         self.correct[trajectory] += values["correct"]
-        key = hashlib.blake2b(values["problem_id"].encode(), digest_size=8).digest()
-        self.problems.setdefault(trajectory, set()).add(key)
+        self.problems.setdefault(trajectory, set()).add(values["problem_id"])
         identity = [
             trajectory,
             *(values[k] for k in ("problem_id", "reward", "correct", "prompt_ids", "response_ids")),
@@ -182,7 +181,7 @@ class _Counter:
         return IndexSummary(
             parts=self.parts,
             responses=dict(self.responses),
-            problems={name: len(keys) for name, keys in self.problems.items()},
+            problems={name: len(ids) for name, ids in self.problems.items()},
             tokens=dict(self.tokens),
             correct=dict(self.correct),
             empty=self.empty,

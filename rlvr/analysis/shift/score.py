@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from rlvr.analysis.config import ScoreConfig
 from rlvr.analysis.models import CausalLm
@@ -66,10 +67,7 @@ def score_part(
 def _score_batch(
     policy: CausalLm, base: CausalLm, responses: Sequence[Response], cfg: ScoreConfig
 ) -> ScoredColumns:
-    sequences = [r.prompt_ids + r.response_ids for r in responses]
-    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.int64)
-    for place, sequence in enumerate(sequences):
-        ids[place, : len(sequence)] = torch.tensor(sequence)
+    ids = pad_sequence([torch.tensor(r.prompt_ids + r.response_ids) for r in responses], batch_first=True)
     row = torch.tensor([i for i, r in enumerate(responses) for _ in r.response_ids])
     column = torch.tensor([len(r.prompt_ids) + k for r in responses for k in range(len(r.response_ids))])
     ids, row, column = (x.to(policy.device) for x in (ids, row, column))

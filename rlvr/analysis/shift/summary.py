@@ -35,13 +35,10 @@ BUILDERS = (
     binned.classes, binned.overlap, binned.rank, binned.mass, binned.truncation, binned.truncation_agreement,
     Identities,
 )  # fmt: skip
-FLOATS = (
+READ = (  # of the token table, for most tables
     "js", "js_top_p", "kl_policy_base", "kl_base_policy", "entropy_policy", "entropy_base",
-    "top_policy_prob_base", "top_base_prob_policy",
-)  # fmt: skip
-WHOLE = (
-    "position", "from_end", "token_id", "correct", "top_policy_rank_base", "top_base_rank_policy",
-    *(f"overlap_{k}" for k in OVERLAP_KS),
+    "top_policy_prob_base", "top_base_prob_policy", "position", "from_end", "token_id", "correct",
+    "top_policy_rank_base", "top_base_rank_policy", *(f"overlap_{k}" for k in OVERLAP_KS), "section", "token",
 )  # fmt: skip
 DIGITS = 9  # significant ones of the numbers in the tables
 UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
@@ -74,22 +71,21 @@ class Headline:
         ]
 
 
-def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None = None) -> TokenPart:
+def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] = READ) -> TokenPart:
     """One part of the token table with its bootstrap weights; `names` limits the columns.
 
     Raises:
         DataError: the file is damaged.
     """
     unit = UNIT_COLUMN[cfg.unit]
-    wanted = [*FLOATS, *WHOLE, "section", "token"] if names is None else list(names)
     with reading(path):
         file = pq.ParquetFile(path)
-        table = file.read(columns=[*wanted, unit])
-    columns = {name: table[name].to_numpy() for name in wanted if name not in ("section", "token")}
-    columns |= {name: columns[name].astype(np.float64) for name in FLOATS if name in columns}
-    if "section" in wanted:
+        table = file.read(columns=[*names, unit])
+    columns = {name: table[name].to_numpy() for name in names if name not in ("section", "token")}
+    columns = {name: v.astype(np.float64) if v.dtype == np.float32 else v for name, v in columns.items()}
+    if "section" in names:
         columns["section"] = np.asarray([SECTIONS.index(name) for name in table["section"].to_pylist()])
-    if "token" in wanted:
+    if "token" in names:
         columns["class"] = np.asarray([CLASSES.index(class_of(text)) for text in table["token"].to_pylist()])
     units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
     weights = poisson_weights([str(u) for u in units], cfg.bootstrap, cfg.bootstrap_seed)

@@ -85,7 +85,9 @@ def compare_conditions(runs: Sequence[FinishedRun], baseline: str) -> list[Condi
 
 
 def _by_seed(runs: Sequence[FinishedRun], condition: str, evaluation: str) -> BySeed:
-    return {run.seed: run for run in runs if run.condition == condition and evaluation in run.accuracy}
+    return {
+        run.summary.seed: run for run in runs if run.condition == condition and evaluation in run.accuracy
+    }
 
 
 def _result(

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.analysis.sweep.runs import FinishedRun, listed
+from rlvr.analysis.sweep.runs import FinishedRun, grouped
 from rlvr.data.models.identity import known_model, same_model
 from rlvr.errors import DataError
+from rlvr.runtime.disk.rows import listed
 from rlvr.runtime.keys import FREE_OF_COMPARED, OF_ONE_RUN
 
 
@@ -38,8 +39,7 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
     Raises:
         DataError: runs of one condition differ in a setting that changes what is trained, or runs differ in steps.
     """
-    for condition in dict.fromkeys(run.condition for run in runs):
-        own = [run for run in runs if run.condition == condition]
+    for condition, own in grouped(runs).items():
         for key in _keys(own):
             values = _values(own, key)
             free = key in OF_ONE_RUN | FREE_OF_COMPARED
@@ -48,8 +48,8 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
                     f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
                     "move the folders that do not belong away, or run them again"
                 )
-    by_steps = {str(n): [run.name for run in runs if run.steps == n] for n in sorted({r.steps for r in runs})}
-    swept = all(f"steps-{run.steps}" in run.name.split("_") for run in runs)
+    by_steps = {str(n): [run.name for run in runs if run.summary.steps == n] for n in _steps(runs)}
+    swept = all(f"steps-{run.summary.steps}" in run.name.split("_") for run in runs)
     if len(by_steps) > 1 and not swept:
         raise DataError(
             f"the runs are of different numbers of steps: {_who(by_steps)}. Their accuracies after training cannot be "
@@ -67,22 +67,20 @@ def setup_of(runs: Sequence[FinishedRun]) -> Setup:
         if len(values) == 1:
             shared[key] = next(iter(values))
             continue
-        by_condition: dict[str, list[str]] = {}
-        for run in runs:
-            found = by_condition.setdefault(run.condition, [])
-            if (value := shown(run.settings.get(key))) not in found:
-                found.append(value)
+        by_condition = {condition: _values(own, key) for condition, own in grouped(runs).items()}
         different[key] = {condition: " / ".join(found) for condition, found in by_condition.items()}
         mixed = [condition for condition, found in by_condition.items() if len(found) > 1]
         if mixed:
             notes.append(f"{listed(mixed)}: the seeds differ in {key}; wall times may not be like for like.")
     versions: dict[str, tuple[dict[str, str], list[str]]] = {}
     for run in runs:
-        versions.setdefault(json.dumps(run.versions, sort_keys=True), (run.versions, []))[1].append(run.name)
+        versions.setdefault(json.dumps(run.summary.versions, sort_keys=True), (run.summary.versions, []))[
+            1
+        ].append(run.name)
     if len(versions) > 1:
         notes.append("Not all runs had the same versions of the packages; see the table of versions.")
     return Setup(
-        steps=tuple(sorted({run.steps for run in runs})),
+        steps=_steps(runs),
         shared=shared,
         different=different,
         versions=tuple((found, tuple(names)) for found, names in versions.values()),
@@ -100,8 +98,7 @@ def _sizes(runs: Sequence[FinishedRun], notes: list[str]) -> dict[str, tuple[str
     sizes = {}
     for name in dict.fromkeys(name for run in runs for name in run.accuracy):
         tables = [run.correct[name] for run in runs if name in run.correct]
-        evaluated = {run.condition for run in runs if name in run.accuracy}
-        lacking = [c for c in dict.fromkeys(run.condition for run in runs) if c not in evaluated]
+        lacking = [c for c, own in grouped(runs).items() if not any(name in run.accuracy for run in own)]
         if lacking:
             notes.append(f"{listed(lacking)}: not evaluated on {name}.")
         if len({frozenset(table) for table in tables}) > 1:
@@ -114,6 +111,10 @@ def _sizes(runs: Sequence[FinishedRun], notes: list[str]) -> dict[str, tuple[str
         )
         sizes[name] = (problems, samples)
     return sizes
+
+
+def _steps(runs: Sequence[FinishedRun]) -> tuple[int, ...]:
+    return tuple(sorted({run.summary.steps for run in runs}))
 
 
 def _keys(runs: Sequence[FinishedRun]) -> list[str]:
@@ -130,7 +131,7 @@ def _values(runs: Sequence[FinishedRun], key: str) -> dict[str, list[str]]:
 
 def _one_model(runs: Sequence[FinishedRun], key: str) -> bool:
     """Whether a key names the same model in all runs, at whatever places."""
-    first, *others = (known_model(run.models, key, run.settings.get(key)) for run in runs)
+    first, *others = (known_model(run.summary.models, key, run.settings.get(key)) for run in runs)
     return first is not None and all(model is not None and same_model(first, model) for model in others)
 
 

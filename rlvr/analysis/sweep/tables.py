@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rlvr.analysis.sweep import training
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions
-from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
+from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.tables import TextTable, text_table
+from rlvr.runtime.disk.rows import listed
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 from rlvr.stats.student import p_text
@@ -127,13 +129,12 @@ def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
 
 def divergence_table(found: SweepResult) -> TextTable:
     """Percentiles of the divergence at the end of training."""
-    return text_table(
+    return _late_means(
+        found,
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
         f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
-        found.trained,
-        ("condition", lambda one: one.condition),
+        dict(zip(training.MARKS, training.DIVERGENCE, strict=True)),
         ("seeds", lambda one: str(one.seeds(training.DIVERGENCE[0]))),
-        *_late_means(dict(zip(training.MARKS, training.DIVERGENCE, strict=True))),
     )
 
 
@@ -141,35 +142,39 @@ def weight_table(found: SweepResult) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
     marks = ("weight mean", *training.WEIGHT_MARKS[1:])
     names = dict(zip(marks, training.WEIGHT, strict=True))
-    return text_table(
+    return _late_means(
+        found,
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",
-        found.trained,
-        ("condition", lambda one: one.condition),
-        *_late_means(names | {"entropy mean": training.ENTROPY}),
+        names | {"entropy mean": training.ENTROPY},
     )
 
 
 def concentration_table(found: SweepResult) -> TextTable:
     """How few tokens carried the weights and the gradient at the end of training."""
     heads = ("Gini of the weights", "effective tokens", "gradient of top 1 %", "top 5 %", "top 20 %")
-    return text_table(
+    return _late_means(
+        found,
         "How few tokens carry the weights and the gradient, over the last fifth of the steps: mean over seeds of the "
         "weights' Gini coefficient, of the effective share of tokens (sum w)^2 / (T sum w^2), and of the share of the "
         "tokens' gradient norms that the largest have.",
-        found.trained,
-        ("condition", lambda one: one.condition),
-        *_late_means(dict(zip(heads, training.CONCENTRATION, strict=True))),
+        dict(zip(heads, training.CONCENTRATION, strict=True)),
     )
 
 
-def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[training.Trained], str]]]:
-    """Columns of the mean at the end of training, by their heads."""
+def _late_means(
+    found: SweepResult,
+    caption: str,
+    metrics: Mapping[str, str],
+    *before: tuple[str, Callable[[training.Trained], str]],
+) -> TextTable:
+    """The means at the end of training by the heads of their columns, behind columns that stand `before` them."""
 
-    def column(metric: str) -> Callable[[training.Trained], str]:
-        return lambda one: f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
+    def late(metric: str, one: training.Trained) -> str:
+        return f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
 
-    return ((head, column(metric)) for head, metric in metrics.items())
+    columns = ((head, partial(late, metric)) for head, metric in metrics.items())
+    return text_table(caption, found.trained, ("condition", lambda one: one.condition), *before, *columns)
 
 
 def _unlogged(found: SweepResult, signal: str) -> str:
@@ -182,7 +187,7 @@ def _unlogged(found: SweepResult, signal: str) -> str:
 
 def cost_table(found: SweepResult) -> TextTable:
     """Wall time and tokens."""
-    resumed = sum(run.resumed for condition in found.conditions for run in found.runs(condition))
+    resumed = sum(run.summary.resumed_from is not None for run in found.sweep.runs)
     note = f" Resumed, {resumed} of the runs: of these only the last start is counted, and no step that was done twice."
     table = text_table(
         "Wall time and tokens sampled for training. Training includes evaluation and checkpoints; start is from the "

@@ -33,13 +33,8 @@ def markdown(found: SweepResult) -> str:
         lines += ["", f"## {evaluation}", *_table(tables.outcome_table(found, evaluation))]
         lines += ["", ranking(found.rows, evaluation), *_table(tables.curve_table(found, evaluation))]
     lines += ["", "## Divergence, weight, entropy", *_table(tables.divergence_table(found))]
-    lines += [
-        *_table(tables.weight_table(found)),
-        *_table(tables.concentration_table(found)),
-        "",
-        "## Time and tokens",
-        *_table(tables.cost_table(found)),
-    ]
+    lines += [*_table(tables.weight_table(found)), *_table(tables.concentration_table(found))]
+    lines += ["", "## Time and tokens", *_table(tables.cost_table(found))]
     lines += ["", "## Set-up", *_table(tables.difference_table(found)), *_table(tables.versions_table(found))]
     lines += ["", "Settings of all runs:", "", "```", *tables.shared_settings(found), "```"]
     return "\n".join(lines) + "\n"

@@ -82,21 +82,23 @@ def trained(runs: Sequence[FinishedRun], condition: str) -> Trained:
         metric: [mean for run in own if (mean := _late_mean(run, metric)) is not None]
         for metric in (*DIVERGENCE, *WEIGHT, *CONCENTRATION, ENTROPY)
     }
-    seconds, tokens = sum(run.train_seconds for run in own), sum(run.tokens for run in own)
+    summaries = [run.summary for run in own]
+    seconds, tokens = sum(s.train_seconds for s in summaries), sum(s.tokens_generated for s in summaries)
     return Trained(
         condition=condition,
         runs=len(own),
         ending={metric: seed_mean(means) for metric, means in late.items() if means},
-        train_seconds=seed_mean([run.train_seconds for run in own]),
-        setup_seconds=seed_mean([run.setup_seconds for run in own]),
-        tokens=seed_mean([run.tokens for run in own]),
-        total_seconds=seconds + sum(run.setup_seconds for run in own),
+        train_seconds=seed_mean([s.train_seconds for s in summaries]),
+        setup_seconds=seed_mean([s.setup_seconds for s in summaries]),
+        tokens=seed_mean([s.tokens_generated for s in summaries]),
+        total_seconds=seconds + sum(s.setup_seconds for s in summaries),
         total_tokens=tokens,
         tokens_per_second=tokens / seconds if seconds > 0 else math.nan,
     )
 
 
 def _late_mean(run: FinishedRun, metric: str) -> float | None:
-    first = run.steps - math.ceil(run.steps / LAST_PART) + 1
+    steps = run.summary.steps
+    first = steps - math.ceil(steps / LAST_PART) + 1
     values = [row[metric] for step, row in run.train.items() if step >= first and metric in row]
     return sum(values) / len(values) if values else None

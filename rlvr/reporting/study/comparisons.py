@@ -44,7 +44,7 @@ def kinds(found: Found) -> Section | None:
     if not rows:
         return None
     analysed = found.analyses()
-    names = {f"{t.task}/{run_name(t.recipe, t.run.seed)}": f"{t.task}, {t.recipe}" for t in rows}
+    names = {f"{t.task}/{run_name(t.recipe, t.run.summary.seed)}": f"{t.task}, {t.recipe}" for t in rows}
     own = {label: analysed[name] for name, label in names.items() if name in analysed}
     shifts = [read_shift(analysis.folder.parent, label) for label, analysis in own.items()]
     tables = [outcome_table(rows, found.study.cfg.training[0])]
@@ -112,7 +112,7 @@ def outcome_table(rows: Sequence[Trained], first: str) -> TextTable:
         a = t.against
         return "-" if a is None else interval_text(a.difference, a.low, a.high, "+.3f")
 
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(t.run.seed for t in rows))
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(t.run.summary.seed for t in rows))
     return text_table(
         f"Kinds of training, seed {seeds}. Accuracy on the held-out problems (95 %, clustered by problem). Difference: "
         f"less {first} on the same task, paired by problem; p of that paired t-test, corrected over all rows (Holm); "

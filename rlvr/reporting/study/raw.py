@@ -98,7 +98,7 @@ def _accuracy(task: str, run: FinishedRun) -> Iterator[dict[str, Any]]:
             yield {
                 "task": task,
                 "condition": run.condition,
-                "seed": run.seed,
+                "seed": run.summary.seed,
                 "evaluation": evaluation,
                 "problem_id": problem,
                 "samples": len(samples),
@@ -110,7 +110,13 @@ def _metrics(task: str, run: FinishedRun) -> Iterator[dict[str, Any]]:
     for kind, rows in (("train", run.train), ("eval", run.evals)):
         for step, metrics in rows.items():
             for name, value in metrics.items():
-                of = {"task": task, "condition": run.condition, "seed": run.seed, "kind": kind, "step": step}
+                of = {
+                    "task": task,
+                    "condition": run.condition,
+                    "seed": run.summary.seed,
+                    "kind": kind,
+                    "step": step,
+                }
                 yield {**of, "metric": name, "value": value}
 
 

@@ -138,7 +138,7 @@ def test_conditions_stand_in_the_order_of_the_sweep(tmp_path: Path) -> None:
     for condition in ("recipe-a_b", "recipe-a"):
         for seed in (2, 10):
             make_run(tmp_path, condition, seed, {"amc": 3})
-    names = [(run.condition, run.seed) for run in read_sweep(tmp_path, planned_jobs(tmp_path)).runs]
+    names = [(run.condition, run.summary.seed) for run in read_sweep(tmp_path, planned_jobs(tmp_path)).runs]
     assert names == [("recipe-a", 2), ("recipe-a", 10), ("recipe-a_b", 2), ("recipe-a_b", 10)]
     (tmp_path / "multirun.yaml").write_text(
         "hydra:\n  sweeper:\n    params: null\n  overrides:\n    task: ['recipe=a_b,a', 'seed=10,2']\n"
