@@ -97,12 +97,10 @@ def _score_tokens(
     policy: CausalLm, base: CausalLm, hidden_p: Tensor, hidden_q: Tensor, target: Tensor, cfg: ScoreConfig
 ) -> ScoredColumns:
     """The scores of t tokens from the hidden states [t, H] that predict them."""
-    x, y = policy.head.logits(hidden_p), base.head.logits(hidden_q)
+    x, y = policy.logits(hidden_p), base.logits(hidden_q)
     stats = dist_stats(x, y, target, want=WANT, temperature=cfg.temperature, top_p=cfg.top_p)
     values: dict[str, Tensor] = {name: getattr(stats, statistic) for name, statistic in STATISTIC.items()}
     values["token_id"] = target
-    for name, logits in (("rank_policy", x), ("rank_base", y)):
-        values[name] = (logits > logits.gather(1, target[:, None])).sum(-1) + 1
     best = {}
     sides = (
         ("policy", x, stats.lse_p, values["top_base"], "top_base_prob_policy"),
@@ -110,6 +108,7 @@ def _score_tokens(
     )
     for name, logits, lse, others_top, column in sides:
         assert lse is not None  # it is among WANT
+        values[f"rank_{name}"] = (logits > logits.gather(1, target[:, None])).sum(-1) + 1
         values[column] = (logits.gather(1, others_top[:, None])[:, 0] / cfg.temperature - lse).exp()
         likely = logits.topk(min(max(OVERLAP_KS), logits.shape[1]), sorted=True)
         best[name] = likely.indices
