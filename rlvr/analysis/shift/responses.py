@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import SelectConfig
 from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
 from rlvr.analysis.store import write_parquet
-from rlvr.analysis.tables import schema
+from rlvr.analysis.tables import schema, where
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES, Outcome
 from rlvr.reward.workers.pool import OFFENDERS_FILE
 from rlvr.runtime.disk.dumps import dump_files, dump_lines
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
+DIGESTED = ("trajectory", "problem_id", "reward", "correct", "prompt_ids", "response_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,8 @@ class Response:
     """One response as it is scored; see RESPONSE_COLUMNS for the meaning of the fields."""
 
     response: int
-    part: int
     trajectory: str
     problem_id: str
-    text: str
     reward: float
     correct: bool
     prompt_ids: tuple[int, ...]
@@ -93,23 +93,41 @@ def build_index(
         DataError: a line is not a response, names a token outside the vocabulary, or nothing is selected.
         RlvrError: the file cannot be written.
     """
-    counter = _Counter()
+    left_out: Counter[str] = Counter()
+    digest = hashlib.blake2b(digest_size=16)
 
     def tables() -> Iterator[pa.Table]:
+        part = number = 0
         for trajectory, paths in files.items():
-            chosen = _select(counter.usable(_rows(paths, vocabulary)), select)
+            chosen = _select(_usable(_rows(paths, vocabulary), left_out), select)
             for rows in _chunks(chosen, responses_per_part):
-                yield counter.table(trajectory, rows, tokenizer)
+                whole = [_whole(row, number + k, part, trajectory, tokenizer) for k, row in enumerate(rows)]
+                for row in whole:
+                    digest.update(json.dumps([row[name] for name in DIGESTED]).encode())
+                yield pa.Table.from_pylist(whole, schema=schema(RESPONSE_COLUMNS))
+                part, number = part + 1, number + len(rows)
 
     write_parquet(path, tables(), schema(RESPONSE_COLUMNS))
+    index = pq.ParquetFile(path)
+    counted = index.read(columns=["trajectory", "problem_id", "tokens", "correct"])
+    of = {trajectory: where(counted, trajectory=trajectory) for trajectory in files}
     for trajectory, paths in files.items():
-        if trajectory not in counter.responses:
+        if not len(of[trajectory]):
             raise DataError(
                 f"no response of the {trajectory} model is selected from {', '.join(map(str, paths))} with "
-                f"select.verdict={select.verdict} ({counter.empty} empty ones and {counter.failed} on which the "
-                "verifier failed left out); select others, or set trajectory to the other model's"
+                f"select.verdict={select.verdict} ({left_out['empty']} empty ones and {left_out['failed']} on which "
+                "the verifier failed left out); select others, or set trajectory to the other model's"
             )
-    return counter.summary()
+    return IndexSummary(
+        parts=index.num_row_groups,
+        responses={name: len(own) for name, own in of.items()},
+        problems={name: pc.count_distinct(own["problem_id"]).as_py() for name, own in of.items()},
+        tokens={name: pc.sum(own["tokens"]).as_py() for name, own in of.items()},
+        correct={name: pc.sum(own["correct"]).as_py() for name, own in of.items()},
+        empty=left_out["empty"],
+        digest=digest.hexdigest(),
+        failed=left_out["failed"],
+    )
 
 
 def read_part(index: pq.ParquetFile, part: int) -> list[Response]:
@@ -120,74 +138,37 @@ def read_part(index: pq.ParquetFile, part: int) -> list[Response]:
     return [Response(**row | {name: tuple(row[name]) for name in ids}) for row in rows]
 
 
-class _Counter:
-    """Numbers the responses and parts as they are written."""
+def _usable(rows: Iterator[dict[str, Any]], left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The rows that are known to be right or wrong and have a token to score."""
+    for row in rows:
+        if row.get("verdict") in FAILURES:
+            left_out["failed"] += 1
+        elif row["response_ids"]:
+            yield row
+        else:
+            left_out["empty"] += 1
 
-    def __init__(self) -> None:
-        self.parts = self.empty = self.failed = 0
-        self.responses, self.tokens, self.correct = (Counter[str]() for _ in range(3))  # by trajectory
-        self.problems: dict[str, set[str]] = {}
-        self._hash = hashlib.blake2b(digest_size=16)
 
-    def usable(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows that are known to be right or wrong and have a token to score."""
-        for row in rows:
-            if row.get("verdict") in FAILURES:
-                self.failed += 1
-            elif row["response_ids"]:
-                yield row
-            else:
-                self.empty += 1
-
-    def table(
-        self, trajectory: str, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
-    ) -> pa.Table:
-        """The rows of one part."""
-        table = []
-        for number, row in enumerate(rows, start=self.responses.total()):
-            text = row.get("response")
-            if text is None:
-                text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
-            values = {column.name: row.get(column.name) for column in RESPONSE_COLUMNS} | {
-                "response": number,
-                "part": self.parts,
-                "trajectory": trajectory,
-                "problem_id": str(row["problem_id"]),
-                "sample_id": str(row.get("sample_id", number)),
-                "source": row["_file"],
-                "data": row.get("source"),
-                "text": text,
-                "reward": float(row["reward"]),
-                "correct": _correct(row),
-                "tokens": len(row["response_ids"]),
-            }
-            table.append(values)
-            self._count(trajectory, values)
-        self.parts += 1
-        return pa.Table.from_pylist(table, schema=schema(RESPONSE_COLUMNS))
-
-    def _count(self, trajectory: str, values: dict[str, Any]) -> None:
-        self.responses[trajectory] += 1
-        self.tokens[trajectory] += values["tokens"]
-        self.correct[trajectory] += values["correct"]
-        self.problems.setdefault(trajectory, set()).add(values["problem_id"])
-        identity = [
-            trajectory,
-            *(values[k] for k in ("problem_id", "reward", "correct", "prompt_ids", "response_ids")),
-        ]
-        self._hash.update(json.dumps(identity).encode())
-
-    def summary(self) -> IndexSummary:
-        return IndexSummary(
-            parts=self.parts,
-            responses=dict(self.responses),
-            problems={name: len(ids) for name, ids in self.problems.items()},
-            tokens=dict(self.tokens),
-            correct=dict(self.correct),
-            empty=self.empty,
-            digest=self._hash.hexdigest(),
-            failed=self.failed,
-        )
+def _whole(
+    row: dict[str, Any], number: int, part: int, trajectory: str, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
+    """The row of a response in the index."""
+    text = row.get("response")
+    if text is None:
+        text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
+    return {column.name: row.get(column.name) for column in RESPONSE_COLUMNS} | {
+        "response": number,
+        "part": part,
+        "trajectory": trajectory,
+        "problem_id": str(row["problem_id"]),
+        "sample_id": str(row.get("sample_id", number)),
+        "source": row["_file"],
+        "data": row.get("source"),
+        "text": text,
+        "reward": float(row["reward"]),
+        "correct": _correct(row),
+        "tokens": len(row["response_ids"]),
+    }
 
 
 def _correct(row: dict[str, Any]) -> bool:
