@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
@@ -19,6 +19,7 @@ from rlvr.runtime.disk.settings import UNREADABLE, read_settings
 from rlvr.runtime.disk.summary import SUMMARY, Summary, read_summary
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
+Key = TypeVar("Key")
 Graded = dict[str, list[bool]]  # problem id -> which of its samples were right
 
 
@@ -54,17 +55,12 @@ class SweepFolder:
     not_started: tuple[str, ...]  # jobs of the sweep without a folder
     notes: tuple[str, ...]  # what is missing or damaged, one sentence each
 
-    @property
-    def conditions(self) -> list[str]:
-        """The names of the conditions, in the order of the folders."""
-        return [*grouped(self.runs)]
 
-
-def grouped(runs: Iterable[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """The runs of each condition, in the order of its first one."""
-    found: dict[str, list[FinishedRun]] = {}
+def grouped(runs: Iterable[FinishedRun], by: Callable[[FinishedRun], Key]) -> dict[Key, list[FinishedRun]]:
+    """The runs of each condition, seed or the like, in the order of its first one."""
+    found: dict[Key, list[FinishedRun]] = {}
     for run in runs:
-        found.setdefault(run.condition, []).append(run)
+        found.setdefault(by(run), []).append(run)
     return found
 
 
@@ -95,13 +91,12 @@ def read_sweep(folder: Path, planned: Planned | None = None) -> SweepFolder:
         (_read_run(job, notes) for job in finished),
         key=lambda run: (place.get(run.name, len(place)), run.condition, run.summary.seed),
     )
-    named: dict[tuple[str, int], list[str]] = {}
-    for run in runs:
-        named.setdefault((run.condition, run.summary.seed), []).append(run.name)
-    if same := next((names for names in named.values() if len(names) > 1), None):
-        raise DataError(
-            f"{folder}: {' and '.join(same)} are the same condition with the same seed; move one of them away"
-        )
+    for same in grouped(runs, lambda run: (run.condition, run.summary.seed)).values():
+        if len(same) > 1:
+            names = " and ".join(run.name for run in same)
+            raise DataError(
+                f"{folder}: {names} are the same condition with the same seed; move one of them away"
+            )
     return SweepFolder(
         name=folder.resolve().name,
         runs=tuple(runs),

@@ -9,7 +9,7 @@ from functools import partial
 
 from rlvr.analysis.sweep import training
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions
-from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition
+from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, grouped
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.tables import TextTable, text_table
 from rlvr.runtime.disk.rows import listed
@@ -48,16 +48,13 @@ class SweepResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is missing, damaged or unlike, one sentence each."""
-        jobs = []
-        if self.sweep.unfinished:
-            jobs.append(f"Left out, not finished: {by_condition(self.sweep.unfinished)}.")
-        if self.sweep.not_started:
-            jobs.append(f"Left out, not started: {by_condition(self.sweep.not_started)}.")
+        left_out = {"finished": self.sweep.unfinished, "started": self.sweep.not_started}
+        jobs = [f"Left out, not {what}: {by_condition(names)}." for what, names in left_out.items() if names]
         return (*jobs, *self.sweep.notes, *self.setup.notes)
 
     def curve(self, condition: str, metric: str) -> training.Curve:
         """A metric of a condition over steps."""
-        return training.curve(self.sweep.runs, condition, metric)
+        return training.curve(self.runs(condition), metric)
 
     def runs(self, condition: str) -> list[FinishedRun]:
         """The runs of a condition."""
@@ -66,14 +63,15 @@ class SweepResult:
 
 def sweep_result(sweep: SweepFolder, baseline: str) -> SweepResult:
     """Compare the conditions of a sweep."""
-    conditions = tuple(dict.fromkeys([baseline, *sweep.conditions]))
+    runs = grouped(sweep.runs, lambda run: run.condition)
+    conditions = tuple(dict.fromkeys([baseline, *runs]))
     return SweepResult(
         sweep=sweep,
         baseline=baseline,
         conditions=conditions,
         rows=tuple(compare_conditions(sweep.runs, baseline)),
         setup=setup_of(sweep.runs),
-        trained=tuple(training.trained(sweep.runs, c) for c in conditions),
+        trained=tuple(training.trained(runs[c]) for c in conditions),
     )
 
 
@@ -106,18 +104,17 @@ def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
     """Held-out accuracy at some of the evaluated steps; None if no run logged it."""
     metric = f"eval/{evaluation}/accuracy"
     curves = {c: found.curve(c, metric) for c in found.conditions}
-    steps = sorted({point.step for one in curves.values() for point in one})
+    steps = sorted({step for one in curves.values() for step in one})
     if not steps:
         return None
     last = len(steps) - 1
     shown = sorted({steps[round(i * last / (CURVE_COLUMNS - 1))] for i in range(CURVE_COLUMNS)})
     baseline = curves[found.baseline]
-    target = baseline[-1].mean if baseline else math.nan
+    target = baseline[max(baseline)].mean if baseline else math.nan
     rows = []
     for condition, one in curves.items():
-        means = {point.step: f"{point.mean:.4f}" for point in one}
         reached = training.first_step_at(one, target)
-        cells = (means.get(step, "-") for step in shown)
+        cells = (f"{one[step].mean:.4f}" if step in one else "-" for step in shown)
         rows.append((condition, *cells, "-" if reached is None else str(reached)))
     level = f" Reached at: the first evaluated step with the baseline's last mean, {target:.4f}."
     return TextTable(

@@ -80,10 +80,10 @@ def curves_csv(found: SweepResult) -> str:
     """report_curves.csv, one line for each condition, metric and step: mean over seeds and the band's ends."""
     metrics = [f"eval/{name}/{part}" for name in found.evaluations for part in ("accuracy", "length")]
     lines: list[dict[str, object]] = [
-        {"condition": condition, "metric": metric} | asdict(point)
+        {"condition": condition, "metric": metric, "step": step} | asdict(over_seeds)
         for metric in (*metrics, *CURVES)
         for condition in found.conditions
-        for point in found.curve(condition, metric)
+        for step, over_seeds in found.curve(condition, metric).items()
     ]
     return _csv(lines, ("condition", "metric", "step", "mean", "low", "high", "seeds"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlvr.analysis.sweep.compare import LEAST_SEEDS
 from rlvr.analysis.sweep.runs import FinishedRun
@@ -18,20 +18,8 @@ WEIGHT = tuple(f"token_weight/{mark}" for mark in WEIGHT_MARKS)
 CONCENTRATION = ("token_weight/gini", "token_weight/effective", *(f"gradient/top{p}" for p in TOP_SHARES))
 ENTROPY = "entropy/mean"
 LAST_PART = 5  # the end of training is the last fifth of the steps
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A metric after a step, over the seeds that have it."""
-
-    step: int
-    mean: float
-    low: float  # of the 95 % t-interval over seeds, of the range with fewer than LEAST_SEEDS
-    high: float
-    seeds: int
-
-
-Curve = tuple[Point, ...]  # a metric of one condition over the steps
+# A metric of one condition: step -> mean over the seeds that have it, and its band.
+Curve = dict[int, SeedMean]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +42,40 @@ class Trained:
         return self.ending[metric].seeds if metric in self.ending else 0
 
 
-def curve(runs: Sequence[FinishedRun], condition: str, metric: str) -> Curve:
-    """A metric of a condition over steps; those of evaluations begin with eval/.
+def curve(runs: Sequence[FinishedRun], metric: str) -> Curve:
+    """A metric over the steps of a condition's runs; those of evaluations begin with eval/.
 
     A band over fewer than LEAST_SEEDS values is their range: a t-interval of two says next to nothing.
     """
-    own = [run for run in runs if run.condition == condition]
-    tables = [run.evals if metric.startswith("eval/") else run.train for run in own]
-    points = []
-    for step in sorted({step for table in tables for step, row in table.items() if metric in row}):
-        values = [table[step][metric] for table in tables if metric in table.get(step, {})]
-        found = seed_mean(values)
-        low, high = (found.low, found.high) if len(values) >= LEAST_SEEDS else (min(values), max(values))
-        points.append(Point(step, found.mean, low, high, len(values)))
-    return tuple(points)
+    values: dict[int, list[float]] = {}
+    for run in runs:
+        for step, row in (run.evals if metric.startswith("eval/") else run.train).items():
+            if metric in row:
+                values.setdefault(step, []).append(row[metric])
+    return {step: _with_band(values[step]) for step in sorted(values)}
+
+
+def _with_band(values: Sequence[float]) -> SeedMean:
+    found = seed_mean(values)
+    return found if len(values) >= LEAST_SEEDS else replace(found, low=min(values), high=max(values))
 
 
 def first_step_at(found: Curve, level: float) -> int | None:
     """The first step whose mean over seeds reaches the level, None if none does; 1e-9 is for rounding."""
-    return next((point.step for point in found if point.mean >= level - 1e-9), None)
+    return next((step for step, over_seeds in found.items() if over_seeds.mean >= level - 1e-9), None)
 
 
-def trained(runs: Sequence[FinishedRun], condition: str) -> Trained:
-    """The end of a condition's training, its wall time and tokens."""
-    own = [run for run in runs if run.condition == condition]
+def trained(runs: Sequence[FinishedRun]) -> Trained:
+    """The end of the training of a condition's runs, its wall time and tokens."""
     late = {
-        metric: [mean for run in own if (mean := _late_mean(run, metric)) is not None]
+        metric: [mean for run in runs if (mean := _late_mean(run, metric)) is not None]
         for metric in (*DIVERGENCE, *WEIGHT, *CONCENTRATION, ENTROPY)
     }
-    summaries = [run.summary for run in own]
+    summaries = [run.summary for run in runs]
     seconds, tokens = sum(s.train_seconds for s in summaries), sum(s.tokens_generated for s in summaries)
     return Trained(
-        condition=condition,
-        runs=len(own),
+        condition=runs[0].condition,
+        runs=len(runs),
         ending={metric: seed_mean(means) for metric, means in late.items() if means},
         train_seconds=seed_mean([s.train_seconds for s in summaries]),
         setup_seconds=seed_mean([s.setup_seconds for s in summaries]),

@@ -96,12 +96,12 @@ def _conditions(
 
 
 def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
-    rows = ((name, *astuple(point)) for name, curve in curves.items() for point in curve)
+    rows = ((name, step, *astuple(mean)) for name, curve in curves.items() for step, mean in curve.items())
     return numbers((first, "step", "mean", *BAND, "seeds"), rows)
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float] | None:
-    ends = [end for one in curves for p in one for end in (p.low, p.high)]
+    ends = [end for one in curves for p in one.values() for end in (p.low, p.high)]
     if not ends:
         return None
     margin = 0.04 * (max(ends) - min(ends)) or 0.01
