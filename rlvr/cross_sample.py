@@ -30,10 +30,9 @@ from rlvr.analysis.cross.raw import write_raw
 from rlvr.analysis.cross.records import BudgetRow, Part, budget_rows
 from rlvr.analysis.cross.store import FORMAT, Store
 from rlvr.analysis.cross.workers import WorkerSpec, open_decoders
-from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.shift.parts import token_texts
-from rlvr.analysis.store import versions_of, writing
+from rlvr.analysis.store import PartsDone, versions_of, writing
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
 from rlvr.data.models.identity import identity

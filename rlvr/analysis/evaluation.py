@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.store import claim, reading, write_parquet, write_rows
+from rlvr.analysis.store import PartsDone, claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.data.fingerprint import Fingerprint, what_changed
 from rlvr.data.models.identity import identity
@@ -66,12 +65,10 @@ def groups_in_parts(
     folder: RunFolder, name: str, prompts: Sequence[Prompt], respond: Respond
 ) -> tuple[Group, ...]:
     """The graded responses to all prompts of a set: read where a part is on disk, else sampled and written."""
-    files = {
-        folder.path / "parts" / f"{file_name(name)}-{start:06d}.jsonl": prompts[
-            start : start + PROBLEMS_PER_PART
-        ]
-        for start in range(0, len(prompts), PROBLEMS_PER_PART)
-    }
+    files = {}
+    for start in range(0, len(prompts), PROBLEMS_PER_PART):
+        file = folder.path / "parts" / f"{file_name(name)}-{start:06d}.jsonl"
+        files[file] = prompts[start : start + PROBLEMS_PER_PART]
     sample_missing(name, files, respond)
     return tuple(group for file, chosen in files.items() for group in _read_part(file, chosen))
 

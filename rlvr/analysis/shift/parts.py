@@ -15,12 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import CausalLm, load_causal_lm
-from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.shift.columns import TOKEN_COLUMNS
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.shift.score import ScoredColumns, score_part
-from rlvr.analysis.store import reading, write_parquet
+from rlvr.analysis.store import PartsDone, reading, write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.reward.extract import find_boxes
 from rlvr.timing import Stopwatch
