@@ -19,7 +19,7 @@ from rlvr.analysis.config import AnalyzeConfig, TablesConfig
 from rlvr.analysis.shift import binned
 from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, MEANINGS, OVERLAP_KS, TABLES
-from rlvr.analysis.shift.identities import Identities, ShownTokens
+from rlvr.analysis.shift.identities import READ_AGAIN, Identities, shown_tokens
 from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.parts import SECTIONS, part_metadata
 from rlvr.analysis.shift.responses import IndexSummary
@@ -109,9 +109,9 @@ def write_tables(
         own = builders.setdefault(key, {b.name: b for b in (build(cfg) for build in BUILDERS)})
         for builder in own.values():
             builder.add(part)
-    shown = {key: ShownTokens(own[Identities.name], text) for key, own in builders.items()}
+    shown = {key: shown_tokens(own[Identities.name], text) for key, own in builders.items()}
     for path in files:
-        part = read_token_part(path, cfg, ShownTokens.reads)
+        part = read_token_part(path, cfg, READ_AGAIN)
         shown[part.checkpoint, part.trajectory].add(part)
     rows: dict[str, list[Cells]] = {name: [] for name in TABLES}
     for key, own in builders.items():
