@@ -236,20 +236,17 @@ def require_verifiers(reward: RewardConfig, sources: Iterable[Rules]) -> None:
         ConfigError: says where the command has to be started.
     """
     for name in dict.fromkeys([reward.verifier, *(rules.verifier for rules in sources)]):
-        if name is not None and is_dotted(name):
-            _require_module(name)
-
-
-def _require_module(dotted: str) -> None:
-    module, _ = split_dotted(dotted)
-    try:
-        found = bool(module) and importlib.util.find_spec(module) is not None
-        reason = f"there is no module {module!r} here"
-    except (ImportError, ValueError) as error:  # of a package above it
-        found, reason = False, str(error)
-    if not found:
-        raise ConfigError(
-            f"verifier {dotted}: cannot be imported ({reason}). A policy is judged by the verifier "
-            "that it was trained with: start this command in the folder that the run was started in, or put the "
-            "verifier's folder on PYTHONPATH."
-        )
+        if name is None or not is_dotted(name):
+            continue
+        module, _ = split_dotted(name)
+        try:
+            found = bool(module) and importlib.util.find_spec(module) is not None
+            reason = f"there is no module {module!r} here"
+        except (ImportError, ValueError) as error:  # of a package above it
+            found, reason = False, str(error)
+        if not found:
+            raise ConfigError(
+                f"verifier {name}: cannot be imported ({reason}). A policy is judged by the verifier "
+                "that it was trained with: start this command in the folder that the run was started in, or put the "
+                "verifier's folder on PYTHONPATH."
+            )

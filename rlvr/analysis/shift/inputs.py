@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
@@ -53,10 +53,9 @@ def with_run(run: str | None) -> AnalyzeConfig:
     if run is None:
         return AnalyzeConfig()
     trained = read_run(run)
-    sections = {name: OmegaConf.structured(getattr(trained.config, name)) for name in SHARED_SECTIONS}
-    cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections))
-    assert isinstance(cfg, AnalyzeConfig)
-    cfg.run = str(trained.folder)
+    cfg = AnalyzeConfig(run=str(trained.folder))
+    for name in SHARED_SECTIONS:  # of its own, so that the run's stay as they are
+        setattr(cfg, name, deepcopy(getattr(trained.config, name)))
     cfg.model.base_path = trained.base
     cfg.checkpoints = [str(path) for path in trained.checkpoints()]
     if trained.policy is not None:
@@ -82,7 +81,10 @@ def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:
         ConfigError: a model or device that is not there, or models that do not share a vocabulary.
     """
     chosen = _policies(cfg)
-    device, trust = _device(cfg), cfg.model.trust_remote_code
+    available, trust = torch.cuda.is_available(), cfg.model.trust_remote_code
+    if cfg.score.device == "cuda" and not available:
+        raise ConfigError("score.device=cuda: torch finds no CUDA device here; use score.device=cpu")
+    device = "cuda" if available and cfg.score.device != "cpu" else "cpu"
     base = read_model("base", cfg.model.base_path or cfg.model.path, trust_remote_code=trust)
     for policy in chosen:
         key = "policy" if policy is chosen[-1] else "checkpoints"
@@ -101,10 +103,3 @@ def _policies(cfg: AnalyzeConfig) -> list[PolicyToScore]:
             "tables, so give folders with different names"
         )
     return [PolicyToScore(*pair) for pair in zip(labels, [*cfg.checkpoints, cfg.model.path], strict=True)]
-
-
-def _device(cfg: AnalyzeConfig) -> str:
-    available = torch.cuda.is_available()
-    if cfg.score.device == "cuda" and not available:
-        raise ConfigError("score.device=cuda: torch finds no CUDA device here; use score.device=cpu")
-    return "cuda" if available and cfg.score.device != "cpu" else "cpu"
