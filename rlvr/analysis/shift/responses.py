@@ -68,9 +68,10 @@ def response_files(patterns: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern).expanduser()
-        matches = dump_files(path) if path.is_dir() else sorted(path.parent.glob(path.name))
         if path.is_dir():  # a run keeps what its verifier failed on beside its samples
-            matches = [file for file in matches if file.name != OFFENDERS_FILE]
+            matches = [file for file in dump_files(path) if file.name != OFFENDERS_FILE]
+        else:
+            matches = sorted(path.parent.glob(path.name))
         if not matches:
             raise DataError(
                 f"responses: nothing at {path}; expected a .jsonl or .jsonl.gz file, a folder of them, or a pattern"

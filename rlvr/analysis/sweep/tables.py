@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,7 +35,7 @@ class SweepResult:
 
     sweep: SweepFolder
     baseline: str
-    conditions: tuple[str, ...]  # the baseline first
+    conditions: dict[str, list[FinishedRun]]  # the runs of each, those of the baseline first
     rows: tuple[ConditionResult, ...]
     setup: Setup
     trained: tuple[training.Trained, ...]  # of each condition
@@ -54,24 +54,20 @@ class SweepResult:
 
     def curve(self, condition: str, metric: str) -> training.Curve:
         """A metric of a condition over steps."""
-        return training.curve(self.runs(condition), metric)
-
-    def runs(self, condition: str) -> list[FinishedRun]:
-        """The runs of a condition."""
-        return [run for run in self.sweep.runs if run.condition == condition]
+        return training.curve(self.conditions[condition], metric)
 
 
 def sweep_result(sweep: SweepFolder, baseline: str) -> SweepResult:
     """Compare the conditions of a sweep."""
     runs = grouped(sweep.runs, lambda run: run.condition)
-    conditions = tuple(dict.fromkeys([baseline, *runs]))
+    conditions = {baseline: runs[baseline]} | runs
     return SweepResult(
         sweep=sweep,
         baseline=baseline,
         conditions=conditions,
         rows=tuple(compare_conditions(sweep.runs, baseline)),
         setup=setup_of(sweep.runs),
-        trained=tuple(training.trained(runs[c]) for c in conditions),
+        trained=tuple(map(training.trained, conditions.values())),
     )
 
 
@@ -130,20 +126,20 @@ def divergence_table(found: SweepResult) -> TextTable:
         found,
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
         f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
-        dict(zip(training.MARKS, training.DIVERGENCE, strict=True)),
+        training.MARKS,
+        training.DIVERGENCE,
         ("seeds", lambda one: str(one.seeds(training.DIVERGENCE[0]))),
     )
 
 
 def weight_table(found: SweepResult) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
-    marks = ("weight mean", *training.WEIGHT_MARKS[1:])
-    names = dict(zip(marks, training.WEIGHT, strict=True))
     return _late_means(
         found,
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",
-        names | {"entropy mean": training.ENTROPY},
+        ("weight mean", *training.WEIGHT_MARKS[1:], "entropy mean"),
+        (*training.WEIGHT, training.ENTROPY),
     )
 
 
@@ -155,14 +151,16 @@ def concentration_table(found: SweepResult) -> TextTable:
         "How few tokens carry the weights and the gradient, over the last fifth of the steps: mean over seeds of the "
         "weights' Gini coefficient, of the effective share of tokens (sum w)^2 / (T sum w^2), and of the share of the "
         "tokens' gradient norms that the largest have.",
-        dict(zip(heads, training.CONCENTRATION, strict=True)),
+        heads,
+        training.CONCENTRATION,
     )
 
 
 def _late_means(
     found: SweepResult,
     caption: str,
-    metrics: Mapping[str, str],
+    heads: Sequence[str],
+    metrics: Sequence[str],
     *before: tuple[str, Callable[[training.Trained], str]],
 ) -> TextTable:
     """The means at the end of training by the heads of their columns, behind columns that stand `before` them."""
@@ -170,7 +168,7 @@ def _late_means(
     def late(metric: str, one: training.Trained) -> str:
         return f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
 
-    columns = ((head, partial(late, metric)) for head, metric in metrics.items())
+    columns = ((head, partial(late, metric)) for head, metric in zip(heads, metrics, strict=True))
     return text_table(caption, found.trained, ("condition", lambda one: one.condition), *before, *columns)
 
 
@@ -240,6 +238,6 @@ def signed(value: float) -> str:
 
 def bands(found: SweepResult, conditions: Sequence[str]) -> str:
     """What the bands of these conditions' curves are."""
-    few = [c for c in conditions if len(found.runs(c)) < LEAST_SEEDS]
+    few = [c for c in conditions if len(found.conditions[c]) < LEAST_SEEDS]
     less = f"; with fewer than {LEAST_SEEDS} seeds ({listed(few)}) from the smallest to the largest run"
     return f"Bands: 95 % t-intervals over seeds{less if few else ''}."

@@ -53,7 +53,7 @@ def overview(found: SweepResult, panels: Sequence[Panel]) -> Iterator[Figure]:
     """Each panel with all conditions, where a run logged its metric."""
     for panel in panels:
         if any(found.curve(condition, panel.main) for condition in found.conditions):
-            yield _conditions(found, panel, found.conditions)
+            yield _conditions(found, panel, [*found.conditions])
 
 
 def one_by_one(found: SweepResult, panels: Sequence[Panel]) -> Iterator[Figure]:
@@ -78,7 +78,7 @@ def _conditions(
     alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
 
     def line(condition: str) -> Line:
-        place, own = found.conditions.index(condition), where(drawn, condition=condition)
+        place, own = [*found.conditions].index(condition), where(drawn, condition=condition)
         style: dict[str, Any] = {} if len(own) <= MARKED else {"marker": None}
         return Line(place, label(condition), own, "step", "mean", BAND, alpha, style)
 
