@@ -85,9 +85,8 @@ def compare_conditions(runs: Sequence[FinishedRun], baseline: str) -> list[Condi
 
 
 def _by_seed(runs: Sequence[FinishedRun], condition: str, evaluation: str) -> BySeed:
-    return {
-        run.summary.seed: run for run in runs if run.condition == condition and evaluation in run.accuracy
-    }
+    own = (run for run in runs if run.condition == condition and evaluation in run.accuracy)
+    return {run.summary.seed: run for run in own}
 
 
 def _result(

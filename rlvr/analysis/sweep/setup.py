@@ -48,7 +48,8 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
                     f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
                     "move the folders that do not belong away, or run them again"
                 )
-    by_steps = _by_steps(runs)
+    ordered = sorted(runs, key=lambda run: run.summary.steps)
+    by_steps = grouped(ordered, lambda run: run.summary.steps)
     swept = all(f"steps-{run.summary.steps}" in run.name.split("_") for run in runs)
     if len(by_steps) > 1 and not swept:
         raise DataError(
@@ -77,7 +78,7 @@ def setup_of(runs: Sequence[FinishedRun]) -> Setup:
     if len(versions) > 1:
         notes.append("Not all runs had the same versions of the packages; see the table of versions.")
     return Setup(
-        steps=tuple(_by_steps(runs)),
+        steps=tuple(sorted({run.summary.steps for run in runs})),
         shared=shared,
         different=different,
         versions=tuple((same[0].summary.versions, tuple(run.name for run in same)) for same in versions),
@@ -109,10 +110,6 @@ def _sizes(runs: Sequence[FinishedRun], notes: list[str]) -> dict[str, tuple[str
         )
         sizes[name] = (problems, samples)
     return sizes
-
-
-def _by_steps(runs: Sequence[FinishedRun]) -> dict[int, list[FinishedRun]]:
-    return dict(sorted(grouped(runs, lambda run: run.summary.steps).items()))
 
 
 def _keys(runs: Sequence[FinishedRun]) -> list[str]:
