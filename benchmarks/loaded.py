@@ -59,8 +59,8 @@ def analysis(model: str, responses: int) -> dict[str, float]:
     from benchmarks.cross_sampling import disturbed
     from rlvr.analysis.config import ScoreConfig
     from rlvr.analysis.models import CausalLm, load_causal_lm
+    from rlvr.analysis.shift.parts import score_part
     from rlvr.analysis.shift.responses import Response
-    from rlvr.analysis.shift.score import score_part
     from rlvr.analysis.side_by_side import at_once
     from rlvr.config import ModelConfig
 

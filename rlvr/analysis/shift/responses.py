@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ class Response:
     problem_id: str
     reward: float
     correct: bool
-    prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]
+    prompt_ids: list[int]
+    response_ids: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,8 @@ def build_index(
 
 def read_part(index: pq.ParquetFile, part: int) -> list[Response]:
     """The responses of one part."""
-    names = list(Response.__dataclass_fields__)
-    rows = index.read_row_group(part, columns=names).to_pylist()
-    ids = ("prompt_ids", "response_ids")
-    return [Response(**row | {name: tuple(row[name]) for name in ids}) for row in rows]
+    names = [field.name for field in fields(Response)]
+    return [Response(**row) for row in index.read_row_group(part, columns=names).to_pylist()]
 
 
 def _usable(rows: Iterator[dict[str, Any]], left_out: Counter[str]) -> Iterator[dict[str, Any]]:
@@ -196,8 +194,12 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
         raise DataError(
             f"{where}: a JSON {type(row).__name__}; expected an object with {', '.join(REQUIRED)}"
         )
-    _check_verdict(row, where)
-    failed = row.get("verdict") in FAILURES  # such a row has no reward
+    verdict, correct = row.get("verdict"), row.get("correct")
+    if verdict is not None and verdict not in list(Outcome):
+        raise DataError(f"{where}: verdict is {verdict!r}; expected {', '.join(Outcome)}, or none")
+    if correct is not None and correct not in (0, 1):  # the text "false" would count as right
+        raise DataError(f"{where}: correct is {correct!r}; expected true or false, or none")
+    failed = verdict in FAILURES  # such a row has no reward
     missing = [name for name in REQUIRED if row.get(name) is None and not (failed and name == "reward")]
     if missing:
         raise DataError(
@@ -219,15 +221,6 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
     if not row["prompt_ids"]:
         raise DataError(f"{where}: prompt_ids is empty; the first response token needs something to follow")
     return row
-
-
-def _check_verdict(row: dict[str, Any], where: str) -> None:
-    """Refuse what would be taken for right or wrong by chance, such as the text "false"."""
-    verdict, correct = row.get("verdict"), row.get("correct")
-    if verdict is not None and verdict not in list(Outcome):
-        raise DataError(f"{where}: verdict is {verdict!r}; expected {', '.join(Outcome)}, or none")
-    if correct is not None and correct not in (0, 1):
-        raise DataError(f"{where}: correct is {correct!r}; expected true or false, or none")
 
 
 def _select(rows: Iterator[dict[str, Any]], select: SelectConfig) -> Iterator[dict[str, Any]]:
