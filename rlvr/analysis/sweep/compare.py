@@ -43,12 +43,9 @@ class ConditionResult:
         """What may be said about the condition against the baseline."""
         if self.is_baseline:
             return "-"
-        if self.gain is None:
-            return f"no seed in common with the baseline, at least {LEAST_SEEDS} needed"
-        if self.gain.seeds < LEAST_SEEDS:
-            return (
-                f"too few seeds: {self.gain.seeds} in common with the baseline, at least {LEAST_SEEDS} needed"
-            )
+        if self.gain is None or self.gain.seeds < LEAST_SEEDS:
+            few = "no seed" if self.gain is None else f"too few seeds: {self.gain.seeds}"
+            return f"{few} in common with the baseline, at least {LEAST_SEEDS} needed"
         if self.p_holm < LEVEL:
             return "better" if self.gain.mean > 0 else "worse"
         if self.gain.detectable is None:

@@ -122,13 +122,16 @@ def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
 
 def divergence_table(found: SweepResult) -> TextTable:
     """Percentiles of the divergence at the end of training."""
+    counts = [(one.condition, one.ending[training.DIVERGENCE[0]].seeds, one.runs) for one in found.trained]
+    lacking = [f"{condition} ({n} of {runs} runs)" for condition, n, runs in counts if n < runs]
+    note = f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[js_base] records it."
     return _late_means(
         found,
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
-        f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
+        f"run's mean and percentiles.{note if lacking else ''}",
         training.MARKS,
         training.DIVERGENCE,
-        ("seeds", lambda one: str(one.seeds(training.DIVERGENCE[0]))),
+        ("seeds", lambda one: str(one.ending[training.DIVERGENCE[0]].seeds)),
     )
 
 
@@ -164,20 +167,12 @@ def _late_means(
     *before: tuple[str, Callable[[training.Trained], str]],
 ) -> TextTable:
     """The means at the end of training by the heads of their columns, behind columns that stand `before` them."""
-
-    def late(metric: str, one: training.Trained) -> str:
-        return f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
-
-    columns = ((head, partial(late, metric)) for head, metric in zip(heads, metrics, strict=True))
+    columns = ((head, partial(_late, metric)) for head, metric in zip(heads, metrics, strict=True))
     return text_table(caption, found.trained, ("condition", lambda one: one.condition), *before, *columns)
 
 
-def _unlogged(found: SweepResult, signal: str) -> str:
-    counts = [(one.condition, one.seeds(f"{signal}/mean"), one.runs) for one in found.trained]
-    lacking = [f"{condition} ({n} of {runs} runs)" for condition, n, runs in counts if n < runs]
-    if not lacking:
-        return ""
-    return f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[{signal}] records it."
+def _late(metric: str, one: training.Trained) -> str:
+    return f"{one.ending[metric].mean:.3g}" if one.ending[metric].seeds else "-"
 
 
 def cost_table(found: SweepResult) -> TextTable:

@@ -18,7 +18,6 @@ from rlvr.stats.seeds import PairedDifference, SeedMean
 
 _NO_GAIN = PairedDifference(math.nan, math.nan, math.nan, math.nan, 0, None)
 _NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
-_NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
 # Of training, by step.
 CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGHT, *CONCENTRATION)
 
@@ -71,7 +70,7 @@ def training_csv(found: SweepResult) -> str:
         values |= {"total_seconds": one.total_seconds, "total_tokens": one.total_tokens}
         values["tokens_per_second"] = one.tokens_per_second
         for metric in (*DIVERGENCE, *WEIGHT, ENTROPY, *CONCENTRATION):
-            values |= _named(metric, one.ending.get(metric, _NO_MEAN))
+            values |= _named(metric, one.ending[metric])
         lines.append(values)
     return _csv(lines)
 

@@ -17,6 +17,7 @@ WEIGHT_MARKS = ("mean", *(f"p{p}" for p in WEIGHT_PERCENTILES))
 WEIGHT = tuple(f"token_weight/{mark}" for mark in WEIGHT_MARKS)
 CONCENTRATION = ("token_weight/gini", "token_weight/effective", *(f"gradient/top{p}" for p in TOP_SHARES))
 ENTROPY = "entropy/mean"
+NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
 LAST_PART = 5  # the end of training is the last fifth of the steps
 # A metric of one condition: step -> mean over the seeds that have it, and its band.
 Curve = dict[int, SeedMean]
@@ -28,7 +29,7 @@ class Trained:
 
     condition: str
     runs: int
-    # metric -> mean over seeds of each run's mean over the last fifth of the steps; without what no run logged
+    # metric -> mean over seeds of each run's mean over the last fifth of the steps; of no seed where no run logged it
     ending: dict[str, SeedMean]
     train_seconds: SeedMean  # the training loop, evaluation and checkpoints included
     setup_seconds: SeedMean
@@ -36,10 +37,6 @@ class Trained:
     total_seconds: float  # setup and training of all the runs
     total_tokens: int
     tokens_per_second: float  # all tokens by all seconds of training
-
-    def seeds(self, metric: str) -> int:
-        """How many runs logged the metric."""
-        return self.ending[metric].seeds if metric in self.ending else 0
 
 
 def curve(runs: Sequence[FinishedRun], metric: str) -> Curve:
@@ -76,7 +73,7 @@ def trained(runs: Sequence[FinishedRun]) -> Trained:
     return Trained(
         condition=runs[0].condition,
         runs=len(runs),
-        ending={metric: seed_mean(means) for metric, means in late.items() if means},
+        ending={metric: seed_mean(means) if means else NO_MEAN for metric, means in late.items()},
         train_seconds=seed_mean([s.train_seconds for s in summaries]),
         setup_seconds=seed_mean([s.setup_seconds for s in summaries]),
         tokens=seed_mean([s.tokens_generated for s in summaries]),
