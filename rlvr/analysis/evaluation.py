@@ -27,7 +27,7 @@ from rlvr.data.models.identity import identity
 from rlvr.data.stream import EvalSet
 from rlvr.errors import DataError
 from rlvr.runtime.checkpoints.resume import differences
-from rlvr.runtime.disk.dumps import read_sample, read_verdict, sample_row, without_nan
+from rlvr.runtime.disk.dumps import read_sample, read_verdict, sample_rows, without_nan
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.names import file_name
 from rlvr.runtime.keys import NOT_OF_EVALUATION, without
@@ -83,8 +83,7 @@ def sample_missing(name: str, files: Mapping[Path, Sequence[Prompt]], respond: R
     done, total = sum(len(files[file]) for file in found), sum(map(len, files.values()))
     with PartsDone(f"sampling {name}", len(files), len(found)) as progress:
         for file in [file for file in files if file not in found]:
-            groups = respond(files[file])
-            write_rows(file, (sample_row(group, i) for group in groups for i in range(len(group.samples))))
+            write_rows(file, sample_rows(respond(files[file])))
             done += len(files[file])
             progress.done(f"{name}: {done} of {total} problems")
 
@@ -105,12 +104,7 @@ def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
 
 def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]]]) -> None:
     """Write responses.parquet: one row a response, with the set it belongs to."""
-    rows = [
-        {"set": name, **sample_row(group, i)}
-        for name, groups in sets
-        for group in groups
-        for i in range(len(group.samples))
-    ]
+    rows = [{"set": name, **row} for name, groups in sets for row in sample_rows(groups)]
     table = pa.Table.from_pylist(rows)
     write_parquet(folder.path / "responses.parquet", [table], table.schema)
 
