@@ -67,7 +67,7 @@ def read_model(key: str, path: str, *, trust_remote_code: bool, checkpoint: bool
     try:
         folder = model_folder(path, checkpoint=checkpoint)
         if is_training_checkpoint(folder):
-            folder = _started_from(read_checkpoint(Path(folder)))
+            folder = model_folder(read_checkpoint(Path(folder)).settings["model"]["path"])
     except DataError as error:
         raise ConfigError(f"{named}: {error}") from error
     config = read_config(named, folder, trust_remote_code)
@@ -149,7 +149,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     folder, checkpoint = model_folder(path, checkpoint=True), None
     if is_training_checkpoint(folder):
         checkpoint = read_checkpoint(Path(folder))
-        folder = _started_from(checkpoint)
+        folder = model_folder(checkpoint.settings["model"]["path"])
     lm = load_lm(
         f"model {path}",
         folder,
@@ -164,11 +164,6 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     model = _with_head(path, lm)
     _check(model)
     return model
-
-
-def _started_from(checkpoint: Checkpoint) -> str:
-    """The folder of the model that the run of a checkpoint started from."""
-    return model_folder(checkpoint.settings["model"]["path"])
 
 
 def _put_in(lm: Any, checkpoint: Checkpoint) -> None:

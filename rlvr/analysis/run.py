@@ -38,7 +38,6 @@ ONLY_TRAINING = (
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
     "reward.overlong_cache", "reward.overlong_filter", "eval.every", "eval.in_stream",
 )  # fmt: skip
-UNREADABLE = (*settings.UNREADABLE, OmegaConfBaseException)  # what a configuration may be
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def read_run(path: str | Path) -> LoadedRun:
         )
     try:
         cfg = OmegaConf.to_object(OmegaConf.merge(settings.schema(), settings.read_settings(folder)))
-    except UNREADABLE as error:  # a file that a user may have edited
+    except (*settings.UNREADABLE, OmegaConfBaseException) as error:  # a file that a user may have edited
         raise ConfigError(
             f"run={path}: its config.yaml cannot be read ({error}), so it is not the folder of a training run of this "
             "version; name the models instead"

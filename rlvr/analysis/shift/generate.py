@@ -38,7 +38,7 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
         ConfigError, DataError: the model or the data cannot be sampled from, or the folder holds others.
         RlvrError: a file cannot be written, an engine died, or the verifier failed too often.
     """
-    model = models.of(trajectory)
+    model = models.base if trajectory == "base" else models.policies[-1].path
     if is_training_checkpoint(model):
         raise ConfigError(
             f"the {trajectory} {model} is a training checkpoint, which can be scored but not sampled from; give its "

@@ -36,10 +36,6 @@ class ModelsToCompare:
     vocabulary: int  # rows of the output head; some models have more than their tokenizer has tokens
     device: str  # cpu or cuda
 
-    def of(self, trajectory: str) -> str:
-        """The model that writes a trajectory's responses."""
-        return self.base if trajectory == "base" else self.policies[-1].path
-
 
 def with_run(run: str | None) -> AnalyzeConfig:
     """The defaults of an analysis: those of the schema, or what a training run left behind.
@@ -80,7 +76,15 @@ def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:
     Raises:
         ConfigError: a model or device that is not there, or models that do not share a vocabulary.
     """
-    chosen = _policies(cfg)
+    folders = [Path(path) for path in cfg.checkpoints]
+    labels = [folder.parent.name if folder.name == POLICY else folder.name for folder in folders] + [POLICY]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ConfigError(
+            f"checkpoints: {', '.join(twice)} more than once; the last part of each path is its name in the "
+            "tables, so give folders with different names"
+        )
+    paths = [*cfg.checkpoints, cfg.model.path]  # oldest first
+    chosen = tuple(PolicyToScore(*pair) for pair in zip(labels, paths, strict=True))
     available, trust = torch.cuda.is_available(), cfg.model.trust_remote_code
     if cfg.score.device == "cuda" and not available:
         raise ConfigError("score.device=cuda: torch finds no CUDA device here; use score.device=cpu")
@@ -89,17 +93,4 @@ def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:
     for policy in chosen:
         key = "policy" if policy is chosen[-1] else "checkpoints"
         check_same_vocabulary(base, read_model(key, policy.path, trust_remote_code=trust, checkpoint=True))
-    return ModelsToCompare(base.path, tuple(chosen), base.tokenizer, base.vocabulary, device)
-
-
-def _policies(cfg: AnalyzeConfig) -> list[PolicyToScore]:
-    """The checkpoints, oldest first, and the policy."""
-    folders = [Path(path) for path in cfg.checkpoints]
-    labels = [folder.parent.name if folder.name == POLICY else folder.name for folder in folders] + [POLICY]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ConfigError(
-            f"checkpoints: {', '.join(twice)} more than once; the last part of each path is its name in the "
-            "tables, so give folders with different names"
-        )
-    return [PolicyToScore(*pair) for pair in zip(labels, [*cfg.checkpoints, cfg.model.path], strict=True)]
+    return ModelsToCompare(base.path, chosen, base.tokenizer, base.vocabulary, device)
