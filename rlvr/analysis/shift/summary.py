@@ -41,7 +41,6 @@ READ = (  # of the token table, for most tables
     "top_policy_rank_base", "top_base_rank_policy", *(f"overlap_{k}" for k in OVERLAP_KS), "section", "token",
 )  # fmt: skip
 DIGITS = 9  # significant ones of the numbers in the tables
-UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
 PACKAGES = ("rlvr", "torch", "transformers", "pyarrow", "numpy")
 
 
@@ -77,7 +76,7 @@ def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] = READ) 
     Raises:
         DataError: the file is damaged.
     """
-    unit = UNIT_COLUMN[cfg.unit]
+    unit = "problem_id" if cfg.unit == "problem" else "response"
     with reading(path):
         file = pq.ParquetFile(path)
         table = file.read(columns=[*names, unit])
@@ -120,8 +119,7 @@ def write_tables(
     described: list[Cells] = []
     tables = {name: table_of(columns, rows[name]) for name, columns in TABLES.items()}
     for name, table in tables.items():
-        content = as_csv(table, digits=DIGITS)
-        write_text(folder / "tables" / f"{name}.csv", content)
+        write_text(folder / "tables" / f"{name}.csv", as_csv(table, digits=DIGITS))
         described.append((name, "", "", MEANINGS[name]))
         described += [(name, c.name, c.unit, c.meaning) for c in TABLES[name]]
     write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, described)))
