@@ -58,23 +58,21 @@ def analysis(model: str, responses: int) -> dict[str, float]:
     """Seconds to score responses with a model and a copy of it with disturbed weights, and the forwards' share."""
     from benchmarks.cross_sampling import disturbed
     from rlvr.analysis.config import ScoreConfig
-    from rlvr.analysis.models import CausalLm, ScoringHead, load_causal_lm
+    from rlvr.analysis.models import CausalLm, load_causal_lm
+    from rlvr.analysis.shift.parts import score_part
     from rlvr.analysis.shift.responses import Response
-    from rlvr.analysis.shift.score import score_part
     from rlvr.analysis.side_by_side import at_once
     from rlvr.config import ModelConfig
 
     base = load_causal_lm(model, ModelConfig(path=model), "cpu")
     rows = [
-        Response(k, 0, "policy", str(k), "", 0.0, False, prompt, answer)
+        Response(k, "policy", str(k), 0.0, False, prompt, answer)
         for k, (prompt, answer) in enumerate(worked_sums(model, responses))
     ]
     score_part(base, base, rows[:8], ScoreConfig())
     # Of the copied model, so that its head stays tied.
     policy = replace(base, lm=disturbed(base.lm))
-    policy = replace(
-        policy, head=replace(base.head, weight=policy.lm.get_output_embeddings().weight.detach())
-    )
+    policy = replace(policy, weight=policy.lm.get_output_embeddings().weight.detach())
     spent: list[float] = []
 
     def timed(function: Any) -> Any:
@@ -88,7 +86,7 @@ def analysis(model: str, responses: int) -> dict[str, float]:
         return call
 
     CausalLm.hidden = timed(CausalLm.hidden)  # type: ignore[method-assign]
-    ScoringHead.logits = timed(ScoringHead.logits)  # type: ignore[method-assign]
+    CausalLm.logits = timed(CausalLm.logits)  # type: ignore[method-assign]
     begun = time.perf_counter()
     score_part(policy, base, rows, ScoreConfig())
     seconds = time.perf_counter() - begun

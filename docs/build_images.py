@@ -193,7 +193,7 @@ def draw_staleness(folder: Path) -> Path:
     from rlvr.reporting.figures.sweep import held_out, overview
 
     sweep = read_sweep(folder)
-    found = sweep_result(sweep, sweep.conditions[0])
+    found = sweep_result(sweep, sweep.runs[0].condition)
     [figure] = overview(found, [held_out(found.evaluations[0])])
     lines = [replace(line, label=short_name(line.label)) for line in figure.lines]
     with tempfile.TemporaryDirectory() as drawn:

@@ -49,7 +49,9 @@ def sweep_report(folder: Path, baseline: str | None = None) -> tuple[str, list[P
 
 def _write(sweep: SweepFolder, folder: Path, baseline: str | None) -> tuple[str, list[Path]]:
     check_comparable(sweep.runs)
-    found = sweep_result(sweep, choose_baseline(sweep.conditions, baseline))
+    found = sweep_result(
+        sweep, choose_baseline([*dict.fromkeys(run.condition for run in sweep.runs)], baseline)
+    )
     contents = {
         "report.md": markdown(found),
         "report.csv": outcome_csv(found.rows),

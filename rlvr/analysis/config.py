@@ -90,9 +90,8 @@ class AnalyzeConfig:
 
     def given_responses(self, trajectory: str) -> list[str]:
         """The response files of a trajectory; empty where it is to be generated."""
-        if self.generate:
-            return []
-        return list(self.responses if trajectory == "policy" else self.base_responses)
+        given = self.responses if trajectory == "policy" else self.base_responses
+        return [] if self.generate else list(given)
 
 
 def validate_analysis(cfg: AnalyzeConfig) -> None:

@@ -20,15 +20,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rlvr.analysis.progress import PartsDone
-from rlvr.analysis.store import claim, reading, write_parquet, write_rows
+from rlvr.analysis.store import PartsDone, claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.data.fingerprint import Fingerprint, what_changed
 from rlvr.data.models.identity import identity
 from rlvr.data.stream import EvalSet
 from rlvr.errors import DataError
 from rlvr.runtime.checkpoints.resume import differences
-from rlvr.runtime.disk.dumps import read_sample, read_verdict, sample_row, without_nan
+from rlvr.runtime.disk.dumps import read_sample, read_verdict, sample_rows, without_nan
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.disk.names import file_name
 from rlvr.runtime.keys import NOT_OF_EVALUATION, without
@@ -66,12 +65,10 @@ def groups_in_parts(
     folder: RunFolder, name: str, prompts: Sequence[Prompt], respond: Respond
 ) -> tuple[Group, ...]:
     """The graded responses to all prompts of a set: read where a part is on disk, else sampled and written."""
-    files = {
-        folder.path / "parts" / f"{file_name(name)}-{start:06d}.jsonl": prompts[
-            start : start + PROBLEMS_PER_PART
-        ]
-        for start in range(0, len(prompts), PROBLEMS_PER_PART)
-    }
+    files = {}
+    for start in range(0, len(prompts), PROBLEMS_PER_PART):
+        file = folder.path / "parts" / f"{file_name(name)}-{start:06d}.jsonl"
+        files[file] = prompts[start : start + PROBLEMS_PER_PART]
     sample_missing(name, files, respond)
     return tuple(group for file, chosen in files.items() for group in _read_part(file, chosen))
 
@@ -86,8 +83,7 @@ def sample_missing(name: str, files: Mapping[Path, Sequence[Prompt]], respond: R
     done, total = sum(len(files[file]) for file in found), sum(map(len, files.values()))
     with PartsDone(f"sampling {name}", len(files), len(found)) as progress:
         for file in [file for file in files if file not in found]:
-            groups = respond(files[file])
-            write_rows(file, (sample_row(group, i) for group in groups for i in range(len(group.samples))))
+            write_rows(file, sample_rows(respond(files[file])))
             done += len(files[file])
             progress.done(f"{name}: {done} of {total} problems")
 
@@ -108,12 +104,7 @@ def _read_part(path: Path, prompts: Sequence[Prompt]) -> list[Group]:
 
 def write_responses(folder: RunFolder, sets: Sequence[tuple[str, Sequence[Group]]]) -> None:
     """Write responses.parquet: one row a response, with the set it belongs to."""
-    rows = [
-        {"set": name, **sample_row(group, i)}
-        for name, groups in sets
-        for group in groups
-        for i in range(len(group.samples))
-    ]
+    rows = [{"set": name, **row} for name, groups in sets for row in sample_rows(groups)]
     table = pa.Table.from_pylist(rows)
     write_parquet(folder.path / "responses.parquet", [table], table.schema)
 

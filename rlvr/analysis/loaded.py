@@ -100,7 +100,12 @@ def read_result(file: Path, key: str, version: object, keys: Sequence[str] = ())
     Raises:
         DataError: it is no such object, of another version, or lacks a key.
     """
-    content = read_json(file)
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:  # a file that a user may have touched
+        raise DataError(f"{file}: not JSON ({error}); write it again, or remove it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: a JSON object was expected, found {type(content).__name__}")
     if content.get(key) != version:
         raise DataError(
             f"{file}: format {content.get(key)!r}, but this version reads {version!r}; write it again with this version"
@@ -109,15 +114,4 @@ def read_result(file: Path, key: str, version: object, keys: Sequence[str] = ())
         raise DataError(
             f"{file}: {', '.join(missing)} is missing; it was cut short or edited: write it again"
         )
-    return content
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from its file; raises DataError where it holds something else."""
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:  # a file that a user may have touched
-        raise DataError(f"{file}: not JSON ({error}); write it again, or remove it") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file}: a JSON object was expected, found {type(content).__name__}")
     return content

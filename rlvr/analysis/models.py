@@ -67,7 +67,7 @@ def read_model(key: str, path: str, *, trust_remote_code: bool, checkpoint: bool
     try:
         folder = model_folder(path, checkpoint=checkpoint)
         if is_training_checkpoint(folder):
-            folder = _started_from(read_checkpoint(Path(folder)))
+            folder = model_folder(read_checkpoint(Path(folder)).settings["model"]["path"])
     except DataError as error:
         raise ConfigError(f"{named}: {error}") from error
     config = read_config(named, folder, trust_remote_code)
@@ -106,12 +106,27 @@ def check_same_vocabulary(base: ModelFiles, policy: ModelFiles) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringHead:
-    """What turns hidden states into logits: hidden weight^T + bias, then the model's transform."""
+class CausalLm:
+    """A model that only scores; its logits are hidden weight^T + bias, then its transform."""
 
-    weight: Tensor  # [V, H]
+    name: str
+    lm: Any  # a transformers model: its hidden states come from lm.base_model
+    weight: Tensor  # [V, H] of its head
     bias: Tensor | None  # [V]
     transform: OutputTransform
+
+    @property
+    def vocabulary(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device
+
+    @torch.inference_mode()
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """[B, L, H] final hidden states; right padding needs no mask under causal attention."""
+        return self.lm.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[t, V] logits in fp32 for hidden states [t, H]."""
@@ -124,28 +139,6 @@ class ScoringHead:
         return self.transform.apply_(logits)
 
 
-@dataclass(frozen=True, slots=True)
-class CausalLm:
-    """A model that only scores."""
-
-    name: str
-    lm: Any  # a transformers model: its hidden states come from lm.base_model
-    head: ScoringHead
-
-    @property
-    def vocabulary(self) -> int:
-        return self.head.weight.shape[0]
-
-    @property
-    def device(self) -> torch.device:
-        return self.head.weight.device
-
-    @torch.inference_mode()
-    def hidden(self, input_ids: Tensor) -> Tensor:
-        """[B, L, H] final hidden states; right padding needs no mask under causal attention."""
-        return self.lm.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-
-
 def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     """Load a folder, a hub name, "builtin", or a checkpoint of a training run.
 
@@ -156,7 +149,7 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     folder, checkpoint = model_folder(path, checkpoint=True), None
     if is_training_checkpoint(folder):
         checkpoint = read_checkpoint(Path(folder))
-        folder = _started_from(checkpoint)
+        folder = model_folder(checkpoint.settings["model"]["path"])
     lm = load_lm(
         f"model {path}",
         folder,
@@ -168,14 +161,9 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
     if checkpoint is not None:
         _put_in(lm, checkpoint)
     lm.to(device).eval().requires_grad_(False)
-    model = CausalLm(path, lm, _head(path, lm))
+    model = _with_head(path, lm)
     _check(model)
     return model
-
-
-def _started_from(checkpoint: Checkpoint) -> str:
-    """The folder of the model that the run of a checkpoint started from."""
-    return model_folder(checkpoint.settings["model"]["path"])
 
 
 def _put_in(lm: Any, checkpoint: Checkpoint) -> None:
@@ -223,12 +211,14 @@ def _checkpoint_weights(checkpoint: Path, zero_stage: int) -> dict[str, Tensor]:
     return {name.removeprefix("lm."): value for name, value in saved.items()}
 
 
-def _head(path: str, lm: Any) -> ScoringHead:
+def _with_head(path: str, lm: Any) -> CausalLm:
     linear = lm.get_output_embeddings()
     if linear is None or not hasattr(linear, "weight"):
         raise ConfigError(f"model {path}: has no output head over a vocabulary, so it is not a causal LM")
     weight = linear.weight.detach()
-    return ScoringHead(
+    return CausalLm(
+        path,
+        lm,
         # A CPU has no GEMM of mixed dtypes.
         weight=weight.float() if weight.device.type == "cpu" else weight,
         bias=None if getattr(linear, "bias", None) is None else linear.bias.detach(),
@@ -242,7 +232,7 @@ def _check(model: CausalLm) -> None:
     ids = torch.arange(PROBE_TOKENS, device=model.device).remainder_(model.vocabulary)[None]
     try:
         own = model.lm(input_ids=ids, use_cache=False).logits[0].float()
-        ours = model.head.logits(model.hidden(ids)[0])
+        ours = model.logits(model.hidden(ids)[0])
         changed = ids.clone()
         changed[0, -1] = (changed[0, -1] + 1) % model.vocabulary
         after = model.lm(input_ids=changed, use_cache=False).logits[0].float()

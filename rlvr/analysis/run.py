@@ -38,7 +38,6 @@ ONLY_TRAINING = (
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
     "reward.overlong_cache", "reward.overlong_filter", "eval.every", "eval.in_stream",
 )  # fmt: skip
-UNREADABLE = (*settings.UNREADABLE, OmegaConfBaseException)  # what a configuration may be
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def read_run(path: str | Path) -> LoadedRun:
         )
     try:
         cfg = OmegaConf.to_object(OmegaConf.merge(settings.schema(), settings.read_settings(folder)))
-    except UNREADABLE as error:  # a file that a user may have edited
+    except (*settings.UNREADABLE, OmegaConfBaseException) as error:  # a file that a user may have edited
         raise ConfigError(
             f"run={path}: its config.yaml cannot be read ({error}), so it is not the folder of a training run of this "
             "version; name the models instead"
@@ -236,20 +235,17 @@ def require_verifiers(reward: RewardConfig, sources: Iterable[Rules]) -> None:
         ConfigError: says where the command has to be started.
     """
     for name in dict.fromkeys([reward.verifier, *(rules.verifier for rules in sources)]):
-        if name is not None and is_dotted(name):
-            _require_module(name)
-
-
-def _require_module(dotted: str) -> None:
-    module, _ = split_dotted(dotted)
-    try:
-        found = bool(module) and importlib.util.find_spec(module) is not None
-        reason = f"there is no module {module!r} here"
-    except (ImportError, ValueError) as error:  # of a package above it
-        found, reason = False, str(error)
-    if not found:
-        raise ConfigError(
-            f"verifier {dotted}: cannot be imported ({reason}). A policy is judged by the verifier "
-            "that it was trained with: start this command in the folder that the run was started in, or put the "
-            "verifier's folder on PYTHONPATH."
-        )
+        if name is None or not is_dotted(name):
+            continue
+        module, _ = split_dotted(name)
+        try:
+            found = bool(module) and importlib.util.find_spec(module) is not None
+            reason = f"there is no module {module!r} here"
+        except (ImportError, ValueError) as error:  # of a package above it
+            found, reason = False, str(error)
+        if not found:
+            raise ConfigError(
+                f"verifier {name}: cannot be imported ({reason}). A policy is judged by the verifier "
+                "that it was trained with: start this command in the folder that the run was started in, or put the "
+                "verifier's folder on PYTHONPATH."
+            )

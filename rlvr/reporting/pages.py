@@ -114,7 +114,7 @@ def sweep_page(found: SweepResult) -> str:
 
 def _facts(found: SweepResult) -> list[Fact]:
     sweep, setup = found.sweep, found.setup
-    seeds = sorted({len(found.runs(c)) for c in found.conditions})
+    seeds = sorted({len(runs) for runs in found.conditions.values()})
     sizes = "; ".join(
         f"{name}: {problems} problems, {n} samples of each" for name, (problems, n) in setup.sizes.items()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,19 +127,18 @@ def run_record(
     return FinishedRun(
         name=f"{condition}_seed-{seed}",
         condition=condition,
-        seed=seed,
-        steps=steps,
+        summary=replace(
+            summary(RunFolder(Path(), condition), condition, seed, steps, dict.fromkeys(sets or ["none"], 0)),
+            versions={},
+            train_seconds=1.0,
+            setup_seconds=1.0,
+            tokens_generated=1,
+        ),
         accuracy=accuracy,
         correct=sets,
         train=train or {},
         evals={},
         settings={},
-        models={},
-        versions={},
-        train_seconds=1.0,
-        setup_seconds=1.0,
-        tokens=1,
-        resumed=False,
     )
 
 

@@ -79,10 +79,6 @@ class Binned:
                     yield *group, *label, *self.cells(means, place)
 
 
-def _one_each(edges: Sequence[float | str] | Doubles) -> list[Cells]:
-    return [(edge,) for edge in edges]
-
-
 def _groups(part: TokenPart, cfg: TablesConfig) -> Iterator[tuple[str, np.ndarray]]:
     yield "all", np.ones(len(part.unit), dtype=bool)
     yield "moved", part["js"] > cfg.moved_above
@@ -90,13 +86,7 @@ def _groups(part: TokenPart, cfg: TablesConfig) -> Iterator[tuple[str, np.ndarra
 
 def sparsity(cfg: TablesConfig) -> Binned:
     """The distribution function on a grid."""
-
-    def place(part: TokenPart) -> Iterator[Placed]:
-        for measure in MEASURES:
-            yield (measure,), at_most_bins(CURVE, part[measure])
-
-    labels = {(measure,): [*_one_each(CURVE), None] for measure in MEASURES}
-    return Binned("sparsity", labels, place, lambda means, k: flat(means.share(slice(k + 1))))
+    return _up_to("sparsity", MEASURES, CURVE, lambda means, k: flat(means.share(slice(k + 1))))
 
 
 def _thresholds(cfg: TablesConfig) -> Doubles:
@@ -105,18 +95,23 @@ def _thresholds(cfg: TablesConfig) -> Doubles:
 
 def thresholds(cfg: TablesConfig) -> Binned:
     """Shares strictly above each threshold."""
-    edges = _thresholds(cfg)
-
-    def place(part: TokenPart) -> Iterator[Placed]:
-        for measure in THRESHOLD_MEASURES:
-            yield (measure,), at_most_bins(edges, part[measure])
 
     def cells(means: Means, k: int) -> Cells:
         above, total = slice(k + 1, None), means.count.total
         return int(total.sum()), int(total[above].sum()), *flat(means.share(above))
 
-    labels = {(measure,): [*_one_each(edges), None] for measure in THRESHOLD_MEASURES}
-    return Binned("thresholds", labels, place, cells)
+    return _up_to("thresholds", THRESHOLD_MEASURES, _thresholds(cfg), cells)
+
+
+def _up_to(
+    name: str, measures: Sequence[str], edges: Doubles, cells: Callable[[Means, int], Cells]
+) -> Binned:
+    def place(part: TokenPart) -> Iterator[Placed]:
+        for measure in measures:
+            yield (measure,), at_most_bins(edges, part[measure])
+
+    labels: list[Cells | None] = [*((edge,) for edge in edges), None]
+    return Binned(name, {(measure,): labels for measure in measures}, place, cells)
 
 
 def position(cfg: TablesConfig) -> Binned:
@@ -179,7 +174,7 @@ def classes(cfg: TablesConfig) -> Binned:
         of_all = (ratio(sums, k, sums, slice(None)) for sums in means.sums)
         return int(means.count.total[k]), *flat(means.share(k), means.mean(k), means.mean(k, 1), *of_all)
 
-    return Binned("classes", {(): _one_each(CLASSES)}, place, cells, values=2)
+    return Binned("classes", {(): [(name,) for name in CLASSES]}, place, cells, values=2)
 
 
 def overlap(cfg: TablesConfig) -> Binned:
@@ -191,7 +186,7 @@ def overlap(cfg: TablesConfig) -> Binned:
                 common = part[f"overlap_{k}"]
                 yield (group,), np.where(chosen, number, -1), common / k, common == k
 
-    labels = {(group,): _one_each(OVERLAP_KS) for group in ("all", "moved")}
+    labels = {(group,): [(k,) for k in OVERLAP_KS] for group in ("all", "moved")}
     return Binned("overlap", labels, place, values=2)
 
 
@@ -260,8 +255,7 @@ class Evolution:
         for measure in MEASURES:
             values = part[measure]
             self.fine[measure].add(part, at_most_bins(FINE, values))
-            everywhere = np.zeros(len(values), dtype=np.int64)
-            self.means[measure].add(part, everywhere, values, values > self.moved_above)
+            self.means[measure].add(part, np.zeros(len(values)), values, values > self.moved_above)
 
     def rows(self) -> Iterator[Cells]:
         for measure in MEASURES:

@@ -38,13 +38,15 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
         ConfigError, DataError: the model or the data cannot be sampled from, or the folder holds others.
         RlvrError: a file cannot be written, an engine died, or the verifier failed too often.
     """
-    model = models.of(trajectory)
+    model = models.base if trajectory == "base" else models.policies[-1].path
     if is_training_checkpoint(model):
         raise ConfigError(
             f"the {trajectory} {model} is a training checkpoint, which can be scored but not sampled from; give its "
             "responses, or a folder in Hugging Face format"
         )
-    training = _as_training(cfg, model)
+    sections = {name: getattr(cfg, name) for name in SHARED_SECTIONS}
+    sections["model"] = replace(cfg.model, path=model, base_path=None)
+    training = without_training(Config(recipe="analyze", seed=cfg.seed, **sections))
     validate(training)
     sets = build_eval_sets(
         cfg.data,
@@ -83,13 +85,6 @@ def generate(cfg: AnalyzeConfig, folder: Path, trajectory: str, models: ModelsTo
             )
             sample_missing(f"responses of the {trajectory}", chunks, respond)
     return [*chunks]
-
-
-def _as_training(cfg: AnalyzeConfig, model: str) -> Config:
-    """A configuration for the engines and graders."""
-    sections = {name: getattr(cfg, name) for name in SHARED_SECTIONS}
-    sections["model"] = replace(cfg.model, path=model, base_path=None)
-    return without_training(Config(recipe="analyze", seed=cfg.seed, **sections))
 
 
 def _settings(cfg: AnalyzeConfig, model: str, size: int, prompts: Sequence[Prompt]) -> dict[str, object]:

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from rlvr.analysis.config import TablesConfig
+from rlvr.analysis.shift.binned import Binned, Placed
 from rlvr.analysis.shift.tally import Cells, Means, TokenPart, flat
 from rlvr.stats.accuracy import Doubles
+
+READ_AGAIN = ("token_id", "js")
 
 
 class Identities:
@@ -57,37 +60,21 @@ def _explained(count: Doubles, sums: Doubles, square: float) -> tuple[float, flo
     return all_squares / n, between / all_squares, (between - (groups - 1) * within) / all_squares
 
 
-class ShownTokens:
-    """Means of the listed tokens with their intervals, gathered in a second pass."""
+def shown_tokens(first: Identities, text: Callable[[int], str]) -> Binned:
+    """Means of the listed tokens with their intervals, gathered in a second pass, which reads READ_AGAIN."""
+    ids, all_moved = first.shown(), first.sums[3].sum()
+    row = np.full(len(first.largest), -1)
+    row[ids] = np.arange(len(ids))
 
-    name = "tokens"
-    reads = ("token_id", "js")
+    def place(part: TokenPart) -> Iterator[Placed]:
+        yield (), row[part["token_id"]], part["js"], part["js"] > first.cfg.moved_above
 
-    def __init__(self, first: Identities, text: Callable[[int], str]) -> None:
-        self.first, self.ids, self.text = first, first.shown(), text
-        self.place = np.full(len(first.largest), -1)
-        self.place[self.ids] = np.arange(len(self.ids))
-        self.means = Means(len(self.ids), 2)  # of JS, of whether it moved
+    def cells(means: Means, k: int) -> Cells:
+        count, total, squares, moved = first.sums[:, ids[k]]
+        variance = squares / count - (total / count) ** 2
+        js = *flat(means.mean(k)), math.sqrt(max(variance, 0.0)), float(first.largest[ids[k]])
+        share_of_moved = float(moved / all_moved) if all_moved else math.nan
+        return int(count), *js, int(moved), *flat(means.mean(k, 1)), share_of_moved
 
-    def add(self, part: TokenPart) -> None:
-        if not len(self.ids):
-            return
-        moved = part["js"] > self.first.cfg.moved_above
-        self.means.add(part, self.place[part["token_id"]], part["js"], moved)
-
-    def rows(self) -> Iterator[Cells]:
-        count, total, squares, moved = self.first.sums
-        all_moved = moved.sum()
-        for place, token in enumerate(self.ids):
-            variance = squares[token] / count[token] - (total[token] / count[token]) ** 2
-            yield (
-                int(token),
-                json.dumps(self.text(int(token)), ensure_ascii=False),
-                int(count[token]),
-                *flat(self.means.mean(place)),
-                math.sqrt(max(variance, 0.0)),
-                float(self.first.largest[token]),
-                int(moved[token]),
-                *flat(self.means.mean(place, 1)),
-                float(moved[token] / all_moved) if all_moved else math.nan,
-            )
+    labels = [(int(token), json.dumps(text(int(token)), ensure_ascii=False)) for token in ids]
+    return Binned("tokens", {(): labels}, place, cells, values=2)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig
@@ -36,10 +36,6 @@ class ModelsToCompare:
     vocabulary: int  # rows of the output head; some models have more than their tokenizer has tokens
     device: str  # cpu or cuda
 
-    def of(self, trajectory: str) -> str:
-        """The model that writes a trajectory's responses."""
-        return self.base if trajectory == "base" else self.policies[-1].path
-
 
 def with_run(run: str | None) -> AnalyzeConfig:
     """The defaults of an analysis: those of the schema, or what a training run left behind.
@@ -53,10 +49,9 @@ def with_run(run: str | None) -> AnalyzeConfig:
     if run is None:
         return AnalyzeConfig()
     trained = read_run(run)
-    sections = {name: OmegaConf.structured(getattr(trained.config, name)) for name in SHARED_SECTIONS}
-    cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AnalyzeConfig), sections))
-    assert isinstance(cfg, AnalyzeConfig)
-    cfg.run = str(trained.folder)
+    cfg = AnalyzeConfig(run=str(trained.folder))
+    for name in SHARED_SECTIONS:  # of its own, so that the run's stay as they are
+        setattr(cfg, name, deepcopy(getattr(trained.config, name)))
     cfg.model.base_path = trained.base
     cfg.checkpoints = [str(path) for path in trained.checkpoints()]
     if trained.policy is not None:
@@ -81,30 +76,21 @@ def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:
     Raises:
         ConfigError: a model or device that is not there, or models that do not share a vocabulary.
     """
-    chosen = _policies(cfg)
-    device, trust = _device(cfg), cfg.model.trust_remote_code
-    base = read_model("base", cfg.model.base_path or cfg.model.path, trust_remote_code=trust)
-    for policy in chosen:
-        key = "policy" if policy is chosen[-1] else "checkpoints"
-        check_same_vocabulary(base, read_model(key, policy.path, trust_remote_code=trust, checkpoint=True))
-    return ModelsToCompare(base.path, tuple(chosen), base.tokenizer, base.vocabulary, device)
-
-
-def _policies(cfg: AnalyzeConfig) -> list[PolicyToScore]:
-    """The checkpoints, oldest first, and the policy."""
     folders = [Path(path) for path in cfg.checkpoints]
     labels = [folder.parent.name if folder.name == POLICY else folder.name for folder in folders] + [POLICY]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ConfigError(
             f"checkpoints: {', '.join(twice)} more than once; the last part of each path is its name in the "
             "tables, so give folders with different names"
         )
-    return [PolicyToScore(*pair) for pair in zip(labels, [*cfg.checkpoints, cfg.model.path], strict=True)]
-
-
-def _device(cfg: AnalyzeConfig) -> str:
-    available = torch.cuda.is_available()
+    paths = [*cfg.checkpoints, cfg.model.path]  # oldest first
+    chosen = tuple(PolicyToScore(*pair) for pair in zip(labels, paths, strict=True))
+    available, trust = torch.cuda.is_available(), cfg.model.trust_remote_code
     if cfg.score.device == "cuda" and not available:
         raise ConfigError("score.device=cuda: torch finds no CUDA device here; use score.device=cpu")
-    return "cuda" if available and cfg.score.device != "cpu" else "cpu"
+    device = "cuda" if available and cfg.score.device != "cpu" else "cpu"
+    base = read_model("base", cfg.model.base_path or cfg.model.path, trust_remote_code=trust)
+    for policy in chosen:
+        key = "policy" if policy is chosen[-1] else "checkpoints"
+        check_same_vocabulary(base, read_model(key, policy.path, trust_remote_code=trust, checkpoint=True))
+    return ModelsToCompare(base.path, chosen, base.tokenizer, base.vocabulary, device)

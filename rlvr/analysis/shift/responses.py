@@ -9,25 +9,27 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import SelectConfig
 from rlvr.analysis.shift.columns import RESPONSE_COLUMNS
 from rlvr.analysis.store import write_parquet
-from rlvr.analysis.tables import schema
+from rlvr.analysis.tables import schema, where
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES, Outcome
 from rlvr.reward.workers.pool import OFFENDERS_FILE
 from rlvr.runtime.disk.dumps import dump_files, dump_lines
 
 REQUIRED = ("problem_id", "prompt_ids", "response_ids", "reward")
+DIGESTED = ("trajectory", "problem_id", "reward", "correct", "prompt_ids", "response_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,12 @@ class Response:
     """One response as it is scored; see RESPONSE_COLUMNS for the meaning of the fields."""
 
     response: int
-    part: int
     trajectory: str
     problem_id: str
-    text: str
     reward: float
     correct: bool
-    prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]
+    prompt_ids: list[int]
+    response_ids: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,10 @@ def response_files(patterns: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern).expanduser()
-        matches = dump_files(path) if path.is_dir() else sorted(path.parent.glob(path.name))
         if path.is_dir():  # a run keeps what its verifier failed on beside its samples
-            matches = [file for file in matches if file.name != OFFENDERS_FILE]
+            matches = [file for file in dump_files(path) if file.name != OFFENDERS_FILE]
+        else:
+            matches = sorted(path.parent.glob(path.name))
         if not matches:
             raise DataError(
                 f"responses: nothing at {path}; expected a .jsonl or .jsonl.gz file, a folder of them, or a pattern"
@@ -93,102 +94,80 @@ def build_index(
         DataError: a line is not a response, names a token outside the vocabulary, or nothing is selected.
         RlvrError: the file cannot be written.
     """
-    counter = _Counter()
+    left_out: Counter[str] = Counter()
+    digest = hashlib.blake2b(digest_size=16)
 
     def tables() -> Iterator[pa.Table]:
+        part = number = 0
         for trajectory, paths in files.items():
-            chosen = _select(counter.usable(_rows(paths, vocabulary)), select)
+            chosen = _select(_usable(_rows(paths, vocabulary), left_out), select)
             for rows in _chunks(chosen, responses_per_part):
-                yield counter.table(trajectory, rows, tokenizer)
+                whole = [_whole(row, number + k, part, trajectory, tokenizer) for k, row in enumerate(rows)]
+                for row in whole:
+                    digest.update(json.dumps([row[name] for name in DIGESTED]).encode())
+                yield pa.Table.from_pylist(whole, schema=schema(RESPONSE_COLUMNS))
+                part, number = part + 1, number + len(rows)
 
     write_parquet(path, tables(), schema(RESPONSE_COLUMNS))
+    index = pq.ParquetFile(path)
+    counted = index.read(columns=["trajectory", "problem_id", "tokens", "correct"])
+    of = {trajectory: where(counted, trajectory=trajectory) for trajectory in files}
     for trajectory, paths in files.items():
-        if trajectory not in counter.responses:
+        if not len(of[trajectory]):
             raise DataError(
                 f"no response of the {trajectory} model is selected from {', '.join(map(str, paths))} with "
-                f"select.verdict={select.verdict} ({counter.empty} empty ones and {counter.failed} on which the "
-                "verifier failed left out); select others, or set trajectory to the other model's"
+                f"select.verdict={select.verdict} ({left_out['empty']} empty ones and {left_out['failed']} on which "
+                "the verifier failed left out); select others, or set trajectory to the other model's"
             )
-    return counter.summary()
+    return IndexSummary(
+        parts=index.num_row_groups,
+        responses={name: len(own) for name, own in of.items()},
+        problems={name: pc.count_distinct(own["problem_id"]).as_py() for name, own in of.items()},
+        tokens={name: pc.sum(own["tokens"]).as_py() for name, own in of.items()},
+        correct={name: pc.sum(own["correct"]).as_py() for name, own in of.items()},
+        empty=left_out["empty"],
+        digest=digest.hexdigest(),
+        failed=left_out["failed"],
+    )
 
 
 def read_part(index: pq.ParquetFile, part: int) -> list[Response]:
     """The responses of one part."""
-    names = list(Response.__dataclass_fields__)
-    rows = index.read_row_group(part, columns=names).to_pylist()
-    ids = ("prompt_ids", "response_ids")
-    return [Response(**row | {name: tuple(row[name]) for name in ids}) for row in rows]
+    names = [field.name for field in fields(Response)]
+    return [Response(**row) for row in index.read_row_group(part, columns=names).to_pylist()]
 
 
-class _Counter:
-    """Numbers the responses and parts as they are written."""
+def _usable(rows: Iterator[dict[str, Any]], left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The rows that are known to be right or wrong and have a token to score."""
+    for row in rows:
+        if row.get("verdict") in FAILURES:
+            left_out["failed"] += 1
+        elif row["response_ids"]:
+            yield row
+        else:
+            left_out["empty"] += 1
 
-    def __init__(self) -> None:
-        self.parts = self.empty = self.failed = 0
-        self.responses, self.tokens, self.correct = (Counter[str]() for _ in range(3))  # by trajectory
-        self.problems: dict[str, set[bytes]] = {}
-        self._hash = hashlib.blake2b(digest_size=16)
 
-    def usable(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows that are known to be right or wrong and have a token to score."""
-        for row in rows:
-            if row.get("verdict") in FAILURES:
-                self.failed += 1
-            elif row["response_ids"]:
-                yield row
-            else:
-                self.empty += 1
-
-    def table(
-        self, trajectory: str, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
-    ) -> pa.Table:
-        """The rows of one part."""
-        table = []
-        for number, row in enumerate(rows, start=self.responses.total()):
-            text = row.get("response")
-            if text is None:
-                text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
-            values = {column.name: row.get(column.name) for column in RESPONSE_COLUMNS} | {
-                "response": number,
-                "part": self.parts,
-                "trajectory": trajectory,
-                "problem_id": str(row["problem_id"]),
-                "sample_id": str(row.get("sample_id", number)),
-                "source": row["_file"],
-                "data": row.get("source"),
-                "text": text,
-                "reward": float(row["reward"]),
-                "correct": _correct(row),
-                "tokens": len(row["response_ids"]),
-            }
-            table.append(values)
-            self._count(trajectory, values)
-        self.parts += 1
-        return pa.Table.from_pylist(table, schema=schema(RESPONSE_COLUMNS))
-
-    def _count(self, trajectory: str, values: dict[str, Any]) -> None:
-        self.responses[trajectory] += 1
-        self.tokens[trajectory] += values["tokens"]
-        self.correct[trajectory] += values["correct"]
-        key = hashlib.blake2b(values["problem_id"].encode(), digest_size=8).digest()
-        self.problems.setdefault(trajectory, set()).add(key)
-        identity = [
-            trajectory,
-            *(values[k] for k in ("problem_id", "reward", "correct", "prompt_ids", "response_ids")),
-        ]
-        self._hash.update(json.dumps(identity).encode())
-
-    def summary(self) -> IndexSummary:
-        return IndexSummary(
-            parts=self.parts,
-            responses=dict(self.responses),
-            problems={name: len(keys) for name, keys in self.problems.items()},
-            tokens=dict(self.tokens),
-            correct=dict(self.correct),
-            empty=self.empty,
-            digest=self._hash.hexdigest(),
-            failed=self.failed,
-        )
+def _whole(
+    row: dict[str, Any], number: int, part: int, trajectory: str, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
+    """The row of a response in the index."""
+    text = row.get("response")
+    if text is None:
+        text = tokenizer.decode(row["response_ids"], skip_special_tokens=True)
+    return {column.name: row.get(column.name) for column in RESPONSE_COLUMNS} | {
+        "response": number,
+        "part": part,
+        "trajectory": trajectory,
+        "problem_id": str(row["problem_id"]),
+        "sample_id": str(row.get("sample_id", number)),
+        "source": row["_file"],
+        "data": row.get("source"),
+        "text": text,
+        "reward": float(row["reward"]),
+        "correct": _correct(row),
+        "tokens": len(row["response_ids"]),
+    }
 
 
 def _correct(row: dict[str, Any]) -> bool:
@@ -215,8 +194,12 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
         raise DataError(
             f"{where}: a JSON {type(row).__name__}; expected an object with {', '.join(REQUIRED)}"
         )
-    _check_verdict(row, where)
-    failed = row.get("verdict") in FAILURES  # such a row has no reward
+    verdict, correct = row.get("verdict"), row.get("correct")
+    if verdict is not None and verdict not in list(Outcome):
+        raise DataError(f"{where}: verdict is {verdict!r}; expected {', '.join(Outcome)}, or none")
+    if correct is not None and correct not in (0, 1):  # the text "false" would count as right
+        raise DataError(f"{where}: correct is {correct!r}; expected true or false, or none")
+    failed = verdict in FAILURES  # such a row has no reward
     missing = [name for name in REQUIRED if row.get(name) is None and not (failed and name == "reward")]
     if missing:
         raise DataError(
@@ -238,15 +221,6 @@ def _checked(line: bytes, where: str, vocabulary: int) -> dict[str, Any]:
     if not row["prompt_ids"]:
         raise DataError(f"{where}: prompt_ids is empty; the first response token needs something to follow")
     return row
-
-
-def _check_verdict(row: dict[str, Any], where: str) -> None:
-    """Refuse what would be taken for right or wrong by chance, such as the text "false"."""
-    verdict, correct = row.get("verdict"), row.get("correct")
-    if verdict is not None and verdict not in list(Outcome):
-        raise DataError(f"{where}: verdict is {verdict!r}; expected {', '.join(Outcome)}, or none")
-    if correct is not None and correct not in (0, 1):
-        raise DataError(f"{where}: correct is {correct!r}; expected true or false, or none")
 
 
 def _select(rows: Iterator[dict[str, Any]], select: SelectConfig) -> Iterator[dict[str, Any]]:

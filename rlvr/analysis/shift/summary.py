@@ -19,7 +19,7 @@ from rlvr.analysis.config import AnalyzeConfig, TablesConfig
 from rlvr.analysis.shift import binned
 from rlvr.analysis.shift.classes import CLASSES, class_of
 from rlvr.analysis.shift.columns import COLUMNS_OF_TABLES, MEANINGS, OVERLAP_KS, TABLES
-from rlvr.analysis.shift.identities import Identities, ShownTokens
+from rlvr.analysis.shift.identities import READ_AGAIN, Identities, shown_tokens
 from rlvr.analysis.shift.inputs import PolicyToScore
 from rlvr.analysis.shift.parts import SECTIONS, part_metadata
 from rlvr.analysis.shift.responses import IndexSummary
@@ -35,16 +35,12 @@ BUILDERS = (
     binned.classes, binned.overlap, binned.rank, binned.mass, binned.truncation, binned.truncation_agreement,
     Identities,
 )  # fmt: skip
-FLOATS = (
+READ = (  # of the token table, for most tables
     "js", "js_top_p", "kl_policy_base", "kl_base_policy", "entropy_policy", "entropy_base",
-    "top_policy_prob_base", "top_base_prob_policy",
-)  # fmt: skip
-WHOLE = (
-    "position", "from_end", "token_id", "correct", "top_policy_rank_base", "top_base_rank_policy",
-    *(f"overlap_{k}" for k in OVERLAP_KS),
+    "top_policy_prob_base", "top_base_prob_policy", "position", "from_end", "token_id", "correct",
+    "top_policy_rank_base", "top_base_rank_policy", *(f"overlap_{k}" for k in OVERLAP_KS), "section", "token",
 )  # fmt: skip
 DIGITS = 9  # significant ones of the numbers in the tables
-UNIT_COLUMN = {"problem": "problem_id", "response": "response"}
 PACKAGES = ("rlvr", "torch", "transformers", "pyarrow", "numpy")
 
 
@@ -74,22 +70,21 @@ class Headline:
         ]
 
 
-def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] | None = None) -> TokenPart:
+def read_token_part(path: Path, cfg: TablesConfig, names: Sequence[str] = READ) -> TokenPart:
     """One part of the token table with its bootstrap weights; `names` limits the columns.
 
     Raises:
         DataError: the file is damaged.
     """
-    unit = UNIT_COLUMN[cfg.unit]
-    wanted = [*FLOATS, *WHOLE, "section", "token"] if names is None else list(names)
+    unit = "problem_id" if cfg.unit == "problem" else "response"
     with reading(path):
         file = pq.ParquetFile(path)
-        table = file.read(columns=[*wanted, unit])
-    columns = {name: table[name].to_numpy() for name in wanted if name not in ("section", "token")}
-    columns |= {name: columns[name].astype(np.float64) for name in FLOATS if name in columns}
-    if "section" in wanted:
+        table = file.read(columns=[*names, unit])
+    columns = {name: table[name].to_numpy() for name in names if name not in ("section", "token")}
+    columns = {name: v.astype(np.float64) if v.dtype == np.float32 else v for name, v in columns.items()}
+    if "section" in names:
         columns["section"] = np.asarray([SECTIONS.index(name) for name in table["section"].to_pylist()])
-    if "token" in wanted:
+    if "token" in names:
         columns["class"] = np.asarray([CLASSES.index(class_of(text)) for text in table["token"].to_pylist()])
     units, index = np.unique(np.asarray(table[unit].to_pylist()), return_inverse=True)
     weights = poisson_weights([str(u) for u in units], cfg.bootstrap, cfg.bootstrap_seed)
@@ -113,9 +108,9 @@ def write_tables(
         own = builders.setdefault(key, {b.name: b for b in (build(cfg) for build in BUILDERS)})
         for builder in own.values():
             builder.add(part)
-    shown = {key: ShownTokens(own[Identities.name], text) for key, own in builders.items()}
+    shown = {key: shown_tokens(own[Identities.name], text) for key, own in builders.items()}
     for path in files:
-        part = read_token_part(path, cfg, ShownTokens.reads)
+        part = read_token_part(path, cfg, READ_AGAIN)
         shown[part.checkpoint, part.trajectory].add(part)
     rows: dict[str, list[Cells]] = {name: [] for name in TABLES}
     for key, own in builders.items():
@@ -124,8 +119,7 @@ def write_tables(
     described: list[Cells] = []
     tables = {name: table_of(columns, rows[name]) for name, columns in TABLES.items()}
     for name, table in tables.items():
-        content = as_csv(table, digits=DIGITS)
-        write_text(folder / "tables" / f"{name}.csv", content)
+        write_text(folder / "tables" / f"{name}.csv", as_csv(table, digits=DIGITS))
         described.append((name, "", "", MEANINGS[name]))
         described += [(name, c.name, c.unit, c.meaning) for c in TABLES[name]]
     write_text(folder / "tables" / "columns.csv", as_csv(table_of(COLUMNS_OF_TABLES, described)))

@@ -68,17 +68,15 @@ class BinSums:
 def ratio(top: BinSums, top_bin: int | slice, bottom: BinSums, bottom_bin: int | slice) -> Estimate:
     """The quotient of two sums with its 95 % percentile interval; nan where the denominator is 0."""
 
-    def quotient(a: ArrayLike, b: ArrayLike) -> Doubles:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(np.asarray(b) == 0, np.nan, np.asarray(a) / np.asarray(b))
-
     def of(values: Doubles, bins: int | slice) -> Doubles:
         return values[..., bins].sum(axis=-1) if isinstance(bins, slice) else values[..., bins]
 
-    mean = float(quotient(of(top.total, top_bin), of(bottom.total, bottom_bin)))
-    if mean != mean:
-        return Estimate(mean, mean, mean)
-    return Estimate(mean, *interval(quotient(of(top.replicates, top_bin), of(bottom.replicates, bottom_bin))))
+    def quotient(above: Doubles, below: Doubles) -> Doubles:
+        a, b = of(above, top_bin), of(below, bottom_bin)
+        return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=b != 0)
+
+    mean = float(quotient(top.total, bottom.total))
+    return Estimate(mean, *interval(quotient(top.replicates, bottom.replicates)))
 
 
 def interval(replicates: Doubles) -> tuple[float, float]:

@@ -43,12 +43,9 @@ class ConditionResult:
         """What may be said about the condition against the baseline."""
         if self.is_baseline:
             return "-"
-        if self.gain is None:
-            return f"no seed in common with the baseline, at least {LEAST_SEEDS} needed"
-        if self.gain.seeds < LEAST_SEEDS:
-            return (
-                f"too few seeds: {self.gain.seeds} in common with the baseline, at least {LEAST_SEEDS} needed"
-            )
+        if self.gain is None or self.gain.seeds < LEAST_SEEDS:
+            few = "no seed" if self.gain is None else f"too few seeds: {self.gain.seeds}"
+            return f"{few} in common with the baseline, at least {LEAST_SEEDS} needed"
         if self.p_holm < LEVEL:
             return "better" if self.gain.mean > 0 else "worse"
         if self.gain.detectable is None:
@@ -85,7 +82,8 @@ def compare_conditions(runs: Sequence[FinishedRun], baseline: str) -> list[Condi
 
 
 def _by_seed(runs: Sequence[FinishedRun], condition: str, evaluation: str) -> BySeed:
-    return {run.seed: run for run in runs if run.condition == condition and evaluation in run.accuracy}
+    own = (run for run in runs if run.condition == condition and evaluation in run.accuracy)
+    return {run.summary.seed: run for run in own}
 
 
 def _result(
@@ -136,23 +134,19 @@ def _problem_gain(
 def ranking(rows: Sequence[ConditionResult], evaluation: str) -> str:
     """Which conditions differ from the baseline, or why nothing is said about it."""
     compared = [row for row in rows if row.evaluation == evaluation and not row.is_baseline]
-    counts = {row.condition: row.gain.seeds if row.gain else 0 for row in compared}
-    short = [f"{condition} ({count})" for condition, count in counts.items() if count < LEAST_SEEDS]
-    if len(short) == len(counts):
-        return f"No ranking: at least {LEAST_SEEDS} seeds in common with the baseline are needed" + (
-            f"; there are fewer for {', '.join(short)}." if short else ", and there is nothing to compare."
-        )
+    ranked = [row for row in compared if len(row.pairs) >= LEAST_SEEDS]
+    short = ", ".join(f"{row.condition} ({len(row.pairs)})" for row in compared if row not in ranked)
+    needed = f"at least {LEAST_SEEDS} seeds in common with the baseline are needed"
+    if not ranked:
+        why = f"; there are fewer for {short}" if short else ", and there is nothing to compare"
+        return f"No ranking: {needed}{why}."
     lines = []
     for verdict in ("better", "worse"):
-        found = sorted((row for row in compared if row.verdict == verdict), key=lambda row: -row.seeds.mean)
+        found = sorted((row for row in ranked if row.verdict == verdict), key=lambda row: -row.seeds.mean)
         names = ", ".join(row.condition for row in found) or "none"
         lines.append(f"{verdict.capitalize()} than the baseline (Holm p < {LEVEL}): {names}.")
-    told = ("better", "worse")
-    apart = [r.condition for r in compared if counts[r.condition] >= LEAST_SEEDS and r.verdict not in told]
+    apart = [row.condition for row in ranked if row.verdict not in ("better", "worse")]
     lines.append(f"Not told apart from the baseline: {', '.join(apart) or 'none'}.")
     if short:
-        lines.append(
-            f"Not ranked, because at least {LEAST_SEEDS} seeds in common with the baseline are needed: "
-            f"{', '.join(short)}."
-        )
+        lines.append(f"Not ranked, because {needed}: {short}.")
     return "\n".join(lines)

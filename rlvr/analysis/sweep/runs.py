@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlvr.errors import DataError
 from rlvr.reward.verdict import FAILURES
 from rlvr.runtime.checkpoints.resume import of_today
 from rlvr.runtime.disk.dumps import dump_files, dump_lines
-from rlvr.runtime.disk.rows import row_of
+from rlvr.runtime.disk.rows import listed, row_of
 from rlvr.runtime.disk.settings import UNREADABLE, read_settings
-from rlvr.runtime.disk.summary import SUMMARY, read_summary
+from rlvr.runtime.disk.summary import SUMMARY, Summary, read_summary
 
 Metrics = dict[int, dict[str, float]]  # step -> name -> value
+Key = TypeVar("Key")
 Graded = dict[str, list[bool]]  # problem id -> which of its samples were right
-LISTED = 5  # line numbers and the like spelled out in a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +29,12 @@ class FinishedRun:
 
     name: str  # of its folder
     condition: str  # the name without the seed
-    seed: int
-    steps: int
+    summary: Summary
     accuracy: dict[str, float]  # evaluation set -> accuracy after training
     correct: dict[str, Graded]  # by evaluation set, after training
     train: Metrics  # rows of metrics.jsonl with kind train
     evals: Metrics  # rows with kind eval
     settings: dict[str, Any]  # dotted key -> value, of config.yaml
-    models: dict[str, Any]  # key of a model -> what tells it from others; empty where that was not kept
-    versions: dict[str, str]  # package -> version
-    train_seconds: float  # the training loop, evaluation and checkpoints included
-    setup_seconds: float  # from the start of the process to the first step; of the last one, if resumed
-    tokens: int  # sampled for training
-    resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +55,13 @@ class SweepFolder:
     not_started: tuple[str, ...]  # jobs of the sweep without a folder
     notes: tuple[str, ...]  # what is missing or damaged, one sentence each
 
-    @property
-    def conditions(self) -> list[str]:
-        """The names of the conditions, in the order of the folders."""
-        return list(dict.fromkeys(run.condition for run in self.runs))
+
+def grouped(runs: Iterable[FinishedRun], by: Callable[[FinishedRun], Key]) -> dict[Key, list[FinishedRun]]:
+    """The runs of each condition, seed or the like, in the order of its first one."""
+    found: dict[Key, list[FinishedRun]] = {}
+    for run in runs:
+        found.setdefault(by(run), []).append(run)
+    return found
 
 
 def read_sweep(folder: Path, planned: Planned | None = None) -> SweepFolder:
@@ -94,14 +89,14 @@ def read_sweep(folder: Path, planned: Planned | None = None) -> SweepFolder:
     place = {name: i for i, name in enumerate(planned.jobs)}
     runs = sorted(
         (_read_run(job, notes) for job in finished),
-        key=lambda run: (place.get(run.name, len(place)), run.condition, run.seed),
+        key=lambda run: (place.get(run.name, len(place)), run.condition, run.summary.seed),
     )
-    twice = [key for key, n in Counter((run.condition, run.seed) for run in runs).items() if n > 1]
-    if twice:
-        same = [run.name for run in runs if (run.condition, run.seed) == twice[0]]
-        raise DataError(
-            f"{folder}: {' and '.join(same)} are the same condition with the same seed; move one of them away"
-        )
+    for same in grouped(runs, lambda run: (run.condition, run.summary.seed)).values():
+        if len(same) > 1:
+            names = " and ".join(run.name for run in same)
+            raise DataError(
+                f"{folder}: {names} are the same condition with the same seed; move one of them away"
+            )
     return SweepFolder(
         name=folder.resolve().name,
         runs=tuple(runs),
@@ -119,19 +114,12 @@ def _read_run(job: Path, notes: list[str]) -> FinishedRun:
         return FinishedRun(
             name=job.name,
             condition=condition_of(job.name, summary.seed),
-            seed=summary.seed,
-            steps=summary.steps,
+            summary=summary,
             accuracy=accuracy,
             correct=_samples(job, summary.steps, accuracy, notes),
             train=train,
             evals=evals,
             settings=flatten(of_today(read_settings(job))),
-            models=summary.models,
-            versions=summary.versions,
-            train_seconds=summary.train_seconds,
-            setup_seconds=summary.setup_seconds,
-            tokens=summary.tokens_generated,
-            resumed=summary.resumed_from is not None,
         )
     except UNREADABLE as error:  # files may be damaged
         raise DataError(
@@ -228,9 +216,3 @@ def _metrics(job: Path, steps: int, notes: list[str]) -> tuple[Metrics, Metrics]
     if lacking:
         notes.append(f"{job.name}: metrics.jsonl has no row of training step {listed(lacking)}.")
     return rows["train"], rows["eval"]
-
-
-def listed(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more

@@ -6,13 +6,14 @@ Pure, but that models are looked at whose places differ.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.analysis.sweep.runs import FinishedRun, listed
+from rlvr.analysis.sweep.runs import FinishedRun, grouped
 from rlvr.data.models.identity import known_model, same_model
 from rlvr.errors import DataError
+from rlvr.runtime.disk.rows import listed
 from rlvr.runtime.keys import FREE_OF_COMPARED, OF_ONE_RUN
 
 
@@ -38,18 +39,18 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
     Raises:
         DataError: runs of one condition differ in a setting that changes what is trained, or runs differ in steps.
     """
-    for condition in dict.fromkeys(run.condition for run in runs):
-        own = [run for run in runs if run.condition == condition]
+    for condition, own in grouped(runs, lambda run: run.condition).items():
         for key in _keys(own):
-            values = _values(own, key)
+            values = grouped(own, _setting(key))
             free = key in OF_ONE_RUN | FREE_OF_COMPARED
             if len(values) > 1 and not free and not _one_model(own, key):
                 raise DataError(
                     f"{condition}: its runs differ in {key}: {_who(values)}. A mean over them would mean nothing; "
                     "move the folders that do not belong away, or run them again"
                 )
-    by_steps = {str(n): [run.name for run in runs if run.steps == n] for n in sorted({r.steps for r in runs})}
-    swept = all(f"steps-{run.steps}" in run.name.split("_") for run in runs)
+    ordered = sorted(runs, key=lambda run: run.summary.steps)
+    by_steps = grouped(ordered, lambda run: run.summary.steps)
+    swept = all(f"steps-{run.summary.steps}" in run.name.split("_") for run in runs)
     if len(by_steps) > 1 and not swept:
         raise DataError(
             f"the runs are of different numbers of steps: {_who(by_steps)}. Their accuracies after training cannot be "
@@ -60,32 +61,27 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
 def setup_of(runs: Sequence[FinishedRun]) -> Setup:
     """What the runs share, where the conditions differ, and what to bear in mind."""
     shared, different, notes = {}, {}, []
+    conditions = grouped(runs, lambda run: run.condition)
     for key in _keys(runs):
         if key in OF_ONE_RUN:
             continue
-        values = _values(runs, key)
+        values = grouped(runs, _setting(key))
         if len(values) == 1:
             shared[key] = next(iter(values))
             continue
-        by_condition: dict[str, list[str]] = {}
-        for run in runs:
-            found = by_condition.setdefault(run.condition, [])
-            if (value := shown(run.settings.get(key))) not in found:
-                found.append(value)
+        by_condition = {condition: grouped(own, _setting(key)) for condition, own in conditions.items()}
         different[key] = {condition: " / ".join(found) for condition, found in by_condition.items()}
         mixed = [condition for condition, found in by_condition.items() if len(found) > 1]
         if mixed:
             notes.append(f"{listed(mixed)}: the seeds differ in {key}; wall times may not be like for like.")
-    versions: dict[str, tuple[dict[str, str], list[str]]] = {}
-    for run in runs:
-        versions.setdefault(json.dumps(run.versions, sort_keys=True), (run.versions, []))[1].append(run.name)
+    versions = [*grouped(runs, lambda run: json.dumps(run.summary.versions, sort_keys=True)).values()]
     if len(versions) > 1:
         notes.append("Not all runs had the same versions of the packages; see the table of versions.")
     return Setup(
-        steps=tuple(sorted({run.steps for run in runs})),
+        steps=tuple(sorted({run.summary.steps for run in runs})),
         shared=shared,
         different=different,
-        versions=tuple((found, tuple(names)) for found, names in versions.values()),
+        versions=tuple((same[0].summary.versions, tuple(run.name for run in same)) for same in versions),
         sizes=_sizes(runs, notes),
         notes=tuple(notes),
     )
@@ -120,19 +116,15 @@ def _keys(runs: Sequence[FinishedRun]) -> list[str]:
     return list(dict.fromkeys(key for run in runs for key in run.settings))
 
 
-def _values(runs: Sequence[FinishedRun], key: str) -> dict[str, list[str]]:
-    """Every value of a key and the runs that have it."""
-    values: dict[str, list[str]] = {}
-    for run in runs:
-        values.setdefault(shown(run.settings.get(key)), []).append(run.name)
-    return values
+def _setting(key: str) -> Callable[[FinishedRun], str]:
+    return lambda run: shown(run.settings.get(key))
 
 
 def _one_model(runs: Sequence[FinishedRun], key: str) -> bool:
     """Whether a key names the same model in all runs, at whatever places."""
-    first, *others = (known_model(run.models, key, run.settings.get(key)) for run in runs)
+    first, *others = (known_model(run.summary.models, key, run.settings.get(key)) for run in runs)
     return first is not None and all(model is not None and same_model(first, model) for model in others)
 
 
-def _who(values: dict[str, list[str]]) -> str:
-    return "; ".join(f"{value} in {listed(names)}" for value, names in values.items())
+def _who(values: Mapping[Any, Sequence[FinishedRun]]) -> str:
+    return "; ".join(f"{value} in {listed([run.name for run in runs])}" for value, runs in values.items())

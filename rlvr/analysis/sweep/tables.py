@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rlvr.analysis.sweep import training
 from rlvr.analysis.sweep.compare import LEAST_SEEDS, ConditionResult, compare_conditions
-from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, listed
+from rlvr.analysis.sweep.runs import FinishedRun, SweepFolder, by_condition, grouped
 from rlvr.analysis.sweep.setup import Setup, setup_of
 from rlvr.analysis.tables import TextTable, text_table
+from rlvr.runtime.disk.rows import listed
 from rlvr.stats.accuracy import Estimate
 from rlvr.stats.seeds import PairedDifference, SeedMean
 from rlvr.stats.student import p_text
@@ -33,7 +35,7 @@ class SweepResult:
 
     sweep: SweepFolder
     baseline: str
-    conditions: tuple[str, ...]  # the baseline first
+    conditions: dict[str, list[FinishedRun]]  # the runs of each, those of the baseline first
     rows: tuple[ConditionResult, ...]
     setup: Setup
     trained: tuple[training.Trained, ...]  # of each condition
@@ -46,32 +48,26 @@ class SweepResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is missing, damaged or unlike, one sentence each."""
-        jobs = []
-        if self.sweep.unfinished:
-            jobs.append(f"Left out, not finished: {by_condition(self.sweep.unfinished)}.")
-        if self.sweep.not_started:
-            jobs.append(f"Left out, not started: {by_condition(self.sweep.not_started)}.")
+        left_out = {"finished": self.sweep.unfinished, "started": self.sweep.not_started}
+        jobs = [f"Left out, not {what}: {by_condition(names)}." for what, names in left_out.items() if names]
         return (*jobs, *self.sweep.notes, *self.setup.notes)
 
     def curve(self, condition: str, metric: str) -> training.Curve:
         """A metric of a condition over steps."""
-        return training.curve(self.sweep.runs, condition, metric)
-
-    def runs(self, condition: str) -> list[FinishedRun]:
-        """The runs of a condition."""
-        return [run for run in self.sweep.runs if run.condition == condition]
+        return training.curve(self.conditions[condition], metric)
 
 
 def sweep_result(sweep: SweepFolder, baseline: str) -> SweepResult:
     """Compare the conditions of a sweep."""
-    conditions = tuple(dict.fromkeys([baseline, *sweep.conditions]))
+    runs = grouped(sweep.runs, lambda run: run.condition)
+    conditions = {baseline: runs[baseline]} | runs
     return SweepResult(
         sweep=sweep,
         baseline=baseline,
         conditions=conditions,
         rows=tuple(compare_conditions(sweep.runs, baseline)),
         setup=setup_of(sweep.runs),
-        trained=tuple(training.trained(sweep.runs, c) for c in conditions),
+        trained=tuple(map(training.trained, conditions.values())),
     )
 
 
@@ -104,18 +100,17 @@ def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
     """Held-out accuracy at some of the evaluated steps; None if no run logged it."""
     metric = f"eval/{evaluation}/accuracy"
     curves = {c: found.curve(c, metric) for c in found.conditions}
-    steps = sorted({point.step for one in curves.values() for point in one})
+    steps = sorted({step for one in curves.values() for step in one})
     if not steps:
         return None
     last = len(steps) - 1
     shown = sorted({steps[round(i * last / (CURVE_COLUMNS - 1))] for i in range(CURVE_COLUMNS)})
     baseline = curves[found.baseline]
-    target = baseline[-1].mean if baseline else math.nan
+    target = baseline[max(baseline)].mean if baseline else math.nan
     rows = []
     for condition, one in curves.items():
-        means = {point.step: f"{point.mean:.4f}" for point in one}
         reached = training.first_step_at(one, target)
-        cells = (means.get(step, "-") for step in shown)
+        cells = (f"{one[step].mean:.4f}" if step in one else "-" for step in shown)
         rows.append((condition, *cells, "-" if reached is None else str(reached)))
     level = f" Reached at: the first evaluated step with the baseline's last mean, {target:.4f}."
     return TextTable(
@@ -127,62 +122,62 @@ def curve_table(found: SweepResult, evaluation: str) -> TextTable | None:
 
 def divergence_table(found: SweepResult) -> TextTable:
     """Percentiles of the divergence at the end of training."""
-    return text_table(
+    counts = [(one.condition, one.ending[training.DIVERGENCE[0]].seeds, one.runs) for one in found.trained]
+    lacking = [f"{condition} ({n} of {runs} runs)" for condition, n, runs in counts if n < runs]
+    note = f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[js_base] records it."
+    return _late_means(
+        found,
         "JS(policy, base) [nats] of the tokens trained on, over the last fifth of the steps: mean over seeds of each "
-        f"run's mean and percentiles.{_unlogged(found, 'js_base')}",
-        found.trained,
-        ("condition", lambda one: one.condition),
-        ("seeds", lambda one: str(one.seeds(training.DIVERGENCE[0]))),
-        *_late_means(dict(zip(training.MARKS, training.DIVERGENCE, strict=True))),
+        f"run's mean and percentiles.{note if lacking else ''}",
+        training.MARKS,
+        training.DIVERGENCE,
+        ("seeds", lambda one: str(one.ending[training.DIVERGENCE[0]].seeds)),
     )
 
 
 def weight_table(found: SweepResult) -> TextTable:
     """Percentiles of the token weight, and entropy, at the end of training."""
-    marks = ("weight mean", *training.WEIGHT_MARKS[1:])
-    names = dict(zip(marks, training.WEIGHT, strict=True))
-    return text_table(
+    return _late_means(
+        found,
         "What the plug-in multiplied each token's advantage with, and the policy's entropy [nats], over the last "
         "fifth of the steps: mean over seeds.",
-        found.trained,
-        ("condition", lambda one: one.condition),
-        *_late_means(names | {"entropy mean": training.ENTROPY}),
+        ("weight mean", *training.WEIGHT_MARKS[1:], "entropy mean"),
+        (*training.WEIGHT, training.ENTROPY),
     )
 
 
 def concentration_table(found: SweepResult) -> TextTable:
     """How few tokens carried the weights and the gradient at the end of training."""
     heads = ("Gini of the weights", "effective tokens", "gradient of top 1 %", "top 5 %", "top 20 %")
-    return text_table(
+    return _late_means(
+        found,
         "How few tokens carry the weights and the gradient, over the last fifth of the steps: mean over seeds of the "
         "weights' Gini coefficient, of the effective share of tokens (sum w)^2 / (T sum w^2), and of the share of the "
         "tokens' gradient norms that the largest have.",
-        found.trained,
-        ("condition", lambda one: one.condition),
-        *_late_means(dict(zip(heads, training.CONCENTRATION, strict=True))),
+        heads,
+        training.CONCENTRATION,
     )
 
 
-def _late_means(metrics: Mapping[str, str]) -> Iterator[tuple[str, Callable[[training.Trained], str]]]:
-    """Columns of the mean at the end of training, by their heads."""
+def _late_means(
+    found: SweepResult,
+    caption: str,
+    heads: Sequence[str],
+    metrics: Sequence[str],
+    *before: tuple[str, Callable[[training.Trained], str]],
+) -> TextTable:
+    """The means at the end of training by the heads of their columns, behind columns that stand `before` them."""
+    columns = ((head, partial(_late, metric)) for head, metric in zip(heads, metrics, strict=True))
+    return text_table(caption, found.trained, ("condition", lambda one: one.condition), *before, *columns)
 
-    def column(metric: str) -> Callable[[training.Trained], str]:
-        return lambda one: f"{one.ending[metric].mean:.3g}" if metric in one.ending else "-"
 
-    return ((head, column(metric)) for head, metric in metrics.items())
-
-
-def _unlogged(found: SweepResult, signal: str) -> str:
-    counts = [(one.condition, one.seeds(f"{signal}/mean"), one.runs) for one in found.trained]
-    lacking = [f"{condition} ({n} of {runs} runs)" for condition, n, runs in counts if n < runs]
-    if not lacking:
-        return ""
-    return f" Not recorded by all runs of {listed(lacking)}: tracking.signals=[{signal}] records it."
+def _late(metric: str, one: training.Trained) -> str:
+    return f"{one.ending[metric].mean:.3g}" if one.ending[metric].seeds else "-"
 
 
 def cost_table(found: SweepResult) -> TextTable:
     """Wall time and tokens."""
-    resumed = sum(run.resumed for condition in found.conditions for run in found.runs(condition))
+    resumed = sum(run.summary.resumed_from is not None for run in found.sweep.runs)
     note = f" Resumed, {resumed} of the runs: of these only the last start is counted, and no step that was done twice."
     table = text_table(
         "Wall time and tokens sampled for training. Training includes evaluation and checkpoints; start is from the "
@@ -238,6 +233,6 @@ def signed(value: float) -> str:
 
 def bands(found: SweepResult, conditions: Sequence[str]) -> str:
     """What the bands of these conditions' curves are."""
-    few = [c for c in conditions if len(found.runs(c)) < LEAST_SEEDS]
+    few = [c for c in conditions if len(found.conditions[c]) < LEAST_SEEDS]
     less = f"; with fewer than {LEAST_SEEDS} seeds ({listed(few)}) from the smallest to the largest run"
     return f"Bands: 95 % t-intervals over seeds{less if few else ''}."

@@ -18,7 +18,6 @@ from rlvr.stats.seeds import PairedDifference, SeedMean
 
 _NO_GAIN = PairedDifference(math.nan, math.nan, math.nan, math.nan, 0, None)
 _NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
-_NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
 # Of training, by step.
 CURVES = ("accuracy", "reward/mean", "length/mean", ENTROPY, *DIVERGENCE, *WEIGHT, *CONCENTRATION)
 
@@ -33,13 +32,8 @@ def markdown(found: SweepResult) -> str:
         lines += ["", f"## {evaluation}", *_table(tables.outcome_table(found, evaluation))]
         lines += ["", ranking(found.rows, evaluation), *_table(tables.curve_table(found, evaluation))]
     lines += ["", "## Divergence, weight, entropy", *_table(tables.divergence_table(found))]
-    lines += [
-        *_table(tables.weight_table(found)),
-        *_table(tables.concentration_table(found)),
-        "",
-        "## Time and tokens",
-        *_table(tables.cost_table(found)),
-    ]
+    lines += [*_table(tables.weight_table(found)), *_table(tables.concentration_table(found))]
+    lines += ["", "## Time and tokens", *_table(tables.cost_table(found))]
     lines += ["", "## Set-up", *_table(tables.difference_table(found)), *_table(tables.versions_table(found))]
     lines += ["", "Settings of all runs:", "", "```", *tables.shared_settings(found), "```"]
     return "\n".join(lines) + "\n"
@@ -76,7 +70,7 @@ def training_csv(found: SweepResult) -> str:
         values |= {"total_seconds": one.total_seconds, "total_tokens": one.total_tokens}
         values["tokens_per_second"] = one.tokens_per_second
         for metric in (*DIVERGENCE, *WEIGHT, ENTROPY, *CONCENTRATION):
-            values |= _named(metric, one.ending.get(metric, _NO_MEAN))
+            values |= _named(metric, one.ending[metric])
         lines.append(values)
     return _csv(lines)
 
@@ -85,10 +79,10 @@ def curves_csv(found: SweepResult) -> str:
     """report_curves.csv, one line for each condition, metric and step: mean over seeds and the band's ends."""
     metrics = [f"eval/{name}/{part}" for name in found.evaluations for part in ("accuracy", "length")]
     lines: list[dict[str, object]] = [
-        {"condition": condition, "metric": metric} | asdict(point)
+        {"condition": condition, "metric": metric, "step": step} | asdict(over_seeds)
         for metric in (*metrics, *CURVES)
         for condition in found.conditions
-        for point in found.curve(condition, metric)
+        for step, over_seeds in found.curve(condition, metric).items()
     ]
     return _csv(lines, ("condition", "metric", "step", "mean", "low", "high", "seeds"))
 

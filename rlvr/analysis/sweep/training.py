@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlvr.analysis.sweep.compare import LEAST_SEEDS
 from rlvr.analysis.sweep.runs import FinishedRun
@@ -17,21 +17,10 @@ WEIGHT_MARKS = ("mean", *(f"p{p}" for p in WEIGHT_PERCENTILES))
 WEIGHT = tuple(f"token_weight/{mark}" for mark in WEIGHT_MARKS)
 CONCENTRATION = ("token_weight/gini", "token_weight/effective", *(f"gradient/top{p}" for p in TOP_SHARES))
 ENTROPY = "entropy/mean"
+NO_MEAN = SeedMean(math.nan, math.nan, math.nan, 0)
 LAST_PART = 5  # the end of training is the last fifth of the steps
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A metric after a step, over the seeds that have it."""
-
-    step: int
-    mean: float
-    low: float  # of the 95 % t-interval over seeds, of the range with fewer than LEAST_SEEDS
-    high: float
-    seeds: int
-
-
-Curve = tuple[Point, ...]  # a metric of one condition over the steps
+# A metric of one condition: step -> mean over the seeds that have it, and its band.
+Curve = dict[int, SeedMean]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +29,7 @@ class Trained:
 
     condition: str
     runs: int
-    # metric -> mean over seeds of each run's mean over the last fifth of the steps; without what no run logged
+    # metric -> mean over seeds of each run's mean over the last fifth of the steps; of no seed where no run logged it
     ending: dict[str, SeedMean]
     train_seconds: SeedMean  # the training loop, evaluation and checkpoints included
     setup_seconds: SeedMean
@@ -49,54 +38,53 @@ class Trained:
     total_tokens: int
     tokens_per_second: float  # all tokens by all seconds of training
 
-    def seeds(self, metric: str) -> int:
-        """How many runs logged the metric."""
-        return self.ending[metric].seeds if metric in self.ending else 0
 
-
-def curve(runs: Sequence[FinishedRun], condition: str, metric: str) -> Curve:
-    """A metric of a condition over steps; those of evaluations begin with eval/.
+def curve(runs: Sequence[FinishedRun], metric: str) -> Curve:
+    """A metric over the steps of a condition's runs; those of evaluations begin with eval/.
 
     A band over fewer than LEAST_SEEDS values is their range: a t-interval of two says next to nothing.
     """
-    own = [run for run in runs if run.condition == condition]
-    tables = [run.evals if metric.startswith("eval/") else run.train for run in own]
-    points = []
-    for step in sorted({step for table in tables for step, row in table.items() if metric in row}):
-        values = [table[step][metric] for table in tables if metric in table.get(step, {})]
-        found = seed_mean(values)
-        low, high = (found.low, found.high) if len(values) >= LEAST_SEEDS else (min(values), max(values))
-        points.append(Point(step, found.mean, low, high, len(values)))
-    return tuple(points)
+    values: dict[int, list[float]] = {}
+    for run in runs:
+        for step, row in (run.evals if metric.startswith("eval/") else run.train).items():
+            if metric in row:
+                values.setdefault(step, []).append(row[metric])
+    return {step: _with_band(values[step]) for step in sorted(values)}
+
+
+def _with_band(values: Sequence[float]) -> SeedMean:
+    found = seed_mean(values)
+    return found if len(values) >= LEAST_SEEDS else replace(found, low=min(values), high=max(values))
 
 
 def first_step_at(found: Curve, level: float) -> int | None:
     """The first step whose mean over seeds reaches the level, None if none does; 1e-9 is for rounding."""
-    return next((point.step for point in found if point.mean >= level - 1e-9), None)
+    return next((step for step, over_seeds in found.items() if over_seeds.mean >= level - 1e-9), None)
 
 
-def trained(runs: Sequence[FinishedRun], condition: str) -> Trained:
-    """The end of a condition's training, its wall time and tokens."""
-    own = [run for run in runs if run.condition == condition]
+def trained(runs: Sequence[FinishedRun]) -> Trained:
+    """The end of the training of a condition's runs, its wall time and tokens."""
     late = {
-        metric: [mean for run in own if (mean := _late_mean(run, metric)) is not None]
+        metric: [mean for run in runs if (mean := _late_mean(run, metric)) is not None]
         for metric in (*DIVERGENCE, *WEIGHT, *CONCENTRATION, ENTROPY)
     }
-    seconds, tokens = sum(run.train_seconds for run in own), sum(run.tokens for run in own)
+    summaries = [run.summary for run in runs]
+    seconds, tokens = sum(s.train_seconds for s in summaries), sum(s.tokens_generated for s in summaries)
     return Trained(
-        condition=condition,
-        runs=len(own),
-        ending={metric: seed_mean(means) for metric, means in late.items() if means},
-        train_seconds=seed_mean([run.train_seconds for run in own]),
-        setup_seconds=seed_mean([run.setup_seconds for run in own]),
-        tokens=seed_mean([run.tokens for run in own]),
-        total_seconds=seconds + sum(run.setup_seconds for run in own),
+        condition=runs[0].condition,
+        runs=len(runs),
+        ending={metric: seed_mean(means) if means else NO_MEAN for metric, means in late.items()},
+        train_seconds=seed_mean([s.train_seconds for s in summaries]),
+        setup_seconds=seed_mean([s.setup_seconds for s in summaries]),
+        tokens=seed_mean([s.tokens_generated for s in summaries]),
+        total_seconds=seconds + sum(s.setup_seconds for s in summaries),
         total_tokens=tokens,
         tokens_per_second=tokens / seconds if seconds > 0 else math.nan,
     )
 
 
 def _late_mean(run: FinishedRun, metric: str) -> float | None:
-    first = run.steps - math.ceil(run.steps / LAST_PART) + 1
+    steps = run.summary.steps
+    first = steps - math.ceil(steps / LAST_PART) + 1
     values = [row[metric] for step, row in run.train.items() if step >= first and metric in row]
     return sum(values) / len(values) if values else None

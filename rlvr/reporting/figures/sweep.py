@@ -57,7 +57,7 @@ def overview(found: SweepResult, panels: Sequence[Panel]) -> Iterator[Figure]:
     """Each panel with all conditions, where a run logged its metric."""
     for panel in panels:
         if any(found.curve(condition, panel.main) for condition in found.conditions):
-            yield _conditions(found, panel, found.conditions)
+            yield _conditions(found, panel, [*found.conditions])
 
 
 def one_by_one(found: SweepResult, panels: Sequence[Panel]) -> Iterator[Figure]:
@@ -82,7 +82,7 @@ def _conditions(
     alpha = BAND_ALPHA if len(shown) <= CROWD else BAND_ALPHA / 2
 
     def line(condition: str) -> Line:
-        place, own = found.conditions.index(condition), where(drawn, condition=condition)
+        place, own = [*found.conditions].index(condition), where(drawn, condition=condition)
         style: dict[str, Any] = {} if len(own) <= MARKED else {"marker": None}
         return Line(place, label(condition), own, "step", "mean", BAND, alpha, style)
 
@@ -100,12 +100,12 @@ def _conditions(
 
 
 def _points(first: str, curves: Mapping[str, Curve]) -> pa.Table:
-    rows = ((name, *astuple(point)) for name, curve in curves.items() for point in curve)
+    rows = ((name, step, *astuple(mean)) for name, curve in curves.items() for step, mean in curve.items())
     return numbers((first, "step", "mean", *BAND, "seeds"), rows)
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    ends = [end for one in curves for p in one for end in (p.low, p.high)]
+    ends = [end for one in curves for p in one.values() for end in (p.low, p.high)]
     margin = 0.04 * (max(ends) - min(ends)) or 0.01
     return min(ends) - margin, max(ends) + margin
 

@@ -80,8 +80,8 @@ class Found:
             unfinished=tuple(name for name in sweep.unfinished if name in names),
             not_started=tuple(name for name in sweep.not_started if name in names),
         )
-        baseline = f"recipe-{cfg.weighting[0]}"
-        if len(own.conditions) < 2 or baseline not in own.conditions:
+        baseline, conditions = f"recipe-{cfg.weighting[0]}", {run.condition for run in own.runs}
+        if len(conditions) < 2 or baseline not in conditions:
             return None
         check_comparable(own.runs)
         return sweep_result(own, baseline)

@@ -161,7 +161,7 @@ def _tables(found: Found, folder: Path, room: int) -> Iterator[str]:
 def _raw(found: Found) -> Iterator[tuple[str, pa.Table]]:
     yield "pieces", pa.Table.from_pylist([_piece(found, piece) for piece in found.pieces])
     runs = [
-        ({"task": task, "condition": run.condition, "seed": run.seed}, run)
+        ({"task": task, "condition": run.condition, "seed": run.summary.seed}, run)
         for task in found.study.cfg.tasks
         for run in found.runs(task)
     ]

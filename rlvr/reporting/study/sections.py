@@ -227,7 +227,7 @@ def training_table(rows: Sequence[StudyTraining], first: str) -> TextTable:
         a = t.against
         return "-" if a is None else interval_text(a.difference, a.low, a.high, "+.3f")
 
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(t.run.seed for t in rows))
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(t.run.summary.seed for t in rows))
     return text_table(
         f"Kinds of training, seed {seeds}. Accuracy on the held-out problems (95 %, clustered by problem). Difference: "
         f"less {first} on the same task, paired by problem; p of that paired t-test, corrected over all rows (Holm); "

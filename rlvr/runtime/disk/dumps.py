@@ -66,9 +66,8 @@ def write_dump(folder: Path, name: str, groups: Sequence[Group], *, compress: bo
     with replacing(path, "wb") as file:
         # Without a time in its header, equal samples give equal files.
         packed = gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) if compress else None
-        for group in groups:
-            for index in range(len(group.samples)):
-                (packed or file).write((json.dumps(sample_row(group, index)) + "\n").encode())
+        for row in sample_rows(groups):
+            (packed or file).write((json.dumps(row) + "\n").encode())
         if packed is not None:
             packed.close()
     (folder / f"{name}{other}").unlink(missing_ok=True)
@@ -124,6 +123,11 @@ class DumpWriter:
                 self._failure = error
             finally:
                 self._waiting.task_done()
+
+
+def sample_rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
+    """Every response of the groups as a row of a sample dump."""
+    return (sample_row(group, index) for group in groups for index in range(len(group.samples)))
 
 
 def sample_row(group: Group, index: int) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rlvr.errors import DataError
 
-LISTED = 5  # lines that a message names
+LISTED = 5  # lines and the like that a message names
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +84,14 @@ def _reading(path: Path) -> Iterator[None]:
 
 def damage_note(path: Path, damaged: list[int], *, numbers: bool = False) -> str:
     """What there is to say about lines that hold no row."""
-    more = f" and {len(damaged) - LISTED} more" if len(damaged) > LISTED else ""
-    lines = ", ".join(map(str, damaged[:LISTED])) + more
     row = "JSON with a step, and numbers beside it" if numbers else "JSON with a step"
-    return f"{path}: line {lines} holds no row ({row}) and is left out; the others are kept"
+    return f"{path}: line {listed(damaged)} holds no row ({row}) and is left out; the others are kept"
+
+
+def listed(things: Sequence[object]) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(things) - LISTED} more" if len(things) > LISTED else ""
+    return ", ".join(map(str, things[:LISTED])) + more
 
 
 def row_of(line: bytes, *, numbers: bool = False) -> dict[str, Any] | None:

@@ -188,4 +188,4 @@ def test_heads_with_a_bias_a_scale_or_a_cap(tmp_path, kind, more):
     ids = torch.randint(0, VOCABULARY, (1, 9))
     with torch.no_grad():
         expected = model.lm(input_ids=ids).logits[0]
-    torch.testing.assert_close(model.head.logits(model.hidden(ids)[0]), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.logits(model.hidden(ids)[0]), expected, rtol=1e-4, atol=1e-4)

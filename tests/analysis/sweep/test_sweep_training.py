@@ -25,7 +25,8 @@ from rlvr.analysis.sweep.tables import (
     weight_table,
 )
 from rlvr.analysis.sweep.text import curves_csv, training_csv
-from rlvr.analysis.sweep.training import Point, curve, first_step_at, trained
+from rlvr.analysis.sweep.training import curve, first_step_at, trained
+from rlvr.stats.seeds import SeedMean
 from rlvr.stats.student import t_quantile
 from tests.helpers.sweep_cases import make_run, run_record
 
@@ -33,8 +34,9 @@ from tests.helpers.sweep_cases import make_run, run_record
 def test_a_band_is_the_t_interval_over_seeds(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
-    first = curve(read_sweep(tmp_path).runs, "recipe-dapo", "accuracy")[0]
-    assert (first.step, first.seeds) == (1, 3)
+    points = curve(read_sweep(tmp_path).runs, "accuracy")
+    first = points[1]
+    assert (min(points), first.seeds) == (1, 3)
     assert first.mean == pytest.approx(0.112)  # 0.111, 0.112, 0.113: sd 0.001
     assert first.high - first.mean == pytest.approx(t_quantile(0.975, 2) * 0.001 / 3**0.5)
 
@@ -44,8 +46,9 @@ def test_a_band_of_two_seeds_is_their_range(tmp_path: Path) -> None:
         make_run(tmp_path, "recipe-dapo", seed, {"amc": right})
     make_run(tmp_path, "recipe-dapo", 3, {"amc": 9}, finished=False)
     sweep = read_sweep(tmp_path)
-    last = curve(sweep.runs, "recipe-dapo", "eval/amc/accuracy")[-1]
-    assert (last.step, last.seeds) == (10, 2)
+    points = curve(sweep.runs, "eval/amc/accuracy")
+    last = points[10]
+    assert (max(points), last.seeds) == (10, 2)
     assert (last.low, last.mean, last.high) == pytest.approx((0.3, 0.4, 0.5))
     said = bands(sweep_result(sweep, "recipe-dapo"), ["recipe-dapo"])
     assert "with fewer than 3 seeds (recipe-dapo) from the smallest to the largest" in said
@@ -56,12 +59,13 @@ def test_a_seed_that_lacks_a_step_is_not_counted_there(tmp_path: Path) -> None:
         job = make_run(tmp_path, "recipe-dapo", seed, {"amc": 3})
     lines = (job / "metrics.jsonl").read_text().splitlines()
     (job / "metrics.jsonl").write_text("\n".join(lines[:2] + lines[3:]))
-    points = curve(read_sweep(tmp_path).runs, "recipe-dapo", "accuracy")
-    assert [p.seeds for p in points] == [4, 3, *[4] * 8]
+    points = curve(read_sweep(tmp_path).runs, "accuracy")
+    assert list(points) == list(range(1, 11))
+    assert [p.seeds for p in points.values()] == [4, 3, *[4] * 8]
 
 
 def test_the_first_step_at_a_level() -> None:
-    found = tuple(Point(s, m, m, m, 1) for s, m in ((0, 0.1), (5, 0.3), (10, 0.2)))
+    found = {s: SeedMean(m, m, m, 1) for s, m in ((0, 0.1), (5, 0.3), (10, 0.2))}
     assert first_step_at(found, 0.3) == 5
     assert first_step_at(found, 0.31) is None
 
@@ -69,7 +73,7 @@ def test_the_first_step_at_a_level() -> None:
 def test_the_end_of_training_is_the_last_fifth(tmp_path: Path) -> None:
     for seed, js in ((1, 0.01), (2, 0.02), (3, None)):
         make_run(tmp_path, "recipe-dapo", seed, {"amc": 3}, js=js)
-    found = trained(read_sweep(tmp_path).runs, "recipe-dapo").ending
+    found = trained(read_sweep(tmp_path).runs).ending
     assert found["js_base/mean"].mean == pytest.approx((0.095 + 0.19) / 2)  # steps 9 and 10
     assert found["js_base/p99"].mean == pytest.approx(5 * (0.095 + 0.19) / 2)
     assert (found["js_base/mean"].seeds, found["token_weight/p50"].seeds) == (2, 3)
@@ -78,7 +82,7 @@ def test_the_end_of_training_is_the_last_fifth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("steps", "first"), [(1, 1), (3, 3), (10, 9), (11, 9), (12, 10)])
 def test_the_last_fifth_is_rounded_up(steps: int, first: int) -> None:
     train = {step: {"entropy/mean": float(step**2)} for step in range(1, steps + 1)}
-    found = trained([run_record("x", steps=steps, train=train)], "x").ending["entropy/mean"]
+    found = trained([run_record("x", steps=steps, train=train)]).ending["entropy/mean"]
     counted = [step**2 for step in range(first, steps + 1)]
     assert found.mean == pytest.approx(sum(counted) / len(counted))
 
@@ -193,7 +197,9 @@ def test_settings_that_differ_are_a_table_and_equal_ones_are_counted() -> None:
 
 
 def test_a_training_of_no_time_has_no_speed() -> None:
-    assert math.isnan(trained([replace(run_record("x"), train_seconds=0.0)], "x").tokens_per_second)
+    run = run_record("x")
+    run = replace(run, summary=replace(run.summary, train_seconds=0.0))
+    assert math.isnan(trained([run]).tokens_per_second)
 
 
 def test_the_curves_as_csv(tmp_path: Path) -> None:
