@@ -59,13 +59,17 @@ def report(options: ReportOptions) -> Path:
     """Write the report and return the path of report.html.
 
     Raises:
-        ConfigError: no run, a folder without anything to report, several runs without `output`, no matplotlib, or
-            another process writes there.
+        ConfigError: no run, no tokens, a folder without anything to report, several runs without `output`, no
+            matplotlib, or another process writes there.
         DataError: a file of a run cannot be read, is damaged or of another version.
         RlvrError: the report cannot be written.
     """
     if not options.runs:
         raise ConfigError("name the folder of a run, such as: python -m rlvr.report runs/latest")
+    if options.tokens < 1:
+        raise ConfigError(
+            "tokens=0: a response has one or more; divergent=0 random=0 leaves the responses out"
+        )
     with _reading():
         runs = tuple(read_run(path) for path in options.runs)
     _check_names(runs)

@@ -126,6 +126,9 @@ def test_samples_say_which_dump_they_are_of(tmp_path):
     dump.write_text(dump.read_text()[:-9])
     with pytest.raises(DataError, match=r"step_000001\.jsonl, line 4: not JSON"):
         run.samples()
+    dump.write_text("[1]\n")
+    with pytest.raises(DataError, match=r"step_000001\.jsonl, line 1: a JSON list; expected an object"):
+        run.samples()
 
 
 @pytest.mark.slow

@@ -186,6 +186,10 @@ def _dumped(file: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except ValueError as error:
             raise DataError(f"{file}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{file}, line {number}: a JSON {type(row).__name__}; expected an object, a response"
+            )
         yield {"dump": dump_name(file), **row}
 
 

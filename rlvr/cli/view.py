@@ -137,10 +137,13 @@ def parse(arguments: Sequence[str]) -> ViewOptions:
         raise ConfigError("name the folder of one run, such as: rlvr view runs/latest")
     options = ViewOptions(runs[0], **given)
     if (
-        min(options.port, options.divergent, options.random, options.tokens) < 0
+        min(options.port, options.divergent, options.random) < 0
+        or options.tokens < 1
         or not options.temperature > 0
     ):
-        raise ConfigError("port, divergent, random and tokens are 0 or more, temperature is greater than 0")
+        raise ConfigError(
+            "port, divergent and random are 0 or more, tokens is 1 or more, temperature is greater than 0"
+        )
     if options.port > LAST_PORT:
         raise ConfigError(f"port={options.port}: there is none above {LAST_PORT}; 0 takes a free one")
     if options.device not in ("auto", "cpu", "cuda"):

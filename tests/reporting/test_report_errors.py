@@ -37,6 +37,8 @@ def test_refusals(run, tmp_path):
         report(ReportOptions(runs=(run, write_training(tmp_path, "two"))))
     with pytest.raises(ConfigError, match="more than once"):
         report(ReportOptions(runs=(run, run), output=tmp_path / "out"))
+    with pytest.raises(ConfigError, match="tokens=0: a response has one or more"):
+        report(ReportOptions(runs=(run,), tokens=0))
 
 
 @pytest.mark.slow
