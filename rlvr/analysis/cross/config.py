@@ -78,11 +78,9 @@ def check(cfg: CrossSampleConfig) -> None:
     )
     if cfg.rules != [ALL]:
         found += not_among(("rules", rule, (*RULES, ALL)) for rule in cfg.rules)
-    if not 0 < cfg.temperature < math.inf:
-        found.append(
-            f"temperature={cfg.temperature:g}: must be positive and finite (greedy decoding: use 0.01)"
-        )
-    if not 0 < cfg.deadline_seconds < math.inf:
+    if cfg.temperature <= 0:
+        found.append(f"temperature={cfg.temperature:g}: must be greater than 0 (greedy decoding: use 0.01)")
+    if cfg.deadline_seconds <= 0:
         found.append(f"deadline_seconds={cfg.deadline_seconds:g}: must be greater than 0")
     found += [
         f"budgets={budget:g}: a budget is a share of tokens and must lie strictly between 0 and 1; the endpoints "

@@ -151,7 +151,7 @@ def test_too_long_responses_are_refused(run_folder: Path):
         ({"rules": ["luck"]}, "rules=luck: use one of js, random, entropy, earliest"),
         ({"rules": []}, "nothing to run"),
         ({"direction": "sideways"}, "forward, reverse, both"),
-        ({"temperature": 0.0}, "temperature=0: must be positive"),
+        ({"temperature": 0.0}, "temperature=0: must be greater than 0"),
         ({"top_p": 1.5}, "top_p=1.5: must be greater than 0 and at most 1"),
         ({"limit": 0}, "limit=0: must be at least 2"),
         ({"batch": 0, "samples": 0}, "samples=0: must be at least 1\nbatch=0"),
@@ -159,3 +159,7 @@ def test_too_long_responses_are_refused(run_folder: Path):
 )
 def test_bad_values_name_the_key_and_the_remedy(keys, words):
     assert words in refusal(**keys)
+
+
+def test_a_value_that_is_not_finite_is_named_once():
+    assert refusal(temperature=float("inf")) == "temperature=inf: must be a finite number"
