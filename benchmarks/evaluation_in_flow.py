@@ -48,14 +48,14 @@ def measure(s: Session, cfg: Config, way: str) -> Row:
     """Train all steps one way."""
     every, in_stream = WAYS[way]
     s.cfg = cfg = replace(cfg, eval=replace(cfg.eval, every=every, in_stream=in_stream))
-    s.mender.push(0)
+    s.pusher.push(0)
     s.folder.metrics_file.unlink(missing_ok=True)
     (s.folder.path / "ready_groups.jsonl").unlink(missing_ok=True)
     times: list[float] = []
     with ExitStack() as stack:
         s.source = open_source(cfg, s.engines, s.graders, s.stream, s.start, s.folder, stack)
         stack.callback(s.source.close)
-        s.mender.pausing = s.source.paused
+        s.pusher.pausing = s.source.paused
         watch, record = Stopwatch(), s.tracker.step
 
         def step(number: int, metrics: dict[str, float]) -> None:

@@ -133,12 +133,12 @@ def measure(s: Session, cfg: Config, way: str, batches: int) -> Row:
     )
     handles: list[Any] = s.engines.handles
     wait([h.behave.remote(on_update) for h in handles], deadline_seconds=60, what="the next way")
-    s.mender.push(0)
+    s.pusher.push(0)
     start = TrainingState(0, 0, 0, 0.0, 0.0, {})
     (s.folder.path / "ready_groups.jsonl").unlink(missing_ok=True)
     stack = ExitStack()
     source = open_source(cfg, s.engines, s.graders, s.stream, start, s.folder, stack)
-    s.mender.pausing = source.paused
+    s.pusher.pausing = source.paused
     kept, pauses, transfers = 0, [], []
     watch, before = Stopwatch(), busy_of(s)
     try:
@@ -153,7 +153,7 @@ def measure(s: Session, cfg: Config, way: str, batches: int) -> Row:
             pause = Stopwatch()
             with source.paused("push"):
                 transfer = Stopwatch()
-                s.mender.push(step)
+                s.pusher.push(step)
                 transfers.append(transfer.seconds)
             pauses.append(pause.seconds)
             source.trained(step)

@@ -27,15 +27,16 @@ from rlvr.analysis.cross.inputs import CrossInputs, read_inputs
 from rlvr.analysis.cross.records import BudgetRow
 from rlvr.analysis.cross.store import FORMAT, Store, write_raw
 from rlvr.analysis.cross.workers import open_decoders
+from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.run import require_verifiers
 from rlvr.analysis.shift.parts import token_texts
-from rlvr.analysis.store import PartsDone, versions_of, writing
+from rlvr.analysis.store import versions_of, writing
 from rlvr.cli.cross_sample_arguments import LINE, expand_arguments
 from rlvr.cli.entry import command_entry
 from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
 from rlvr.reporting.figures.canvas import render
-from rlvr.reporting.figures.shift import cross_figures
+from rlvr.reporting.figures.cross import cross_figures
 from rlvr.reporting.sources import read_cross
 from rlvr.reward.workers.pool import open_grader_pool
 from rlvr.rollout.stop import Ends

@@ -26,7 +26,8 @@ from rlvr.cli.overrides.options import Option, folder, read_options, whole_numbe
 from rlvr.errors import ConfigError, DataError, where_it_fails
 from rlvr.locks import lock_folder
 from rlvr.reporting.figures.canvas import Drawn, Figure, render, slug
-from rlvr.reporting.figures.shift import cross_figures, shift_figures
+from rlvr.reporting.figures.cross import cross_figures
+from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.figures.training import training_figures
 from rlvr.reporting.pages import DrawnRun, run_page
 from rlvr.reporting.sources import ReportedRun, read_run

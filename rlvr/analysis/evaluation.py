@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rlvr.analysis.store import PartsDone, claim, reading, write_parquet, write_rows
+from rlvr.analysis.progress import PartsDone
+from rlvr.analysis.store import claim, reading, write_parquet, write_rows
 from rlvr.config import Config
 from rlvr.data.fingerprint import Fingerprint, what_changed
 from rlvr.data.models.identity import identity

@@ -1,4 +1,4 @@
-"""Output folders of the analyses: files that are whole or not there, the claim on a folder, how many parts are done.
+"""Output folders of the analyses: files that are whole or not there, and the claim on a folder.
 
 A process holds its folder with `rlvr.locks`. A claim is a file with the settings that the finished parts were computed
 with: parts of two computations are never mixed.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,14 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rlvr.data.models.identity import as_kept
 from rlvr.errors import ConfigError, DataError, RlvrError
 from rlvr.runtime.checkpoints.resume import differences
 from rlvr.runtime.disk.files import replacing, write_atomically
-from rlvr.timing import Stopwatch
 
 IDENTITY = "models_known_by"  # key of a claim: what tells one model from another in it
 
@@ -128,33 +124,3 @@ def claim(path: Path, settings: Mapping[str, Any], key: str) -> None:
             )
     else:
         write_text(path, json.dumps(now, indent=2) + "\n")
-
-
-class PartsDone(Progress):
-    """How far a long command is: a bar at the bottom of a terminal, and a line for every part that is finished.
-
-    Use it as a context. The time left is at the pace of the parts done here, not of those found finished.
-    """
-
-    def __init__(self, what: str, total: int, done: int = 0) -> None:
-        columns = (
-            TextColumn(what),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        console = Console(highlight=False, soft_wrap=True)
-        super().__init__(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
-        self._total, self._done, self._found = total, done, done
-        self._watch = Stopwatch()
-        self._bar = self.add_task("", total=total, completed=done, left="")
-
-    def done(self, text: str) -> None:
-        """One more part is finished; says so with the time that is left."""
-        self._done += 1
-        pace = self._watch.seconds / (self._done - self._found)
-        left = f"about {pace * (self._total - self._done):.0f} s left"
-        self.console.print(f"{text}; {left}", markup=False)
-        self.console.file.flush()
-        self.update(self._bar, completed=self._done, left=left)

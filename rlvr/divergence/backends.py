@@ -11,7 +11,7 @@ import torch
 
 from rlvr.divergence.oracle import oracle_stats
 from rlvr.divergence.record import DistStats, Rows, StatsRequest
-from rlvr.divergence.reference import reference_stats
+from rlvr.divergence.torch_backend import torch_stats
 
 BACKENDS = ("auto", "oracle", "torch", "triton", "cuda")
 
@@ -33,7 +33,7 @@ def choose_backend(name: str, device: torch.device, request: StatsRequest) -> Co
     if chosen == "oracle":
         return oracle_stats
     if chosen == "torch":
-        return reference_stats
+        return torch_stats
     if chosen == "cuda":
         from rlvr.divergence.cuda_backend import cuda_stats
 

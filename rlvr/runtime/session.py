@@ -39,11 +39,11 @@ from rlvr.runtime.disk.folder import RunFolder, run_folder
 from rlvr.runtime.disk.summary import ChangedSetting, Summary
 from rlvr.runtime.evaluation import EvalReport
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
-from rlvr.runtime.mending import Mender, open_mender
 from rlvr.runtime.pause import listen_for_pause
 from rlvr.runtime.planning.fit import planned
 from rlvr.runtime.preflight import preflight
 from rlvr.runtime.probe import probe
+from rlvr.runtime.pushing import Pusher, open_pusher
 from rlvr.runtime.tracking.tracker import Tracker
 from rlvr.runtime.tracking.waiting import StartConsole
 from rlvr.stats.student import interval_text
@@ -69,7 +69,7 @@ class Session:
     stream: PromptStream
     mixture: tuple[str, ...]  # the training sources, where there are several
     source: BatchSource
-    mender: Mender
+    pusher: Pusher
     pause: threading.Event  # set by SIGUSR1: checkpoint at the end of the step, then stop
     start: TrainingState
     resumed_from: str | None
@@ -105,7 +105,7 @@ class Session:
         """Bring the engines to the learner's weights, while nothing is generated; what was sent."""
         what = f"push of weight version {version}"
         with self.source.paused(what), self.engines.exclusive(what):
-            self.mender.push(version)
+            self.pusher.push(version)
         return self.learner.sent
 
     def to_compare(self, batch: Batch, version: int) -> Batch:
@@ -251,7 +251,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
         said = (str(plan), fits, cores, inputs.formats, truncation_note(cfg))
         tracker.note("\n".join(filter(None, said)))
         actors = start_actors(cfg, inputs, plugin, folder, tracker, stack)
-        mender = open_mender(cfg, actors.engines, actors.learner, inputs.stream, tracker.note)
+        pusher = open_pusher(cfg, actors.engines, actors.learner, inputs.stream, tracker.note)
         _compare(cfg, actors, inputs, plugin, tracker)
         if checkpoint is not None:
             with tracker.phase("reading the checkpoint"):
@@ -259,10 +259,10 @@ def open_session(cfg: Config) -> Iterator[Session]:
             tracker.note(f"resumed from {checkpoint} after step {start.step}")
             for note in (*notes, *(f"changed on the way: {change}" for change in changes)):
                 tracker.note(note)
-        mender.push(start.step)
+        pusher.push(start.step)
         source = open_source(cfg, actors.engines, actors.graders, inputs.stream, start, folder, stack)
         stack.callback(source.close)
-        mender.pausing = source.paused
+        pusher.pausing = source.paused
         yield Session(
             cfg=cfg,
             plugin=plugin,
@@ -275,7 +275,7 @@ def open_session(cfg: Config) -> Iterator[Session]:
             stream=inputs.stream,
             mixture=tuple(part.name for part in inputs.stream.parts if len(inputs.stream.parts) > 1),
             source=source,
-            mender=mender,
+            pusher=pusher,
             pause=pause,
             start=start,
             resumed_from=None if checkpoint is None else str(checkpoint),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rlvr.analysis.store import PartsDone
+from rlvr.analysis.progress import PartsDone
 
 
 def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:

@@ -11,7 +11,7 @@ from rlvr.config import Config
 from rlvr.divergence.backends import backend_in_use, choose_backend
 from rlvr.divergence.oracle import oracle_stats
 from rlvr.divergence.record import StatsRequest
-from rlvr.divergence.reference import reference_stats
+from rlvr.divergence.torch_backend import torch_stats
 from rlvr.errors import ConfigError
 from rlvr.validate import validate
 
@@ -36,7 +36,7 @@ def test_names_and_devices(name, device, chosen):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("oracle", oracle_stats), ("torch", reference_stats), ("auto", reference_stats)]
+    ("name", "code"), [("oracle", oracle_stats), ("torch", torch_stats), ("auto", torch_stats)]
 )
 def test_a_name_means_its_own_code_and_not_another_that_agrees_with_it(name, code):
     assert choose_backend(name, torch.device("cpu"), StatsRequest(frozenset({"js"}))) is code

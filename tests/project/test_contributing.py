@@ -46,8 +46,8 @@ def test_the_places_exist_and_hold_the_tables() -> None:
     for _, file, named in rows:
         for path in re.findall(r"`((?:rlvr|recipes)/[^`<]*)", file + named):
             assert (REPOSITORY / path.rstrip("/")).exists() or "<" in file, path
-        places = re.findall(r"`(rlvr/[^`<]*\.py)`", named) or re.findall(r"`(rlvr/[^`<]*\.py)`", file)
-        for table in re.findall(r"`([A-Z]+)`", named):
+        places = re.findall(r"`(rlvr/[^`<]*\.py)`", named + file)
+        for table in re.findall(r"`([A-Z_]+)`", named):
             assert any(
                 re.search(rf"^{table}\b", (REPOSITORY / p).read_text(), re.MULTILINE) for p in places
             ), table

@@ -10,7 +10,8 @@ import pytest
 
 from rlvr.analysis.loaded import LoadedAnalysis
 from rlvr.reporting.figures.canvas import Figure
-from rlvr.reporting.figures.shift import cross_figures, shift_figures
+from rlvr.reporting.figures.cross import cross_figures
+from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.sources import read_cross
 from rlvr.reporting.theme import RAMP
 from tests.helpers.report_cases import write_analysis, write_cross

@@ -24,11 +24,12 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.analysis.config import AnalyzeConfig, ScoreConfig
 from rlvr.analysis.models import CausalLm, load_causal_lm
+from rlvr.analysis.progress import PartsDone
 from rlvr.analysis.shift.columns import CANDIDATES, OVERLAP_KS, TOKEN_COLUMNS
 from rlvr.analysis.shift.inputs import ModelsToCompare
 from rlvr.analysis.shift.responses import Response, read_part
 from rlvr.analysis.side_by_side import at_once, side_by_side
-from rlvr.analysis.store import PartsDone, reading, write_parquet
+from rlvr.analysis.store import reading, write_parquet
 from rlvr.analysis.tables import schema
 from rlvr.divergence import dist_stats
 from rlvr.learner.packing import budget_split

@@ -23,7 +23,8 @@ from rlvr.analysis.sweep.compare import as_array, ranking
 from rlvr.analysis.sweep.runs import FinishedRun
 from rlvr.analysis.tables import TextTable, read_csv, text_table
 from rlvr.reporting.figures.canvas import Figure, described, series
-from rlvr.reporting.figures.shift import cross_figures, shift_figures
+from rlvr.reporting.figures.cross import cross_figures
+from rlvr.reporting.figures.shift import shift_figures
 from rlvr.reporting.figures.sweep import differences, held_out, overview
 from rlvr.reporting.study.found import Found
 from rlvr.reporting.study.shifts import read_shift, shift_table

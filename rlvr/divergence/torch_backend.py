@@ -66,7 +66,7 @@ class Scratch:
         return self._buffers[name][:n_rows]
 
 
-def reference_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
+def torch_stats(rows: Rows, request: StatsRequest, out: DistStats) -> None:
     """Writes the wanted statistics of `rows` into `out`, computed in fp32.
 
     Raises ValueError for NaN or +inf logits.
@@ -116,7 +116,7 @@ def _truncated(rows: Rows, request: StatsRequest, top_p: float, out: DistStats) 
             x = x + y
         for positions, kept_x, kept_y in nuclei(x, y, top_p, request.temperature, long_rows):
             found = DistStats.empty(names, len(positions), x.device)
-            reference_stats(Rows(kept_x, kept_y, first=rows.first + start), inner, found)
+            torch_stats(Rows(kept_x, kept_y, first=rows.first + start), inner, found)
             for name, values in found.items():
                 getattr(out, name + "_top_p")[start + positions] = values
 

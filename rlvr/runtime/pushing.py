@@ -16,7 +16,7 @@ from rlvr.sync.gate import check_mismatch
 FAILURES = (ActorError, DeadlineError, RemoteError)
 
 
-class Mender:
+class Pusher:
     """Keeps learner and living engines connected. Called by the loop only, between two of the learner's calls.
 
     An engine joins once it has a whole push; before anything is generated again `compare` has found its log-probs to
@@ -76,18 +76,18 @@ class Mender:
             return
 
 
-def open_mender(
+def open_pusher(
     cfg: Config,
     engines: EnginePool,
     learner: LearnerGroup,
     stream: PromptStream,
     note: Callable[[str], None],
-) -> Mender:
-    """A mender that compares log-probs on a probe, and stops the run as the gate does; `note` hears of it all."""
+) -> Pusher:
+    """A pusher that compares log-probs on a probe, and stops the run as the gate does; `note` hears of it all."""
     engines.roster.say = learner.say = note
 
     def compare() -> None:
         batch = probe(cfg, engines.ask, learner, stream, f"again.{learner.pushed}")
         check_mismatch(batch, learner.pushed, cfg.sync, cfg.model.dtype, note)
 
-    return Mender(engines, learner, compare)
+    return Pusher(engines, learner, compare)
