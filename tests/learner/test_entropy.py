@@ -75,7 +75,8 @@ def test_entropy_and_its_gradient_equal_float64_autograd(monkeypatch, workspace_
     monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace_mb)
     generator = torch.Generator().manual_seed(3)
     hidden, weight = torch.randn(37, 16, generator=generator), torch.randn(101, 16, generator=generator)
-    ids, upstream = torch.randint(0, 101, (37,)), torch.randn(2, 37, generator=generator)
+    ids = torch.randint(0, 101, (37,), generator=generator)
+    upstream = torch.randn(2, 37, generator=generator)
 
     exact = [x.double().requires_grad_() for x in (hidden, weight)]
     logits = exact[0] @ exact[1].T * transform.scale
