@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,17 @@ from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
+    FalconConfig,
     FalconH1Config,
     Gemma2Config,
     Gemma3Config,
     Gemma3TextConfig,
     GPT2Config,
+    GPTBigCodeConfig,
     GraniteConfig,
     LlamaConfig,
     MixtralConfig,
+    OPTConfig,
     PhiConfig,
     PhimoeConfig,
     Qwen2Config,
@@ -24,12 +29,14 @@ from transformers import (
     RecurrentGemmaConfig,
 )
 
-from rlvr.config import ModelConfig
+from benchmarks.allocated import peak_bytes
+from rlvr.config import LearnerConfig, ModelConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
 from rlvr.errors import ConfigError
 from rlvr.learner.model import policy as learner_model
 from rlvr.learner.model.causal_lm import output_transform
-from rlvr.learner.model.policy import LinearLogp, PolicyModel, load_policy
+from rlvr.learner.model.policy import LinearLogp, LinearLogpEntropy, PolicyModel, load_policy
+from rlvr.learner.model.tiling import tiled_modules
 from rlvr.learner.packing import micro_batch
 from rlvr.learner.scoring import score_micro_batch
 from tests.helpers.records import VOCABULARY, random_batch
@@ -43,6 +50,12 @@ SMALL = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 64,
+}
+NO_POSITIONS = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
 }
 NO_HEAD_DIM = {k: v for k, v in SMALL.items() if k != "head_dim"}
 FAMILIES = {
@@ -155,6 +168,41 @@ def test_linear_logp_of_no_tokens():
     assert not grad_weight.any()
 
 
+HEADS = {"log-prob": LinearLogp, "log-prob and entropy": LinearLogpEntropy}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("trained", ["hidden", "head"])
+def test_either_of_head_and_hidden_states_is_trained_alone(name, trained):
+    """As with adapters, or with all but the head frozen."""
+    hidden, weight, ids, upstream = head_problem(9, 8, 11)
+    found_hidden, found_weight = hidden.clone(), weight.clone()
+    part = found_hidden if trained == "hidden" else found_weight
+    part.requires_grad_()
+    outputs = HEADS[name].apply(found_hidden, found_weight, ids, 0.7, "auto", IDENTITY)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    (gradient,) = torch.autograd.grad(outputs, part, [upstream] * len(outputs))
+    exact = [x.double().requires_grad_() for x in (hidden, weight)]
+    logp = torch.log_softmax(exact[0] @ exact[1].T / 0.7, dim=-1)
+    values = [logp[torch.arange(9), ids], -(logp.exp() * logp).sum(-1)][: len(outputs)]
+    wanted = torch.autograd.grad(values, exact[trained == "head"], [upstream.double()] * len(outputs))[0]
+    torch.testing.assert_close(gradient.double(), wanted, rtol=3e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("transform", [IDENTITY, OutputTransform(scale=2.0, cap=5.0)])
+def test_backward_fills_the_workspace_and_takes_no_more(monkeypatch, name, transform):
+    """Of 8 MB of logits a workspace of 2 MB is taken, and what does not grow with the tokens: the head's gradient."""
+    tokens, hidden_size, vocab, workspace = 400, 8, 5000, 2e6
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace / 1e6)
+    hidden, weight, ids, upstream = head_problem(tokens, hidden_size, vocab)
+    hidden.requires_grad_()
+    outputs = HEADS[name].apply(hidden, weight, ids, 1.0, "torch", transform)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    taken = peak_bytes(lambda: torch.autograd.grad(outputs, hidden, [upstream] * len(outputs)))
+    assert 0.45 * workspace < taken < workspace
+
+
 def small_model(family: str) -> torch.nn.Module:
     """A random model of the family."""
     torch.manual_seed(3)
@@ -193,6 +241,36 @@ def test_policy_model_gradients_equal_the_models_own(family):
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_policy_model_with_entropy_equals_the_models_own_logits():
+    lm, temperature = small_model("gemma2"), 0.8
+    batch = random_batch([2, 4, 1], [5, 3, 6], seed=6)
+    micro, policy = micro_batch(batch, np.arange(3)), PolicyModel(lm, temperature)
+    found = policy(micro, policy.with_entropy(micro))
+    logits = lm(input_ids=micro.input_ids).logits[micro.row, micro.column].double() / temperature
+    of_all = torch.log_softmax(logits, dim=-1)
+    expected = of_all[torch.arange(batch.tokens), micro.target], -(of_all.exp() * of_all).sum(-1)
+    for value, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(value.double(), wanted, rtol=0, atol=1e-5)
+
+
+def test_policy_model_gives_a_model_the_positions_of_its_columns():
+    """Learned ones, so that a shift of all of them shows."""
+    torch.manual_seed(3)
+    lm = AutoModelForCausalLM.from_config(
+        GPT2Config(
+            vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.3
+        )
+    ).eval()
+    batch = random_batch([2, 4], [5, 3], seed=6)
+    micro = micro_batch(batch, np.arange(2))
+    places = torch.arange(3, 3 + micro.input_ids.shape[1])[None]
+    found = PolicyModel(lm, 1.0)(replace(micro, positions=places))
+    logits = lm(input_ids=micro.input_ids, position_ids=places).logits[micro.row, micro.column]
+    logp = torch.log_softmax(logits, dim=-1)[torch.arange(batch.tokens), micro.target]
+    torch.testing.assert_close(found, logp, rtol=0, atol=1e-5)
+    assert (found - PolicyModel(lm, 1.0)(micro)).abs().max() > 1e-2
+
+
 def test_the_backend_of_the_configuration_is_the_one_that_computes():
     batch = random_batch([2, 4], [5, 3], seed=6)
     policy, micro = (
@@ -211,6 +289,18 @@ def test_the_backend_of_the_configuration_is_the_one_that_computes():
         GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
         LlamaConfig(**SMALL, attention_dropout=0.5),
         MixtralConfig(**SMALL, router_jitter_noise=0.5, num_local_experts=4),
+        GPTBigCodeConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+        FalconConfig(**NO_POSITIONS, hidden_dropout=0.5, attention_dropout=0.5),
+        OPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            layerdrop=0.5,
+        ),
     ],
 )
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -221,7 +311,11 @@ def test_training_leaves_nothing_to_chance(tmp_path, config, attention):
     policy = load_policy(ModelConfig(path="mine", attention=attention), str(tmp_path), 1.0)
     batch = random_batch([3, 1, 5, 2], [4, 9, 1, 6], seed=4)
     micro = micro_batch(batch, np.arange(4))
+    torch.manual_seed(5)
     assert torch.equal(policy.train()(micro), policy.eval()(micro))
+    for name, value in vars(config).items():  # an exported model has its rates as they were
+        if isinstance(value, float):
+            assert getattr(policy.lm.config, name) == value, name
 
 
 # Loading
@@ -235,6 +329,20 @@ def test_load_policy_reads_a_saved_model(tmp_path):
     assert policy.head.weight.dtype == torch.float32
 
 
+def test_load_policy_does_as_the_learner_is_set(tmp_path):
+    small_model("llama").save_pretrained(tmp_path)
+    learner = LearnerConfig(divergence_backend="torch", share_prompts=True, mlp_tile_tokens=7)
+    for checkpointing in (False, True):
+        cfg = ModelConfig(path="mine", gradient_checkpointing=checkpointing)
+        policy = load_policy(cfg, str(tmp_path), 1.0, learner=learner)
+        assert policy.lm.is_gradient_checkpointing is checkpointing
+        assert (policy.divergence_backend, policy.share_prompts) == ("torch", True)
+        assert len(tiled_modules(policy.lm)) == 2
+        assert not tiled_modules(load_policy(cfg, str(tmp_path), 1.0).lm)
+    with pytest.raises(ConfigError, match=r"^model\.base_path=other: its configuration cannot be read"):
+        load_policy(ModelConfig(path="mine"), str(tmp_path / "none"), 1.0, key="model.base_path=other")
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -242,6 +350,7 @@ def test_load_policy_reads_a_saved_model(tmp_path):
         (RecurrentGemmaConfig(), "logits_soft_cap"),
         (PhimoeConfig(lm_head_bias=True), "the output head of phimoe has a bias"),
         (PhiConfig(architectures=["PhiForCausalLM"]), "the output head of PhiForCausalLM has a bias"),
+        (PhimoeConfig(), "phimoe draws its experts at random"),
         (Gemma2Config(**SMALL), "attn_logit_softcapping.*model.attention=eager"),
         (Gemma3Config(text_config=Gemma3TextConfig(**SMALL, attn_logit_softcapping=50.0)), "softcapping"),
     ],
