@@ -15,7 +15,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributed as dist
-from transformers import BloomConfig, BloomForCausalLM, GPT2Config, LlamaConfig, Qwen3NextConfig
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    Phi3Config,
+    Qwen3NextConfig,
+)
 
 from rlvr.config import Config
 from rlvr.errors import ConfigError
@@ -94,7 +102,25 @@ def test_every_response_token_is_on_one_rank_at_its_own_position(lengths, ranks)
             6,
             "12 attention heads and 4 of keys and values",
         ),
+        (
+            LlamaConfig(hidden_size=768, num_attention_heads=12, num_key_value_heads=4),
+            8,
+            "12 attention heads and 4 of keys and values",
+        ),
         (GPT2Config(n_head=12), 5, "12 attention heads"),
+        (
+            Phi3Config(
+                pad_token_id=0,
+                rope_parameters={
+                    "rope_type": "longrope",
+                    "rope_theta": 100.0,
+                    "short_factor": [1.0] * 48,
+                    "long_factor": [2.0] * 48,
+                },
+            ),
+            2,
+            "rotary embeddings of the kind longrope",
+        ),
         (
             LlamaConfig(rope_scaling={"rope_type": "dynamic", "factor": 2.0}),
             2,
@@ -119,8 +145,19 @@ def test_windows_and_eager_attention_are_refused_and_copies_of_heads_are_not():
     assert sequence_parallel_problems("model.path=x", config, cfg) == []
     config.sliding_window = 64
     assert "model.max_length to at most 64" in sequence_parallel_problems("model.path=x", config, cfg)[0]
+    for window, problems in ((cfg.model.max_length - 1, 1), (cfg.model.max_length, 0)):
+        config.sliding_window = window
+        assert len(sequence_parallel_problems("model.path=x", config, cfg)) == problems
     config.sliding_window, cfg.model.attention = 128, "eager"
     assert "model.attention=eager" in sequence_parallel_problems("model.path=x", config, cfg)[0]
+
+
+def test_a_model_without_attention_has_no_heads_to_share():
+    cfg = Config(recipe="test")
+    cfg.learner.sequence_parallel = 2
+    heads, layers = sequence_parallel_problems("model.path=x", MambaConfig(), cfg)
+    assert re.search(r" 0 attention heads .*; use one of \[1\]$", heads)
+    assert "layers of the kind mamba" in layers
 
 
 class Ranks:
@@ -259,6 +296,10 @@ def test_a_model_on_its_columns_has_the_hidden_states_of_whole_sequences(monkeyp
     with torch.no_grad():
         expected = lm.model(input_ids=ids, use_cache=False).last_hidden_state
     shards(0, ranks).attend(lm, "model.path=mine")
+    groups = {
+        module.num_key_value_groups for module in lm.modules() if hasattr(module, "num_key_value_groups")
+    }
+    assert groups == {12 // ranks // max(1, shared // ranks)}  # of its own queries to its own keys
 
     def of_rank(rank: int) -> torch.Tensor:
         places = torch.arange(rank, ids.shape[1], ranks)[None]
@@ -281,7 +322,11 @@ def test_a_model_whose_attention_or_positions_cannot_be_given_is_refused(monkeyp
     with pytest.raises(ConfigError, match=said):
         shards(0, 2).attend(bloom, "model.path=mine")
     lm = random_model("llama", vocab_size=8, hidden_size=16, intermediate_size=8)
-    monkeypatch.setattr(type(lm), "_can_set_attn_implementation", lambda *_: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lm), "_can_set_attn_implementation", lambda *_: False)
+        with pytest.raises(ConfigError, match=said):
+            shards(0, 2).attend(lm, "model.path=mine")
+    monkeypatch.setattr(lm.base_model, "forward", lambda input_ids: None)
     with pytest.raises(ConfigError, match=said):
         shards(0, 2).attend(lm, "model.path=mine")
 
