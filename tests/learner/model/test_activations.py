@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -12,8 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    DeepseekV3Config,
+    Ernie4_5_MoeConfig,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    Llama4Config,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
     OPTConfig,
     OPTForCausalLM,
     Qwen3MoeConfig,
@@ -25,7 +32,13 @@ from rlvr.errors import ConfigError
 from rlvr.learner.model.activations import checkpoint_layers
 from rlvr.learner.model.adapters import add_adapters
 from rlvr.learner.model.policy import PolicyModel, without_chance
-from rlvr.learner.model.tiling import InTiles, tile_feed_forward, tiled_modules, tiling_problems
+from rlvr.learner.model.tiling import (
+    InTiles,
+    has_experts,
+    tile_feed_forward,
+    tiled_modules,
+    tiling_problems,
+)
 from rlvr.learner.packing import micro_batch
 from rlvr.runtime.planning.ledger import activations
 from rlvr.runtime.planning.shape import ModelShape
@@ -156,6 +169,101 @@ def test_attention_that_is_kept_is_not_computed_again(keys, forward):
     with Operations() as seen:
         log_probs_and_gradients(lm)
     assert seen.counts == {"forward": forward, "backward": 2}  # of two layers
+
+
+class Optional(torch.nn.Linear):
+    """A feed-forward layer with an argument that it can do without; counts the tokens of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 16)
+        self.seen: list[int] = []
+
+    def forward(self, hidden: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        self.seen.append(hidden.shape[:-1].numel())
+        return super().forward(hidden) * scale
+
+
+class Mixing(torch.nn.Module):
+    """One whose tokens see their neighbours, beside a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.neighbours = torch.nn.Linear(16, 16), torch.nn.Conv1d(16, 16, 2)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.neighbours(self.linear(hidden).mT).mT
+
+
+def with_feed_forward(*layers: torch.nn.Module) -> Any:
+    lm = random_model(
+        "llama", vocab_size=8, hidden_size=16, intermediate_size=8, num_hidden_layers=len(layers)
+    )
+    for layer, own in zip(lm.model.layers, layers, strict=True):
+        layer.mlp = own
+    return lm
+
+
+def test_no_more_than_a_tile_is_computed_at_a_time_and_what_fits_into_one_is_not_computed_again():
+    for rows, columns, forward, backward in (
+        (2, 3, [6], []),
+        (2, 5, [6, 4], [6, 4]),
+        (7, 2, [6, 6, 2], [6, 6, 2]),
+    ):
+        layer = Optional()
+        tile_feed_forward(with_feed_forward(layer), 6, "model.path=x")
+        output = layer(torch.randn(rows, columns, 16, requires_grad=True))
+        assert output.shape == (rows, columns, 16)
+        assert layer.seen == forward
+        output.sum().backward()
+        assert layer.seen == forward + backward
+
+
+@pytest.mark.parametrize("bad", [Mixing(), torch.nn.Identity()])
+def test_every_layer_has_to_be_one_that_can_be_tiled(bad):
+    """One whose tokens mix, or of which it is not known what it does, is enough."""
+    for layers in ((Optional(), bad), (bad, Optional())):
+        with pytest.raises(
+            ConfigError, match="plain linear layers, of the hidden states alone, in each of its 2"
+        ):
+            tile_feed_forward(with_feed_forward(*layers), 64, "model.path=x")
+
+
+def test_layers_by_the_other_name_are_tiled_too():
+    keys = {"vocab_size": 80, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config = Lfm2Config(
+        **keys, num_attention_heads=4, num_key_value_heads=2, layer_types=["full_attention"] * 2
+    )
+    lms = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        lms.append(Lfm2ForCausalLM(config).eval())
+    assert len(tiled_modules(saving(lms[0], mlp_tile_tokens=5))) == 2
+    check_equal(*lms)
+
+
+@pytest.mark.parametrize(
+    ("config", "experts"),
+    [
+        (Qwen3MoeConfig(), True),
+        (MixtralConfig(num_local_experts=2), True),
+        (MixtralConfig(num_local_experts=1), False),
+        (DeepseekV3Config(), True),
+        (Ernie4_5_MoeConfig(), True),
+        (Llama4Config(), True),  # nested
+        (LlamaConfig(), False),
+    ],
+)
+def test_a_mixture_of_experts_is_known_by_its_configuration(config, experts):
+    assert has_experts(config) is experts
+
+
+def test_tiles_are_refused_where_adapters_would_lose_gradients_and_only_there():
+    for rank, stage, checkpointing, tile in itertools.product((0, 1), (2, 3), (False, True), (0, 1)):
+        cfg = Config(recipe="test")
+        cfg.model.lora.rank, cfg.learner.zero_stage = rank, stage
+        cfg.model.gradient_checkpointing, cfg.learner.mlp_tile_tokens = checkpointing, tile
+        lost = rank == 1 and stage == 3 and not checkpointing and tile == 1
+        assert len(tiling_problems("model.path=x", LlamaConfig(), cfg)) == lost
 
 
 # Memory. Layers of one size; what the rest of the model takes is small beside them.
