@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -25,11 +26,12 @@ from transformers import (
     OPTForCausalLM,
     Qwen3MoeConfig,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from benchmarks.allocated import peak_bytes
 from rlvr.config import Config, LearnerConfig, LoraConfig
 from rlvr.errors import ConfigError
-from rlvr.learner.model.activations import checkpoint_layers
+from rlvr.learner.model.activations import activation_problems, checkpoint_layers
 from rlvr.learner.model.adapters import add_adapters
 from rlvr.learner.model.policy import PolicyModel, without_chance
 from rlvr.learner.model.tiling import (
@@ -264,6 +266,88 @@ def test_tiles_are_refused_where_adapters_would_lose_gradients_and_only_there():
         cfg.model.gradient_checkpointing, cfg.learner.mlp_tile_tokens = checkpointing, tile
         lost = rank == 1 and stage == 3 and not checkpointing and tile == 1
         assert len(tiling_problems("model.path=x", LlamaConfig(), cfg)) == lost
+
+
+class Recorder(torch.nn.Module):
+    """A model that only takes down how it was told to checkpoint."""
+
+    def gradient_checkpointing_enable(self, **keys: Any) -> None:
+        self.keys = keys
+
+
+def context_of_attention() -> Any:
+    """What a layer is computed in, and again, where the results of attention are kept."""
+    lm = Recorder()
+    lm.layer = GradientCheckpointingLayer()
+    checkpoint_layers(lm, LearnerConfig(checkpoint_keep="attention"), "model.path=x")
+    return lm.keys["gradient_checkpointing_kwargs"]["context_fn"]
+
+
+def test_a_model_that_is_wholly_checkpointed_is_told_nothing_that_it_may_not_know():
+    lm = Recorder()
+    checkpoint_layers(lm, LearnerConfig(), "model.path=x")
+    assert lm.keys == {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    for keys in ({"checkpoint_every": 2}, {"checkpoint_keep": "attention"}):
+        with pytest.raises(ConfigError, match=r"model\.path=x does not have its layers"):
+            checkpoint_layers(Recorder(), LearnerConfig(**keys), "model.path=x")
+
+
+def test_results_of_several_attentions_of_a_layer_come_back_in_their_order():
+    def layer(states: torch.Tensor) -> torch.Tensor:
+        for scale in (0.2, 0.9):
+            states = torch.nn.functional.scaled_dot_product_attention(
+                states, states.tanh(), states.sin(), is_causal=True, scale=scale
+            )
+        return states.exp()
+
+    given = torch.randn(1, 2, 7, 8, generator=torch.Generator().manual_seed(1))
+    found = []
+    for kept in (False, True):
+        states = given.clone().requires_grad_()
+        with Operations() as seen:
+            output = (
+                checkpoint(layer, states, use_reentrant=False, context_fn=context_of_attention())
+                if kept
+                else layer(states)
+            )
+            output.square().sum().backward()
+        assert seen.counts == {"forward": 2, "backward": 2}
+        found.append((output.detach(), states.grad))
+    for value, expected in zip(*found, strict=True):
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
+
+
+def test_attention_is_known_by_what_torch_calls_it_on_gpus():
+    states = torch.empty(1, 2, 64, 64, device="meta", dtype=torch.bfloat16)
+    for name, rest in (
+        ("_scaled_dot_product_flash_attention", ()),
+        ("_scaled_dot_product_efficient_attention", (None, True)),
+        ("_scaled_dot_product_cudnn_attention", (None, True)),
+    ):
+        with Operations() as seen:
+            for context in context_of_attention()():
+                with context:
+                    getattr(torch.ops.aten, name)(states, states, states, *rest)
+        assert seen.counts == {"forward": 1}, name
+
+
+def test_settings_of_checkpointing_that_cannot_be_are_named():
+    values = ((1, 2), ("nothing", "attention"), (False, True), ("sdpa", "eager"))
+    for every, keep, checkpointing, attention in itertools.product(*values):
+        cfg = Config(recipe="test")
+        cfg.learner.checkpoint_every, cfg.learner.checkpoint_keep = every, keep
+        cfg.model.gradient_checkpointing, cfg.model.attention = checkpointing, attention
+        wanted = [f"learner.checkpoint_every={every} with model.gradient_checkpointing=false"] * (
+            every == 2 and not checkpointing
+        )
+        wanted += [f"learner.checkpoint_keep={keep} with model.gradient_checkpointing=false"] * (
+            keep == "attention" and not checkpointing
+        )
+        wanted += ["learner.checkpoint_keep=attention with model.attention=eager"] * (
+            keep == "attention" and attention == "eager"
+        )
+        found = activation_problems(cfg)
+        assert [problem.partition(":")[0] for problem in found] == wanted
 
 
 # Memory. Layers of one size; what the rest of the model takes is small beside them.
