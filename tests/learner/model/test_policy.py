@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,12 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
+    CodeGenConfig,
+    CodeGenForCausalLM,
+    Cohere2Config,
     CohereConfig,
+    CTRLConfig,
+    CTRLLMHeadModel,
     FalconConfig,
     FalconH1Config,
     Gemma2Config,
@@ -18,11 +24,16 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     GPTBigCodeConfig,
+    GPTJConfig,
+    GPTJForCausalLM,
     GraniteConfig,
+    HyperCLOVAXConfig,
     LlamaConfig,
+    MistralConfig,
     MixtralConfig,
     OPTConfig,
     PhiConfig,
+    PhiForCausalLM,
     PhimoeConfig,
     Qwen2Config,
     Qwen3Config,
@@ -34,7 +45,12 @@ from rlvr.config import LearnerConfig, ModelConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
 from rlvr.errors import ConfigError
 from rlvr.learner.model import policy as learner_model
-from rlvr.learner.model.causal_lm import output_transform
+from rlvr.learner.model.causal_lm import (
+    check_supported,
+    other_layers,
+    output_transform,
+    read_config,
+)
 from rlvr.learner.model.policy import LinearLogp, LinearLogpEntropy, PolicyModel, load_policy
 from rlvr.learner.model.tiling import tiled_modules
 from rlvr.learner.packing import micro_batch
@@ -69,6 +85,7 @@ FAMILIES = {
     ),
     "gemma3": Gemma3TextConfig(**SMALL, initializer_range=0.3, final_logit_softcapping=2.0),
     "cohere": CohereConfig(**NO_HEAD_DIM, logit_scale=0.3),
+    "hyperclovax": HyperCLOVAXConfig(**NO_HEAD_DIM, logits_scaling=3.0),  # the same name, and a factor
     "granite": GraniteConfig(**NO_HEAD_DIM, logits_scaling=0.25, embedding_multiplier=6.0),
 }
 
@@ -225,7 +242,9 @@ def test_policy_model_equals_the_models_own_logits(family):
     torch.testing.assert_close(found.double(), torch.cat(expected), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen2-tied", "gemma2", "gemma3", "cohere", "granite"])
+@pytest.mark.parametrize(
+    "family", ["qwen2", "qwen2-tied", "gemma2", "gemma3", "cohere", "hyperclovax", "granite"]
+)
 def test_policy_model_gradients_equal_the_models_own(family):
     lm = small_model(family)
     batch = random_batch([2, 4], [5, 3], seed=6)
@@ -329,6 +348,20 @@ def test_load_policy_reads_a_saved_model(tmp_path):
     assert policy.head.weight.dtype == torch.float32
 
 
+def test_load_policy_has_precision_and_attention_as_they_are_set(tmp_path):
+    small_model("gemma2").save_pretrained(
+        tmp_path
+    )  # with a cap inside attention, which eager attention knows
+    for dtype in ("bfloat16", "float32"):
+        policy = load_policy(ModelConfig(path="mine", dtype=dtype, attention="eager"), str(tmp_path), 1.0)
+        assert policy.head.weight.dtype == getattr(torch, dtype)
+        assert policy.lm.config._attn_implementation == "eager"
+    small_model("llama").save_pretrained(tmp_path)
+    for attention in ("sdpa", "eager"):
+        policy = load_policy(ModelConfig(path="mine", attention=attention), str(tmp_path), 1.0)
+        assert policy.lm.config._attn_implementation == attention
+
+
 def test_load_policy_does_as_the_learner_is_set(tmp_path):
     small_model("llama").save_pretrained(tmp_path)
     learner = LearnerConfig(divergence_backend="torch", share_prompts=True, mlp_tile_tokens=7)
@@ -359,6 +392,81 @@ def test_load_policy_refuses_by_name_what_it_would_get_wrong(tmp_path, config, s
     config.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=rf"model\.path=mine.*{said}"):
         load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (PhiForCausalLM, PhiConfig(**NO_HEAD_DIM)),
+        (CTRLLMHeadModel, CTRLConfig(vocab_size=VOCABULARY, n_embd=32, dff=48, n_layer=1, n_head=4)),
+        (GPTJForCausalLM, GPTJConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=4, rotary_dim=4)),
+        (
+            CodeGenForCausalLM,
+            CodeGenConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=4, rotary_dim=4),
+        ),
+    ],
+)
+def test_families_whose_head_has_a_bias_are_refused_before_they_are_loaded(make, config):
+    assert make(config).get_output_embeddings().bias is not None
+    config.architectures = [make.__name__]
+    with pytest.raises(ConfigError, match=f"^model.path=mine: the output head of {make.__name__} has a bias"):
+        check_supported("model.path=mine", config, ModelConfig())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lm_head_multiplier",
+        "output_multiplier",
+        "logits_mup_width_multiplier",
+        "logits_soft_cap",
+        "output_logit_soft_cap",
+    ],
+)
+def test_transforms_that_are_not_known_are_refused_where_they_do_something(name):
+    for value in (None, 1.0):
+        config = LlamaConfig(**SMALL, **{name: value})
+        check_supported("model.path=mine", config, ModelConfig())
+    config = LlamaConfig(**SMALL, **{name: 0.5})
+    with pytest.raises(ConfigError, match=f"^model.path=mine: its configuration sets {name}, "):
+        check_supported("model.path=mine", config, ModelConfig())
+
+
+def test_layers_that_mix_tokens_otherwise_are_named_in_order():
+    windows = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
+    assert other_layers(Gemma2Config(**SMALL | windows)) == []
+    assert other_layers(LlamaConfig(**SMALL)) == []
+    config = LlamaConfig(**SMALL)
+    config.layers_block_type = ["attention", "recurrent", "mamba", "attention", "conv", "linear", "gated"]
+    assert other_layers(config) == ["conv", "gated", "linear", "mamba", "recurrent"]
+
+
+def test_a_window_of_cohere_is_refused_where_a_sequence_may_be_longer():
+    config = Cohere2Config(**NO_HEAD_DIM, sliding_window=16)
+    check_supported("model.path=mine", config, ModelConfig(max_length=16))
+    with pytest.raises(ConfigError, match=r"lets a token of this family see 16 tokens.*to at most 16$"):
+        check_supported("model.path=mine", config, ModelConfig(max_length=17))
+    check_supported("model.path=mine", MistralConfig(**SMALL, sliding_window=16), ModelConfig(max_length=17))
+
+
+def test_a_model_of_a_folders_own_code_is_taken_where_it_is_trusted(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from transformers import LlamaConfig\n\n\nclass Mine(LlamaConfig):\n    model_type = 'mine'\n"
+    )
+    said = {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    config = read_config("model.path=mine", str(tmp_path), True)
+    check_supported("model.path=mine", config, ModelConfig())
+    with pytest.raises(ConfigError, match=r"^model\.path=mine: its configuration cannot be read"):
+        read_config("model.path=mine", str(tmp_path), False)
+    del said["auto_map"]["AutoModelForCausalLM"]
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    config = read_config("model.path=mine", str(tmp_path), True)
+    with pytest.raises(ConfigError, match=r"^model\.path=mine: not a causal language model: .* type mine$"):
+        check_supported("model.path=mine", config, ModelConfig())
 
 
 def test_soft_capping_is_read_from_a_nested_text_configuration():
