@@ -17,6 +17,7 @@ from transformers import (
     CohereConfig,
     CTRLConfig,
     CTRLLMHeadModel,
+    DbrxConfig,
     FalconConfig,
     FalconH1Config,
     Gemma2Config,
@@ -308,6 +309,15 @@ def test_the_backend_of_the_configuration_is_the_one_that_computes():
         GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
         LlamaConfig(**SMALL, attention_dropout=0.5),
         MixtralConfig(**SMALL, router_jitter_noise=0.5, num_local_experts=4),
+        DbrxConfig(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            n_heads=4,
+            n_layers=2,
+            max_seq_len=64,
+            attn_config={"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
+            ffn_config={"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2, "moe_jitter_eps": 0.5},
+        ),
         GPTBigCodeConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
         FalconConfig(**NO_POSITIONS, hidden_dropout=0.5, attention_dropout=0.5),
         OPTConfig(
