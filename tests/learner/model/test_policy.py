@@ -456,7 +456,11 @@ def test_a_window_of_cohere_is_refused_where_a_sequence_may_be_longer():
     check_supported("model.path=mine", config, ModelConfig(max_length=16))
     with pytest.raises(ConfigError, match=r"lets a token of this family see 16 tokens.*to at most 16$"):
         check_supported("model.path=mine", config, ModelConfig(max_length=17))
-    check_supported("model.path=mine", MistralConfig(**SMALL, sliding_window=16), ModelConfig(max_length=17))
+    for other in (
+        MistralConfig(**SMALL, sliding_window=16),
+        Cohere2Config(**NO_HEAD_DIM, sliding_window=None),
+    ):
+        check_supported("model.path=mine", other, ModelConfig(max_length=17))
 
 
 def test_a_model_of_a_folders_own_code_is_taken_where_it_is_trusted(tmp_path):
