@@ -10,6 +10,7 @@ import torch
 
 from benchmarks import distillation
 from benchmarks.allocated import peak_bytes
+from rlvr.advantage.token import build_plugin
 from rlvr.config import LossConfig, ModelConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
 from rlvr.learner.distill import DIVERGENCES, LinearLogpDivergence, with_teacher
@@ -17,6 +18,7 @@ from rlvr.learner.loss import policy_loss
 from rlvr.learner.model import policy as learner_model
 from rlvr.learner.model.policy import Head, LinearLogp, load_policy
 from rlvr.learner.packing import micro_batch
+from rlvr.learner.scoring import needed_signals, score_micro_batch
 from tests.helpers.models import tied_model
 from tests.helpers.records import random_batch, random_tokens
 
@@ -55,7 +57,8 @@ def test_value_and_gradient_equal_float64_autograd(monkeypatch, kind, workspace_
     hidden, weight = torch.randn(37, 16, generator=generator), torch.randn(101, 16, generator=generator)
     teacher_hidden = torch.randn(37, 24, generator=generator)
     teacher = Head(torch.randn(101, 24, generator=generator) / 2, OutputTransform(scale=0.5))
-    ids, upstream = torch.randint(0, 101, (37,)), torch.randn(2, 37, generator=generator)
+    ids = torch.randint(0, 101, (37,), generator=generator)
+    upstream = torch.randn(2, 37, generator=generator)
 
     reference = [x.double().requires_grad_() for x in (hidden, weight)]
     logits = reference[0] @ reference[1].T * transform.scale
@@ -75,6 +78,49 @@ def test_value_and_gradient_equal_float64_autograd(monkeypatch, kind, workspace_
         torch.testing.assert_close(value.double(), wanted, rtol=5e-5, atol=5e-5)
     plain = LinearLogp.apply(*ours, ids, 0.7, "auto", transform)
     torch.testing.assert_close(found[0], plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", DIVERGENCES)
+def test_the_head_alone_is_trained_as_well(kind):
+    """Where everything below the head is frozen."""
+    generator = torch.Generator().manual_seed(4)
+    hidden, weight, other = (torch.randn(n, 8, generator=generator) for n in (5, 11, 11))
+    weight.requires_grad_()
+    ids, teacher = torch.arange(5), Head(other, IDENTITY)
+    found = LinearLogpDivergence.apply(
+        hidden, weight, ids, 1.0, "auto", Head(weight, IDENTITY), hidden, teacher, kind
+    )
+    logp, logq = ((hidden @ w.T).double().log_softmax(-1) for w in (weight, other))
+    expected = logp[torch.arange(5), ids] + exact(kind, logp, logq)
+    gradients = (torch.autograd.grad(value.sum(), weight)[0] for value in (found[0] + found[1], expected))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+SIGNALS = {"reverse_kl": "kl_policy_base", "forward_kl": "kl_base_policy", "js": "js_base"}
+
+
+@pytest.mark.parametrize("kind", DIVERGENCES)
+def test_the_scoring_pass_has_the_divergence_that_is_trained(tmp_path, kind):
+    folder = tied_model(tmp_path, "qwen2")
+    student, teacher = (load_policy(ModelConfig(path=folder), folder, 0.9) for _ in range(2))
+    teacher.lm.lm_head.weight = torch.nn.Parameter(student.head.weight.detach().flip(0))
+    micro = micro_batch(random_batch([3, 2], [5, 4]), np.arange(2))
+    signals = needed_signals(build_plugin("uniform", {}), LossConfig(distill=kind, distill_coef=0.5))
+    with torch.no_grad():
+        found = score_micro_batch(signals, micro, 0.9, student, teacher, "auto")
+        trained = student(micro, with_teacher(student, teacher, micro, kind))[1]
+        logp, logq = (
+            model.lm(input_ids=micro.input_ids)
+            .logits[micro.row, micro.column]
+            .double()
+            .div(0.9)
+            .log_softmax(-1)
+            for model in (student, teacher)
+        )
+    expected = exact(kind, logp, logq)
+    assert expected.min() > 1e-3
+    for value in (found[SIGNALS[kind]], trained):
+        torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

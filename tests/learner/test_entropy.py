@@ -58,6 +58,19 @@ def test_a_resumed_control_goes_on_where_it_was():
     assert resumed.applied_to(loss).entropy_coef == whole.applied == 0.005
 
 
+def test_entropies_that_are_all_the_target_are_at_it_however_many_there_are():
+    """Of equal numbers the mean is that number: it is rounded nowhere, which in fp32 it would be."""
+    value = np.float32(0.1)
+    loss = LossConfig(entropy_coef=0.01, entropy_target=float(value), entropy_step=0.005)
+    for tokens in range(1, 40):
+        batch = random_batch([2], [tokens])
+        entropies = np.full(tokens, value)
+        control = EntropyControl.start(loss).after(
+            replace(batch, signals=replace(batch.signals, entropy=entropies))
+        )
+        assert (control.applied, control.coefficient) == (0.01, 0.01)
+
+
 def test_a_batch_without_loss_tokens_says_nothing():
     control = EntropyControl.start(LossConfig(entropy_coef=0.01, entropy_target=0.5))
     batch = batch_of_entropy(0.1)
@@ -75,7 +88,8 @@ def test_entropy_and_its_gradient_equal_float64_autograd(monkeypatch, workspace_
     monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace_mb)
     generator = torch.Generator().manual_seed(3)
     hidden, weight = torch.randn(37, 16, generator=generator), torch.randn(101, 16, generator=generator)
-    ids, upstream = torch.randint(0, 101, (37,)), torch.randn(2, 37, generator=generator)
+    ids = torch.randint(0, 101, (37,), generator=generator)
+    upstream = torch.randn(2, 37, generator=generator)
 
     exact = [x.double().requires_grad_() for x in (hidden, weight)]
     logits = exact[0] @ exact[1].T * transform.scale

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +15,11 @@ from rlvr.config import Config, LearnerConfig
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import ConfigError
 from rlvr.learner.model.policy import PolicyModel, load_policy
-from rlvr.learner.optimizers import OPTIMIZERS, reset, split_matrices
+from rlvr.learner.optimizers import OPTIMIZERS, optimizer_problems, reset, split_matrices
 from rlvr.validate import validate
 from tests.helpers.models import random_model
 
-CFG = LearnerConfig(weight_decay=0.1, betas=[0.8, 0.9], eps=1e-6)
+CFG = LearnerConfig(weight_decay=0.05, betas=[0.8, 0.9], eps=1e-6)
 
 
 def policy() -> PolicyModel:
@@ -60,12 +63,12 @@ def test_muon_gets_the_matrices_of_hidden_layers():
 
 def by_torch(name: str, model: PolicyModel) -> list[torch.optim.Optimizer]:
     """The same, as its makers call them."""
-    adam = {"lr": 0.0, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}
+    adam = {"lr": 0.0, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.05}
     if name == "adamw":
         return [torch.optim.AdamW(model.parameters(), **adam)]
     matrices, rest = split_matrices(model.lm)
     return [
-        torch.optim.Muon(matrices, lr=0.0, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(matrices, lr=0.0, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, **adam),
     ]
 
@@ -91,6 +94,33 @@ def test_every_step_equals_torchs_own_and_a_restored_one_goes_on(name):
         assert torch.equal(mine, other)
         assert not torch.equal(mine, first)
     assert {value.dtype for state in optimizer.state.values() for value in state.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_step_before_the_rate_is_set_moves_nothing_and_what_is_frozen_is_left_out(name):
+    """DeepSpeed may take one while it starts."""
+    model = policy()
+    frozen = model.lm.model.norm.weight
+    frozen.requires_grad_(False)
+    before = [p.detach().clone() for p in model.parameters()]
+    set_gradients(list(model.parameters()), 1)
+    optimizer = OPTIMIZERS[name](model, CFG)
+    optimizer.step()
+    for old, new in zip(before, model.parameters(), strict=True):
+        assert torch.equal(old, new)
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in model.parameters() if p is not frozen)
+
+
+def test_an_offloaded_adamw_is_fused():
+    for offload, fused in (("none", None), ("cpu", True)):
+        [group] = OPTIMIZERS["adamw"](policy(), LearnerConfig(offload_optimizer=offload)).param_groups
+        assert group["fused"] is fused
+
+
+def test_several_optimisers_take_no_closure():
+    with pytest.raises(ValueError, match="one loss again"):
+        OPTIMIZERS["muon"](policy(), CFG).step(lambda: 0.0)
 
 
 @pytest.mark.slow
@@ -122,6 +152,49 @@ def test_what_cannot_work_is_refused_with_the_reason(monkeypatch):
     assert "pip install bitsandbytes" in refusal(optimizer="adamw_8bit")
     monkeypatch.setattr("rlvr.learner.optimizers.find_spec", lambda name: found("torch"))
     assert "offload_optimizer=cpu" in refusal(optimizer="adamw_8bit", zero_stage=1, offload_optimizer="cpu")
+
+
+def test_what_can_work_is_not_refused(monkeypatch):
+    def problems(**keys: object) -> list[str]:
+        cfg = Config(recipe="test")
+        for key, value in keys.items():
+            setattr(cfg.learner, key, value)
+        return optimizer_problems(cfg)
+
+    asked: list[str] = []
+    monkeypatch.setattr("rlvr.learner.optimizers.find_spec", asked.append)  # None: not installed
+    for keys in ({"zero_stage": 2}, {"zero_stage": 1, "offload_optimizer": "cpu"}):
+        assert problems(optimizer="adamw", **keys) == []
+    assert problems(optimizer="muon", zero_stage=0) == []
+    assert len(problems(optimizer="adamw_8bit", zero_stage=2)) == 1
+    assert asked == ["bitsandbytes"]
+    monkeypatch.setattr("rlvr.learner.optimizers.find_spec", lambda name: object())
+    assert problems(optimizer="adamw_8bit", zero_stage=2) == []
+    assert len(problems(optimizer="adamw_8bit", zero_stage=2, offload_optimizer="cpu")) == 1
+
+
+def test_eight_bits_are_asked_for_with_the_settings_and_forgotten_whole(monkeypatch):
+    """A stand-in for bitsandbytes, whose state has tables that are not to become 0."""
+
+    class AdamW8bit(torch.optim.SGD):
+        def __init__(self, parameters: Any, **settings: Any) -> None:
+            super().__init__(parameters, lr=1.0)
+            self.settings = settings
+
+    AdamW8bit.__module__ = "bitsandbytes.optim.adamw"
+    package = ModuleType("bitsandbytes")
+    package.optim = ModuleType("bitsandbytes.optim")  # type: ignore[attr-defined]
+    package.optim.AdamW8bit = AdamW8bit  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
+    model = policy()
+    made: Any = OPTIMIZERS["adamw_8bit"](model, CFG)
+    assert made.settings == {"lr": 0.0, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.05}
+    assert [id(p) for p in made.param_groups[0]["params"]] == [id(p) for p in model.parameters()]
+    table = torch.ones(3)
+    made.state[model.lm.model.norm.weight] = {"qmap": table}
+    reset(made)
+    assert not made.state
+    assert table.all()
 
 
 EIGHT_BIT = pytest.param(

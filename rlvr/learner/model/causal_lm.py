@@ -27,6 +27,8 @@ UNKNOWN_TRANSFORMS = (
 )
 # Their output head has a bias, which the chunked head leaves out.
 HEAD_WITH_BIAS = ("PhiForCausalLM", "CTRLLMHeadModel", "GPTJForCausalLM", "CodeGenForCausalLM")
+# Whose routers draw experts at random while a model trains, and not by a rate that could be 0.
+DRAWS_EXPERTS = ("phimoe",)
 ATTENTION = {"full_attention", "sliding_attention", "attention"}  # what configurations call such layers
 MULTIPLIES = ("hyperclovax",)  # where logits_scaling is a factor; Granite divides by it
 
@@ -95,6 +97,11 @@ def check_supported(key: str, config: PretrainedConfig, cfg: ModelConfig) -> Non
         kind = biased.pop() if biased else config.model_type
         raise ConfigError(
             f"{key}: the output head of {kind} has a bias, which is not supported; use another model"
+        )
+    if text.model_type in DRAWS_EXPERTS:
+        raise ConfigError(
+            f"{key}: {text.model_type} draws its experts at random in training, so that log-probs would change without "
+            "an update; use another model"
         )
     if getattr(text, "attn_logit_softcapping", None) and cfg.attention == "sdpa":
         raise ConfigError(

@@ -7,6 +7,7 @@ Shapes: `t` response tokens, `H` hidden size, `V` vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,9 @@ from rlvr.learner.packing import MicroBatch
 
 WORKSPACE_MB = 1300  # logits of one chunk of tokens
 
-# What modules call the rates of their own dropout and noise.
-NOISE = ("attention_dropout", "dropout", "activation_dropout", "jitter_noise", "input_jitter_noise")
+# What is in the names of the rates of dropout: attention_dropout, hidden_dropout, attn_pdrop, layerdrop and more; and
+# what modules call the noise of their routers.
+DROP, NOISE = "drop", ("jitter_noise", "moe_jitter_eps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +252,27 @@ class PolicyModel(nn.Module):
 
 def without_chance(lm: nn.Module) -> None:
     """Turn off dropout and the noise of routers, under which log-probs would differ from those of the engines."""
-    for module in lm.modules():
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    copies: dict[int, PretrainedConfig] = {}
+    for found in lm.modules():
+        module: Any = found
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        for name in NOISE:
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
+        _set_rates(module)
+        # Falcon, among others, reads rates from its configuration. The model's own is written when it is exported.
+        config = getattr(module, "config", None)
+        if isinstance(config, PretrainedConfig) and not isinstance(module, PreTrainedModel):
+            if id(config) not in copies:
+                copies[id(config)] = deepcopy(config)
+                _set_rates(copies[id(config)])
+            module.config = copies[id(config)]
+
+
+def _set_rates(holder: object) -> None:
+    for name, value in list(vars(holder).items()):
+        if isinstance(value, float) and (DROP in name or name in NOISE):
+            setattr(holder, name, 0.0)
 
 
 def load_policy(

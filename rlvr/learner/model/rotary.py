@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 # What transformers computes anew from the longest position of each batch.
 DYNAMIC, LONG_ROPE = "dynamic", "longrope"
 LONG_FACTORS = "longrope, its long factors"
-# In transformers it scales by the long factors' magnitude and turns by the short ones.
-OWN_LONG_ROPE = "phimoe"
 
 
 def check_rotary(key: str, config: PretrainedConfig, max_length: int) -> None:
@@ -31,7 +29,7 @@ def check_rotary(key: str, config: PretrainedConfig, max_length: int) -> None:
         kind, positions = part.get("rope_type"), None
         if kind == DYNAMIC:
             positions = text.max_position_embeddings
-        elif kind == LONG_ROPE and (layered or text.model_type == OWN_LONG_ROPE):
+        elif kind == LONG_ROPE and layered:
             positions = part["original_max_position_embeddings"]
         if positions is not None and max_length > positions:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -9,23 +10,37 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    DeepseekV3Config,
+    Ernie4_5_MoeConfig,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    Llama4Config,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
     OPTConfig,
     OPTForCausalLM,
     Qwen3MoeConfig,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from benchmarks.allocated import peak_bytes
 from rlvr.config import Config, LearnerConfig, LoraConfig
 from rlvr.errors import ConfigError
-from rlvr.learner.model.activations import checkpoint_layers
+from rlvr.learner.model.activations import activation_problems, checkpoint_layers
 from rlvr.learner.model.adapters import add_adapters
 from rlvr.learner.model.policy import PolicyModel, without_chance
-from rlvr.learner.model.tiling import InTiles, tile_feed_forward, tiled_modules, tiling_problems
+from rlvr.learner.model.tiling import (
+    InTiles,
+    has_experts,
+    tile_feed_forward,
+    tiled_modules,
+    tiling_problems,
+)
 from rlvr.learner.packing import micro_batch
 from rlvr.runtime.planning.ledger import activations
 from rlvr.runtime.planning.shape import ModelShape
@@ -156,6 +171,183 @@ def test_attention_that_is_kept_is_not_computed_again(keys, forward):
     with Operations() as seen:
         log_probs_and_gradients(lm)
     assert seen.counts == {"forward": forward, "backward": 2}  # of two layers
+
+
+class Optional(torch.nn.Linear):
+    """A feed-forward layer with an argument that it can do without; counts the tokens of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 16)
+        self.seen: list[int] = []
+
+    def forward(self, hidden: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        self.seen.append(hidden.shape[:-1].numel())
+        return super().forward(hidden) * scale
+
+
+class Mixing(torch.nn.Module):
+    """One whose tokens see their neighbours, beside a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.neighbours = torch.nn.Linear(16, 16), torch.nn.Conv1d(16, 16, 2)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.neighbours(self.linear(hidden).mT).mT
+
+
+def with_feed_forward(*layers: torch.nn.Module) -> Any:
+    lm = random_model(
+        "llama", vocab_size=8, hidden_size=16, intermediate_size=8, num_hidden_layers=len(layers)
+    )
+    for layer, own in zip(lm.model.layers, layers, strict=True):
+        layer.mlp = own
+    return lm
+
+
+def test_no_more_than_a_tile_is_computed_at_a_time_and_what_fits_into_one_is_not_computed_again():
+    for rows, columns, forward, backward in (
+        (2, 3, [6], []),
+        (2, 5, [6, 4], [6, 4]),
+        (7, 2, [6, 6, 2], [6, 6, 2]),
+    ):
+        layer = Optional()
+        tile_feed_forward(with_feed_forward(layer), 6, "model.path=x")
+        output = layer(torch.randn(rows, columns, 16, requires_grad=True))
+        assert output.shape == (rows, columns, 16)
+        assert layer.seen == forward
+        output.sum().backward()
+        assert layer.seen == forward + backward
+
+
+@pytest.mark.parametrize("bad", [Mixing(), torch.nn.Identity()])
+def test_every_layer_has_to_be_one_that_can_be_tiled(bad):
+    """One whose tokens mix, or of which it is not known what it does, is enough."""
+    for layers in ((Optional(), bad), (bad, Optional())):
+        with pytest.raises(
+            ConfigError, match="plain linear layers, of the hidden states alone, in each of its 2"
+        ):
+            tile_feed_forward(with_feed_forward(*layers), 64, "model.path=x")
+
+
+def test_layers_by_the_other_name_are_tiled_too():
+    keys = {"vocab_size": 80, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config = Lfm2Config(
+        **keys, num_attention_heads=4, num_key_value_heads=2, layer_types=["full_attention"] * 2
+    )
+    lms = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        lms.append(Lfm2ForCausalLM(config).eval())
+    assert len(tiled_modules(saving(lms[0], mlp_tile_tokens=5))) == 2
+    check_equal(*lms)
+
+
+@pytest.mark.parametrize(
+    ("config", "experts"),
+    [
+        (Qwen3MoeConfig(), True),
+        (MixtralConfig(num_local_experts=2), True),
+        (MixtralConfig(num_local_experts=1), False),
+        (DeepseekV3Config(), True),
+        (Ernie4_5_MoeConfig(), True),
+        (Llama4Config(), True),  # nested
+        (LlamaConfig(), False),
+    ],
+)
+def test_a_mixture_of_experts_is_known_by_its_configuration(config, experts):
+    assert has_experts(config) is experts
+
+
+def test_tiles_are_refused_where_adapters_would_lose_gradients_and_only_there():
+    for rank, stage, checkpointing, tile in itertools.product((0, 1), (2, 3), (False, True), (0, 1)):
+        cfg = Config(recipe="test")
+        cfg.model.lora.rank, cfg.learner.zero_stage = rank, stage
+        cfg.model.gradient_checkpointing, cfg.learner.mlp_tile_tokens = checkpointing, tile
+        lost = rank == 1 and stage == 3 and not checkpointing and tile == 1
+        assert len(tiling_problems("model.path=x", LlamaConfig(), cfg)) == lost
+
+
+class Recorder(torch.nn.Module):
+    """A model that only takes down how it was told to checkpoint."""
+
+    def gradient_checkpointing_enable(self, **keys: Any) -> None:
+        self.keys = keys
+
+
+def context_of_attention() -> Any:
+    """What a layer is computed in, and again, where the results of attention are kept."""
+    lm = Recorder()
+    lm.layer = GradientCheckpointingLayer()
+    checkpoint_layers(lm, LearnerConfig(checkpoint_keep="attention"), "model.path=x")
+    return lm.keys["gradient_checkpointing_kwargs"]["context_fn"]
+
+
+def test_a_model_that_is_wholly_checkpointed_is_told_nothing_that_it_may_not_know():
+    lm = Recorder()
+    checkpoint_layers(lm, LearnerConfig(), "model.path=x")
+    assert lm.keys == {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    for keys in ({"checkpoint_every": 2}, {"checkpoint_keep": "attention"}):
+        with pytest.raises(ConfigError, match=r"model\.path=x does not have its layers"):
+            checkpoint_layers(Recorder(), LearnerConfig(**keys), "model.path=x")
+
+
+def test_results_of_several_attentions_of_a_layer_come_back_in_their_order():
+    def layer(states: torch.Tensor) -> torch.Tensor:
+        for scale in (0.2, 0.9):
+            states = torch.nn.functional.scaled_dot_product_attention(
+                states, states.tanh(), states.sin(), is_causal=True, scale=scale
+            )
+        return states.exp()
+
+    given = torch.randn(1, 2, 7, 8, generator=torch.Generator().manual_seed(1))
+    found = []
+    for kept in (False, True):
+        states = given.clone().requires_grad_()
+        with Operations() as seen:
+            output = (
+                checkpoint(layer, states, use_reentrant=False, context_fn=context_of_attention())
+                if kept
+                else layer(states)
+            )
+            output.square().sum().backward()
+        assert seen.counts == {"forward": 2, "backward": 2}
+        found.append((output.detach(), states.grad))
+    for value, expected in zip(*found, strict=True):
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
+
+
+def test_attention_is_known_by_what_torch_calls_it_on_gpus():
+    states = torch.empty(1, 2, 64, 64, device="meta", dtype=torch.bfloat16)
+    for name, rest in (
+        ("_scaled_dot_product_flash_attention", ()),
+        ("_scaled_dot_product_efficient_attention", (None, True)),
+        ("_scaled_dot_product_cudnn_attention", (None, True)),
+    ):
+        with Operations() as seen:
+            for context in context_of_attention()():
+                with context:
+                    getattr(torch.ops.aten, name)(states, states, states, *rest)
+        assert seen.counts == {"forward": 1}, name
+
+
+def test_settings_of_checkpointing_that_cannot_be_are_named():
+    values = ((1, 2), ("nothing", "attention"), (False, True), ("sdpa", "eager"))
+    for every, keep, checkpointing, attention in itertools.product(*values):
+        cfg = Config(recipe="test")
+        cfg.learner.checkpoint_every, cfg.learner.checkpoint_keep = every, keep
+        cfg.model.gradient_checkpointing, cfg.model.attention = checkpointing, attention
+        wanted = [f"learner.checkpoint_every={every} with model.gradient_checkpointing=false"] * (
+            every == 2 and not checkpointing
+        )
+        wanted += [f"learner.checkpoint_keep={keep} with model.gradient_checkpointing=false"] * (
+            keep == "attention" and not checkpointing
+        )
+        wanted += ["learner.checkpoint_keep=attention with model.attention=eager"] * (
+            keep == "attention" and attention == "eager"
+        )
+        found = activation_problems(cfg)
+        assert [problem.partition(":")[0] for problem in found] == wanted
 
 
 # Memory. Layers of one size; what the rest of the model takes is small beside them.

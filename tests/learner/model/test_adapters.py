@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from rlvr.learner.gradients import gradient_norms
 from rlvr.learner.loss import LossInput, policy_loss
 from rlvr.learner.model.adapters import (
     FrozenBase,
+    MergedPart,
+    adapted_layers,
     adapter_parameters,
     adapter_to_send,
     add_adapters,
     lora_problems,
+    merge_adapters,
     parts_of,
     peft_config,
     save_adapter,
@@ -182,6 +186,54 @@ def test_what_is_written_is_read_by_peft_as_the_same_policy(folder, micro, tmp_p
         torch.testing.assert_close(PolicyModel(theirs, 0.7)(micro), policy(micro), rtol=0, atol=1e-5)
 
 
+def test_an_adapter_that_is_written_names_its_base_and_its_task(folder, tmp_path):
+    """By which peft finds the base by itself; written twice, into folders that are not there yet."""
+    from peft import AutoPeftModelForCausalLM
+
+    policy, path = adapted(folder), tmp_path / "run" / "adapter"
+    weights = {name: p.detach() for name, p in adapter_parameters(policy.lm)}
+    turned = {name: value.T.contiguous().T for name, value in weights.items()}  # as a gathered shard may lie
+    for _ in range(2):
+        save_adapter(LORA, turned, folder, path)
+    theirs = AutoPeftModelForCausalLM.from_pretrained(path).merge_and_unload().state_dict()
+    for name, value in full_model(policy, folder).lm.state_dict().items():
+        torch.testing.assert_close(theirs[name], value, rtol=0, atol=1e-6)
+    assert json.loads((path / "adapter_config.json").read_text())["inference_mode"] is True
+    (path / "adapter_model.safetensors").unlink()
+    (path / "adapter_model.safetensors").mkdir()
+    with pytest.raises(OSError, match="adapter"):
+        save_adapter(LORA, weights, folder, path)
+
+
+def test_merging_in_place_leaves_the_model_that_peft_merges(folder):
+    from peft import get_peft_model
+
+    policy = adapted(folder)
+    theirs = get_peft_model(AutoModelForCausalLM.from_pretrained(folder), peft_config(LORA))
+    theirs.base_model.model.load_state_dict(policy.lm.state_dict())
+    expected = theirs.merge_and_unload().state_dict()
+    merge_adapters(policy.lm)
+    found = policy.lm.state_dict()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
+    assert not adapted_layers(policy.lm)
+
+
+def test_bf16_weights_are_merged_with_one_rounding():
+    generator = torch.Generator().manual_seed(3)
+    w, a, b = (
+        torch.nn.Parameter(torch.randn(*shape, generator=generator).bfloat16())
+        for shape in ((24, 16), (4, 16), (24, 4))
+    )
+    merged = MergedPart("w", [w, a, b], 0.3).merged()
+    exact = w.double() + 0.3 * (b.double() @ a.double())
+    assert merged.dtype == torch.bfloat16
+    assert not merged.requires_grad
+    assert ((merged.double() - exact).abs() <= 2.0**-8 * exact.abs() * (1 + 1e-4)).all()
+    assert not MergedPart("w", [w]).merged().requires_grad
+
+
 def test_the_same_seed_gives_the_same_adapters(folder):
     first, second = (dict(adapter_parameters(adapted(folder, moved=False).lm)) for _ in range(2))
     for name, value in first.items():
@@ -192,7 +244,11 @@ def test_targets_are_taken_by_name_and_unknown_ones_refused(folder):
     names = [n for n, _ in adapter_parameters(adapted(folder, LoraConfig(rank=2, targets=["q_proj"])).lm)]
     assert names
     assert all(".q_proj." in name for name in names)
-    with pytest.raises(ConfigError, match=r"model\.lora\.targets=\['query'\].*down_proj"):
+    unknown = (
+        r"model\.lora\.targets=\['query'\]: .*; its linear ones are "
+        "down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj$"
+    )
+    with pytest.raises(ConfigError, match=unknown):
         adapted(folder, LoraConfig(rank=2, targets=["query"]))
 
 
@@ -201,8 +257,11 @@ def test_engines_are_told_of_the_modules_that_have_an_adapter(folder):
     cfg.model.path, cfg.model.lora = folder, LORA
     assert adapter_to_send(cfg, folder) is None  # engines get whole weights
     cfg.sync.lora = "adapter"
+    state = torch.get_rng_state()
     every = adapter_to_send(cfg, folder)
+    assert torch.equal(torch.get_rng_state(), state)  # a driver's draws are its own
     assert every is not None
+    assert list(every.modules) == sorted(every.modules)
     assert (every.rank, every.alpha) == (3, 6.0)
     names = {name.split(".")[-3] for name, _ in adapter_parameters(adapted(folder).lm)}
     assert (
@@ -226,6 +285,7 @@ def test_contradictions_and_a_missing_package_are_refused(monkeypatch):
     (said,) = lora_problems(ModelConfig(lora=LoraConfig(rank=4, targets=["all-linear"])))
     assert said.startswith("model.lora.targets=['all-linear']: leave it empty")
     monkeypatch.setattr("rlvr.learner.model.adapters.find_spec", lambda name: None)
+    assert lora_problems(ModelConfig()) == []
     (said,) = lora_problems(ModelConfig(lora=LoraConfig(rank=4)))
     assert "pip install 'rlvr[lora]'" in said
 

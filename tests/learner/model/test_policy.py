@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
+    CodeGenConfig,
+    CodeGenForCausalLM,
+    Cohere2Config,
     CohereConfig,
+    CTRLConfig,
+    CTRLLMHeadModel,
+    DbrxConfig,
+    FalconConfig,
     FalconH1Config,
     Gemma2Config,
     Gemma3Config,
     Gemma3TextConfig,
     GPT2Config,
+    GPTBigCodeConfig,
+    GPTJConfig,
+    GPTJForCausalLM,
     GraniteConfig,
+    HyperCLOVAXConfig,
     LlamaConfig,
+    MistralConfig,
     MixtralConfig,
+    OPTConfig,
     PhiConfig,
+    PhiForCausalLM,
     PhimoeConfig,
     Qwen2Config,
     Qwen3Config,
     RecurrentGemmaConfig,
 )
 
-from rlvr.config import ModelConfig
+from benchmarks.allocated import peak_bytes
+from rlvr.config import LearnerConfig, ModelConfig
 from rlvr.divergence.transform import IDENTITY, OutputTransform
 from rlvr.errors import ConfigError
 from rlvr.learner.model import policy as learner_model
-from rlvr.learner.model.causal_lm import output_transform
-from rlvr.learner.model.policy import LinearLogp, PolicyModel, load_policy
+from rlvr.learner.model.causal_lm import (
+    check_supported,
+    other_layers,
+    output_transform,
+    read_config,
+)
+from rlvr.learner.model.policy import LinearLogp, LinearLogpEntropy, PolicyModel, load_policy
+from rlvr.learner.model.tiling import tiled_modules
 from rlvr.learner.packing import micro_batch
 from rlvr.learner.scoring import score_micro_batch
 from tests.helpers.records import VOCABULARY, random_batch
@@ -44,6 +68,12 @@ SMALL = {
     "head_dim": 8,
     "max_position_embeddings": 64,
 }
+NO_POSITIONS = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 NO_HEAD_DIM = {k: v for k, v in SMALL.items() if k != "head_dim"}
 FAMILIES = {
     "qwen2": Qwen2Config(**SMALL),
@@ -56,6 +86,7 @@ FAMILIES = {
     ),
     "gemma3": Gemma3TextConfig(**SMALL, initializer_range=0.3, final_logit_softcapping=2.0),
     "cohere": CohereConfig(**NO_HEAD_DIM, logit_scale=0.3),
+    "hyperclovax": HyperCLOVAXConfig(**NO_HEAD_DIM, logits_scaling=3.0),  # the same name, and a factor
     "granite": GraniteConfig(**NO_HEAD_DIM, logits_scaling=0.25, embedding_multiplier=6.0),
 }
 
@@ -155,6 +186,41 @@ def test_linear_logp_of_no_tokens():
     assert not grad_weight.any()
 
 
+HEADS = {"log-prob": LinearLogp, "log-prob and entropy": LinearLogpEntropy}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("trained", ["hidden", "head"])
+def test_either_of_head_and_hidden_states_is_trained_alone(name, trained):
+    """As with adapters, or with all but the head frozen."""
+    hidden, weight, ids, upstream = head_problem(9, 8, 11)
+    found_hidden, found_weight = hidden.clone(), weight.clone()
+    part = found_hidden if trained == "hidden" else found_weight
+    part.requires_grad_()
+    outputs = HEADS[name].apply(found_hidden, found_weight, ids, 0.7, "auto", IDENTITY)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    (gradient,) = torch.autograd.grad(outputs, part, [upstream] * len(outputs))
+    exact = [x.double().requires_grad_() for x in (hidden, weight)]
+    logp = torch.log_softmax(exact[0] @ exact[1].T / 0.7, dim=-1)
+    values = [logp[torch.arange(9), ids], -(logp.exp() * logp).sum(-1)][: len(outputs)]
+    wanted = torch.autograd.grad(values, exact[trained == "head"], [upstream.double()] * len(outputs))[0]
+    torch.testing.assert_close(gradient.double(), wanted, rtol=3e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("transform", [IDENTITY, OutputTransform(scale=2.0, cap=5.0)])
+def test_backward_fills_the_workspace_and_takes_no_more(monkeypatch, name, transform):
+    """Of 8 MB of logits a workspace of 2 MB is taken, and what does not grow with the tokens: the head's gradient."""
+    tokens, hidden_size, vocab, workspace = 400, 8, 5000, 2e6
+    monkeypatch.setattr(learner_model, "WORKSPACE_MB", workspace / 1e6)
+    hidden, weight, ids, upstream = head_problem(tokens, hidden_size, vocab)
+    hidden.requires_grad_()
+    outputs = HEADS[name].apply(hidden, weight, ids, 1.0, "torch", transform)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    taken = peak_bytes(lambda: torch.autograd.grad(outputs, hidden, [upstream] * len(outputs)))
+    assert 0.45 * workspace < taken < workspace
+
+
 def small_model(family: str) -> torch.nn.Module:
     """A random model of the family."""
     torch.manual_seed(3)
@@ -177,7 +243,9 @@ def test_policy_model_equals_the_models_own_logits(family):
     torch.testing.assert_close(found.double(), torch.cat(expected), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen2-tied", "gemma2", "gemma3", "cohere", "granite"])
+@pytest.mark.parametrize(
+    "family", ["qwen2", "qwen2-tied", "gemma2", "gemma3", "cohere", "hyperclovax", "granite"]
+)
 def test_policy_model_gradients_equal_the_models_own(family):
     lm = small_model(family)
     batch = random_batch([2, 4], [5, 3], seed=6)
@@ -191,6 +259,36 @@ def test_policy_model_gradients_equal_the_models_own(family):
     (logp * weights).sum().backward()
     for name, parameter in lm.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_policy_model_with_entropy_equals_the_models_own_logits():
+    lm, temperature = small_model("gemma2"), 0.8
+    batch = random_batch([2, 4, 1], [5, 3, 6], seed=6)
+    micro, policy = micro_batch(batch, np.arange(3)), PolicyModel(lm, temperature)
+    found = policy(micro, policy.with_entropy(micro))
+    logits = lm(input_ids=micro.input_ids).logits[micro.row, micro.column].double() / temperature
+    of_all = torch.log_softmax(logits, dim=-1)
+    expected = of_all[torch.arange(batch.tokens), micro.target], -(of_all.exp() * of_all).sum(-1)
+    for value, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(value.double(), wanted, rtol=0, atol=1e-5)
+
+
+def test_policy_model_gives_a_model_the_positions_of_its_columns():
+    """Learned ones, so that a shift of all of them shows."""
+    torch.manual_seed(3)
+    lm = AutoModelForCausalLM.from_config(
+        GPT2Config(
+            vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.3
+        )
+    ).eval()
+    batch = random_batch([2, 4], [5, 3], seed=6)
+    micro = micro_batch(batch, np.arange(2))
+    places = torch.arange(3, 3 + micro.input_ids.shape[1])[None]
+    found = PolicyModel(lm, 1.0)(replace(micro, positions=places))
+    logits = lm(input_ids=micro.input_ids, position_ids=places).logits[micro.row, micro.column]
+    logp = torch.log_softmax(logits, dim=-1)[torch.arange(batch.tokens), micro.target]
+    torch.testing.assert_close(found, logp, rtol=0, atol=1e-5)
+    assert (found - PolicyModel(lm, 1.0)(micro)).abs().max() > 1e-2
 
 
 def test_the_backend_of_the_configuration_is_the_one_that_computes():
@@ -211,6 +309,27 @@ def test_the_backend_of_the_configuration_is_the_one_that_computes():
         GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
         LlamaConfig(**SMALL, attention_dropout=0.5),
         MixtralConfig(**SMALL, router_jitter_noise=0.5, num_local_experts=4),
+        DbrxConfig(
+            vocab_size=VOCABULARY,
+            d_model=32,
+            n_heads=4,
+            n_layers=2,
+            max_seq_len=64,
+            attn_config={"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
+            ffn_config={"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2, "moe_jitter_eps": 0.5},
+        ),
+        GPTBigCodeConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+        FalconConfig(**NO_POSITIONS, hidden_dropout=0.5, attention_dropout=0.5),
+        OPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            layerdrop=0.5,
+        ),
     ],
 )
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -221,7 +340,11 @@ def test_training_leaves_nothing_to_chance(tmp_path, config, attention):
     policy = load_policy(ModelConfig(path="mine", attention=attention), str(tmp_path), 1.0)
     batch = random_batch([3, 1, 5, 2], [4, 9, 1, 6], seed=4)
     micro = micro_batch(batch, np.arange(4))
+    torch.manual_seed(5)
     assert torch.equal(policy.train()(micro), policy.eval()(micro))
+    for name, value in vars(config).items():  # an exported model has its rates as they were
+        if isinstance(value, float):
+            assert getattr(policy.lm.config, name) == value, name
 
 
 # Loading
@@ -235,6 +358,34 @@ def test_load_policy_reads_a_saved_model(tmp_path):
     assert policy.head.weight.dtype == torch.float32
 
 
+def test_load_policy_has_precision_and_attention_as_they_are_set(tmp_path):
+    small_model("gemma2").save_pretrained(
+        tmp_path
+    )  # with a cap inside attention, which eager attention knows
+    for dtype in ("bfloat16", "float32"):
+        policy = load_policy(ModelConfig(path="mine", dtype=dtype, attention="eager"), str(tmp_path), 1.0)
+        assert policy.head.weight.dtype == getattr(torch, dtype)
+        assert policy.lm.config._attn_implementation == "eager"
+    small_model("llama").save_pretrained(tmp_path)
+    for attention in ("sdpa", "eager"):
+        policy = load_policy(ModelConfig(path="mine", attention=attention), str(tmp_path), 1.0)
+        assert policy.lm.config._attn_implementation == attention
+
+
+def test_load_policy_does_as_the_learner_is_set(tmp_path):
+    small_model("llama").save_pretrained(tmp_path)
+    learner = LearnerConfig(divergence_backend="torch", share_prompts=True, mlp_tile_tokens=7)
+    for checkpointing in (False, True):
+        cfg = ModelConfig(path="mine", gradient_checkpointing=checkpointing)
+        policy = load_policy(cfg, str(tmp_path), 1.0, learner=learner)
+        assert policy.lm.is_gradient_checkpointing is checkpointing
+        assert (policy.divergence_backend, policy.share_prompts) == ("torch", True)
+        assert len(tiled_modules(policy.lm)) == 2
+        assert not tiled_modules(load_policy(cfg, str(tmp_path), 1.0).lm)
+    with pytest.raises(ConfigError, match=r"^model\.base_path=other: its configuration cannot be read"):
+        load_policy(ModelConfig(path="mine"), str(tmp_path / "none"), 1.0, key="model.base_path=other")
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -242,6 +393,7 @@ def test_load_policy_reads_a_saved_model(tmp_path):
         (RecurrentGemmaConfig(), "logits_soft_cap"),
         (PhimoeConfig(lm_head_bias=True), "the output head of phimoe has a bias"),
         (PhiConfig(architectures=["PhiForCausalLM"]), "the output head of PhiForCausalLM has a bias"),
+        (PhimoeConfig(), "phimoe draws its experts at random"),
         (Gemma2Config(**SMALL), "attn_logit_softcapping.*model.attention=eager"),
         (Gemma3Config(text_config=Gemma3TextConfig(**SMALL, attn_logit_softcapping=50.0)), "softcapping"),
     ],
@@ -250,6 +402,85 @@ def test_load_policy_refuses_by_name_what_it_would_get_wrong(tmp_path, config, s
     config.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=rf"model\.path=mine.*{said}"):
         load_policy(ModelConfig(path="mine"), str(tmp_path), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (PhiForCausalLM, PhiConfig(**NO_HEAD_DIM)),
+        (CTRLLMHeadModel, CTRLConfig(vocab_size=VOCABULARY, n_embd=32, dff=48, n_layer=1, n_head=4)),
+        (GPTJForCausalLM, GPTJConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=4, rotary_dim=4)),
+        (
+            CodeGenForCausalLM,
+            CodeGenConfig(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=4, rotary_dim=4),
+        ),
+    ],
+)
+def test_families_whose_head_has_a_bias_are_refused_before_they_are_loaded(make, config):
+    assert make(config).get_output_embeddings().bias is not None
+    config.architectures = [make.__name__]
+    with pytest.raises(ConfigError, match=f"^model.path=mine: the output head of {make.__name__} has a bias"):
+        check_supported("model.path=mine", config, ModelConfig())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lm_head_multiplier",
+        "output_multiplier",
+        "logits_mup_width_multiplier",
+        "logits_soft_cap",
+        "output_logit_soft_cap",
+    ],
+)
+def test_transforms_that_are_not_known_are_refused_where_they_do_something(name):
+    for value in (None, 1.0):
+        config = LlamaConfig(**SMALL, **{name: value})
+        check_supported("model.path=mine", config, ModelConfig())
+    config = LlamaConfig(**SMALL, **{name: 0.5})
+    with pytest.raises(ConfigError, match=f"^model.path=mine: its configuration sets {name}, "):
+        check_supported("model.path=mine", config, ModelConfig())
+
+
+def test_layers_that_mix_tokens_otherwise_are_named_in_order():
+    windows = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
+    assert other_layers(Gemma2Config(**SMALL | windows)) == []
+    assert other_layers(LlamaConfig(**SMALL)) == []
+    config = LlamaConfig(**SMALL)
+    config.layers_block_type = ["attention", "recurrent", "mamba", "attention", "conv", "linear", "gated"]
+    assert other_layers(config) == ["conv", "gated", "linear", "mamba", "recurrent"]
+
+
+def test_a_window_of_cohere_is_refused_where_a_sequence_may_be_longer():
+    config = Cohere2Config(**NO_HEAD_DIM, sliding_window=16)
+    check_supported("model.path=mine", config, ModelConfig(max_length=16))
+    with pytest.raises(ConfigError, match=r"lets a token of this family see 16 tokens.*to at most 16$"):
+        check_supported("model.path=mine", config, ModelConfig(max_length=17))
+    for other in (
+        MistralConfig(**SMALL, sliding_window=16),
+        Cohere2Config(**NO_HEAD_DIM, sliding_window=None),
+    ):
+        check_supported("model.path=mine", other, ModelConfig(max_length=17))
+
+
+def test_a_model_of_a_folders_own_code_is_taken_where_it_is_trusted(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from transformers import LlamaConfig\n\n\nclass Mine(LlamaConfig):\n    model_type = 'mine'\n"
+    )
+    said = {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    config = read_config("model.path=mine", str(tmp_path), True)
+    check_supported("model.path=mine", config, ModelConfig())
+    with pytest.raises(ConfigError, match=r"^model\.path=mine: its configuration cannot be read"):
+        read_config("model.path=mine", str(tmp_path), False)
+    del said["auto_map"]["AutoModelForCausalLM"]
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    config = read_config("model.path=mine", str(tmp_path), True)
+    with pytest.raises(ConfigError, match=r"^model\.path=mine: not a causal language model: .* type mine$"):
+        check_supported("model.path=mine", config, ModelConfig())
 
 
 def test_soft_capping_is_read_from_a_nested_text_configuration():

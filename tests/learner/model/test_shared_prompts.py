@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from rlvr.learner.model.shared_prompts import share_prompts_problems, shared_hid
 from rlvr.learner.packing import MicroBatch, micro_batch
 from tests.helpers.families import FAMILIES, small_lm
 from tests.helpers.learner_cases import random_batch
+from tests.helpers.models import random_model
+from tests.helpers.records import VOCABULARY
+from tests.helpers.records import random_batch as responses_of
 
 
 def micro_of(sequences: int, seed: int, shared: bool = True) -> MicroBatch:
@@ -58,7 +62,29 @@ def test_prompts_and_responses_put_together_again_are_the_sequences(sequences: i
         assert before.tolist() == micro.input_ids[k, : column + 1].tolist()
 
 
-def test_where_nothing_is_shared_the_plain_path_is_taken() -> None:
+@pytest.mark.parametrize("longest", [1, 4])
+def test_learned_positions_are_those_of_whole_sequences(longest: int) -> None:
+    """Prompts of several lengths, of which the shorter are padded where there is no position, and short responses."""
+    lm = random_model(
+        "gpt2", vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=12, initializer_range=0.3
+    )
+    batch = responses_of([2, 2, 6, 6, 6], [1, longest, 1, 1, longest])
+    ids = [i.copy() for i in batch.input_ids]
+    ids[1][:2], ids[3][:6], ids[4][:6] = ids[0][:2], ids[2][:6], ids[2][:6]
+    micro = micro_batch(replace(batch, input_ids=tuple(ids)), np.arange(5))
+    parts = take_apart(micro)
+    assert parts.prompts.shape == (2, 6)
+    assert parts.rest.shape == (5, longest - 1)
+    with torch.no_grad():
+        whole = lm.transformer(input_ids=micro.input_ids).last_hidden_state[micro.row, micro.column]
+        found = shared_hidden(lm.base_model, micro)
+    assert found is not None
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
+
+
+def test_where_there_is_no_response_or_nothing_is_shared_the_plain_path_is_taken() -> None:
+    nothing = micro_batch(responses_of([2, 2], [0, 0]), np.arange(2))
+    assert shared_hidden(None, nothing) is None
     assert shared_hidden(None, micro_of(5, seed=0, shared=False)) is None
 
 
@@ -85,6 +111,9 @@ def test_with_checkpointed_activations_only_scoring_shares() -> None:
     lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     policy = PolicyModel(lm, 1.0, share_prompts=True)
     policy.train()
+    lm.gradient_checkpointing_disable()
+    assert not torch.equal(policy(micro), whole)  # where activations are kept, training shares as well
+    lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     torch.testing.assert_close(policy(micro), whole, atol=0, rtol=0)
     policy.eval()
     shared = policy(micro)
