@@ -115,12 +115,15 @@ def score_part(
     lengths = np.asarray([len(r.prompt_ids) + len(r.response_ids) for r in responses])
     counts = np.asarray([len(r.response_ids) for r in responses])
     starts = np.cumsum(counts) - counts
+    out: ScoredColumns = {}
     budget = max(cfg.tokens_per_micro_batch, int(lengths.max()))  # one long response may stand alone
-    batches = budget_split(lengths, budget)
-    scored = [_score_batch(policy, base, [responses[i] for i in rows], cfg) for rows in batches]
-    places = [np.arange(starts[i], starts[i] + counts[i]) for rows in batches for i in rows]
-    order = np.argsort(np.concatenate(places))
-    return {name: np.concatenate([batch[name] for batch in scored])[order] for name in scored[0]}
+    for rows in budget_split(lengths, budget):
+        place = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in rows])
+        for name, values in _score_batch(policy, base, [responses[i] for i in rows], cfg).items():
+            if name not in out:  # filled batch by batch, so that the scores of a part are held once
+                out[name] = np.empty((int(counts.sum()), *values.shape[1:]), values.dtype)
+            out[name][place] = values
+    return out
 
 
 def _score_batch(
