@@ -223,17 +223,22 @@ def token_table(
     counts = [len(r.response_ids) for r in responses]
     of_token = [r for r in responses for _ in r.response_ids]
     columns: dict[str, Any] = {name: [getattr(r, name) for r in of_token] for name in RESPONSE_FIELDS}
-    for name, values in scored.items():  # [T], or [T, k] as T lists
-        offsets = np.arange(0, values.size + 1, values.shape[-1])
-        columns[name] = values if values.ndim == 1 else pa.ListArray.from_arrays(offsets, values.ravel())
+    for name, values in scored.items():
+        columns[name] = values if values.ndim == 1 else _lists(values.ravel(), values.shape[1])
     columns["checkpoint"] = [checkpoint] * len(of_token)
     columns["position"] = np.concatenate([np.arange(n) for n in counts])
     columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
     columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
     columns["token"] = [texts(i) for i in scored["token_id"].tolist()]
     for side in ("policy", "base"):
-        columns[f"{side}_texts"] = [[texts(i) for i in ids] for ids in scored[f"{side}_ids"].tolist()]
+        ids = scored[f"{side}_ids"]
+        columns[f"{side}_texts"] = _lists([texts(i) for i in ids.ravel().tolist()], ids.shape[1])
     return pa.Table.from_pydict(columns, schema=schema(TOKEN_COLUMNS))
+
+
+def _lists(values: Sequence[Any] | NDArray[np.generic], size: int) -> pa.ListArray:
+    """A list of `size` values for every token, without a Python object for each list."""
+    return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, size), values)
 
 
 def sections(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
