@@ -133,5 +133,9 @@ class DecodePool:
         parts = cluster.wait(
             calls, deadline_seconds=self.deadline_seconds, what=f"cross-sampling {direction} {rule}"
         )
-        written = [iter(part) for part in parts]  # each in the order of its own jobs
-        return [next(written[place[job.problem_id]]) for job in jobs]
+        written = {
+            job: one
+            for share, part in zip(shares, parts, strict=True)
+            for job, one in zip(share, part, strict=True)
+        }
+        return [written[job] for job in jobs]

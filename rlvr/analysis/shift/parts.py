@@ -116,12 +116,15 @@ def score_part(
     lengths = np.asarray([len(r.prompt_ids) + len(r.response_ids) for r in responses])
     counts = np.asarray([len(r.response_ids) for r in responses])
     starts = np.cumsum(counts) - counts
+    out: ScoredColumns = {}
     budget = max(cfg.tokens_per_micro_batch, int(lengths.max()))  # one long response may stand alone
-    batches = budget_split(lengths, budget)
-    scored = [_score_batch(policy, base, [responses[i] for i in rows], cfg) for rows in batches]
-    places = [np.arange(starts[i], starts[i] + counts[i]) for rows in batches for i in rows]
-    order = np.argsort(np.concatenate(places))
-    return {name: np.concatenate([batch[name] for batch in scored])[order] for name in scored[0]}
+    for rows in budget_split(lengths, budget):
+        place = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in rows])
+        for name, values in _score_batch(policy, base, [responses[i] for i in rows], cfg).items():
+            if name not in out:  # filled batch by batch, so that the scores of a part are held once
+                out[name] = np.empty((int(counts.sum()), *values.shape[1:]), values.dtype)
+            out[name][place] = values
+    return out
 
 
 def _score_batch(
@@ -221,17 +224,22 @@ def token_table(
     counts = [len(r.response_ids) for r in responses]
     of_token = [r for r in responses for _ in r.response_ids]
     columns: dict[str, Any] = {name: [getattr(r, name) for r in of_token] for name in RESPONSE_FIELDS}
-    for name, values in scored.items():  # [T], or [T, k] as T lists
-        offsets = np.arange(0, values.size + 1, values.shape[-1])
-        columns[name] = values if values.ndim == 1 else pa.ListArray.from_arrays(offsets, values.ravel())
+    for name, values in scored.items():
+        columns[name] = values if values.ndim == 1 else _lists(values.ravel(), values.shape[1])
     columns["checkpoint"] = [checkpoint] * len(of_token)
     columns["position"] = np.concatenate([np.arange(n) for n in counts])
     columns["from_end"] = np.concatenate([np.arange(n)[::-1] for n in counts])
     columns["section"] = [name for r in responses for name in sections(r.response_ids, tokenizer)]
     columns["token"] = [texts(i) for i in scored["token_id"].tolist()]
     for side in ("policy", "base"):
-        columns[f"{side}_texts"] = [[texts(i) for i in ids] for ids in scored[f"{side}_ids"].tolist()]
+        ids = scored[f"{side}_ids"]
+        columns[f"{side}_texts"] = _lists([texts(i) for i in ids.ravel().tolist()], ids.shape[1])
     return pa.Table.from_pydict(columns, schema=schema(TOKEN_COLUMNS))
+
+
+def _lists(values: Sequence[Any] | NDArray[np.generic], size: int) -> pa.ListArray:
+    """A list of `size` values for every token, without a Python object for each list."""
+    return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, size), values)
 
 
 def sections(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
