@@ -104,7 +104,9 @@ def identity_table(analysis: LoadedAnalysis) -> TextTable | None:
         return None
     context = analysis.rows("context", trajectory=trajectory, of="js").to_pylist()
     explained = share(context[0]["explained_adjusted"]) if context else ""
-    said = f"Identity alone explains {explained} of the variance of JS (epsilon squared)." * bool(explained)
+    said = (
+        f"Identity alone explains {explained} of the variance of JS (epsilon squared)." if explained else ""
+    )
     token = Markup('<span class="token">{}</span>')
     meter = Markup('<span class="bar" style="--v:{:.3f}"></span> {}')
     return text_table(
