@@ -69,7 +69,7 @@ def report(options: ReportOptions) -> Path:
         raise ConfigError("name the folder of a run, such as: python -m rlvr.report runs/latest")
     if options.tokens < 1:
         raise ConfigError(
-            "tokens=0: a response has one or more; divergent=0 random=0 leaves the responses out"
+            f"tokens={options.tokens}: a response has one or more; divergent=0 random=0 leaves the responses out"
         )
     with _reading():
         runs = tuple(read_run(path) for path in options.runs)

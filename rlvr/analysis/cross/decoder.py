@@ -128,8 +128,9 @@ class MixedDecoder:
 
     def _without_ends(self, logits: Tensor, early: Tensor) -> Tensor:
         """[n, V] logits with which the `early` rows cannot end; what is recorded of them are the rule's values."""
-        without = logits.index_fill(1, torch.from_numpy(self._stop).to(logits.device), -math.inf)
-        return torch.where(early[:, None], without, logits)
+        without = logits.clone()
+        without[early.nonzero(), torch.from_numpy(self._stop).to(logits.device)] = -math.inf
+        return without
 
 
 class _Rows:

@@ -211,7 +211,8 @@ def _classes(part: Part, rows: Sequence[dict[str, Any]], text: Callable[[int], s
     lengths = [len(row["response_ids"]) for row in rows]
     unit = np.repeat([problems[row["problem_id"]] for row in rows], lengths)
     index = np.asarray(
-        [CLASSES.index(class_of(text(token))) for row in rows for token in row["response_ids"]]
+        [CLASSES.index(class_of(text(token))) for row in rows for token in row["response_ids"]],
+        dtype=np.int64,
     )
     changed = np.concatenate(
         [np.isin(np.arange(n), row["effective"]) for n, row in zip(lengths, rows, strict=True)]

@@ -85,18 +85,26 @@ class Figure:
 TEXTS: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("figures.yaml").read_text())
 
 
-def described(key: str, numbers: pa.Table, words: Mapping[str, object], **settings: Any) -> Figure:
+def described(
+    key: str,
+    numbers: pa.Table,
+    words: Mapping[str, object],
+    *,
+    name: str | None = None,
+    axes: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Figure:
     """The figure of that key in figures.yaml, whose title and caption the `words` fill.
 
-    `settings` are of `Figure`: a name in place of the key, axes besides those of the file, and what is not there.
+    `name` stands in place of the key, `axes` are besides those of the file; `settings` are of `Figure`.
     """
-    text, name, axes = TEXTS[key], settings.pop("name", key), settings.pop("axes", {})
+    text = TEXTS[key]
     return Figure(
-        name,
+        name or key,
         text["title"].format(**words),
         text["caption"].format(**words),
         numbers.select(text["numbers"]) if "numbers" in text else numbers,
-        axes=text["axes"] | axes,
+        axes={**text["axes"], **(axes or {})},
         **settings,
     )
 
