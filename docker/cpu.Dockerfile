@@ -1,11 +1,11 @@
 # rlvr with its CPU stack: `docker build -f docker/cpu.Dockerfile -t rlvr:cpu .` from the root of the checkout.
 FROM python:3.11.15-slim-bookworm
 
-# g++: DeepSpeed compiles its CPU communication op at the first start. libnuma1: vLLM's library links it.
+# libnuma1: vLLM's library links it.
 # The release in the tag fixes the packages' versions but for security updates, which we want.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ libnuma1 tini \
+    && apt-get install --yes --no-install-recommends libnuma1 tini \
     && rm -rf /var/lib/apt/lists/*
 
 ARG UID=1000

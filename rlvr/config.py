@@ -134,7 +134,7 @@ class RolloutConfig:
     memory_utilization: float = 0.5  # of the GPU, or of the machine's memory on CPU (caps the KV cache)
     kv_cache_mb: int | None = 512  # fixed KV cache; null: whatever memory_utilization leaves
     max_concurrent: int = 256  # sequences that one engine advances together
-    enforce_eager: bool = True  # false: let vLLM compile (minutes at start on CPU)
+    enforce_eager: bool = True  # false: let vLLM compile (minutes at start on CPU, with a C++ compiler)
     samples_per_prompt: int = 16  # responses in one group
     max_response_tokens: int = 64  # longer responses are cut, which is counted as truncated
     stop: list[str] = field(default_factory=list)  # texts that end a response; they stay part of it

@@ -19,7 +19,6 @@ from rlvr.cluster.imports import uncollected
 from rlvr.config import LearnerConfig
 from rlvr.divergence.building import own_ninja
 from rlvr.errors import CheckpointError
-from rlvr.learner.compiled import build_alone, extensions_folder
 
 TAG = "deepspeed"  # folder of the states in a checkpoint
 
@@ -36,11 +35,7 @@ def import_deepspeed() -> str:
 def join_ranks(cfg: LearnerConfig, device: str, rank: int, world: int, master: tuple[str, int]) -> None:
     """Meet the other ranks at the address of rank 0, within learner.deadline_seconds.
 
-    Sets the variables that torch.distributed reads. On CPU, DeepSpeed's communication may have to be compiled first.
-
-    Raises:
-        ConfigError: it cannot be compiled.
-        DeadlineError: another process compiled it for learner.start_deadline_seconds.
+    Sets the variables that torch.distributed reads.
     """
     import deepspeed
 
@@ -54,13 +49,9 @@ def join_ranks(cfg: LearnerConfig, device: str, rank: int, world: int, master: t
     backend = cfg.backend
     if backend == "auto":
         backend = "nccl" if device == "cuda" else "gloo"
-    if device == "cpu":
-        from deepspeed.comm.torch import build_shm_op
-
-        folder = extensions_folder(f"torch{torch.__version__}", f"deepspeed{deepspeed.__version__}")
-        report(Doing("loads DeepSpeed's communication on CPU, compiled once for all runs"))
-        with build_alone(folder, deadline_seconds=cfg.start_deadline_seconds), own_ninja():
-            build_shm_op()  # init_distributed would do so without the lock
+    # DeepSpeed asks for one of its operations here, of inference with tensor parallelism: to look which it can compile
+    # takes compilers, and to compile that one half a minute of the first start on a CPU.
+    deepspeed.ops.__compatible_ops__ = {}
     report(Doing("joins the other ranks"))
     deepspeed.init_distributed(
         dist_backend=backend,

@@ -69,6 +69,8 @@ class RolloutEngine:
         known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
         check_engine_args(spec.engine_args, known)
         vllm_gloo.register()
+        if spec.device == "cpu":
+            leave_ranks_out()
         report(Doing("loads the model" if spec.enforce_eager else "loads the model and compiles it"))
         self.version = 0
         dtype: Any = spec.dtype
@@ -221,6 +223,21 @@ def keep_files_apart() -> None:
 
     cache_dir()  # settles TORCHINDUCTOR_CACHE_DIR, which else is below the temporary folder
     use_own_temporary_folder()
+
+
+def leave_ranks_out() -> None:
+    """Have vLLM not count the words that are likelier than a sampled one, which nobody here asks for.
+
+    It compiles that at the first response, though the model is not compiled: seconds of every start on a CPU, and it
+    takes the system's C++ compiler.
+    """
+    import torch
+    from vllm.v1.sample import sampler
+
+    def unranked(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(values), dtype=torch.int64, device=values.device)
+
+    sampler.batched_count_greater_than = unranked
 
 
 def _generation(completion: Any, *, recomputes: bool) -> Generation:

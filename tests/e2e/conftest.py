@@ -9,8 +9,7 @@ import pytest
 
 from tests.helpers.disks import small_disk
 
-# The files that take longest, so that no worker is left with one when the others are done. While the first compiles
-# DeepSpeed's operation, where nobody has yet, the second does not need it.
+# The files that take longest, so that no worker is left with one when the others are done.
 FIRST = (
     "tests/e2e/test_train.py",
     "tests/e2e/test_actor_failures.py",

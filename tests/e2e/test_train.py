@@ -150,7 +150,7 @@ cross_sample: ["rules=js,random", "budgets=0.02,0.04,0.1"]
 
 
 def test_a_study_takes_finished_runs_as_they_are_and_survives_a_kill(whole_run: Path, tmp_path: Path) -> None:
-    """After the findings of the run, whose three trainings it has; a fourth is killed in its last step."""
+    """After the findings of the run, whose three trainings and analyses it has; a fourth is killed in its last step."""
     output, file = tmp_path / "study", tmp_path / "mine.yaml"
     file.write_text(STUDY.format(trainings=", ".join(f"'{argument}'" for argument in SMALL)))
     trained = {
@@ -159,9 +159,7 @@ def test_a_study_takes_finished_runs_as_they_are_and_survives_a_kill(whole_run: 
     }
     folders = {name: output / "arithmetic" / f"recipe-{name}_seed-1" for name in (*trained, "dapo_random")}
     for name, run in trained.items():
-        shutil.copytree(
-            run, folders[name], ignore=shutil.ignore_patterns("findings", "report", "analysis", "checkpoints")
-        )
+        shutil.copytree(run, folders[name], ignore=shutil.ignore_patterns("findings", "report"))
     arguments = (f"study={file}", f"output={output}")
     random = folders["dapo_random"]
     held = {HELD_BY: str(random / "metrics.jsonl")}
