@@ -77,7 +77,7 @@ class RolloutEngine:
         vllm_gloo.register()
         if spec.device == "cpu":
             leave_ranks_out()
-            if os.environ.get("TORCH_COMPILE_DISABLE") != "1":
+            if not compiles_nothing(spec) and os.environ.get("TORCH_COMPILE_DISABLE") != "1":
                 find_compiler()
         report(Doing("loads the model" if spec.enforce_eager else "loads the model and compiles it"))
         self.version = 0
