@@ -59,9 +59,8 @@ class RolloutEngine:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         if compiles_nothing(spec):
-            os.environ.setdefault(
-                "TORCH_COMPILE_DISABLE", "1"
-            )  # read when torch's compiler is first imported
+            # Read when torch's compiler is first imported, which the next lines do.
+            os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         report(Doing("imports vLLM"))
         keep_files_apart()
         with uncollected(for_good=True):
