@@ -70,7 +70,6 @@ class Learner:
 
         Raises:
             ConfigError: a model, its adapters or the card cannot be used.
-            DeadlineError: another process compiled DeepSpeed's communication for too long.
         """
         version = deepspeed_api.import_deepspeed()
         if self.spec.device == "cuda":  # the driver has seen the cards of its own node only

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import platform
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ from rlvr.cluster.board import READY, Doing, report
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.imports import uncollected
 from rlvr.cluster.temporary import use_own_temporary_folder
+from rlvr.errors import ConfigError
 from rlvr.rollout.engine_args import check_engine_args
-from rlvr.rollout.engine_spec import EngineSpec, further_arguments, in_one_process
+from rlvr.rollout.engine_spec import EngineSpec, compiles_nothing, further_arguments, in_one_process
 from rlvr.rollout.generation import Generation, GenerationRequest, GenerationResult, Slice
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request, StepLoop
@@ -56,6 +58,9 @@ class RolloutEngine:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        if compiles_nothing(spec):
+            # Read when torch's compiler is first imported, which the next lines do.
+            os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         report(Doing("imports vLLM"))
         keep_files_apart()
         with uncollected(for_good=True):
@@ -71,6 +76,8 @@ class RolloutEngine:
         vllm_gloo.register()
         if spec.device == "cpu":
             leave_ranks_out()
+            if not compiles_nothing(spec) and os.environ.get("TORCH_COMPILE_DISABLE") != "1":
+                find_compiler()
         report(Doing("loads the model" if spec.enforce_eager else "loads the model and compiles it"))
         self.version = 0
         dtype: Any = spec.dtype
@@ -228,8 +235,8 @@ def keep_files_apart() -> None:
 def leave_ranks_out() -> None:
     """Have vLLM not count the words that are likelier than a sampled one, which nobody here asks for.
 
-    It compiles that at the first response, though the model is not compiled: seconds of every start on a CPU, and it
-    takes the system's C++ compiler.
+    On a CPU that costs seconds of every start where it is compiled, and where it is not, more than the softmax at every
+    token. Ranks of tensor parallelism are processes of their own and count on.
     """
     import torch
     from vllm.v1.sample import sampler
@@ -238,6 +245,25 @@ def leave_ranks_out() -> None:
         return torch.zeros(len(values), dtype=torch.int64, device=values.device)
 
     sampler.batched_count_greater_than = unranked
+
+
+def find_compiler() -> None:
+    """Refuse at once what would fail when the model has been loaded.
+
+    Raises:
+        ConfigError: torch finds no C++ compiler on this node.
+    """
+    from torch._inductor import config
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(
+            f"rollout.enforce_eager=false: no C++ compiler works on {platform.node()} (looked for "
+            f"{config.cpp.cxx[-1]}), and on a CPU vLLM compiles the model with one. Install g++, name another "
+            "in CXX, or take rollout.enforce_eager=true, which compiles nothing"
+        ) from error
 
 
 def _generation(completion: Any, *, recomputes: bool) -> Generation:

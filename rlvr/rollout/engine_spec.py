@@ -70,6 +70,15 @@ def in_one_process(device: str, transfer_backend: str, on_update: str) -> bool:
     return device == "cpu" or transfer_backend == "ipc" or on_update != "wait"
 
 
+def compiles_nothing(spec: EngineSpec) -> bool:
+    """Whether vLLM is to run every function as Python has it, also those that it compiles though the model is eager.
+
+    There are some in its sampler, in models such as Cohere's and in tensor parallelism. On a CPU each costs seconds at
+    its first call, and a C++ compiler; models with adapters are not compiled there at all.
+    """
+    return spec.device == "cpu" and (spec.enforce_eager or spec.adapter is not None)
+
+
 def further_arguments(spec: EngineSpec) -> dict[str, Any]:
     """The user's arguments for vLLM, with what the device and the recorded log-probs ask for."""
     arguments = dict(spec.engine_args)

@@ -151,7 +151,7 @@ def test_a_run_crosses_the_two_nodes_of_the_compose_file(host: Host, tmp_path: P
     host.poll("worker", "its health", lambda: host.health() == "2 Ray node(s) alive")
     assert host.health(token="0" * 64) == ""
 
-    # Its home is a new one, so that DeepSpeed compiles beside whatever else is tested.
+    # Its nodes share one machine with whatever else is tested.
     patient = ("learner.start_deadline_seconds=900",)
     train = host.start("train", *SMALL, *patient, f"run.root={tmp_path}", "run.name=crossing")
     folder = tmp_path / "crossing"

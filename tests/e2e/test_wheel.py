@@ -40,9 +40,10 @@ def run(*command: str | Path, cwd: Path, path: Path, timeout: float = 900) -> st
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The system's programs but for those that compile."""
     folder = tmp_path_factory.mktemp("tools")
-    for program in Path("/usr/bin").iterdir():
-        if not COMPILERS.search(program.name):
-            (folder / program.name).symlink_to(program)
+    programs = {path.name: path for place in ("/bin", "/usr/bin") for path in Path(place).iterdir()}
+    for name, program in programs.items():
+        if not COMPILERS.search(name):
+            (folder / name).symlink_to(program)
     assert not any(
         shutil.which(name, path=str(folder)) for name in ("cc", "c++", "gcc", "g++", "nvcc", "ninja")
     )

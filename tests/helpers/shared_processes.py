@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from typing import Any
 
 from rlvr import cluster
@@ -42,6 +43,8 @@ class SharedProcesses:
     def spawn(self, actor_class: type, placement: cluster.Placement, spec: Any, *rank: int) -> Any:
         """In the place of `cluster.spawn` in rlvr.learner.group and rlvr.rollout.pool."""
         key = (placement.name, placement.threads, spec.world_size if actor_class is Learner else 0)
+        if actor_class is RolloutEngine:  # eager, they compile nothing on a CPU, whatever the model
+            placement = replace(placement, env={**placement.env, "CXX": "no-compiler"})
         if key in self._handles:
             self._handles[key].start_over.remote(spec, *rank)  # a process does its calls in their order
         else:
