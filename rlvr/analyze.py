@@ -35,7 +35,7 @@ from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
 from rlvr.cli.entry import run_command
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import options_first
+from rlvr.cli.overrides.command_line import check_text, options_first
 from rlvr.cli.shown_warnings import show_warnings
 from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
@@ -126,6 +126,7 @@ def main() -> None:
     answer_help("analyze")
     show_warnings()
     with readable_errors():
+        check_text(sys.argv[1:])
         arguments, run = expand_arguments(sys.argv[1:])
         sys.argv[1:] = options_first(arguments)
         check_arguments(sys.argv[1:], run)

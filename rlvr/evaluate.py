@@ -46,6 +46,7 @@ from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.cli.overrides.command_line import check_text
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.problems import rules_of
@@ -202,6 +203,7 @@ def main() -> None:
     """Entry point."""
     answer_help("evaluate")
     with readable_errors():
+        check_text(sys.argv[1:])
         sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
     hydra_entry(partial(evaluate_model, earlier=earlier), command="evaluate")()
 

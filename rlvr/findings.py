@@ -46,6 +46,7 @@ from rlvr.analysis.store import write_text
 from rlvr.analysis.study import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Records, Study, read_study
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.cli.overrides.command_line import check_text
 from rlvr.cli.overrides.compose import load
 from rlvr.cli.overrides.controls import require_same, shared_settings
 from rlvr.cli.overrides.forms import options_of
@@ -70,6 +71,7 @@ def main() -> None:
     """Do what is not finished and print the tables."""
     answer_help("findings")
     with lasting_output(), readable_errors():
+        check_text(sys.argv[1:])
         given = expand(sys.argv[1:], FORMS)
         minutes = _minutes(given.own.get("minutes"))
         if "study" in given.own:

@@ -30,6 +30,7 @@ from rlvr.analysis.run import LoadedRun, require_verifiers
 from rlvr.analysis.run import read_run as read_training
 from rlvr.cli.exits import readable_errors
 from rlvr.cli.help import answer_help
+from rlvr.cli.overrides.command_line import check_text
 from rlvr.cli.overrides.options import Option, read_options
 from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
@@ -155,6 +156,7 @@ def main() -> None:
     """Entry point."""
     answer_help("view")
     with readable_errors():
+        check_text(sys.argv[1:])
         view(parse(sys.argv[1:]))
 
 

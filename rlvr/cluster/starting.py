@@ -15,6 +15,7 @@ from rlvr.cluster import ray_processes
 from rlvr.cluster.address import REMEDY, check_address
 from rlvr.cluster.board import close_board, open_board
 from rlvr.cluster.limits import check_processes, usable_cores
+from rlvr.cluster.prerequisites import LOOPBACK, check_prerequisites
 from rlvr.cluster.remote import in_words
 from rlvr.cluster.temporary import local_ray_folder, replace_unsuitable
 from rlvr.config import ClusterConfig
@@ -42,12 +43,13 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     authentication (which would write a token file into the home folder); a joined cluster keeps its own.
 
     Raises:
-        ConfigError: nothing answers at `cfg.address`, or Ray does not start here, or is allowed too few processes.
+        ConfigError: nothing answers at `cfg.address`, or Ray does not start here, or lacks what it needs.
         DeadlineError: Ray's own processes did not come up.
         KeyboardInterrupt: SIGTERM meanwhile.
     """
     local = cfg.address == "local"
     if local:
+        check_prerequisites()
         check_processes(actors)
     _set_environment(local=local)
     import ray
@@ -120,7 +122,7 @@ def _local_options(cfg: ClusterConfig, actors: int) -> dict[str, Any]:
         # An actor occupies one CPU slot for good; phases take turns, so slots may outnumber cores.
         "num_cpus": max(cfg.cpus or usable_cores(), actors),
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
+        "_node_ip_address": LOOPBACK,
     }
     folder, reason = local_ray_folder(os.environ)
     if folder is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import runpy
 import sys
@@ -50,3 +51,17 @@ def test_ctrl_c_while_a_command_loads_or_before_it_is_composed_is_one_line(
             start()
         assert ended.value.code == 130
         assert capsys.readouterr().err == "\nstopped by the user\n"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["analyze", "evaluate", "report", "sweep_report", "findings", "cli.export", "cli.view"],
+)
+def test_a_path_with_bytes_that_the_locale_does_not_have_is_refused_by_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [module, "runs/gr\udcc3\udcb6"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"rlvr.{module}").main()
+    assert ended.value.code == 1
+    assert r"runs/gr\udcc3\udcb6: holds bytes that are no text in" in capsys.readouterr().err
