@@ -207,6 +207,19 @@ def test_what_was_tried_is_not_tried_again():
     assert tried == [PURE_PRIMARY, found.threshold, found.threshold]
 
 
+def test_a_step_that_no_threshold_can_split_is_tried_once():
+    """Four of ten values are equal and above the others: 0.4 is as near as a share comes to 0.3."""
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        return written_with(np.repeat([0.0, 1.0], [6, 4]), np.ones(10, dtype=np.bool_))
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=5)
+    assert (found.threshold, found.share, found.rounds) == (0.5, 0.4, 1)
+    assert tried == [PURE_PRIMARY, 0.5]
+
+
 @pytest.mark.slow
 def test_no_round_left_is_one_check():
     decoder = MixedDecoder(base_model(), policy_model(), SAMPLING, 64)
