@@ -204,6 +204,15 @@ def test_kinds_of_training_are_compared_with_the_first_by_problem(study):
     assert [row[4:] for row in table.rows if row[1] == "dapo"] == [("-", "-", "-")] * 2
 
 
+def test_before_the_first_kind_is_trained_the_others_stand_without_a_difference(tmp_path):
+    made = Study(CFG, tmp_path)
+    train(made, "sums", "sft", 7)
+    [table] = sections.kinds(Found(made, Records(tmp_path / "pieces")))
+    assert isinstance(table, TextTable)
+    [row] = table.rows
+    assert (row[:3], row[4:]) == (("sums", "sft", "0.100"), ("-", "-", "-"))
+
+
 def test_kinds_that_are_analysed_stand_by_task_and_recipe(study):
     records = Records(study.output / "pieces")
     done = [p for p in study.pieces() if p.name in {f"{t}/recipe-sft_seed-1/analyze" for t in CFG.tasks}]
