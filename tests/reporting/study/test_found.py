@@ -44,7 +44,7 @@ def test_weightings_are_compared_with_the_first_recipe_and_named_alone(tmp_path)
     }
     assert result.sweep.unfinished == ("recipe-dapo_random_seed-2",)
     assert result.sweep.not_started == ()
-    later = found(tmp_path, replace(CFG, seeds=[1, 2, 3])).weighting()
+    later = found(tmp_path, replace(CFG, seeds=[3, 1, 2])).weighting()
     assert later is not None
     assert later.sweep.not_started == ("recipe-dapo_seed-3", "recipe-dapo_random_seed-3")
     assert [run.name for run in own.runs("sums")] == [  # in the order of the study
