@@ -59,6 +59,7 @@ def test_weightings_are_compared_with_the_first_recipe_and_named_alone(tmp_path)
 @pytest.mark.parametrize("recipes", [("dapo", "sft"), ("dapo_random", "sft"), ("dapo_random", "dapo_other")])
 def test_there_is_nothing_to_compare_before_the_first_recipe_and_another(recipes, tmp_path):
     cfg = replace(CFG, weighting=["dapo", "dapo_random", "dapo_other"])
+    assert found(tmp_path, cfg).weighting() is None
     for recipe in recipes:
         train(tmp_path, recipe, 1)
     assert found(tmp_path, cfg).weighting() is None
@@ -98,3 +99,5 @@ def test_an_analysis_is_there_once_its_record_says_so(tmp_path):
     own.records.write(crossed, Record(crossed.arguments))
     with pytest.raises(DataError, match=r"cross_sampling\.json: not JSON"):  # it is read, and is empty
         _ = found(tmp_path).cross
+    (main.folder / "cross_sampling" / "cross_sampling.json").unlink()  # as before the first rule is complete
+    assert found(tmp_path).cross is None

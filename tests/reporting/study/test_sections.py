@@ -11,13 +11,16 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from rlvr.analysis.cross.store import CLASS_COLUMNS
 from rlvr.analysis.loaded import LoadedAnalysis
+from rlvr.analysis.shift.classes import CLASSES as NAMES
 from rlvr.analysis.shift.columns import TABLES
 from rlvr.analysis.study import Record, Records, Study, StudyConfig
 from rlvr.analysis.tables import TextTable
 from rlvr.reporting.figures.canvas import Figure
 from rlvr.reporting.study import sections
 from rlvr.reporting.study.found import Found
+from tests.helpers.report_cases import write_cross
 from tests.helpers.sweep_cases import make_run, run_record
 
 CFG = StudyConfig(
@@ -154,6 +157,26 @@ def test_sparsity_is_of_exact_js_on_the_policys_responses(tmp_path):
     for line in figure.lines:  # none on a logarithmic axis at 0
         assert set(line.rows["trained with"].to_pylist()) == {line.label}
         assert (line.rows[line.x].to_pylist(), line.rows[line.y].to_pylist()) == ([0.001, 0.5], [0.5, 0.5])
+
+
+def test_classes_are_of_the_shift_and_of_the_switches_as_far_as_either_is_there(tmp_path):
+    made = Study(CFG, tmp_path)
+    _, analysed, crossed = made.pieces()[:3]
+    records = Records(tmp_path / "pieces")
+    assert list(sections.classes(Found(made, records))) == []
+    folder = write_cross(crossed.folder / "cross_sampling")
+    counts = {name: 10 * (i + 1) for i, name in enumerate(NAMES)}
+    header = ",".join(column.name for column in CLASS_COLUMNS)
+    lines = [f"forward,js,0.1,{name},99,0.1,0,1,{count},0.5,0.4,0.6" for name, count in counts.items()]
+    (folder / "classes.csv").write_text("\n".join([header, *lines]) + "\n")
+    records.write(crossed, Record(crossed.arguments))
+    [switches] = sections.classes(Found(made, records))
+    assert [row[:4] for row in switches.rows] == [("forward", "js", "0.1", f"{sum(counts.values())}")]
+    analysis(analysed.folder / "analysis", {"classes": [row | {"tokens": 7} for row in CLASSES["classes"]]})
+    records.write(analysed, Record(analysed.arguments, 1.0, "2026-01-02 03:04"))
+    shift, switches = sections.classes(Found(made, records))
+    assert [row[1] for row in shift.rows] == ["7"] * 3
+    assert switches.header[0] == "direction"
 
 
 def train(study: Study, task: str, recipe: str, right: int) -> None:
