@@ -241,10 +241,13 @@ def test_the_time_left_is_that_of_pieces_of_the_kind(records, tmp_path):
     assert records.what_is_left(own[:2]) == "2 of 2 pieces are done"
 
 
-def test_a_damaged_record_is_named(records, tmp_path):
+@pytest.mark.parametrize(
+    "text", ['{"seconds": 3}', '{"arguments"', "[]", '{"arguments": [], "hours": 3}', '{"arguments": 3}']
+)
+def test_a_damaged_record_is_named(text, records, tmp_path):
     one = piece(tmp_path, "a")
     records.write(one, Record(one.arguments))
     [file] = (tmp_path / "pieces").iterdir()
-    file.write_text(json.dumps({"seconds": 3}))
+    file.write_text(text)
     with pytest.raises(DataError, match=r"a\.json: damaged"):
         records.of(one)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rlvr.analysis.cross.calibrate import SETTLING_ROUNDS, TOLERANCE, calibrate, settle, threshold_for
 from rlvr.analysis.cross.decoder import PURE_PRIMARY, Mixed, MixedDecoder
-from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, SWITCHED
+from rlvr.analysis.cross.records import EFFECTIVE, EFFECTIVE_TOLERANCE, SWITCHED, Calibration
 from tests.helpers.cross_cases import SAMPLING, base_model, jobs, policy_model
 
 
@@ -205,6 +205,34 @@ def test_what_was_tried_is_not_tried_again():
     found, _ = settle(decode, jobs(1, 1, PURE_PRIMARY), pilot, EFFECTIVE)
     assert found.share == 0.5
     assert tried == [PURE_PRIMARY, found.threshold, found.threshold]
+
+
+def test_a_step_that_no_threshold_can_split_is_tried_once():
+    """Four of ten values are equal and above the others: 0.4 is as near as a share comes to 0.3."""
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        return written_with(np.repeat([0.0, 1.0], [6, 4]), np.ones(10, dtype=np.bool_))
+
+    (found,) = calibrate(decode, jobs(1, 1, PURE_PRIMARY), [0.3], rounds=5)
+    assert (found.threshold, found.share, found.rounds) == (0.5, 0.4, 1)
+    assert tried == [PURE_PRIMARY, 0.5]
+
+
+@pytest.mark.parametrize(("share", "tries"), [(0.29, 1), (0.287, 1), (0.284, 2)])
+def test_responses_within_5_percent_of_their_effective_budget_are_not_written_again(share, tries):
+    tried = []
+
+    def decode(todo):
+        tried.append(todo[0].threshold)
+        return written_with(share - 0.3 + np.arange(1000, 0, -1) / 1000, np.ones(1000, dtype=np.bool_))
+
+    pilot = Calibration(0.3, threshold=0.70005, share=0.3, tokens=50, rounds=2)
+    found, _ = settle(decode, jobs(1, 1, PURE_PRIMARY), pilot, EFFECTIVE)
+    assert len(tried) == tries
+    assert found.share == (share if tries == 1 else 0.3)
+    assert found.rounds == 2 + tries
 
 
 @pytest.mark.slow

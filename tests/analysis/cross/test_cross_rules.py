@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,25 @@ def test_values_are_those_of_scipy_at_the_temperature():
         found = RULES[name].value(at)
         assert found.dtype == torch.float64
         np.testing.assert_allclose(found, values, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_label_names_the_models_that_its_value_is_of_in_their_order():
+    at = positions(logits(1), logits(2))
+    of = {
+        name: np.exp(log_softmax(x.double().numpy() / TEMPERATURE, axis=-1))
+        for name, x in (("base", at.primary), ("policy", at.intervening))
+    }
+    for name, quantity in (
+        ("entropy", "entropy"),
+        ("entropy_other", "entropy"),
+        ("kl", "KL"),
+        ("kl_other", "KL"),
+    ):
+        label = RULES[name].label.format(primary="base", intervening="policy")
+        what, *models = re.findall(r"\w+", label)
+        assert what == quantity
+        expected = entropy(*(of[model] for model in models), axis=-1)  # of two: the first against the second
+        np.testing.assert_allclose(RULES[name].value(at), expected, rtol=2e-5, err_msg=label)
 
 
 def test_js_of_a_nucleus_is_that_of_what_is_left():

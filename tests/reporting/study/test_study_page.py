@@ -119,6 +119,35 @@ def test_a_page_of_what_is_finished(study):
     assert {Path(name).suffix for name in shown} == {".svg", ".parquet"}
     assert all((page.parent / name).is_file() for name in shown)
     assert len(shown) == len(list((page.parent / "findings").iterdir()))
+    captions = {
+        1: ["Where the policy moved: ", "By place in the response: "],
+        2: [
+            "20 problems, 3 samples of each. Accuracy: base alone ",
+            "Accuracy (95 %, clustered by problem) at every ",
+        ],
+        4: [
+            "Intervals are 95 %.",
+            "Not told apart from the baseline: ",
+            "Accuracy after training on held, 10 problems, 2 samples of each a run, ",
+        ],
+        5: [
+            "Truncation: is a token above ",
+            "Thresholds: share of tokens above each of them, by measure [nats].",
+        ],
+        6: ["Classes of tokens, by their text alone: "],
+    }
+    for number, expected in captions.items():
+        places = [text[number].find(f"\n{caption}") for caption in expected]
+        assert -1 not in places, (number, places)
+        assert places == sorted(places), number
+    figures = {n: {name for name in shown if name.startswith(f"findings/q{n}_")} for n in text}
+    assert figures[5] == {"findings/q5_truncation.svg"}
+    assert "findings/q1_sparsity.svg" in figures[1]
+    assert (
+        not {"findings/q1_truncation.svg", "findings/q1_evolution.svg"} & figures[1]
+    )  # though there are such
+    assert figures[2] == {"findings/q2_cross_forward.svg", "findings/q2_cross_reverse.svg"}
+    assert figures[4] == {"findings/q4_difference_held.svg", "findings/q4_eval_held.svg"}
     accuracy = pq.read_table(page.parent / "findings" / "accuracy.parquet").to_pylist()
     assert sum(row["right"] for row in accuracy if row["condition"] == "recipe-sft") == 16  # two samples each
     shift = pq.read_table(page.parent / "findings" / "shift_outcome.parquet")
