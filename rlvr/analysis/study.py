@@ -222,10 +222,10 @@ class Records:
             return None
         try:
             content = json.loads(file.read_text())
-            found = Record(**content | {"arguments": tuple(content["arguments"])})
+            found = Record(**content | {"arguments": self._movable(content["arguments"])})
         except (ValueError, TypeError, KeyError) as error:  # a file that a user may have touched
             raise DataError(f"{file}: damaged ({error!r}); remove it, and the piece is done again") from error
-        return found if self._movable(found.arguments) == self._movable(piece.arguments) else None
+        return found if found.arguments == self._movable(piece.arguments) else None
 
     def write(self, piece: Piece, record: Record) -> None:
         """Keep a record; raises RlvrError where it cannot be written."""

@@ -242,7 +242,11 @@ def test_the_time_left_is_that_of_pieces_of_the_kind(records, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"seconds": 3}', '{"arguments"', "[]", '{"arguments": [], "hours": 3}', '{"arguments": 3}']
+    "text",
+    [
+        *('{"seconds": 3}', '{"arguments"', "[]"),
+        *('{"arguments": [], "hours": 3}', '{"arguments": 3}', '{"arguments": [3]}'),
+    ],
 )
 def test_a_damaged_record_is_named(text, records, tmp_path):
     one = piece(tmp_path, "a")
