@@ -33,9 +33,8 @@ from rlvr.analysis.store import IDENTITY, claim, write_text, writing
 from rlvr.analysis.tables import FORMAT_VERSION
 from rlvr.cli.analyze_arguments import LINE, check_arguments, expand_arguments
 from rlvr.cli.entry import run_command
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import check_text, options_first
+from rlvr.cli.opening import opened
+from rlvr.cli.overrides.command_line import options_first
 from rlvr.cli.shown_warnings import show_warnings
 from rlvr.data.models.identity import identity
 from rlvr.locks import exclusive
@@ -123,10 +122,8 @@ def _part_entry(folder: Path, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    answer_help("analyze")
-    show_warnings()
-    with readable_errors():
-        check_text(sys.argv[1:])
+    with opened("analyze"):
+        show_warnings()
         arguments, run = expand_arguments(sys.argv[1:])
         sys.argv[1:] = options_first(arguments)
         check_arguments(sys.argv[1:], run)

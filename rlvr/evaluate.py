@@ -44,9 +44,7 @@ from rlvr.analysis.run import require_verifiers, without_training
 from rlvr.analysis.store import write_text, writing
 from rlvr.cli.entry import hydra_entry
 from rlvr.cli.evaluate_arguments import expand_arguments
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import check_text
+from rlvr.cli.opening import opened
 from rlvr.config import Config
 from rlvr.data.models.tokenizer import load_tokenizer
 from rlvr.data.problems import rules_of
@@ -201,9 +199,7 @@ def _write(
 
 def main() -> None:
     """Entry point."""
-    answer_help("evaluate")
-    with readable_errors():
-        check_text(sys.argv[1:])
+    with opened("evaluate"):
         sys.argv[1:], earlier = expand_arguments(sys.argv[1:])
     hydra_entry(partial(evaluate_model, earlier=earlier), command="evaluate")()
 

@@ -44,9 +44,7 @@ from typing import Any
 from rlvr.analysis.run import read_run
 from rlvr.analysis.store import write_text
 from rlvr.analysis.study import ANALYZE, CROSS, QUESTIONS, TRAIN, Piece, Records, Study, read_study
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import check_text
+from rlvr.cli.opening import opened
 from rlvr.cli.overrides.compose import load
 from rlvr.cli.overrides.controls import require_same, shared_settings
 from rlvr.cli.overrides.forms import options_of
@@ -69,9 +67,7 @@ CONTROLS = ("grpo_kl", "sft")
 
 def main() -> None:
     """Do what is not finished and print the tables."""
-    answer_help("findings")
-    with lasting_output(), readable_errors():
-        check_text(sys.argv[1:])
+    with lasting_output(), opened("findings"):
         given = expand(sys.argv[1:], FORMS)
         minutes = _minutes(given.own.get("minutes"))
         if "study" in given.own:

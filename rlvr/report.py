@@ -20,9 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import check_text
+from rlvr.cli.opening import opened
 from rlvr.cli.overrides.options import Option, folder, read_options, whole_number
 from rlvr.errors import ConfigError, DataError, where_it_fails
 from rlvr.locks import lock_folder
@@ -159,9 +157,7 @@ def parse(arguments: Sequence[str]) -> ReportOptions:
 
 def main() -> None:
     """Entry point."""
-    answer_help("report")
-    with readable_errors():
-        check_text(sys.argv[1:])
+    with opened("report"):
         target = report(parse(sys.argv[1:]))
         print(
             f"report in {target}, {target.stat().st_size / 1e6:.1f} MB; figures in {target.parent / 'figures'}"

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -25,9 +24,7 @@ from rlvr.analysis.sweep.runs import SweepFolder, read_sweep
 from rlvr.analysis.sweep.setup import check_comparable
 from rlvr.analysis.sweep.tables import sweep_result
 from rlvr.analysis.sweep.text import curves_csv, markdown, outcome_csv, training_csv
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import check_text
+from rlvr.cli.opening import opened
 from rlvr.cli.overrides.planned import planned_jobs
 from rlvr.errors import where_it_fails
 from rlvr.locks import lock_folder
@@ -76,15 +73,13 @@ def _writing(folder: Path) -> AbstractContextManager[None]:
 
 def main() -> None:
     """Entry point."""
-    answer_help("sweep-report")
     parser = argparse.ArgumentParser(
         prog="python -m rlvr.sweep_report", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("folder", type=Path, help="folder of a sweep, such as runs/paper_table")
     parser.add_argument("--baseline", help="the condition to compare with, such as recipe-dapo")
-    arguments = parser.parse_args()
-    with readable_errors():
-        check_text(sys.argv[1:])
+    with opened("sweep-report"):
+        arguments = parser.parse_args()
         text, files = sweep_report(arguments.folder, arguments.baseline)
         found, _, _ = text.partition("\n## Set-up")  # a hundred lines of settings stay in the file
         print(f"{found}\nwritten to {arguments.folder}: {', '.join(file.name for file in files)}")

@@ -14,10 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
+from rlvr.cli.opening import opened
 from rlvr.cli.overrides.command_line import (
     CommandLine,
-    check_text,
     options_first,
     parse_options,
     parse_overrides,
@@ -61,13 +60,11 @@ def hydra_entry(
 
                 queue(sweep, typed)
 
-    @readable_errors()
+    @opened(command)
     def main() -> None:
         nonlocal sweep
-        answer_help(command)
         show_warnings()
         register_schema()
-        check_text(sys.argv[1:])
         sys.argv[1:] = options_first(rewritten(sys.argv[1:]))
         check_overrides(sys.argv[1:])
         if sweep_module is not None:
@@ -145,10 +142,8 @@ def command_entry(
 ) -> Callable[[], None]:
     """The `main` of a command with a configuration of its own; `expand` writes its short forms out."""
 
-    @readable_errors()
+    @opened(line.command)
     def main() -> None:
-        answer_help(line.command)
-        check_text(sys.argv[1:])
         sys.argv[1:] = options_first(expand(sys.argv[1:]))
         check_command(line, line.schema, sys.argv[1:])
         run_command(line, run)

@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.analysis.run import POLICY, LoadedRun, load_run
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
 from rlvr.cli.model_card import model_card
-from rlvr.cli.overrides.command_line import check_text
+from rlvr.cli.opening import opened
 from rlvr.cli.overrides.shorthand import ShortForm, expand
 from rlvr.data.models.end_tokens import save_tokenizer
 from rlvr.data.models.model_folders import is_training_checkpoint
@@ -164,9 +162,7 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:
 
 def main() -> None:
     """Entry point."""
-    answer_help("export")
-    with readable_errors():
-        check_text(sys.argv[1:])
+    with opened("export"):
         target = export(*parse(sys.argv[1:]))
         print(f"model, tokenizer and README.md in {target}")
 

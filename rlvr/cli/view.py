@@ -28,9 +28,7 @@ from rlvr.analysis.cross.inputs import read_inputs
 from rlvr.analysis.intervene.bench import Bench
 from rlvr.analysis.run import LoadedRun, require_verifiers
 from rlvr.analysis.run import read_run as read_training
-from rlvr.cli.exits import readable_errors
-from rlvr.cli.help import answer_help
-from rlvr.cli.overrides.command_line import check_text
+from rlvr.cli.opening import opened
 from rlvr.cli.overrides.options import Option, read_options
 from rlvr.errors import ConfigError
 from rlvr.locks import exclusive
@@ -154,9 +152,7 @@ def parse(arguments: Sequence[str]) -> ViewOptions:
 
 def main() -> None:
     """Entry point."""
-    answer_help("view")
-    with readable_errors():
-        check_text(sys.argv[1:])
+    with opened("view"):
         view(parse(sys.argv[1:]))
 
 

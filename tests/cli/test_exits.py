@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from rlvr.cli import entry
+from rlvr.cli import entry, opening
 from rlvr.cli import main as program
 from rlvr.cli.exits import readable_errors
 
@@ -45,7 +45,7 @@ def test_ctrl_c_while_a_command_loads_or_before_it_is_composed_is_one_line(
     monkeypatch.setattr(sys, "argv", ["rlvr"])
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(runpy, "run_module", interrupted)
-    monkeypatch.setattr(entry, "answer_help", interrupted)
+    monkeypatch.setattr(opening, "answer_help", interrupted)
     for start in (lambda: program.main(["check"]), entry.hydra_entry(print, command="check")):
         with pytest.raises(SystemExit) as ended:
             start()

@@ -103,10 +103,8 @@ def test_given_thresholds_and_a_restart_after_a_loss(tmp_path: Path, capsys):
     assert [row.threshold for row in rows[:2]] == [0.02, 0.1]
     assert [row.target_share for row in rows] == [None, None, rows[0].share, rows[1].share]
     out = tmp_path / "out"
-    for name, scored in (
-        ("js-eps0.02", True),
-        ("random-eps0.1", False),
-    ):  # the random rule's say nothing of models
+    # The random rule's scores would say nothing of models.
+    for name, scored in (("js-eps0.02", True), ("random-eps0.1", False)):
         lines = (out / "samples" / f"forward-{name}.jsonl").read_text().splitlines()
         assert {"scores" in json.loads(line) for line in lines} == {scored}
     # Scores in samples are fp32 numbers, whose last digits depend on the batch.

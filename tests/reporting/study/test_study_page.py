@@ -143,9 +143,8 @@ def test_a_page_of_what_is_finished(study):
     figures = {n: {name for name in shown if name.startswith(f"findings/q{n}_")} for n in text}
     assert figures[5] == {"findings/q5_truncation.svg"}
     assert "findings/q1_sparsity.svg" in figures[1]
-    assert (
-        not {"findings/q1_truncation.svg", "findings/q1_evolution.svg"} & figures[1]
-    )  # though there are such
+    # Though there are such.
+    assert not {"findings/q1_truncation.svg", "findings/q1_evolution.svg"} & figures[1]
     assert figures[2] == {"findings/q2_cross_forward.svg", "findings/q2_cross_reverse.svg"}
     assert figures[4] == {"findings/q4_difference_held.svg", "findings/q4_eval_held.svg"}
     accuracy = pq.read_table(page.parent / "findings" / "accuracy.parquet").to_pylist()
