@@ -21,6 +21,7 @@ from rlvr.cluster.handles import Ref
 from rlvr.cluster.placement import GpuNeed, check_fit
 from rlvr.cluster.remote import guarded
 from rlvr.cluster.starting import Cluster as Cluster
+from rlvr.cluster.starting import check_machine as check_machine
 from rlvr.cluster.starting import shutdown as shutdown
 from rlvr.cluster.starting import start as start
 from rlvr.cluster.starting import wait_for_nodes as wait_for_nodes
