@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.cluster.board import ACTOR, Doing, post, reports
+from rlvr.cluster.board import ACTOR, UNPLACED, post, reports
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
 from rlvr.cluster.calls import died_with_node as died_with_node
@@ -26,8 +26,6 @@ from rlvr.cluster.starting import shutdown as shutdown
 from rlvr.cluster.starting import start as start
 from rlvr.cluster.starting import wait_for_nodes as wait_for_nodes
 from rlvr.errors import ConfigError, DeadlineError
-
-UNPLACED = Doing("its process starts")  # or Ray has no node for it yet
 
 
 @dataclass(frozen=True, slots=True)
