@@ -70,15 +70,14 @@ class RolloutEngine:
             from vllm.engine.arg_utils import EngineArgs
 
             from rlvr.sync import vllm_gloo
-            from rlvr.sync.vllm_recorder import WORKER_EXTENSION
+            from rlvr.sync.vllm_extension import WORKER_EXTENSION
 
         known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
         check_engine_args(spec.engine_args, known)
         vllm_gloo.register()
-        if spec.device == "cpu":
-            leave_ranks_out()
-            if not compiles_nothing(spec) and os.environ.get("TORCH_COMPILE_DISABLE") != "1":
-                find_compiler()
+        compiles = not compiles_nothing(spec) and os.environ.get("TORCH_COMPILE_DISABLE") != "1"
+        if spec.device == "cpu" and compiles:
+            find_compiler()
         report(Doing("loads the model" if spec.enforce_eager else "loads the model and compiles it"))
         self.version = 0
         dtype: Any = spec.dtype
@@ -104,6 +103,8 @@ class RolloutEngine:
             seed=0,
             **further_arguments(spec),
         )
+        if spec.device == "cpu":
+            self._llm.collective_rpc("leave_ranks_out")
         self._on_update, self._adapter = spec.on_update, spec.adapter
         self._pushed: Any = None  # the adapter of the last push, as a request names it
         self._loop = StepLoop(self._llm.llm_engine, self._read)
@@ -231,21 +232,6 @@ def keep_files_apart() -> None:
 
     cache_dir()  # settles TORCHINDUCTOR_CACHE_DIR, which else is below the temporary folder
     use_own_temporary_folder()
-
-
-def leave_ranks_out() -> None:
-    """Have vLLM not count the words that are likelier than a sampled one, which nobody here asks for.
-
-    On a CPU that costs seconds of every start where it is compiled, and where it is not, more than the softmax at every
-    token. Ranks of tensor parallelism are processes of their own and count on.
-    """
-    import torch
-    from vllm.v1.sample import sampler
-
-    def unranked(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(len(values), dtype=torch.int64, device=values.device)
-
-    sampler.batched_count_greater_than = unranked
 
 
 def _generation(completion: Any, *, recomputes: bool) -> Generation:
