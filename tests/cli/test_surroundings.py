@@ -45,13 +45,15 @@ def test_they_are_named_before_the_import_fails(tmp_path: Path, safe: bool) -> N
         assert done.stderr.startswith(f"rlvr: random.py in {tmp_path} may be imported in place of")
 
 
-def test_an_interrupt_while_libraries_load_is_one_line_and_an_error_is_told_whole(tmp_path: Path) -> None:
-    library = tmp_path / "hydra.py"
-    library.write_text("raise KeyboardInterrupt\n")
+def test_an_interrupt_while_libraries_load_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt\n")
     done = started_in(tmp_path)
     assert done.returncode == EXIT_INTERRUPTED
     assert done.stderr.splitlines()[1:] == ["", "stopped by the user"]  # after the line about hydra.py
-    library.write_text("raise ValueError('odd')\n")
+
+
+def test_an_error_while_libraries_load_is_told_whole(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("raise ValueError('odd')\n")
     done = started_in(tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
