@@ -11,6 +11,7 @@ import sys
 
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
 from rlvr.cli.exits import readable_errors
+from rlvr.cluster.prerequisites import check_node
 from rlvr.cluster.temporary import own_ray_folder, replace_unsuitable
 
 
@@ -40,6 +41,7 @@ def main() -> None:
     host, _, port = arguments.address.rpartition(":")
     head = node == arguments.head_node
     with readable_errors():
+        check_node(node)
         own_ip = host
         if not head:
             wait_for_port(host, int(port), arguments.ready_seconds)

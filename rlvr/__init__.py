@@ -24,8 +24,9 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # What it holds while `python -m` imports the packages of a command.
 if getattr(sys, "argv", [""])[:1] == ["-m"]:
-    from rlvr.cli.surroundings import look_around
+    from rlvr.cli.surroundings import end_at_interrupt, look_around
 
+    end_at_interrupt()
     look_around()
 
 __version__ = "0.1.0"

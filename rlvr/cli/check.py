@@ -1,7 +1,8 @@
 """Look a training run over before it is started: `rlvr check recipe=grpo reward.verifier=my_verifier:grade`.
 
 Takes what `rlvr train` takes for a single run, and starts neither Ray nor an engine: the keys are checked together,
-the data is read; of each source three rows are graded, and one prompt is shown as the model will see it.
+the data is read; of each source three rows are graded, and one prompt is shown as the model will see it. What Ray and
+the engines need of this machine is looked at last, unless `cluster.address` names another's Ray.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rlvr.learner.scoring import needed_signals
 from rlvr.reward.verdict import DEFAULT_RULES, GradeRequest, Rules, Verdict
 from rlvr.reward.verifiers import is_math
 from rlvr.reward.workers.pool import open_grader_pool
+from rlvr.runtime.actors import check_machine
 from rlvr.runtime.inputs import TrainingInputs, read_inputs
 from rlvr.runtime.planning.fit import planned
 from rlvr.sweep.needs import job_need
@@ -50,7 +52,8 @@ def check(cfg: Config) -> None:
     """Print what a run would do and need.
 
     Raises:
-        ConfigError: what is wrong with the configuration, the data or the verifier; nothing has been started.
+        ConfigError: what is wrong with the configuration, the data, the verifier or the machine; nothing has been
+            started.
     """
     plan, plugin = validate(cfg)
     print(f"configuration  recipe {cfg.recipe}: its keys go together")
@@ -70,6 +73,7 @@ def check(cfg: Config) -> None:
     print(f"arithmetic     {cfg.steps} steps; {plan}")
     print(f"needs          {needs(cfg)}")
     print(f"plan           {planned(cfg, needed_signals(plugin, cfg.loss, cfg.tracking.signals))}")
+    check_machine(cfg)
     print("nothing speaks against this run; `rlvr train` with the same arguments starts it")
 
 

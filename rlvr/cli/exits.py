@@ -7,6 +7,7 @@ import sys
 from contextlib import ContextDecorator
 from typing import Any
 
+from rlvr.cli.surroundings import STOPPED
 from rlvr.cluster import interrupts
 from rlvr.errors import (
     EXIT_INTERRUPTED,
@@ -36,7 +37,7 @@ class readable_errors(ContextDecorator):
         # An interrupt inside a library can come out as that library's own error.
         if error is not None and (isinstance(error, KeyboardInterrupt) or interrupts.asked()):
             interrupts.settle()
-            print("\nstopped by the user", file=sys.stderr)
+            print(STOPPED, file=sys.stderr)
             sys.exit(EXIT_INTERRUPTED)
         # Whatever looks at a path may meet another user's folder, and no caller can do more about it.
         if isinstance(error, PermissionError) and error.filename is not None:

@@ -163,6 +163,8 @@ def parse(arguments: Sequence[str]) -> tuple[Path, Path | None]:
 def main() -> None:
     """Entry point."""
     with opened("export"):
+        # Nothing here is on a GPU, and DeepSpeed, which transformers imports to save, would warn of that.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
         target = export(*parse(sys.argv[1:]))
         print(f"model, tokenizer and README.md in {target}")
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from types import TracebackType
 
+STOPPED = "\nstopped by the user"
 # Libraries that a training imports, and whose names a script of one's own may have.
 DEPENDENCIES = frozenset(
     ("datasets", "deepspeed", "hydra", "numpy", "ray", "tokenizers", "torch", "transformers", "vllm", "wandb")
@@ -28,6 +30,21 @@ def shadows(folder: str) -> list[str]:
         if module in taken and (suffix == ".py" or package):
             found.append(name)
     return found
+
+
+def end_at_interrupt() -> None:
+    """Have Ctrl-C end the process in one line and with code 130 while its command is imported, which takes seconds."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            return usual(kind, error, trace)
+        from rlvr.errors import EXIT_INTERRUPTED
+
+        print(STOPPED, file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+    sys.excepthook = hook
 
 
 def look_around() -> str:

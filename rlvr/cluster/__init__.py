@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.cluster.board import ACTOR, Doing, post, reports
+from rlvr.cluster.board import ACTOR, UNPLACED, post, reports
 from rlvr.cluster.calls import Calls as Calls
 from rlvr.cluster.calls import R
 from rlvr.cluster.calls import died_with_node as died_with_node
@@ -21,12 +21,11 @@ from rlvr.cluster.handles import Ref
 from rlvr.cluster.placement import GpuNeed, check_fit
 from rlvr.cluster.remote import guarded
 from rlvr.cluster.starting import Cluster as Cluster
+from rlvr.cluster.starting import check_machine as check_machine
 from rlvr.cluster.starting import shutdown as shutdown
 from rlvr.cluster.starting import start as start
 from rlvr.cluster.starting import wait_for_nodes as wait_for_nodes
 from rlvr.errors import ConfigError, DeadlineError
-
-UNPLACED = Doing("its process starts")  # or Ray has no node for it yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class Doing:
 
 
 READY = Doing("")
+UNPLACED = Doing("its process starts")  # or Ray has no node for it yet
+PLACED = Doing("its process is there")
 
 
 class Counter:

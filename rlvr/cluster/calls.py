@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from rlvr.cluster import interrupts, ray_processes
+from rlvr.cluster.board import UNPLACED, Doing, reports
 from rlvr.cluster.handles import Ref
+from rlvr.cluster.prerequisites import SHELL
 from rlvr.cluster.remote import in_words
 from rlvr.errors import ActorError, DeadlineError, RemoteError, RlvrError
 from rlvr.timing import Patience
@@ -98,9 +100,19 @@ def _too_late(call: Calls[R], pending: Collection[Ref[R]]) -> DeadlineError:
     stuck = [position for position, ref in enumerate(call.refs) if ref in pending]
     return DeadlineError(
         f"{call.what}: {len(stuck)} of {len(call.refs)} calls (number {stuck}) not done within "
-        f"{call.deadline_seconds:g} s. The process is stuck or too slow: look at its log in Ray's folder, named at the "
-        f"start of the run, or raise {call.key or 'the deadline'}."
+        f"{call.deadline_seconds:g} s. {why_late(reports())}, or raise {call.key or 'the deadline'}."
     )
+
+
+def why_late(doing: Mapping[str, Doing]) -> str:
+    """What holds calls up, and where to look, by what every actor said last."""
+    if waiting := sorted(name for name, said in doing.items() if said == UNPLACED):
+        return (
+            f"No process has come up for {', '.join(waiting)}: either no node of the Ray cluster has room, or the node "
+            f"that Ray chose cannot start one, as where `ray start` was given there without {SHELL} in PATH. Look at "
+            "raylet*.err in Ray's folder on that node"
+        )
+    return "The process is stuck or too slow: look at its log in Ray's folder, named at the start of the run"
 
 
 def _raise_root(first: Exception, what: str, pending: Sequence[Ref[R]]) -> NoReturn:

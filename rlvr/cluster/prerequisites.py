@@ -13,6 +13,7 @@ from rlvr.errors import ConfigError
 LOOPBACK = "127.0.0.1"  # a Ray of this machine alone listens nowhere else
 TRY_SECONDS = 5.0  # of one connection within the machine
 SHELL = "bash"  # Ray has it start every actor
+ALONE = "cluster.address=local"
 
 
 def check_prerequisites(shared_memory: str = SHARED_MEMORY) -> None:
@@ -21,28 +22,37 @@ def check_prerequisites(shared_memory: str = SHARED_MEMORY) -> None:
     Raises:
         ConfigError: says what is missing, and what to do.
     """
-    _check_shell()
-    _check_shared_memory(shared_memory)
+    check_node(ALONE, shared_memory)
     _check_loopback()
 
 
-def _check_shell() -> None:
+def check_node(node: str, shared_memory: str = SHARED_MEMORY) -> None:
+    """Refuse a machine on which Ray could start no actor as a node of a cluster; `node` begins the message.
+
+    Raises:
+        ConfigError: says what is missing, and what to do.
+    """
+    _check_shell(node)
+    _check_shared_memory(node, shared_memory)
+
+
+def _check_shell(node: str) -> None:
     """Without the shell an actor's process ends where nobody looks, and Ray starts another for ever."""
     if shutil.which(SHELL) is None:
         raise ConfigError(
-            f"cluster.address=local: no {SHELL} is in PATH={os.environ.get('PATH', '')}, and Ray starts every actor "
+            f"{node}: no {SHELL} is in PATH={os.environ.get('PATH', '')}, and Ray starts every actor "
             f"with it. Put its folder into PATH (export PATH=/usr/bin:/bin:$PATH), or install {SHELL}."
         )
 
 
-def _check_shared_memory(folder: str) -> None:
+def _check_shared_memory(node: str, folder: str) -> None:
     """A byte takes a page, as a semaphore does; where Ray finds too little room for its objects, it uses a disk."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b".")
     except OSError as error:
         raise ConfigError(
-            f"cluster.address=local: {folder} cannot be written ({error.strerror}), and Ray and the engines keep "
+            f"{node}: {folder} cannot be written ({error.strerror}), and Ray and the engines keep "
             "semaphores and shared memory there. It must be a writable tmpfs with some MiB left: remove what ended "
             "programs have left there, or mount one (mount -t tmpfs tmpfs /dev/shm; docker run --shm-size=8g)."
         ) from error
@@ -57,7 +67,7 @@ def _check_loopback() -> None:
             socket.create_connection(server.getsockname(), timeout=TRY_SECONDS).close()
     except OSError as error:
         raise ConfigError(
-            f"cluster.address=local: no connection to {LOOPBACK} can be made within this machine "
+            f"{ALONE}: no connection to {LOOPBACK} can be made within this machine "
             f"({error.strerror or error}), and all processes of a run talk there. Bring the loopback interface up (ip "
             "link set lo up), or allow it in the firewall or sandbox."
         ) from error

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from rlvr.cluster.board import ACTOR
+from rlvr.cluster.board import ACTOR, PLACED, report
 from rlvr.errors import RemoteError, RemoteOSError, RlvrError
 
 MAX_LINES = 12
@@ -35,6 +35,7 @@ def guarded(actor_class: type) -> type:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         self._failed_start = None
         try:
+            report(PLACED)
             actor_class.__init__(self, *args, **kwargs)  # type: ignore[misc]
         except BaseException as error:
             self._failed_start = portable(error)

@@ -36,6 +36,17 @@ class Cluster:
     nodes: int
 
 
+def check_machine(cfg: ClusterConfig, *, actors: int) -> None:
+    """Refuse a machine on which no Ray for `actors` actors can start; one that joins a cluster starts none.
+
+    Raises:
+        ConfigError: it lacks something that Ray needs.
+    """
+    if cfg.address == "local":
+        check_prerequisites()
+        check_processes(actors)
+
+
 def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
     """Start a local Ray for `actors` actors, or join the one at `cfg.address`.
 
@@ -48,9 +59,7 @@ def start(cfg: ClusterConfig, *, actors: int) -> Cluster:
         KeyboardInterrupt: SIGTERM meanwhile.
     """
     local = cfg.address == "local"
-    if local:
-        check_prerequisites()
-        check_processes(actors)
+    check_machine(cfg, actors=actors)
     _set_environment(local=local)
     import ray
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Protocol
@@ -18,10 +17,10 @@ from rlvr.cluster.board import READY, Doing, report
 from rlvr.cluster.handles import RemoteMethod
 from rlvr.cluster.imports import uncollected
 from rlvr.cluster.temporary import use_own_temporary_folder
-from rlvr.errors import ConfigError
 from rlvr.rollout.engine_args import check_engine_args
 from rlvr.rollout.engine_spec import EngineSpec, compiles_nothing, further_arguments, in_one_process
 from rlvr.rollout.generation import Generation, GenerationRequest, GenerationResult, Slice
+from rlvr.rollout.programs import find_compiler, find_lscpu
 from rlvr.rollout.sampling import Sampling
 from rlvr.rollout.stepping import Request, StepLoop
 from rlvr.sync.adapter import RANKS
@@ -54,6 +53,8 @@ class RolloutEngine:
     """A vLLM engine with a weight version."""
 
     def __init__(self, spec: EngineSpec) -> None:
+        if spec.device == "cpu":
+            find_lscpu()
         if in_one_process(spec.device, spec.transfer_backend, spec.on_update):
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -69,15 +70,14 @@ class RolloutEngine:
             from vllm.engine.arg_utils import EngineArgs
 
             from rlvr.sync import vllm_gloo
-            from rlvr.sync.vllm_recorder import WORKER_EXTENSION
+            from rlvr.sync.vllm_extension import WORKER_EXTENSION
 
         known = {f.name for f in fields(EngineArgs)} | set(inspect.signature(LLM.__init__).parameters)
         check_engine_args(spec.engine_args, known)
         vllm_gloo.register()
-        if spec.device == "cpu":
-            leave_ranks_out()
-            if not compiles_nothing(spec) and os.environ.get("TORCH_COMPILE_DISABLE") != "1":
-                find_compiler()
+        compiles = not compiles_nothing(spec) and os.environ.get("TORCH_COMPILE_DISABLE") != "1"
+        if spec.device == "cpu" and compiles:
+            find_compiler()
         report(Doing("loads the model" if spec.enforce_eager else "loads the model and compiles it"))
         self.version = 0
         dtype: Any = spec.dtype
@@ -103,6 +103,8 @@ class RolloutEngine:
             seed=0,
             **further_arguments(spec),
         )
+        if spec.device == "cpu":
+            self._llm.collective_rpc("leave_ranks_out")
         self._on_update, self._adapter = spec.on_update, spec.adapter
         self._pushed: Any = None  # the adapter of the last push, as a request names it
         self._loop = StepLoop(self._llm.llm_engine, self._read)
@@ -230,40 +232,6 @@ def keep_files_apart() -> None:
 
     cache_dir()  # settles TORCHINDUCTOR_CACHE_DIR, which else is below the temporary folder
     use_own_temporary_folder()
-
-
-def leave_ranks_out() -> None:
-    """Have vLLM not count the words that are likelier than a sampled one, which nobody here asks for.
-
-    On a CPU that costs seconds of every start where it is compiled, and where it is not, more than the softmax at every
-    token. Ranks of tensor parallelism are processes of their own and count on.
-    """
-    import torch
-    from vllm.v1.sample import sampler
-
-    def unranked(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(len(values), dtype=torch.int64, device=values.device)
-
-    sampler.batched_count_greater_than = unranked
-
-
-def find_compiler() -> None:
-    """Refuse at once what would fail when the model has been loaded.
-
-    Raises:
-        ConfigError: torch finds no C++ compiler on this node.
-    """
-    from torch._inductor import config
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except (RuntimeError, OSError) as error:
-        raise ConfigError(
-            f"rollout.enforce_eager=false: no C++ compiler works on {platform.node()} (looked for "
-            f"{config.cpp.cxx[-1]}), and on a CPU vLLM compiles the model with one. Install g++, name another "
-            "in CXX, or take rollout.enforce_eager=true, which compiles nothing"
-        ) from error
 
 
 def _generation(completion: Any, *, recomputes: bool) -> Generation:

@@ -29,6 +29,7 @@ from rlvr.learner.scoring import needed_signals
 from rlvr.learner.spec import LearnerSpec
 from rlvr.reward.workers.pool import GraderPool, open_grader_pool
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.programs import find_lscpu
 from rlvr.runtime.disk.folder import RunFolder
 from rlvr.runtime.inputs import TrainingInputs
 from rlvr.runtime.tracking.tracker import Tracker
@@ -50,6 +51,27 @@ class Actors:
     versions: dict[str, str]
 
 
+def check_machine(cfg: Config) -> None:
+    """Refuse what `start_actors` would refuse of this machine, and start nothing.
+
+    Raises:
+        ConfigError: Ray or an engine could not start here.
+    """
+    cluster.check_machine(cfg.cluster, actors=actor_count(cfg))
+    _check_programs(cfg, "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu")
+
+
+def actor_count(cfg: Config) -> int:
+    """Ray's actors in a training run."""
+    return cfg.rollout.engines + cfg.learner.workers
+
+
+def _check_programs(cfg: Config, device: str) -> None:
+    """Where engines run on this machine, what they would miss is missed before Ray starts."""
+    if device == "cpu" and cfg.cluster.address == "local":
+        find_lscpu()
+
+
 def start_actors(
     cfg: Config,
     inputs: TrainingInputs,
@@ -64,7 +86,8 @@ def start_actors(
         import torch
 
         check_wheel(local_cards(), torch.cuda.get_arch_list(), torch.__version__)
-    count = cfg.rollout.engines + cfg.learner.workers
+    _check_programs(cfg, device)
+    count = actor_count(cfg)
     stack.callback(cluster.shutdown)
     with tracker.phase("starting Ray"):
         ray = cluster.start(cfg.cluster, actors=count)
@@ -170,6 +193,7 @@ def open_engines(
     check_context(cfg.model)
     check_weights_of("model.path", cfg.model.path)
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
+    _check_programs(cfg, device)
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)

@@ -1,4 +1,4 @@
-"""What is mixed into vLLM's workers so that they note which weights they are given to load, over any transport."""
+"""How vLLM's workers note which weights they are given to load, over any transport."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from rlvr.sync.adapter import Adapter
 from rlvr.sync.checksum import Checksums
 from rlvr.sync.held import HeldCopy
 
-WORKER_EXTENSION = "rlvr.sync.vllm_recorder.WeightRecorder"  # EngineArgs.worker_extension_cls
-
 
 class WeightRecorder:
-    """Five more calls of a worker."""
+    """Further calls of a worker, which it inherits (rlvr.sync.vllm_extension)."""
 
     model_runner: Any
     weight_transfer_engine: Any

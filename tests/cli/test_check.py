@@ -87,6 +87,23 @@ def test_an_answer_that_wants_no_box_is_tried_bare():
     assert graded(cfg, rows)[0].itself.correct
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("there", "lacks"), [((), "bash"), (("bash",), "lscpu")])
+def test_a_machine_that_the_run_would_be_refused_on_is_told_last(tmp_path, monkeypatch, capsys, there, lacks):
+    for name in there:
+        (tmp_path / name).symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=f"no {lacks} is in PATH={tmp_path}"):
+        check(config())
+    said = capsys.readouterr().out
+    assert "plan  " in said
+    assert "nothing speaks against" not in said
+    joining = config()
+    joining.cluster.address = "auto"
+    check(joining)
+    assert "nothing speaks against this run" in capsys.readouterr().out
+
+
 def test_data_that_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"question": "q"}\n')
     cfg = config()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,23 @@ def test_a_checkpoint_becomes_a_folder_that_transformers_loads(tmp_path, family)
     tokenizer, original = (AutoTokenizer.from_pretrained(f) for f in (target, model_folder(base)))
     assert tokenizer.get_vocab() == original.get_vocab()
     assert not list(tmp_path.glob(".*.draft"))
+
+
+@pytest.mark.slow
+def test_the_command_prints_one_line_and_no_library_prints_any(tmp_path):
+    # A process of its own: DeepSpeed speaks once, as it is imported.
+    command = [sys.executable, "-m", "rlvr.cli.export", str(run_with_checkpoint(tmp_path))]
+    variables = {name: text for name, text in os.environ.items() if name != "DS_ACCELERATOR"}
+    done = subprocess.run(
+        [*command, f"output={tmp_path / 'out'}"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert done.stdout == f"model, tokenizer and README.md in {tmp_path / 'out'}\n"
+    assert done.stderr == ""
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.cli.surroundings import shadows
+from rlvr.errors import EXIT_INTERRUPTED
 from tests.helpers.paths import REPOSITORY
 
 
@@ -42,6 +43,21 @@ def test_they_are_named_before_the_import_fails(tmp_path: Path, safe: bool) -> N
         assert (done.returncode, done.stderr) == (0, "")
     else:
         assert done.stderr.startswith(f"rlvr: random.py in {tmp_path} may be imported in place of")
+
+
+def test_an_interrupt_while_libraries_load_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt\n")
+    done = started_in(tmp_path)
+    assert done.returncode == EXIT_INTERRUPTED
+    assert done.stderr.splitlines()[1:] == ["", "stopped by the user"]  # after the line about hydra.py
+
+
+def test_an_error_while_libraries_load_is_told_whole(tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("raise ValueError('odd')\n")
+    done = started_in(tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("ValueError: odd\n")
 
 
 @pytest.mark.parametrize("level", ["1", "2"])

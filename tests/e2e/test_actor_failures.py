@@ -201,6 +201,7 @@ def test_each_group_of_calls_has_its_own_deadline(actor: Any) -> None:
             cluster.Calls([actor.pid.remote(), slow.sleep.remote(50)], 3, "two", "learner.deadline_seconds"),
         )
     assert exit_code(caught.value) == 69
+    assert "The process is stuck or too slow" in str(caught.value)
     cluster.kill([slow])
 
 

@@ -90,3 +90,18 @@ def test_engines_wait_for_a_node_and_cost_no_restart(
         match=r"no node had room for engine-0 .*rollout.engines|died with its node",
     ):
         roster.await_one()
+
+
+def test_a_node_that_starts_no_process_is_told_from_a_process_that_is_slow(
+    nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    nodes.start("head", cpus=0)
+    nodes.env["PATH"] = "/nonexistent"  # no bash
+    nodes.start("bare", cpus=1)
+    cluster.start(ClusterConfig(address=nodes.address), actors=1)
+    engine = cluster.spawn(LightEngine, cluster.Placement("engine-0", 0, 1))
+    with pytest.raises(
+        DeadlineError, match=r"within 10 s\. No process has come up for engine-0: .* without bash in PATH\. "
+    ):
+        cluster.wait([engine.ready.remote()], deadline_seconds=10, what="start of the rollout engines")

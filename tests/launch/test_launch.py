@@ -21,7 +21,6 @@ from launch import slurm
 from launch.config import SlurmConfig, limit_seconds, load_config
 from launch.job import parse
 from launch.network import address_towards, choose_port, interface_address, interface_of, wait_for_port
-from launch.node import ray_command
 from launch.process import JobError
 from launch.script import Work, render
 from rlvr.data.models.tokenizer import model_folder
@@ -226,20 +225,6 @@ def test_a_sweep_becomes_an_array_of_its_unfinished_jobs(tmp_path, monkeypatch):
 def launch_line(script: str) -> list[str]:
     command = script[script.index("exec ") :].replace("\\\n", " ")
     return shlex.split(command)[4:]
-
-
-def test_the_head_and_a_worker_start_ray_at_the_same_address(monkeypatch):
-    monkeypatch.setenv("RAY_TMPDIR", "/scratch/17")
-    own = {"address": "10.0.0.1:7000", "own_ip": "10.0.0.2", "cpus": "16", "gpus": "8"}
-    worker = ray_command(node="n2", head=False, **own)
-    assert {"--node-name=n2", "--address=10.0.0.1:7000", "--node-ip-address=10.0.0.2", "--num-gpus=8"} <= set(
-        worker
-    )
-    head = ray_command(node="n1", head=True, **{**own, "address": "127.0.0.1:7000"})
-    assert {"--head", "--port=7000", "--node-ip-address=127.0.0.1", "--num-cpus=16"} <= set(head)
-    # /tmp/ray belongs to whoever ran Ray on the node first
-    assert [a for a in head if a.startswith("--temp-dir=")] == [f"--temp-dir=/scratch/17/ray-{os.getuid()}"]
-    assert not any(a.startswith("--temp-dir") for a in worker)
 
 
 def test_addresses_and_ports():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import ModelConfig
+from rlvr.data.models.end_tokens import SETTINGS, settings_problem
 from rlvr.data.models.tokenizer import is_local, model_folder
 from rlvr.data.reading.wrong_files import what_instead
 from rlvr.errors import ConfigError
@@ -24,7 +25,7 @@ KEYS = (
 # Scalings of rotary embeddings that max_position_embeddings contains already.
 INCLUDED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
 
-TEXTS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+TEXTS = ("config.json", SETTINGS, "tokenizer_config.json", "tokenizer.json")
 
 
 def check_context(model: ModelConfig) -> None:
@@ -38,7 +39,10 @@ def check_context(model: ModelConfig) -> None:
     folder = model_folder(model.path)
     for key, path in (("model.path", model.path), ("model.base_path", model.base_path)):
         if path is not None and is_local(path):
-            _refuse_cut_files(f"{key}={path}", Path(model_folder(path)))
+            own = Path(model_folder(path))
+            _refuse_cut_files(f"{key}={path}", own)
+            if found := settings_problem(own / SETTINGS):
+                raise ConfigError(f"{key}: {found}")
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
     except (ValueError, OSError, ImportError):  # whoever loads the model refuses it with the reason

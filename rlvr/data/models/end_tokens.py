@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from rlvr.errors import ConfigError
 from rlvr.types import Tokenizer
 
 SETTINGS = "generation_config.json"
@@ -16,15 +18,41 @@ def generation_ends(folder: str) -> set[int]:
     """The end tokens of a model's settings of generation, which engines listen to as well; none without settings.
 
     Raises:
+        ConfigError: the settings are damaged.
         ValueError: the settings have another form.
     """
     from transformers import GenerationConfig
 
+    if found := settings_problem(Path(folder) / SETTINGS):
+        raise ConfigError(found)
     try:
         ends = GenerationConfig.from_pretrained(folder).eos_token_id
     except OSError:  # many models come without them
         return set()
     return set(ends if isinstance(ends, list) else [ends]) - {None}
+
+
+def settings_problem(file: Path) -> str:
+    """What is wrong with a model's settings of generation; empty where nothing is, or there are none.
+
+    Transformers and vLLM take a file that is no JSON for none, and so miss the model's own end tokens.
+    """
+    if not file.is_file():
+        return ""
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # also of bytes that are no UTF-8
+        return f"{file} is no JSON ({error}); copy or download it again, or mend it by hand"
+    if not isinstance(settings, dict):
+        return f"{file} is no JSON object; copy or download it again"
+    if all(type(end) is int for end in _listed(settings.get(KEY))):
+        return ""
+    said = repr(settings[KEY])[:80]
+    return f"{file}: its {KEY} is {said}, expected the number of a token or a list of such; mend it by hand"
+
+
+def _listed(ends: Any) -> list[Any]:
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, stop_token_ids: Iterable[int]) -> None:
@@ -48,8 +76,7 @@ def add_end_tokens(folder: Path, ends: Iterable[int | None]) -> None:
     """
     file = folder / SETTINGS
     settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    there = settings.get(KEY)
-    known = there if isinstance(there, list) else [] if there is None else [there]
+    known = _listed(settings.get(KEY))
     together = list(dict.fromkeys([*known, *(end for end in ends if end is not None)]))
     if together == known:
         return

@@ -4,8 +4,10 @@ tracking ends a training."""
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rlvr.config import Config, TrackingConfig
@@ -48,6 +50,8 @@ class WandbRun:
             note(f"wandb is {mode}: {reason}")
             del os.environ["WANDB_MODE"]  # wandb would refuse it, whatever it is told
         os.environ.setdefault("WANDB_SILENT", "true")
+        if moved := _give_cache(folder):
+            note(moved)
         try:
             self._run = _init(cfg, folder, mode, goes_on=goes_on)
         except Exception as error:  # whatever the server or wandb does must not cost a training
@@ -117,6 +121,26 @@ def _init(cfg: Config, folder: RunFolder, mode: Any, *, goes_on: bool) -> Any:
     if mode == "online":
         write_atomically(identity, run.id)
     return run
+
+
+def _give_cache(folder: RunFolder) -> str:
+    """Where the user's cache cannot be written, have wandb keep its own in the run; what to say of it, or nothing.
+
+    Without one wandb's service has no file for its log, and writes all of it over the run's lines.
+    """
+    if os.environ.get("WANDB_CACHE_DIR"):
+        return ""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "wandb"
+    try:
+        usual.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=usual):
+            return ""
+    except OSError as error:
+        own = folder.path / "wandb" / "cache"
+        os.environ["WANDB_CACHE_DIR"] = str(own.absolute())
+        return (
+            f"wandb keeps its cache in {own} (WANDB_CACHE_DIR): {usual} cannot be written ({error.strerror})"
+        )
 
 
 def _project(cfg: Config) -> str:

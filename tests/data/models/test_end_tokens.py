@@ -7,7 +7,8 @@ import json
 import pytest
 from transformers import GenerationConfig
 
-from rlvr.data.models.end_tokens import add_end_tokens
+from rlvr.data.models.end_tokens import add_end_tokens, generation_ends
+from rlvr.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,37 @@ def test_a_file_that_has_them_all_stays_as_it_is(tmp_path):
     file.write_text('{"eos_token_id":  [7, 8]}')
     add_end_tokens(tmp_path, [8, 7])
     assert file.read_text() == '{"eos_token_id":  [7, 8]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'{"eos_token_id": 1,}', "is no JSON (Expecting property name"),
+        (b'{"eos_token_id": 1, "x": "\xe9"}', "is no JSON ('utf-8' codec"),
+        (b"[1]", "is no JSON object; copy or download it again"),
+        (
+            b'{"eos_token_id": {"a": 1}}',
+            "its eos_token_id is {'a': 1}, expected the number of a token or a list",
+        ),
+        (b'{"eos_token_id": [1, "</s>"]}', "its eos_token_id is [1, '</s>'], expected the number of a token"),
+    ],
+)
+def test_damaged_settings_are_named_and_not_taken_for_none(tmp_path, text, said):
+    file = tmp_path / "generation_config.json"
+    file.write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        generation_ends(str(tmp_path))
+    assert str(caught.value).startswith(str(file))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"), [("{}", set()), ('{"eos_token_id": [1, 2]}', {1, 2}), (None, set())]
+)
+def test_whole_settings_give_their_end_tokens(tmp_path, text, ends):
+    if text is not None:
+        (tmp_path / "generation_config.json").write_text(text)
+    assert generation_ends(str(tmp_path)) == ends
 
 
 def test_a_model_without_settings_gets_some(tmp_path):

@@ -124,6 +124,12 @@ def test_an_empty_file_is_named(model, name):
         check_context(ModelConfig(path=str(model)))
 
 
+def test_settings_of_generation_that_are_no_json_are_named(model):
+    (model / "generation_config.json").write_text('{"eos_token_id": 1,}')
+    with pytest.raises(ConfigError, match=r"^model\.path: .*generation_config\.json is no JSON \(.*copy or"):
+        check_context(ModelConfig(path=str(model)))
+
+
 def test_loading_weights_that_are_cut_short_names_the_folder(model):
     os.truncate(model / WEIGHTS, 1_000_000)
     with pytest.raises(ConfigError, match=r"policy=mine: its weights cannot be read \(.*cut short"):

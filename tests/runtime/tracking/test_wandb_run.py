@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -114,6 +115,56 @@ def test_what_a_server_has_not_taken_in_time_is_said(asked, environment, tmp_pat
     run.close(None)
     assert len(notes) == 1
     assert "`wandb sync " in notes[0]
+
+
+@pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "HOME"])
+def test_a_cache_that_cannot_be_written_is_replaced_and_named(environment, asked, tmp_path, name):
+    environment.delenv("XDG_CACHE_HOME", raising=False)
+    environment.setenv("WANDB_CACHE_DIR", "")
+    (tmp_path / "taken").touch()
+    environment.setenv(name, str(tmp_path / "taken"))
+    notes: list[str] = []
+    WandbRun(Config(recipe="test"), RunFolder(tmp_path, "mine"), notes.append, goes_on=False)
+    own = tmp_path / "mine" / "wandb" / "cache"
+    assert os.environ["WANDB_CACHE_DIR"] == str(own)
+    [note] = notes
+    assert note.startswith(f"wandb keeps its cache in {own} (WANDB_CACHE_DIR): {tmp_path / 'taken'}/")
+    assert note.endswith("cannot be written (Not a directory)")
+
+
+@pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "WANDB_CACHE_DIR"])
+def test_a_cache_that_can_be_written_or_was_chosen_stays(environment, asked, tmp_path, name):
+    environment.setenv("WANDB_CACHE_DIR", "")
+    environment.setenv(name, str(tmp_path))
+    chosen = os.environ["WANDB_CACHE_DIR"]
+    notes: list[str] = []
+    WandbRun(Config(recipe="test"), RunFolder(tmp_path, "mine"), notes.append, goes_on=False)
+    assert (notes, os.environ["WANDB_CACHE_DIR"]) == ([], chosen)
+
+
+@pytest.mark.slow
+def test_wandbs_own_service_says_nothing_without_a_cache(tmp_path: Path):
+    (tmp_path / "taken").touch()
+    program = (
+        "from pathlib import Path\n"
+        "from rlvr.config import Config\n"
+        "from rlvr.runtime.disk.folder import RunFolder\n"
+        "from rlvr.runtime.tracking.wandb_run import WandbRun\n"
+        f"WandbRun(Config(recipe='test'), RunFolder(Path({str(tmp_path)!r}), 'mine'), print, goes_on=False).close(None)"
+    )
+    variables = {"HOME": str(tmp_path / "taken"), "XDG_CACHE_HOME": "", "WANDB_MODE": "offline"}
+    (tmp_path / "mine").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={name: text for name, text in os.environ.items() if not name.startswith("WANDB_")} | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+    assert list(tmp_path.glob("mine/wandb/offline-run-*/*.wandb"))
 
 
 @pytest.mark.slow
