@@ -145,9 +145,10 @@ def _mismatch(fresh: Batch, version: int) -> dict[str, float]:
 def _clocked(rollout: RolloutBatch, clock: PhaseClock, busy_seconds: float) -> dict[str, float]:
     """What depends on the clock, see `TIMING_PREFIXES`."""
     step = clock.seconds
-    seconds = {**clock.phases, **rollout.seconds, "step": step, "overhead": max(0.0, step - busy_seconds)}
+    seconds = {**clock.phases, **rollout.seconds, "step": step}
     return {f"seconds/{name}": value for name, value in seconds.items()} | {
-        "rate/tokens_per_second": rollout.generated_tokens / max(step, 1e-9)
+        "seconds/overhead": max(0.0, step - busy_seconds),
+        "rate/tokens_per_second": rollout.generated_tokens / max(step, 1e-9),
     }
 
 
