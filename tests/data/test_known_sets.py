@@ -57,6 +57,8 @@ def test_hub_layout_on_disk(name, tmp_path, monkeypatch):
         (tmp_path / entry.hub_id / "README.md").write_text(card)
     (problem,) = load_problems(SourceConfig(name=name), evaluation=True).problems
     assert (problem.question, problem.answer, problem.source) == ("q", answer, name)
+    if name not in ("gsm8k", "math"):  # the others have one split, to train on as well
+        assert load_problems(SourceConfig(name=name)).problems == (problem,)
 
 
 def test_a_subset_of_a_data_set_on_the_hub_is_chosen_by_name(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.catalog import as_text
+from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX, as_text
 from rlvr.data.prompting.templates import render_messages, tokenize
 from rlvr.data.sources import load_problems
 from rlvr.data.stream import build_eval_sets, build_training_stream
@@ -207,6 +207,9 @@ def test_a_prompt_rendered_before_has_one_bos():
     tokenizer = byte_tokenizer(post="<s> $A")
     ids = tokenize(Problem("p/1", "<s>q", "1", "p"), "plain", tokenizer).token_ids
     assert ids.count(tokenizer.bos_token_id) == 1
+    tokenizer.bos_token = None
+    ids = tokenize(Problem("p/2", "None of these?", "1", "p"), "plain", tokenizer).token_ids
+    assert tokenizer.decode(ids) == "<s>None of these?"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,16 @@ def test_named_columns_are_read_as_they_stand(tmp_path):
     [problem] = load_problems(SourceConfig(name="math", path=path, answer="result")).problems
     assert problem.answer == "no box 2"
     [problem] = load_problems(SourceConfig(name="math", path=path)).problems
+    assert problem.answer == "1"
+
+
+def test_a_known_sets_own_columns_are_read_in_its_way_though_they_are_named(tmp_path):
+    asked = [{"role": "user", "content": f"{DAPO_PREFIX}q{DAPO_SUFFIX}"}]
+    path = write(tmp_path / "rows.jsonl", [{"prompt": asked, "reward_model": {"ground_truth": "1"}}])
+    [problem] = load_problems(SourceConfig(name="dapo_math_17k", path=path, question="prompt")).problems
+    assert problem.question == "q"
+    path = write(tmp_path / "math.jsonl", [{"problem": "q", "solution": r"so \boxed{1}"}])
+    [problem] = load_problems(SourceConfig(name="math", path=path, answer="solution")).problems
     assert problem.answer == "1"
 
 

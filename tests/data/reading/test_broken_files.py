@@ -223,6 +223,17 @@ def test_a_class_that_is_missing_has_no_name_and_what_is_no_place_of_one_stays()
     assert labelled([1, -1], None) == [1, -1]
 
 
+@pytest.mark.parametrize(
+    "notes", [b"none of the library's", b"[]", b'{"info": null}', b'{"info": {"features": [1]}}']
+)
+def test_notes_of_a_parquet_file_that_are_not_the_librarys_are_nobodys(tmp_path, notes):
+    table = pyarrow.table({"question": ["q"], "answer": ["1"]}).replace_schema_metadata(
+        {b"huggingface": notes}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert answers(tmp_path / "a.parquet") == ["1"]
+
+
 def test_large_numbers_are_the_shortest_decimals_that_mean_them(tmp_path):
     rows = [
         {"question": str(number), "answer": number} for number in (1e25, 123456789012345678901, -0.0, 1e15)
