@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from rlvr.cli.main import main
 from rlvr.cli.overrides.compose import check_overrides, load, register_schema
+from rlvr.cli.overrides.forms import as_written
 from rlvr.cli.overrides.multirun import plan_sweep
 from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cli.overrides.shorthand import several_sources
@@ -72,6 +74,7 @@ def test_one_value_for_a_list_is_refused_with_the_list(argument, written):
             "is a section; set what is in it, such as data.train.name=VALUE or data.train.path",
         ),
         ("reward=math", "reward is a section; set what is in it, such as reward.workers=VALUE"),
+        ("run=mine", "run is a section; set what is in it, such as run.name=VALUE"),
         ("data.eval=gsm8k", "takes a list of records, such as 'data.eval=[{name:gsm8k}"),
         ("data.eval=[gsm8k]", "takes a list of records"),
         ("data.eval={name:gsm8k}", "takes a list of records"),
@@ -239,3 +242,8 @@ def test_a_program_says_it_without_a_traceback(tmp_path):
     assert done.returncode == 1
     assert "ConfigError: run.name: what its ${...} stands for cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_overrides_on_record_are_as_they_were_typed():
+    typed = ["run.root=${oc.env:NOT_SET_HERE}", "steps=5"]
+    assert as_written(OmegaConf.create(typed)) == typed

@@ -8,7 +8,7 @@ import pytest
 
 from rlvr.config import DataConfig, SourceConfig
 from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX, as_text
-from rlvr.data.prompting.templates import render_messages, tokenize
+from rlvr.data.prompting.templates import render_messages, template_text, tokenize
 from rlvr.data.sources import load_problems
 from rlvr.data.stream import build_eval_sets, build_training_stream
 from rlvr.errors import DataError
@@ -181,6 +181,19 @@ def test_templates_that_raise_are_named_with_their_words(template, words):
     tokenizer = byte_tokenizer(chat_template=template)
     with pytest.raises(DataError, match=rf"(?s)data\.template.*{words}"):
         tokenize(Problem("p/1", "q", "1", "p"), "chat", tokenizer)
+
+
+def test_of_a_message_that_is_no_text_its_place_is_told(tmp_path):
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": None}]
+    path = write(tmp_path / "rows.jsonl", [{"prompt": asked, "answer": "1"}])
+    with pytest.raises(DataError, match=r"row 1, column 'prompt': has a message 2 whose content is missing"):
+        load_problems(SourceConfig(name="own", path=path))
+
+
+def test_of_several_templates_the_default_one_is_read():
+    tokenizer = byte_tokenizer(chat_template={"default": CHATML, "tool_use": "tools"})
+    assert template_text(tokenizer, {}) == CHATML
+    assert template_text(byte_tokenizer(chat_template={"tool_use": "tools"}), {}) == ""
 
 
 def test_a_template_that_drops_a_message_is_refused():

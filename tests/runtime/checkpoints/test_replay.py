@@ -108,6 +108,10 @@ def test_steps_that_are_not_there_are_refused(tmp_path: Path) -> None:
     recorded.check(2, 2)
     with pytest.raises(ConfigError, match=f"no run's folder with {BATCHES}"):
         Recorded(tmp_path)
+    (tmp_path / "run" / BATCHES).rename(tmp_path / "batches")  # of a run that has not come to a batch
+    with pytest.raises(ConfigError, match=f"no run's folder with {BATCHES}"):
+        Recorded(tmp_path / "run")
+    (tmp_path / "batches").rename(tmp_path / "run" / BATCHES)
     (tmp_path / "run" / "config.yaml").write_text("seed: [1")
     with pytest.raises(ConfigError, match=r"its config\.yaml cannot be read"):
         Recorded(tmp_path / "run")
