@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from omegaconf import OmegaConf
 
 from rlvr.cli.main import main
 from rlvr.cli.overrides.compose import check_overrides, load, register_schema
-from rlvr.cli.overrides.forms import as_written
 from rlvr.cli.overrides.multirun import plan_sweep
 from rlvr.cli.overrides.rewriting import rewritten
 from rlvr.cli.overrides.shorthand import several_sources
@@ -242,8 +240,3 @@ def test_a_program_says_it_without_a_traceback(tmp_path):
     assert done.returncode == 1
     assert "ConfigError: run.name: what its ${...} stands for cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_overrides_on_record_are_as_they_were_typed():
-    typed = ["run.root=${oc.env:NOT_SET_HERE}", "steps=5"]
-    assert as_written(OmegaConf.create(typed)) == typed
