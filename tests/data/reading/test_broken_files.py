@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -232,6 +233,17 @@ def test_notes_of_a_parquet_file_that_are_not_the_librarys_are_nobodys(tmp_path,
     )
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     assert answers(tmp_path / "a.parquet") == ["1"]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"question": "q", "answer": "1"}\n')
+
+    def denied(self, *args, **kwargs):  # root may read whatever there is
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(DataError, match=r"data file .*a\.jsonl cannot be read: Permission denied"):
+        load(tmp_path / "a.jsonl")
 
 
 def test_large_numbers_are_the_shortest_decimals_that_mean_them(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -207,6 +208,18 @@ def test_a_full_disk_ends_nothing_and_leaves_the_file_whole(tmp_path: Path) -> N
         buffer.close()
         assert [r.place for r in buffer.read()] == [*whole, 40]
         assert said[1:] == [f"{disk / 'groups'}: finished groups are kept on disk again"]
+
+
+def test_what_is_written_is_on_disk_once_the_file_is_closed(tmp_path: Path, monkeypatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    buffer = GroupBuffer(tmp_path / "groups", pytest.fail)
+    buffer.close()  # of a run that has finished no group
+    assert synced == []
+    buffer.append(record_of(1))
+    buffer.close()
+    buffer.close()
+    assert len(synced) == 1
 
 
 class Stream:

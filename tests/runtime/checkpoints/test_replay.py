@@ -80,6 +80,7 @@ def test_a_batch_comes_back_as_it_was(tmp_path: Path) -> None:
                     b.id, b.token_ids, b.text, b.spans, b.in_loss, b.correct, b.failed
                 )  # fmt: skip
                 np.testing.assert_array_equal(a.reward, b.reward)
+                assert b.logprobs.dtype == np.float32
         old, new = pack(BATCH.groups), pack(again.groups)
         for name in ("rollout_logp", "weight_version", "own_context", "reward", "in_loss", "response_ids"):
             np.testing.assert_array_equal(getattr(old, name), getattr(new, name), err_msg=name)

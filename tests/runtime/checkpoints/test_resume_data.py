@@ -144,10 +144,12 @@ def test_data_and_a_model_that_have_only_moved_are_no_change(cfg, tmp_path):
     ):
         with pytest.raises(ConfigError, match=rf"{re.escape(key)} was .*, is .*"):
             refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, before, other))
-    with pytest.raises(
-        ConfigError, match=r"model\.path was 'builtin', is 'elsewhere'"
-    ):  # an older checkpoint
-        refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, FoundInputs({}, here.data), here))
+    for older, key in (
+        (FoundInputs({}, here.data), "model.path"),
+        (FoundInputs(MODEL, None), "data.eval.0.path"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{re.escape(key)} was .*, is "):
+            refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, older, here))
 
 
 OTHER = {"dict": {"a": 1}, "int": 3, "float": 0.25, "bool": False, "str": "other"}  # by what a key takes
