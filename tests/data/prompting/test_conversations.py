@@ -204,6 +204,15 @@ def test_a_template_that_drops_a_message_is_refused():
         render_messages((Message("system", "Be brief."), Message("user", "q")), tokenizer)
 
 
+def test_a_template_may_drop_what_the_assistant_thought_before():
+    """Qwen3's does so; questions are whole all the same."""
+    tokenizer = byte_tokenizer(
+        chat_template="{% for m in messages %}{{ m.content.split('</think>')[-1] }}|{% endfor %}"
+    )
+    turns = (Message("user", "q"), Message("assistant", "<think>t</think>a"), Message("user", "r"))
+    assert render_messages(turns, tokenizer) == "q|a|r|"
+
+
 def test_the_last_newline_of_a_rendered_prompt_stays(tmp_path):
     tokenizer = byte_tokenizer()
     text = "Question: 1+1?\nAnswer:\n"

@@ -123,6 +123,7 @@ TURNS = [{"role": "user", "content": "q"}]
         {"prompt": TURNS, "completion": TURNS},
         {"questions": ["a", "b"], "answers": ["1"]},
         {"train": [], "test": [{"question": "q"}]},
+        {"rows": [{"question": "q"}], "version": 5},
     ],
 )
 def test_an_object_that_may_be_a_row_is_judged_as_one(tmp_path, row):
