@@ -7,7 +7,7 @@ import pytest
 
 from rlvr.config import SourceConfig
 from rlvr.data.catalog import CATALOG, DAPO_PREFIX, DAPO_SUFFIX
-from rlvr.data.sources import load_problems
+from rlvr.data.sources import is_on_the_hub, load_problems
 from rlvr.errors import DataError
 from tests.helpers.paths import SHARED_DATA
 from tests.helpers.row_files import write_jsonl, write_parquet
@@ -59,6 +59,20 @@ def test_hub_layout_on_disk(name, tmp_path, monkeypatch):
     assert (problem.question, problem.answer, problem.source) == ("q", answer, name)
     if name not in ("gsm8k", "math"):  # the others have one split, to train on as well
         assert load_problems(SourceConfig(name=name)).problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "remote"),
+    [
+        ("gsm8k", None, True),
+        ("someone/sums", None, True),
+        ("gsm8k", "rows.jsonl", False),
+        ("someone/sums", "rows.jsonl", False),
+        ("arithmetic", None, False),
+    ],
+)
+def test_what_is_read_from_the_hub(name, path, remote):
+    assert is_on_the_hub(SourceConfig(name=name, path=path)) is remote
 
 
 def test_a_subset_of_a_data_set_on_the_hub_is_chosen_by_name(tmp_path, monkeypatch):
