@@ -74,12 +74,29 @@ def step_metrics(
     `seconds/generate` and `seconds/reward` were spent collecting the batch, within `seconds/rollout` in a
     synchronous run and beside the learner otherwise.
     """
+    fresh = fresh or batch
+    metrics = _responses(rollout, batch) | _sampling(rollout, batch, version) | _update(stats)
+    metrics |= {
+        "tokens/trained": float(batch.tokens),
+        "tokens/generated": float(rollout.generated_tokens),
+    }
+    metrics |= _mismatch(fresh, version)
+    if sent is not None:
+        metrics |= sent.metrics()
+    metrics |= _outcomes(rollout) | curriculum_metrics(rollout)
+    for name, values in batch.signals.present().items():
+        metrics |= _distribution(name, values)
+    if batch.token_weight is not None:
+        metrics |= _distribution("token_weight", batch.token_weight, WEIGHT_PERCENTILES)
+    return metrics | _clocked(rollout, clock, busy_seconds)
+
+
+def _responses(rollout: RolloutBatch, batch: Batch) -> dict[str, float]:
+    """What the responses are worth, and how long they are."""
     samples = [s for g in rollout.groups for s in g.samples]
     rewards = batch.reward[np.isfinite(batch.reward)]  # where the verifier failed there is none
     lengths = batch.response_lengths
-    fresh = fresh or batch
-    mismatch = logprob_mismatch(fresh, version)
-    metrics = {
+    return {
         "reward/mean": float(rewards.mean()),
         "reward/std": float(rewards.std()),
         "accuracy": float(np.mean([s.correct for s in rollout.samples if not s.failed])),
@@ -87,10 +104,21 @@ def step_metrics(
         "length/mean": float(lengths.mean()),
         "length/max": float(lengths.max()),
         "length/truncated": float(np.mean([s.truncated for s in samples])),
+    }
+
+
+def _sampling(rollout: RolloutBatch, batch: Batch, version: int) -> dict[str, float]:
+    return {
         "sampling/acceptance": rollout.acceptance,
         "sampling/rounds": float(rollout.rounds),
         "sampling/short_of": float(rollout.short_of),
         "sampling/staleness": staleness(batch, version),
+    }
+
+
+def _update(stats: StepStats) -> dict[str, float]:
+    """What the learner says of its updates."""
+    found = {
         "loss": stats.loss,
         "grad_norm": stats.grad_norm,
         "lr": stats.learning_rate,
@@ -101,26 +129,27 @@ def step_metrics(
         "kl/base_penalty": stats.kl_base,
         "updates": float(stats.updates),
         "micro_batches": float(stats.micro_batches),
-        "tokens/trained": float(batch.tokens),
-        "tokens/generated": float(rollout.generated_tokens),
-        "mismatch/compared_tokens": float(compared_tokens(fresh, version).sum()),
     }
-    if sent is not None:
-        metrics |= sent.metrics()
     if stats.entropy_coef is not None:
-        metrics["entropy/coef"] = stats.entropy_coef
-    if mismatch is not None:
-        metrics |= {"mismatch/mean": mismatch[0], "mismatch/max": mismatch[1]}
-    metrics |= _outcomes(rollout) | curriculum_metrics(rollout)
-    for name, values in batch.signals.present().items():
-        metrics |= _distribution(name, values)
-    if batch.token_weight is not None:
-        metrics |= _distribution("token_weight", batch.token_weight, WEIGHT_PERCENTILES)
-    seconds = {**clock.phases, **rollout.seconds, "step": clock.seconds}
-    metrics |= {f"seconds/{name}": value for name, value in seconds.items()}
-    metrics["seconds/overhead"] = max(0.0, clock.seconds - busy_seconds)
-    metrics["rate/tokens_per_second"] = rollout.generated_tokens / max(metrics["seconds/step"], 1e-9)
-    return metrics
+        found["entropy/coef"] = stats.entropy_coef
+    return found
+
+
+def _mismatch(fresh: Batch, version: int) -> dict[str, float]:
+    found = {"mismatch/compared_tokens": float(compared_tokens(fresh, version).sum())}
+    if (gap := logprob_mismatch(fresh, version)) is not None:
+        found |= {"mismatch/mean": gap[0], "mismatch/max": gap[1]}
+    return found
+
+
+def _clocked(rollout: RolloutBatch, clock: PhaseClock, busy_seconds: float) -> dict[str, float]:
+    """What depends on the clock, see `TIMING_PREFIXES`."""
+    step = clock.seconds
+    seconds = {**clock.phases, **rollout.seconds, "step": step}
+    return {f"seconds/{name}": value for name, value in seconds.items()} | {
+        "seconds/overhead": max(0.0, step - busy_seconds),
+        "rate/tokens_per_second": rollout.generated_tokens / max(step, 1e-9),
+    }
 
 
 def source_metrics(rollout: RolloutBatch, sources: Sequence[str]) -> dict[str, float]:

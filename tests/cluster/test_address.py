@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -13,12 +14,12 @@ from rlvr.cluster.machine import free_port
 from rlvr.errors import ConfigError
 
 
-def test_an_address_at_which_nothing_answers_is_refused_in_time() -> None:
-    where = f"127.0.0.1:{free_port()}"
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]"])
+def test_an_address_at_which_nothing_answers_is_refused_in_time(host: str) -> None:
+    where = f"{host}:{free_port()}"
     began = time.monotonic()
-    with pytest.raises(
-        ConfigError, match=rf"^cluster.address={where}: nothing answers at .* within 0.2 s \(.*refused"
-    ):
+    said = rf"^cluster.address={re.escape(where)}: nothing answers at .* within 0.2 s \("
+    with pytest.raises(ConfigError, match=said):
         check_address(where, seconds=0.2)
     assert time.monotonic() - began < 5
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from rlvr.cluster import start
-from rlvr.cluster.limits import processes_left, usable_cores, usable_memory
+from rlvr.cluster.limits import check_processes, processes_left, usable_cores, usable_memory
 from rlvr.config import ClusterConfig
 from rlvr.errors import ConfigError
 
@@ -119,6 +119,11 @@ PIDS = {
         -10,
     ),
     "no bound": ("0::/\n", {"pids.max": "max\n"}, math.inf),
+    "version 1, the group of another controller": (
+        "5:memory:/other\n4:pids:/docker/abc\n",
+        {"pids/other/pids.max": "1\n", "pids/pids.max": "50\n", "pids/pids.current": "20\n"},
+        30,
+    ),
 }
 
 
@@ -129,6 +134,15 @@ def test_processes_are_what_the_control_group_leaves(
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     lines, files, left = PIDS[case]
     assert processes_left(**tree(tmp_path, lines, files)) == left
+
+
+@pytest.mark.parametrize(("user", "limit"), [(0, 5), (1, resource.RLIM_INFINITY)])
+def test_neither_root_nor_a_user_without_a_limit_is_held_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert processes_left(**tree(tmp_path, "0::/\n", {})) == math.inf
 
 
 def test_the_limit_of_a_user_counts_the_threads_of_all_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +159,13 @@ def test_the_limit_of_a_user_counts_the_threads_of_all_its_processes(monkeypatch
         thread.join()
     assert 20 < before - during < 100  # others may come and go meanwhile
     assert before < 100_000
+
+
+def test_as_many_processes_as_are_needed_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlvr.cluster.limits.processes_left", lambda: 190)
+    check_processes(2)
+    with pytest.raises(ConfigError, match="may start 190 more"):
+        check_processes(3)
 
 
 def test_too_few_processes_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:

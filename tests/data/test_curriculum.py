@@ -74,6 +74,7 @@ def test_what_is_known_by_hand() -> None:
     again = replace(group("a", [1, 1, 1, 1]), prompt=prompt("a#7"))
     assert after(known, [again], "binary") == {"a": (0.5 * 3 + 4, 0.5 * 4 + 4), "b": (0.0, 3.0)}
     assert known["a"] == (3.0, 4.0)  # a new record, none changed
+    assert after({}, [group("c", [float("nan"), 1])], "binary") == {"c": (1.0, 1.0)}
     assert (
         after(known, [group("b", [float("nan")] * 2)], "binary") == known
     )  # a verifier that fails tells nothing

@@ -217,18 +217,18 @@ def test_variables_and_another_chat_template_reach_the_prompt(tmp_path):
         prompts(cfg)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("enable_thinkin", "reads no variable of that name, so it would change nothing"),
-        ("add_generation_prompt", "the run itself sets this argument; leave it out"),
-    ],
-)
-def test_a_variable_that_a_chat_template_does_not_read_is_refused(tmp_path, name, said):
+OF_THE_RUN = ("tokenize", "add_generation_prompt", "continue_final_message", "conversation", "chat_template")
+
+
+@pytest.mark.parametrize("name", ["enable_thinkin", *OF_THE_RUN])
+def test_a_variable_that_a_chat_template_does_not_read_is_refused(tmp_path, name):
+    said = "the run itself sets this argument" if name in OF_THE_RUN else "reads no variable of that name"
     template = "{% if enable_thinking %}<think>{% endif %}" + CHAT
     cfg = data(file(tmp_path / "a.jsonl", rows(1)), chat_template_kwargs={name: False})
     with pytest.raises(DataError, match=rf"data\.chat_template_kwargs\.{name}: .*{said}"):
         prompts(cfg, byte_tokenizer(chat_template=template))
+    cfg.chat_template_kwargs = {"enable_thinking": True}
+    assert prompts(cfg, byte_tokenizer(chat_template=template)) == {"own/a/1": "<think><user>q0<go>"}
 
 
 def test_each_source_has_its_own_template(tmp_path):

@@ -1,32 +1,15 @@
-"""Reading problems: local files, the hub's layout on disk, and bad rows."""
+"""Reading problems: local files, bad rows, and tasks that are made."""
 
-import builtins
 import csv
-import json
 import re
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from rlvr.config import SourceConfig
-from rlvr.data.catalog import CATALOG, DAPO_PREFIX, DAPO_SUFFIX
 from rlvr.data.sources import load_problems
 from rlvr.data.tasks.arithmetic import is_held_out
 from rlvr.errors import DataError
-from tests.helpers.paths import SHARED_DATA
-
-
-def write_jsonl(path, rows):
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return str(path)
-
-
-def write_parquet(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    return str(path)
-
+from tests.helpers.row_files import write_jsonl, write_parquet
 
 # ---- local files
 
@@ -216,6 +199,16 @@ def test_rows_that_are_not_utf8_or_not_of_the_header(tmp_path):
         assert [row.row for row in loaded.bad_rows] == bad
 
 
+def test_a_csv_row_is_bad_whichever_of_its_fields_is_missing(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("question,answer,note\nq,1,n\nq,1\nq,1,n,x\n")
+    with pytest.raises(DataError) as error:
+        load_problems(SourceConfig(name="x", path=str(file)))
+    for number in (2, 3):
+        assert f"{file}, row {number}: has more or fewer fields than the header" in str(error.value)
+    assert "row 1" not in str(error.value)
+
+
 def test_duplicate_ids_are_bad_rows(tmp_path):
     rows = [{"id": "a", "question": "q", "answer": "1"}, {"id": "a", "question": "other", "answer": "1"}]
     path = write_jsonl(tmp_path / "x.jsonl", rows)
@@ -238,116 +231,8 @@ def test_a_source_without_any_problem_is_refused(tmp_path):
 def test_arithmetic_sources():
     held_out = load_problems(SourceConfig(name="arithmetic_heldout", limit=20)).problems
     assert len(held_out) == 20
+    assert len(load_problems(SourceConfig(name="arithmetic_heldout")).problems) == 200
     assert all(is_held_out(p.question.removesuffix("=?")) for p in held_out)
     assert len(load_problems(SourceConfig(name="arithmetic", limit=3)).problems) == 3
     with pytest.raises(DataError, match="endless"):
         load_problems(SourceConfig(name="arithmetic"))
-
-
-# ---- known data sets
-
-
-HUB_ROWS = {
-    "gsm8k": ("main/test-0.parquet", {"question": "q", "answer": "work\n#### 18"}, "18"),
-    "math": ("data/test-0.parquet", {"problem": "q", "level": "1", "solution": r"is \boxed{2}"}, "2"),
-    "math500": (
-        "test-0.parquet",
-        {"problem": "q", "solution": "", "answer": "3", "unique_id": "test/1.json"},
-        "3",
-    ),
-    "aime24": ("data/train-0.parquet", {"id": 60, "problem": "q", "solution": "", "answer": "204"}, "204"),
-    "aime25": ("test-0.parquet", {"id": "0", "problem": "q", "answer": "70"}, "70"),
-    "amc23": ("test-0.parquet", {"id": 0, "question": "q", "answer": 27.0}, "27"),
-    "olympiadbench": ("test-0.parquet", {"id": 1, "question": "q", "final_answer": ["$2$", "3"]}, "2, 3"),
-    "minerva": ("test-0.parquet", {"question": "q", "answer": "1e8"}, "1e8"),
-    "dapo_math_17k": (
-        "data/dapo-math-17k.parquet",
-        {
-            "prompt": [{"content": DAPO_PREFIX + "q" + DAPO_SUFFIX, "role": "user"}],
-            "reward_model": {"ground_truth": "34", "style": "rule"},
-            "extra_info": {"index": "9a9b"},
-        },
-        "34",
-    ),
-}
-
-
-def test_every_known_data_set_is_tested():
-    assert set(HUB_ROWS) == set(CATALOG)
-
-
-@pytest.mark.parametrize("name", HUB_ROWS)
-def test_hub_layout_on_disk(name, tmp_path, monkeypatch):
-    """`load_dataset("owner/name")` prefers a folder of that name in the working directory to the hub."""
-    pytest.importorskip("datasets", reason="the optional extra rlvr[hub] is not installed")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    file, row, answer = HUB_ROWS[name]
-    entry = CATALOG[name]
-    write_parquet(tmp_path / entry.hub_id / file, [row])
-    if entry.config is not None:
-        files = f"  data_files:\n  - split: test\n    path: {file}\n"
-        card = f"---\nconfigs:\n- config_name: {entry.config}\n{files}---\n"
-        (tmp_path / entry.hub_id / "README.md").write_text(card)
-    (problem,) = load_problems(SourceConfig(name=name), evaluation=True).problems
-    assert (problem.question, problem.answer, problem.source) == ("q", answer, name)
-
-
-def test_a_local_copy_of_a_known_data_set_is_read_in_its_format(tmp_path):
-    rows = [{"question": f"q{i}", "answer": f"so\n#### {i}"} for i in range(3)]
-    write_parquet(tmp_path / "main" / "train-00000-of-00001.parquet", rows)
-    problems = load_problems(SourceConfig(name="gsm8k", path=str(tmp_path / "main"))).problems
-    assert [p.answer for p in problems] == ["0", "1", "2"]
-
-
-def test_repeated_rows_of_dapo_are_left_out_once_each(tmp_path):
-    def row(index, answer):
-        return {
-            "prompt": [{"content": f"{DAPO_PREFIX}question {index}{DAPO_SUFFIX}", "role": "user"}],
-            "reward_model": {"ground_truth": answer, "style": "rule"},
-            "extra_info": {"index": index},
-        }
-
-    path = write_jsonl(tmp_path / "dapo.jsonl", [row("a", "1"), row("b", "2")] * 100)
-    loaded = load_problems(SourceConfig(name="dapo_math_17k", path=path))
-    assert [p.id for p in loaded.problems] == ["dapo_math_17k/a", "dapo_math_17k/b"]
-    assert (loaded.repeated, loaded.bad_rows) == (198, ())
-    path = write_jsonl(tmp_path / "clash.jsonl", [row("a", "1"), row("a", "2")])
-    with pytest.raises(DataError, match="already taken"):
-        load_problems(SourceConfig(name="dapo_math_17k", path=path))
-
-
-def test_without_the_datasets_library_the_error_names_the_extra(monkeypatch):
-    real = builtins.__import__
-
-    def without_datasets(name, *args, **kwargs):
-        if name == "datasets":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_datasets)
-    with pytest.raises(DataError, match=r"pip install 'rlvr\[hub\]'"):
-        load_problems(SourceConfig(name="gsm8k"))
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "count"), [("aime24", "aime24", 30), ("amc23", "amc23", 40), ("gsm8k", "gsm8k_600", 600)]
-)
-def test_real_files(name, file, count):
-    path = SHARED_DATA / f"{file}.jsonl"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent")
-    loaded = load_problems(SourceConfig(name=name, path=str(path)))
-    assert len(loaded.problems) == count
-    assert len({p.id for p in loaded.problems}) == count
-    assert all(float(p.answer) == int(float(p.answer)) for p in loaded.problems)
-
-
-def test_a_split_that_does_not_exist_is_named(tmp_path, monkeypatch):
-    pytest.importorskip("datasets", reason="the optional extra rlvr[hub] is not installed")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.chdir(tmp_path)
-    write_parquet(tmp_path / "math-ai/aime25/test-0.parquet", [{"id": "0", "problem": "q", "answer": "70"}])
-    with pytest.raises(DataError, match=r"cannot load split 'dev' of 'math-ai/aime25'.*set the path"):
-        load_problems(SourceConfig(name="aime25", split="dev"))

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rlvr.config import DataConfig, SourceConfig
+from rlvr.data.prompting.lengths import IDS_LISTED
 from rlvr.data.stream import EpochSource, PromptStream, build_eval_sets, build_training_stream
 from rlvr.data.tasks.arithmetic import train_problem
 from rlvr.errors import DataError
@@ -107,6 +108,12 @@ def test_arithmetic_position_is_the_problem_index(tokenizer):
     assert [p.problem for p in stream.take(40, 3)] == [train_problem(3, i) for i in (40, 41, 42)]
 
 
+def test_an_endless_source_is_graded_as_it_says(tokenizer):
+    cfg = DataConfig(train=SourceConfig(name="arithmetic", verifier="last_number", policy="strict"))
+    (prompt,) = build_training_stream(cfg, tokenizer, seed=3, eval_sets=()).take(0, 1)
+    assert (prompt.problem.rules.verifier, prompt.problem.rules.policy) == ("last_number", "strict")
+
+
 def test_arithmetic_with_a_limit_is_a_finite_set(tokenizer):
     cfg = DataConfig(train=SourceConfig(name="arithmetic", limit=4))
     assert build_training_stream(cfg, tokenizer, seed=3, eval_sets=()).size == 4
@@ -127,6 +134,17 @@ def test_long_prompts_are_refused_by_id_with_the_remedy(tokenizer, tmp_path):
         build_training_stream(cfg, tokenizer, seed=0, eval_sets=(), context=100, max_response_tokens=50).size
         == 3
     )
+
+
+def test_of_many_long_prompts_the_first_are_listed(tokenizer, tmp_path):
+    train = source(tmp_path / "a.jsonl", ["short", *("x" * (40 + i) for i in range(IDS_LISTED + 1))])
+    with pytest.raises(DataError) as error:
+        build_training_stream(DataConfig(train=train, eval=[]), tokenizer, seed=0, eval_sets=())
+    last = f"own/a/{IDS_LISTED + 1} ({39 + IDS_LISTED} tokens), ...."
+    assert f"{IDS_LISTED + 1} of {IDS_LISTED + 2} prompts are too long: own/a/2 (40 tokens), " in str(
+        error.value
+    )
+    assert last in str(error.value)
 
 
 def test_long_prompts_can_be_skipped_and_are_counted(tokenizer, tmp_path):

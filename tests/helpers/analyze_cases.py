@@ -134,3 +134,22 @@ def plain_scores(p: np.ndarray, q: np.ndarray, token: int, top_p: float) -> dict
         "base_ids": best_q[:5].tolist(),
         "base_probs": q[best_q[:5]].tolist(),
     }
+
+
+def with_everything(folder):
+    """The configuration of an analysis with a checkpoint and both trajectories; writes what it reads."""
+    base = save_model(folder / "base", seed=1)
+    near = save_shifted(folder / "near", base, seed=2, noise=0.05)
+    far = save_shifted(folder / "far", base, seed=3, noise=0.25)
+    files = {
+        name: str(write_responses(folder / f"{name}.jsonl", seed, problems=6))
+        for name, seed in [("policy", 4), ("base", 5)]
+    }
+    return config(
+        base,
+        far,
+        folder / "out",
+        checkpoints=[str(near)],
+        responses=[files["policy"]],
+        base_responses=[files["base"]],
+    )

@@ -26,26 +26,6 @@ from tests.helpers.shared_processes import SharedProcesses
 WHOLE, VOCABULARY = (1.0, -1), 32  # no truncation; of the built-in tokenizer
 
 
-def engine_spec(folder: Path, **more: Any) -> EngineSpec:
-    """Of a small engine on CPU that runs the model of the folder in float32."""
-    from rlvr.sync.vllm_gloo import (
-        BACKEND,  # imports vLLM: seconds for every process that only looks for tests
-    )
-
-    usual: dict[str, Any] = {
-        "model": str(folder),
-        "dtype": "float32",
-        "tensor_parallel": 1,
-        "device": "cpu",
-        "memory_utilization": 0.5,
-        "max_concurrent": 64,
-        "enforce_eager": True,
-        "transfer_backend": BACKEND,
-        "trust_remote_code": False,
-    }
-    return EngineSpec(**usual | more)
-
-
 def small_llama(folder: Path, context: int) -> LlamaForCausalLM:
     """A random model with a tied head and the built-in tokenizer, saved in the folder."""
     tokenizer = load_tokenizer("builtin")

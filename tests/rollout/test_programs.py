@@ -9,7 +9,7 @@ import pytest
 from rlvr.errors import ConfigError
 from rlvr.rollout.engine import RolloutEngine
 from rlvr.rollout.programs import find_compiler, find_lscpu
-from tests.helpers.engine_specs import spec
+from tests.helpers.engine_specs import engine_spec
 
 
 @pytest.mark.slow
@@ -36,4 +36,4 @@ def test_lscpu_is_found_where_path_has_it(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_engine_on_a_cpu_looks_for_it_before_it_imports_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match="no lscpu is in PATH"):
-        RolloutEngine(spec("cpu", enforce_eager=True))
+        RolloutEngine(engine_spec())

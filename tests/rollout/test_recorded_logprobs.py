@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from rlvr.rollout.engine_spec import (
-    EngineSpec,
     further_arguments,
     in_one_process,
     logprobs_mode,
     split_prompts,
 )
+from tests.helpers.engine_specs import engine_spec
 
 
 @pytest.mark.parametrize(
@@ -64,21 +64,7 @@ def test_scheduling_shares_a_process_where_it_must(device, backend, on_update, o
     ],
 )
 def test_tensor_parallel_ranks_are_processes_of_the_engine(device, width, given, executor):
-    spec = EngineSpec(
-        "m",
-        "float32",
-        64,
-        width,
-        device,
-        0.5,
-        None,
-        8,
-        True,
-        "nccl",
-        "raw_logprobs",
-        False,
-        engine_args=given,
-    )
+    spec = engine_spec(device=device, tensor_parallel=width, transfer_backend="nccl", engine_args=given)
     assert further_arguments(spec).get("distributed_executor_backend") == executor
 
 

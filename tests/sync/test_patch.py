@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlvr.sync.patch import Patch, apply_patch, bits_of, difference, least_bytes, read_patch
@@ -68,6 +68,7 @@ def test_signs_of_zero_and_payloads_of_nan_are_bits_like_others(dtype):
     assert same_bits(carried(old, new), new)
 
 
+@example([10_000_000])  # in words of four bytes
 @given(st.lists(st.sampled_from([0, 1, 254, 255, 256, 65_534, 65_535, 65_536, 70_000, 600]), max_size=12))
 def test_gaps_of_every_length(gaps):
     index = np.cumsum(np.asarray(gaps, dtype=np.int64) + 1) - 1

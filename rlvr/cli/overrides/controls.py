@@ -84,7 +84,7 @@ def _answers_per_step(run: LoadedRun, control: Mapping[str, Any]) -> dict[str, i
     if (run.config.rollout.answers is None) == (control["rollout.answers"] is None):
         return {PROMPTS: prompts, SAMPLES: samples}
     fewer, left = divmod(prompts * samples, control[SAMPLES])
-    if left or not fewer:
+    if left:
         raise ConfigError(
             f"run={run.folder}: {PROMPTS}={prompts} with {SAMPLES}={samples} are {prompts * samples} given answers a "
             f"step, which the control {control['recipe']} cannot have with {control[SAMPLES]} samples a prompt. Train "

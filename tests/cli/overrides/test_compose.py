@@ -30,6 +30,7 @@ def refusal(*arguments: str) -> str:
         ("data.train.limits", "data.train.limit"),
         ("advantage.option", "advantage.options"),
         ("model.name_or_path.dtyp", "model."),
+        ("actor_rollout_ref.of.another.framework.altogether.kl_in", "loss.kl_in?"),  # by its last part
     ],
 )
 def test_an_unknown_key_suggests_the_near_one(key, near):

@@ -72,6 +72,7 @@ def test_one_value_for_a_list_is_refused_with_the_list(argument, written):
             "is a section; set what is in it, such as data.train.name=VALUE or data.train.path",
         ),
         ("reward=math", "reward is a section; set what is in it, such as reward.workers=VALUE"),
+        ("run=mine", "run is a section; set what is in it, such as run.name=VALUE"),
         ("data.eval=gsm8k", "takes a list of records, such as 'data.eval=[{name:gsm8k}"),
         ("data.eval=[gsm8k]", "takes a list of records"),
         ("data.eval={name:gsm8k}", "takes a list of records"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,3 +82,13 @@ def test_the_built_in_model():
         "max_position_embeddings",
         256,
     )
+
+
+def test_a_model_that_transformers_does_not_know_is_refused_in_its_words(tmp_path):
+    """Nothing is wrong with its config.json, so nobody is told to take another."""
+    folder = shutil.copytree("rlvr/data/base_model", tmp_path / "model")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"model_type": "nosuch"}))
+    with pytest.raises(ConfigError, match="model type `nosuch`") as error:
+        read_inputs(Config(recipe="test", model=ModelConfig(path=str(folder))))
+    assert "take the one that belongs to the model" not in str(error.value)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from transformers import GenerationConfig
+from transformers import AutoTokenizer, GenerationConfig
 
-from rlvr.data.models.end_tokens import add_end_tokens, generation_ends
+from rlvr.data.models.end_tokens import add_end_tokens, generation_ends, save_tokenizer
 from rlvr.errors import ConfigError
+from tests.helpers.tokenizers_made_here import byte_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,12 @@ def test_whole_settings_give_their_end_tokens(tmp_path, text, ends):
 def test_a_model_without_settings_gets_some(tmp_path):
     add_end_tokens(tmp_path, [3, 4])
     assert json.loads((tmp_path / "generation_config.json").read_text()) == {"eos_token_id": [3, 4]}
+
+
+def test_a_policys_tokenizer_is_saved_with_the_end_tokens_of_its_run(tmp_path):
+    tokenizer = byte_tokenizer()
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 7}')
+    save_tokenizer(tokenizer, tmp_path, [9])
+    assert GenerationConfig.from_pretrained(tmp_path).eos_token_id == [7, tokenizer.eos_token_id, 9]
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert (again.get_vocab(), again.eos_token) == (tokenizer.get_vocab(), "</s>")

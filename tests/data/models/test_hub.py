@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from rlvr.cluster.board import Doing
 from rlvr.config import Config
 from rlvr.data.models import hub
 from rlvr.data.models.hub import ModelFetcher, bounded_by_progress, cached_bytes, wanted_files
@@ -63,6 +65,11 @@ def test_a_download_without_a_new_byte_is_given_up(monkeypatch):
     release.set()
 
 
+def test_a_download_that_pauses_for_less_than_the_stall_limit_goes_on(monkeypatch):
+    monkeypatch.setattr(hub, "LOOK_EVERY_SECONDS", 0.01)
+    bounded_by_progress(lambda: time.sleep(0.2), lambda: 0, stall_seconds=30, what="download")
+
+
 def test_what_fails_in_the_thread_fails_here():
     def work() -> None:
         raise DataError("gone")
@@ -86,6 +93,25 @@ def test_an_offline_cache_that_lacks_the_model_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=r"model owner/model: not in the cache .*HF_HUB_OFFLINE"):
         ModelFetcher("owner/model", 5.0).fetch()
+
+
+def test_the_size_that_is_told_is_that_of_the_files_that_are_fetched(tmp_path, monkeypatch):
+    files = {"config.json": 5, "model.safetensors": 70, "pytorch_model.bin": 900, "README.md": None}
+    listed = [SimpleNamespace(rfilename=name, size=size) for name, size in files.items()]
+    fetched, told = [], []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.model_info", lambda self, name, **_: SimpleNamespace(siblings=listed)
+    )
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, allow_patterns: fetched.extend(allow_patterns)
+    )
+    monkeypatch.setattr(hub, "report", told.append)
+    monkeypatch.setattr(hub, "bounded_by_progress", lambda work, progress, **_: (work(), progress()))
+    ModelFetcher("owner/model", 5.0).fetch()
+    assert fetched == ["config.json", "model.safetensors"]
+    assert told[1] == Doing("fetches owner/model,", 0.0, 75e-9, "GB")
 
 
 def test_only_names_on_the_hub_are_fetched_and_each_once(tmp_path):

@@ -42,8 +42,10 @@ def test_a_copy_is_the_same_model_and_other_weights_are_not(tmp_path):
 
 def test_both_ends_of_a_large_file_count(tmp_path):
     middle = bytes(3 * END_BYTES)
-    ids = [identity(model(tmp_path / a.hex(), a + middle + a)) for a in (b"1", b"2")]
-    assert ids[0] != ids[1]
+    weights = (b"1" + middle + b"1", b"2" + middle + b"1", b"1" + middle + b"2")
+    ids = [identity(model(tmp_path / str(i), one)) for i, one in enumerate(weights)]
+    assert not same_model(ids[0], ids[1])
+    assert not same_model(ids[0], ids[2])
 
 
 @pytest.mark.parametrize("place", [0.01, 0.3, 0.5, 0.77, 0.99])

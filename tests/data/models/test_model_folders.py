@@ -102,6 +102,10 @@ def test_an_adapter_names_its_base(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "Qwen/Qwen3-8B"}))
     with pytest.raises(DataError, match="to Qwen/Qwen3-8B"):
         model_folder(str(tmp_path))
+    for damaged in ("{", "[]"):
+        (tmp_path / "adapter_config.json").write_text(damaged)
+        with pytest.raises(DataError, match="to another model"):
+            model_folder(str(tmp_path))
 
 
 def test_what_torch_itself_writes_in_shards(tmp_path):

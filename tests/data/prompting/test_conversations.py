@@ -7,8 +7,8 @@ import json
 import pytest
 
 from rlvr.config import DataConfig, SourceConfig
-from rlvr.data.catalog import as_text
-from rlvr.data.prompting.templates import render_messages, tokenize
+from rlvr.data.catalog import DAPO_PREFIX, DAPO_SUFFIX, as_text
+from rlvr.data.prompting.templates import render_messages, template_text, tokenize
 from rlvr.data.sources import load_problems
 from rlvr.data.stream import build_eval_sets, build_training_stream
 from rlvr.errors import DataError
@@ -183,12 +183,34 @@ def test_templates_that_raise_are_named_with_their_words(template, words):
         tokenize(Problem("p/1", "q", "1", "p"), "chat", tokenizer)
 
 
+def test_of_a_message_that_is_no_text_its_place_is_told(tmp_path):
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": None}]
+    path = write(tmp_path / "rows.jsonl", [{"prompt": asked, "answer": "1"}])
+    with pytest.raises(DataError, match=r"row 1, column 'prompt': has a message 2 whose content is missing"):
+        load_problems(SourceConfig(name="own", path=path))
+
+
+def test_of_several_templates_the_default_one_is_read():
+    tokenizer = byte_tokenizer(chat_template={"default": CHATML, "tool_use": "tools"})
+    assert template_text(tokenizer, {}) == CHATML
+    assert template_text(byte_tokenizer(chat_template={"tool_use": "tools"}), {}) == ""
+
+
 def test_a_template_that_drops_a_message_is_refused():
     tokenizer = byte_tokenizer(
         chat_template="{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
     )
     with pytest.raises(DataError, match="leaves out the system message"):
         render_messages((Message("system", "Be brief."), Message("user", "q")), tokenizer)
+
+
+def test_a_template_may_drop_what_the_assistant_thought_before():
+    """Qwen3's does so; questions are whole all the same."""
+    tokenizer = byte_tokenizer(
+        chat_template="{% for m in messages %}{{ m.content.split('</think>')[-1] }}|{% endfor %}"
+    )
+    turns = (Message("user", "q"), Message("assistant", "<think>t</think>a"), Message("user", "r"))
+    assert render_messages(turns, tokenizer) == "q|a|r|"
 
 
 def test_the_last_newline_of_a_rendered_prompt_stays(tmp_path):
@@ -207,6 +229,9 @@ def test_a_prompt_rendered_before_has_one_bos():
     tokenizer = byte_tokenizer(post="<s> $A")
     ids = tokenize(Problem("p/1", "<s>q", "1", "p"), "plain", tokenizer).token_ids
     assert ids.count(tokenizer.bos_token_id) == 1
+    tokenizer.bos_token = None
+    ids = tokenize(Problem("p/2", "None of these?", "1", "p"), "plain", tokenizer).token_ids
+    assert tokenizer.decode(ids) == "<s>None of these?"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +256,16 @@ def test_named_columns_are_read_as_they_stand(tmp_path):
     [problem] = load_problems(SourceConfig(name="math", path=path, answer="result")).problems
     assert problem.answer == "no box 2"
     [problem] = load_problems(SourceConfig(name="math", path=path)).problems
+    assert problem.answer == "1"
+
+
+def test_a_known_sets_own_columns_are_read_in_its_way_though_they_are_named(tmp_path):
+    asked = [{"role": "user", "content": f"{DAPO_PREFIX}q{DAPO_SUFFIX}"}]
+    path = write(tmp_path / "rows.jsonl", [{"prompt": asked, "reward_model": {"ground_truth": "1"}}])
+    [problem] = load_problems(SourceConfig(name="dapo_math_17k", path=path, question="prompt")).problems
+    assert problem.question == "q"
+    path = write(tmp_path / "math.jsonl", [{"problem": "q", "solution": r"so \boxed{1}"}])
+    [problem] = load_problems(SourceConfig(name="math", path=path, answer="solution")).problems
     assert problem.answer == "1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -122,6 +123,7 @@ TURNS = [{"role": "user", "content": "q"}]
         {"prompt": TURNS, "completion": TURNS},
         {"questions": ["a", "b"], "answers": ["1"]},
         {"train": [], "test": [{"question": "q"}]},
+        {"rows": [{"question": "q"}], "version": 5},
     ],
 )
 def test_an_object_that_may_be_a_row_is_judged_as_one(tmp_path, row):
@@ -221,6 +223,28 @@ def test_short_numbers_of_parquet_are_what_was_written(tmp_path, kind, digits):
 def test_a_class_that_is_missing_has_no_name_and_what_is_no_place_of_one_stays():
     assert labelled([1, 0, -1, 2, "B", None], ["A", "B"]) == ["B", "A", None, 2, "B", None]
     assert labelled([1, -1], None) == [1, -1]
+
+
+@pytest.mark.parametrize(
+    "notes", [b"none of the library's", b"[]", b'{"info": null}', b'{"info": {"features": [1]}}']
+)
+def test_notes_of_a_parquet_file_that_are_not_the_librarys_are_nobodys(tmp_path, notes):
+    table = pyarrow.table({"question": ["q"], "answer": ["1"]}).replace_schema_metadata(
+        {b"huggingface": notes}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert answers(tmp_path / "a.parquet") == ["1"]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"question": "q", "answer": "1"}\n')
+
+    def denied(self, *args, **kwargs):  # root may read whatever there is
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(DataError, match=r"data file .*a\.jsonl cannot be read: Permission denied"):
+        load(tmp_path / "a.jsonl")
 
 
 def test_large_numbers_are_the_shortest_decimals_that_mean_them(tmp_path):

@@ -31,7 +31,6 @@ from tests.helpers.engine_rig import (
     Rig,
     batch_of,
     crossed,
-    engine_spec,
     in_flight,
     log_probs,
     requests_of,
@@ -39,6 +38,7 @@ from tests.helpers.engine_rig import (
     small_llama,
     start_engine,
 )
+from tests.helpers.engine_specs import engine_spec
 from tests.helpers.faulty_push import make_late, one_parameter_left_out
 from tests.helpers.shared_processes import SharedProcesses
 
@@ -99,7 +99,11 @@ def rig(processes: SharedProcesses, tmp_path_factory: pytest.TempPathFactory) ->
     cfg.model.lora, cfg.model.path, cfg.sync.lora = LORA, str(folder), "adapter"
     adapter = adapter_to_send(cfg, str(folder))
     spec = engine_spec(
-        folder, max_length=256, kv_cache_mb=4, logprobs_mode=logprobs_mode(1.0, *WHOLE), adapter=adapter
+        model=str(folder),
+        max_length=256,
+        kv_cache_mb=4,
+        logprobs_mode=logprobs_mode(1.0, *WHOLE),
+        adapter=adapter,
     )
     return Adapted(start_engine(processes, spec), model.double().eval(), cfg, folder)
 

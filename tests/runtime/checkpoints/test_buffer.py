@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,6 +210,18 @@ def test_a_full_disk_ends_nothing_and_leaves_the_file_whole(tmp_path: Path) -> N
         assert said[1:] == [f"{disk / 'groups'}: finished groups are kept on disk again"]
 
 
+def test_what_is_written_is_on_disk_once_the_file_is_closed(tmp_path: Path, monkeypatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    buffer = GroupBuffer(tmp_path / "groups", pytest.fail)
+    buffer.close()  # of a run that has finished no group
+    assert synced == []
+    buffer.append(record_of(1))
+    buffer.close()
+    buffer.close()
+    assert len(synced) == 1
+
+
 class Stream:
     """Prompt i is called i."""
 
@@ -246,3 +262,26 @@ def test_settings_that_matter_change_the_hash() -> None:
     other = Config(recipe="test", steps=99)
     other.run.resume, other.learner.lr = "auto", 1.0
     assert settings_hash(cfg) == settings_hash(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mood": "good"},  # a field that we do not know
+        {"verdict": {"outcome": "splendid"}},
+        {"spans": 5},
+    ],
+)
+def test_a_whole_line_of_another_version_is_passed_over(change: dict[str, Any]) -> None:
+    row = json.loads(line_of(record_of(3)).partition(b" ")[2])
+    assert read_line(sealed(row)) is not None
+    row["samples"][0] |= change
+    assert read_line(sealed(row)) is None
+    del row["samples"]
+    assert read_line(sealed(row)) is None
+
+
+def sealed(row: dict[str, Any]) -> bytes:
+    """A line whose checksum fits."""
+    content = json.dumps(row).encode()
+    return b"%08x %s\n" % (zlib.crc32(content), content)

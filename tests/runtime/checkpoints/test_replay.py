@@ -80,6 +80,7 @@ def test_a_batch_comes_back_as_it_was(tmp_path: Path) -> None:
                     b.id, b.token_ids, b.text, b.spans, b.in_loss, b.correct, b.failed
                 )  # fmt: skip
                 np.testing.assert_array_equal(a.reward, b.reward)
+                assert b.logprobs.dtype == np.float32
         old, new = pack(BATCH.groups), pack(again.groups)
         for name in ("rollout_logp", "weight_version", "own_context", "reward", "in_loss", "response_ids"):
             np.testing.assert_array_equal(getattr(old, name), getattr(new, name), err_msg=name)
@@ -108,6 +109,10 @@ def test_steps_that_are_not_there_are_refused(tmp_path: Path) -> None:
     recorded.check(2, 2)
     with pytest.raises(ConfigError, match=f"no run's folder with {BATCHES}"):
         Recorded(tmp_path)
+    (tmp_path / "run" / BATCHES).rename(tmp_path / "batches")  # of a run that has not come to a batch
+    with pytest.raises(ConfigError, match=f"no run's folder with {BATCHES}"):
+        Recorded(tmp_path / "run")
+    (tmp_path / "batches").rename(tmp_path / "run" / BATCHES)
     (tmp_path / "run" / "config.yaml").write_text("seed: [1")
     with pytest.raises(ConfigError, match=r"its config\.yaml cannot be read"):
         Recorded(tmp_path / "run")

@@ -96,6 +96,15 @@ def test_the_source_of_a_mixture_that_changed_is_named(cfg):
     assert "arithmetic" not in str(error.value)
 
 
+def test_an_older_checkpoint_knows_a_mixture_as_a_whole(cfg):
+    cfg.data.train = SourceConfig(sources=[cfg.data.train, SourceConfig(name="arithmetic")])
+    old = asdict(seen(cfg))
+    del old["sources"]
+    write(Path(cfg.data.training[0].path), [{**ROWS[0], "answer": "7"}, *ROWS[1:]])
+    with pytest.raises(ConfigError, match=r"data\.train mine \(.*\), arithmetic: changed: its gold answers"):
+        check_data(CHECKPOINT, data_seen(old), seen(cfg), cfg)
+
+
 def test_columns_that_a_verifier_reads_are_part_of_the_data(cfg):
     write(Path(cfg.data.train.path), [{**row, "tests": {"b": [1], "a": None}} for row in ROWS])
     before = seen(cfg)
@@ -135,10 +144,12 @@ def test_data_and_a_model_that_have_only_moved_are_no_change(cfg, tmp_path):
     ):
         with pytest.raises(ConfigError, match=rf"{re.escape(key)} was .*, is .*"):
             refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, before, other))
-    with pytest.raises(
-        ConfigError, match=r"model\.path was 'builtin', is 'elsewhere'"
-    ):  # an older checkpoint
-        refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, FoundInputs({}, here.data), here))
+    for older, key in (
+        (FoundInputs({}, here.data), "model.path"),
+        (FoundInputs(MODEL, None), "data.eval.0.path"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{re.escape(key)} was .*, is "):
+            refuse_changes(CHECKPOINT, saved, cfg, moved(cfg, older, here))
 
 
 OTHER = {"dict": {"a": 1}, "int": 3, "float": 0.25, "bool": False, "str": "other"}  # by what a key takes
@@ -172,6 +183,13 @@ def test_settings_written_before_sources_had_a_weight_are_read(cfg):
     settings = as_plain(cfg)
     for source in (settings["data"]["train"], *settings["data"]["eval"]):
         del source["weight"], source["sources"]
+    assert differences(of_today(settings), as_plain(cfg)) == []
+
+
+def test_settings_with_an_old_name_of_an_estimator_are_read(cfg):
+    cfg.advantage.estimator = "reinforce_pp_samples"
+    settings = as_plain(cfg)
+    settings["advantage"]["estimator"] = "reinforce_pp"
     assert differences(of_today(settings), as_plain(cfg)) == []
 
 
