@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets and how its answers are judged: these sections without the keys
-# that only training reads, and how long it may answer.
+# that only training reads, and what ends an answer.
 JUDGED_BY = ("model", "data", "reward", "eval")
+ENDED_BY = ("max_response_tokens", "stop", "stop_token_ids", "min_tokens")  # keys of `rollout`
 ONLY_TRAINING = (
     "model.path", "model.base_path", "model.attention", "model.gradient_checkpointing", "data.train",
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
@@ -103,7 +104,7 @@ class LoadedRun:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""
         sections = {name: asdict(getattr(self.config, name)) for name in JUDGED_BY}
         found = {f"{name}.{key}": value for name, own in sections.items() for key, value in own.items()}
-        found["rollout.max_response_tokens"] = self.config.rollout.max_response_tokens
+        found |= {f"rollout.{key}": getattr(self.config.rollout, key) for key in ENDED_BY}
         return {key: value for key, value in found.items() if key not in ONLY_TRAINING}
 
     def metrics(self, kind: str | None = None) -> pa.Table:
