@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.config import Config, RewardConfig
+from rlvr.config import Config, RewardConfig, RolloutConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.verdict import Rules
@@ -228,7 +228,14 @@ def without_training(cfg: Config) -> Config:
     )
     data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
     reward = replace(cfg.reward, overlong="off", overlong_filter=False)
-    rollout = replace(cfg.rollout, staleness=0)
+    rollout = replace(
+        cfg.rollout,
+        staleness=0,
+        answers=None,
+        replay=None,
+        dynamic_sampling=False,
+        samples_per_prompt=RolloutConfig.samples_per_prompt,
+    )
     cluster = replace(cfg.cluster, colocate=False)
     return replace(cfg, learner=learner, data=data, reward=reward, rollout=rollout, cluster=cluster)
 
