@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.config import Config, RewardConfig, RolloutConfig
+from rlvr.config import AdvantageConfig, Config, LearnerConfig, LossConfig, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.verdict import Rules
@@ -219,25 +219,24 @@ def policy_of_run(path: str) -> tuple[str, LoadedRun | None]:
 
 def without_training(cfg: Config) -> Config:
     """The configuration with the parts that only training reads set so that they are always consistent."""
-    learner = replace(
-        cfg.learner,
-        workers=1,
+    learner = LearnerConfig(
         updates_per_step=1,
         gpus_per_worker=cfg.rollout.gpus_per_engine,
-        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
+        tokens_per_micro_batch=max(LearnerConfig.tokens_per_micro_batch, cfg.model.max_length),
     )
     data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
     reward = replace(cfg.reward, overlong="off", overlong_filter=False)
-    rollout = replace(
-        cfg.rollout,
-        staleness=0,
-        answers=None,
-        replay=None,
-        dynamic_sampling=False,
-        samples_per_prompt=RolloutConfig.samples_per_prompt,
+    rollout = replace(cfg.rollout, staleness=0, answers=None, replay=None, dynamic_sampling=False)
+    return replace(
+        cfg,
+        learner=learner,
+        data=data,
+        reward=reward,
+        rollout=rollout,
+        loss=LossConfig(),
+        advantage=AdvantageConfig(estimator="reinforce"),  # which asks nothing of groups and of rewards
+        cluster=replace(cfg.cluster, colocate=False),
     )
-    cluster = replace(cfg.cluster, colocate=False)
-    return replace(cfg, learner=learner, data=data, reward=reward, rollout=rollout, cluster=cluster)
 
 
 def require_verifiers(reward: RewardConfig, sources: Iterable[Rules]) -> None:

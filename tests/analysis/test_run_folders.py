@@ -58,6 +58,8 @@ def test_metrics_are_read_around_a_damaged_row(run, caplog):
         ("recipe=sft",),
         ("recipe=rloo", "rollout.samples_per_prompt=1"),
         ("recipe=dapo", "rollout.staleness=1", "rollout.replay=runs/mine", "rollout.engines=2"),
+        ("recipe=grpo_kl_reward", "reward.correct=0", "reward.incorrect=0"),
+        ("recipe=dapo_long_context",),
     ],
 )
 def test_what_only_training_reads_is_in_no_samplings_way(overrides):
@@ -66,3 +68,4 @@ def test_what_only_training_reads_is_in_no_samplings_way(overrides):
     validate(trained)
     sections = {name: getattr(trained, name) for name in SHARED_SECTIONS}
     validate(without_training(Config(recipe="analyze", **sections)))
+    validate(without_training(trained))
