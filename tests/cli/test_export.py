@@ -80,6 +80,35 @@ def test_the_card_has_a_set_whose_name_has_a_slash(tmp_path):
     assert "| org/held | - | 0.250 (95 %: 0.125 to 0.500) |" in model_card(read_run(folder), 9)
 
 
+def test_the_card_has_how_each_set_was_sampled_and_what_ended_a_response(tmp_path):
+    folder = write_training(tmp_path, "done")
+    cfg = OmegaConf.load(folder / "config.yaml")
+    few = {"name": "held", "label": "few", "samples_per_prompt": 1, "temperature": 0}
+    cfg.data.eval = [{"name": "held"}, few]
+    cfg.data.train = {
+        "name": "all",
+        "sources": [{"name": "a", "template": "chat"}, {"name": "b", "template": "dapo"}],
+    }
+    cfg.rollout.stop = ["</answer>", "\n\n"]
+    OmegaConf.save(cfg, folder / "config.yaml")
+    row = {
+        f"eval/{name}/{figure}": 0.5
+        for name in ("held", "few")
+        for figure in ("accuracy", "ci_low", "ci_high")
+    }
+    RunFolder(tmp_path, "done").append_metrics({"step": 9, "kind": "eval", **row})
+    card = model_card(read_run(folder), 9)
+    assert (
+        "held: 4 response(s) to each problem at temperature 1, top_p 1; few: 1 response(s) to each problem at "
+        "temperature 0, top_p 1; intervals"
+    ) in card
+    assert (
+        "`tokenizer.apply_chat_template`) and as the template `dapo` of rlvr writes it, with responses"
+        in card
+    )
+    assert r"The texts `'</answer>'`, `'\n\n'` ended a response there" in card
+
+
 def test_a_set_that_lost_its_interval_is_left_out_of_the_card(tmp_path):
     """In a file of metrics that somebody edited."""
     folder = write_training(tmp_path, "done")
