@@ -21,7 +21,7 @@ from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.locks import exclusive
 from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.disks import small_disk
-from tests.helpers.exports import run_with_checkpoint, weights
+from tests.helpers.exports import FIGURES, run_with_checkpoint, weights
 from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training
@@ -85,17 +85,10 @@ def test_the_card_has_how_each_set_was_sampled_and_what_ended_a_response(tmp_pat
     cfg = OmegaConf.load(folder / "config.yaml")
     few = {"name": "held", "label": "few", "samples_per_prompt": 1, "temperature": 0}
     cfg.data.eval = [{"name": "held"}, few]
-    cfg.data.train = {
-        "name": "all",
-        "sources": [{"name": "a", "template": "chat"}, {"name": "b", "template": "dapo"}],
-    }
+    cfg.data.train.sources = [{"name": "a", "template": "chat"}, {"name": "b", "template": "dapo"}]
     cfg.rollout.stop = ["</answer>", "\n\n"]
     OmegaConf.save(cfg, folder / "config.yaml")
-    row = {
-        f"eval/{name}/{figure}": 0.5
-        for name in ("held", "few")
-        for figure in ("accuracy", "ci_low", "ci_high")
-    }
+    row = {name.replace("held", own): value for name, value in FIGURES.items() for own in ("held", "few")}
     RunFolder(tmp_path, "done").append_metrics({"step": 9, "kind": "eval", **row})
     card = model_card(read_run(folder), 9)
     assert (
