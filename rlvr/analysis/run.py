@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -28,6 +29,8 @@ from rlvr.runtime.disk.summary import SUMMARY, Summary, finished_steps, read_sum
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets and how its answers are judged: these sections without the keys
@@ -70,8 +73,15 @@ class LoadedRun:
         exported = self.folder / POLICY
         return exported if (exported / "config.json").is_file() else None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it trains on, or is to: what it may have exported is of an earlier end."""
+        return not (self.folder / SUMMARY).is_file() and bool(checkpoints_in(self.folder / "checkpoints"))
+
     def exported(self, key: str, otherwise: str = "") -> Path:
         """The exported policy; `key` is the setting that named the run, `otherwise` what may be done instead.
+
+        Warns where it is that of an earlier end.
 
         Raises:
             ConfigError: there is none.
@@ -81,6 +91,13 @@ class LoadedRun:
                 f"{key}: {self.folder} belongs to a training run, but holds no policy in Hugging Face format: the run "
                 "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true, "
                 f"or write that of a checkpoint with rlvr export{otherwise}"
+            )
+        if self.goes_on:
+            log.warning(
+                "%s: the policy in %s is of an earlier end of a run that goes on; rlvr export writes that of its "
+                "newest checkpoint",
+                key,
+                self.folder,
             )
         return self.policy
 

@@ -58,7 +58,7 @@ def with_run(run: str | None) -> AnalyzeConfig:
     cfg.model.base_path = trained.base
     cfg.checkpoints = [str(path) for path in trained.checkpoints()]
     evaluations = trained.evaluations()
-    if trained.policy is not None:
+    if trained.policy is not None and not (trained.goes_on and cfg.checkpoints):
         cfg.model.path = str(trained.policy)
     elif cfg.checkpoints:
         cfg.model.path = cfg.checkpoints.pop()

@@ -70,22 +70,6 @@ def test_a_training_run_gives_everything(models, tmp_path):
     assert {r["trajectory"] for r in table} == {"policy", "base"}
 
 
-def test_the_newest_checkpoint_of_a_run_that_goes_on_has_the_responses_of_its_own_weights(tmp_path):
-    run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    for step in (4, 8):
-        save(RunFolder(tmp_path, "run"), Config(recipe="test"), step, lambda folder: None)
-    shutil.copy(run / "checkpoints/step_000008/config.yaml", run / "config.yaml")
-    for step in (0, 6, 8, 9, 12):
-        write_responses(run / "samples" / f"eval_{step:06d}.jsonl", seed=step)
-    cfg = with_run(str(run))
-    assert Path(cfg.model.path).name == "step_000008"
-    assert [Path(p).name for p in (*cfg.responses, *cfg.base_responses)] == [
-        "eval_000008.jsonl",
-        "eval_000000.jsonl",
-    ]
-
-
 def lines_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
