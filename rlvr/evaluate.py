@@ -12,7 +12,7 @@ Every key of the training configuration works here as well; four short forms sta
     compare=FOLDER   an earlier evaluation, to be compared problem by problem
 
 The policy of a training run is evaluated as the run itself does it: on its held-out sets, with its template, lengths,
-precision, sampling, verifier and grading rules, each unless the command names another.
+stop texts and tokens, precision, sampling, verifier and grading rules, each unless the command names another.
 Writes <run.root>/<run.name>/evaluation.json, responses.parquet and samples/; with the same run.name an interrupted
 evaluation goes on after the problems that are done.
 """
@@ -52,6 +52,7 @@ from rlvr.data.stream import EvalSet, build_eval_sets
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.reward.workers.pool import GraderPool
 from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.stop import ends_of
 from rlvr.runtime.actors import open_engines
 from rlvr.runtime.disk.folder import RunFolder, run_folder
 from rlvr.runtime.disk.names import file_name
@@ -174,6 +175,7 @@ def _settings(cfg: Config, sets: Sequence[EvalSet]) -> dict[str, Any]:
         "template": cfg.data.template,
         "max_length": cfg.model.max_length,
         "max_response_tokens": cfg.rollout.max_response_tokens,
+        "ends": asdict(ends_of(cfg.rollout)),
         "policy": cfg.reward.policy,
         "verifier": cfg.reward.verifier,
         "truncated_can_be_correct": cfg.reward.truncated_can_be_correct,

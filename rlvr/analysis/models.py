@@ -21,6 +21,7 @@ from rlvr.data.models.model_folders import is_training_checkpoint
 from rlvr.data.models.tokenizer import load_tokenizer, model_folder
 from rlvr.divergence import OutputTransform
 from rlvr.errors import ConfigError, DataError
+from rlvr.learner.deepspeed_api import whole_weights
 from rlvr.learner.model.adapters import add_adapters, lora_problems, merge_adapters
 from rlvr.learner.model.causal_lm import load_lm, output_transform, read_config
 from rlvr.learner.model.rotary import settle_rotary
@@ -169,8 +170,10 @@ def load_causal_lm(path: str, cfg: ModelConfig, device: str) -> CausalLm:
 def _put_in(lm: Any, checkpoint: Checkpoint) -> None:
     """Give the model that a run started from the weights of a checkpoint, or its adapters, merged."""
     path, settings = checkpoint.path, checkpoint.settings
-    weights = _checkpoint_weights(path, settings["learner"]["zero_stage"])
     lora = LoraConfig(**settings["model"].get("lora", {}))
+    weights = _checkpoint_weights(
+        path, lm.dtype, split=settings["learner"]["zero_stage"] == 3, without_frozen=lora.rank > 0
+    )
     if lora.rank:
         _check_beside(checkpoint, settings["model"]["path"], lora)
         with torch.random.fork_rng(devices=[]):
@@ -196,16 +199,17 @@ def _check_beside(checkpoint: Checkpoint, model: str, lora: LoraConfig) -> None:
         )
 
 
-def _checkpoint_weights(checkpoint: Path, zero_stage: int) -> dict[str, Tensor]:
-    if zero_stage == 3:
-        raise ConfigError(
-            f"checkpoint {checkpoint}: its weights are split over ranks (ZeRO {zero_stage}); export it in Hugging Face "
-            "format and name that folder"
-        )
+def _checkpoint_weights(
+    checkpoint: Path, dtype: torch.dtype, *, split: bool, without_frozen: bool
+) -> dict[str, Tensor]:
+    """The trained weights; `split`: each rank of the learner has saved its part of them (ZeRO 3)."""
     file = checkpoint / "deepspeed" / "mp_rank_00_model_states.pt"
     try:
-        # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
-        saved = torch.load(file, map_location="cpu", weights_only=False)["module"]
+        if split:
+            saved = whole_weights(str(checkpoint), dtype, without_frozen=without_frozen)
+        else:
+            # Our own file; it holds optimiser settings besides tensors, which the restricted loader refuses.
+            saved = torch.load(file, map_location="cpu", weights_only=False)["module"]
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
         raise damaged(checkpoint, str(error)) from error
     return {name.removeprefix("lm."): value for name, value in saved.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.analysis.loaded import LoadedAnalysis
-from rlvr.config import Config, RewardConfig
+from rlvr.config import AdvantageConfig, Config, LearnerConfig, LossConfig, RewardConfig
 from rlvr.dotted import is_dotted, split_dotted
 from rlvr.errors import ConfigError, DataError
 from rlvr.reward.verdict import Rules
@@ -29,10 +30,13 @@ from rlvr.runtime.disk.summary import SUMMARY, Summary, finished_steps, read_sum
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
+
 POLICY = "policy"  # folder of the exported policy, in a run and in a checkpoint
 # What decides which prompts a policy of the run gets and how its answers are judged: these sections without the keys
-# that only training reads, and how long it may answer.
+# that only training reads, and what ends an answer.
 JUDGED_BY = ("model", "data", "reward", "eval")
+ENDED_BY = ("max_response_tokens", "stop", "stop_token_ids", "min_tokens")  # keys of `rollout`
 ONLY_TRAINING = (
     "model.path", "model.base_path", "model.attention", "model.gradient_checkpointing", "data.train",
     "data.prompts_per_step", "data.on_overlap", "data.shuffle", "reward.workers", "reward.overlong",
@@ -69,8 +73,15 @@ class LoadedRun:
         exported = self.folder / POLICY
         return exported if (exported / "config.json").is_file() else None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it trains on, or is to: what it may have exported is of an earlier end."""
+        return not (self.folder / SUMMARY).is_file() and bool(checkpoints_in(self.folder / "checkpoints"))
+
     def exported(self, key: str, otherwise: str = "") -> Path:
         """The exported policy; `key` is the setting that named the run, `otherwise` what may be done instead.
+
+        Warns where it is that of an earlier end.
 
         Raises:
             ConfigError: there is none.
@@ -80,6 +91,13 @@ class LoadedRun:
                 f"{key}: {self.folder} belongs to a training run, but holds no policy in Hugging Face format: the run "
                 "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true, "
                 f"or write that of a checkpoint with rlvr export{otherwise}"
+            )
+        if self.goes_on:
+            log.warning(
+                "%s: the policy in %s is of an earlier end of a run that goes on; rlvr export writes that of its "
+                "newest checkpoint",
+                key,
+                self.folder,
             )
         return self.policy
 
@@ -103,7 +121,7 @@ class LoadedRun:
         """{dotted key: value} of everything that a policy of this run is evaluated with."""
         sections = {name: asdict(getattr(self.config, name)) for name in JUDGED_BY}
         found = {f"{name}.{key}": value for name, own in sections.items() for key, value in own.items()}
-        found["rollout.max_response_tokens"] = self.config.rollout.max_response_tokens
+        found |= {f"rollout.{key}": getattr(self.config.rollout, key) for key in ENDED_BY}
         return {key: value for key, value in found.items() if key not in ONLY_TRAINING}
 
     def metrics(self, kind: str | None = None) -> pa.Table:
@@ -218,18 +236,24 @@ def policy_of_run(path: str) -> tuple[str, LoadedRun | None]:
 
 def without_training(cfg: Config) -> Config:
     """The configuration with the parts that only training reads set so that they are always consistent."""
-    learner = replace(
-        cfg.learner,
-        workers=1,
+    learner = LearnerConfig(
         updates_per_step=1,
         gpus_per_worker=cfg.rollout.gpus_per_engine,
-        tokens_per_micro_batch=max(cfg.learner.tokens_per_micro_batch, cfg.model.max_length),
+        tokens_per_micro_batch=max(LearnerConfig.tokens_per_micro_batch, cfg.model.max_length),
     )
     data = replace(cfg.data, prompts_per_step=max(cfg.data.prompts_per_step, cfg.rollout.engines))
     reward = replace(cfg.reward, overlong="off", overlong_filter=False)
-    rollout = replace(cfg.rollout, staleness=0)
-    cluster = replace(cfg.cluster, colocate=False)
-    return replace(cfg, learner=learner, data=data, reward=reward, rollout=rollout, cluster=cluster)
+    rollout = replace(cfg.rollout, staleness=0, answers=None, replay=None, dynamic_sampling=False)
+    return replace(
+        cfg,
+        learner=learner,
+        data=data,
+        reward=reward,
+        rollout=rollout,
+        loss=LossConfig(),
+        advantage=AdvantageConfig(estimator="reinforce"),  # which asks nothing of groups and of rewards
+        cluster=replace(cfg.cluster, colocate=False),
+    )
 
 
 def require_verifiers(reward: RewardConfig, sources: Iterable[Rules]) -> None:

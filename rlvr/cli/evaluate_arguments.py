@@ -37,10 +37,13 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     expanded = expand(arguments, (ShortForm(MODEL.usage, MODEL.meaning, model), *FORMS[1:]))
     if any(argument.startswith("data=") for argument in expanded.arguments):  # a recipe
         of_run.pop("data.eval", None)
-    for key in ("samples_per_prompt", "temperature", "top_p"):
+    for key in ("temperature", "top_p", "samples_per_prompt"):
         if any(argument.startswith(f"eval.{key}=") for argument in expanded.arguments):
             for source in of_run.get("data.eval", ()):  # one's own word before what a set of the run says
-                source[key] = None
+                if (
+                    key != "samples_per_prompt" or source["temperature"] != 0
+                ):  # greedy samples are all the same
+                    source[key] = None
     earlier = expanded.own.get("compare")
     # Those of the run come first: one's own word wins.
     return (

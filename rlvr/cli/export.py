@@ -51,8 +51,7 @@ def export(path: Path, output: Path | None = None) -> Path:
     """Write the policy of a run or of a checkpoint in Hugging Face format; returns the folder.
 
     Raises:
-        ConfigError: no policy there, its weights are split over ranks (ZeRO 3), the output exists, or another process
-            is writing it.
+        ConfigError: no policy there, the output exists, or another process is writing it.
         CheckpointError: the checkpoint is damaged.
         RlvrError: the folder cannot be written.
     """

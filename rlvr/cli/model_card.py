@@ -9,7 +9,9 @@ from typing import Any
 from rlvr.analysis.run import LoadedRun
 from rlvr.cli.verifier_names import verifier_names
 from rlvr.config import Config, SourceConfig
+from rlvr.data.eval_sets import eval_named
 from rlvr.data.models.tokenizer import is_local
+from rlvr.data.prompts import template_of
 from rlvr.metrics import sets_among
 
 LOADING = """```python
@@ -94,22 +96,38 @@ def _accuracy_text(run: LoadedRun, step: int) -> str:
     if not after:
         return f"The run was not evaluated after step {step}."
     before = {part.name: part for part in accuracies(run, 0)}
-    cfg = run.config.eval
     lines = ["| held-out set | before training | this model |", "| --- | --- | --- |"]
     lines += [f"| {part.name} | {before.get(part.name, '-')} | {part} |" for part in after]
-    return "\n".join(lines) + (
-        f"\n\n{cfg.samples_per_prompt} response(s) to each problem at temperature {cfg.temperature:g}, "
-        f"top_p {cfg.top_p:g}; intervals are clustered by problem."
-    )
+    return "\n".join(lines) + f"\n\n{_sampling_text(run.config, [part.name for part in after])}"
+
+
+def _sampling_text(cfg: Config, names: Sequence[str]) -> str:
+    """How the sets were sampled, one by one where they were not sampled alike."""
+    sets: dict[str, list[str]] = {}
+    for name in names:
+        own = eval_named(name, cfg)
+        how = (
+            f"{own.samples_per_prompt} response(s) to each problem at temperature {own.temperature:g}, "
+            f"top_p {own.top_p:g}"
+        )
+        sets.setdefault(how, []).append(name)
+    parts = [how if len(sets) == 1 else f"{', '.join(named)}: {how}" for how, named in sets.items()]
+    return f"{'; '.join(parts)}; intervals are clustered by problem."
 
 
 def _prompt_text(cfg: Config) -> str:
-    how = (
+    templates = dict.fromkeys(template_of(source, cfg.data) for source in cfg.data.training)
+    how = " and ".join(
         "with the tokenizer's chat template (`tokenizer.apply_chat_template`)"
-        if cfg.data.template == "chat"
-        else f"as the template `{cfg.data.template}` of rlvr writes it"
+        if template == "chat"
+        else f"as the template `{template}` of rlvr writes it"
+        for template in templates
+    )
+    texts = ", ".join(f"`{text!r}`" for text in cfg.rollout.stop)
+    ended = (
+        f" The texts {texts} ended a response there, and have to elsewhere (stop strings)." if texts else ""
     )
     return (
         f"It was trained on prompts {how}, with responses of at most {cfg.rollout.max_response_tokens} tokens at "
-        f"temperature {cfg.rollout.temperature:g}."
+        f"temperature {cfg.rollout.temperature:g}.{ended}"
     )

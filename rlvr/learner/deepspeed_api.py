@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import torch
@@ -88,6 +89,27 @@ def gathered(parameters: Sequence[nn.Parameter], *, sharded: bool) -> AbstractCo
 def whole_shape(parameter: nn.Parameter) -> tuple[int, ...]:
     """Of the whole parameter; ZeRO-3 leaves an empty one and notes on it what it was."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def whole_weights(folder: str, dtype: torch.dtype, *, without_frozen: bool) -> dict[str, torch.Tensor]:
+    """The whole parameters of what ZeRO-3 ranks have saved below `folder`, from their fp32 copies; needs no ranks.
+
+    Raises:
+        Exception: whatever DeepSpeed, torch and pickle make of files that are missing or damaged.
+    """
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # files are read: no card is to be looked for
+    with uncollected():
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it tells at length what it does
+        parts: dict[str, Any] = get_fp32_state_dict_from_zero_checkpoint(
+            folder, tag=TAG, exclude_frozen_parameters=without_frozen, lazy_mode=True
+        )
+    # A parameter is put together when it is asked for; buffers are whole.
+    return {
+        name: part if isinstance(part, torch.Tensor) else part.contiguous().to(dtype)
+        for name, part in parts.items()
+    }
 
 
 class DeepSpeedEngine:

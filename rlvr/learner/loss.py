@@ -24,6 +24,8 @@ __all__ = ["LossInput", "Objective", "build_objective", "held_always", "held_nev
 
 # exp(20) is far beyond every clip bound and keeps an fp32 ratio, and its product with an advantage, finite
 MAX_LOG_RATIO = 20.0
+# Nats. Two passes of one fp32 model over other micro-batches differ by a tenth of it, an update moves far more.
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,13 @@ def base_penalty(tokens: LossInput, kind: str) -> Tensor | None:
 def old_policy_penalty(tokens: LossInput, coefficient: Tensor) -> Tensor:
     """Scalar: the sum over tokens of coefficient [t] x |log pi - log pi_old|, weighted as the surrogate is.
 
-    The penalty of KL-Cov (arXiv 2505.22617); zero, and without gradient, where policy and old policy agree.
+    The penalty of KL-Cov (arXiv 2505.22617); zero, and without gradient, where policy and old policy agree to within
+    ROUNDING.
     """
-    return (coefficient * (tokens.logp - tokens.old_logp).abs() * tokens.loss_weight).sum()
+    apart = (tokens.logp - tokens.old_logp).abs()
+    # Its gradient has the same size however small it is: in a step's first update it would be of rounding alone.
+    apart = torch.where(apart > ROUNDING, apart, torch.zeros_like(apart))
+    return (coefficient * apart * tokens.loss_weight).sum()
 
 
 def entropy_bonus(tokens: LossInput, coefficient: float) -> Tensor:

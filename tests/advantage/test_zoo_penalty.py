@@ -50,6 +50,18 @@ def test_penalty_by_hand():
     np.testing.assert_allclose(logp.grad, [1.0, -0.25, 0.0, 0.0])  # back towards the old policy
 
 
+def test_rounding_is_no_distance_from_the_old_policy():
+    """The first update of a step computes the old policy's log-probs again, and rounds them otherwise."""
+    old = torch.tensor([-1.0, -2.0, -3.0, -4.0])
+    rounded = old + torch.tensor([1e-5, -1e-5, 2e-3, -2e-3])
+    logp = rounded.clone().requires_grad_()
+    tokens = LossInput(logp, old, torch.zeros(4), torch.ones(4), torch.zeros(4, dtype=torch.int64))
+    penalty = old_policy_penalty(tokens, torch.ones(4))
+    assert penalty.item() == pytest.approx(4e-3, rel=1e-3)
+    penalty.backward()
+    np.testing.assert_array_equal(logp.grad, [0.0, 0.0, 1.0, -1.0])
+
+
 def test_the_penalty_reaches_loss_and_gradient():
     batch, rows = scored([5, 7, 3], KLCov(share=0.4, coefficient=2.0)), np.arange(3)
     with_it, gradient = update(batch, rows, LossConfig(), KLCov(), ranks=1, budget=WIDE)

@@ -15,9 +15,11 @@ from rlvr.cli.evaluate_arguments import expand_arguments
 from rlvr.cli.overrides.command_line import TRAINING, parse_overrides
 from rlvr.cli.overrides.compose import compose, register_schema
 from rlvr.config import Config, SourceConfig
-from rlvr.data.eval_sets import eval_named
+from rlvr.data.eval_sets import eval_named, eval_of
 from rlvr.errors import ConfigError
 from rlvr.evaluate import evaluate_model
+from rlvr.rollout.stop import Ends, ends_of
+from rlvr.validate import validate
 from tests.helpers import preloaded
 
 
@@ -122,6 +124,11 @@ def own_run(tmp_path, monkeypatch):
     ]
     cfg.data.template, cfg.data.max_prompt_tokens, cfg.data.on_long_prompt = "chat", 40, "skip"
     cfg.rollout.max_response_tokens = 50
+    cfg.rollout.stop, cfg.rollout.stop_token_ids, cfg.rollout.min_tokens = (
+        ["</answer>", "\n\n", "it's"],
+        [5],
+        2,
+    )
     cfg.reward = replace(
         cfg.reward,
         policy="strict",
@@ -161,6 +168,7 @@ def test_the_policy_of_a_run_is_judged_as_the_run_judged_it(own_run, where):
     assert got.model == replace(cfg.model, path=str(exported))
     assert got.data == cfg.data
     assert got.rollout.max_response_tokens == 50
+    assert ends_of(got.rollout) == ends_of(cfg.rollout) == Ends(("</answer>", "\n\n", "it's"), (5,), 2)
     assert got.reward == replace(cfg.reward, overlong=got.reward.overlong, workers=1)  # read by training only
     assert got.eval == cfg.eval
     require_verifiers(got.reward, [])
@@ -187,6 +195,19 @@ def test_ones_own_word_wins_over_what_a_set_of_the_run_says(own_run):
     got = composed([f"model={folder}", "n=5", "eval.temperature=0.8"])
     assert (got.data.eval[0].samples_per_prompt, got.data.eval[0].temperature) == (None, None)
     assert eval_named("held", got) == replace(cfg.eval, samples_per_prompt=5, temperature=0.8, every=5)
+
+
+@pytest.mark.slow
+def test_a_greedy_set_of_the_run_keeps_its_single_sample(own_run):
+    """More of them would be all the same, and are refused."""
+    cfg, folder = own_run
+    cfg.data.eval.append(SourceConfig(name="arithmetic_heldout", samples_per_prompt=1, temperature=0.0))
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+    got = composed([f"model={folder}", "n=5"])
+    validate(got)
+    assert [eval_of(source, got.eval).samples_per_prompt for source in got.data.eval] == [5, 1]
+    got = composed([f"model={folder}", "n=5", "eval.temperature=0.8"])
+    assert [eval_of(source, got.eval).samples_per_prompt for source in got.data.eval] == [5, 5]
 
 
 def test_a_verifier_that_cannot_be_imported_is_named_before_anything_starts(own_run, tmp_path):

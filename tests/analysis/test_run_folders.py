@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from rlvr.analysis.run import LoadedRun, load_run, read_run
+from rlvr.analysis.run import LoadedRun, load_run, read_run, without_training
+from rlvr.analysis.shift.inputs import SHARED_SECTIONS
 from rlvr.config import Config
 from rlvr.errors import DataError
+from rlvr.validate import validate
+from tests.helpers.composing import compose
 
 
 @pytest.fixture
@@ -47,3 +50,22 @@ def test_metrics_are_read_around_a_damaged_row(run, caplog):
     (run.folder / "metrics.jsonl").write_text("\n".join(rows) + "\n")
     assert run.metrics("train")["step"].to_pylist() == [1, 4]
     assert "line 2, 3 holds no row" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("recipe=sft",),
+        ("recipe=rloo", "rollout.samples_per_prompt=1"),
+        ("recipe=dapo", "rollout.staleness=1", "rollout.replay=runs/mine", "rollout.engines=2"),
+        ("recipe=grpo_kl_reward", "reward.correct=0", "reward.incorrect=0"),
+        ("recipe=dapo_long_context",),
+    ],
+)
+def test_what_only_training_reads_is_in_no_samplings_way(overrides):
+    """An analysis samples with the sections of a run, but without its loss and its estimator."""
+    trained = compose(*overrides)
+    validate(trained)
+    sections = {name: getattr(trained, name) for name in SHARED_SECTIONS}
+    validate(without_training(Config(recipe="analyze", **sections)))
+    validate(without_training(trained))

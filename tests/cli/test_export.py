@@ -24,7 +24,7 @@ from rlvr.errors import CheckpointError, ConfigError, RlvrError
 from rlvr.locks import exclusive
 from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.disks import small_disk
-from tests.helpers.exports import run_with_checkpoint, weights
+from tests.helpers.exports import FIGURES, run_with_checkpoint, weights
 from tests.helpers.families import FAMILIES, make_model
 from tests.helpers.models import tied_model
 from tests.helpers.report_cases import write_training
@@ -100,6 +100,28 @@ def test_the_card_has_a_set_whose_name_has_a_slash(tmp_path):
     assert "| org/held | - | 0.250 (95 %: 0.125 to 0.500) |" in model_card(read_run(folder), 9)
 
 
+def test_the_card_has_how_each_set_was_sampled_and_what_ended_a_response(tmp_path):
+    folder = write_training(tmp_path, "done")
+    cfg = OmegaConf.load(folder / "config.yaml")
+    few = {"name": "held", "label": "few", "samples_per_prompt": 1, "temperature": 0}
+    cfg.data.eval = [{"name": "held"}, few]
+    cfg.data.train.sources = [{"name": "a", "template": "chat"}, {"name": "b", "template": "dapo"}]
+    cfg.rollout.stop = ["</answer>", "\n\n"]
+    OmegaConf.save(cfg, folder / "config.yaml")
+    row = {name.replace("held", own): value for name, value in FIGURES.items() for own in ("held", "few")}
+    RunFolder(tmp_path, "done").append_metrics({"step": 9, "kind": "eval", **row})
+    card = model_card(read_run(folder), 9)
+    assert (
+        "held: 4 response(s) to each problem at temperature 1, top_p 1; few: 1 response(s) to each problem at "
+        "temperature 0, top_p 1; intervals"
+    ) in card
+    assert (
+        "`tokenizer.apply_chat_template`) and as the template `dapo` of rlvr writes it, with responses"
+        in card
+    )
+    assert r"The texts `'</answer>'`, `'\n\n'` ended a response there" in card
+
+
 def test_a_set_that_lost_its_interval_is_left_out_of_the_card(tmp_path):
     """In a file of metrics that somebody edited."""
     folder = write_training(tmp_path, "done")
@@ -151,8 +173,8 @@ def test_a_hub_base_is_named_for_the_hub(tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
-    checkpoint = run_with_checkpoint(tmp_path, zero_stage=3)
-    with pytest.raises(ConfigError, match=r"split over ranks \(ZeRO 3\)"):
+    checkpoint = run_with_checkpoint(tmp_path, zero_stage=3)  # and yet in one file
+    with pytest.raises(CheckpointError, match=r"mp_rank_00_model_states.pt is not a model state checkpoint"):
         export(checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (checkpoint / "deepspeed" / "mp_rank_00_model_states.pt").write_bytes(b"cut")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from rlvr.analysis.config import AnalyzeConfig
 from rlvr.analysis.models import check_same_vocabulary, read_model
 from rlvr.analysis.run import POLICY, read_run
 from rlvr.errors import ConfigError
+from rlvr.runtime.disk.checkpoint_folders import step_of
 from rlvr.runtime.disk.dumps import dump_name
+from rlvr.runtime.disk.folder import DUMP_NAME
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
 
@@ -54,20 +57,28 @@ def with_run(run: str | None) -> AnalyzeConfig:
         setattr(cfg, name, deepcopy(getattr(trained.config, name)))
     cfg.model.base_path = trained.base
     cfg.checkpoints = [str(path) for path in trained.checkpoints()]
-    if trained.policy is not None:
+    evaluations = trained.evaluations()
+    if trained.policy is not None and not (trained.goes_on and cfg.checkpoints):
         cfg.model.path = str(trained.policy)
     elif cfg.checkpoints:
         cfg.model.path = cfg.checkpoints.pop()
+        evaluations = _until(Path(cfg.model.path), evaluations)
     else:
         raise ConfigError(
             f"run={run}: {trained.folder} has neither a policy folder nor a checkpoint; let it train on"
         )
-    evaluations = trained.evaluations()
     cfg.responses = [str(path) for path in evaluations[1:][-1:]]
     if trained.base == trained.started_from:  # the untrained policy is the base
         cfg.base_responses = [str(path) for path in evaluations[:1] if dump_name(path) == "eval_000000"]
     cfg.output = str(trained.folder / "analysis")
     return cfg
+
+
+def _until(checkpoint: Path, evaluations: Sequence[Path]) -> list[Path]:
+    """The evaluations until a checkpoint, the policy of a run that goes on: later ones are of later weights."""
+    step = step_of(checkpoint.parent if checkpoint.name == POLICY else checkpoint)
+    found = {path: DUMP_NAME.fullmatch(dump_name(path)) for path in evaluations}
+    return [path for path, name in found.items() if step is None or name is None or int(name[1]) <= step]
 
 
 def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:

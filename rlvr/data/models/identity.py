@@ -71,6 +71,7 @@ def identity(path: str) -> dict[str, str]:
     folder = Path(model_folder(path, checkpoint=True))
     files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
     files = files or sorted(folder.glob("deepspeed/mp_rank_*_model_states.pt"))
+    files = files or sorted(folder.glob("deepspeed/*zero_pp_rank_*_optim_states.pt"))  # of ZeRO 3, in shards
     return {str(file.relative_to(folder)): _digest(file) for file in files} or {"hub": path}
 
 

@@ -13,12 +13,17 @@ import torch
 
 from rlvr import cluster
 from rlvr.advantage.token import token_advantage
+from rlvr.cli.export import export
 from rlvr.config import Config, LoraConfig
+from rlvr.data.models.identity import identities, identity
 from rlvr.data.models.tokenizer import model_folder
 from rlvr.errors import CheckpointError
 from rlvr.learner.group import LearnerGroup
 from rlvr.learner.model.policy import load_policy
+from rlvr.runtime.checkpoints.checkpoint import TrainingState, save_checkpoint
+from rlvr.runtime.disk.folder import RunFolder
 from tests.helpers.learner_cases import PLUGIN, config, learner_group, random_batch
+from tests.helpers.models import tied_model
 
 pytestmark = pytest.mark.e2e
 
@@ -126,3 +131,31 @@ def test_a_resumed_learner_goes_on_to_the_last_bit(tmp_path: Path, case: str) ->
     again.export(str(tmp_path / "resumed"))
     weights = [(tmp_path / way / "model.safetensors").read_bytes() for way in ("straight", "resumed")]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.usefixtures("shared_ranks")
+@pytest.mark.parametrize("case", ["float32", "bfloat16", "adapters"])
+def test_a_checkpoint_in_shards_is_exported_as_the_ranks_export_it(tmp_path: Path, case: str) -> None:
+    """Without its ranks; the head is the embedding, which DeepSpeed's files name twice."""
+    cfg = config(workers=2, zero_stage=3)
+    cfg.model.path = tied_model(tmp_path / "model", "qwen2")
+    if case == "adapters":
+        cfg.model.lora = LoraConfig(rank=4, alpha=8.0)
+    else:
+        cfg.model.dtype = case
+    group = learner_group(cfg, cfg.model.path)
+    steps(group, [0])
+    folder = RunFolder(tmp_path, "mine")
+    folder.create(cfg)
+    models = identities(cfg.model)
+    checkpoint = save_checkpoint(folder, TrainingState(1, 4, 9, 0.0, 1.0, {}, models=models), cfg, group.save)
+    group.export(str(tmp_path / "ranks"))
+    found = export(checkpoint, tmp_path / "out")
+    weights = [(way / "model.safetensors").read_bytes() for way in (found, tmp_path / "ranks")]
+    assert weights[0] == weights[1] != (Path(cfg.model.path) / "model.safetensors").read_bytes()
+    assert len(identity(str(checkpoint))) == 2
+
+    shard = next((checkpoint / "deepspeed").glob("*rank_1_*_optim_states.pt"))
+    shard.unlink()
+    with pytest.raises(CheckpointError, match=shard.name):
+        export(checkpoint, tmp_path / "again")
