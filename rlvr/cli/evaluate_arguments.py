@@ -40,9 +40,8 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     for key in ("temperature", "top_p", "samples_per_prompt"):
         if any(argument.startswith(f"eval.{key}=") for argument in expanded.arguments):
             for source in of_run.get("data.eval", ()):  # one's own word before what a set of the run says
-                if (
-                    key != "samples_per_prompt" or source["temperature"] != 0
-                ):  # greedy samples are all the same
+                greedy = source["temperature"] == 0  # its samples would all be the same
+                if not (key == "samples_per_prompt" and greedy):
                     source[key] = None
     earlier = expanded.own.get("compare")
     # Those of the run come first: one's own word wins.
