@@ -26,7 +26,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 if getattr(sys, "argv", [""])[:1] == ["-m"]:
     from rlvr.cli.surroundings import end_at_interrupt, look_around
 
-    end_at_interrupt()
+    if any(name.startswith(("rlvr", "launch.")) for name in sys.orig_argv):  # not a program that imports rlvr
+        end_at_interrupt()
     look_around()
 
 __version__ = "0.1.0"

@@ -92,6 +92,11 @@ class LoadedRun:
                 "has not finished, or ran with run.export=false. Finish it with run.resume=auto run.export=true, "
                 f"or write that of a checkpoint with rlvr export{otherwise}"
             )
+        self.warn_of_earlier_end(key)
+        return self.policy
+
+    def warn_of_earlier_end(self, key: str) -> None:
+        """Say so where the exported policy is not what the run has come to."""
         if self.goes_on:
             log.warning(
                 "%s: the policy in %s is of an earlier end of a run that goes on; rlvr export writes that of its "
@@ -99,7 +104,6 @@ class LoadedRun:
                 key,
                 self.folder,
             )
-        return self.policy
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints, oldest first, without the one that is the exported policy; their policy if exported.
@@ -230,7 +234,9 @@ def policy_of_run(path: str) -> tuple[str, LoadedRun | None]:
         run.exported(f"model={path}")
         return str(Path(path) / POLICY), run
     if folder.name == POLICY and (folder.parent / "config.yaml").is_file():
-        return path, read_run(folder.parent)
+        run = read_run(folder.parent)
+        run.warn_of_earlier_end(f"model={path}")
+        return path, run
     return path, None
 
 

@@ -41,8 +41,7 @@ def expand_arguments(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
         if any(argument.startswith(f"eval.{key}=") for argument in expanded.arguments):
             for source in of_run.get("data.eval", ()):  # one's own word before what a set of the run says
                 greedy = source["temperature"] == 0  # its samples would all be the same
-                if not (key == "samples_per_prompt" and greedy):
-                    source[key] = None
+                source[key] = 1 if key == "samples_per_prompt" and greedy else None
     earlier = expanded.own.get("compare")
     # Those of the run come first: one's own word wins.
     return (

@@ -110,7 +110,8 @@ def why_late(doing: Mapping[str, Doing]) -> str:
         return (
             f"No process has come up for {', '.join(waiting)}: either no node of the Ray cluster has room, or the node "
             f"that Ray chose cannot start one, as where `ray start` was given there without {SHELL} in PATH. Look at "
-            "raylet*.err in Ray's folder on that node"
+            "raylet*.err in Ray's folder on that node. If the call is another's, that process is stuck or too "
+            "slow: look at its log"
         )
     return "The process is stuck or too slow: look at its log in Ray's folder, named at the start of the run"
 

@@ -198,10 +198,12 @@ def test_ones_own_word_wins_over_what_a_set_of_the_run_says(own_run):
 
 
 @pytest.mark.slow
-def test_a_greedy_set_of_the_run_keeps_its_single_sample(own_run):
-    """More of them would be all the same, and are refused."""
+@pytest.mark.parametrize("own", [1, None])
+def test_a_greedy_set_of_the_run_keeps_its_single_sample(own_run, own):
+    """More of them would be all the same, and are refused; whether the set itself or the run's `eval` says one."""
     cfg, folder = own_run
-    cfg.data.eval.append(SourceConfig(name="arithmetic_heldout", samples_per_prompt=1, temperature=0.0))
+    cfg.eval.samples_per_prompt = 1
+    cfg.data.eval.append(SourceConfig(name="arithmetic_heldout", samples_per_prompt=own, temperature=0.0))
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
     got = composed([f"model={folder}", "n=5"])
     validate(got)

@@ -130,17 +130,17 @@ def _give_cache(folder: RunFolder) -> str:
     """
     if os.environ.get("WANDB_CACHE_DIR"):
         return ""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "wandb"
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "wandb"
     try:
+        usual = usual.expanduser()
         usual.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=usual):
             return ""
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the second: a user of whom the machine knows no home
         own = folder.path / "wandb" / "cache"
         os.environ["WANDB_CACHE_DIR"] = str(own.absolute())
-        return (
-            f"wandb keeps its cache in {own} (WANDB_CACHE_DIR): {usual} cannot be written ({error.strerror})"
-        )
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        return f"wandb keeps its cache in {own} (WANDB_CACHE_DIR): {usual} cannot be written ({why})"
 
 
 def _project(cfg: Config) -> str:

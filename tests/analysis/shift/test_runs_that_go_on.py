@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.analysis.run import read_run
+from rlvr.analysis.run import policy_of_run
 from rlvr.analysis.shift.inputs import with_run
 from rlvr.config import Config
 from rlvr.runtime.disk.folder import RunFolder
@@ -37,10 +37,12 @@ def test_the_newest_checkpoint_is_the_policy_and_has_the_responses_of_its_own_we
         "eval_000000.jsonl",
     ]
     if ended_before:
-        assert read_run(run).exported("model=run") == run / "policy"
-        assert "is of an earlier end of a run that goes on" in caplog.text
+        for named in (run, run / "policy"):
+            caplog.clear()
+            assert policy_of_run(str(named))[0] == str(run / "policy")
+            assert "is of an earlier end of a run that goes on" in caplog.text
         (run / "summary.json").write_text('{"steps": 8}')
         assert Path(with_run(str(run)).model.path).name == "policy"
         caplog.clear()
-        read_run(run).exported("model=run")
+        policy_of_run(str(run))
         assert not caplog.text

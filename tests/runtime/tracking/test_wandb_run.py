@@ -132,6 +132,20 @@ def test_a_cache_that_cannot_be_written_is_replaced_and_named(environment, asked
     assert note.endswith("cannot be written (Not a directory)")
 
 
+def test_a_user_without_a_home_costs_no_training(environment, asked, tmp_path):
+    def no_home(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    environment.setenv("WANDB_CACHE_DIR", "")
+    environment.delenv("XDG_CACHE_HOME", raising=False)
+    environment.setattr(Path, "expanduser", no_home)
+    notes: list[str] = []
+    WandbRun(Config(recipe="test"), RunFolder(tmp_path, "mine"), notes.append, goes_on=False)
+    assert [note.partition("): ")[2] for note in notes] == [
+        "~/.cache/wandb cannot be written (Could not determine home directory.)"
+    ]
+
+
 @pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "WANDB_CACHE_DIR"])
 def test_a_cache_that_can_be_written_or_was_chosen_stays(environment, asked, tmp_path, name):
     environment.setenv("WANDB_CACHE_DIR", "")
