@@ -58,7 +58,7 @@ def check_machine(cfg: Config) -> None:
         ConfigError: Ray or an engine could not start here.
     """
     cluster.check_machine(cfg.cluster, actors=actor_count(cfg))
-    _check_programs(cfg, "cuda" if cfg.learner.gpus_per_worker > 0 else "cpu")
+    _check_programs(cfg)
 
 
 def actor_count(cfg: Config) -> int:
@@ -66,9 +66,9 @@ def actor_count(cfg: Config) -> int:
     return cfg.rollout.engines + cfg.learner.workers
 
 
-def _check_programs(cfg: Config, device: str) -> None:
+def _check_programs(cfg: Config) -> None:
     """Where engines run on this machine, what they would miss is missed before Ray starts."""
-    if device == "cpu" and cfg.cluster.address == "local":
+    if cfg.rollout.gpus_per_engine == 0 and cfg.cluster.address == "local":
         find_lscpu()
 
 
@@ -86,7 +86,7 @@ def start_actors(
         import torch
 
         check_wheel(local_cards(), torch.cuda.get_arch_list(), torch.__version__)
-    _check_programs(cfg, device)
+    _check_programs(cfg)
     count = actor_count(cfg)
     stack.callback(cluster.shutdown)
     with tracker.phase("starting Ray"):
@@ -193,7 +193,7 @@ def open_engines(
     check_context(cfg.model)
     check_weights_of("model.path", cfg.model.path)
     device = "cuda" if cfg.rollout.gpus_per_engine > 0 else "cpu"
-    _check_programs(cfg, device)
+    _check_programs(cfg)
     with ExitStack() as stack:
         stack.callback(cluster.shutdown)
         ray = cluster.start(cfg.cluster, actors=cfg.rollout.engines)

@@ -15,8 +15,7 @@ from rlvr.analysis.models import check_same_vocabulary, read_model
 from rlvr.analysis.run import POLICY, read_run
 from rlvr.errors import ConfigError
 from rlvr.runtime.disk.checkpoint_folders import step_of
-from rlvr.runtime.disk.dumps import dump_name
-from rlvr.runtime.disk.folder import DUMP_NAME
+from rlvr.runtime.disk.dumps import dump_name, dumped_step
 
 SHARED_SECTIONS = ("model", "data", "rollout", "reward", "eval", "cluster")
 
@@ -77,8 +76,8 @@ def with_run(run: str | None) -> AnalyzeConfig:
 def _until(checkpoint: Path, evaluations: Sequence[Path]) -> list[Path]:
     """The evaluations until a checkpoint, the policy of a run that goes on: later ones are of later weights."""
     step = step_of(checkpoint.parent if checkpoint.name == POLICY else checkpoint)
-    found = {path: DUMP_NAME.fullmatch(dump_name(path)) for path in evaluations}
-    return [path for path, name in found.items() if step is None or name is None or int(name[1]) <= step]
+    found = {path: dumped_step(path) for path in evaluations}
+    return [path for path, own in found.items() if step is None or own is None or own <= step]
 
 
 def find_models(cfg: AnalyzeConfig) -> ModelsToCompare:

@@ -29,7 +29,7 @@ def generation_ends(folder: str) -> set[int]:
         ends = GenerationConfig.from_pretrained(folder).eos_token_id
     except OSError:  # many models come without them
         return set()
-    return set(ends if isinstance(ends, list) else [ends]) - {None}
+    return set(_listed(ends)) - {None}
 
 
 def settings_problem(file: Path) -> str:

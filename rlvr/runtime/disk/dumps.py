@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import queue
+import re
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from rlvr.reward.verdict import Outcome, Verdict
 from rlvr.runtime.disk.files import replacing
 from rlvr.types import Floats, Group, Sample, Span
 
+_OF_STEP = re.compile(r"(?:step|eval)_(\d{6,})")
 PLAIN, PACKED = ".jsonl", ".jsonl.gz"
 COMPRESS_ABOVE_TOKENS = 1_000_000  # about 20 MB of text
 WAITING = 2  # dumps that may wait to be written before the loop waits for the disk
@@ -53,6 +55,12 @@ def dump_files(folder: Path, pattern: str = "*") -> list[Path]:
 def dump_name(file: Path) -> str:
     """The name of a dump without its suffix."""
     return file.name.removesuffix(".gz").removesuffix(PLAIN)
+
+
+def dumped_step(file: Path) -> int | None:
+    """The step of a dump, or after which it evaluated; None where its name is none that a run gives."""
+    found = _OF_STEP.fullmatch(dump_name(file))
+    return int(found[1]) if found else None
 
 
 def write_dump(folder: Path, name: str, groups: Sequence[Group], *, compress: bool) -> Path:

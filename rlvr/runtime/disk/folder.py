@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from rlvr.config import Config
 from rlvr.errors import ConfigError, RlvrError
 from rlvr.locks import check_in_place, lock_folder
 from rlvr.runtime.disk.checkpoint_folders import checkpoints_in
-from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dump_name, write_dump
+from rlvr.runtime.disk.dumps import DumpWriter, dump_files, dumped_step, write_dump
 from rlvr.runtime.disk.files import made_new, path_of, write_atomically
 from rlvr.runtime.disk.names import LATEST, check_run_name
 from rlvr.runtime.disk.rows import read_rows
@@ -41,7 +40,6 @@ CHANGES = "changes.jsonl"
 BATCHES = "batches.jsonl"
 # The first and the last version of the weights in an evaluation that was made while they moved.
 FIRST, LAST = "version_first", "version_last"
-DUMP_NAME = re.compile(r"(?:step|eval)_(\d{6,})")
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +97,8 @@ class RunFolder:
 
     def dumped_steps(self) -> dict[Path, int]:
         """The dumps of steps, and of evaluations after steps, with their steps."""
-        named = ((dump, DUMP_NAME.fullmatch(dump_name(dump))) for dump in dump_files(self.samples))
-        return {dump: int(found[1]) for dump, found in named if found}
+        steps = {dump: dumped_step(dump) for dump in dump_files(self.samples)}
+        return {dump: step for dump, step in steps.items() if step is not None}
 
     def claim(self) -> None:
         """Make the folder this process's to write to until it ends; one without a name of its own, a new one.
